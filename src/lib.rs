@@ -1,1 +1,32 @@
-//! hookmill
+//! hookmill takes webhooks in whatever shape a sender makes them and gives back tasks.
+//!
+//! # The life of one webhook
+//! ```text
+//! bytes ─▶ authenticate ─▶ RawEvent ─▶ decode ─▶ schema ─▶ plugin ─▶ task ─▶ commit ─▶ reply
+//! ```
+//! The modules stand in that order:
+//!
+//! - [`config`] is read once, [`server`] binds and drains, [`app`] is what a request may reach.
+//! - `http` has every route on one screen, and turns failures into the documented error body.
+//! - [`auth`] knows keys, scopes and signatures.
+//! - [`event`] is a delivery and what became of it; [`ingest`] is the line above, and reads like it.
+//! - [`payload`] turns any encoding and looseness into JSON of the documented shape.
+//! - [`schema`] checks it and says in words what is wrong.
+//! - [`integration`] is a plugin folder that is live; [`plugin`] runs its WebAssembly in a sandbox.
+//! - [`task`] is what comes out, and [`store`] keeps it.
+//! - [`cli`] is the command line.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod event;
+mod http;
+pub mod ingest;
+pub mod integration;
+pub mod payload;
+pub mod plugin;
+pub mod schema;
+pub mod server;
+pub mod store;
+pub mod task;

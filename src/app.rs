@@ -1,0 +1,143 @@
+//! What a request handler may reach.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use tokio::sync::Semaphore;
+
+use crate::auth::key::{self, KeyId};
+use crate::auth::limit::TokenBucket;
+use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
+use crate::config::{Config, Secret};
+use crate::integration::Registry;
+use crate::store::{Store, StoreError};
+
+/// The running application.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// Live plugins.
+    pub registry: Registry,
+    /// API keys, in memory.
+    pub keys: KeyRing,
+    /// Requests under way.
+    pub in_flight: Semaphore,
+    /// How many rejected deliveries are stored: strangers must not fill the disk.
+    pub rejected: TokenBucket,
+    /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
+    pub operator_token: Option<Secret>,
+}
+
+/// Who may manage keys, and whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admin {
+    /// Of every company: it can read the data directory.
+    Operator,
+    /// Of its own company.
+    Company(CompanyId),
+}
+
+impl App {
+    /// Reads the keys; plugins are added to the registry by the caller.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn new(
+        config: Config,
+        store: Arc<dyn Store>,
+        operator_token: Option<Secret>,
+    ) -> Result<Self, StoreError> {
+        let keys = KeyRing::default();
+        keys.replace(store.keys().await?);
+        Ok(Self {
+            in_flight: Semaphore::new(config.limits.concurrency),
+            config,
+            store,
+            registry: Registry::default(),
+            keys,
+            rejected: TokenBucket::new(100, 5),
+            operator_token,
+        })
+    }
+
+    /// Stores a key, durably, and then lets it in.
+    ///
+    /// # Errors
+    /// Where it cannot be stored.
+    pub async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
+        self.store.put_key(key.clone()).await?;
+        self.keys.put(key);
+        Ok(())
+    }
+
+    /// Who asks for the admin API.
+    ///
+    /// # Errors
+    /// As for any key; [`AuthError::Scope`] without the scope `admin`.
+    pub fn admin(&self, sent: Option<&str>, now: DateTime<Utc>) -> Result<Admin, AuthError> {
+        use subtle::ConstantTimeEq as _;
+        if let (Some(token), Some(sent)) = (&self.operator_token, sent)
+            && bool::from(key::hash(token.expose()).ct_eq(&key::hash(sent.trim())))
+        {
+            return Ok(Admin::Operator);
+        }
+        let key = self.keys.check(sent, now)?;
+        key.allow(Scope::Admin)?;
+        Ok(Admin::Company(key.company_id.clone()))
+    }
+}
+
+impl Admin {
+    /// Whether this company's keys are its to manage.
+    #[must_use]
+    pub fn manages(&self, company: &CompanyId) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Company(own) => own == company,
+        }
+    }
+}
+
+/// Now, in whole milliseconds: what is stored is what was answered.
+#[must_use]
+pub fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(3)
+}
+
+/// What a new key is to be.
+#[derive(Debug, Clone)]
+pub struct KeyRequest {
+    /// A note of the admin's.
+    pub label: String,
+    /// Whose tasks it reaches.
+    pub company_id: CompanyId,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// From when it is no longer good.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The zone of deadlines without an offset.
+    pub timezone: Option<chrono_tz::Tz>,
+    /// Takes the documented shape only.
+    pub strict: bool,
+}
+
+impl KeyRequest {
+    /// The stored key for a given secret text.
+    #[must_use]
+    pub fn into_key(self, id: KeyId, secret: &str, now: DateTime<Utc>) -> ApiKey {
+        ApiKey {
+            id,
+            label: self.label,
+            company_id: self.company_id,
+            scopes: self.scopes,
+            created_at: now,
+            expires_at: self.expires_at,
+            revoked_at: None,
+            timezone: self.timezone,
+            strict: self.strict,
+            hash: key::hash(secret),
+        }
+    }
+}

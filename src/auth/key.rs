@@ -1,0 +1,175 @@
+//! API keys: kept as SHA-256 hashes, each with a company, scopes and perhaps an expiry.
+//!
+//! A key made here has 256 random bits, so a plain hash suffices: there is nothing to guess, and a slow
+//! password hash would only slow down every request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{AuthError, CompanyId};
+
+/// Names a key in lists and logs; says nothing about the key itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub String);
+
+impl std::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[expect(missing_docs, reason = "the names are the documented values")]
+pub enum Scope {
+    #[serde(rename = "tasks:read")]
+    #[value(name = "tasks:read")]
+    TasksRead,
+    #[serde(rename = "tasks:write")]
+    #[value(name = "tasks:write")]
+    TasksWrite,
+    #[serde(rename = "hooks:write")]
+    #[value(name = "hooks:write")]
+    HooksWrite,
+    #[serde(rename = "admin")]
+    #[value(name = "admin")]
+    Admin,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::TasksRead, Self::TasksWrite, Self::HooksWrite, Self::Admin];
+
+    /// The documented name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TasksRead => "tasks:read",
+            Self::TasksWrite => "tasks:write",
+            Self::HooksWrite => "hooks:write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The scopes of one key.
+pub type Scopes = Vec<Scope>;
+
+/// A stored key: everything but the key.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: KeyId,
+    /// A note of the admin's: whose key it is, what for.
+    pub label: String,
+    /// Whose tasks it reaches.
+    pub company_id: CompanyId,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it was made.
+    #[serde(serialize_with = "crate::task::utc")]
+    pub created_at: DateTime<Utc>,
+    /// From when it is no longer good.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// The zone of deadlines without an offset; UTC where none is named.
+    pub timezone: Option<chrono_tz::Tz>,
+    /// Takes the documented shape only, and loosens nothing.
+    pub strict: bool,
+    /// SHA-256 of the key.
+    #[serde(skip)]
+    pub hash: [u8; 32],
+}
+
+impl ApiKey {
+    /// Whether it opens anything at this moment.
+    #[must_use]
+    pub fn is_good(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Nothing, where the key may do this.
+    ///
+    /// # Errors
+    /// [`AuthError::Scope`] where it may not.
+    pub fn allow(&self, scope: Scope) -> Result<(), AuthError> {
+        if self.scopes.contains(&scope) { Ok(()) } else { Err(AuthError::Scope(scope)) }
+    }
+}
+
+/// SHA-256 of a key, as it is stored.
+#[must_use]
+pub fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// A new key and its id: `hm_` and 256 bits from the operating system.
+///
+/// # Errors
+/// Where the operating system has no randomness to give.
+pub fn generate() -> Result<(KeyId, String), getrandom::Error> {
+    let (mut id, mut secret) = ([0_u8; 6], [0_u8; 32]);
+    getrandom::fill(&mut id)?;
+    getrandom::fill(&mut secret)?;
+    let id = id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok((KeyId(format!("key_{id}")), format!("hm_{}", BASE64_URL_SAFE_NO_PAD.encode(secret))))
+}
+
+/// All keys in memory, by hash: a request is let in without touching the store.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    by_hash: ArcSwap<HashMap<[u8; 32], Arc<ApiKey>>>,
+}
+
+impl KeyRing {
+    /// Takes the place of what was there.
+    pub fn replace(&self, keys: Vec<ApiKey>) {
+        self.by_hash.store(Arc::new(keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect()));
+    }
+
+    /// Adds a key, or puts the new state of one in place of the old.
+    pub fn put(&self, key: ApiKey) {
+        let key = Arc::new(key);
+        self.by_hash.rcu(|map| {
+            let mut map = HashMap::clone(map);
+            map.insert(key.hash, Arc::clone(&key));
+            map
+        });
+    }
+
+    /// Every key, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<ApiKey>> {
+        let mut keys: Vec<_> = self.by_hash.load().values().cloned().collect();
+        keys.sort_by(|a, b| (a.created_at, &a.id.0).cmp(&(b.created_at, &b.id.0)));
+        keys
+    }
+
+    /// The key that a request carries. Looked up by the hash of what was sent, which tells a guesser nothing
+    /// about stored keys, and compared once more in constant time.
+    ///
+    /// # Errors
+    /// [`AuthError::NoKey`] or [`AuthError::WrongKey`].
+    pub fn check(&self, sent: Option<&str>, now: DateTime<Utc>) -> Result<Arc<ApiKey>, AuthError> {
+        let sent = sent.map(str::trim).filter(|key| !key.is_empty()).ok_or(AuthError::NoKey)?;
+        let hash = hash(sent);
+        let key = self.by_hash.load().get(&hash).cloned().ok_or(AuthError::WrongKey)?;
+        if bool::from(key.hash.ct_eq(&hash)) && key.is_good(now) { Ok(key) } else { Err(AuthError::WrongKey) }
+    }
+}

@@ -1,0 +1,221 @@
+//! `hookmill key create|list|revoke`
+//!
+//! On a stopped server's data directory these open the store. A running server holds that directory, so they
+//! then speak to its admin API, with the token that the server left there for whoever may read it.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{Failure, runtime};
+use crate::app::{KeyRequest, now};
+use crate::auth::{ApiKey, CompanyId, Scope, key};
+use crate::config::Config;
+use crate::store::embedded::running_server;
+use crate::store::{Embedded, Store as _, StoreError};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill key create --company company-1 --scope tasks:write --label 'n8n on ward 3'
+  hookmill key create --company company-1 --scope tasks:read --expires 2027-01-31T00:00:00Z --json
+  hookmill key list
+  hookmill key revoke key_4f0c31a2b7d9
+
+With a server running on --data-dir, they go through its admin API by themselves.
+For a server on another machine: --server URL, and an admin key in HOOKMILL_API_KEY.")]
+pub(super) struct Key {
+    #[command(subcommand)]
+    action: Action,
+    /// Base URL of a server elsewhere
+    #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
+    server: Option<String>,
+    /// A key of scope admin for --server
+    #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
+    api_key: Option<String>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a key and print it, once
+    Create(Create),
+    /// List keys: ids, companies, scopes; never the keys
+    List,
+    /// Make a key open nothing from now on
+    Revoke {
+        /// The key's id, from `hookmill key list`
+        id: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// Whose tasks it reaches
+    #[arg(long)]
+    company: CompanyId,
+    /// What it may do; may be given several times
+    #[arg(long = "scope", value_enum, required = true)]
+    scopes: Vec<Scope>,
+    /// From when it is no longer good (RFC 3339) [default: never]
+    #[arg(long, value_name = "TIME")]
+    expires: Option<DateTime<Utc>>,
+    /// A note: whose key it is, what for
+    #[arg(long, default_value = "")]
+    label: String,
+    /// Zone of deadlines without an offset, such as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<chrono_tz::Tz>,
+    /// Take the documented shape only, and loosen nothing
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Key {
+    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        let answer = match self.remote(config) {
+            Some(remote) => self.through(&remote)?,
+            None => match Embedded::open(&config.data_dir) {
+                Ok(store) => runtime()?.block_on(self.directly(&store))?,
+                Err(StoreError::InUse { dir, holder }) => {
+                    return Err(Failure {
+                        message: format!(
+                            "{dir} is held by {holder}, which has not said how to reach it yet; try again in a moment"
+                        ),
+                        code: 3,
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        self.print(&answer);
+        Ok(())
+    }
+
+    /// The server to speak to, if any.
+    fn remote(&self, config: &Config) -> Option<Remote> {
+        if let (Some(url), Some(key)) = (&self.server, &self.api_key) {
+            return Some(Remote { url: url.trim_end_matches('/').to_owned(), key: key.clone() });
+        }
+        let running = running_server(&config.data_dir)?;
+        Some(Remote { url: running.url, key: running.operator_token })
+    }
+
+    fn through(&self, remote: &Remote) -> Result<Value, Failure> {
+        match &self.action {
+            Action::Create(create) => remote.call("POST", "/v1/admin/keys", Some(create.request())),
+            Action::List => remote.call("GET", "/v1/admin/keys", None),
+            Action::Revoke { id } => remote.call("DELETE", &format!("/v1/admin/keys/{id}"), None),
+        }
+    }
+
+    async fn directly(&self, store: &Embedded) -> Result<Value, Failure> {
+        match &self.action {
+            Action::Create(create) => {
+                let (id, secret) = key::generate().map_err(Failure::new)?;
+                let stored = create.key_request().into_key(id, &secret, now());
+                store.put_key(stored.clone()).await?;
+                Ok(json!({ "key": secret, "details": stored }))
+            }
+            Action::List => {
+                let mut keys = store.keys().await?;
+                keys.sort_by_key(|a| a.created_at);
+                Ok(json!({ "data": keys }))
+            }
+            Action::Revoke { id } => {
+                let found = store.keys().await?.into_iter().find(|it| it.id.0 == *id);
+                let key = found.ok_or_else(|| Failure::new("no such key; `hookmill key list` shows the ids"))?;
+                let revoked_at = key.revoked_at.or(Some(now()));
+                store.put_key(ApiKey { revoked_at, ..key }).await?;
+                Ok(Value::Null)
+            }
+        }
+    }
+
+    fn print(&self, answer: &Value) {
+        if self.json {
+            println!("{}", if answer.is_null() { json!({ "revoked": true }) } else { answer.clone() });
+            return;
+        }
+        match &self.action {
+            Action::Create(_) => {
+                println!("{}", text(&answer["key"]));
+                eprintln!("This is shown once. Its id is {}.", text(&answer["details"]["id"]));
+            }
+            Action::List => print_table(&answer["data"]),
+            Action::Revoke { id } => println!("{id} is revoked"),
+        }
+    }
+}
+
+impl Create {
+    fn key_request(&self) -> KeyRequest {
+        KeyRequest {
+            label: self.label.clone(),
+            company_id: self.company.clone(),
+            scopes: self.scopes.clone(),
+            expires_at: self.expires,
+            timezone: self.timezone,
+            strict: self.strict,
+        }
+    }
+
+    fn request(&self) -> Value {
+        json!({
+            "label": self.label, "company_id": self.company, "scopes": self.scopes,
+            "expires_at": self.expires, "timezone": self.timezone, "strict": self.strict,
+        })
+    }
+}
+
+struct Remote {
+    url: String,
+    key: String,
+}
+
+impl Remote {
+    fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not answer: {e}", self.url));
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(std::time::Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let url = format!("{}{path}", self.url);
+        let mut response = match (method, body) {
+            ("POST", Some(body)) => agent.post(&url).header("x-api-key", &self.key).send_json(body),
+            ("DELETE", _) => agent.delete(&url).header("x-api-key", &self.key).call(),
+            _ => agent.get(&url).header("x-api-key", &self.key).call(),
+        }
+        .map_err(|e| failed(&e))?;
+        let answer: Value = match response.status().as_u16() {
+            204 => Value::Null,
+            _ => response.body_mut().read_json().map_err(|e| failed(&e))?,
+        };
+        if response.status().is_success() { Ok(answer) } else { Err(Failure::new(text(&answer["message"]))) }
+    }
+}
+
+fn print_table(keys: &Value) {
+    let empty = Vec::new();
+    println!("{:<17} {:<16} {:<9} {:<24} SCOPES, LABEL", "ID", "COMPANY", "STATE", "CREATED");
+    for key in keys.as_array().unwrap_or(&empty) {
+        let expired =
+            key["expires_at"].as_str().and_then(|t| t.parse::<DateTime<Utc>>().ok()).is_some_and(|end| end <= now());
+        let state = if !key["revoked_at"].is_null() {
+            "revoked"
+        } else if expired {
+            "expired"
+        } else {
+            "good"
+        };
+        let scopes: Vec<_> = key["scopes"].as_array().unwrap_or(&empty).iter().map(text).collect();
+        let (id, company, created) = (text(&key["id"]), text(&key["company_id"]), text(&key["created_at"]));
+        println!("{id:<17} {company:<16} {state:<9} {created:<24} {}  {}", scopes.join(","), text(&key["label"]));
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,83 @@
+//! The command line: one file a subcommand.
+
+mod key;
+mod serve;
+
+use std::process::ExitCode;
+
+use crate::config::{Config, ConfigError, Options};
+use crate::store::StoreError;
+
+/// A webhook adapter and WebAssembly plugin host: any JSON in, the documented task out.
+#[derive(Debug, clap::Parser)]
+#[command(name = "hookmill", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hookmill serve                                        serve on 127.0.0.1:8080, data in ./data, plugins in ./plugins
+  hookmill serve --listen 0.0.0.0:80 --data-dir /srv/hookmill
+  hookmill key create --company clinic-7 --scope tasks:write --scope tasks:read
+  hookmill key list --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 another server holds the data directory.";
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Take webhooks and the task API until SIGTERM or Ctrl-C
+    Serve(serve::Serve),
+    /// Create, list and revoke API keys, with the server running or not
+    Key(key::Key),
+}
+
+/// Why a command ended badly: the sentence for the user, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), code: 1 }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { message: error.to_string(), code: 2 }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = if matches!(error, StoreError::InUse { .. }) { 3 } else { 1 };
+        Self { message: error.to_string(), code }
+    }
+}
+
+/// Runs a command. Errors are one line on stderr, and an exit code.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
+        Command::Serve(serve) => serve.run(config),
+        Command::Key(key) => key.run(&config),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// What async commands run on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)
+}

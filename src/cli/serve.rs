@@ -1,0 +1,145 @@
+//! `hookmill serve`
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, runtime};
+use crate::app::{App, KeyRequest, now};
+use crate::auth::{CompanyId, Scope, key};
+use crate::config::{Config, Secret};
+use crate::integration::load::load_all;
+use crate::plugin::Host;
+use crate::server;
+use crate::store::Embedded;
+use crate::store::embedded::Running;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill serve
+  HOOKMILL_BOOTSTRAP_KEY=$(openssl rand -hex 32) hookmill serve --listen 0.0.0.0:8080
+
+The first start on an empty database makes one API key and prints it, once.
+HOOKMILL_BOOTSTRAP_KEY presets it (24 characters at least).")]
+pub(super) struct Serve {
+    /// How to write the log, on stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// What to log: error, warn, info, debug, or a filter such as hookmill=debug
+    #[arg(long, env = "HOOKMILL_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Serve {
+    pub(super) fn run(&self, config: Config) -> Result<(), Failure> {
+        self.start_log()?;
+        runtime()?.block_on(serve(config))
+    }
+
+    fn start_log(&self) -> Result<(), Failure> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
+            .map_err(|e| Failure { message: format!("--log {}: {e}", self.log), code: 2 })?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Json => log.json().init(),
+            LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        }
+        Ok(())
+    }
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let started = Instant::now();
+    let store = Arc::new(Embedded::open(&config.data_dir)?);
+    let host = Host::new(Some(config.data_dir.join("artefacts"))).map_err(Failure::new)?;
+    tracing::info!(engine = host.describe(), "plugin engine started");
+    let operator_token = key::generate().map_err(Failure::new)?.1;
+    let app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
+    load_plugins(&app, &host)?;
+    let listener = bind(app.config.listen).await?;
+    let address = listener.local_addr().map_err(Failure::new)?;
+    let url = format!("http://{address}");
+    store.announce(&Running { pid: std::process::id(), url: url.clone(), operator_token }).map_err(Failure::new)?;
+    bootstrap(&app, &url).await?;
+    let stop = stop_signal()?;
+    tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
+    println!("hookmill serves on {url}");
+    let app = Arc::new(app);
+    server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen)
+        .await
+        .map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; --listen takes another address")))
+}
+
+fn load_plugins(app: &App, host: &Host) -> Result<(), Failure> {
+    let dir = &app.config.plugins_dir;
+    let (live, refused) = load_all(host, dir, &app.config.secrets).map_err(|e| Failure {
+        message: format!("cannot read the plugins folder {}: {e}; --plugins-dir names another", dir.display()),
+        code: 2,
+    })?;
+    for it in &live {
+        tracing::info!(plugin = %it.name, version = it.version, abi = ?it.plugin.abi(), sha256 = it.provenance.module_sha256, "plugin is live");
+    }
+    for it in &refused {
+        tracing::error!(plugin = it.name, "plugin is refused: {}", it.message);
+    }
+    app.registry.replace(live, refused);
+    Ok(())
+}
+
+/// The first key of an empty database. Printed once; nobody can show it again.
+async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
+    if !app.keys.list().is_empty() {
+        return Ok(());
+    }
+    let company_id = CompanyId::parse("company-1").map_err(Failure::new)?;
+    let request = KeyRequest {
+        label: "first key".into(),
+        company_id,
+        scopes: Scope::ALL.to_vec(),
+        expires_at: None,
+        timezone: None,
+        strict: false,
+    };
+    let (id, drawn) = key::generate().map_err(Failure::new)?;
+    let preset = app.config.bootstrap_key.as_ref();
+    let secret = preset.map_or(drawn.as_str(), Secret::expose);
+    app.put_key(request.into_key(id, secret, now())).await?;
+    let shown = if preset.is_some() { "$HOOKMILL_BOOTSTRAP_KEY" } else { secret };
+    println!(
+        "The first API key (company-1, every scope). It is shown this once, so keep it:\n\n  {shown}\n\nTry it:\n"
+    );
+    println!("  curl -s {url}/v1/tasks -H \"X-API-Key: {shown}\" -H 'Content-Type: application/json' \\");
+    println!(
+        "    -d '{{\"title\":\"Call back\",\"description\":\"Asks for a refill\",\"assigned_user_ids\":[\"user_1\"],\"created_by_id\":\"user_9\",\"deadline\":\"2026-12-01\"}}'\n"
+    );
+    Ok(())
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: answering what is under way"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: answering what is under way"),
+        }
+    })
+}

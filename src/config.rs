@@ -1,0 +1,251 @@
+//! Settings: every file and environment variable is read here, checked once at the start, and nowhere else.
+//!
+//! A flag wins over its environment variable, that over `hookmill.toml`, that over the default.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Fewest characters of `HOOKMILL_BOOTSTRAP_KEY`: what people type is weaker than what we draw.
+pub const BOOTSTRAP_KEY_MIN: usize = 24;
+
+/// The settings that have a flag, an environment variable and a line in `hookmill.toml`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// Settings file [default: hookmill.toml, where it exists]
+    #[arg(long, env = "HOOKMILL_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Address and port to serve on [default: 127.0.0.1:8080]
+    #[arg(long, env = "HOOKMILL_LISTEN", value_name = "ADDR:PORT", global = true)]
+    pub listen: Option<SocketAddr>,
+    /// Folder of the database; one server at a time [default: data]
+    #[arg(long, env = "HOOKMILL_DATA_DIR", value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Folder with one folder a plugin [default: plugins]
+    #[arg(long, env = "HOOKMILL_PLUGINS_DIR", value_name = "DIR", global = true)]
+    pub plugins_dir: Option<PathBuf>,
+}
+
+/// `hookmill.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    plugins_dir: Option<PathBuf>,
+    secrets_file: Option<PathBuf>,
+    limits: LimitsFile,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsFile {
+    body_bytes: Option<usize>,
+    header_bytes: Option<usize>,
+    connections: Option<usize>,
+    concurrency: Option<usize>,
+    header_timeout_ms: Option<u64>,
+    body_timeout_ms: Option<u64>,
+    request_timeout_ms: Option<u64>,
+    drain_timeout_ms: Option<u64>,
+}
+
+/// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `body_bytes`: largest body, 1 MiB. Beyond it: 413.
+    pub body_bytes: usize,
+    /// `header_bytes`: names and values of all headers together, 16 KiB. Beyond it: 431.
+    pub header_bytes: usize,
+    /// `connections`: open at once, 4,096. Beyond it a connection waits to be accepted.
+    pub connections: usize,
+    /// `concurrency`: requests at once, 1,024. Beyond it: 503 with `Retry-After`.
+    pub concurrency: usize,
+    /// `header_timeout_ms`: until a connection has sent its headers, 10 s. Beyond it: closed.
+    pub header_timeout: Duration,
+    /// `body_timeout_ms`: until the whole body has come, 15 s. Beyond it: 408.
+    pub body_timeout: Duration,
+    /// `request_timeout_ms`: until the answer, 30 s. Beyond it: 503.
+    pub request_timeout: Duration,
+    /// `drain_timeout_ms`: for requests under way at shutdown, 30 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            header_bytes: 16 * 1024,
+            connections: 4096,
+            concurrency: 1024,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The checked settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// The database's folder.
+    pub data_dir: PathBuf,
+    /// The plugins' folder.
+    pub plugins_dir: PathBuf,
+    /// `HOOKMILL_BOOTSTRAP_KEY`: the first key, where the database has none yet.
+    pub bootstrap_key: Option<Secret>,
+    /// What plugins verify their senders with.
+    pub secrets: Secrets,
+    /// Limits of the HTTP server.
+    pub limits: Limits,
+}
+
+/// A text that no log, error or debug output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Plugins' secrets by name: from the environment, or else from the secrets file.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(HashMap<String, Secret>);
+
+impl Secrets {
+    /// The secret of this name, if it is set and not blank.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn get(&self, name: &str) -> Option<Secret> {
+        let from_env = std::env::var(name).ok().map(Secret::new);
+        from_env.or_else(|| self.0.get(name).cloned()).filter(|secret| !secret.0.trim().is_empty())
+    }
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {file}: {cause}")]
+    Read {
+        /// Its path.
+        file: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A file is not as it should be.
+    #[error("{file}: {cause}")]
+    Parse {
+        /// Its path.
+        file: String,
+        /// Where and what.
+        cause: String,
+    },
+    /// The preset key is too easy to guess.
+    #[error(
+        "HOOKMILL_BOOTSTRAP_KEY has to have at least {BOOTSTRAP_KEY_MIN} characters, none of them blank; `openssl rand -hex 32` makes a good one"
+    )]
+    BootstrapKey,
+    /// A limit of zero would refuse everything.
+    #[error("{file}: limits.{name} cannot be 0")]
+    ZeroLimit {
+        /// Its path.
+        file: String,
+        /// The limit.
+        name: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file's name.
+    pub fn load(options: &Options) -> Result<Self, ConfigError> {
+        let (name, file) = read_file(options.config.as_deref())?;
+        let secrets = file.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
+        Ok(Self {
+            listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            data_dir: options.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "data".into()),
+            plugins_dir: options.plugins_dir.clone().or(file.plugins_dir).unwrap_or_else(|| "plugins".into()),
+            bootstrap_key: bootstrap_key()?,
+            secrets,
+            limits: limits(&name, &file.limits)?,
+        })
+    }
+}
+
+fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigError> {
+    let name = path.unwrap_or(Path::new("hookmill.toml"));
+    match std::fs::read_to_string(name) {
+        Ok(text) => parse(name, &text).map(|file| (name.display().to_string(), file)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
+            Ok((name.display().to_string(), File::default()))
+        }
+        Err(cause) => Err(ConfigError::Read { file: name.display().to_string(), cause }),
+    }
+}
+
+fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { file: file.clone(), cause })?;
+    // The parser's own message quotes the line, which holds a secret.
+    let table: HashMap<String, String> = toml::from_str(&text)
+        .map_err(|_| ConfigError::Parse { file, cause: "every line has to be NAME = \"secret\"".into() })?;
+    Ok(Secrets(table.into_iter().map(|(name, secret)| (name, Secret(secret))).collect()))
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|e| ConfigError::Parse { file: path.display().to_string(), cause: e.to_string() })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn bootstrap_key() -> Result<Option<Secret>, ConfigError> {
+    let Ok(key) = std::env::var("HOOKMILL_BOOTSTRAP_KEY") else { return Ok(None) };
+    let plain = key.chars().all(|c| c.is_ascii_graphic());
+    if key.len() < BOOTSTRAP_KEY_MIN || !plain { Err(ConfigError::BootstrapKey) } else { Ok(Some(Secret(key))) }
+}
+
+fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
+    let default = Limits::default();
+    let size = |name, given: Option<usize>, default| match given {
+        Some(0) => Err(ConfigError::ZeroLimit { file: file.into(), name }),
+        given => Ok(given.unwrap_or(default)),
+    };
+    let time = |name, given: Option<u64>, default| match given {
+        Some(0) => Err(ConfigError::ZeroLimit { file: file.into(), name }),
+        given => Ok(given.map_or(default, Duration::from_millis)),
+    };
+    Ok(Limits {
+        body_bytes: size("body_bytes", given.body_bytes, default.body_bytes)?,
+        header_bytes: size("header_bytes", given.header_bytes, default.header_bytes)?,
+        connections: size("connections", given.connections, default.connections)?,
+        concurrency: size("concurrency", given.concurrency, default.concurrency)?,
+        header_timeout: time("header_timeout_ms", given.header_timeout_ms, default.header_timeout)?,
+        body_timeout: time("body_timeout_ms", given.body_timeout_ms, default.body_timeout)?,
+        request_timeout: time("request_timeout_ms", given.request_timeout_ms, default.request_timeout)?,
+        drain_timeout: time("drain_timeout_ms", given.drain_timeout_ms, default.drain_timeout)?,
+    })
+}

@@ -1,0 +1,71 @@
+//! `/v1/admin`: API keys. A key of scope `admin` manages its own company's.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use crate::app::{KeyRequest, now};
+use crate::auth::{AuthError, CompanyId, Scope, key};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateKey {
+    #[serde(default)]
+    label: String,
+    company_id: String,
+    scopes: Vec<Scope>,
+    expires_at: Option<DateTime<Utc>>,
+    timezone: Option<chrono_tz::Tz>,
+    #[serde(default)]
+    strict: bool,
+}
+
+/// `POST /v1/admin/keys`: the key itself is in this answer and nowhere else.
+pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
+    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let body = call.body().await?;
+    let asked: CreateKey =
+        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a key request: {e}")))?;
+    let company_id = CompanyId::parse(&asked.company_id).map_err(|e| Problem::Invalid(format!("company_id: {e}")))?;
+    if !admin.manages(&company_id) {
+        return Err(AuthError::Scope(Scope::Admin).into());
+    }
+    if asked.scopes.is_empty() {
+        return Err(Problem::Invalid("scopes: at least one is needed".into()).into());
+    }
+    let request = KeyRequest {
+        label: asked.label,
+        company_id,
+        scopes: asked.scopes,
+        expires_at: asked.expires_at,
+        timezone: asked.timezone,
+        strict: asked.strict,
+    };
+    let (id, secret) = key::generate().map_err(|_| Problem::Internal)?;
+    let stored = request.into_key(id, &secret, now());
+    call.app.put_key(stored.clone()).await?;
+    Ok(Answer::json(StatusCode::CREATED, &json!({ "key": secret, "details": stored }))?)
+}
+
+/// `GET /v1/admin/keys`
+pub(super) async fn list_keys(call: Call) -> Result<Answer, Failed> {
+    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let keys = call.app.keys.list();
+    let keys: Vec<_> = keys.iter().filter(|it| admin.manages(&it.company_id)).map(AsRef::as_ref).collect();
+    Ok(Answer::json(StatusCode::OK, &json!({ "data": keys }))?)
+}
+
+/// `DELETE /v1/admin/keys/{id}`: the key no longer opens anything; the record of it stays.
+pub(super) async fn revoke_key(call: Call, id: String) -> Result<Answer, Failed> {
+    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let keys = call.app.keys.list();
+    let found = keys.iter().find(|it| it.id.0 == id && admin.manages(&it.company_id));
+    let key = found.ok_or(Problem::NotFound("no such key"))?;
+    let mut key = key.as_ref().clone();
+    key.revoked_at = key.revoked_at.or(Some(now()));
+    call.app.put_key(key).await?;
+    Ok(Answer::empty())
+}

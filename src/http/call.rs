@@ -1,0 +1,176 @@
+//! A request as handlers see it, and their answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use futures_util::{Stream, StreamExt};
+use serde::Serialize;
+use warp::Filter;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+use super::Problem;
+use crate::app::{App, now};
+use crate::auth::{ApiKey, AuthError, Scope};
+use crate::event::{EventId, RawEvent, new_id};
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// One request.
+pub(super) struct Call {
+    pub(super) app: Arc<App>,
+    pub(super) headers: HeaderMap,
+    body: Chunks,
+}
+
+/// Extracts a [`Call`] from any request.
+pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
+    let body = warp::body::stream();
+    warp::header::headers_cloned().and(body).map(move |headers, body| {
+        let chunks = StreamExt::map(body, |chunk: Result<_, warp::Error>| {
+            chunk.map(|mut buf| {
+                let length = Buf::remaining(&buf);
+                Buf::copy_to_bytes(&mut buf, length)
+            })
+        });
+        Call { app: Arc::clone(&app), headers, body: Box::pin(chunks) }
+    })
+}
+
+impl Call {
+    /// A header's text, where it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The key that the request carries, if it may do this.
+    pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, AuthError> {
+        let key = self.app.keys.check(self.header("x-api-key"), now)?;
+        key.allow(scope)?;
+        Ok(key)
+    }
+
+    /// The whole body, within its limits of size and time.
+    pub(super) async fn body(&mut self) -> Result<Bytes, Problem> {
+        let limits = &self.app.config.limits;
+        let limit = limits.body_bytes;
+        let announced = self.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limit as u64) {
+            return Err(Problem::BodyTooLarge { limit });
+        }
+        if let Some(coding) =
+            self.header("content-encoding").filter(|it| !it.trim().is_empty() && !it.eq_ignore_ascii_case("identity"))
+        {
+            return Err(Problem::ContentEncoding { got: coding.chars().take(64).collect() });
+        }
+        let timeout = limits.body_timeout;
+        match tokio::time::timeout(timeout, collect(&mut self.body, limit)).await {
+            Ok(body) => body,
+            Err(_) => Err(Problem::BodyTimeout { timeout }),
+        }
+    }
+
+    /// The delivery that this body is.
+    pub(super) fn raw_event(&self, company_id: crate::auth::CompanyId, body: Bytes) -> RawEvent {
+        let now = now();
+        let content_type = self.header("content-type").map(str::to_owned);
+        RawEvent { id: EventId(new_id(now)), received_at: now, company_id, content_type, body }
+    }
+}
+
+/// A chunked body announces no length, so its size is watched as it comes.
+async fn collect(chunks: &mut Chunks, limit: usize) -> Result<Bytes, Problem> {
+    let mut whole = BytesMut::new();
+    let mut first = None;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::BodyBroken)?;
+        if whole.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > limit {
+            return Err(Problem::BodyTooLarge { limit });
+        }
+        // Most bodies come in one piece, which needs no copy.
+        match first.take() {
+            None if whole.is_empty() => first = Some(chunk),
+            None => whole.extend_from_slice(&chunk),
+            Some(start) => {
+                whole.extend_from_slice(&start);
+                whole.extend_from_slice(&chunk);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// What a handler answers.
+pub(super) struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    /// A JSON body.
+    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(body).map_err(|_| Problem::Internal)?;
+        Ok(Self { status, body, headers: HeaderMap::new() }.with("content-type", "application/json"))
+    }
+
+    /// No body.
+    pub(super) fn empty() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// One more header; a value that no header can hold is left out.
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// Names the event.
+    pub(super) fn for_event(self, id: EventId) -> Self {
+        self.with("x-event-id", &id.to_string())
+    }
+}
+
+/// A failure, and the event that it belongs to.
+pub(super) struct Failed {
+    pub(super) problem: Problem,
+    pub(super) event_id: Option<EventId>,
+}
+
+impl<E: Into<Problem>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { problem: error.into(), event_id: None }
+    }
+}
+
+impl Failed {
+    pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::ingest::Stop) -> Self {
+        move |stop| Self { problem: Problem::Stop(stop), event_id: Some(event_id) }
+    }
+}
+
+/// The one place where a handler's result becomes a response.
+pub(super) fn respond(result: Result<Answer, Failed>) -> Response {
+    match result {
+        Err(failed) => failed.problem.reply(failed.event_id),
+        Ok(answer) => {
+            let mut response = Response::new(Bytes::from(answer.body).into());
+            *response.status_mut() = answer.status;
+            *response.headers_mut() = answer.headers;
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+    }
+}
+
+/// Turns a handler into what warp's `then` takes: path parameters first, the call last.
+macro_rules! reply {
+    ($handler:path $(, $param:ident)*) => {
+        |$($param: String,)* call: $crate::http::Call| async move { $crate::http::call::respond($handler(call $(, $param)*).await) }
+    };
+}
+pub(super) use reply;

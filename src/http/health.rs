@@ -1,0 +1,28 @@
+//! `/healthz` and `/readyz`, for load balancers and admins. No key: they say nothing about data.
+
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::call::{Answer, Call, Failed};
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn live(_: Call) -> Result<Answer, Failed> {
+    Ok(Answer::json(StatusCode::OK, &json!({ "status": "ok" }))?)
+}
+
+/// `GET /readyz`: 200 where tasks can be taken, else 503. Refused plugins are named, and do not make it unready.
+pub(super) async fn ready(call: Call) -> Result<Answer, Failed> {
+    let store = call.app.store.ready();
+    let status = if store.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let refused: Vec<_> = call.app.registry.refused().iter().map(|it| it.name.clone()).collect();
+    let live: Vec<_> = call.app.registry.list().iter().map(|it| it.name.clone()).collect();
+    Ok(Answer::json(
+        status,
+        &json!({
+            "status": if store.is_ok() { "ready" } else { "not_ready" },
+            "store": store.map_or_else(|error| error.to_string(), |()| "ok".into()),
+            "integrations": live,
+            "refused_plugins": refused,
+        }),
+    )?)
+}

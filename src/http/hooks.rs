@@ -1,0 +1,76 @@
+//! `POST /v1/hooks/{integration}`: third-party webhooks.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use super::tasks::{created, with_loosened};
+use crate::app::now;
+use crate::auth::{AuthError, Scope};
+use crate::event::{EventId, new_id};
+use crate::ingest::{self, Receipt};
+use crate::integration::{Auth, Integration};
+
+/// `POST /v1/hooks/{integration}`
+pub(super) async fn receive(mut call: Call, name: String) -> Result<Answer, Failed> {
+    let Some(integration) = call.app.registry.get(&name) else {
+        let name = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        return Err(Problem::UnknownIntegration { name }.into());
+    };
+    let body = match admit(&mut call, &integration, now()).await {
+        Ok(body) => body,
+        Err(problem) => return Err(reject(&call, &integration, problem).await),
+    };
+    let raw = call.raw_event(integration.company_id.clone(), body);
+    let event_id = raw.id;
+    let receipt = ingest::hook(&call.app, &integration, raw).await.map_err(Failed::of(event_id))?;
+    Ok(answer(&receipt, event_id)?.for_event(event_id))
+}
+
+/// The body of a sender that has proved who it is. A key is checked before the body is read.
+async fn admit(call: &mut Call, integration: &Integration, now: DateTime<Utc>) -> Result<bytes::Bytes, Problem> {
+    match &integration.auth {
+        Auth::ApiKey => {
+            let key = call.key(Scope::HooksWrite, now)?;
+            // Another company's key is as good as none.
+            if key.company_id != integration.company_id {
+                return Err(AuthError::WrongKey.into());
+            }
+            call.body().await
+        }
+        Auth::HmacSha256(scheme) => {
+            let body = call.body().await?;
+            scheme.check(call.header(&scheme.header), &body)?;
+            Ok(body)
+        }
+    }
+}
+
+/// Notes the delivery without its body, unless so many are refused that noting them would do harm.
+async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Failed {
+    let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
+    let code = problem.code();
+    tracing::warn!(integration = %integration.name, code, "delivery rejected");
+    if !call.app.rejected.take(now) {
+        return problem.into();
+    }
+    let id = EventId(new_id(now));
+    let event = ingest::rejected(integration, id, now, code, &problem.to_string(), announced);
+    // The sender is refused either way; a store that fails says so in its own log line.
+    let stored = call.app.store.commit(event).await.is_ok();
+    Failed { problem, event_id: stored.then_some(id) }
+}
+
+fn answer(receipt: &Receipt, event_id: EventId) -> Result<Answer, Problem> {
+    match receipt {
+        Receipt::Created { tasks, loosened } => match tasks.as_slice() {
+            [task] => created(task, loosened),
+            tasks => Ok(with_loosened(Answer::json(StatusCode::CREATED, &json!({ "data": tasks }))?, loosened)),
+        },
+        Receipt::Skipped { reason } => {
+            Answer::json(StatusCode::OK, &json!({ "skipped": true, "reason": reason, "event_id": event_id }))
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Failures as HTTP: the only file that knows their status codes and the error body.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+use crate::auth::AuthError;
+use crate::event::EventId;
+use crate::ingest::Stop;
+use crate::payload::DecodeError;
+use crate::plugin::PluginError;
+use crate::schema::Violation;
+use crate::store::StoreError;
+
+/// Everything that can go wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("{0}")]
+    Auth(#[from] AuthError),
+    #[error("{0}")]
+    NotFound(&'static str),
+    #[error("no integration named \"{name}\" is live on this server")]
+    UnknownIntegration { name: String },
+    #[error("this URL does not take this method")]
+    Method,
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("the headers are larger than {limit} bytes")]
+    HeadersTooLarge { limit: usize },
+    #[error("the body had not come after {} seconds", timeout.as_secs_f64())]
+    BodyTimeout { timeout: Duration },
+    #[error("the connection ended before the whole body had come")]
+    BodyBroken,
+    #[error("Content-Encoding \"{got}\" is not understood; send the body uncompressed")]
+    ContentEncoding { got: String },
+    #[error("the server is busy with other requests; try again in a second")]
+    Overloaded,
+    #[error("no answer after {} seconds; what was asked for may still happen", timeout.as_secs_f64())]
+    Timeout { timeout: Duration },
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Stop(Stop),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("something went wrong on the server; its log has the request id")]
+    Internal,
+}
+
+/// A problem's body on its way to the edge, which alone knows the request id and writes it out.
+#[derive(Clone)]
+pub(super) struct ProblemBody(Value);
+
+impl ProblemBody {
+    pub(super) fn write(mut self, request_id: &str) -> Bytes {
+        if let Value::Object(body) = &mut self.0 {
+            body.insert("request_id".into(), request_id.into());
+        }
+        Bytes::from(self.0.to_string())
+    }
+}
+
+/// How one problem is told: status, `detail.type`, `detail.code`.
+type Told<'a> = (StatusCode, &'static str, &'a str);
+
+impl Problem {
+    fn told(&self) -> Told<'_> {
+        match self {
+            Self::Auth(error) => auth(error),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "not_found"),
+            Self::UnknownIntegration { .. } => (StatusCode::NOT_FOUND, "not_found", "unknown_integration"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "body_too_large"),
+            Self::HeadersTooLarge { .. } => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "invalid_request", "headers_too_large")
+            }
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "invalid_request", "body_timeout"),
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_request", "body_incomplete"),
+            Self::ContentEncoding { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "unsupported_encoding")
+            }
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
+            Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),
+            Self::Stop(stop) => stopped(stop),
+            Self::Store(error) => store(error),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal"),
+        }
+    }
+
+    /// The error's `detail.code`.
+    pub(crate) fn code(&self) -> &str {
+        self.told().2
+    }
+
+    /// The response, its body still to be written out at the edge.
+    pub(crate) fn reply(self, event_id: Option<EventId>) -> Response {
+        let (status, kind, code) = self.told();
+        if status.is_server_error() {
+            tracing::error!(cause = %self.cause(), event.id = event_id.map(tracing::field::display), "request failed");
+        }
+        let message = self.message();
+        let errors = self.errors();
+        let param = errors.first().map(Violation::field);
+        let mut body = json!({
+            "detail": {"type": kind, "code": code, "message": message, "param": param},
+            "message": message,
+            "errors": errors,
+        });
+        if let (Value::Object(body), Some(id)) = (&mut body, event_id) {
+            body.insert("event_id".into(), id.to_string().into());
+        }
+        let mut response = Response::default();
+        response.extensions_mut().insert(ProblemBody(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(id) = event_id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+            headers.insert("x-event-id", id);
+        }
+        response
+    }
+
+    /// The sentence for the sender. What the disk or the database said is for the log only.
+    fn message(&self) -> String {
+        match self {
+            Self::Store(_) | Self::Stop(Stop::Store(_)) => {
+                "the server cannot store anything right now; nothing was taken in, so send it again".into()
+            }
+            Self::Stop(Stop::Decode(error)) => {
+                error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// What the log says: the inner error without values from a payload.
+    fn cause(&self) -> String {
+        match self {
+            Self::Stop(Stop::Schema(_) | Stop::Output(_) | Stop::Decode(_)) => self.told().2.to_owned(),
+            Self::Stop(Stop::Plugin(error)) => error.code().to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    fn errors(&self) -> Vec<Violation> {
+        match self {
+            Self::Stop(Stop::Schema(violations) | Stop::Output(violations)) => violations.clone(),
+            Self::Stop(Stop::Plugin(PluginError::Refused { message, pointer: Some(pointer) })) => vec![Violation {
+                pointer: pointer.clone(),
+                code: "refused".into(),
+                expected: "what the integration's plugin can map".into(),
+                got: None,
+                message: message.clone(),
+                hint: None,
+            }],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn auth(error: &AuthError) -> Told<'static> {
+    match error {
+        AuthError::NoKey => (StatusCode::UNAUTHORIZED, "authentication_error", "no_key"),
+        AuthError::WrongKey => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_key"),
+        AuthError::Signature => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_signature"),
+        AuthError::NotConfigured => (StatusCode::UNAUTHORIZED, "authentication_error", "auth_not_configured"),
+        AuthError::Scope(_) => (StatusCode::FORBIDDEN, "permission_error", "scope_missing"),
+    }
+}
+
+fn stopped(stop: &Stop) -> Told<'_> {
+    match stop {
+        Stop::Decode(error) => decode(error),
+        Stop::Schema(_) | Stop::Output(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", stop.code()),
+        Stop::Plugin(error) => plugin(error),
+        Stop::Store(error) => store(error),
+    }
+}
+
+fn store(error: &StoreError) -> Told<'static> {
+    match error {
+        StoreError::InUse { .. } | StoreError::Open { .. } | StoreError::Write(_) | StoreError::Closed => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_unavailable")
+        }
+        StoreError::Read(_) | StoreError::Damaged { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "storage_damaged")
+        }
+    }
+}
+
+fn decode(error: &DecodeError) -> Told<'_> {
+    let status = match error {
+        DecodeError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        DecodeError::MultipleItems { .. } | DecodeError::NotAnObject { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    (status, "invalid_request", error.code())
+}
+
+fn plugin(error: &PluginError) -> Told<'_> {
+    match error {
+        PluginError::Refused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", error.code()),
+        _ => (StatusCode::BAD_GATEWAY, "plugin_failed", error.code()),
+    }
+}

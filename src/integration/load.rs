@@ -1,0 +1,167 @@
+//! From a folder to an [`Integration`]: manifest, schema, module, fixtures, in this order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::manifest::{AuthTable, Manifest};
+use super::{Auth, Integration, Refused};
+use crate::auth::CompanyId;
+use crate::auth::signature::HmacSha256;
+use crate::config::Secrets;
+use crate::event::{IntegrationName, Provenance};
+use crate::payload::Rules;
+use crate::plugin::{Host, LoadError, fixtures};
+use crate::schema::Schema;
+
+/// Why a folder does not go live. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadFailure {
+    /// A file cannot be read.
+    #[error("{file}: cannot be read: {cause}", file = file.display())]
+    Read {
+        /// Its path.
+        file: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// plugin.toml is wrong.
+    #[error("{file}: {cause}", file = file.display())]
+    Manifest {
+        /// Its path.
+        file: PathBuf,
+        /// What, as sentences.
+        cause: String,
+    },
+    /// The payload's schema is not a JSON Schema that can be used.
+    #[error("{file}: {cause}", file = file.display())]
+    Schema {
+        /// Its path.
+        file: PathBuf,
+        /// Where and what.
+        cause: String,
+    },
+    /// The module is not a plugin.
+    #[error(transparent)]
+    Module(#[from] LoadError),
+    /// The plugin does not do what its own fixtures say.
+    #[error("{file}: {cause}", file = file.display())]
+    Fixture {
+        /// The fixture's path.
+        file: PathBuf,
+        /// What came instead.
+        cause: String,
+    },
+}
+
+/// Loads every folder of `plugins_dir`, each in a thread of its own: compiling is the long part.
+///
+/// # Errors
+/// Where `plugins_dir` itself cannot be read.
+pub fn load_all(
+    host: &Host,
+    plugins_dir: &Path,
+    secrets: &Secrets,
+) -> std::io::Result<(Vec<Integration>, Vec<Refused>)> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(plugins_dir)? {
+        let folder = entry?.path();
+        if folder.join("plugin.toml").is_file() {
+            folders.push(folder);
+        }
+    }
+    folders.sort();
+    let results = std::thread::scope(|scope| {
+        let threads: Vec<_> = folders.iter().map(|folder| scope.spawn(|| load(host, folder, secrets))).collect();
+        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    let (mut live, mut refused) = (Vec::new(), Vec::new());
+    for (folder, result) in folders.iter().zip(results) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match result {
+            Ok(Ok(integration)) => live.push(integration),
+            Ok(Err(failure)) => refused.push(Refused { name, message: failure.to_string() }),
+            Err(_) => {
+                refused.push(Refused { name, message: format!("{}: loading it failed unexpectedly", folder.display()) })
+            }
+        }
+    }
+    Ok((live, refused))
+}
+
+/// Loads one folder and runs its fixtures.
+///
+/// # Errors
+/// The first thing that is wrong, with its file.
+pub fn load(host: &Host, folder: &Path, secrets: &Secrets) -> Result<Integration, LoadFailure> {
+    let manifest_file = folder.join("plugin.toml");
+    let wrong = |cause: String| LoadFailure::Manifest { file: manifest_file.clone(), cause };
+    let manifest = Manifest::parse(&read(&manifest_file)?).map_err(wrong)?;
+    if folder.file_name().is_none_or(|name| name != manifest.name.as_str()) {
+        return Err(wrong(format!(
+            "name: is \"{}\", and the folder has another name; make them the same",
+            manifest.name
+        )));
+    }
+    let integration = assemble(host, folder, manifest, secrets, &wrong)?;
+    fixtures::run_all(&integration, &folder.join("fixtures"))?;
+    Ok(integration)
+}
+
+fn assemble(
+    host: &Host,
+    folder: &Path,
+    manifest: Manifest,
+    secrets: &Secrets,
+    wrong: &dyn Fn(String) -> LoadFailure,
+) -> Result<Integration, LoadFailure> {
+    let schema_file = folder.join(&manifest.schema);
+    let schema = Schema::compile(&read(&schema_file)?)
+        .map_err(|e| LoadFailure::Schema { file: schema_file, cause: e.to_string() })?;
+    let zone = manifest.timezone.as_deref().unwrap_or("UTC");
+    let timezone =
+        zone.parse().map_err(|_| wrong(format!("timezone: \"{zone}\" is no IANA zone such as Europe/Berlin")))?;
+    let plugin = host.load(&manifest.name, &folder.join(&manifest.module), manifest.limits())?;
+    let provenance = Provenance {
+        plugin_version: manifest.version.clone(),
+        module_sha256: hex(plugin.sha256()),
+        schema_sha256: hex(schema.sha256()),
+    };
+    Ok(Integration {
+        company_id: CompanyId::parse(&manifest.company_id).map_err(|e| wrong(format!("company_id: {e}")))?,
+        auth: auth(manifest.auth, secrets),
+        rules: Rules { strict: manifest.strict, timezone },
+        config: serde_json::Value::Object(manifest.config).to_string().into(),
+        name: IntegrationName(manifest.name.into()),
+        version: manifest.version,
+        description: manifest.description,
+        schema,
+        plugin,
+        provenance,
+    })
+}
+
+fn auth(table: AuthTable, secrets: &Secrets) -> Auth {
+    match table {
+        AuthTable::ApiKey => Auth::ApiKey,
+        AuthTable::HmacSha256 { secret, header, prefix, encoding } => Auth::HmacSha256(HmacSha256 {
+            header: header.to_ascii_lowercase(),
+            prefix,
+            encoding,
+            secret: secrets.get(&secret),
+        }),
+    }
+}
+
+pub(crate) fn read(file: &Path) -> Result<String, LoadFailure> {
+    std::fs::read_to_string(file).map_err(|cause| LoadFailure::Read { file: file.to_owned(), cause })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The built-in way in of `POST /v1/tasks`.
+#[must_use]
+pub fn direct() -> IntegrationName {
+    IntegrationName(Arc::from("tasks"))
+}

@@ -1,0 +1,86 @@
+//! plugin.toml, checked against `schemas/plugin-manifest.schema.json`.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::auth::signature::Encoding;
+use crate::plugin;
+use crate::schema::{Schema, SchemaError};
+
+/// A plugin.toml that the schema has accepted.
+#[derive(Debug, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) name: String,
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) module: String,
+    pub(super) schema: String,
+    pub(super) company_id: String,
+    #[serde(default)]
+    pub(super) strict: bool,
+    #[serde(default)]
+    pub(super) timezone: Option<String>,
+    pub(super) auth: AuthTable,
+    #[serde(default)]
+    limits: LimitsTable,
+    #[serde(default)]
+    pub(super) config: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "scheme", rename_all = "kebab-case")]
+pub(super) enum AuthTable {
+    ApiKey,
+    #[serde(rename = "hmac-sha256")]
+    HmacSha256 {
+        secret: String,
+        header: String,
+        #[serde(default)]
+        prefix: String,
+        #[serde(default)]
+        encoding: Encoding,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LimitsTable {
+    time_ms: Option<u64>,
+    memory_mib: Option<usize>,
+    output_kib: Option<usize>,
+    log_kib: Option<usize>,
+    concurrency: Option<usize>,
+    queue: Option<usize>,
+}
+
+static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
+    LazyLock::new(|| Schema::compile(include_str!("../../schemas/plugin-manifest.schema.json")));
+
+impl Manifest {
+    /// Reads it; the error is a sentence or several.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let value: Value = toml::from_str(text).map_err(|e| e.to_string())?;
+        let schema = SCHEMA.as_ref().map_err(ToString::to_string)?;
+        if let Err(violations) = schema.check(&value) {
+            return Err(violations.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(". "));
+        }
+        serde_json::from_value(value).map_err(|e| e.to_string())
+    }
+
+    /// The limits given, and the defaults of the others.
+    pub(super) fn limits(&self) -> plugin::Limits {
+        let (given, default) = (&self.limits, plugin::Limits::default());
+        plugin::Limits {
+            time: given.time_ms.map_or(default.time, Duration::from_millis),
+            memory_bytes: given.memory_mib.map_or(default.memory_bytes, |mib| mib << 20),
+            output_bytes: given.output_kib.map_or(default.output_bytes, |kib| kib << 10),
+            log_bytes: given.log_kib.map_or(default.log_bytes, |kib| kib << 10),
+            concurrency: given.concurrency.unwrap_or(default.concurrency),
+            queue: given.queue.unwrap_or(default.queue),
+            ..default
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! From any body to JSON of the documented shape.
+//!
+//! `decode.rs` reads the encoding (with `json.rs`, `form.rs`, `multipart.rs`), `envelope.rs` takes n8n's wrappers
+//! off, `lax.rs` reads loose values, `time.rs` deadlines. What was loosened is named in [`Loosened`].
+
+mod decode;
+mod envelope;
+mod form;
+mod json;
+mod lax;
+mod multipart;
+mod time;
+
+use serde_json::Value;
+
+pub use decode::{DecodeError, decode};
+pub use envelope::unwrap_envelope;
+pub use lax::task_fields;
+pub use time::{TimeError, format_utc, parse_deadline};
+
+/// How loosely a sender is read.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Take JSON of the documented shape only.
+    pub strict: bool,
+    /// The zone of deadlines without an offset; UTC by default.
+    pub timezone: chrono_tz::Tz,
+}
+
+/// How a body was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON: values have types.
+    Json,
+    /// A form: every value is text.
+    Form,
+}
+
+/// A decoded body.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// What it says.
+    pub value: Value,
+    /// How it was written.
+    pub encoding: Encoding,
+    /// What had to be read loosely so far.
+    pub loosened: Loosened,
+}
+
+/// Names of what was read loosely, each once, in order; the response header `X-Loosened`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loosened(Vec<String>);
+
+impl Loosened {
+    /// Adds a name.
+    pub fn add(&mut self, name: &str) {
+        if !self.0.iter().any(|it| it == name) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    /// The names.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// `deadline,tags`; nothing where nothing was loosened.
+    #[must_use]
+    pub fn header_value(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.join(","))
+    }
+}

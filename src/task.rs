@@ -1,0 +1,167 @@
+//! A task: what every webhook becomes.
+//!
+//! [`NewTask`] is a checked request, [`Task`] a stored one. Field rules are in `schemas/task-create.schema.json`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::auth::CompanyId;
+use crate::event::EventId;
+use crate::payload::{self, Loosened, Payload, Rules};
+use crate::schema::Violation;
+
+/// A task's id: a UUID of version 7 (RFC 9562), so that ids sort by time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub Uuid);
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How far a task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documented values")]
+pub enum Status {
+    #[default]
+    Pending,
+    InProgress,
+    Completed,
+}
+
+/// How urgent a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documented values")]
+pub enum Priority {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Urgent,
+}
+
+/// A request for a task that has passed the schema: nothing later checks it again.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "schemas/task-create.schema.json describes every field")]
+pub struct NewTask {
+    pub title: String,
+    pub description: String,
+    pub assigned_user_ids: Vec<String>,
+    pub created_by_id: String,
+    pub deadline: DateTime<Utc>,
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    #[serde(default)]
+    pub call_id: Option<String>,
+    #[serde(default)]
+    pub fax_id: Option<String>,
+    #[serde(default)]
+    pub assistant_id: Option<String>,
+    #[serde(default)]
+    pub session_id: Option<String>,
+    #[serde(default)]
+    pub patient_id: Option<String>,
+    #[serde(default)]
+    pub status: Status,
+    #[serde(default)]
+    pub priority: Priority,
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
+}
+
+impl NewTask {
+    /// Reads a task out of a decoded payload: loose values become the documented ones, and the schema judges
+    /// the result. Also gives the names of the fields that were loosened.
+    ///
+    /// # Errors
+    /// Every violation at once, in document order.
+    pub fn parse(payload: Payload, rules: &Rules) -> Result<(Self, Loosened), Vec<Violation>> {
+        let (canonical, loosened) = payload::task_fields(payload, rules)?;
+        match serde_json::from_value(Value::Object(canonical)) {
+            Ok(task) => Ok((task, loosened)),
+            // The schema has accepted it, so this is a fault of ours, and still no reason to lose the event.
+            Err(_) => Err(vec![Violation {
+                pointer: String::new(),
+                code: "unreadable".into(),
+                expected: "a task".into(),
+                got: None,
+                message: "body: cannot be read as a task".into(),
+                hint: None,
+            }]),
+        }
+    }
+
+    /// The stored task. `id`, `now` and the event are given, so that a replay can give the same again.
+    #[must_use]
+    pub fn into_task(self, id: TaskId, event_id: EventId, company_id: CompanyId, now: DateTime<Utc>) -> Task {
+        Task {
+            id,
+            title: self.title,
+            description: self.description,
+            tags: self.tags.unwrap_or_default(),
+            deadline: self.deadline,
+            created_at: now,
+            updated_at: now,
+            priority: self.priority,
+            created_by_id: self.created_by_id,
+            company_id,
+            version: 1,
+            status: self.status,
+            call_id: self.call_id,
+            fax_id: self.fax_id,
+            assistant_id: self.assistant_id,
+            session_id: self.session_id,
+            patient_id: self.patient_id,
+            kind: self.kind,
+            external_message_ids: Map::new(),
+            assigned_user_ids: self.assigned_user_ids,
+            event_id,
+        }
+    }
+}
+
+/// A stored task. Serialised, it is the documented response: assignees and the event stay out of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "schemas/task.schema.json describes every field")]
+pub struct Task {
+    pub id: TaskId,
+    pub title: String,
+    pub description: String,
+    pub tags: Vec<String>,
+    #[serde(serialize_with = "utc")]
+    pub deadline: DateTime<Utc>,
+    #[serde(serialize_with = "utc")]
+    pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "utc")]
+    pub updated_at: DateTime<Utc>,
+    pub priority: Priority,
+    pub created_by_id: String,
+    pub company_id: CompanyId,
+    pub version: u64,
+    pub status: Status,
+    pub call_id: Option<String>,
+    pub fax_id: Option<String>,
+    pub assistant_id: Option<String>,
+    pub session_id: Option<String>,
+    pub patient_id: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub external_message_ids: Map<String, Value>,
+    /// Stored, and not part of the documented response.
+    #[serde(skip)]
+    pub assigned_user_ids: Vec<String>,
+    /// The event that made it.
+    #[serde(skip)]
+    pub event_id: EventId,
+}
+
+/// RFC 3339 in UTC with `Z`.
+pub(crate) fn utc<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&payload::format_utc(*time))
+}
