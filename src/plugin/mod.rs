@@ -1,88 +1,217 @@
-//! stub
-#![allow(missing_docs)]
+//! Runs mapping plugins: any WebAssembly, in a sandbox, in a fresh instance for every call.
+//!
+//! A [`Host`] is one engine for all plugins; it loads a file into a [`Plugin`], whose own threads run the calls.
+//! `engine.rs` has the engine's settings, `abi_component.rs` and `abi_command.rs` the two ways to be a plugin,
+//! `wasi_stdio.rs` all that a command sees of a system, `limits.rs` what a call may cost, `threads.rs` where calls
+//! run, `cache.rs` compiled artefacts, `fixtures.rs` a plugin's own examples.
+
+mod abi_command;
+mod abi_component;
+mod cache;
+mod engine;
+mod error;
 pub mod fixtures;
+mod limits;
+mod state;
+mod threads;
+mod wasi_stdio;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use std::{path::*, sync::Arc, time::Duration};
-#[derive(Debug, Clone, Default)]
-pub struct Limits {
-    pub time: Duration,
-    pub memory_bytes: usize,
-    pub output_bytes: usize,
-    pub log_bytes: usize,
-    pub table_elements: usize,
-    pub concurrency: usize,
-    pub queue: usize,
-}
+use sha2::{Digest as _, Sha256};
+use wasmtime::Store;
+
+use abi_command::Command;
+use abi_component::Component;
+use cache::Cache;
+use engine::Engine;
+use state::CallState;
+use threads::Workers;
+
+pub use error::{HostError, LoadError, PluginError};
+pub use limits::Limits;
+
+/// Largest module that is compiled, in bytes. Python and JavaScript engines in one piece need up to 20 MiB.
+pub const MODULE_BYTES: u64 = 64 << 20;
+
+/// What a plugin is told of the event. The same event always gives the same context.
 #[derive(Debug, Clone)]
 pub struct CallContext {
+    /// The event's id.
     pub event_id: String,
+    /// The integration's name.
     pub integration: String,
+    /// What a plugin's clock says, for the whole call.
     pub received_at: DateTime<Utc>,
+    /// Whose tasks these become.
     pub company_id: String,
+    /// `[config]` as a JSON object's text.
     pub config: Arc<str>,
 }
-#[derive(Debug)]
+
+/// What a plugin made of an event.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
+    /// Tasks, not yet read as such.
     Tasks(Vec<Value>),
+    /// Nothing to do, and why.
     Skip(String),
 }
+
+/// A call that went well.
 #[derive(Debug)]
 pub struct Mapped {
+    /// What came out.
     pub outcome: Outcome,
+    /// What was logged, cut at the limit.
     pub log: String,
+    /// Most linear memory at a time, in bytes.
+    pub peak_memory: usize,
 }
-#[derive(Debug, thiserror::Error)]
-pub enum PluginError {
-    #[error("r")]
-    Refused { message: String, pointer: Option<String> },
-    #[error("b")]
-    BadOutput(String),
-    #[error("busy")]
-    Busy,
-}
-impl PluginError {
-    pub fn code(&self) -> &'static str {
-        "x"
-    }
-}
-#[derive(Debug, thiserror::Error)]
-#[error("load")]
-pub struct LoadError;
-#[derive(Debug, thiserror::Error)]
-#[error("host")]
-pub struct HostError;
-#[derive(Debug, Clone)]
-pub struct Host;
-#[derive(Debug)]
-pub struct Plugin;
-#[derive(Debug, Clone, Copy)]
+
+/// How a module takes its payload; told by its first bytes, never by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abi {
+    /// A component of the world in `wit/mapper.wit`.
     Component,
+    /// A WASI preview 1 program: payload on stdin, tasks on stdout.
     Command,
 }
+
+/// One engine, and where its artefacts are kept.
+#[derive(Debug, Clone)]
+pub struct Host {
+    engine: Engine,
+    cache: Option<Arc<Cache>>,
+}
+
 impl Host {
-    pub fn new(_: Option<PathBuf>) -> Result<Host, HostError> {
-        Ok(Host)
+    /// Starts the engine. Without a cache directory every load compiles.
+    ///
+    /// # Errors
+    /// Where the engine cannot be made on this machine.
+    pub fn new(cache_dir: Option<PathBuf>) -> Result<Self, HostError> {
+        let engine = Engine::start()?;
+        Ok(Self { engine, cache: cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new) })
     }
-    pub fn load(&self, _: &str, _: &Path, _: Limits) -> Result<Plugin, LoadError> {
-        Err(LoadError)
-    }
+
+    /// Which allocator is used, and why: for the log.
+    #[must_use]
     pub fn describe(&self) -> &str {
-        ""
+        self.engine.describe()
+    }
+
+    /// Compiles a module, or takes its artefact from the cache, and starts its threads.
+    ///
+    /// # Errors
+    /// The file and what is wrong with it.
+    pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
+        let failed = |cause| LoadError { file: file.display().to_string(), cause };
+        let wasm = read_module(file).map_err(failed)?;
+        let sha256: [u8; 32] = Sha256::digest(&wasm).into();
+        let abi = tell_abi(&wasm).map_err(failed)?;
+        let code = match abi {
+            Abi::Component => {
+                Code::Component(Component::load(&self.engine, self.cache.as_deref(), &wasm, &sha256).map_err(failed)?)
+            }
+            Abi::Command => {
+                Code::Command(Command::load(&self.engine, self.cache.as_deref(), &wasm, &sha256).map_err(failed)?)
+            }
+        };
+        let program = Arc::new(Program { engine: self.engine.clone(), code, limits, name: name.to_owned() });
+        let workers = Workers::start(&program).map_err(|e| failed(format!("its threads cannot be started: {e}")))?;
+        Ok(Plugin { program, workers, sha256, abi })
     }
 }
+
+/// The component model's layer field tells a component from a core module (bytes 4 to 7 of the file).
+fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(Abi::Command),
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(Abi::Component),
+        Some([0, b'a', b's', b'm', ..]) => Err("is WebAssembly of a version that is not known".into()),
+        _ => Err("is not WebAssembly; precompiled or text files are not taken".into()),
+    }
+}
+
+fn read_module(file: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
+    let size = std::fs::metadata(file).map_err(unreadable)?.len();
+    if size > MODULE_BYTES {
+        return Err(format!("has {size} bytes, and {MODULE_BYTES} are the most"));
+    }
+    std::fs::read(file).map_err(unreadable)
+}
+
+/// A loaded plugin. When it is dropped, its threads end after the calls under way.
+#[derive(Debug)]
+pub struct Plugin {
+    program: Arc<Program>,
+    workers: Workers,
+    sha256: [u8; 32],
+    abi: Abi,
+}
+
 impl Plugin {
-    pub async fn map(&self, _: Arc<str>, _: CallContext) -> Result<Mapped, PluginError> {
-        Err(PluginError::Busy)
+    /// Maps a payload on one of the plugin's threads. Time in the queue does not count as the plugin's.
+    ///
+    /// # Errors
+    /// [`PluginError::Busy`] where the queue is full; else what the plugin did.
+    pub async fn map(&self, payload: Arc<str>, context: CallContext) -> Result<Mapped, PluginError> {
+        self.workers.call(payload, context).await
     }
-    pub fn map_blocking(&self, _: &str, _: &CallContext) -> Result<Mapped, PluginError> {
-        Err(PluginError::Busy)
+
+    /// Maps a payload on this thread.
+    ///
+    /// # Errors
+    /// What the plugin did.
+    pub fn map_blocking(&self, payload: &str, context: &CallContext) -> Result<Mapped, PluginError> {
+        self.program.call(payload, context)
     }
+
+    /// SHA-256 of the module.
+    #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
-        &[0; 32]
+        &self.sha256
     }
+
+    /// How it takes its payload.
+    #[must_use]
     pub fn abi(&self) -> Abi {
-        Abi::Command
+        self.abi
+    }
+}
+
+/// What the threads of a plugin share.
+#[derive(Debug)]
+struct Program {
+    engine: Engine,
+    code: Code,
+    limits: Limits,
+    name: String,
+}
+
+#[derive(Debug)]
+enum Code {
+    Component(Component),
+    Command(Command),
+}
+
+impl Program {
+    /// One call in a store of its own, which is dropped whatever happens.
+    fn call(&self, payload: &str, context: &CallContext) -> Result<Mapped, PluginError> {
+        let mut store = Store::new(self.engine.wasmtime(), CallState::new(&self.limits, payload, context));
+        store.limiter(|state| &mut state.meter);
+        store.set_epoch_deadline(self.engine.ticks(self.limits.time));
+        let result = match &self.code {
+            Code::Component(component) => component.call(&mut store, payload, context),
+            Code::Command(command) => command.call(&mut store),
+        };
+        let state = store.into_data();
+        let outcome = result.map_err(|error| state.explain(error, &self.limits))?;
+        Ok(Mapped { outcome, log: state.log.into_text(), peak_memory: state.meter.peak_memory() })
     }
 }

@@ -1,0 +1,74 @@
+//! The command ABI: any WASI preview 1 program. The payload is its stdin; its stdout is one task object, an array of
+//! them, or `{"skip":"reason"}`; a non-zero exit is a refusal, with the last line of stderr as the message.
+
+use serde_json::Value;
+use wasmtime::{InstancePre, Linker, Module, Store};
+
+use super::cache::Cache;
+use super::engine::Engine;
+use super::state::{CallState, Failure, cut};
+use super::wasi_stdio::{self, Exit};
+use super::{Outcome, PluginError};
+
+/// A command, linked and ready to be instantiated.
+pub(super) struct Command {
+    pre: InstancePre<CallState>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+impl Command {
+    pub(super) fn load(engine: &Engine, cache: Option<&Cache>, wasm: &[u8], sha256: &[u8; 32]) -> Result<Self, String> {
+        let module = super::cache::module(engine.wasmtime(), cache, wasm, sha256)?;
+        check_exports(&module)?;
+        let mut linker = Linker::new(engine.wasmtime());
+        wasi_stdio::add_to_linker(&mut linker, &module)?;
+        let pre = linker.instantiate_pre(&module).map_err(|e| format!("cannot be linked: {e:#}"))?;
+        Ok(Self { pre })
+    }
+
+    pub(super) fn call(&self, store: &mut Store<CallState>) -> Result<Outcome, Failure> {
+        let instance = self.pre.instantiate(&mut *store)?;
+        let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+        match start.call(&mut *store, ()) {
+            Ok(()) => {}
+            Err(error) => match error.downcast_ref::<Exit>() {
+                Some(Exit(0)) => {}
+                Some(Exit(_)) => return Err(Failure::Exit),
+                None => return Err(Failure::Wasm(error)),
+            },
+        }
+        read(store.data().stdio.output()).map_err(|message| Failure::Error(PluginError::BadOutput(message)))
+    }
+}
+
+fn check_exports(module: &Module) -> Result<(), String> {
+    let missing = |what: &str| {
+        format!("has no {what}; a command exports _start and memory (build it as a program, not as a library)")
+    };
+    let start = module.get_export("_start").and_then(|it| it.func().cloned()).ok_or_else(|| missing("_start"))?;
+    if start.params().len() + start.results().len() > 0 {
+        return Err("its _start takes or gives values; it has to be a function of nothing".into());
+    }
+    module.get_export("memory").and_then(|it| it.memory().cloned()).map(drop).ok_or_else(|| missing("memory"))
+}
+
+fn read(output: &[u8]) -> Result<Outcome, String> {
+    if output.iter().all(u8::is_ascii_whitespace) {
+        return Err("nothing was written to stdout".into());
+    }
+    match serde_json::from_slice(output).map_err(|e| format!("stdout is not JSON: {e}"))? {
+        Value::Object(map) => match (map.len(), map.get("skip")) {
+            (1, Some(Value::String(reason))) => Ok(Outcome::Skip(cut(reason))),
+            (1, Some(_)) => Err("\"skip\" has to be text".into()),
+            _ => Ok(Outcome::Tasks(vec![Value::Object(map)])),
+        },
+        Value::Array(items) if items.is_empty() => Err("an empty array: no task and no skip".into()),
+        Value::Array(items) if items.iter().all(Value::is_object) => Ok(Outcome::Tasks(items)),
+        _ => Err("stdout is JSON, but no object and no array of objects".into()),
+    }
+}

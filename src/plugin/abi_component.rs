@@ -1,0 +1,114 @@
+//! The component ABI: the world in `wit/mapper.wit`.
+
+use serde_json::Value;
+use wasmtime::Store;
+use wasmtime::component::{HasSelf, Linker};
+
+use super::cache::Cache;
+use super::engine::Engine;
+use super::limits::Hit;
+use super::state::{CallState, Failure, cut};
+use super::{CallContext, Outcome, PluginError};
+
+#[expect(unreachable_pub, reason = "generated; the world's own comments say it")]
+mod world {
+    wasmtime::component::bindgen!({ path: "wit", world: "mapper" });
+}
+use world::hookmill::mapper::log::Level;
+use world::hookmill::mapper::{log, types};
+use world::{Mapper, MapperPre};
+
+/// All that a component may import.
+const OFFERED: [&str; 2] = ["hookmill:mapper/log@1.0.0", "hookmill:mapper/types@1.0.0"];
+
+/// A component, linked and ready to be instantiated.
+pub(super) struct Component {
+    pre: MapperPre<CallState>,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Component")
+    }
+}
+
+impl Component {
+    pub(super) fn load(engine: &Engine, cache: Option<&Cache>, wasm: &[u8], sha256: &[u8; 32]) -> Result<Self, String> {
+        let component = super::cache::component(engine.wasmtime(), cache, wasm, sha256)?;
+        let foreign = component.component_type();
+        let foreign = foreign
+            .imports(engine.wasmtime())
+            .map(|(name, _)| name.to_owned())
+            .find(|it| !OFFERED.contains(&it.as_str()));
+        if let Some(name) = foreign {
+            return Err(format!(
+                "imports \"{name}\", which is not offered; a component may import {} only",
+                OFFERED[0]
+            ));
+        }
+        let mut linker = Linker::new(engine.wasmtime());
+        Mapper::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(|e| e.to_string())?;
+        let pre = linker.instantiate_pre(&component).map_err(|e| format!("cannot be linked: {e:#}"))?;
+        let pre = MapperPre::new(pre)
+            .map_err(|e| format!("is not a component of the world hookmill:mapper/mapper: {e:#}"))?;
+        Ok(Self { pre })
+    }
+
+    pub(super) fn call(
+        &self,
+        store: &mut Store<CallState>,
+        payload: &str,
+        context: &CallContext,
+    ) -> Result<Outcome, Failure> {
+        let context = types::Context {
+            event_id: context.event_id.clone(),
+            integration: context.integration.clone(),
+            received_at: crate::payload::format_utc(context.received_at),
+            company_id: context.company_id.clone(),
+            config: context.config.to_string(),
+        };
+        let mapper = self.pre.instantiate(&mut *store)?;
+        match mapper.call_transform(&mut *store, payload, &context)? {
+            Ok(types::Outcome::Skip(reason)) => Ok(Outcome::Skip(cut(&reason))),
+            Ok(types::Outcome::Tasks(texts)) => tasks(store, &texts),
+            Err(types::MapError { message, pointer }) => {
+                let pointer = pointer.map(|it| cut(&it));
+                Err(Failure::Error(PluginError::Refused { message: cut(&message), pointer }))
+            }
+        }
+    }
+}
+
+fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Failure> {
+    let bad = |message: String| Failure::Error(PluginError::BadOutput(message));
+    let state = store.data_mut();
+    if texts.iter().map(String::len).sum::<usize>() > state.stdio.output_limit() {
+        state.meter.set_hit(Hit::Output);
+        return Err(bad("too long".into()));
+    }
+    let parse = |(index, text): (usize, &String)| match serde_json::from_str(text) {
+        Ok(Value::Object(task)) => Ok(Value::Object(task)),
+        Ok(_) => Err(bad(format!("task {index} is not a JSON object"))),
+        Err(error) => Err(bad(format!("task {index} is not JSON: {error}"))),
+    };
+    match texts {
+        [] => Err(bad("no task and no skip".into())),
+        texts => texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Outcome::Tasks),
+    }
+}
+
+impl types::Host for CallState {}
+
+impl log::Host for CallState {
+    fn write(&mut self, level: Level, message: String) {
+        let level = match level {
+            Level::Debug => "debug: ",
+            Level::Info => "info: ",
+            Level::Warn => "warn: ",
+            Level::Error => "error: ",
+        };
+        for piece in [level, &message, "\n"] {
+            self.log.write(piece.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Where calls run: every plugin has threads of its own, so that a plugin that loops takes nobody else's.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::oneshot;
+
+use super::{CallContext, Mapped, PluginError, Program};
+
+struct Job {
+    payload: Arc<str>,
+    context: CallContext,
+    done: oneshot::Sender<Result<Mapped, PluginError>>,
+}
+
+/// A plugin's threads. They end when this is dropped and the queue is empty.
+#[derive(Debug)]
+pub(super) struct Workers {
+    queue: Sender<Job>,
+}
+
+impl Workers {
+    pub(super) fn start(program: &Arc<Program>) -> std::io::Result<Self> {
+        let (queue, jobs) = bounded(program.limits.queue);
+        for number in 0..program.limits.concurrency {
+            let (program, jobs) = (Arc::clone(program), jobs.clone());
+            let thread = std::thread::Builder::new().name(format!("plugin-{}-{number}", program.name));
+            thread.spawn(move || work(&program, &jobs))?;
+        }
+        Ok(Self { queue })
+    }
+
+    pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Result<Mapped, PluginError> {
+        let (done, answer) = oneshot::channel();
+        match self.queue.try_send(Job { payload, context, done }) {
+            Ok(()) => answer.await.unwrap_or(Err(PluginError::Host)),
+            Err(TrySendError::Full(_)) => Err(PluginError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(PluginError::Host),
+        }
+    }
+}
+
+fn work(program: &Program, jobs: &Receiver<Job>) {
+    // The first call on a thread would otherwise pay for this.
+    wasmtime::Engine::tls_eager_initialize();
+    while let Ok(job) = jobs.recv() {
+        // Nobody waits any more: the sender has hung up.
+        if job.done.is_closed() {
+            continue;
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| program.call(&job.payload, &job.context)));
+        let result = result.unwrap_or_else(|_| {
+            tracing::error!(plugin = program.name, "a plugin call panicked in the host");
+            Err(PluginError::Host)
+        });
+        let _gone = job.done.send(result);
+    }
+}
