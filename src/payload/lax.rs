@@ -207,7 +207,10 @@ fn list(sent: &Value, required: bool, encoding: Encoding) -> Read {
         match item {
             item if is_blank(item) => loose = true,
             // In a form every value is text, and a list is often one text with commas.
-            Value::String(text) if encoding == Encoding::Form && text.contains(',') => texts.extend(split(text)),
+            Value::String(text) if encoding == Encoding::Form && text.contains(',') => {
+                loose = true;
+                texts.extend(split(text));
+            }
             item => match self::text(item, true) {
                 Read::Exact(value) => texts.push(value),
                 Read::Loose(value) => {
