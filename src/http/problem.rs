@@ -199,14 +199,29 @@ fn decode(error: &DecodeError) -> Told<'_> {
     let status = match error {
         DecodeError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         DecodeError::MultipleItems { .. } | DecodeError::NotAnObject { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::BAD_REQUEST,
+        DecodeError::Empty
+        | DecodeError::NotUtf8 { .. }
+        | DecodeError::Json { .. }
+        | DecodeError::TooDeep { .. }
+        | DecodeError::DuplicateKey { .. }
+        | DecodeError::NumberOutOfRange
+        | DecodeError::Form { .. } => StatusCode::BAD_REQUEST,
     };
     (status, "invalid_request", error.code())
 }
 
 fn plugin(error: &PluginError) -> Told<'_> {
     match error {
-        PluginError::Refused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", error.code()),
-        _ => (StatusCode::BAD_GATEWAY, "plugin_failed", error.code()),
+        PluginError::Refused { .. } | PluginError::BadOutput(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", error.code())
+        }
+        PluginError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.code()),
+        PluginError::Deadline { .. }
+        | PluginError::Memory { .. }
+        | PluginError::Table { .. }
+        | PluginError::Output { .. }
+        | PluginError::Stack
+        | PluginError::Trap { .. }
+        | PluginError::Host => (StatusCode::BAD_GATEWAY, "plugin_failed", error.code()),
     }
 }

@@ -10,7 +10,7 @@ use super::limits::Hit;
 use super::state::{CallState, Failure, cut};
 use super::{CallContext, Outcome, PluginError};
 
-#[expect(unreachable_pub, reason = "generated; the world's own comments say it")]
+#[allow(unreachable_pub, reason = "generated; the world's own comments say it")]
 mod world {
     wasmtime::component::bindgen!({ path: "wit", world: "mapper" });
 }

@@ -1,0 +1,16 @@
+-- wrk script: posts one JSON body. BODY names a file, or is the text itself; KEY is the API key.
+local text = os.getenv("BODY")
+local file = io.open(text, "r")
+if file then text = file:read("a") file:close() end
+wrk.method = "POST"
+wrk.body = text
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["X-API-Key"] = os.getenv("KEY")
+
+-- wrk itself counts socket errors and answers of 400 and above; this says them in a line of their own.
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format("answers %d, errors %d, p50 %.1f ms, p99 %.1f ms, %.0f/s\n", summary.requests,
+    e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
+    summary.requests / summary.duration * 1e6))
+end
