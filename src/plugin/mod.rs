@@ -2,7 +2,7 @@
 //!
 //! A [`Host`] is one engine for all plugins; it loads a file into a [`Plugin`], whose own threads run the calls.
 //! `engine.rs` has the engine's settings, `abi_component.rs` and `abi_command.rs` the two ways to be a plugin,
-//! `wasi_stdio.rs` all that a command sees of a system, `limits.rs` what a call may cost, `threads.rs` where calls
+//! `wasi_stdio.rs` (with `wasi_calls.rs` and `stdio.rs`) all that a command sees of a system, `limits.rs` what a call may cost, `threads.rs` where calls
 //! run, `cache.rs` compiled artefacts, `fixtures.rs` a plugin's own examples.
 
 mod abi_command;
@@ -13,7 +13,9 @@ mod error;
 pub mod fixtures;
 mod limits;
 mod state;
+mod stdio;
 mod threads;
+mod wasi_calls;
 mod wasi_stdio;
 
 use std::path::{Path, PathBuf};

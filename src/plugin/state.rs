@@ -1,10 +1,10 @@
 //! What belongs to one call, and what its failure means.
 
 use chrono::{DateTime, Utc};
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{Memory, Trap, WasmBacktrace};
 
 use super::limits::{Hit, Limits, Meter};
-use super::wasi_stdio::Stdio;
+use super::stdio::Stdio;
 use super::{CallContext, PluginError};
 
 /// Most functions that an error names.
@@ -18,6 +18,8 @@ pub(super) struct CallState {
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
+    /// A command's memory, once it is known.
+    pub(super) memory: Option<Memory>,
 }
 
 impl CallState {
@@ -27,6 +29,7 @@ impl CallState {
             log: Log { text: Vec::new(), limit: limits.log_bytes },
             stdio: Stdio::new(payload, context, limits),
             received_at: context.received_at,
+            memory: None,
         }
     }
 

@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +13,32 @@ typedef struct {
 
 static json_value *read_value(cursor *in, int depth);
 
+#define BLOCK 65536
+
+void *room_for(size_t size) {
+    static char first[BLOCK];
+    static char *at = first, *end = first + BLOCK;
+    if (size > PTRDIFF_MAX) refuse("out of memory");
+    size = (size + 15) & ~(size_t)15;
+    if (size > (size_t)(end - at)) {
+        size_t block = size > BLOCK ? size : BLOCK;
+        if (!(at = malloc(block))) refuse("out of memory");
+        end = at + block;
+    }
+    void *room = at;
+    at += size;
+    return room;
+}
+
+char *grown(const char *bytes, size_t length, size_t room) {
+    char *copy = room_for(room);
+    if (length) memcpy(copy, bytes, length);
+    return copy;
+}
+
 static json_value *make(json_kind kind) {
-    json_value *value = calloc(1, sizeof *value);
-    if (!value) refuse("out of memory");
-    value->kind = kind;
+    json_value *value = room_for(sizeof *value);
+    *value = (json_value){.kind = kind};
     return value;
 }
 
@@ -165,9 +188,7 @@ bool json_is(const json_value *value, const char *text) {
 void json_raw(json_out *out, const char *text, size_t length) {
     if (length > out->room - out->length) {
         size_t room = (out->length + length) * 2;
-        char *bytes = realloc(out->bytes, room);
-        if (!bytes) refuse("out of memory");
-        out->bytes = bytes;
+        out->bytes = grown(out->bytes, out->length, room);
         out->room = room;
     }
     if (length) memcpy(out->bytes + out->length, text, length);

@@ -1,4 +1,4 @@
-/* A small JSON reader (RFC 8259) and writer, with no fixed buffers: everything grows or fails. */
+/* A small JSON reader (RFC 8259) and writer, in which everything grows or fails. */
 #ifndef JSON_H
 #define JSON_H
 
@@ -37,6 +37,11 @@ void json_raw(json_out *out, const char *text, size_t length);
 void json_put(json_out *out, const char *text);
 /* Text inside a string, escaped. */
 void json_escaped(json_out *out, const char *text, size_t length);
+
+/* Memory until the program ends, which is soon. The first of it is there from the start: a guest that grows its memory
+   costs the host a system call or two. `grown` copies to twice the size. */
+void *room_for(size_t size);
+char *grown(const char *bytes, size_t length, size_t room);
 
 /* Ends the program with a message for the sender. */
 _Noreturn void refuse(const char *message);

@@ -21,15 +21,14 @@ _Noreturn void refuse(const char *message) {
 
 static char *read_all(size_t *length) {
     size_t room = 16384;
-    char *text = malloc(room);
+    char *text = room_for(room);
     *length = 0;
     for (;;) {
-        if (!text) refuse("out of memory");
         ssize_t got = read(0, text + *length, room - *length);
         if (got < 0) refuse("stdin cannot be read");
         if (got == 0) return text;
         *length += (size_t)got;
-        if (*length == room) text = realloc(text, room *= 2);
+        if (*length == room) text = grown(text, *length, room *= 2);
     }
 }
 

@@ -1,0 +1,46 @@
+//! The pipeline's stages, one by one: `cargo bench --bench stages`.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use hookmill::config::Secrets;
+use hookmill::event::{EventId, new_id};
+use hookmill::integration::load::load;
+use hookmill::payload::{Rules, decode, unwrap_envelope};
+use hookmill::plugin::Host;
+use hookmill::schema::task_create;
+use hookmill::task::NewTask;
+
+const TASK: &str = r#"{"title":"Refill request","description":"Call back","assigned_user_ids":["u1","u2"],"created_by_id":"u9","deadline":"2026-12-01T09:00:00Z","priority":"high","tags":["a","b"],"patient_id":"p1"}"#;
+
+fn stages(c: &mut Criterion) {
+    let rules = Rules::default();
+    let read = || decode(Some("application/json"), black_box(TASK).as_bytes(), &rules).unwrap();
+    c.bench_function("decode JSON", |b| b.iter(read));
+    let payload = unwrap_envelope(read(), task_create().shape(), &rules).unwrap();
+    c.bench_function("lax values and task schema", |b| b.iter(|| NewTask::parse(payload.clone(), &rules).unwrap()));
+}
+
+fn plugins(c: &mut Criterion) {
+    let host = Host::new(None).unwrap();
+    println!("engine: {}", host.describe());
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
+    for (name, fixture) in [("calendly", "created"), ("fax-inbound", "received"), ("n8n-intake", "form")] {
+        let folder = plugins.join(name);
+        let integration = load(&host, &folder, &Secrets::default()).unwrap();
+        let text = std::fs::read_to_string(folder.join(format!("fixtures/{fixture}.json"))).unwrap();
+        let payload = serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"].clone();
+        let text = payload.to_string();
+        let now = chrono::Utc::now();
+        let context = integration.context(EventId(new_id(now)), now);
+        c.bench_function(&format!("{name}: schema"), |b| b.iter(|| integration.schema.check(black_box(&payload)).unwrap()));
+        c.bench_function(&format!("{name}: plugin call, fresh instance"), |b| {
+            b.iter(|| integration.plugin.map_blocking(black_box(&text), &context).unwrap());
+        });
+    }
+}
+
+criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, plugins }
+criterion_main!(benches);
