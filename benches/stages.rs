@@ -35,7 +35,9 @@ fn plugins(c: &mut Criterion) {
         let text = payload.to_string();
         let now = chrono::Utc::now();
         let context = integration.context(EventId(new_id(now)), now);
-        c.bench_function(&format!("{name}: schema"), |b| b.iter(|| integration.schema.check(black_box(&payload)).unwrap()));
+        c.bench_function(&format!("{name}: schema"), |b| {
+            b.iter(|| integration.schema.check(black_box(&payload)).unwrap())
+        });
         c.bench_function(&format!("{name}: plugin call, fresh instance"), |b| {
             b.iter(|| integration.plugin.map_blocking(black_box(&text), &context).unwrap());
         });
