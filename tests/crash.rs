@@ -74,3 +74,19 @@ fn kill_9_under_load_loses_nothing_acknowledged() {
     }
     println!("{} acknowledged answers over {ROUNDS} kills, none lost", all.len());
 }
+
+#[test]
+fn after_a_failed_write_reading_goes_on_and_writing_is_refused_at_once() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let id = server.post("/v1/tasks", &task()).expect(201).json()["id"].as_str().unwrap().to_owned();
+    // sled puts long values into files of their own.
+    std::fs::remove_dir_all(setup.data.join("sled/blobs")).unwrap();
+    let long = json!({ "description": "x".repeat(500_000) });
+    assert_eq!(server.post("/v1/tasks", &long).expect(503).code(), "storage_unavailable");
+    server.get("/readyz").expect(503);
+    assert_eq!(server.post("/v1/tasks", &task()).expect(503).header("retry-after"), "1");
+    server.get(&format!("/v1/tasks/{id}")).expect(200);
+    assert!(server.stop().contains("nothing is stored until a restart"));
+    setup.start().get(&format!("/v1/tasks/{id}")).expect(200);
+}

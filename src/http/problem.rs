@@ -131,7 +131,7 @@ impl Problem {
     fn message(&self) -> String {
         match self {
             Self::Store(_) | Self::Stop(Stop::Store(_)) => {
-                "the server cannot store anything right now; nothing was taken in, so send it again".into()
+                "the server cannot store anything right now; send it again later".into()
             }
             Self::Stop(Stop::Decode(error)) => {
                 error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))

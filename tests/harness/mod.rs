@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -31,7 +32,7 @@ pub struct Setup {
     pub plugins: PathBuf,
     pub config: String,
     pub env: Vec<(String, String)>,
-    _dir: Option<TempDir>,
+    dir: Arc<TempDir>,
 }
 
 impl Setup {
@@ -40,7 +41,7 @@ impl Setup {
         let dir = TempDir::new().unwrap();
         let plugins = dir.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
-        Self { data: dir.path().join("data"), plugins, config: String::new(), env: Vec::new(), _dir: Some(dir) }
+        Self { data: dir.path().join("data"), plugins, config: String::new(), env: Vec::new(), dir: Arc::new(dir) }
     }
 
     pub fn with_shipped_plugins() -> Self {
@@ -97,7 +98,7 @@ impl Setup {
                 break url.to_owned();
             }
         };
-        Server { child, url, printed, log: Some(log) }
+        Server { child, url, printed, log: Some(log), _dir: Arc::clone(&self.dir) }
     }
 }
 
@@ -115,6 +116,8 @@ pub struct Server {
     /// What it printed until it served.
     pub printed: String,
     log: Option<std::thread::JoinHandle<String>>,
+    /// Keeps the data while the server runs.
+    _dir: Arc<TempDir>,
 }
 
 impl Server {

@@ -81,6 +81,15 @@ impl Embedded {
     }
 }
 
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if !self.writer.close() {
+            // A tree that is dropped flushes, and after a failed write sled waits forever for that.
+            std::mem::forget(self.tree.clone());
+        }
+    }
+}
+
 impl Store for Embedded {
     fn commit(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>> {
         async move { self.writer.write(ingested_writes(&ingested)?).await }.boxed()

@@ -4,9 +4,9 @@
 //! and only then answers every caller. No timer: a lone writer goes at once, and load forms the groups.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
@@ -34,7 +34,7 @@ struct Waiting {
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Waiting>>,
     healthy: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -45,7 +45,7 @@ impl Writer {
         let health = Arc::clone(&healthy);
         let thread =
             std::thread::Builder::new().name("store-writer".into()).spawn(move || run(&disk, waiting, &health))?;
-        Ok(Self { queue: Some(queue), healthy, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Some(queue), healthy, thread: Some(thread) })
     }
 
     /// Waits for its place in the queue, then until the change is durable.
@@ -56,29 +56,26 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Writes what is still queued, and ends. Gives whether every write has reached the disk.
+    pub(super) fn close(&mut self) -> bool {
+        self.queue = None;
+        self.thread.take().is_none_or(|thread| thread.join().is_ok()) && self.healthy.load(Ordering::Relaxed)
+    }
+
     pub(super) fn ready(&self) -> Result<(), StoreError> {
         let open = self.queue.as_ref().is_some_and(|queue| !queue.is_closed());
         match (open, self.healthy.load(Ordering::Relaxed)) {
             (false, _) => Err(StoreError::Closed),
-            (true, false) => Err(StoreError::Write("the last write failed".into())),
+            (true, false) => Err(StoreError::Write("a write failed, and none is taken until a restart".into())),
             (true, true) => Ok(()),
         }
     }
 }
 
-impl Drop for Writer {
-    /// Writes what is still queued before the directory is given up.
-    fn drop(&mut self) {
-        self.queue = None;
-        let thread = self.thread.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the store's writer ended by a panic");
-        }
-    }
-}
 
 fn run(disk: &Disk, mut waiting: mpsc::Receiver<Waiting>, healthy: &AtomicBool) {
     let mut group = Vec::with_capacity(GROUP);
+    let mut broken = None;
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
         let mut batch = sled::Batch::default();
         let mut callers = Vec::with_capacity(group.len());
@@ -86,11 +83,15 @@ fn run(disk: &Disk, mut waiting: mpsc::Receiver<Waiting>, healthy: &AtomicBool) 
             writes.into_iter().for_each(|write| batch.insert(write.key, write.value));
             callers.push(done);
         }
-        let outcome = disk.commit(batch);
-        if let Err(error) = &outcome {
-            tracing::error!(cause = %error, changes = callers.len(), "commit failed");
+        // After a failed write sled takes no other, and waits forever when asked to.
+        let outcome = broken.clone().map_or_else(|| disk.commit(batch), Err);
+        if let Err(error) = &outcome
+            && broken.is_none()
+        {
+            tracing::error!(cause = %error, changes = callers.len(), "a write failed: nothing is stored until a restart");
+            healthy.store(false, Ordering::Relaxed);
+            broken = Some(error.clone());
         }
-        healthy.store(outcome.is_ok(), Ordering::Relaxed);
         for done in callers {
             // A caller that has gone away misses its answer only; the change stands.
             let _gone = done.send(outcome.clone());
@@ -106,6 +107,11 @@ struct Disk {
 impl Disk {
     /// The journal's group goes first here: it becomes the truth, and the tree a view of it.
     fn commit(&self, batch: sled::Batch) -> Result<(), StoreError> {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.apply(batch)))
+            .unwrap_or_else(|_| Err(StoreError::Write("sled panicked".into())))
+    }
+
+    fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
         let failed = |e: &dyn std::fmt::Display| StoreError::Write(e.to_string());
         self.tree.apply_batch(batch).map_err(|e| failed(&e))?;
         self.tree.flush().map_err(|e| failed(&e))?;
