@@ -72,7 +72,6 @@ impl Writer {
     }
 }
 
-
 fn run(disk: &Disk, mut waiting: mpsc::Receiver<Waiting>, healthy: &AtomicBool) {
     let mut group = Vec::with_capacity(GROUP);
     let mut broken = None;
