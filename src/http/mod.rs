@@ -1,6 +1,6 @@
 //! Every route, on one screen.
 //!
-//! A handler takes a [`Call`] and gives an [`Answer`] or a [`Problem`]; only `problem.rs` knows status codes of
+//! A handler takes a [`Call`] and gives an [`Answer`](call::Answer) or a [`Problem`]; only `problem.rs` knows status codes of
 //! failures. What every request passes first (limits, request id, log line) is in `edge.rs`.
 
 mod admin;
@@ -25,34 +25,20 @@ pub(crate) use problem::Problem;
 /// The whole API as one filter.
 pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let call = call(app);
-    let tasks = path!("v1" / "tasks").and(warp::post()).and(call.clone()).then(reply!(tasks::create)).or(path!(
-        "v1" / "tasks" / String
-    )
-    .and(warp::get())
-    .and(call.clone())
-    .then(reply!(tasks::show, id)));
-    let hooks = path!("v1" / "hooks" / String).and(warp::post()).and(call.clone()).then(reply!(hooks::receive, name));
-    let events = path!("v1" / "events" / String).and(warp::get()).and(call.clone()).then(reply!(events::show, id));
-    let admin = path!("v1" / "admin" / "keys")
-        .and(warp::post())
-        .and(call.clone())
-        .then(reply!(admin::create_key))
-        .or(path!("v1" / "admin" / "keys").and(warp::get()).and(call.clone()).then(reply!(admin::list_keys)))
-        .or(path!("v1" / "admin" / "keys" / String)
-            .and(warp::delete())
-            .and(call.clone())
-            .then(reply!(admin::revoke_key, id)));
-    let health = path!("healthz")
-        .and(warp::get())
-        .and(call.clone())
-        .then(reply!(health::live))
-        .or(path!("readyz").and(warp::get()).and(call.clone()).then(reply!(health::ready)));
-
-    tasks
-        .or(hooks)
-        .or(events)
-        .or(admin)
-        .or(health)
+    macro_rules! on {
+        ($method:ident ($($path:tt)*) $handler:path $(, $param:ident)*) => {
+            path!($($path)*).and(warp::$method()).and(call.clone()).then(reply!($handler $(, $param)*))
+        };
+    }
+    on!(post ("v1" / "tasks") tasks::create)
+        .or(on!(get ("v1" / "tasks" / String) tasks::show, id))
+        .or(on!(post ("v1" / "hooks" / String) hooks::receive, name))
+        .or(on!(get ("v1" / "events" / String) events::show, id))
+        .or(on!(post ("v1" / "admin" / "keys") admin::create_key))
+        .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))
+        .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))
+        .or(on!(get ("healthz") health::live))
+        .or(on!(get ("readyz") health::ready))
         .map(|reply| -> Response { warp::Reply::into_response(reply) })
         .or_else(move |rejection: Rejection| {
             let allowed = rejection.find::<warp::reject::MethodNotAllowed>().is_some();
