@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 
 use crate::auth::CompanyId;
 use crate::auth::signature::HmacSha256;
-use crate::event::{IntegrationName, Provenance};
+use crate::event::{EventId, IntegrationName, Provenance};
 use crate::payload::Rules;
-use crate::plugin::Plugin;
+use crate::plugin::{CallContext, Plugin};
 use crate::schema::Schema;
 
 pub use load::LoadFailure;
@@ -52,6 +53,20 @@ pub struct Integration {
     pub config: Arc<str>,
     /// What its events and tasks are derived from.
     pub provenance: Provenance,
+}
+
+impl Integration {
+    /// What the plugin is told of an event.
+    #[must_use]
+    pub fn context(&self, event_id: EventId, received_at: DateTime<Utc>) -> CallContext {
+        CallContext {
+            event_id: event_id.to_string(),
+            integration: self.name.to_string(),
+            received_at,
+            company_id: self.company_id.to_string(),
+            config: Arc::clone(&self.config),
+        }
+    }
 }
 
 /// A folder that is not live, and why.

@@ -148,8 +148,9 @@ impl<E: Into<Problem>> From<E> for Failed {
 }
 
 impl Failed {
+    /// Names the event only where it can be looked up.
     pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::ingest::Stop) -> Self {
-        move |stop| Self { problem: Problem::Stop(stop), event_id: Some(event_id) }
+        move |stop| Self { event_id: stop.is_kept().then_some(event_id), problem: Problem::Stop(stop) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Value formats: a format byte, the CRC-32 of what follows (little endian), then a postcard record.
 //!
 //! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable.
-//! Ids and companies stand in the key, and not again in here.
+//! Ids and companies stand in the key, and not again in here. Enums are stored by the place of their variant, so
+//! [`Status`], [`Priority`], [`EventStatus`] and [`Scope`](crate::auth::Scope) may grow at the end only.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -206,12 +207,12 @@ fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
-    let (Some((&[format, crc @ ..], body)), FORMAT_1) =
-        (bytes.split_first_chunk::<HEADER>(), bytes.first().copied().unwrap_or(0))
-    else {
-        return Err(damaged(what, &format!("unknown format {:?}", bytes.first())));
+    let Some((&[format, crc @ ..], body)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(damaged(what, &"it is too short"));
     };
-    debug_assert_eq!(format, FORMAT_1);
+    if format != FORMAT_1 {
+        return Err(damaged(what, &format!("unknown format {format}")));
+    }
     if crc32fast::hash(body) != u32::from_le_bytes(crc) {
         return Err(damaged(what, &"its checksum does not match"));
     }

@@ -1,0 +1,106 @@
+//! What is stored at the line's end, and what the sender is told.
+
+use chrono::{DateTime, Utc};
+
+use super::Stop;
+use crate::event::{Event, EventId, EventStatus, RawEvent, Reason, new_id};
+use crate::integration::Integration;
+use crate::integration::load::direct;
+use crate::payload::Loosened;
+use crate::store::Ingested;
+use crate::task::{NewTask, Task, TaskId};
+
+/// What the sender is told when the line has reached its end.
+#[derive(Debug)]
+pub enum Receipt {
+    /// Tasks were made and are durable.
+    Created {
+        /// In the plugin's order.
+        tasks: Vec<Task>,
+        /// What had to be read loosely.
+        loosened: Loosened,
+    },
+    /// The plugin had nothing to do for it.
+    Skipped {
+        /// Its reason.
+        reason: String,
+    },
+}
+
+/// What one run of the line has come to, before it is stored.
+pub(super) struct Ready {
+    pub(super) tasks: Vec<NewTask>,
+    pub(super) skip: Option<String>,
+    pub(super) loosened: Loosened,
+    pub(super) plugin_log: String,
+}
+
+impl Ready {
+    /// What needed no plugin.
+    pub(super) fn one(task: NewTask, loosened: Loosened) -> Self {
+        Self { tasks: vec![task], skip: None, loosened, plugin_log: String::new() }
+    }
+}
+
+pub(super) fn stored(integration: Option<&Integration>, raw: RawEvent, ready: Ready) -> (Ingested, Receipt) {
+    let (event_id, company, now) = (raw.id, raw.company_id.clone(), raw.received_at);
+    let into_task = |task: NewTask| task.into_task(TaskId(new_id(now)), event_id, company.clone(), now);
+    let tasks: Vec<Task> = ready.tasks.into_iter().map(into_task).collect();
+    let mut event = event(integration, raw, EventStatus::Stored, None);
+    event.task_ids = tasks.iter().map(|task| task.id).collect();
+    event.plugin_log = ready.plugin_log;
+    let receipt = match ready.skip {
+        Some(reason) => {
+            event.status = EventStatus::Skipped;
+            event.reason = Some(Reason { stage: "plugin".into(), code: "skipped".into(), message: reason.clone() });
+            Receipt::Skipped { reason }
+        }
+        None => Receipt::Created { tasks: tasks.clone(), loosened: ready.loosened },
+    };
+    (Ingested { event, tasks }, receipt)
+}
+
+pub(super) fn quarantined(integration: Option<&Integration>, raw: RawEvent, stop: &Stop) -> Ingested {
+    let reason = Reason { stage: stop.stage().into(), code: stop.code().into(), message: stop.to_string() };
+    Ingested { event: event(integration, raw, EventStatus::Quarantined, Some(reason)), tasks: Vec::new() }
+}
+
+/// A delivery that was not let in: noted without its body.
+#[must_use]
+pub fn rejected(
+    integration: &Integration,
+    id: EventId,
+    now: DateTime<Utc>,
+    code: &str,
+    message: &str,
+    body_bytes: u64,
+) -> Ingested {
+    let reason = Reason { stage: "auth".into(), code: code.into(), message: message.into() };
+    let raw = RawEvent {
+        id,
+        received_at: now,
+        company_id: integration.company_id.clone(),
+        content_type: None,
+        body: bytes::Bytes::new(),
+    };
+    let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
+    event.body_bytes = body_bytes;
+    Ingested { event, tasks: Vec::new() }
+}
+
+fn event(integration: Option<&Integration>, raw: RawEvent, status: EventStatus, reason: Option<Reason>) -> Event {
+    Event {
+        id: raw.id,
+        integration: integration.map_or_else(direct, |it| it.name.clone()),
+        company_id: raw.company_id,
+        received_at: raw.received_at,
+        status,
+        reason,
+        task_ids: Vec::new(),
+        provenance: integration.map(|it| it.provenance.clone()),
+        plugin_log: String::new(),
+        content_type: raw.content_type,
+        body_bytes: raw.body.len() as u64,
+        body: raw.body,
+    }
+}
