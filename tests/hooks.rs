@@ -14,8 +14,8 @@ use sha2::Sha256;
 #[test]
 fn the_shipped_plugins_answer_their_fixtures_over_http() {
     let server = Setup::with_shipped_plugins().start();
-    let mut seen = 0;
     for plugin in ["calendly", "fax-inbound", "n8n-intake"] {
+        let mut seen = 0;
         for file in std::fs::read_dir(shipped_plugins().join(plugin).join("fixtures")).unwrap() {
             let file = file.unwrap().path();
             let fixture: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();

@@ -16,7 +16,9 @@ use crate::integration::{Auth, Integration};
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(mut call: Call, name: String) -> Result<Answer, Failed> {
     let Some(integration) = call.app.registry.get(&name) else {
-        let name = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        // It is nobody's: no company could list it.
+        tracing::warn!(integration = name, "delivery for an integration that is not here");
         return Err(Problem::UnknownIntegration { name }.into());
     };
     let body = match admit(&mut call, &integration, now()).await {
