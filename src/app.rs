@@ -67,7 +67,7 @@ impl App {
     /// # Errors
     /// Where it cannot be stored.
     pub async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
-        self.store.put_key(key.clone()).await?;
+        self.store.put_key(key.clone(), None).await?;
         self.keys.put(key);
         Ok(())
     }

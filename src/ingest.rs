@@ -65,14 +65,14 @@ async fn finish(
     match result {
         Ok(ready) => {
             let (ingested, receipt) = outcome::stored(integration, raw, ready);
-            app.store.commit(ingested).await?;
+            app.store.commit(ingested.into()).await?;
             Ok(receipt)
         }
         // Nothing was begun: the sender tries again, and that is a new delivery.
         Err(stop) if !stop.is_kept() => Err(stop),
         Err(stop) => {
             // Stored before the answer, so that whoever reads the answer finds the event.
-            app.store.commit(outcome::quarantined(integration, raw, &stop)).await?;
+            app.store.commit(outcome::quarantined(integration, raw, &stop).into()).await?;
             Err(stop)
         }
     }

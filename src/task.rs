@@ -122,6 +122,7 @@ impl NewTask {
             external_message_ids: Map::new(),
             assigned_user_ids: self.assigned_user_ids,
             event_id,
+            deleted_at: None,
         }
     }
 }
@@ -159,6 +160,75 @@ pub struct Task {
     /// The event that made it.
     #[serde(skip)]
     pub event_id: EventId,
+    /// When it was deleted, where it was: nobody is shown it from then on.
+    #[serde(skip)]
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A change of a task: what is none stays as it is. Of fields that may be null, `Some(None)` clears.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "schemas/task-update.schema.json describes every field")]
+pub struct TaskPatch {
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub assigned_user_ids: Option<Vec<String>>,
+    pub created_by_id: Option<String>,
+    pub deadline: Option<DateTime<Utc>>,
+    pub tags: Option<Vec<String>>,
+    pub call_id: Option<Option<String>>,
+    pub fax_id: Option<Option<String>>,
+    pub assistant_id: Option<Option<String>>,
+    pub session_id: Option<Option<String>>,
+    pub patient_id: Option<Option<String>>,
+    pub status: Option<Status>,
+    pub priority: Option<Priority>,
+    pub kind: Option<Option<String>>,
+    /// Merged as RFC 7396 merges one level: a member that is null is removed; `Some(None)` removes all.
+    pub external_message_ids: Option<Option<Map<String, Value>>>,
+}
+
+impl TaskPatch {
+    /// The task after this change, one version on.
+    #[must_use]
+    pub fn apply(self, task: Task, now: DateTime<Utc>) -> Task {
+        let external_message_ids = match self.external_message_ids {
+            None => task.external_message_ids,
+            Some(None) => Map::new(),
+            Some(Some(changes)) => merge(task.external_message_ids, changes),
+        };
+        Task {
+            title: self.title.unwrap_or(task.title),
+            description: self.description.unwrap_or(task.description),
+            assigned_user_ids: self.assigned_user_ids.unwrap_or(task.assigned_user_ids),
+            created_by_id: self.created_by_id.unwrap_or(task.created_by_id),
+            deadline: self.deadline.unwrap_or(task.deadline),
+            tags: self.tags.unwrap_or(task.tags),
+            call_id: self.call_id.unwrap_or(task.call_id),
+            fax_id: self.fax_id.unwrap_or(task.fax_id),
+            assistant_id: self.assistant_id.unwrap_or(task.assistant_id),
+            session_id: self.session_id.unwrap_or(task.session_id),
+            patient_id: self.patient_id.unwrap_or(task.patient_id),
+            status: self.status.unwrap_or(task.status),
+            priority: self.priority.unwrap_or(task.priority),
+            kind: self.kind.unwrap_or(task.kind),
+            external_message_ids,
+            version: task.version + 1,
+            // A clock that was set back must not make a task older than it was.
+            updated_at: now.max(task.updated_at),
+            ..task
+        }
+    }
+}
+
+fn merge(mut into: Map<String, Value>, changes: Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in changes {
+        if value.is_null() {
+            into.remove(&name);
+        } else {
+            into.insert(name, value);
+        }
+    }
+    into
 }
 
 /// RFC 3339 in UTC with `Z`.

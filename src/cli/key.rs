@@ -115,7 +115,7 @@ impl Key {
             Action::Create(create) => {
                 let (id, secret) = key::generate().map_err(Failure::new)?;
                 let stored = create.key_request().into_key(id, &secret, now());
-                store.put_key(stored.clone()).await?;
+                store.put_key(stored.clone(), None).await?;
                 Ok(json!({ "key": secret, "details": stored }))
             }
             Action::List => {
@@ -127,7 +127,7 @@ impl Key {
                 let found = store.keys().await?.into_iter().find(|it| it.id.0 == *id);
                 let key = found.ok_or_else(|| Failure::new("no such key; `hookmill key list` shows the ids"))?;
                 let revoked_at = key.revoked_at.or(Some(now()));
-                store.put_key(ApiKey { revoked_at, ..key }).await?;
+                store.put_key(ApiKey { revoked_at, ..key }, None).await?;
                 Ok(Value::Null)
             }
         }

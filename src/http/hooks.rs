@@ -61,7 +61,7 @@ async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Fai
     let id = EventId(new_id(now));
     let event = ingest::rejected(integration, id, now, code, &problem.to_string(), announced);
     // The sender is refused either way; a store that fails says so in its own log line.
-    let stored = call.app.store.commit(event).await.is_ok();
+    let stored = call.app.store.commit(event.into()).await.is_ok();
     Failed { problem, event_id: stored.then_some(id) }
 }
 

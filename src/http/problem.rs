@@ -186,9 +186,12 @@ fn stopped(stop: &Stop) -> Told<'_> {
 
 fn store(error: &StoreError) -> Told<'static> {
     match error {
-        StoreError::InUse { .. } | StoreError::Open { .. } | StoreError::Write(_) | StoreError::Closed => {
-            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_unavailable")
-        }
+        StoreError::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_full"),
+        StoreError::InUse { .. }
+        | StoreError::Open { .. }
+        | StoreError::Journal(_)
+        | StoreError::Write(_)
+        | StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_unavailable"),
         StoreError::Read(_) | StoreError::Damaged { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal", "storage_damaged")
         }

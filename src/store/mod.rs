@@ -1,16 +1,29 @@
-//! What is kept: events, tasks and API keys, behind verbs of the domain.
+//! What is kept: events, tasks, idempotency keys and API keys, behind verbs of the domain.
 //!
-//! [`Embedded`] (sled) is the default. A backend answers a write only when it would survive a power cut.
+//! [`Embedded`] (a journal, and sled as its view) is the default. A backend answers a write only when it would
+//! survive a power cut, and a read shows everything that was answered before it began.
+//!
+//! `query.rs` is what a list is asked for, `idempotency.rs` what a repeated request is known by, `error.rs` what
+//! can go wrong, `faulty.rs` a backend that fails on purpose.
 
 pub mod embedded;
+mod error;
+mod faulty;
+mod idempotency;
+mod query;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
-use crate::task::{Task, TaskId};
+use crate::task::{Task, TaskId, TaskPatch};
 
 pub use embedded::Embedded;
+pub use error::{Damage, StoreError};
+pub use faulty::{Fault, Faulty};
+pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+pub use query::{Cursor, Page, TaskFilter, TaskPage};
 
 /// One event and the tasks that it made: stored whole or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,59 +34,132 @@ pub struct Ingested {
     pub tasks: Vec<Task>,
 }
 
+/// Everything that one request stores: whole, or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// Its deliveries: one, or those of a batch.
+    pub ingested: Vec<Ingested>,
+    /// The answer to give again when the request is repeated.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl From<Ingested> for Commit {
+    fn from(ingested: Ingested) -> Self {
+        Self { ingested: vec![ingested], idempotency: None }
+    }
+}
+
+/// How a write that carries an [`Idempotency`] ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Committed {
+    /// It is durable.
+    Stored,
+    /// Nothing was stored: a request with this idempotency key came first, and this was its answer.
+    Repeated(FirstAnswer),
+}
+
+/// How a change of a task ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Updated {
+    /// It is durable; the task as it is now.
+    Done(Box<Task>),
+    /// The company has no such task, or no longer.
+    Missing,
+    /// The task has another version than the caller thought, so nothing was changed.
+    Stale {
+        /// The version it has.
+        version: u64,
+    },
+}
+
+/// What one [`Store::expire`] removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Idempotency keys past their time.
+    pub idempotency_keys: u64,
+    /// Soft-deleted tasks past theirs.
+    pub tasks: u64,
+    /// Bytes of events past theirs, given back to the file system.
+    pub event_bytes: u64,
+}
+
+/// What a company has stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CompanyStats {
+    /// Its name.
+    pub company_id: String,
+    /// Tasks that can be read.
+    pub tasks: u64,
+    /// Soft-deleted tasks that are not purged yet.
+    pub deleted_tasks: u64,
+    /// Bytes of its tasks' values.
+    pub task_bytes: u64,
+}
+
+/// Counts and sizes, for `hookmill store stats`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Stats {
+    /// Each company, by name.
+    pub companies: Vec<CompanyStats>,
+    /// API keys, revoked ones as well.
+    pub api_keys: u64,
+    /// Idempotency keys.
+    pub idempotency_keys: u64,
+    /// Sizes on the disk, in bytes, by what they are of.
+    pub disk: std::collections::BTreeMap<String, u64>,
+    /// The last change that is durable.
+    pub sequence: u64,
+}
+
 /// The verbs that every backend has.
 pub trait Store: Send + Sync + 'static {
-    /// Stores an event with its tasks. When it answers, they are durable.
-    fn commit(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// One task of a company.
+    /// Stores a request's events and tasks. When it answers, they are durable.
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// What the first request of this idempotency key was answered, where it is still remembered at `now`.
+    fn first_answer(
+        &self,
+        id: IdempotencyId,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>>;
+    /// One task of a company; none where it was deleted.
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>>;
-    /// One event of a company.
+    /// A company's tasks, in the order in which they were stored, newest first.
+    fn list_tasks<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: TaskFilter,
+        page: Page,
+    ) -> BoxFuture<'a, Result<TaskPage, StoreError>>;
+    /// Changes a task that has this version.
+    fn update_task<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: TaskId,
+        version: u64,
+        patch: TaskPatch,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Updated, StoreError>>;
+    /// Deletes a task softly: it is there for nobody, and purged later. With a version, only if it has that.
+    fn delete_task<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: TaskId,
+        version: Option<u64>,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Updated, StoreError>>;
+    /// One event of a company; none where it has expired.
     fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>>;
     /// Every API key.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
     /// Adds a key or stores its new state. When it answers, that is durable.
-    fn put_key(&self, key: ApiKey) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// Removes what is past its time at `now`.
+    fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>>;
+    /// Counts and sizes.
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
     /// Whether writes can be expected to succeed.
     ///
     /// # Errors
     /// Why not.
     fn ready(&self) -> Result<(), StoreError>;
-}
-
-/// Why the store could not do it.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has the data directory.
-    #[error("{dir} is in use by {holder}; stop that server first, or give this one another --data-dir")]
-    InUse {
-        /// The data directory.
-        dir: String,
-        /// Who holds it, as far as the lock file says.
-        holder: String,
-    },
-    /// The data directory cannot be opened.
-    #[error("cannot open {dir}: {cause}")]
-    Open {
-        /// The data directory.
-        dir: String,
-        /// What the system or the database said.
-        cause: String,
-    },
-    /// A write did not reach the disk: it may or may not be there after a restart.
-    #[error("the write did not reach the disk: {0}")]
-    Write(String),
-    /// A read failed.
-    #[error("the read failed: {0}")]
-    Read(String),
-    /// A stored value does not match its checksum or format.
-    #[error("the stored {what} is damaged: {cause}")]
-    Damaged {
-        /// Which kind of value.
-        what: &'static str,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// The writer has ended: the server is shutting down, or the writer failed.
-    #[error("the store is closed")]
-    Closed,
 }

@@ -15,9 +15,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Ingested, Store, StoreError};
+use chrono::{DateTime, Utc};
+
+use super::*;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
+use crate::task::TaskPatch;
 use crate::task::{Task, TaskId};
 use lock::DirLock;
 pub use lock::{Running, running_server};
@@ -91,8 +94,55 @@ impl Drop for Embedded {
 }
 
 impl Store for Embedded {
-    fn commit(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.writer.write(ingested_writes(&ingested)?).await }.boxed()
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        async move {
+            for ingested in &commit.ingested {
+                self.writer.write(ingested_writes(ingested)?).await?;
+            }
+            Ok(Committed::Stored)
+        }
+        .boxed()
+    }
+
+    fn first_answer(
+        &self,
+        _: IdempotencyId,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn list_tasks<'a>(&'a self, _: &CompanyId, _: TaskFilter, _: Page) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
+        async { Err(StoreError::Closed) }.boxed()
+    }
+
+    fn update_task<'a>(
+        &'a self,
+        _: &CompanyId,
+        _: TaskId,
+        _: u64,
+        _: TaskPatch,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Updated, StoreError>> {
+        async { Err(StoreError::Closed) }.boxed()
+    }
+
+    fn delete_task<'a>(
+        &'a self,
+        _: &CompanyId,
+        _: TaskId,
+        _: Option<u64>,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Updated, StoreError>> {
+        async { Err(StoreError::Closed) }.boxed()
+    }
+
+    fn expire(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {
+        async { Err(StoreError::Closed) }.boxed()
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        async { Err(StoreError::Closed) }.boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
@@ -117,8 +167,14 @@ impl Store for Embedded {
         async move { tokio::task::spawn_blocking(read).await.map_err(|e| StoreError::Read(e.to_string()))? }.boxed()
     }
 
-    fn put_key(&self, key: ApiKey) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.writer.write(vec![Write { key: keys::api_key(&key.id), value: record::encode_key(&key)? }]).await }.boxed()
+    fn put_key(&self, key: ApiKey, _: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        async move {
+            self.writer
+                .write(vec![Write { key: keys::api_key(&key.id), value: record::encode_key(&key)? }])
+                .await
+                .map(|()| Committed::Stored)
+        }
+        .boxed()
     }
 
     fn ready(&self) -> Result<(), StoreError> {

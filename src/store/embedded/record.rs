@@ -128,6 +128,7 @@ pub(super) fn decode_task(bytes: &[u8], id: TaskId, company_id: CompanyId) -> Re
         external_message_ids: external,
         assigned_user_ids: record.assigned_user_ids,
         event_id: record.event_id,
+        deleted_at: None,
     })
 }
 

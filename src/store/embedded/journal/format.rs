@@ -1,0 +1,223 @@
+//! The journal's bytes. Integers are little endian. The meaning of a magic or a kind never changes.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | segment header, 32 | `HMJRNL01`, first sequence u64, created (ms since 1970) i64, salt u32, CRC u32 |
+//! | group header, 24 | `HMG1`, records u32, bytes of all records u32, first sequence u64, CRC u32 |
+//! | record | length u32, CRC u32 over its sequence u64 and its payload, payload: operations |
+//! | operation | kind u8, key length u16, value length u32, key, value |
+//!
+//! A group is what one fdatasync made durable. Every CRC (CRC-32, ISO 3309) starts from the journal's salt, which
+//! no sender knows: a body cannot pretend to be a group.
+
+pub(super) const SEGMENT_HEADER: usize = 32;
+pub(super) const GROUP_HEADER: usize = 24;
+pub(super) const RECORD_HEADER: usize = 8;
+const OP_HEADER: usize = 7;
+const SEGMENT_MAGIC: &[u8; 8] = b"HMJRNL01";
+const GROUP_MAGIC: &[u8; 4] = b"HMG1";
+
+/// What an operation does with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Kind {
+    /// The view gets a key that it did not have.
+    Insert = 1,
+    /// The view's value for this key changes.
+    Replace = 2,
+    /// The view loses this key.
+    Delete = 3,
+    /// An event: it stays in the journal, and the view does not get it.
+    Event = 4,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Insert, Self::Replace, Self::Delete, Self::Event].into_iter().find(|it| *it as u8 == byte)
+    }
+}
+
+/// One operation of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Op<'a> {
+    pub(in super::super) kind: Kind,
+    pub(in super::super) key: &'a [u8],
+    pub(in super::super) value: &'a [u8],
+}
+
+impl Op<'_> {
+    /// Bytes that it takes in a record.
+    pub(in super::super) fn encoded_len(&self) -> usize {
+        OP_HEADER + self.key.len() + self.value.len()
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.push(self.kind as u8);
+        to.extend_from_slice(&u16::try_from(self.key.len()).unwrap_or(u16::MAX).to_le_bytes());
+        to.extend_from_slice(&u32::try_from(self.value.len()).unwrap_or(u32::MAX).to_le_bytes());
+        to.extend_from_slice(self.key);
+        to.extend_from_slice(self.value);
+    }
+}
+
+/// The first operation in these bytes, and what follows it.
+pub(in super::super) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8])> {
+    let (header, rest) = bytes.split_first_chunk::<OP_HEADER>()?;
+    let kind = Kind::from_byte(header[0])?;
+    let key_len = usize::from(u16::from_le_bytes([header[1], header[2]]));
+    let value_len = usize::try_from(u32_at(header, 3)).ok()?;
+    let (key, rest) = rest.split_at_checked(key_len)?;
+    let (value, rest) = rest.split_at_checked(value_len)?;
+    Some((Op { kind, key, value }, rest))
+}
+
+/// Every operation of a record, or none where it is not made of whole operations.
+pub(in super::super) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
+    let mut ops = Vec::new();
+    while !payload.is_empty() {
+        let (op, rest) = split_op(payload)?;
+        ops.push(op);
+        payload = rest;
+    }
+    Some(ops)
+}
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub(super) first: u64,
+    pub(super) created_ms: i64,
+    pub(super) salt: u32,
+}
+
+impl SegmentHeader {
+    pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER] {
+        let mut bytes = [0; SEGMENT_HEADER];
+        bytes[..8].copy_from_slice(SEGMENT_MAGIC);
+        bytes[8..16].copy_from_slice(&self.first.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.created_ms.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.salt.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..28]);
+        bytes[28..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.first_chunk::<SEGMENT_HEADER>()?;
+        let whole = &bytes[..8] == SEGMENT_MAGIC && crc32fast::hash(&bytes[..28]) == u32_at(bytes, 28);
+        let (first, created_ms) = (u64_at(bytes, 8), u64_at(bytes, 16).cast_signed());
+        whole.then(|| Self { first, created_ms, salt: u32_at(bytes, 24) })
+    }
+}
+
+/// What stands before a group's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupHeader {
+    pub(super) count: u32,
+    pub(super) bytes: u32,
+    pub(super) first: u64,
+}
+
+impl GroupHeader {
+    pub(super) fn encode(&self, salt: u32) -> [u8; GROUP_HEADER] {
+        let mut bytes = [0; GROUP_HEADER];
+        bytes[..4].copy_from_slice(GROUP_MAGIC);
+        bytes[4..8].copy_from_slice(&self.count.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.first.to_le_bytes());
+        let crc = crc(salt, &[&bytes[..20]]);
+        bytes[20..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8], salt: u32) -> Option<Self> {
+        let bytes = bytes.first_chunk::<GROUP_HEADER>()?;
+        let whole = &bytes[..4] == GROUP_MAGIC && crc(salt, &[&bytes[..20]]) == u32_at(bytes, 20);
+        whole.then(|| Self { count: u32_at(bytes, 4), bytes: u32_at(bytes, 8), first: u64_at(bytes, 12) })
+    }
+
+    /// The next place in `bytes`, from `from` on, where a group of sequence `at_least` or later begins.
+    pub(super) fn find(bytes: &[u8], from: usize, salt: u32, at_least: u64) -> Option<(usize, Self)> {
+        let starts = (from..bytes.len().saturating_sub(GROUP_HEADER - 1)).filter(|at| &bytes[*at..*at + 4] == GROUP_MAGIC);
+        starts
+            .filter_map(|at| Self::decode(&bytes[at..], salt).map(|group| (at, group)))
+            .find(|(_, group)| group.first >= at_least)
+    }
+}
+
+/// Collects records into a group: the bytes that one write appends.
+#[derive(Debug)]
+pub(in super::super) struct GroupWriter {
+    salt: u32,
+    first: u64,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl GroupWriter {
+    pub(in super::super) fn new(salt: u32, first: u64, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.resize(GROUP_HEADER, 0);
+        Self { salt, first, count: 0, bytes: buffer }
+    }
+
+    /// The sequence of the next record.
+    pub(in super::super) fn next(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a record; gives each operation's place in the group, counted from the group's first byte.
+    pub(in super::super) fn push<'a>(&mut self, ops: impl IntoIterator<Item = Op<'a>>, mut placed: impl FnMut(usize, &Op<'a>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; RECORD_HEADER]);
+        for op in ops {
+            placed(self.bytes.len(), &op);
+            op.write(&mut self.bytes);
+        }
+        let payload = start + RECORD_HEADER;
+        let length = u32::try_from(self.bytes.len() - payload).unwrap_or(u32::MAX);
+        let crc = crc(self.salt, &[&self.next().to_le_bytes(), &self.bytes[payload..]]);
+        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        self.bytes[start + 4..payload].copy_from_slice(&crc.to_le_bytes());
+        self.count += 1;
+    }
+
+    /// The whole group.
+    pub(super) fn finish(mut self) -> (Vec<u8>, u64) {
+        let bytes = u32::try_from(self.bytes.len() - GROUP_HEADER).unwrap_or(u32::MAX);
+        let header = GroupHeader { count: self.count, bytes, first: self.first };
+        self.bytes[..GROUP_HEADER].copy_from_slice(&header.encode(self.salt));
+        let next = self.next();
+        (self.bytes, next)
+    }
+}
+
+/// A record's payload, or why it is none.
+pub(super) fn record(bytes: &[u8], salt: u32, sequence: u64) -> Result<&[u8], (&'static str, Option<usize>)> {
+    let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
+        return Err(("a record is cut off", None));
+    };
+    let length = usize::try_from(u32_at(header, 0)).unwrap_or(usize::MAX);
+    let Some(payload) = rest.get(..length) else { return Err(("a record's length is wrong", None)) };
+    if crc(salt, &[&sequence.to_le_bytes(), payload]) != u32_at(header, 4) {
+        return Err(("a record's checksum does not match", Some(RECORD_HEADER + length)));
+    }
+    Ok(payload)
+}
+
+fn crc(salt: u32, parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|it| it.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|it| it.try_into().ok()).map_or(0, u64::from_le_bytes)
+}

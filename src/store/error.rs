@@ -1,0 +1,75 @@
+//! What can go wrong in a store.
+
+/// A place in the journal that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment's file name.
+    pub segment: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What is wrong there.
+    pub cause: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "segment {} at byte {}: {}", self.segment, self.offset, self.cause)
+    }
+}
+
+/// Why the store could not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the data directory.
+    #[error("{dir} is in use by {holder}; stop that server first, or give this one another --data-dir")]
+    InUse {
+        /// The data directory.
+        dir: String,
+        /// Who holds it, as far as the lock file says.
+        holder: String,
+    },
+    /// The data directory cannot be opened.
+    #[error("cannot open {dir}: {cause}")]
+    Open {
+        /// The data directory.
+        dir: String,
+        /// What the system or the database said.
+        cause: String,
+    },
+    /// Acknowledged changes are damaged in the journal: nothing is served until an admin says so.
+    #[error(
+        "the journal is damaged, and what was acknowledged there cannot be read: {}. Restore a backup \
+         (`hookmill store restore`), or start with --accept-loss to serve all the rest",
+        list(.0)
+    )]
+    Journal(Vec<Damage>),
+    /// The disk is nearly full: writing stops early, so that reading and purging stay possible.
+    #[error("the disk is nearly full: {free} bytes are free, and {reserve} are kept in reserve")]
+    Full {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are kept free.
+        reserve: u64,
+    },
+    /// A write did not reach the disk: it may or may not be there after a restart.
+    #[error("the write did not reach the disk: {0}")]
+    Write(String),
+    /// A read failed.
+    #[error("the read failed: {0}")]
+    Read(String),
+    /// A stored value does not match its checksum or format.
+    #[error("the stored {what} is damaged: {cause}")]
+    Damaged {
+        /// Which kind of value.
+        what: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The writer has ended: the server is shutting down, or the writer failed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+fn list(damages: &[Damage]) -> String {
+    damages.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

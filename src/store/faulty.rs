@@ -1,0 +1,150 @@
+//! A backend that fails on purpose, around one that does not: for tests of everything that stands on a store.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::{
+    Commit, Committed, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats, Store, StoreError, TaskFilter,
+    TaskPage, Updated,
+};
+use crate::auth::{ApiKey, CompanyId};
+use crate::event::{Event, EventId};
+use crate::task::{Task, TaskId, TaskPatch};
+
+/// What writes run into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is stored: the disk is full.
+    Full,
+    /// Nothing is stored: the disk refuses.
+    Write,
+    /// It is stored, and the caller is told that this is not known, as after a flush that failed.
+    Flush,
+    /// It is stored, after this long.
+    Slow(Duration),
+}
+
+/// A store whose writes fail as told.
+#[derive(Debug)]
+pub struct Faulty<S> {
+    inner: S,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl<S: Store> Faulty<S> {
+    /// Without a fault so far.
+    pub fn new(inner: S) -> Self {
+        Self { inner, fault: Mutex::new(None) }
+    }
+
+    /// From now on.
+    pub fn set(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write<'a, T: Send + 'a>(
+        &'a self,
+        write: BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        match self.fault() {
+            None => write,
+            Some(fault @ (Fault::Full | Fault::Write)) => async move { Err(error(fault)) }.boxed(),
+            Some(Fault::Flush) => async move { write.await.and(Err(error(Fault::Flush))) }.boxed(),
+            Some(Fault::Slow(time)) => async move {
+                tokio::time::sleep(time).await;
+                write.await
+            }
+            .boxed(),
+        }
+    }
+}
+
+fn error(fault: Fault) -> StoreError {
+    match fault {
+        Fault::Full => StoreError::Full { free: 0, reserve: 1 },
+        Fault::Write | Fault::Flush | Fault::Slow(_) => StoreError::Write("injected".into()),
+    }
+}
+
+impl<S: Store> Store for Faulty<S> {
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.write(self.inner.commit(commit))
+    }
+
+    fn first_answer(
+        &self,
+        id: IdempotencyId,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
+        self.inner.first_answer(id, now)
+    }
+
+    fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
+        self.inner.task(company, id)
+    }
+
+    fn list_tasks<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: TaskFilter,
+        page: Page,
+    ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
+        self.inner.list_tasks(company, filter, page)
+    }
+
+    fn update_task<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: TaskId,
+        version: u64,
+        patch: TaskPatch,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Updated, StoreError>> {
+        self.write(self.inner.update_task(company, id, version, patch, now))
+    }
+
+    fn delete_task<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: TaskId,
+        version: Option<u64>,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Updated, StoreError>> {
+        self.write(self.inner.delete_task(company, id, version, now))
+    }
+
+    fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
+        self.inner.event(company, id)
+    }
+
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
+        self.inner.keys()
+    }
+
+    fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.write(self.inner.put_key(key, idempotency))
+    }
+
+    fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {
+        self.write(self.inner.expire(now))
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        self.inner.stats()
+    }
+
+    fn ready(&self) -> Result<(), StoreError> {
+        match self.fault() {
+            Some(fault @ (Fault::Full | Fault::Write | Fault::Flush)) => Err(error(fault)),
+            Some(Fault::Slow(_)) | None => self.inner.ready(),
+        }
+    }
+}

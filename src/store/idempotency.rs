@@ -1,0 +1,63 @@
+//! What a repeated request is known by, and what it is answered (draft-ietf-httpapi-idempotency-key-header-07).
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Names a request: who sent it, to which route, with which `Idempotency-Key`. 128 bits of SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IdempotencyId(pub [u8; 16]);
+
+impl IdempotencyId {
+    /// Of one sender (an API key's id, or an integration's name), one route and one header value.
+    #[must_use]
+    pub fn of(sender: &str, route: &str, key: &str) -> Self {
+        Self(digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]))
+    }
+}
+
+/// What the first request was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstAnswer {
+    /// 128 bits of SHA-256 over the first request's body: another body is another request.
+    pub fingerprint: [u8; 16],
+    /// When it came; it is remembered from then on.
+    pub at: DateTime<Utc>,
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that belong to the answer: `location`, `x-event-id`, `x-loosened` and the like.
+    pub headers: Vec<(String, String)>,
+    /// The body, byte for byte.
+    pub body: Bytes,
+}
+
+impl FirstAnswer {
+    /// The fingerprint of a body.
+    #[must_use]
+    pub fn fingerprint(body: &[u8]) -> [u8; 16] {
+        digest(&[body])
+    }
+}
+
+/// An idempotency key and the answer to remember under it: stored in one commit with what the request did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Which request.
+    pub id: IdempotencyId,
+    /// Its answer.
+    pub answer: FirstAnswer,
+}
+
+/// Every part is preceded by its length, so that no two lists of parts give the same bytes.
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let whole: [u8; 32] = hasher.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole[..16]);
+    half
+}

@@ -1,0 +1,81 @@
+//! What a list is asked for, and what it gives.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use crate::task::{Priority, Status, Task};
+
+/// Which tasks: those that fit everything that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// About this patient.
+    pub patient_id: Option<String>,
+    /// This far.
+    pub status: Option<Status>,
+    /// This urgent.
+    pub priority: Option<Priority>,
+    /// Assigned to this user, among others perhaps.
+    pub assigned_user_id: Option<String>,
+    /// Of this type.
+    pub kind: Option<String>,
+}
+
+impl TaskFilter {
+    /// Whether a task fits.
+    #[must_use]
+    pub fn fits(&self, task: &Task) -> bool {
+        self.patient_id.as_ref().is_none_or(|it| task.patient_id.as_ref() == Some(it))
+            && self.status.is_none_or(|it| task.status == it)
+            && self.priority.is_none_or(|it| task.priority == it)
+            && self.assigned_user_id.as_ref().is_none_or(|it| task.assigned_user_ids.contains(it))
+            && self.kind.as_ref().is_none_or(|it| task.kind.as_ref() == Some(it))
+    }
+}
+
+/// A place in a list: everything behind it was stored earlier. Opaque to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|it| <[u8; 8]>::try_from(it).ok());
+        bytes.map(|it| Self(u64::from_be_bytes(it))).ok_or_else(|| "is not a cursor that this server gave".into())
+    }
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// The first is 1. Later inserts move what stands on a page.
+    Number {
+        /// Which page, 1 or more.
+        page: u64,
+        /// Tasks a page, 1 to 100.
+        limit: usize,
+    },
+    /// What follows a cursor; later inserts do not move it.
+    After {
+        /// From the page before.
+        cursor: Cursor,
+        /// Tasks a page, 1 to 100.
+        limit: usize,
+    },
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskPage {
+    /// Newest first.
+    pub tasks: Vec<Task>,
+    /// How many tasks fit the filter, on all pages together.
+    pub total: u64,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<Cursor>,
+}
