@@ -9,8 +9,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::store;
+
 /// Fewest characters of `HOOKMILL_BOOTSTRAP_KEY`: what people type is weaker than what we draw.
 pub const BOOTSTRAP_KEY_MIN: usize = 24;
+
+/// Largest `store.segment_mib`.
+const SEGMENT_MIB_MAX: u32 = 1024;
 
 /// The settings that have a flag, an environment variable and a line in `hookmill.toml`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -38,6 +43,24 @@ struct File {
     plugins_dir: Option<PathBuf>,
     secrets_file: Option<PathBuf>,
     limits: LimitsFile,
+    store: StoreFile,
+    retention: RetentionFile,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreFile {
+    segment_mib: Option<u32>,
+    reserve_mib: Option<u32>,
+    snapshot_mib: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RetentionFile {
+    events_days: Option<u32>,
+    deleted_tasks_days: Option<u32>,
+    idempotency_hours: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -104,6 +127,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// Limits of the HTTP server.
     pub limits: Limits,
+    /// How the database is run.
+    pub store: store::embedded::Options,
 }
 
 /// A text that no log, error or debug output shows.
@@ -169,12 +194,18 @@ pub enum ConfigError {
     )]
     BootstrapKey,
     /// A limit of zero would refuse everything.
-    #[error("{file}: limits.{name} cannot be 0")]
+    #[error("{file}: {name} cannot be 0")]
     ZeroLimit {
         /// Its path.
         file: String,
-        /// The limit.
-        name: &'static str,
+        /// The limit, with its table.
+        name: String,
+    },
+    /// A segment's places are 32-bit numbers.
+    #[error("{file}: store.segment_mib has to be at most {SEGMENT_MIB_MAX}")]
+    SegmentTooLarge {
+        /// Its path.
+        file: String,
     },
 }
 
@@ -193,6 +224,7 @@ impl Config {
             bootstrap_key: bootstrap_key()?,
             secrets,
             limits: limits(&name, &file.limits)?,
+            store: store_options(&name, &file.store, &file.retention)?,
         })
     }
 }
@@ -231,11 +263,11 @@ fn bootstrap_key() -> Result<Option<Secret>, ConfigError> {
 fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
     let default = Limits::default();
     let size = |name, given: Option<usize>, default| match given {
-        Some(0) => Err(ConfigError::ZeroLimit { file: file.into(), name }),
+        Some(0) => Err(zero(file, "limits", name)),
         given => Ok(given.unwrap_or(default)),
     };
     let time = |name, given: Option<u64>, default| match given {
-        Some(0) => Err(ConfigError::ZeroLimit { file: file.into(), name }),
+        Some(0) => Err(zero(file, "limits", name)),
         given => Ok(given.map_or(default, Duration::from_millis)),
     };
     Ok(Limits {
@@ -248,4 +280,35 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         request_timeout: time("request_timeout_ms", given.request_timeout_ms, default.request_timeout)?,
         drain_timeout: time("drain_timeout_ms", given.drain_timeout_ms, default.drain_timeout)?,
     })
+}
+
+fn zero(file: &str, table: &str, name: &str) -> ConfigError {
+    ConfigError::ZeroLimit { file: file.into(), name: format!("{table}.{name}") }
+}
+
+fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<store::embedded::Options, ConfigError> {
+    let default = store::embedded::Options::default();
+    let mib = |given: Option<u32>, default| given.map_or(default, |it| u64::from(it) << 20);
+    let days = |given: Option<u32>, default| match given {
+        None => default,
+        Some(0) => None,
+        Some(days) => Some(chrono::Duration::days(i64::from(days))),
+    };
+    match (given.segment_mib, given.snapshot_mib, kept.idempotency_hours) {
+        (Some(0), ..) => Err(zero(file, "store", "segment_mib")),
+        (_, Some(0), _) => Err(zero(file, "store", "snapshot_mib")),
+        (.., Some(0)) => Err(zero(file, "retention", "idempotency_hours")),
+        (Some(mib), ..) if mib > SEGMENT_MIB_MAX => Err(ConfigError::SegmentTooLarge { file: file.into() }),
+        _ => Ok(store::embedded::Options {
+            segment_bytes: mib(given.segment_mib, default.segment_bytes),
+            reserve_bytes: mib(given.reserve_mib, default.reserve_bytes),
+            snapshot_bytes: mib(given.snapshot_mib, default.snapshot_bytes),
+            idempotency: kept
+                .idempotency_hours
+                .map_or(default.idempotency, |it| chrono::Duration::hours(i64::from(it))),
+            events: days(kept.events_days, default.events),
+            deleted_tasks: days(kept.deleted_tasks_days, default.deleted_tasks),
+            accept_loss: default.accept_loss,
+        }),
+    }
 }

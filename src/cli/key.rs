@@ -76,7 +76,7 @@ impl Key {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match self.remote(config) {
             Some(remote) => self.through(&remote)?,
-            None => match Embedded::open(&config.data_dir) {
+            None => match Embedded::open(&config.data_dir, &config.store) {
                 Ok(store) => runtime()?.block_on(self.directly(&store))?,
                 Err(StoreError::InUse { dir, holder }) => {
                     return Err(Failure {

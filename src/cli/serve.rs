@@ -61,7 +61,7 @@ impl Serve {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let started = Instant::now();
-    let store = Arc::new(Embedded::open(&config.data_dir)?);
+    let store = Arc::new(Embedded::open(&config.data_dir, &config.store)?);
     let host = Host::new(Some(config.data_dir.join("artefacts"))).map_err(Failure::new)?;
     tracing::info!(engine = host.describe(), "plugin engine started");
     let operator_token = key::generate().map_err(Failure::new)?.1;

@@ -1,29 +1,43 @@
 //! Key layout. A tag's meaning never changes; new things get new tags.
 //!
-//! | key | value |
-//! |---|---|
-//! | `T` company `00` id | a task |
-//! | `E` company `00` id | an event |
-//! | `K` key id | an API key |
+//! | key | value | where |
+//! |---|---|---|
+//! | `T` company `00` id | a task | view |
+//! | `K` key id | an API key | view |
+//! | `I` day u16, big endian; 16 bytes of the request's name | an idempotency key's first answer | view |
+//! | `M` | what of the journal the view has seen, and the sum of its content | view |
+//! | `E` company `00` id | an event | journal only |
 //!
 //! A company id holds no NUL, so the layout keeps the order of companies and, within one, of ids, which are
-//! UUIDs of version 7 and so sort by time.
+//! UUIDs of version 7 and so sort by time. Idempotency keys of a day stand together, so that a day expires at once.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::auth::{CompanyId, KeyId};
 use crate::event::EventId;
+use crate::store::IdempotencyId;
 use crate::task::TaskId;
 
 /// The one tree: a batch is atomic within a tree only.
 pub(super) const TREE: &[u8] = b"hookmill";
 
-const TASK: u8 = b'T';
+pub(super) const TASK: u8 = b'T';
 const EVENT: u8 = b'E';
 pub(super) const API_KEY: u8 = b'K';
+pub(super) const IDEMPOTENCY: u8 = b'I';
+pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
     scoped(TASK, company, id.0)
+}
+
+/// Company and id of a task's key.
+pub(super) fn parse_task(key: &[u8]) -> Option<(CompanyId, TaskId)> {
+    let (id, rest) = key.split_last_chunk::<16>().map(|(rest, id)| (id, rest))?;
+    let company = rest.strip_prefix(&[TASK])?.strip_suffix(&[0])?;
+    let company = std::str::from_utf8(company).ok().and_then(|text| CompanyId::parse(text).ok())?;
+    Some((company, TaskId(Uuid::from_bytes(*id))))
 }
 
 pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {
@@ -32,6 +46,15 @@ pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {
 
 pub(super) fn api_key(id: &KeyId) -> Vec<u8> {
     [&[API_KEY], id.0.as_bytes()].concat()
+}
+
+pub(super) fn idempotency(day: u16, id: IdempotencyId) -> Vec<u8> {
+    [&[IDEMPOTENCY][..], &day.to_be_bytes(), &id.0].concat()
+}
+
+/// Days since 1970, enough up to the year 2149.
+pub(super) fn day(at: DateTime<Utc>) -> u16 {
+    u16::try_from(at.timestamp().max(0) / 86_400).unwrap_or(u16::MAX)
 }
 
 fn scoped(tag: u8, company: &CompanyId, id: Uuid) -> Vec<u8> {
@@ -46,8 +69,12 @@ mod tests {
     #[test]
     fn the_layout_is_frozen() {
         let (company, id) = (CompanyId::parse("c-1").unwrap(), Uuid::from_bytes([7; 16]));
-        assert_eq!(task(&company, TaskId(id)), [b"Tc-1\0", &[7; 16][..]].concat());
+        let task_key = task(&company, TaskId(id));
+        assert_eq!(task_key, [b"Tc-1\0", &[7; 16][..]].concat());
+        assert_eq!(parse_task(&task_key), Some((company.clone(), TaskId(id))));
         assert_eq!(event(&company, EventId(id)), [b"Ec-1\0", &[7; 16][..]].concat());
         assert_eq!(api_key(&KeyId("key_0a".into())), b"Kkey_0a");
+        let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
+        assert_eq!(idempotency(day(at), IdempotencyId([9; 16])), [b"I\x01\x02", &[9; 16][..]].concat());
     }
 }

@@ -1,65 +1,62 @@
-//! The embedded store: one sled tree, one writer thread, one lock file.
+//! The embedded store: a journal, and sled as its view. The journal is the truth.
 //!
-//! `writer.rs` owns every write, `keys.rs` the frozen key tags, `record.rs` the frozen value formats,
-//! `lock.rs` says who holds the directory.
+//! In the order of a write: `change.rs` encodes it on the caller's thread, `writer.rs` decides it (`decide.rs`) and
+//! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
+//! `open.rs` is the start, `rebuild.rs` a view from a snapshot (`snapshot.rs`) and the journal, `upkeep.rs` what
+//! expires and what is backed up, `check.rs` reads everything. `keys.rs`, `record.rs` and `task_record.rs` have the
+//! frozen formats, `lock.rs` says who holds the directory.
 
+mod applier;
+mod change;
+mod check;
+mod decide;
+mod index;
+mod journal;
 mod keys;
 mod lock;
+mod open;
+mod options;
+mod rebuild;
 mod record;
+mod shared;
+mod snapshot;
+mod task_record;
+mod upkeep;
+mod view;
 mod writer;
 
-use std::panic::AssertUnwindSafe;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use chrono::{DateTime, Utc};
-
-use super::*;
+use super::{
+    Commit, Committed, Cursor, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats, Store, StoreError,
+    TaskFilter, TaskPage, Updated,
+};
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
-use crate::task::TaskPatch;
-use crate::task::{Task, TaskId};
+use crate::task::{Task, TaskId, TaskPatch};
+use change::{Change, Done};
 use lock::DirLock;
-pub use lock::{Running, running_server};
-use writer::{Write, Writer};
+use shared::Shared;
+use writer::Writer;
 
-/// sled's cache setting. It really holds about ten times as much, so this stays small.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+pub use check::{Report, check, repair};
+pub use lock::{Running, running_server};
+pub use options::Options;
+pub use upkeep::{Restored, restore};
 
 /// The embedded store on one data directory.
 #[derive(Debug)]
 pub struct Embedded {
-    tree: sled::Tree,
+    shared: Arc<Shared>,
     writer: Writer,
     lock: Arc<DirLock>,
 }
 
 impl Embedded {
-    /// Opens `dir`, creating it where it is missing, and holds it until dropped.
-    ///
-    /// # Errors
-    /// [`StoreError::InUse`] where another process has it, [`StoreError::Open`] where it cannot be read.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let failed = |cause: &dyn std::fmt::Display| StoreError::Open {
-            dir: dir.display().to_string(),
-            cause: cause.to_string(),
-        };
-        create_private_dir(dir).map_err(|e| failed(&e))?;
-        let lock = Arc::new(DirLock::take(dir)?);
-        let path = dir.join("sled");
-        // sled's own timer is off: the writer flushes every batch itself.
-        let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        // Damaged files make sled panic on opening (DESIGN: 25 of 25); the admin gets a sentence instead.
-        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
-        let db = opened.map_err(|_| failed(&"sled's files are damaged"))?.map_err(|e| failed(&e))?;
-        let tree = db.open_tree(keys::TREE).map_err(|e| failed(&e))?;
-        let writer = Writer::start(tree.clone(), &path).map_err(|e| failed(&e))?;
-        Ok(Self { tree, writer, lock })
-    }
-
     /// Notes where the server answers, and the token that proves access to this directory, for
     /// `hookmill key` and others to find.
     ///
@@ -69,131 +66,162 @@ impl Embedded {
         self.lock.announce(running)
     }
 
-    /// Reads one value off the reactor: sled may have to go to the disk for it.
+    /// Reads off the reactor, and not before everything that anybody was told of can be read.
     async fn read<T: Send + 'static>(
         &self,
-        key: Vec<u8>,
-        decode: impl FnOnce(&[u8]) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<Option<T>, StoreError> {
-        let tree = self.tree.clone();
-        let read = move || match tree.get(key) {
-            Ok(value) => value.map(|bytes| decode(&bytes)).transpose(),
-            Err(error) => Err(StoreError::Read(error.to_string())),
+        read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let settled = move || {
+            shared.settle()?;
+            read(&shared)
         };
-        tokio::task::spawn_blocking(read).await.map_err(|e| StoreError::Read(e.to_string()))?
+        tokio::task::spawn_blocking(settled).await.map_err(|e| StoreError::Read(e.to_string()))?
+    }
+
+    async fn put(&self, change: Result<Change, StoreError>) -> Result<Committed, StoreError> {
+        match self.writer.write(change?).await? {
+            Done::Committed(committed) => Ok(committed),
+            _ => Err(StoreError::Write("another answer than was asked for".into())),
+        }
+    }
+
+    async fn update(&self, change: Change) -> Result<Updated, StoreError> {
+        match self.writer.write(change).await? {
+            Done::Updated(updated) => Ok(updated),
+            _ => Err(StoreError::Write("another answer than was asked for".into())),
+        }
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        if !self.writer.close() {
-            // A tree that is dropped flushes, and after a failed write sled waits forever for that.
-            std::mem::forget(self.tree.clone());
-        }
+        self.shared.close();
+        self.writer.close();
     }
 }
 
 impl Store for Embedded {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move {
-            for ingested in &commit.ingested {
-                self.writer.write(ingested_writes(ingested)?).await?;
-            }
-            Ok(Committed::Stored)
-        }
-        .boxed()
+        async move { self.put(Change::commit(&commit)).await }.boxed()
     }
 
     fn first_answer(
         &self,
-        _: IdempotencyId,
-        _: DateTime<Utc>,
+        id: IdempotencyId,
+        now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
-        async { Ok(None) }.boxed()
+        self.read(move |shared| first_answer(shared, id, now)).boxed()
     }
 
-    fn list_tasks<'a>(&'a self, _: &CompanyId, _: TaskFilter, _: Page) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
-        async { Err(StoreError::Closed) }.boxed()
+    fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
+        let company = company.clone();
+        self.read(move |shared| {
+            let task = read_task(shared, &company, id)?;
+            Ok(task.filter(|it| it.deleted_at.is_none()))
+        })
+        .boxed()
+    }
+
+    fn list_tasks<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: TaskFilter,
+        page: Page,
+    ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
+        let company = company.clone();
+        self.read(move |shared| list(shared, &company, &filter, page)).boxed()
     }
 
     fn update_task<'a>(
         &'a self,
-        _: &CompanyId,
-        _: TaskId,
-        _: u64,
-        _: TaskPatch,
-        _: DateTime<Utc>,
+        company: &CompanyId,
+        id: TaskId,
+        version: u64,
+        patch: TaskPatch,
+        now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Updated, StoreError>> {
-        async { Err(StoreError::Closed) }.boxed()
+        let change = Change::Update { company: company.clone(), id, version: Some(version), patch: Some(patch), now };
+        self.update(change).boxed()
     }
 
     fn delete_task<'a>(
         &'a self,
-        _: &CompanyId,
-        _: TaskId,
-        _: Option<u64>,
-        _: DateTime<Utc>,
+        company: &CompanyId,
+        id: TaskId,
+        version: Option<u64>,
+        now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Updated, StoreError>> {
-        async { Err(StoreError::Closed) }.boxed()
-    }
-
-    fn expire(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {
-        async { Err(StoreError::Closed) }.boxed()
-    }
-
-    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
-        async { Err(StoreError::Closed) }.boxed()
-    }
-
-    fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
-        let (key, company) = (keys::task(company, id), company.clone());
-        self.read(key, move |bytes| record::decode_task(bytes, id, company)).boxed()
+        self.update(Change::Update { company: company.clone(), id, version, patch: None, now }).boxed()
     }
 
     fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
-        let (key, company) = (keys::event(company, id), company.clone());
-        self.read(key, move |bytes| record::decode_event(bytes, id, company)).boxed()
-    }
-
-    fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
-        let tree = self.tree.clone();
-        let read = move || {
-            tree.scan_prefix([keys::API_KEY])
-                .map(|entry| {
-                    entry.map_err(|e| StoreError::Read(e.to_string())).and_then(|(_, value)| record::decode_key(&value))
-                })
-                .collect()
-        };
-        async move { tokio::task::spawn_blocking(read).await.map_err(|e| StoreError::Read(e.to_string()))? }.boxed()
-    }
-
-    fn put_key(&self, key: ApiKey, _: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move {
-            self.writer
-                .write(vec![Write { key: keys::api_key(&key.id), value: record::encode_key(&key)? }])
-                .await
-                .map(|()| Committed::Stored)
-        }
+        let company = company.clone();
+        self.read(move |shared| {
+            let value = shared.segments.event(&keys::event(&company, id), id.0);
+            let value = value.map_err(|e| record::damaged("event", &e))?;
+            value.map(|it| record::decode_event(&it, id, company)).transpose()
+        })
         .boxed()
     }
 
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
+        self.read(|shared| {
+            let entries = shared.tree().scan_prefix([keys::API_KEY]);
+            let decode = |(_, value): (sled::IVec, sled::IVec)| record::decode_key(&value);
+            entries.map(|entry| entry.map_err(|e| StoreError::Read(e.to_string())).and_then(decode)).collect()
+        })
+        .boxed()
+    }
+
+    fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        async move { self.put(Change::api_key(&key, idempotency.as_ref())).await }.boxed()
+    }
+
+    fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {
+        upkeep::expire(self, now).boxed()
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        self.read(upkeep::stats).boxed()
+    }
+
     fn ready(&self) -> Result<(), StoreError> {
-        self.writer.ready()
+        self.writer.open()?;
+        self.shared.ready()
     }
 }
 
-fn ingested_writes(ingested: &Ingested) -> Result<Vec<Write>, StoreError> {
-    let event = &ingested.event;
-    let mut writes = Vec::with_capacity(1 + ingested.tasks.len());
-    writes.push(Write { key: keys::event(&event.company_id, event.id), value: record::encode_event(event)? });
-    for task in &ingested.tasks {
-        writes.push(Write { key: keys::task(&task.company_id, task.id), value: record::encode_task(task)? });
+fn first_answer(shared: &Shared, id: IdempotencyId, now: DateTime<Utc>) -> Result<Option<FirstAnswer>, StoreError> {
+    let since = now - shared.options.idempotency;
+    for day in writer::days(since, now).rev() {
+        let value = shared.tree().get(keys::idempotency(day, id)).map_err(|e| StoreError::Read(e.to_string()))?;
+        if let Some(first) = value.map(|it| record::decode_answer(&it)).transpose()?
+            && first.at > since
+        {
+            return Ok(Some(first));
+        }
     }
-    Ok(writes)
+    Ok(None)
 }
 
-/// Patients' data: nobody but the server's own user may read the directory.
-fn create_private_dir(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+fn read_task(shared: &Shared, company: &CompanyId, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let value = shared.tree().get(keys::task(company, id)).map_err(|e| StoreError::Read(e.to_string()))?;
+    value.map(|it| task_record::decode(&it, id, company.clone()).map(|(task, _)| task)).transpose()
+}
+
+fn list(shared: &Shared, company: &CompanyId, filter: &TaskFilter, page: Page) -> Result<TaskPage, StoreError> {
+    // Held until the tasks are read: what is listed is one moment's.
+    let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+    let Some(tasks) = index.company(company) else {
+        return Ok(TaskPage { tasks: Vec::new(), total: 0, next: None });
+    };
+    let found = tasks.find(filter, page);
+    let next = found.rows.last().filter(|_| found.more).map(|row| Cursor(u64::from(*row)));
+    let read = |row: &u32| {
+        let id = TaskId(tasks.id(*row).ok_or_else(|| record::damaged("index", &"a row without a task"))?);
+        read_task(shared, company, id)?.ok_or_else(|| record::damaged("index", &"a task that is not stored"))
+    };
+    let tasks = found.rows.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(TaskPage { tasks, total: found.total, next })
 }

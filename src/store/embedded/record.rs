@@ -2,7 +2,7 @@
 //!
 //! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable.
 //! Ids and companies stand in the key, and not again in here. Enums are stored by the place of their variant, so
-//! [`Status`], [`Priority`], [`EventStatus`] and [`Scope`](crate::auth::Scope) may grow at the end only.
+//! [`EventStatus`] and [`Scope`](crate::auth::Scope) may grow at the end only.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -11,35 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason};
-use crate::store::StoreError;
-use crate::task::{Priority, Status, Task, TaskId};
+use crate::store::{FirstAnswer, StoreError};
+use crate::task::TaskId;
 
 const FORMAT_1: u8 = 1;
-const HEADER: usize = 5;
+/// Format byte and checksum.
+pub(super) const HEADER: usize = 5;
 
 /// Seconds and nanoseconds since 1970.
-type Time = (i64, u32);
-
-#[derive(Serialize, Deserialize)]
-struct Task1 {
-    title: String,
-    description: String,
-    assigned_user_ids: Vec<String>,
-    created_by_id: String,
-    deadline: Time,
-    created_at: Time,
-    updated_at: Time,
-    version: u64,
-    tags: Vec<String>,
-    /// call, fax, assistant, session, patient
-    refs: [Option<String>; 5],
-    status: Status,
-    priority: Priority,
-    kind: Option<String>,
-    /// A JSON object's text; empty for `{}`.
-    external_message_ids: String,
-    event_id: EventId,
-}
+pub(super) type Time = (i64, u32);
 
 #[derive(Serialize, Deserialize)]
 struct Event1 {
@@ -51,6 +31,21 @@ struct Event1 {
     provenance: Option<Provenance>,
     plugin_log: String,
     content_type: Option<String>,
+    body_bytes: u64,
+    body: Bytes1,
+}
+
+/// [`Event1`] as it is written: field by field the same.
+#[derive(Serialize)]
+struct Event1Ref<'a> {
+    integration: &'a IntegrationName,
+    received_at: Time,
+    status: EventStatus,
+    reason: Option<&'a Reason>,
+    task_ids: &'a [TaskId],
+    provenance: Option<&'a Provenance>,
+    plugin_log: &'a str,
+    content_type: Option<&'a str>,
     body_bytes: u64,
     body: Bytes1,
 }
@@ -72,79 +67,18 @@ struct ApiKey1 {
     hash: [u8; 32],
 }
 
-pub(super) fn encode_task(task: &Task) -> Result<Vec<u8>, StoreError> {
-    let task = task.clone();
-    let external = if task.external_message_ids.is_empty() {
-        Ok(String::new())
-    } else {
-        serde_json::to_string(&task.external_message_ids)
-    };
-    let record = Task1 {
-        title: task.title,
-        description: task.description,
-        assigned_user_ids: task.assigned_user_ids,
-        created_by_id: task.created_by_id,
-        deadline: time(task.deadline),
-        created_at: time(task.created_at),
-        updated_at: time(task.updated_at),
-        version: task.version,
-        tags: task.tags,
-        refs: [task.call_id, task.fax_id, task.assistant_id, task.session_id, task.patient_id],
-        status: task.status,
-        priority: task.priority,
-        kind: task.kind,
-        external_message_ids: external.map_err(|e| StoreError::Write(e.to_string()))?,
-        event_id: task.event_id,
-    };
-    encode(&record)
-}
-
-pub(super) fn decode_task(bytes: &[u8], id: TaskId, company_id: CompanyId) -> Result<Task, StoreError> {
-    let record: Task1 = decode(bytes, "task")?;
-    let [call_id, fax_id, assistant_id, session_id, patient_id] = record.refs;
-    let external = match record.external_message_ids.as_str() {
-        "" => serde_json::Map::new(),
-        text => serde_json::from_str(text).map_err(|e| damaged("task", &e))?,
-    };
-    Ok(Task {
-        id,
-        title: record.title,
-        description: record.description,
-        tags: record.tags,
-        deadline: from_time(record.deadline, "task")?,
-        created_at: from_time(record.created_at, "task")?,
-        updated_at: from_time(record.updated_at, "task")?,
-        priority: record.priority,
-        created_by_id: record.created_by_id,
-        company_id,
-        version: record.version,
-        status: record.status,
-        call_id,
-        fax_id,
-        assistant_id,
-        session_id,
-        patient_id,
-        kind: record.kind,
-        external_message_ids: external,
-        assigned_user_ids: record.assigned_user_ids,
-        event_id: record.event_id,
-        deleted_at: None,
-    })
-}
-
 pub(super) fn encode_event(event: &Event) -> Result<Vec<u8>, StoreError> {
-    let event = event.clone();
-    encode(&Event1 {
-        integration: event.integration,
+    encode(&Event1Ref {
+        integration: &event.integration,
         received_at: time(event.received_at),
         status: event.status,
-        reason: event.reason,
-        task_ids: event.task_ids,
-        provenance: event.provenance,
-        plugin_log: event.plugin_log,
-        content_type: event.content_type,
+        reason: event.reason.as_ref(),
+        task_ids: &event.task_ids,
+        provenance: event.provenance.as_ref(),
+        plugin_log: &event.plugin_log,
+        content_type: event.content_type.as_deref(),
         body_bytes: event.body_bytes,
-        body: Bytes1(event.body),
+        body: Bytes1(event.body.clone()),
     })
 }
 
@@ -199,36 +133,78 @@ pub(super) fn decode_key(bytes: &[u8]) -> Result<ApiKey, StoreError> {
     })
 }
 
+/// An idempotency key's first answer.
+#[derive(Serialize, Deserialize)]
+struct Answer1 {
+    fingerprint: [u8; 16],
+    at: Time,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes1,
+}
+
+pub(super) fn encode_answer(answer: &FirstAnswer) -> Result<Vec<u8>, StoreError> {
+    encode(&Answer1 {
+        fingerprint: answer.fingerprint,
+        at: time(answer.at),
+        status: answer.status,
+        headers: answer.headers.clone(),
+        body: Bytes1(answer.body.clone()),
+    })
+}
+
+pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
+    let record: Answer1 = decode(bytes, "idempotency key")?;
+    Ok(FirstAnswer {
+        fingerprint: record.fingerprint,
+        at: from_time(record.at, "idempotency key")?,
+        status: record.status,
+        headers: record.headers,
+        body: record.body.0,
+    })
+}
+
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     let bytes = postcard::to_extend(record, vec![FORMAT_1, 0, 0, 0, 0]);
     let mut bytes = bytes.map_err(|e| StoreError::Write(e.to_string()))?;
-    let crc = crc32fast::hash(&bytes[HEADER..]).to_le_bytes();
-    bytes[1..HEADER].copy_from_slice(&crc);
+    seal(&mut bytes);
     Ok(bytes)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
-    let Some((&[format, crc @ ..], body)) = bytes.split_first_chunk::<HEADER>() else {
+    let body = opened(bytes, FORMAT_1, what)?;
+    postcard::from_bytes(body).map_err(|e| damaged(what, &e))
+}
+
+/// Writes the checksum of a value whose rest is complete.
+pub(super) fn seal(value: &mut [u8]) {
+    let crc = crc32fast::hash(&value[HEADER..]).to_le_bytes();
+    value[1..HEADER].copy_from_slice(&crc);
+}
+
+/// What follows format byte and checksum, if both are right.
+pub(super) fn opened<'a>(value: &'a [u8], format: u8, what: &'static str) -> Result<&'a [u8], StoreError> {
+    let Some((&[found, crc @ ..], body)) = value.split_first_chunk::<HEADER>() else {
         return Err(damaged(what, &"it is too short"));
     };
-    if format != FORMAT_1 {
-        return Err(damaged(what, &format!("unknown format {format}")));
+    if found != format {
+        return Err(damaged(what, &format!("unknown format {found}")));
     }
     if crc32fast::hash(body) != u32::from_le_bytes(crc) {
         return Err(damaged(what, &"its checksum does not match"));
     }
-    postcard::from_bytes(body).map_err(|e| damaged(what, &e))
+    Ok(body)
 }
 
-fn damaged(what: &'static str, cause: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn damaged(what: &'static str, cause: &dyn std::fmt::Display) -> StoreError {
     StoreError::Damaged { what, cause: cause.to_string() }
 }
 
-fn time(at: DateTime<Utc>) -> Time {
+pub(super) fn time(at: DateTime<Utc>) -> Time {
     (at.timestamp(), at.timestamp_subsec_nanos())
 }
 
-fn from_time((seconds, nanos): Time, what: &'static str) -> Result<DateTime<Utc>, StoreError> {
+pub(super) fn from_time((seconds, nanos): Time, what: &'static str) -> Result<DateTime<Utc>, StoreError> {
     DateTime::from_timestamp(seconds, nanos).ok_or_else(|| damaged(what, &"a time out of range"))
 }
 

@@ -1,120 +1,214 @@
-//! The one thread that writes.
+//! The one thread that decides and appends.
 //!
-//! It takes everything that waits (up to [`GROUP`]), applies it as one atomic batch, makes that batch durable,
-//! and only then answers every caller. No timer: a lone writer goes at once, and load forms the groups.
+//! It takes everything that waits (up to [`GROUP`]), decides each change against what is there, makes all of it
+//! durable as one group of the journal, and only then answers every caller. No timer: a lone writer goes at once,
+//! and load forms the groups. The view follows on a thread of its own (`applier.rs`).
 
-use std::fs::File;
-use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use chrono::{DateTime, Utc};
+use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
+use super::applier::{Applier, Work};
+use super::change::{Change, Done, Written};
+use super::decide::Decider;
+use super::journal::{AppendError, Journal, Kind, Op};
+use super::shared::Shared;
+use super::view::View;
+use crate::auth::CompanyId;
 use crate::store::StoreError;
 
 /// Most changes in one group, and most that may wait.
 const GROUP: usize = 1024;
-
-/// One key and its new value.
-#[derive(Debug)]
-pub(super) struct Write {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
-}
+/// Most bytes in one group, beyond the change that passes it.
+const GROUP_BYTES: usize = 4 << 20;
 
 /// A change that waits for its group, and who waits for it.
 struct Waiting {
-    writes: Vec<Write>,
-    done: oneshot::Sender<Result<(), StoreError>>,
+    change: Change,
+    done: oneshot::Sender<Result<Done, StoreError>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Waiting>>,
-    healthy: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+    applier: Option<Sender<Work>>,
 }
 
 impl Writer {
-    pub(super) fn start(tree: sled::Tree, dir: &Path) -> std::io::Result<Self> {
+    pub(super) fn start(
+        journal: Journal,
+        view: View,
+        rows: HashMap<CompanyId, u32>,
+        shared: &Arc<Shared>,
+    ) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(GROUP);
-        let healthy = Arc::new(AtomicBool::new(true));
-        let disk = Disk { tree, filesystem: File::open(dir)? };
-        let health = Arc::clone(&healthy);
-        let thread =
-            std::thread::Builder::new().name("store-writer".into()).spawn(move || run(&disk, waiting, &health))?;
-        Ok(Self { queue: Some(queue), healthy, thread: Some(thread) })
+        let applier = Applier::start(view, Arc::clone(shared))?;
+        let (work, shared) = (applier.work.clone(), Arc::clone(shared));
+        let mut state = State { journal, rows, shared, work: applier.work, broken: None, since_snapshot: 0 };
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(waiting))?;
+        Ok(Self { queue: Some(queue), threads: vec![thread, applier.thread], applier: Some(work) })
     }
 
     /// Waits for its place in the queue, then until the change is durable.
-    pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+    pub(super) async fn write(&self, change: Change) -> Result<Done, StoreError> {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(Waiting { writes, done }).await.map_err(|_| StoreError::Closed)?;
+        queue.send(Waiting { change, done }).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Writes what is still queued, and ends. Gives whether every write has reached the disk.
-    pub(super) fn close(&mut self) -> bool {
-        self.queue = None;
-        self.thread.take().is_none_or(|thread| thread.join().is_ok()) && self.healthy.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn ready(&self) -> Result<(), StoreError> {
+    /// Nothing, where it takes writes at all.
+    pub(super) fn open(&self) -> Result<(), StoreError> {
         let open = self.queue.as_ref().is_some_and(|queue| !queue.is_closed());
-        match (open, self.healthy.load(Ordering::Relaxed)) {
-            (false, _) => Err(StoreError::Closed),
-            (true, false) => Err(StoreError::Write("a write failed, and none is taken until a restart".into())),
-            (true, true) => Ok(()),
+        if open { Ok(()) } else { Err(StoreError::Closed) }
+    }
+
+    /// Has the view built anew between two groups.
+    pub(super) fn rebuild_view(&self) -> Result<(), StoreError> {
+        let (done, answer) = crossbeam_channel::bounded(1);
+        let applier = self.applier.as_ref().ok_or(StoreError::Closed)?;
+        applier.send(Work::Rebuild(done)).map_err(|_| StoreError::Closed)?;
+        answer.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Writes what is still queued, and ends.
+    pub(super) fn close(&mut self) {
+        (self.queue, self.applier) = (None, None);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
         }
     }
 }
 
-fn run(disk: &Disk, mut waiting: mpsc::Receiver<Waiting>, healthy: &AtomicBool) {
-    let mut group = Vec::with_capacity(GROUP);
-    let mut broken = None;
-    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-        let mut batch = sled::Batch::default();
-        let mut callers = Vec::with_capacity(group.len());
-        for Waiting { writes, done } in group.drain(..) {
-            writes.into_iter().for_each(|write| batch.insert(write.key, write.value));
-            callers.push(done);
+struct State {
+    journal: Journal,
+    /// The next row of each company.
+    rows: HashMap<CompanyId, u32>,
+    shared: Arc<Shared>,
+    work: Sender<Work>,
+    broken: Option<StoreError>,
+    since_snapshot: u64,
+}
+
+type Answers = Vec<(oneshot::Sender<Result<Done, StoreError>>, Result<Done, StoreError>)>;
+
+impl State {
+    fn run(&mut self, mut waiting: mpsc::Receiver<Waiting>) {
+        let mut queued = Vec::with_capacity(GROUP);
+        while waiting.blocking_recv_many(&mut queued, GROUP) > 0 {
+            let mut queue = queued.drain(..).peekable();
+            while queue.peek().is_some() {
+                let mut answers = Vec::with_capacity(queue.len());
+                let outcome = self.group(&mut queue, &mut answers);
+                for (done, answer) in answers {
+                    // A caller that has gone away misses its answer only; the change stands.
+                    let _gone = done.send(outcome.clone().and(answer));
+                }
+            }
         }
-        // After a failed write sled takes no other, and waits forever when asked to.
-        let outcome = broken.clone().map_or_else(|| disk.commit(batch), Err);
-        if let Err(error) = &outcome
-            && broken.is_none()
-        {
-            tracing::error!(cause = %error, changes = callers.len(), "a write failed: nothing is stored until a restart");
-            healthy.store(false, Ordering::Relaxed);
-            broken = Some(error.clone());
+    }
+
+    /// One group: decided, durable, on its way into the view.
+    fn group(&mut self, queue: &mut dyn Iterator<Item = Waiting>, answers: &mut Answers) -> Result<(), StoreError> {
+        let room = self.broken.clone().map_or_else(|| self.shared.room(), Err);
+        let mut group = self.journal.group();
+        let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
+        let mut decider = Decider::new(&self.shared, &mut self.rows);
+        let mut bytes = 0;
+        for Waiting { change, done } in queue {
+            if let Err(error) = &room
+                && !change.frees_space()
+            {
+                answers.push((done, Err(error.clone())));
+                continue;
+            }
+            if let Change::Roll { before_ms } | Change::Prune { before_ms, .. } = change {
+                answers.push((done, prune(&mut self.journal, &change, before_ms)));
+                continue;
+            }
+            let answer = decider.decide(change).map(|(written, done)| {
+                if !written.is_empty() {
+                    bytes += written.iter().map(|it| it.value.len()).sum::<usize>();
+                    let place = |at: usize, op: &Op<'_>| {
+                        if let (Kind::Event, Some(id)) = (op.kind, op.key.last_chunk::<16>()) {
+                            events.push((Uuid::from_bytes(*id), at, op.encoded_len()));
+                        }
+                    };
+                    group.push(written.iter().map(Written::op), place);
+                }
+                done
+            });
+            answers.push((done, answer));
+            if bytes >= GROUP_BYTES {
+                break;
+            }
         }
-        for done in callers {
-            // A caller that has gone away misses its answer only; the change stands.
-            let _gone = done.send(outcome.clone());
+        if group.is_empty() { Ok(()) } else { self.append(group, events) }
+    }
+
+    fn append(
+        &mut self,
+        group: super::journal::GroupWriter,
+        events: Vec<(Uuid, usize, usize)>,
+    ) -> Result<(), StoreError> {
+        let bytes = match self.journal.append(group, events) {
+            Ok(bytes) => bytes,
+            Err(AppendError::Full(error)) if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
+                return Err(self.shared.room().err().unwrap_or(StoreError::Full { free: 0, reserve: 0 }));
+            }
+            Err(AppendError::Full(error) | AppendError::Sync(error)) => {
+                tracing::error!(cause = %error, "the journal cannot be written: nothing is stored until a restart");
+                let error = StoreError::Write(error.to_string());
+                self.broken = Some(error.clone());
+                self.shared.journal_failed(error.clone());
+                return Err(error);
+            }
+        };
+        let last = self.journal.last();
+        self.since_snapshot += bytes.len() as u64;
+        self.shared.set_acked(last);
+        if self.work.send(Work::Group(bytes, last)).is_err() {
+            tracing::error!("the applier has ended");
         }
+        if self.since_snapshot >= self.shared.options.snapshot_bytes {
+            self.since_snapshot = 0;
+            start_snapshot(&self.shared);
+        }
+        Ok(())
     }
 }
 
-struct Disk {
-    tree: sled::Tree,
-    filesystem: File,
+fn prune(journal: &mut Journal, change: &Change, before_ms: i64) -> Result<Done, StoreError> {
+    let result = match change {
+        Change::Prune { covered, .. } => journal.remove(*covered, before_ms),
+        _ => journal.roll_if_older(before_ms).map(|()| 0),
+    };
+    result.map(Done::Freed).map_err(|e| StoreError::Write(e.to_string()))
 }
 
-impl Disk {
-    /// The journal's group goes first here: it becomes the truth, and the tree a view of it.
-    fn commit(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.apply(batch)))
-            .unwrap_or_else(|_| Err(StoreError::Write("sled panicked".into())))
+/// On a thread of its own: it reads the whole view.
+fn start_snapshot(shared: &Arc<Shared>) {
+    let (taken_of, last) = (Arc::downgrade(shared), shared.acked());
+    let take = move || {
+        let Some(shared) = taken_of.upgrade() else { return };
+        if let Err(error) = shared.take_snapshot(last) {
+            tracing::warn!(cause = %error, "a snapshot cannot be taken");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("store-snapshot".into()).spawn(take) {
+        tracing::warn!(cause = %error, "a snapshot cannot be taken");
     }
+}
 
-    fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        let failed = |e: &dyn std::fmt::Display| StoreError::Write(e.to_string());
-        self.tree.apply_batch(batch).map_err(|e| failed(&e))?;
-        self.tree.flush().map_err(|e| failed(&e))?;
-        // sled's flush leaves the file's metadata in memory (sync_file_range): a power cut then loses it all.
-        rustix::fs::syncfs(&self.filesystem).map_err(|e| failed(&e))
-    }
+/// When an idempotency key was first used, in the days that may still count.
+pub(super) fn days(from: DateTime<Utc>, until: DateTime<Utc>) -> std::ops::RangeInclusive<u16> {
+    super::keys::day(from)..=super::keys::day(until)
 }

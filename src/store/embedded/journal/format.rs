@@ -81,6 +81,21 @@ pub(in super::super) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
     Some(ops)
 }
 
+/// Every operation of a group that this process has just written.
+pub(in super::super) fn group_ops(group: &[u8]) -> impl Iterator<Item = Op<'_>> {
+    let mut rest = group.get(GROUP_HEADER..).unwrap_or_default();
+    let mut record: &[u8] = &[];
+    std::iter::from_fn(move || {
+        while record.is_empty() {
+            let header = rest.split_first_chunk::<RECORD_HEADER>()?;
+            (record, rest) = header.1.split_at_checked(u32_at(header.0, 0) as usize)?;
+        }
+        let (op, after) = split_op(record)?;
+        record = after;
+        Some(op)
+    })
+}
+
 /// What a segment says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
@@ -137,7 +152,8 @@ impl GroupHeader {
 
     /// The next place in `bytes`, from `from` on, where a group of sequence `at_least` or later begins.
     pub(super) fn find(bytes: &[u8], from: usize, salt: u32, at_least: u64) -> Option<(usize, Self)> {
-        let starts = (from..bytes.len().saturating_sub(GROUP_HEADER - 1)).filter(|at| &bytes[*at..*at + 4] == GROUP_MAGIC);
+        let starts =
+            (from..bytes.len().saturating_sub(GROUP_HEADER - 1)).filter(|at| &bytes[*at..*at + 4] == GROUP_MAGIC);
         starts
             .filter_map(|at| Self::decode(&bytes[at..], salt).map(|group| (at, group)))
             .find(|(_, group)| group.first >= at_least)
@@ -154,10 +170,10 @@ pub(in super::super) struct GroupWriter {
 }
 
 impl GroupWriter {
-    pub(in super::super) fn new(salt: u32, first: u64, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        buffer.resize(GROUP_HEADER, 0);
-        Self { salt, first, count: 0, bytes: buffer }
+    pub(in super::super) fn new(salt: u32, first: u64) -> Self {
+        let mut bytes = Vec::with_capacity(16 << 10);
+        bytes.resize(GROUP_HEADER, 0);
+        Self { salt, first, count: 0, bytes }
     }
 
     /// The sequence of the next record.
@@ -170,7 +186,11 @@ impl GroupWriter {
     }
 
     /// Adds a record; gives each operation's place in the group, counted from the group's first byte.
-    pub(in super::super) fn push<'a>(&mut self, ops: impl IntoIterator<Item = Op<'a>>, mut placed: impl FnMut(usize, &Op<'a>)) {
+    pub(in super::super) fn push<'a>(
+        &mut self,
+        ops: impl IntoIterator<Item = Op<'a>>,
+        mut placed: impl FnMut(usize, &Op<'a>),
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD_HEADER]);
         for op in ops {

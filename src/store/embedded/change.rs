@@ -1,0 +1,96 @@
+//! What callers ask the writer thread for, encoded as far as that can be done before their turn has come.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::journal::{Kind, Op};
+use super::{keys, record, task_record};
+use crate::auth::{ApiKey, CompanyId};
+use crate::store::{Commit, Committed, Idempotency, IdempotencyId, StoreError, Updated};
+use crate::task::{TaskId, TaskPatch};
+
+/// A change of the store.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Events and tasks that are new, keys in any state; and the idempotency key that guards them.
+    Put {
+        events: Vec<(Vec<u8>, Vec<u8>)>,
+        tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
+        api_key: Option<(Vec<u8>, Vec<u8>)>,
+        guard: Option<Guard>,
+    },
+    /// A task's patch, or its deletion.
+    Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
+    /// What has expired.
+    Remove(Vec<Vec<u8>>),
+    /// Begin a new segment where the last is older than this.
+    Roll { before_ms: i64 },
+    /// Remove segments that a snapshot covers.
+    Prune { covered: u64, before_ms: i64 },
+}
+
+/// An idempotency key and the answer to store under it.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) id: IdempotencyId,
+    pub(super) at: DateTime<Utc>,
+    pub(super) value: Vec<u8>,
+}
+
+/// How a change ended.
+#[derive(Debug, Clone)]
+pub(super) enum Done {
+    Committed(Committed),
+    Updated(Updated),
+    /// Bytes.
+    Freed(u64),
+    Removed,
+}
+
+/// An operation that owns its bytes.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) kind: Kind,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Bytes,
+}
+
+impl Written {
+    pub(super) fn op(&self) -> Op<'_> {
+        Op { kind: self.kind, key: &self.key, value: &self.value }
+    }
+}
+
+impl Change {
+    pub(super) fn commit(commit: &Commit) -> Result<Self, StoreError> {
+        let (mut events, mut tasks) = (Vec::with_capacity(commit.ingested.len()), Vec::new());
+        for ingested in &commit.ingested {
+            let event = &ingested.event;
+            events.push((keys::event(&event.company_id, event.id), record::encode_event(event)?));
+            for task in &ingested.tasks {
+                let key = keys::task(&task.company_id, task.id);
+                tasks.push((task.company_id.clone(), key, task_record::encode(task)?));
+            }
+        }
+        let guard = commit.idempotency.as_ref().map(Guard::new).transpose()?;
+        Ok(Self::Put { events, tasks, api_key: None, guard })
+    }
+
+    pub(super) fn api_key(key: &ApiKey, idempotency: Option<&Idempotency>) -> Result<Self, StoreError> {
+        let api_key = Some((keys::api_key(&key.id), record::encode_key(key)?));
+        let guard = idempotency.map(Guard::new).transpose()?;
+        Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, guard })
+    }
+
+    /// Allowed while the disk is nearly full.
+    pub(super) fn frees_space(&self) -> bool {
+        matches!(self, Self::Remove(_) | Self::Roll { .. } | Self::Prune { .. })
+    }
+}
+
+impl Guard {
+    fn new(idempotency: &Idempotency) -> Result<Self, StoreError> {
+        let answer = &idempotency.answer;
+        Ok(Self { id: idempotency.id, at: answer.at, value: record::encode_answer(answer)? })
+    }
+}

@@ -1,0 +1,107 @@
+//! Reads a data directory from end to end, and says whether everything fits together.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::journal::Survey;
+use super::lock::DirLock;
+use super::shared::{journal_dir, snapshot_dir};
+use super::view::View;
+use super::{Embedded, Options, rebuild, snapshot};
+use crate::store::StoreError;
+
+/// What was read, and what is wrong.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Report {
+    /// Records of the journal.
+    pub records: u64,
+    /// Events in it.
+    pub events: u64,
+    /// The sequence of its last record.
+    pub sequence: u64,
+    /// Entries of the newest snapshot.
+    pub snapshot_entries: u64,
+    /// Entries of the view; none where the directory has no view.
+    pub view_entries: Option<u64>,
+    /// What cannot be got back from this directory: sentences.
+    pub damages: Vec<String>,
+    /// What a start or `--repair` mends without loss: sentences.
+    pub repairable: Vec<String>,
+}
+
+/// Reads everything: checksums, sequences, event indexes, and that the view is what the journal says.
+///
+/// # Errors
+/// Where a server holds the directory, or it cannot be read.
+pub fn check(dir: &Path) -> Result<Report, StoreError> {
+    let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
+    if !rebuild::has_journal(dir) {
+        let cause = "it is no data directory: there is no journal in it".into();
+        return Err(StoreError::Open { dir: dir.display().to_string(), cause });
+    }
+    let _held = DirLock::take(dir)?;
+    let mut report = Report::default();
+    let path = rebuild::current(dir);
+    let view = path.exists().then(|| View::open(&path));
+    let applied = view.as_ref().and_then(|it| it.as_ref().ok()).map_or(0, |it| it.meta.applied);
+    let mut survey = Survey::of(&journal_dir(dir), applied).map_err(failed)?;
+    (report.records, report.events, report.sequence) = (survey.records, survey.events, survey.last());
+    report.damages = survey.damages().iter().map(ToString::to_string).collect();
+    report.repairable.extend(survey.torn.iter().map(|it| format!("{it} (never acknowledged)")));
+    let wrong = survey.wrong_indexes();
+    report.repairable.extend(wrong.iter().map(|it| format!("{}: does not fit its segment", name(it))));
+    check_snapshot(dir, &mut report).map_err(failed)?;
+    match view {
+        None => {}
+        Some(Ok(view)) => {
+            report.view_entries = Some(view.meta.keys);
+            if let Err(error) = view.read_all() {
+                report.repairable.push(error.to_string());
+            } else if view.meta.applied > survey.last() {
+                report.repairable.push("the view has seen more than the journal holds".into());
+            } else if report.damages.is_empty() {
+                report.repairable.extend(compare(dir, view));
+            }
+        }
+        Some(Err(error)) => report.repairable.push(error.to_string()),
+    }
+    Ok(report)
+}
+
+fn check_snapshot(dir: &Path, report: &mut Report) -> std::io::Result<()> {
+    let Some(newest) = snapshot::newest(&snapshot_dir(dir))? else { return Ok(()) };
+    match snapshot::read(&newest, &mut |_| Ok(())) {
+        Ok(entries) => report.snapshot_entries = entries,
+        Err(error) => report.damages.push(error.to_string()),
+    }
+    Ok(())
+}
+
+/// The journal, replayed into a view of its own, has to come to the same sum.
+fn compare(dir: &Path, view: View) -> Option<String> {
+    match rebuild::beside(dir, &view) {
+        Ok(true) => None,
+        Ok(false) => Some("the view is not what snapshot and journal come to".into()),
+        Err(error) => Some(format!("the view cannot be compared with the journal: {error}")),
+    }
+}
+
+/// Mends what can be: the view and the event indexes are made anew from the journal.
+///
+/// # Errors
+/// As opening the store.
+pub fn repair(dir: &Path) -> Result<(), StoreError> {
+    let path = rebuild::current(dir);
+    {
+        let _held = DirLock::take(dir)?;
+        if path.exists() {
+            rebuild::put_aside(dir, &path);
+        }
+    }
+    Embedded::open(dir, &Options::default()).map(drop)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,125 @@
+//! What a change comes to, against what is stored: versions, idempotency keys, rows.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::change::{Change, Done, Guard, Written};
+use super::journal::Kind;
+use super::shared::Shared;
+use super::writer::days;
+use super::{keys, record, task_record};
+use crate::auth::CompanyId;
+use crate::store::{Committed, FirstAnswer, StoreError, Updated};
+use crate::task::{Task, TaskId, TaskPatch};
+
+/// Decides the changes of one group, in order: each sees those before it.
+pub(super) struct Decider<'a> {
+    shared: &'a Shared,
+    rows: &'a mut HashMap<CompanyId, u32>,
+    /// What this group has changed so far, of what is looked up.
+    changed: HashMap<Vec<u8>, Option<Bytes>>,
+    settled: bool,
+}
+
+type Decided = (Vec<Written>, Done);
+
+impl<'a> Decider<'a> {
+    pub(super) fn new(shared: &'a Shared, rows: &'a mut HashMap<CompanyId, u32>) -> Self {
+        Self { shared, rows, changed: HashMap::new(), settled: false }
+    }
+
+    pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
+        match change {
+            Change::Put { events, tasks, api_key, guard } => {
+                if let Some(first) = guard.as_ref().map(|it| self.first(it)).transpose()?.flatten() {
+                    return Ok((Vec::new(), Done::Committed(Committed::Repeated(first))));
+                }
+                let mut written: Vec<Written> = Vec::with_capacity(events.len() + tasks.len() + 1);
+                let new = |kind, key, value: Vec<u8>| Written { kind, key, value: value.into() };
+                written.extend(events.into_iter().map(|(key, value)| new(Kind::Event, key, value)));
+                for (company, key, mut value) in tasks {
+                    task_record::set_row(&mut value, self.next_row(company));
+                    written.push(new(Kind::Insert, key, value));
+                }
+                if let Some((key, value)) = api_key {
+                    written.push(self.put(key, value.into())?);
+                }
+                if let Some(guard) = guard {
+                    let key = keys::idempotency(keys::day(guard.at), guard.id);
+                    written.push(self.put(key, guard.value.into())?);
+                }
+                Ok((written, Done::Committed(Committed::Stored)))
+            }
+            Change::Update { company, id, version, patch, now } => {
+                let key = keys::task(&company, id);
+                let Some((task, row)) = self.task(&key, &company, id)? else {
+                    return Ok((Vec::new(), Done::Updated(Updated::Missing)));
+                };
+                if version.is_some_and(|it| it != task.version) {
+                    return Ok((Vec::new(), Done::Updated(Updated::Stale { version: task.version })));
+                }
+                let task = changed(task, patch, now);
+                let mut value = task_record::encode(&task)?;
+                task_record::set_row(&mut value, row);
+                Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
+            }
+            Change::Remove(keys) => {
+                let gone = |key: Vec<u8>| Written { kind: Kind::Delete, key, value: Bytes::new() };
+                keys.iter().for_each(|key| drop(self.changed.insert(key.clone(), None)));
+                Ok((keys.into_iter().map(gone).collect(), Done::Removed))
+            }
+            Change::Roll { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
+        }
+    }
+
+    fn next_row(&mut self, company: CompanyId) -> u32 {
+        let row = self.rows.entry(company).or_default();
+        *row += 1;
+        *row - 1
+    }
+
+    /// A key's new value; whether it had one decides how that is written.
+    fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
+        let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
+        self.changed.insert(key.clone(), Some(value.clone()));
+        Ok(Written { kind, key, value })
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = self.changed.get(key) {
+            return Ok(value.clone());
+        }
+        if !self.settled {
+            // The view has to have the groups before this one.
+            self.shared.settle()?;
+            self.settled = true;
+        }
+        let value = self.shared.tree().get(key).map_err(|e| StoreError::Read(e.to_string()))?;
+        Ok(value.map(|it| Bytes::copy_from_slice(&it)))
+    }
+
+    fn task(&mut self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, u32)>, StoreError> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        let (task, row) = task_record::decode(&value, id, company.clone())?;
+        Ok(task.deleted_at.is_none().then_some((task, row)))
+    }
+
+    fn first(&mut self, guard: &Guard) -> Result<Option<FirstAnswer>, StoreError> {
+        let since = guard.at - self.shared.options.idempotency;
+        for day in days(since, guard.at).rev() {
+            if let Some(value) = self.get(&keys::idempotency(day, guard.id))? {
+                let first = record::decode_answer(&value)?;
+                if first.at > since {
+                    return Ok(Some(first));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn changed(task: Task, patch: Option<TaskPatch>, now: chrono::DateTime<chrono::Utc>) -> Task {
+    let deleted_at = if patch.is_none() { Some(now) } else { None };
+    Task { deleted_at, ..patch.unwrap_or_default().apply(task, now) }
+}

@@ -1,0 +1,254 @@
+//! Which tasks fit a filter: bitmaps in memory, one for each value of each field that can be asked for.
+//!
+//! A task is a row, numbered in its company by the order of creation, so that newest first is the highest row first,
+//! and nothing that is stored later moves what is listed. Each filter has its own sets (`status` and `priority` one
+//! bitmap a value; `patient_id`, `assigned_user_id` and `type` one set a value, a short list while it is short);
+//! filters together are their intersection, which also gives the total without reading a task. A page then reads
+//! its own tasks from sled, and no other. The bitmaps are built when the view is opened, and are nowhere on the disk.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+use roaring::RoaringBitmap;
+use uuid::Uuid;
+
+use crate::auth::CompanyId;
+use crate::store::{CompanyStats, Page, TaskFilter};
+use crate::task::Task;
+
+/// The longest list of rows that is kept as a list.
+const FEW: usize = 32;
+
+/// Every company's tasks.
+#[derive(Debug, Default)]
+pub(super) struct Index(HashMap<CompanyId, Company>);
+
+/// One company's.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    /// Ids by row; nil where a task was purged.
+    ids: Vec<Uuid>,
+    live: RoaringBitmap,
+    status: [RoaringBitmap; 3],
+    priority: [RoaringBitmap; 4],
+    patient: HashMap<Box<str>, Rows>,
+    assignee: HashMap<Box<str>, Rows>,
+    kind: HashMap<Box<str>, Rows>,
+    /// Soft-deleted, oldest deletion first: milliseconds since 1970, row.
+    deleted: BTreeSet<(i64, u32)>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Rows {
+    /// Sorted.
+    Few(Vec<u32>),
+    Many(RoaringBitmap),
+}
+
+/// The rows of a page, and what the whole list comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Highest first.
+    pub(super) rows: Vec<u32>,
+    pub(super) total: u64,
+    pub(super) more: bool,
+}
+
+impl Index {
+    pub(super) fn company(&self, id: &CompanyId) -> Option<&Company> {
+        self.0.get(id)
+    }
+
+    /// Companies and the next free row of each.
+    pub(super) fn next_rows(&self) -> impl Iterator<Item = (&CompanyId, u32)> {
+        self.0.iter().map(|(id, company)| (id, row_number(company.ids.len())))
+    }
+
+    /// Adds a task that was not there.
+    pub(super) fn add(&mut self, task: &Task, row: u32, bytes: usize) {
+        let company = self.0.entry(task.company_id.clone()).or_default();
+        if company.ids.len() <= row as usize {
+            company.ids.resize(row as usize + 1, Uuid::nil());
+        }
+        company.ids[row as usize] = task.id.0;
+        company.bytes += bytes as u64;
+        match task.deleted_at {
+            Some(at) => drop(company.deleted.insert((at.timestamp_millis(), row))),
+            None => company.add(task, row),
+        }
+    }
+
+    /// Removes a task as it was added.
+    pub(super) fn remove(&mut self, task: &Task, row: u32, bytes: usize) {
+        let Some(company) = self.0.get_mut(&task.company_id) else { return };
+        if let Some(id) = company.ids.get_mut(row as usize) {
+            *id = Uuid::nil();
+        }
+        company.bytes = company.bytes.saturating_sub(bytes as u64);
+        match task.deleted_at {
+            Some(at) => drop(company.deleted.remove(&(at.timestamp_millis(), row))),
+            None => company.remove(task, row),
+        }
+    }
+
+    /// Tasks that were soft-deleted before this, at most so many.
+    pub(super) fn deleted_before(&self, before_ms: i64, most: usize) -> Vec<(CompanyId, Uuid)> {
+        let ids = |(id, company): (&CompanyId, &Company)| {
+            let id = id.clone();
+            let rows: Vec<_> = company.deleted.iter().take_while(|(at, _)| *at < before_ms).take(most).collect();
+            rows.into_iter().filter_map(|(_, row)| company.id(*row)).map(|it| (id.clone(), it)).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(ids).take(most).collect()
+    }
+
+    pub(super) fn stats(&self) -> Vec<CompanyStats> {
+        let mut companies: Vec<_> = self
+            .0
+            .iter()
+            .map(|(id, company)| CompanyStats {
+                company_id: id.to_string(),
+                tasks: company.live.len(),
+                deleted_tasks: company.deleted.len() as u64,
+                task_bytes: company.bytes,
+            })
+            .collect();
+        companies.sort_by(|a, b| a.company_id.cmp(&b.company_id));
+        companies
+    }
+}
+
+impl Company {
+    pub(super) fn id(&self, row: u32) -> Option<Uuid> {
+        self.ids.get(row as usize).copied().filter(|id| !id.is_nil())
+    }
+
+    /// The rows of one page.
+    pub(super) fn find(&self, filter: &TaskFilter, page: Page) -> Found {
+        let rows = match self.matching(filter) {
+            Matching::Bitmap(rows) => return cut(&rows, page),
+            Matching::List(rows) => rows,
+        };
+        cut(&rows.into_iter().collect(), page)
+    }
+
+    fn matching(&self, filter: &TaskFilter) -> Matching<'_> {
+        let mut bitmaps: Vec<&RoaringBitmap> = Vec::new();
+        let mut lists: Vec<&[u32]> = Vec::new();
+        bitmaps.extend(filter.status.map(|it| &self.status[it as usize]));
+        bitmaps.extend(filter.priority.map(|it| &self.priority[it as usize]));
+        let named = [
+            (&self.patient, &filter.patient_id),
+            (&self.assignee, &filter.assigned_user_id),
+            (&self.kind, &filter.kind),
+        ];
+        for (sets, name) in named {
+            let Some(name) = name else { continue };
+            match sets.get(name.as_str()) {
+                None => return Matching::List(Vec::new()),
+                Some(Rows::Few(rows)) => lists.push(rows),
+                Some(Rows::Many(rows)) => bitmaps.push(rows),
+            }
+        }
+        if let Some((first, others)) = lists.split_first() {
+            let fits = |row: &u32| {
+                others.iter().all(|it| it.binary_search(row).is_ok()) && bitmaps.iter().all(|it| it.contains(*row))
+            };
+            return Matching::List(first.iter().copied().filter(fits).collect());
+        }
+        bitmaps.sort_by_key(|it| it.len());
+        match bitmaps.as_slice() {
+            [] => Matching::Bitmap(Cow::Borrowed(&self.live)),
+            [one] => Matching::Bitmap(Cow::Borrowed(one)),
+            [first, second, rest @ ..] => {
+                let mut rows = *first & *second;
+                rest.iter().for_each(|it| rows &= *it);
+                Matching::Bitmap(Cow::Owned(rows))
+            }
+        }
+    }
+
+    fn add(&mut self, task: &Task, row: u32) {
+        self.live.insert(row);
+        self.status[task.status as usize].insert(row);
+        self.priority[task.priority as usize].insert(row);
+        put(&mut self.patient, task.patient_id.as_deref(), row);
+        put(&mut self.kind, task.kind.as_deref(), row);
+        task.assigned_user_ids.iter().for_each(|it| put(&mut self.assignee, Some(it), row));
+    }
+
+    fn remove(&mut self, task: &Task, row: u32) {
+        self.live.remove(row);
+        self.status[task.status as usize].remove(row);
+        self.priority[task.priority as usize].remove(row);
+        take(&mut self.patient, task.patient_id.as_deref(), row);
+        take(&mut self.kind, task.kind.as_deref(), row);
+        task.assigned_user_ids.iter().for_each(|it| take(&mut self.assignee, Some(it), row));
+    }
+}
+
+enum Matching<'a> {
+    Bitmap(Cow<'a, RoaringBitmap>),
+    List(Vec<u32>),
+}
+
+fn cut(rows: &RoaringBitmap, page: Page) -> Found {
+    let total = rows.len();
+    // How many of the lowest rows are left for this page and those after it.
+    let (left, limit) = match page {
+        Page::Number { page, limit } => (total.saturating_sub((page - 1).saturating_mul(limit as u64)), limit),
+        Page::After { cursor, limit } => match u32::try_from(cursor.0) {
+            Ok(0) => (0, limit),
+            Ok(row) => (rows.rank(row - 1), limit),
+            Err(_) => (total, limit),
+        },
+    };
+    let highest = u32::try_from(left).ok().and_then(|it| it.checked_sub(1)).and_then(|it| rows.select(it));
+    let rows = highest.map_or_else(Vec::new, |highest| rows.range(..=highest).rev().take(limit).collect());
+    Found { more: left > rows.len() as u64, rows, total }
+}
+
+fn put(sets: &mut HashMap<Box<str>, Rows>, name: Option<&str>, row: u32) {
+    let Some(name) = name else { return };
+    match sets.get_mut(name) {
+        None => drop(sets.insert(name.into(), Rows::Few(vec![row]))),
+        Some(Rows::Many(rows)) => drop(rows.insert(row)),
+        Some(set @ Rows::Few(_)) => set.insert(row),
+    }
+}
+
+fn take(sets: &mut HashMap<Box<str>, Rows>, name: Option<&str>, row: u32) {
+    let Some(name) = name else { return };
+    let empty = match sets.get_mut(name) {
+        None => false,
+        Some(Rows::Many(rows)) => {
+            rows.remove(row);
+            rows.is_empty()
+        }
+        Some(Rows::Few(rows)) => {
+            if let Ok(at) = rows.binary_search(&row) {
+                rows.remove(at);
+            }
+            rows.is_empty()
+        }
+    };
+    if empty {
+        sets.remove(name);
+    }
+}
+
+impl Rows {
+    fn insert(&mut self, row: u32) {
+        let Self::Few(rows) = self else { return };
+        if let Err(at) = rows.binary_search(&row) {
+            rows.insert(at, row);
+        }
+        if rows.len() > FEW {
+            *self = Self::Many(rows.iter().copied().collect());
+        }
+    }
+}
+
+fn row_number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

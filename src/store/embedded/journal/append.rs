@@ -1,0 +1,177 @@
+//! The end of the journal, where the writer thread appends.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use uuid::Uuid;
+
+use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader};
+use super::mark::Mark;
+use super::prepare::{Preparer, ready_path};
+use super::segments::{Events, Place, Segment, Segments, index_path};
+use super::{file_name, sync_dir};
+
+/// The journal, as its only writer has it.
+#[derive(Debug)]
+pub(in super::super) struct Journal {
+    pub(super) dir: PathBuf,
+    pub(super) salt: u32,
+    pub(super) segment_bytes: u64,
+    pub(super) file: File,
+    pub(super) first: u64,
+    pub(super) offset: u64,
+    pub(super) capacity: u64,
+    pub(super) created_ms: i64,
+    pub(super) next: u64,
+    pub(super) mark: Mark,
+    pub(super) segments: Arc<Segments>,
+    pub(super) preparer: Preparer,
+}
+
+impl Journal {
+    /// An empty group, to be filled and given to [`Self::append`].
+    pub(in super::super) fn group(&self) -> GroupWriter {
+        GroupWriter::new(self.salt, self.next)
+    }
+
+    /// The sequence of the last durable record; 0 where there is none.
+    pub(in super::super) fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    pub(in super::super) fn segments(&self) -> &Arc<Segments> {
+        &self.segments
+    }
+
+    pub(in super::super) fn salt(&self) -> u32 {
+        self.salt
+    }
+
+    /// Makes a group durable, and gives its bytes. Until this returns, none of it counts.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] leaves the journal as it was; after [`AppendError::Sync`] nobody knows what is on the
+    /// disk, and nothing more may be appended (the kernel drops dirty pages after a failed fsync).
+    pub(in super::super) fn append(
+        &mut self,
+        group: GroupWriter,
+        events: Vec<(Uuid, usize, usize)>,
+    ) -> Result<Vec<u8>, AppendError> {
+        let (bytes, next) = group.finish();
+        if self.offset + bytes.len() as u64 > self.capacity {
+            self.roll(bytes.len() as u64).map_err(AppendError::Full)?;
+        }
+        self.file.write_all_at(&bytes, self.offset).map_err(AppendError::Full)?;
+        self.file.sync_data().map_err(AppendError::Sync)?;
+        self.note(&bytes, next, events);
+        self.offset += bytes.len() as u64;
+        self.next = next;
+        // Not exact is not wrong: see mark.rs.
+        if let Err(error) = self.mark.set_acked(next - 1) {
+            tracing::warn!(cause = %error, "the journal's mark cannot be written");
+        }
+        Ok(bytes)
+    }
+
+    fn note(&self, bytes: &[u8], next: u64, events: Vec<(Uuid, usize, usize)>) {
+        let mut segments = self.segments.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(segment) = segments.last_mut() else { return };
+        (segment.end, segment.next) = (self.offset + bytes.len() as u64, next);
+        let Events::Open(index) = &mut segment.events else { return };
+        for (id, at, length) in events {
+            index.insert(id, place(self.offset + at as u64, length));
+        }
+    }
+
+    /// Begins a new segment.
+    pub(super) fn roll(&mut self, needed: u64) -> std::io::Result<()> {
+        let header =
+            SegmentHeader { first: self.next, created_ms: chrono::Utc::now().timestamp_millis(), salt: self.salt };
+        let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
+        let (file, path) = match self.preparer.take() {
+            Some(Ok(file)) if capacity == self.segment_bytes => (file, ready_path(&self.dir)),
+            // Not ready yet, or larger than usual.
+            _ => fresh(&self.dir, capacity)?,
+        };
+        file.write_all_at(&header.encode(), 0)?;
+        file.sync_all()?;
+        let name = self.dir.join(file_name(self.next));
+        std::fs::rename(&path, &name)?;
+        sync_dir(&self.dir)?;
+        // What was preallocated and not used.
+        let _gives_back_space = self.file.set_len(self.offset);
+        self.preparer.seal(self.first);
+        let events = Events::Open(std::collections::HashMap::new());
+        let segment = Segment {
+            first: header.first,
+            created_ms: header.created_ms,
+            path: name,
+            end: SEGMENT_HEADER as u64,
+            next: header.first,
+            events,
+        };
+        self.segments.0.write().unwrap_or_else(PoisonError::into_inner).push(segment);
+        (self.file, self.first, self.offset) = (file, header.first, SEGMENT_HEADER as u64);
+        (self.capacity, self.created_ms) = (capacity, header.created_ms);
+        Ok(())
+    }
+
+    /// Begins a new segment where the last one is older than this, so that what is in it can expire.
+    pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> std::io::Result<()> {
+        if self.created_ms < before_ms && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
+    }
+
+    /// Removes whole segments all of whose records are at most `covered` and older than `before_ms`; gives the bytes.
+    pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64) -> std::io::Result<u64> {
+        let count = removable(&self.segments, covered, before_ms);
+        let gone: Vec<Segment> = {
+            let mut segments = self.segments.0.write().unwrap_or_else(PoisonError::into_inner);
+            if count > 0
+                && let Some(oldest) = segments.get(count).map(|it| it.first)
+            {
+                self.mark.set_oldest(oldest)?;
+            }
+            segments.drain(..count).collect()
+        };
+        let mut bytes = 0;
+        for segment in gone {
+            bytes += segment.end;
+            std::fs::remove_file(&segment.path)?;
+            let _may_not_be_there_yet = std::fs::remove_file(index_path(&segment.path));
+        }
+        Ok(bytes)
+    }
+}
+
+/// How many of the oldest segments hold nothing that is newer: a segment ends where and when the next begins.
+pub(in super::super) fn removable(segments: &Segments, covered: u64, before_ms: i64) -> usize {
+    let segments = segments.0.read().unwrap_or_else(PoisonError::into_inner);
+    let ends = segments.windows(2).take_while(|pair| pair[1].first <= covered + 1 && pair[1].created_ms < before_ms);
+    ends.count()
+}
+
+pub(super) fn place(offset: u64, length: usize) -> Place {
+    Place { offset: u32::try_from(offset).unwrap_or(u32::MAX), length: u32::try_from(length).unwrap_or(u32::MAX) }
+}
+
+/// A segment's file that was not made ahead.
+pub(super) fn fresh(dir: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> {
+    let path = dir.join("fresh.tmp");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    if let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        let _frees_the_space = std::fs::remove_file(&path);
+        return Err(error.into());
+    }
+    Ok((file, path))
+}
+
+/// Why a group did not become durable.
+#[derive(Debug)]
+pub(in super::super) enum AppendError {
+    /// It was not written; the journal is as it was.
+    Full(std::io::Error),
+    /// Whether it reached the disk is not known.
+    Sync(std::io::Error),
+}

@@ -1,0 +1,44 @@
+//! The journal: the truth. Every accepted change is one record here before anybody is told so.
+//!
+//! Append-only segments of one directory, named by the sequence of their first record. A group of records becomes
+//! durable with one fdatasync. `format.rs` has the bytes, `append.rs` the end that grows, `open.rs` what happens at
+//! the start, `scan.rs` how a segment is read, `segments.rs` where events are found, `mark.rs` what was
+//! acknowledged, `prepare.rs` segments made ahead.
+
+mod append;
+mod format;
+mod mark;
+mod open;
+mod prepare;
+mod scan;
+mod segments;
+
+use std::fs::File;
+use std::path::Path;
+
+pub(super) use append::{AppendError, Journal, removable};
+pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
+pub(super) use open::{Opened, Survey, read_only, replay};
+pub(super) use segments::Segments;
+
+/// The name of the segment that begins with this sequence: names sort as sequences do.
+fn file_name(first: u64) -> String {
+    format!("{first:020}.journal")
+}
+
+fn sequence_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".journal")?;
+    (name.len() == 20).then(|| name.parse().ok())?
+}
+
+/// Writes the mark of a journal that was copied: what is in it counts as acknowledged.
+pub(super) fn mark_copy(dir: &Path, oldest: u64, last: u64) -> std::io::Result<()> {
+    let mut mark = mark::Mark::open(dir)?;
+    mark.set_acked(last)?;
+    mark.set_oldest(oldest)
+}
+
+/// Makes a new name in a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}

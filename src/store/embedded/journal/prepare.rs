@@ -1,0 +1,85 @@
+//! Segments made ahead: written full of zeros, so that a write into one changes no metadata and its fdatasync has
+//! only the data to bring to the disk (measured in docs/decisions/0011).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::segments::Segments;
+
+/// The name under which the next segment waits.
+const READY: &str = "next.ready";
+const MAKING: &str = "next.tmp";
+const CHUNK: usize = 1 << 20;
+
+/// A thread that makes the next segment, and writes the event index of the last one.
+#[derive(Debug)]
+pub(super) struct Preparer {
+    ready: Receiver<std::io::Result<File>>,
+    seal: Sender<u64>,
+}
+
+impl Preparer {
+    pub(super) fn start(dir: PathBuf, bytes: u64, segments: Arc<Segments>) -> std::io::Result<Self> {
+        let (made, ready) = bounded(0);
+        let (seal, to_seal) = unbounded();
+        let sealer = move |to_seal: Receiver<u64>| {
+            while let Ok(first) = to_seal.recv() {
+                if let Err(error) = segments.seal(first) {
+                    // It is made again from the segment at the next start, and stays in memory until then.
+                    tracing::warn!(cause = %error, "an event index cannot be written");
+                }
+            }
+        };
+        std::thread::Builder::new().name("journal-seal".into()).spawn(move || sealer(to_seal))?;
+        let make = move || while made.send(ready_file(&dir, bytes)).is_ok() {};
+        std::thread::Builder::new().name("journal-prepare".into()).spawn(make)?;
+        Ok(Self { ready, seal })
+    }
+
+    /// The next segment's file, if it is ready: it still has its waiting name.
+    pub(super) fn take(&self) -> Option<std::io::Result<File>> {
+        self.ready.try_recv().ok()
+    }
+
+    pub(super) fn seal(&self, first: u64) {
+        let _ended = self.seal.send(first);
+    }
+}
+
+pub(super) fn ready_path(dir: &Path) -> PathBuf {
+    dir.join(READY)
+}
+
+fn ready_file(dir: &Path, bytes: u64) -> std::io::Result<File> {
+    let path = ready_path(dir);
+    if let Ok(file) = File::options().read(true).write(true).open(&path)
+        && file.metadata()?.len() == bytes
+    {
+        return Ok(file);
+    }
+    let making = dir.join(MAKING);
+    let made = (|| {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&making)?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        let zeros = vec![0; CHUNK];
+        let mut at = 0;
+        while at < bytes {
+            let length = usize::try_from(bytes - at).unwrap_or(CHUNK).min(CHUNK);
+            file.write_all_at(&zeros[..length], at)?;
+            at += length as u64;
+            // In small pieces: a large one would hold up the journal's own.
+            file.sync_data()?;
+        }
+        file.sync_all()?;
+        std::fs::rename(&making, &path)?;
+        Ok(file)
+    })();
+    if made.is_err() {
+        let _frees_the_space = std::fs::remove_file(&making);
+    }
+    made
+}

@@ -1,0 +1,181 @@
+//! The segments that are there, for readers: which event stands where.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use uuid::Uuid;
+
+use super::format::{self, Kind};
+use super::sync_dir;
+
+const MAGIC: &[u8; 8] = b"HMEVIX01";
+const HEADER: usize = 20;
+const ENTRY: usize = 24;
+
+/// Where an event's operation stands in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: u32,
+    pub(super) length: u32,
+}
+
+/// One file of the journal.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Sequence of its first record.
+    pub(super) first: u64,
+    pub(super) created_ms: i64,
+    pub(super) path: PathBuf,
+    /// Bytes that are durable.
+    pub(super) end: u64,
+    /// The sequence after its last durable record.
+    pub(super) next: u64,
+    pub(super) events: Events,
+}
+
+/// A segment's events by id.
+#[derive(Debug)]
+pub(super) enum Events {
+    /// In memory: the segment is still written, or its index is.
+    Open(HashMap<Uuid, Place>),
+    /// In the file beside the segment, sorted by id: the lowest and the highest.
+    Sealed(Option<(Uuid, Uuid)>),
+}
+
+/// Every segment, oldest first.
+#[derive(Debug, Default)]
+pub(in super::super) struct Segments(pub(super) RwLock<Vec<Segment>>);
+
+impl Segments {
+    /// The newest state of an event: its key and its value.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or does not hold what its index says.
+    pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
+        let found = {
+            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let mut found = None;
+            for segment in segments.iter().rev() {
+                if let Some(place) = segment.events.place(&segment.path, id)? {
+                    found = Some((File::open(&segment.path)?, place));
+                    break;
+                }
+            }
+            found
+        };
+        let Some((file, place)) = found else { return Ok(None) };
+        let mut bytes = vec![0; place.length as usize];
+        file.read_exact_at(&mut bytes, u64::from(place.offset))?;
+        let op = format::split_op(&bytes).filter(|(op, rest)| op.kind == Kind::Event && rest.is_empty());
+        match op {
+            Some((op, _)) if op.key == key => Ok(Some(op.value.to_vec())),
+            // Another company's: as good as none.
+            Some((op, _)) if op.key.ends_with(id.as_bytes()) => Ok(None),
+            _ => Err(std::io::Error::other("its index does not fit its segment")),
+        }
+    }
+
+    /// Files, oldest first, with the bytes of each that are durable; and the sequence after the last record of all.
+    pub(in super::super) fn files(&self) -> (Vec<(PathBuf, u64)>, u64) {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let next = segments.last().map_or(1, |it| it.next);
+        (segments.iter().map(|it| (it.path.clone(), it.end)).collect(), next)
+    }
+
+    /// The oldest segment, and the sequence of its first record.
+    pub(in super::super) fn oldest(&self) -> Option<(PathBuf, u64)> {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.first().map(|it| (it.path.clone(), it.first))
+    }
+
+    /// Puts the index of a segment that is full into a file, and forgets it in memory.
+    pub(super) fn seal(&self, first: u64) -> std::io::Result<()> {
+        let (path, entries) = {
+            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(segment) = segments.iter().find(|it| it.first == first) else { return Ok(()) };
+            let Events::Open(events) = &segment.events else { return Ok(()) };
+            (index_path(&segment.path), events.iter().map(|(id, place)| (*id, *place)).collect::<Vec<_>>())
+        };
+        let range = write_index(&path, entries)?;
+        let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = segments.iter_mut().find(|it| it.first == first) {
+            segment.events = Events::Sealed(range);
+        }
+        Ok(())
+    }
+}
+
+impl Events {
+    fn place(&self, segment: &Path, id: Uuid) -> std::io::Result<Option<Place>> {
+        match self {
+            Self::Open(events) => Ok(events.get(&id).copied()),
+            Self::Sealed(Some((lowest, highest))) if (*lowest..=*highest).contains(&id) => {
+                search(&File::open(index_path(segment))?, id)
+            }
+            Self::Sealed(_) => Ok(None),
+        }
+    }
+}
+
+/// The file beside a segment that says where its events stand.
+pub(super) fn index_path(segment: &Path) -> PathBuf {
+    segment.with_extension("events")
+}
+
+/// Writes an index; gives the lowest and the highest id.
+pub(super) fn write_index(path: &Path, mut entries: Vec<(Uuid, Place)>) -> std::io::Result<Option<(Uuid, Uuid)>> {
+    entries.sort_unstable_by_key(|(id, _)| *id);
+    let bytes = encode_index(&entries);
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&bytes)?;
+    file.sync_data()?;
+    std::fs::rename(&temporary, path)?;
+    if let Some(dir) = path.parent() {
+        sync_dir(dir)?;
+    }
+    Ok(entries.first().zip(entries.last()).map(|(low, high)| (low.0, high.0)))
+}
+
+/// Whether the index on the disk says this.
+pub(super) fn index_is(path: &Path, entries: &mut [(Uuid, Place)]) -> bool {
+    entries.sort_unstable_by_key(|(id, _)| *id);
+    std::fs::read(path).is_ok_and(|bytes| bytes == encode_index(entries))
+}
+
+fn encode_index(entries: &[(Uuid, Place)]) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER];
+    for (id, place) in entries {
+        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(&place.offset.to_le_bytes());
+        bytes.extend_from_slice(&place.length.to_le_bytes());
+    }
+    let crc = crc32fast::hash(&bytes[HEADER..]);
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..16].copy_from_slice(&(entries.len() as u64).to_le_bytes());
+    bytes[16..HEADER].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn search(index: &File, id: Uuid) -> std::io::Result<Option<Place>> {
+    let entries = index.metadata()?.len().saturating_sub(HEADER as u64) / ENTRY as u64;
+    let (mut low, mut high) = (0, entries);
+    while low < high {
+        let middle = u64::midpoint(low, high);
+        let mut entry = [0; ENTRY];
+        index.read_exact_at(&mut entry, HEADER as u64 + middle * ENTRY as u64)?;
+        match entry[..16].cmp(id.as_bytes()) {
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+            std::cmp::Ordering::Equal => {
+                let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+                return Ok(Some(Place { offset: number(16), length: number(20) }));
+            }
+        }
+    }
+    Ok(None)
+}

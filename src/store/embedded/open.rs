@@ -1,0 +1,128 @@
+//! The start: whoever holds the directory, a journal that is read from end to end, and a view that is whole.
+
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use super::index::Index;
+use super::journal::{Opened, Survey, sync_dir};
+use super::lock::DirLock;
+use super::options::Options;
+use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
+use super::view::View;
+use super::writer::Writer;
+use super::{Embedded, rebuild, snapshot};
+use crate::store::StoreError;
+
+impl Embedded {
+    /// Opens `dir`, creating it where it is missing, and holds it until dropped.
+    ///
+    /// A view that is missing, behind, damaged or hanging is built anew from the journal, which is told in the log.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process has it, [`StoreError::Journal`] where what was acknowledged is
+    /// damaged and no admin has accepted that, [`StoreError::Open`] where it cannot be read.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, StoreError> {
+        let failed = |cause: &dyn std::fmt::Display| StoreError::Open {
+            dir: dir.display().to_string(),
+            cause: cause.to_string(),
+        };
+        create_private_dir(dir).map_err(|e| failed(&e))?;
+        let lock = Arc::new(DirLock::take(dir)?);
+        if dir.join("sled").exists() {
+            return Err(failed(&"it was made by a version before the first release; start with a new directory"));
+        }
+        for part in [journal_dir(dir), snapshot_dir(dir)] {
+            create_private_dir(&part).map_err(|e| failed(&e))?;
+        }
+        sync_dir(dir).map_err(|e| failed(&e))?;
+        let path = rebuild::current(dir);
+        let view = if path.exists() { View::open(&path) } else { Err(failed(&"there is none yet")) };
+        let applied = view.as_ref().map_or(0, |it| it.meta.applied);
+        let (survey, read) = std::thread::scope(|scope| {
+            let survey = scope.spawn(|| Survey::of(&journal_dir(dir), applied));
+            let read = view.and_then(|view| view.read_all().map(|index| (view, index)));
+            (survey.join(), read)
+        });
+        let survey = survey.map_err(|_| failed(&"reading the journal panicked"))?.map_err(|e| failed(&e))?;
+        let opened = survey.open(&journal_dir(dir), options.segment_bytes, options.accept_loss)?;
+        tell(&opened);
+        let fresh = opened.journal.last() == 0;
+        let (view, index) = whole_view(dir, read, &opened, fresh)?;
+        start(dir, options, opened, view, index, lock).map_err(|e| failed(&e))
+    }
+}
+
+fn tell(opened: &Opened) {
+    if let Some(torn) = &opened.torn {
+        tracing::warn!(place = %torn, "the journal's last group was cut off by a crash; it was never acknowledged");
+    }
+    for damage in &opened.lost {
+        tracing::error!(place = %damage, "acknowledged changes are lost, as --accept-loss says");
+    }
+}
+
+/// The view as it was found and what it has missed, or else a new one.
+fn whole_view(
+    dir: &Path,
+    read: Result<(View, Index), StoreError>,
+    opened: &Opened,
+    fresh: bool,
+) -> Result<(View, Index), StoreError> {
+    let (segments, salt, last) = (opened.journal.segments(), opened.journal.salt(), opened.journal.last());
+    let oldest = segments.oldest().map_or(1, |(_, first)| first);
+    let cause = match read {
+        Ok((view, _)) if view.meta.applied > last => "it has seen more than the journal holds".to_owned(),
+        Ok((view, _)) if view.meta.applied + 1 < oldest => "it is older than the journal".to_owned(),
+        Ok((mut view, index)) => {
+            let index = RwLock::new(index);
+            match rebuild::catch_up(&mut view, &index, segments, salt, last, false) {
+                Ok(()) => return Ok((view, index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))),
+                Err(error) => error.to_string(),
+            }
+        }
+        Err(error) => error.to_string(),
+    };
+    if !fresh {
+        tracing::warn!(cause, changes = last, "the view is not whole: it is built anew from the journal");
+    }
+    let built = rebuild::at_start(dir, segments, salt, last)?;
+    if !fresh {
+        tracing::info!("the view is whole again");
+    }
+    Ok(built)
+}
+
+fn start(
+    dir: &Path,
+    options: &Options,
+    opened: Opened,
+    view: View,
+    index: Index,
+    lock: Arc<DirLock>,
+) -> std::io::Result<Embedded> {
+    let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
+    let shared = Arc::new(Shared::new(Parts {
+        dir: dir.to_owned(),
+        options: options.clone(),
+        segments: Arc::clone(opened.journal.segments()),
+        salt: opened.journal.salt(),
+        index,
+        tree: view.tree.clone(),
+        applied: view.meta.applied,
+        snapshot: snapshot::newest(&snapshot_dir(dir))?,
+    })?);
+    let after_loss = !opened.lost.is_empty();
+    let writer = Writer::start(opened.journal, view, rows, &shared)?;
+    if after_loss {
+        // The journal alone can no longer give the view.
+        let taken = shared.take_snapshot(shared.applied());
+        taken.map_err(|e| std::io::Error::other(e.to_string()))?;
+    }
+    Ok(Embedded { shared, writer, lock })
+}
+
+/// Patients' data: nobody but the server's own user may read the directory.
+pub(super) fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}

@@ -1,0 +1,194 @@
+//! A view from the last snapshot and the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::index::Index;
+use super::journal::{Kind, Op, Segments, ops, replay, sync_dir};
+use super::shared::{Shared, journal_dir};
+use super::snapshot::{self, Snapshot};
+use super::view::View;
+use crate::store::{Damage, StoreError};
+
+/// Names the directory of the view that is in use.
+const CURRENT: &str = "view.current";
+/// Records applied at once.
+const BATCH: usize = 1024;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// The directory of the view: `sled-1` at first, the next number after each rebuild.
+pub(super) fn current(dir: &Path) -> PathBuf {
+    let name = std::fs::read_to_string(dir.join(CURRENT)).unwrap_or_default();
+    let plain = name.strip_prefix("sled-").is_some_and(|it| it.parse::<u64>().is_ok());
+    dir.join(if plain { name.as_str() } else { "sled-1" })
+}
+
+/// A directory that no view has used yet.
+fn next(dir: &Path) -> PathBuf {
+    let current = current(dir);
+    let name = current.file_name().unwrap_or_default().to_string_lossy();
+    let number: u64 = name.trim_start_matches("sled-").parse().unwrap_or(0);
+    (number + 1..).map(|it| dir.join(format!("sled-{it}"))).find(|it| !it.exists()).unwrap_or(current)
+}
+
+fn set_current(dir: &Path, view: &Path) -> std::io::Result<()> {
+    let temporary = dir.join("view.tmp");
+    std::fs::write(&temporary, view.file_name().unwrap_or_default().as_encoded_bytes())?;
+    std::fs::File::open(&temporary)?.sync_all()?;
+    std::fs::rename(&temporary, dir.join(CURRENT))?;
+    sync_dir(dir)
+}
+
+/// Replays what the view has not seen yet.
+pub(super) fn catch_up(
+    view: &mut View,
+    index: &RwLock<Index>,
+    segments: &Segments,
+    salt: u32,
+    until: u64,
+    again: bool,
+) -> Result<(), StoreError> {
+    let (mut pending, mut bytes, mut result) = (Vec::<Vec<u8>>::new(), 0, Ok(()));
+    let (from, mut last) = (view.meta.applied + 1, view.meta.applied);
+    let mut told = Instant::now();
+    let read = replay(segments, salt, from, &mut |record| {
+        if result.is_err() || record.sequence > until {
+            return;
+        }
+        pending.push(record.payload.to_vec());
+        (bytes, last) = (bytes + record.payload.len(), record.sequence);
+        if pending.len() >= BATCH || bytes >= BATCH_BYTES {
+            result = apply(view, last, &pending, index, again);
+            (bytes, _) = (0, pending.clear());
+            if told.elapsed() > Duration::from_secs(5) {
+                told = Instant::now();
+                tracing::info!(sequence = last, of = until, "replaying the journal");
+            }
+        }
+    });
+    read.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
+    result?;
+    apply(view, last.max(until), &pending, index, again)
+}
+
+fn apply(
+    view: &mut View,
+    last: u64,
+    payloads: &[Vec<u8>],
+    index: &RwLock<Index>,
+    again: bool,
+) -> Result<(), StoreError> {
+    let all = payloads.iter().flat_map(|payload| ops(payload).unwrap_or_default());
+    view.apply(last, all, index, again)
+}
+
+/// A new view in a new directory, up to this sequence.
+fn build(
+    dir: &Path,
+    snapshot: Option<&Snapshot>,
+    segments: &Segments,
+    salt: u32,
+    until: u64,
+) -> Result<(View, Index), StoreError> {
+    let path = next(dir);
+    let built = fill(&path, snapshot, segments, salt, until)?;
+    set_current(dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
+    Ok(built)
+}
+
+fn fill(
+    path: &Path,
+    snapshot: Option<&Snapshot>,
+    segments: &Segments,
+    salt: u32,
+    until: u64,
+) -> Result<(View, Index), StoreError> {
+    let from = snapshot.map_or(0, |it| it.sequence);
+    check_reach(segments, from)?;
+    let mut view = View::open(path)?;
+    let index = RwLock::new(Index::default());
+    if let Some(snapshot) = snapshot {
+        snapshot::read(snapshot, &mut |entries| {
+            let inserts = entries.iter().map(|(key, value)| Op { kind: Kind::Insert, key, value });
+            view.apply(from, inserts, &index, false)
+        })?;
+    }
+    // The snapshot may hold some of what follows it already.
+    catch_up(&mut view, &index, segments, salt, until, true)?;
+    Ok((view, index.into_inner().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// A rebuild that would leave changes out is no rebuild.
+fn check_reach(segments: &Segments, from: u64) -> Result<(), StoreError> {
+    match segments.oldest() {
+        Some((path, first)) if first > from + 1 => Err(StoreError::Journal(vec![Damage {
+            segment: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            offset: 0,
+            cause: format!("the changes {} to {} are in no snapshot and no segment", from + 1, first - 1),
+        }])),
+        _ => Ok(()),
+    }
+}
+
+/// At the start: instead of a view that is missing or not whole.
+pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -> Result<(View, Index), StoreError> {
+    let old = current(dir);
+    let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
+    let built = build(dir, snapshot.as_ref(), segments, salt, until)?;
+    if old.exists() && current(dir) != old {
+        put_aside(dir, &old);
+    }
+    Ok(built)
+}
+
+/// While the store runs: replays everything up to `applied`, and lets the new view take over.
+pub(super) fn anew(shared: &Shared, applied: u64) -> Result<View, StoreError> {
+    let current_snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+    let old = current(&shared.dir);
+    let (view, index) = build(&shared.dir, current_snapshot.as_ref(), &shared.segments, shared.salt, applied)?;
+    drop(current_snapshot);
+    shared.replace(view.tree.clone(), index);
+    shared.set_applied(applied);
+    if let Err(error) = std::fs::remove_dir_all(&old) {
+        tracing::warn!(cause = %error, "the old view cannot be removed");
+    }
+    Ok(view)
+}
+
+/// One damaged view is kept to be looked at.
+pub(super) fn put_aside(dir: &Path, old: &Path) {
+    let aside = dir.join("sled.damaged");
+    let moved = std::fs::remove_dir_all(&aside)
+        .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+        .and_then(|()| std::fs::rename(old, &aside));
+    match moved {
+        Ok(()) => tracing::warn!(directory = %aside.display(), "the damaged view was put aside; it can be deleted"),
+        Err(error) => {
+            tracing::warn!(cause = %error, directory = %old.display(), "the damaged view cannot be put aside")
+        }
+    }
+}
+
+/// Whether snapshot and journal come to the same content as this view, which the journal may be ahead of.
+pub(super) fn beside(dir: &Path, view: &View) -> Result<bool, StoreError> {
+    let (segments, salt) = super::journal::read_only(&journal_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
+    let scratch = dir.join("check.tmp");
+    let remove = || match std::fs::remove_dir_all(&scratch) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write(e.to_string())),
+        _ => Ok(()),
+    };
+    remove()?;
+    let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
+    // A snapshot may hold changes that a view which is behind has not seen: then there is nothing to compare.
+    let snapshot = snapshot.filter(|it| it.sequence <= view.meta.applied);
+    let compared =
+        fill(&scratch, snapshot.as_ref(), &segments, salt, view.meta.applied).map(|(other, _)| other.meta == view.meta);
+    remove()?;
+    compared
+}
+
+/// Whether this directory holds a journal.
+pub(super) fn has_journal(dir: &Path) -> bool {
+    journal_dir(dir).is_dir()
+}

@@ -1,0 +1,185 @@
+//! What the writer, the applier and the readers share.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::index::Index;
+use super::journal::Segments;
+use super::options::Options;
+use super::snapshot::{self, Snapshot};
+use crate::store::StoreError;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) segments: Arc<Segments>,
+    pub(super) salt: u32,
+    pub(super) index: RwLock<Index>,
+    tree: RwLock<sled::Tree>,
+    /// The last sequence that anybody was told of.
+    acked: AtomicU64,
+    progress: Mutex<Progress>,
+    moved: Condvar,
+    filesystem: File,
+    closing: AtomicBool,
+    /// The newest snapshot. Held while one is taken or the view is built anew: these come one after the other.
+    pub(super) snapshot: Mutex<Option<Snapshot>>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    applied: u64,
+    /// Why the journal takes nothing more, until a restart.
+    journal: Option<StoreError>,
+    /// Why the view is behind; it heals by itself.
+    view: Option<StoreError>,
+}
+
+/// The parts that a [`Shared`] is made of when a store is opened.
+pub(super) struct Parts {
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) segments: Arc<Segments>,
+    pub(super) salt: u32,
+    pub(super) index: Index,
+    pub(super) tree: sled::Tree,
+    pub(super) applied: u64,
+    pub(super) snapshot: Option<Snapshot>,
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
+        Ok(Self {
+            filesystem: File::open(&parts.dir)?,
+            dir: parts.dir,
+            options: parts.options,
+            segments: parts.segments,
+            salt: parts.salt,
+            index: RwLock::new(parts.index),
+            tree: RwLock::new(parts.tree),
+            acked: AtomicU64::new(parts.applied),
+            progress: Mutex::new(Progress { applied: parts.applied, journal: None, view: None }),
+            moved: Condvar::new(),
+            closing: AtomicBool::new(false),
+            snapshot: Mutex::new(parts.snapshot),
+        })
+    }
+
+    pub(super) fn tree(&self) -> sled::Tree {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another view takes over.
+    pub(super) fn replace(&self, tree: sled::Tree, index: Index) {
+        let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+        *current = index;
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn acked(&self) -> u64 {
+        self.acked.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_acked(&self, sequence: u64) {
+        self.acked.store(sequence, Ordering::Release);
+    }
+
+    pub(super) fn applied(&self) -> u64 {
+        self.progress().applied
+    }
+
+    pub(super) fn set_applied(&self, sequence: u64) {
+        let mut progress = self.progress();
+        (progress.applied, progress.view) = (sequence, None);
+        self.moved.notify_all();
+    }
+
+    pub(super) fn view_failed(&self, error: StoreError) {
+        self.progress().view = Some(error);
+        self.moved.notify_all();
+    }
+
+    pub(super) fn journal_failed(&self, error: StoreError) {
+        self.progress().journal = Some(error);
+    }
+
+    /// Waits until the view has everything that anybody was told of.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        self.settle_at(self.acked())
+    }
+
+    pub(super) fn settle_at(&self, sequence: u64) -> Result<(), StoreError> {
+        let mut progress = self.progress();
+        while progress.applied < sequence {
+            if let Some(error) = &progress.view {
+                return Err(error.clone());
+            }
+            progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// Whether a write can be expected to succeed.
+    pub(super) fn ready(&self) -> Result<(), StoreError> {
+        let progress = self.progress();
+        if let Some(error) = progress.journal.as_ref().or(progress.view.as_ref()) {
+            return Err(error.clone());
+        }
+        drop(progress);
+        self.room()
+    }
+
+    /// Whether more than the reserve is free.
+    pub(super) fn room(&self) -> Result<(), StoreError> {
+        let free = rustix::fs::fstatvfs(&self.filesystem).map_err(|e| StoreError::Write(e.to_string()))?;
+        let (free, reserve) = (free.f_bavail.saturating_mul(free.f_frsize), self.options.reserve_bytes);
+        if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
+    }
+
+    /// Takes a snapshot, unless the newest one covers this sequence already.
+    pub(super) fn take_snapshot(&self, at_least: u64) -> Result<Snapshot, StoreError> {
+        let mut current = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_snapshot_into(&mut current, at_least)
+    }
+
+    pub(super) fn take_snapshot_into(
+        &self,
+        current: &mut Option<Snapshot>,
+        at_least: u64,
+    ) -> Result<Snapshot, StoreError> {
+        if let Some(snapshot) = current.as_ref().filter(|it| it.sequence >= at_least) {
+            return Ok(snapshot.clone());
+        }
+        self.settle_at(at_least)?;
+        let dir = snapshot_dir(&self.dir);
+        let snapshot = snapshot::write(&self.tree(), self.applied(), &dir)?;
+        if let Err(error) = snapshot::keep_only(&dir, &snapshot) {
+            tracing::warn!(cause = %error, "an old snapshot cannot be removed");
+        }
+        *current = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn journal_dir(dir: &Path) -> PathBuf {
+    dir.join("journal")
+}
+
+pub(super) fn snapshot_dir(dir: &Path) -> PathBuf {
+    dir.join("snapshots")
+}

@@ -1,0 +1,206 @@
+//! What keeps a store in shape: expiry, sizes, backups and their way back.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use chrono::{DateTime, Duration, Utc};
+
+use super::change::{Change, Done};
+use super::check::{self, Report};
+use super::journal::{mark_copy, removable, sync_dir};
+use super::open::create_private_dir;
+use super::shared::{Shared, journal_dir, snapshot_dir};
+use super::{Embedded, keys, rebuild};
+use crate::store::{Expired, Stats, StoreError};
+use crate::task::TaskId;
+
+/// Keys removed in one change.
+const CHUNK: usize = 1000;
+
+/// Removes what is past its time.
+pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expired, StoreError> {
+    let mut expired = Expired::default();
+    let last_day = keys::day(now - store.shared.options.idempotency);
+    loop {
+        let found = store.read(move |shared| expired_answers(shared, last_day)).await?;
+        let count = found.len();
+        expired.idempotency_keys += count as u64;
+        remove(store, found).await?;
+        if count < CHUNK {
+            break;
+        }
+    }
+    if let Some(age) = store.shared.options.deleted_tasks {
+        let before = (now - age).timestamp_millis();
+        loop {
+            let found = store.read(move |shared| Ok(deleted_tasks(shared, before))).await?;
+            let count = found.len();
+            expired.tasks += count as u64;
+            remove(store, found).await?;
+            if count < CHUNK {
+                break;
+            }
+        }
+    }
+    if let Some(age) = store.shared.options.events {
+        expired.event_bytes = expire_events(store, now, age).await?;
+    }
+    Ok(expired)
+}
+
+async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+    if keys.is_empty() { Ok(()) } else { store.writer.write(Change::Remove(keys)).await.map(drop) }
+}
+
+fn expired_answers(shared: &Shared, last_day: u16) -> Result<Vec<Vec<u8>>, StoreError> {
+    let until = [&[keys::IDEMPOTENCY][..], &last_day.to_be_bytes()].concat();
+    let entries = shared.tree().range([keys::IDEMPOTENCY].to_vec()..until).keys().take(CHUNK);
+    entries.map(|key| key.map(|it| it.to_vec()).map_err(|e| StoreError::Read(e.to_string()))).collect()
+}
+
+fn deleted_tasks(shared: &Shared, before_ms: i64) -> Vec<Vec<u8>> {
+    let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+    let found = index.deleted_before(before_ms, CHUNK);
+    found.into_iter().map(|(company, id)| keys::task(&company, TaskId(id))).collect()
+}
+
+/// Whole segments go, once a snapshot has what else was in them.
+async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> Result<u64, StoreError> {
+    // A segment that is hardly written to must end some time, or nothing in it could expire.
+    let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
+    store.writer.write(Change::Roll { before_ms: roll }).await?;
+    let before_ms = (now - age).timestamp_millis();
+    if removable(&store.shared.segments, u64::MAX - 1, before_ms) == 0 {
+        return Ok(0);
+    }
+    let covered = store.read(|shared| shared.take_snapshot(shared.acked()).map(|it| it.sequence)).await?;
+    match store.writer.write(Change::Prune { covered, before_ms }).await? {
+        Done::Freed(bytes) => Ok(bytes),
+        _ => Ok(0),
+    }
+}
+
+pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
+    let count = |tag: u8| -> Result<u64, StoreError> {
+        let keys = shared.tree().scan_prefix([tag]).keys();
+        keys.map(|key| key.map(|_| 1).map_err(|e| StoreError::Read(e.to_string()))).sum()
+    };
+    let companies = shared.index.read().unwrap_or_else(PoisonError::into_inner).stats();
+    let size = |path: &Path| size_of(path).map_err(|e| StoreError::Read(e.to_string()));
+    let disk = BTreeMap::from([
+        ("journal".to_owned(), size(&journal_dir(&shared.dir))?),
+        ("snapshots".to_owned(), size(&snapshot_dir(&shared.dir))?),
+        ("view".to_owned(), size(&rebuild::current(&shared.dir))?),
+    ]);
+    Ok(Stats {
+        companies,
+        api_keys: count(keys::API_KEY)?,
+        idempotency_keys: count(keys::IDEMPOTENCY)?,
+        disk,
+        sequence: shared.acked(),
+    })
+}
+
+/// Bytes that a file or a directory takes on the disk.
+fn size_of(path: &Path) -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = match std::fs::symlink_metadata(path) {
+        // Segments and sled's own files come and go while this looks.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        other => other?,
+    };
+    if !metadata.is_dir() {
+        return Ok(metadata.blocks() * 512);
+    }
+    std::fs::read_dir(path)?.map(|entry| size_of(&entry?.path())).sum()
+}
+
+impl Embedded {
+    /// Copies everything that is acknowledged into a new directory, while writing goes on: a snapshot, and the
+    /// journal with the events. The copy is a data directory of its own. Blocking.
+    ///
+    /// # Errors
+    /// Where `to` is not empty, or cannot be written.
+    pub fn backup(&self, to: &Path) -> Result<Report, StoreError> {
+        let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", to.display()));
+        empty_dir(to)?;
+        let (journal, snapshots) = (journal_dir(to), snapshot_dir(to));
+        for dir in [&journal, &snapshots] {
+            create_private_dir(dir).map_err(failed)?;
+        }
+        // Held to the end, so that no segment goes that this snapshot does not cover.
+        let mut current = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.shared.take_snapshot_into(&mut current, self.shared.acked())?;
+        copy(&snapshot.path, &snapshots, u64::MAX).map_err(failed)?;
+        self.shared.settle()?;
+        let (files, next) = self.shared.segments.files();
+        for (file, end) in &files {
+            copy(file, &journal, *end).map_err(failed)?;
+        }
+        drop(current);
+        let oldest = self.shared.segments.oldest().map_or(1, |(_, first)| first);
+        mark_copy(&journal, oldest, next - 1).map_err(failed)?;
+        for dir in [journal.as_path(), &snapshots, to] {
+            sync_dir(dir).map_err(failed)?;
+        }
+        check::check(to)
+    }
+
+    /// Builds the view anew while the store runs, which gives back the space that sled keeps. Blocking.
+    ///
+    /// # Errors
+    /// Where there is no room for it; the old view stays.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.shared.room()?;
+        self.shared.take_snapshot(self.shared.acked())?;
+        self.writer.rebuild_view()
+    }
+}
+
+/// What a restore brought back.
+#[derive(Debug)]
+pub struct Restored {
+    /// What the backup holds.
+    pub report: Report,
+}
+
+/// Makes a data directory from a backup, after reading all of it. The view is built when it is opened.
+///
+/// # Errors
+/// Where the backup is damaged, or `to` is not empty.
+pub fn restore(from: &Path, to: &Path) -> Result<Restored, StoreError> {
+    let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", to.display()));
+    let report = check::check(from)?;
+    if !report.damages.is_empty() {
+        return Err(StoreError::Damaged { what: "backup", cause: report.damages.join("; ") });
+    }
+    empty_dir(to)?;
+    for part in [journal_dir as fn(&Path) -> _, snapshot_dir] {
+        let (from, to) = (part(from), part(to));
+        create_private_dir(&to).map_err(failed)?;
+        for entry in std::fs::read_dir(&from).map_err(failed)? {
+            copy(&entry.map_err(failed)?.path(), &to, u64::MAX).map_err(failed)?;
+        }
+        sync_dir(&to).map_err(failed)?;
+    }
+    sync_dir(to).map_err(failed)?;
+    Ok(Restored { report })
+}
+
+fn empty_dir(dir: &Path) -> Result<(), StoreError> {
+    let refused = |cause: String| StoreError::Open { dir: dir.display().to_string(), cause };
+    create_private_dir(dir).map_err(|e| refused(e.to_string()))?;
+    let mut entries = std::fs::read_dir(dir).map_err(|e| refused(e.to_string()))?;
+    if entries.next().is_some() { Err(refused("it is not empty; name a new directory".into())) } else { Ok(()) }
+}
+
+/// The first bytes of a file, durably.
+fn copy(file: &Path, to: &Path, bytes: u64) -> std::io::Result<()> {
+    let mut source = File::open(file)?.take(bytes);
+    let mut target = File::create_new(to.join(file.file_name().unwrap_or_default()))?;
+    std::io::copy(&mut source, &mut target)?;
+    target.sync_all()
+}

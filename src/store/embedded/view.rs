@@ -1,0 +1,217 @@
+//! sled, as a view of the journal: what of it the readers ask for.
+//!
+//! Its metadata, written in the same atomic batch as every change, says how far it has seen the journal and what the
+//! sum of its content is. Opening adds everything up again, so a view that lost something is known as such however
+//! it came about, and is built anew. It is never flushed while it is used: the journal is on the disk.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::Duration;
+
+use super::index::Index;
+use super::journal::{Kind, Op};
+use super::{keys, record, task_record};
+use crate::store::StoreError;
+use crate::task::Task;
+
+/// sled's cache setting. It really holds several times as much, so this stays small.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How long sled may take to open a directory before it counts as hanging.
+const OPEN_LIMIT: Duration = Duration::from_secs(120);
+const META_FORMAT: u8 = 1;
+const META_BYTES: usize = 24;
+
+/// What the view says of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// The last sequence of the journal that is in it.
+    pub(super) applied: u64,
+    /// How many keys it has, this one not counted.
+    pub(super) keys: u64,
+    /// The sum of the hashes of all keys and values.
+    pub(super) sum: u64,
+}
+
+impl Meta {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut value = vec![META_FORMAT, 0, 0, 0, 0];
+        [self.applied, self.keys, self.sum].iter().for_each(|it| value.extend_from_slice(&it.to_le_bytes()));
+        record::seal(&mut value);
+        value
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, StoreError> {
+        let body = record::opened(value, META_FORMAT, "metadata")?;
+        let Some(body) = body.first_chunk::<META_BYTES>() else {
+            return Err(record::damaged("metadata", &"it is too short"));
+        };
+        let number = |at: usize| body[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        Ok(Self { applied: number(0), keys: number(8), sum: number(16) })
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.keys += 1;
+        self.sum = self.sum.wrapping_add(hash(key, value));
+    }
+
+    fn remove(&mut self, key: &[u8], value: &[u8]) {
+        self.keys = self.keys.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(hash(key, value));
+    }
+}
+
+/// 64 bits of an entry: two CRCs from different starts, mixed (the finaliser of SplitMix64). Not for adversaries:
+/// it tells entries that are missing or old.
+fn hash(key: &[u8], value: &[u8]) -> u64 {
+    let crc = |start: u32| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(start);
+        hasher.update(key);
+        hasher.update(value);
+        u64::from(hasher.finalize())
+    };
+    let both = crc(0x9e37_79b9) << 32 | crc(u32::try_from(key.len()).unwrap_or(0));
+    let mixed = (both ^ (both >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// An open view.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) tree: sled::Tree,
+    pub(super) db: sled::Db,
+    pub(super) meta: Meta,
+}
+
+/// What a group changes in the index, in order: a task may be changed several times.
+enum IndexChange {
+    Add(Task, u32, usize),
+    Remove(Task, u32, usize),
+}
+
+impl View {
+    /// Opens or makes the directory. Damaged files make sled return errors, panic or hang: all three are errors here.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |cause: String| StoreError::Open { dir: path.display().to_string(), cause };
+        let (done, opened) = crossbeam_channel::bounded(1);
+        let sled_path = path.to_owned();
+        let open = move || {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                // sled's own timer is off: nothing here waits for its flush.
+                let config = sled::Config::new().path(sled_path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+                let db = config.open()?;
+                let tree = db.open_tree(keys::TREE)?;
+                Ok::<_, sled::Error>((db, tree))
+            }));
+            let _given_up = done.send(result);
+        };
+        std::thread::Builder::new().name("sled-open".into()).spawn(open).map_err(|e| failed(e.to_string()))?;
+        let (db, tree) = match opened.recv_timeout(OPEN_LIMIT) {
+            Ok(Ok(result)) => result.map_err(|e| failed(e.to_string()))?,
+            Ok(Err(_)) => return Err(failed("sled panicked over its files".into())),
+            Err(_) => return Err(failed(format!("sled had not opened it after {} s", OPEN_LIMIT.as_secs()))),
+        };
+        let meta = match tree.get(keys::META).map_err(|e| failed(e.to_string()))? {
+            Some(value) => Meta::decode(&value)?,
+            None => Meta::default(),
+        };
+        Ok(Self { tree, db, meta })
+    }
+
+    /// Reads everything: gives the index, if the content adds up to what the metadata says.
+    pub(super) fn read_all(&self) -> Result<Index, StoreError> {
+        let mut index = Index::default();
+        let mut found = Meta { applied: self.meta.applied, ..Meta::default() };
+        for entry in &self.tree {
+            let (key, value) = entry.map_err(|e| StoreError::Read(e.to_string()))?;
+            if &*key == keys::META {
+                continue;
+            }
+            found.add(&key, &value);
+            if let Some((task, row)) = decode_task(&key, &value)? {
+                index.add(&task, row, value.len());
+            }
+        }
+        if found == self.meta {
+            Ok(index)
+        } else {
+            let cause =
+                format!("it has {} entries, and {} were written (or their sum differs)", found.keys, self.meta.keys);
+            Err(record::damaged("view", &cause))
+        }
+    }
+
+    /// Applies a group of operations that ends with this sequence: one atomic batch, then the index.
+    ///
+    /// `again` is for operations that the view may have seen already: an insert may then find its key taken.
+    pub(super) fn apply<'a>(
+        &mut self,
+        last: u64,
+        ops: impl Iterator<Item = Op<'a>>,
+        index: &std::sync::RwLock<Index>,
+        again: bool,
+    ) -> Result<(), StoreError> {
+        let failed = |e: sled::Error| StoreError::Write(e.to_string());
+        let mut batch = sled::Batch::default();
+        let mut meta = Meta { applied: last, ..self.meta };
+        let mut changes = Vec::new();
+        // What this very batch has put, for operations on the same key.
+        let mut put: HashMap<&[u8], Option<&[u8]>> = HashMap::new();
+        for op in ops {
+            if op.kind == Kind::Event {
+                continue;
+            }
+            let old = if op.kind == Kind::Insert && !again {
+                None
+            } else {
+                match put.get(op.key) {
+                    Some(old) => old.map(sled::IVec::from),
+                    None => self.tree.get(op.key).map_err(failed)?,
+                }
+            };
+            if let Some(old) = old {
+                meta.remove(op.key, &old);
+                changes.extend(decode_task(op.key, &old)?.map(|(task, row)| IndexChange::Remove(task, row, old.len())));
+            }
+            if op.kind == Kind::Delete {
+                batch.remove(op.key);
+                put.insert(op.key, None);
+            } else {
+                meta.add(op.key, op.value);
+                let size = op.value.len();
+                changes.extend(decode_task(op.key, op.value)?.map(|(task, row)| IndexChange::Add(task, row, size)));
+                batch.insert(op.key, op.value);
+                put.insert(op.key, Some(op.value));
+            }
+        }
+        batch.insert(keys::META, meta.encode());
+        // Readers of lists see a group whole or not at all.
+        let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.tree.apply_batch(batch)))
+            .unwrap_or_else(|_| Err(sled::Error::Unsupported("sled panicked".into())))
+            .map_err(failed)?;
+        self.meta = meta;
+        for change in changes {
+            match change {
+                IndexChange::Add(task, row, bytes) => index.add(&task, row, bytes),
+                IndexChange::Remove(task, row, bytes) => index.remove(&task, row, bytes),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings everything to the disk: at the end, so that the next start has nothing to replay.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush().map(drop).map_err(|e| StoreError::Write(e.to_string()))
+    }
+}
+
+/// The task that this entry is, if it is one.
+fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreError> {
+    if key.first() != Some(&keys::TASK) {
+        return Ok(None);
+    }
+    let (company, id) = keys::parse_task(key).ok_or_else(|| record::damaged("task", &"its key is no task's"))?;
+    task_record::decode(value, id, company).map(Some)
+}
