@@ -10,7 +10,7 @@ use crate::auth::limit::TokenBucket;
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::integration::Registry;
-use crate::store::{Store, StoreError};
+use crate::store::{Embedded, Store, StoreError};
 
 /// The running application.
 pub struct App {
@@ -28,6 +28,8 @@ pub struct App {
     pub rejected: TokenBucket,
     /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
     pub operator_token: Option<Secret>,
+    /// The embedded store, where that is what `store` is: backups and the like are its own.
+    pub embedded: Option<Arc<Embedded>>,
 }
 
 /// Who may manage keys, and whose.
@@ -59,6 +61,7 @@ impl App {
             keys,
             rejected: TokenBucket::new(100, 5),
             operator_token,
+            embedded: None,
         })
     }
 

@@ -47,7 +47,7 @@ pub enum Priority {
 }
 
 /// A request for a task that has passed the schema: nothing later checks it again.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "schemas/task-create.schema.json describes every field")]
 pub struct NewTask {
     pub title: String,

@@ -82,7 +82,7 @@ fn after_a_failed_write_reading_goes_on_and_writing_is_refused_at_once() {
     let server = setup.start();
     let id = server.post("/v1/tasks", &task()).expect(201).json()["id"].as_str().unwrap().to_owned();
     // sled puts long values into files of their own.
-    std::fs::remove_dir_all(setup.data.join("sled/blobs")).unwrap();
+    std::fs::remove_dir_all(setup.data.join("journal")).unwrap();
     let long = json!({ "description": "x".repeat(500_000) });
     assert_eq!(server.post("/v1/tasks", &long).expect(503).code(), "storage_unavailable");
     server.get("/readyz").expect(503);

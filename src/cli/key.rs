@@ -6,11 +6,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::remote::{Remote, text};
 use super::{Failure, runtime};
 use crate::app::{KeyRequest, now};
 use crate::auth::{ApiKey, CompanyId, Scope, key};
 use crate::config::Config;
-use crate::store::embedded::running_server;
 use crate::store::{Embedded, Store as _, StoreError};
 
 #[derive(Debug, clap::Args)]
@@ -96,10 +96,9 @@ impl Key {
     /// The server to speak to, if any.
     fn remote(&self, config: &Config) -> Option<Remote> {
         if let (Some(url), Some(key)) = (&self.server, &self.api_key) {
-            return Some(Remote { url: url.trim_end_matches('/').to_owned(), key: key.clone() });
+            return Some(Remote::new(url, key));
         }
-        let running = running_server(&config.data_dir)?;
-        Some(Remote { url: running.url, key: running.operator_token })
+        Remote::holding(&config.data_dir)
     }
 
     fn through(&self, remote: &Remote) -> Result<Value, Failure> {
@@ -169,34 +168,6 @@ impl Create {
     }
 }
 
-struct Remote {
-    url: String,
-    key: String,
-}
-
-impl Remote {
-    fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not answer: {e}", self.url));
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(std::time::Duration::from_secs(30)))
-            .http_status_as_error(false)
-            .build()
-            .into();
-        let url = format!("{}{path}", self.url);
-        let mut response = match (method, body) {
-            ("POST", Some(body)) => agent.post(&url).header("x-api-key", &self.key).send_json(body),
-            ("DELETE", _) => agent.delete(&url).header("x-api-key", &self.key).call(),
-            _ => agent.get(&url).header("x-api-key", &self.key).call(),
-        }
-        .map_err(|e| failed(&e))?;
-        let answer: Value = match response.status().as_u16() {
-            204 => Value::Null,
-            _ => response.body_mut().read_json().map_err(|e| failed(&e))?,
-        };
-        if response.status().is_success() { Ok(answer) } else { Err(Failure::new(text(&answer["message"]))) }
-    }
-}
-
 fn print_table(keys: &Value) {
     let empty = Vec::new();
     println!("{:<17} {:<16} {:<9} {:<24} SCOPES, LABEL", "ID", "COMPANY", "STATE", "CREATED");
@@ -216,6 +187,3 @@ fn print_table(keys: &Value) {
     }
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}

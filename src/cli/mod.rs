@@ -1,7 +1,11 @@
 //! The command line: one file a subcommand.
 
 mod key;
+mod progress;
+mod remote;
 mod serve;
+mod store;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -24,8 +28,10 @@ Examples:
   hookmill serve --listen 0.0.0.0:80 --data-dir /srv/hookmill
   hookmill key create --company clinic-7 --scope tasks:write --scope tasks:read
   hookmill key list --json
+  hookmill store backup /backups/monday                 while the server runs
+  hookmill store check
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 another server holds the data directory.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 another server holds the data directory,\n4 stored data is damaged.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
@@ -33,6 +39,8 @@ enum Command {
     Serve(serve::Serve),
     /// Create, list and revoke API keys, with the server running or not
     Key(key::Key),
+    /// Back up, restore, export, import, check and measure the database
+    Store(store::StoreCommand),
 }
 
 /// Why a command ended badly: the sentence for the user, and the exit code.
@@ -56,7 +64,11 @@ impl From<ConfigError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let code = if matches!(error, StoreError::InUse { .. }) { 3 } else { 1 };
+        let code = match error {
+            StoreError::InUse { .. } => 3,
+            StoreError::Journal(_) | StoreError::Damaged { .. } => 4,
+            _ => 1,
+        };
         Self { message: error.to_string(), code }
     }
 }
@@ -67,6 +79,7 @@ pub fn run(args: &Args) -> ExitCode {
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),
         Command::Key(key) => key.run(&config),
+        Command::Store(store) => store.run(&config),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,8 +15,11 @@ use crate::config::{Config, Secret};
 use crate::integration::load::load_all;
 use crate::plugin::Host;
 use crate::server;
-use crate::store::Embedded;
+use crate::store::{Embedded, Expired};
 use crate::store::embedded::Running;
+
+/// How often what has expired is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -33,6 +36,9 @@ pub(super) struct Serve {
     /// What to log: error, warn, info, debug, or a filter such as hookmill=debug
     #[arg(long, env = "HOOKMILL_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
+    /// Serve what is left where acknowledged changes in the journal are damaged
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -44,6 +50,8 @@ enum LogFormat {
 impl Serve {
     pub(super) fn run(&self, config: Config) -> Result<(), Failure> {
         self.start_log()?;
+        let mut config = config;
+        config.store.accept_loss = self.accept_loss;
         runtime()?.block_on(serve(config))
     }
 
@@ -65,7 +73,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let host = Host::new(Some(config.data_dir.join("artefacts"))).map_err(Failure::new)?;
     tracing::info!(engine = host.describe(), "plugin engine started");
     let operator_token = key::generate().map_err(Failure::new)?.1;
-    let app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
+    let mut app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
+    app.embedded = Some(Arc::clone(&store));
     load_plugins(&app, &host)?;
     let listener = bind(app.config.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
@@ -76,9 +85,25 @@ async fn serve(config: Config) -> Result<(), Failure> {
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
     println!("hookmill serves on {url}");
     let app = Arc::new(app);
+    let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
+    sweeper.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Removes what has expired, once a minute.
+async fn sweep(app: Arc<App>) {
+    let mut every = tokio::time::interval(SWEEP);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        match app.store.expire(now()).await {
+            Ok(expired) if expired == Expired::default() => {}
+            Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),
+            Err(error) => tracing::warn!(cause = %error, "what is past its time cannot be removed"),
+        }
+    }
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {

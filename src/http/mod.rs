@@ -11,6 +11,7 @@ mod health;
 mod hooks;
 mod problem;
 mod tasks;
+mod upkeep;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(post ("v1" / "admin" / "keys") admin::create_key))
         .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))
         .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))
+        .or(on!(get ("v1" / "admin" / "store") upkeep::stats))
+        .or(on!(post ("v1" / "admin" / "store" / "backup") upkeep::backup))
+        .or(on!(post ("v1" / "admin" / "store" / "compact") upkeep::compact))
         .or(on!(get ("healthz") health::live))
         .or(on!(get ("readyz") health::ready))
         .map(|reply| -> Response { warp::Reply::into_response(reply) })

@@ -19,6 +19,12 @@ pub(super) enum Change {
         api_key: Option<(Vec<u8>, Vec<u8>)>,
         guard: Option<Guard>,
     },
+    /// What another store had: what is there already is skipped.
+    Import {
+        events: Vec<(Vec<u8>, Vec<u8>)>,
+        tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
+        api_keys: Vec<(Vec<u8>, Vec<u8>)>,
+    },
     /// A task's patch, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
     /// What has expired.
@@ -45,6 +51,7 @@ pub(super) enum Done {
     /// Bytes.
     Freed(u64),
     Removed,
+    Imported { skipped: u64 },
 }
 
 /// An operation that owns its bytes.

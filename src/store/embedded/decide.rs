@@ -64,6 +64,7 @@ impl<'a> Decider<'a> {
                 task_record::set_row(&mut value, row);
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
+            Change::Import { events, tasks, api_keys } => self.import(events, tasks, api_keys),
             Change::Remove(keys) => {
                 let gone = |key: Vec<u8>| Written { kind: Kind::Delete, key, value: Bytes::new() };
                 keys.iter().for_each(|key| drop(self.changed.insert(key.clone(), None)));
@@ -71,6 +72,40 @@ impl<'a> Decider<'a> {
             }
             Change::Roll { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
+    }
+
+    fn import(
+        &mut self,
+        events: Vec<(Vec<u8>, Vec<u8>)>,
+        tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
+        api_keys: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Decided, StoreError> {
+        let (mut written, mut skipped) = (Vec::new(), 0);
+        for (key, value) in events {
+            let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
+            let known = self.shared.segments.event(&key, id).map_err(|e| StoreError::Read(e.to_string()))?;
+            if known.is_some() {
+                skipped += 1;
+            } else {
+                written.push(Written { kind: Kind::Event, key, value: value.into() });
+            }
+        }
+        for (company, key, mut value) in tasks {
+            if self.get(&key)?.is_some() {
+                skipped += 1;
+                continue;
+            }
+            task_record::set_row(&mut value, self.next_row(company));
+            written.push(self.put(key, value.into())?);
+        }
+        for (key, value) in api_keys {
+            if self.get(&key)?.is_some() {
+                skipped += 1;
+                continue;
+            }
+            written.push(self.put(key, value.into())?);
+        }
+        Ok((written, Done::Imported { skipped }))
     }
 
     fn next_row(&mut self, company: CompanyId) -> u32 {

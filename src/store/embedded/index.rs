@@ -102,6 +102,14 @@ impl Index {
         self.0.iter().flat_map(ids).take(most).collect()
     }
 
+    /// Every task's company and id: a company's in the order in which they were stored.
+    pub(super) fn ids(&self) -> Vec<(CompanyId, Uuid)> {
+        let of = |(id, company): (&CompanyId, &Company)| {
+            company.ids.iter().filter(|it| !it.is_nil()).map(|it| (id.clone(), *it)).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
     pub(super) fn stats(&self) -> Vec<CompanyStats> {
         let mut companies: Vec<_> = self
             .0

@@ -34,10 +34,19 @@ pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
 
 /// Company and id of a task's key.
 pub(super) fn parse_task(key: &[u8]) -> Option<(CompanyId, TaskId)> {
-    let (id, rest) = key.split_last_chunk::<16>().map(|(rest, id)| (id, rest))?;
-    let company = rest.strip_prefix(&[TASK])?.strip_suffix(&[0])?;
+    parse(TASK, key).map(|(company, id)| (company, TaskId(id)))
+}
+
+/// Company and id of an event's key.
+pub(super) fn parse_event(key: &[u8]) -> Option<(CompanyId, Uuid)> {
+    parse(EVENT, key)
+}
+
+fn parse(tag: u8, key: &[u8]) -> Option<(CompanyId, Uuid)> {
+    let (rest, id) = key.split_last_chunk::<16>()?;
+    let company = rest.strip_prefix(&[tag])?.strip_suffix(&[0])?;
     let company = std::str::from_utf8(company).ok().and_then(|text| CompanyId::parse(text).ok())?;
-    Some((company, TaskId(Uuid::from_bytes(*id))))
+    Some((company, Uuid::from_bytes(*id)))
 }
 
 pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {

@@ -3,7 +3,7 @@
 //! In the order of a write: `change.rs` encodes it on the caller's thread, `writer.rs` decides it (`decide.rs`) and
 //! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
 //! `open.rs` is the start, `rebuild.rs` a view from a snapshot (`snapshot.rs`) and the journal, `upkeep.rs` what
-//! expires and what is backed up, `check.rs` reads everything. `keys.rs`, `record.rs` and `task_record.rs` have the
+//! expires and what is backed up, `transfer.rs` everything item by item, `check.rs` reads everything. `keys.rs`, `record.rs` and `task_record.rs` have the
 //! frozen formats, `lock.rs` says who holds the directory.
 
 mod applier;
@@ -21,6 +21,7 @@ mod record;
 mod shared;
 mod snapshot;
 mod task_record;
+mod transfer;
 mod upkeep;
 mod view;
 mod writer;
@@ -46,6 +47,7 @@ use writer::Writer;
 pub use check::{Report, check, repair};
 pub use lock::{Running, running_server};
 pub use options::Options;
+pub use transfer::Item;
 pub use upkeep::{Restored, restore};
 
 /// The embedded store on one data directory.

@@ -86,6 +86,17 @@ impl Segments {
         (segments.iter().map(|it| (it.path.clone(), it.end)).collect(), next)
     }
 
+    /// How many events there are.
+    pub(in super::super) fn event_count(&self) -> u64 {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let count = |it: &Segment| match &it.events {
+            Events::Open(events) => events.len() as u64,
+            Events::Sealed(_) => std::fs::metadata(index_path(&it.path))
+                .map_or(0, |it| it.len().saturating_sub(HEADER as u64) / ENTRY as u64),
+        };
+        segments.iter().map(count).sum()
+    }
+
     /// The oldest segment, and the sequence of its first record.
     pub(in super::super) fn oldest(&self) -> Option<(PathBuf, u64)> {
         let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,57 @@
+//! A progress bar on a terminal, a line now and then elsewhere; both on stderr.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    what: &'static str,
+    total: u64,
+    done: u64,
+    started: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    /// `total` may be 0 where it is not known.
+    pub(super) fn new(what: &'static str, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = "{msg} {wide_bar} {human_pos}/{human_len}, {per_sec}, {eta} left";
+            let bar = if total == 0 { ProgressBar::new_spinner() } else { ProgressBar::new(total) };
+            let style = if total == 0 { "{spinner} {msg} {human_pos}, {per_sec}" } else { template };
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.with_message(what)
+        });
+        let now = Instant::now();
+        Self { bar, what, total, done: 0, started: now, told: now }
+    }
+
+    pub(super) fn add(&mut self, count: u64) {
+        self.done += count;
+        match &self.bar {
+            Some(bar) => bar.inc(count),
+            None if self.told.elapsed() >= EVERY => {
+                self.told = Instant::now();
+                eprintln!("{}", self.line());
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn finish(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        eprintln!("{}", self.line());
+    }
+
+    fn line(&self) -> String {
+        let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        let of = if self.total > 0 { format!(" of {}", self.total) } else { String::new() };
+        format!("{}: {}{of}, {rate:.0}/s", self.what, self.done)
+    }
+}

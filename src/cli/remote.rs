@@ -1,0 +1,51 @@
+//! The admin API of a running server, for commands that cannot open its directory.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Failure;
+use crate::store::embedded::running_server;
+
+/// A server and a key for it.
+pub(super) struct Remote {
+    url: String,
+    key: String,
+}
+
+impl Remote {
+    pub(super) fn new(url: &str, key: &str) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned(), key: key.to_owned() }
+    }
+
+    /// The server that holds this directory, with the token that it left there for whoever may read it.
+    pub(super) fn holding(dir: &Path) -> Option<Self> {
+        running_server(dir).map(|running| Self::new(&running.url, &running.operator_token))
+    }
+
+    pub(super) fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not answer: {e}", self.url));
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(std::time::Duration::from_secs(30 * 60)))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let url = format!("{}{path}", self.url);
+        let mut response = match (method, body) {
+            ("POST", Some(body)) => agent.post(&url).header("x-api-key", &self.key).send_json(body),
+            ("DELETE", _) => agent.delete(&url).header("x-api-key", &self.key).call(),
+            _ => agent.get(&url).header("x-api-key", &self.key).call(),
+        }
+        .map_err(|e| failed(&e))?;
+        let answer: Value = match response.status().as_u16() {
+            204 => Value::Null,
+            _ => response.body_mut().read_json().map_err(|e| failed(&e))?,
+        };
+        if response.status().is_success() { Ok(answer) } else { Err(Failure::new(text(&answer["message"]))) }
+    }
+}
+
+/// A JSON text without its quotes; anything else as JSON.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

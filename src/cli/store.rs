@@ -1,0 +1,210 @@
+//! `hookmill store backup|restore|export|import|check|stats|compact`
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::remote::{Remote, text};
+use super::{Failure, runtime, transfer};
+use crate::config::Config;
+use crate::store::embedded::{self, Report};
+use crate::store::{Embedded, Store as _};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill store backup /backups/monday            a copy of everything, while the server runs
+  hookmill store restore /backups/monday --data-dir data
+  hookmill store export tasks.ndjson               with the server stopped, or of a backup: --data-dir /backups/monday
+  hookmill store import tasks.ndjson --data-dir new
+  hookmill store check --json                      reads everything; exit code 4 where something is lost
+  hookmill store stats
+
+backup, stats and compact go through a running server by themselves; the others need the directory to themselves.")]
+pub(super) struct StoreCommand {
+    #[command(subcommand)]
+    action: Action,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Copy everything that is acknowledged into a new directory
+    Backup {
+        /// A directory that is empty or not there yet; it becomes a data directory of its own
+        dir: PathBuf,
+    },
+    /// Make the data directory from a backup, after reading all of it
+    Restore {
+        /// The backup's directory
+        dir: PathBuf,
+    },
+    /// Write tasks, events and API keys (their hashes) as one JSON object a line
+    Export {
+        /// Where to; stdout where it is missing or "-"
+        file: Option<PathBuf>,
+    },
+    /// Read such lines; what is there already is left as it is
+    Import {
+        /// Where from; stdin where it is missing or "-"
+        file: Option<PathBuf>,
+    },
+    /// Read everything and say whether it fits together
+    Check {
+        /// Make what can be made anew from the journal: the view and the event indexes
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Counts and sizes, by company
+    Stats,
+    /// Give back the space that the database keeps for itself
+    Compact,
+}
+
+impl StoreCommand {
+    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        let answer = match &self.action {
+            Action::Backup { dir } => backup(config, dir)?,
+            Action::Restore { dir } => {
+                let restored = embedded::restore(dir, &config.data_dir)?;
+                // The first opening builds the view: done here, it is not the server's start that takes long.
+                drop(Embedded::open(&config.data_dir, &config.store)?);
+                serde_json::to_value(&restored.report).map_err(Failure::new)?
+            }
+            Action::Export { file } => self.export(config, named(file))?,
+            Action::Import { file } => self.import(config, named(file))?,
+            Action::Check { repair } => return self.check(config, *repair),
+            Action::Stats => match Remote::holding(&config.data_dir) {
+                Some(remote) => remote.call("GET", "/v1/admin/store", None)?,
+                None => stats(&open(config)?)?,
+            },
+            Action::Compact => match Remote::holding(&config.data_dir) {
+                Some(remote) => remote.call("POST", "/v1/admin/store/compact", Some(json!({})))?,
+                None => {
+                    let store = open(config)?;
+                    store.compact()?;
+                    stats(&store)?
+                }
+            },
+        };
+        self.print(&answer);
+        Ok(())
+    }
+
+    fn export(&self, config: &Config, file: Option<&Path>) -> Result<Value, Failure> {
+        let store = open(config)?;
+        let mut out: Box<dyn Write> = match file {
+            Some(path) => Box::new(File::create(path).map_err(|e| in_file(path, &e))?),
+            None => Box::new(std::io::stdout().lock()),
+        };
+        let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
+        // Where the lines themselves go to stdout, nothing else does.
+        if file.is_none() { Ok(Value::Null) } else { Ok(counts) }
+    }
+
+    fn import(&self, config: &Config, file: Option<&Path>) -> Result<Value, Failure> {
+        let store = open(config)?;
+        let input: Box<dyn Read> = match file {
+            Some(path) => Box::new(File::open(path).map_err(|e| in_file(path, &e))?),
+            None => Box::new(std::io::stdin().lock()),
+        };
+        runtime()?.block_on(transfer::import(&store, &mut BufReader::with_capacity(1 << 20, input)))
+    }
+
+    fn check(&self, config: &Config, repair: bool) -> Result<(), Failure> {
+        let mut report = embedded::check(&config.data_dir)?;
+        if repair && report.damages.is_empty() && !report.repairable.is_empty() {
+            embedded::repair(&config.data_dir)?;
+            eprintln!("made anew from the journal");
+            report = embedded::check(&config.data_dir)?;
+        }
+        if self.json {
+            println!("{}", serde_json::to_value(&report).map_err(Failure::new)?);
+        } else {
+            print_report(&report);
+        }
+        match (report.damages.len(), report.repairable.len()) {
+            (0, 0) => Ok(()),
+            (0, _) => Err(Failure { message: "nothing is lost; a start, or --repair, mends this".into(), code: 4 }),
+            _ => Err(Failure {
+                message: "stored data is damaged: restore a backup, or start with --accept-loss".into(),
+                code: 4,
+            }),
+        }
+    }
+
+    fn print(&self, answer: &Value) {
+        match &self.action {
+            _ if answer.is_null() => {}
+            _ if self.json => println!("{answer}"),
+            Action::Stats | Action::Compact => print_stats(answer),
+            Action::Backup { dir } => println!("{} holds everything up to change {}", dir.display(), answer["sequence"]),
+            Action::Restore { dir } => println!("restored from {}: {} changes", dir.display(), answer["sequence"]),
+            _ => println!(
+                "{} tasks, {} events, {} API keys{}",
+                answer["tasks"],
+                answer["events"],
+                answer["api_keys"],
+                answer["skipped"].as_u64().filter(|it| *it > 0).map_or(String::new(), |it| format!("; {it} were there"))
+            ),
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<Embedded, Failure> {
+    Ok(Embedded::open(&config.data_dir, &config.store)?)
+}
+
+fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
+    let dir = std::path::absolute(dir).map_err(Failure::new)?;
+    match Remote::holding(&config.data_dir) {
+        Some(remote) => remote.call("POST", "/v1/admin/store/backup", Some(json!({ "dir": dir }))),
+        None => serde_json::to_value(open(config)?.backup(&dir)?).map_err(Failure::new),
+    }
+}
+
+fn stats(store: &Embedded) -> Result<Value, Failure> {
+    serde_json::to_value(runtime()?.block_on(store.stats())?).map_err(Failure::new)
+}
+
+fn named(file: &Option<PathBuf>) -> Option<&Path> {
+    file.as_deref().filter(|it| *it != Path::new("-"))
+}
+
+fn in_file(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()))
+}
+
+fn print_report(report: &Report) {
+    println!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
+    println!("snapshot: {} entries", report.snapshot_entries);
+    match report.view_entries {
+        Some(entries) => println!("view: {entries} entries"),
+        None => println!("view: none; the next start builds it"),
+    }
+    report.damages.iter().for_each(|it| println!("LOST: {it}"));
+    report.repairable.iter().for_each(|it| println!("mendable: {it}"));
+    if report.damages.is_empty() && report.repairable.is_empty() {
+        println!("everything fits together");
+    }
+}
+
+fn print_stats(stats: &Value) {
+    println!("{:<24} {:>12} {:>10} {:>14}", "COMPANY", "TASKS", "DELETED", "BYTES");
+    for it in stats["companies"].as_array().into_iter().flatten() {
+        let row = [&it["company_id"], &it["tasks"], &it["deleted_tasks"], &it["task_bytes"]].map(text);
+        println!("{:<24} {:>12} {:>10} {:>14}", row[0], row[1], row[2], row[3]);
+    }
+    println!("API keys {}, idempotency keys {}, changes {}", stats["api_keys"], stats["idempotency_keys"], stats["sequence"]);
+    let disk = stats["disk"].as_object().into_iter().flatten();
+    let sizes: Vec<_> = disk.map(|(name, bytes)| format!("{name} {}", mib(bytes))).collect();
+    println!("on the disk: {}", sizes.join(", "));
+}
+
+fn mib(bytes: &Value) -> String {
+    format!("{:.1} MiB", bytes.as_f64().unwrap_or(0.0) / f64::from(1 << 20))
+}

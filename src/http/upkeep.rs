@@ -1,0 +1,68 @@
+//! `/v1/admin/store`: backups, sizes, space. For the operator alone, whose token is in the data directory: these
+//! concern every company, and name paths of the server's machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use crate::app::{Admin, now};
+use crate::auth::{AuthError, Scope};
+use crate::store::{Embedded, StoreError};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Backup {
+    dir: PathBuf,
+}
+
+/// `GET /v1/admin/store`
+pub(super) async fn stats(call: Call) -> Result<Answer, Failed> {
+    operator(&call)?;
+    Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
+}
+
+/// `POST /v1/admin/store/backup`: `{"dir": …}`, a new directory on the server's machine.
+pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
+    operator(&call)?;
+    let body = call.body().await?;
+    let asked: Backup =
+        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a backup request: {e}")))?;
+    if !asked.dir.is_absolute() {
+        return Err(Problem::Invalid("dir: an absolute path is needed".into()).into());
+    }
+    let report = off_the_reactor(&call, move |store| store.backup(&asked.dir)).await?;
+    Ok(Answer::json(StatusCode::OK, &report)?)
+}
+
+/// `POST /v1/admin/store/compact`
+pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
+    operator(&call)?;
+    off_the_reactor(&call, Embedded::compact).await?;
+    Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
+}
+
+fn operator(call: &Call) -> Result<(), AuthError> {
+    match call.app.admin(call.header("x-api-key"), now())? {
+        Admin::Operator => Ok(()),
+        Admin::Company(_) => Err(AuthError::Scope(Scope::Admin)),
+    }
+}
+
+async fn off_the_reactor<T: Send + 'static>(
+    call: &Call,
+    work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failed> {
+    let store = call.app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
+    let run = move |store: &Arc<Embedded>| work(store);
+    let done = tokio::task::spawn_blocking(move || run(&store)).await;
+    match done {
+        // An operator may see what the disk said.
+        Ok(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Problem::Internal.into()),
+    }
+}

@@ -1,0 +1,98 @@
+//! Everything, item by item: for export, import and whoever moves to another backend.
+
+use std::path::Path;
+use std::sync::PoisonError;
+
+use super::change::{Change, Done};
+use super::journal::{Kind, ops, replay};
+use super::{Embedded, keys, record, task_record};
+use crate::auth::ApiKey;
+use crate::event::{Event, EventId};
+use crate::store::StoreError;
+use crate::task::{Task, TaskId};
+
+/// One stored thing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A task, perhaps a soft-deleted one.
+    Task(Box<Task>),
+    /// An event with its body.
+    Event(Box<Event>),
+    /// An API key's record.
+    Key(Box<ApiKey>),
+}
+
+impl Embedded {
+    /// About how many items [`Self::export`] gives.
+    #[must_use]
+    pub fn item_count(&self) -> u64 {
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let tasks: u64 = index.stats().iter().map(|it| it.tasks + it.deleted_tasks).sum();
+        tasks + self.shared.segments.event_count()
+    }
+
+    /// Visits API keys, tasks (those of a company in the order in which they were stored) and events. Blocking.
+    ///
+    /// # Errors
+    /// Where something cannot be read, or `visit` gives an error.
+    pub fn export(&self, visit: &mut dyn FnMut(Item) -> std::io::Result<()>) -> Result<(), StoreError> {
+        let written = |e: std::io::Error| StoreError::Write(format!("the export cannot be written: {e}"));
+        self.shared.settle()?;
+        let tree = self.shared.tree();
+        let read = |e: sled::Error| StoreError::Read(e.to_string());
+        for entry in tree.scan_prefix([keys::API_KEY]) {
+            visit(Item::Key(Box::new(record::decode_key(&entry.map_err(read)?.1)?))).map_err(written)?;
+        }
+        let ids = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).ids();
+        for (company, id) in ids {
+            // It may have been purged since.
+            let Some(value) = tree.get(keys::task(&company, TaskId(id))).map_err(read)? else { continue };
+            let (task, _) = task_record::decode(&value, TaskId(id), company)?;
+            visit(Item::Task(Box::new(task))).map_err(written)?;
+        }
+        let mut result = Ok(());
+        let replayed = replay(&self.shared.segments, self.shared.salt, 0, &mut |found| {
+            for op in ops(found.payload).unwrap_or_default() {
+                if op.kind == Kind::Event && result.is_ok() {
+                    result = decode_event(op.key, op.value)
+                        .and_then(|event| visit(Item::Event(Box::new(event))).map_err(written));
+                }
+            }
+        });
+        replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
+        result
+    }
+
+    /// Stores items that are not there yet, in one durable group; gives how many were there.
+    ///
+    /// # Errors
+    /// As for any write.
+    pub async fn import(&self, items: Vec<Item>) -> Result<u64, StoreError> {
+        let (mut events, mut tasks, mut api_keys) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items {
+            match item {
+                Item::Task(it) => {
+                    let key = keys::task(&it.company_id, it.id);
+                    tasks.push((it.company_id.clone(), key, task_record::encode(&it)?));
+                }
+                Item::Event(it) => events.push((keys::event(&it.company_id, it.id), record::encode_event(&it)?)),
+                Item::Key(it) => api_keys.push((keys::api_key(&it.id), record::encode_key(&it)?)),
+            }
+        }
+        match self.writer.write(Change::Import { events, tasks, api_keys }).await? {
+            Done::Imported { skipped } => Ok(skipped),
+            _ => Err(StoreError::Write("another answer than was asked for".into())),
+        }
+    }
+
+    /// Where the data are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+}
+
+fn decode_event(key: &[u8], value: &[u8]) -> Result<Event, StoreError> {
+    let (company, id) = keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is no event's"))?;
+    record::decode_event(value, EventId(id), company)
+}
