@@ -10,7 +10,7 @@ use crate::auth::limit::TokenBucket;
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::integration::Registry;
-use crate::store::{Embedded, Store, StoreError};
+use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 
 /// The running application.
 pub struct App {
@@ -38,7 +38,7 @@ pub enum Admin {
     /// Of every company: it can read the data directory.
     Operator,
     /// Of its own company.
-    Company(CompanyId),
+    Company(CompanyId, KeyId),
 }
 
 impl App {
@@ -70,9 +70,19 @@ impl App {
     /// # Errors
     /// Where it cannot be stored.
     pub async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
-        self.store.put_key(key.clone(), None).await?;
-        self.keys.put(key);
-        Ok(())
+        self.create_key(key, None).await.map(drop)
+    }
+
+    /// The same for a new key, unless the request for it is a repetition.
+    ///
+    /// # Errors
+    /// Where it cannot be stored.
+    pub async fn create_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> Result<Committed, StoreError> {
+        let committed = self.store.put_key(key.clone(), idempotency).await?;
+        if committed == Committed::Stored {
+            self.keys.put(key);
+        }
+        Ok(committed)
     }
 
     /// Who asks for the admin API.
@@ -88,7 +98,7 @@ impl App {
         }
         let key = self.keys.check(sent, now)?;
         key.allow(Scope::Admin)?;
-        Ok(Admin::Company(key.company_id.clone()))
+        Ok(Admin::Company(key.company_id.clone(), key.id.clone()))
     }
 }
 
@@ -98,7 +108,16 @@ impl Admin {
     pub fn manages(&self, company: &CompanyId) -> bool {
         match self {
             Self::Operator => true,
-            Self::Company(own) => own == company,
+            Self::Company(own, _) => own == company,
+        }
+    }
+
+    /// Who it is, where requests are told apart.
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        match self {
+            Self::Operator => "operator",
+            Self::Company(_, key) => &key.0,
         }
     }
 }

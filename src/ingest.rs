@@ -3,8 +3,9 @@
 //! [`Task`](crate::task::Task).
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
-//! `ingest/stop.rs` why a line ends early.
+//! `ingest/stop.rs` why a line ends early, `ingest/batch.rs` many lines with one end.
 
+mod batch;
 mod checked;
 mod outcome;
 mod stop;
@@ -16,29 +17,42 @@ use crate::event::RawEvent;
 use crate::integration::Integration;
 use crate::payload::{self, DecodeError, Payload, Rules};
 use crate::schema::{self, Schema};
+use crate::store::Commit;
 use crate::task::NewTask;
 
+pub use batch::batch;
 pub use checked::CheckedPayload;
 use outcome::Ready;
-pub use outcome::{Receipt, rejected};
+pub use outcome::{Ended, Receipt, Told, rejected};
 pub use stop::Stop;
 
-/// `POST /v1/hooks/{integration}`: the whole line, plugin included.
+/// `POST /v1/hooks/{integration}`: the whole line, plugin included. `tell` makes the answer, before the commit, so
+/// that what is remembered of it is stored together with what was done.
 ///
 /// # Errors
 /// The stage that ended it; the event is then quarantined.
-pub async fn hook(app: &App, integration: &Integration, raw: RawEvent) -> Result<Receipt, Stop> {
+pub async fn hook<A>(
+    app: &App,
+    integration: &Integration,
+    raw: RawEvent,
+    tell: impl FnOnce(&Receipt) -> Told<A>,
+) -> Result<Ended<A>, Stop> {
     let result = mapped_line(integration, &raw).await;
-    finish(app, Some(integration), raw, result).await
+    finish(app, Some(integration), raw, result, tell).await
 }
 
 /// `POST /v1/tasks`: the same line with a built-in integration that has no plugin.
 ///
 /// # Errors
 /// The stage that ended it; the event is then quarantined.
-pub async fn task(app: &App, rules: &Rules, raw: RawEvent) -> Result<Receipt, Stop> {
+pub async fn task<A>(
+    app: &App,
+    rules: &Rules,
+    raw: RawEvent,
+    tell: impl FnOnce(&Receipt) -> Told<A>,
+) -> Result<Ended<A>, Stop> {
     let result = direct_line(rules, &raw);
-    finish(app, None, raw, result).await
+    finish(app, None, raw, result, tell).await
 }
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent) -> Result<Ready, Stop> {
@@ -56,17 +70,19 @@ fn direct_line(rules: &Rules, raw: &RawEvent) -> Result<Ready, Stop> {
 }
 
 /// One durable commit, whatever the outcome; then the answer.
-async fn finish(
+async fn finish<A>(
     app: &App,
     integration: Option<&Integration>,
     raw: RawEvent,
     result: Result<Ready, Stop>,
-) -> Result<Receipt, Stop> {
+    tell: impl FnOnce(&Receipt) -> Told<A>,
+) -> Result<Ended<A>, Stop> {
     match result {
         Ok(ready) => {
             let (ingested, receipt) = outcome::stored(integration, raw, ready);
-            app.store.commit(ingested.into()).await?;
-            Ok(receipt)
+            let Told { answer, remembered } = tell(&receipt);
+            let commit = Commit { ingested: vec![ingested], idempotency: remembered };
+            Ok(Ended::of(answer, app.store.commit(commit).await?))
         }
         // Nothing was begun: the sender tries again, and that is a new delivery.
         Err(stop) if !stop.is_kept() => Err(stop),

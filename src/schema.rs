@@ -120,3 +120,15 @@ static TASK_CREATE: LazyLock<Schema> = LazyLock::new(|| {
 pub fn task_create() -> &'static Schema {
     &TASK_CREATE
 }
+
+static TASK_UPDATE: LazyLock<Schema> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "our own schema, compiled by every test")]
+    Schema::compile(include_str!("../schemas/task-update.schema.json"))
+        .expect("schemas/task-update.schema.json is a schema")
+});
+
+/// `schemas/task-update.schema.json`
+#[must_use]
+pub fn task_update() -> &'static Schema {
+    &TASK_UPDATE
+}

@@ -1,6 +1,8 @@
 //! A task: what every webhook becomes.
 //!
-//! [`NewTask`] is a checked request, [`Task`] a stored one. Field rules are in `schemas/task-create.schema.json`.
+//! [`NewTask`] is a checked request, [`Task`] a stored one, [`TaskChange`] a checked request to change one. Field rules are in `schemas/task-create.schema.json`.
+
+mod change;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,6 +13,8 @@ use crate::auth::CompanyId;
 use crate::event::EventId;
 use crate::payload::{self, Loosened, Payload, Rules};
 use crate::schema::Violation;
+
+pub use change::TaskChange;
 
 /// A task's id: a UUID of version 7 (RFC 9562), so that ids sort by time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,15 +89,7 @@ impl NewTask {
         let (canonical, loosened) = payload::task_fields(payload, rules)?;
         match serde_json::from_value(Value::Object(canonical)) {
             Ok(task) => Ok((task, loosened)),
-            // The schema has accepted it, so this is a fault of ours, and still no reason to lose the event.
-            Err(_) => Err(vec![Violation {
-                pointer: String::new(),
-                code: "unreadable".into(),
-                expected: "a task".into(),
-                got: None,
-                message: "body: cannot be read as a task".into(),
-                hint: None,
-            }]),
+            Err(_) => Err(vec![unreadable()]),
         }
     }
 
@@ -166,7 +162,8 @@ pub struct Task {
 }
 
 /// A change of a task: what is none stays as it is. Of fields that may be null, `Some(None)` clears.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "schemas/task-update.schema.json describes every field")]
 pub struct TaskPatch {
     pub title: Option<String>,
@@ -174,16 +171,24 @@ pub struct TaskPatch {
     pub assigned_user_ids: Option<Vec<String>>,
     pub created_by_id: Option<String>,
     pub deadline: Option<DateTime<Utc>>,
+    #[serde(deserialize_with = "change::tags")]
     pub tags: Option<Vec<String>>,
+    #[serde(deserialize_with = "change::cleared")]
     pub call_id: Option<Option<String>>,
+    #[serde(deserialize_with = "change::cleared")]
     pub fax_id: Option<Option<String>>,
+    #[serde(deserialize_with = "change::cleared")]
     pub assistant_id: Option<Option<String>>,
+    #[serde(deserialize_with = "change::cleared")]
     pub session_id: Option<Option<String>>,
+    #[serde(deserialize_with = "change::cleared")]
     pub patient_id: Option<Option<String>>,
     pub status: Option<Status>,
     pub priority: Option<Priority>,
+    #[serde(rename = "type", deserialize_with = "change::cleared")]
     pub kind: Option<Option<String>>,
     /// Merged as RFC 7396 merges one level: a member that is null is removed; `Some(None)` removes all.
+    #[serde(deserialize_with = "change::cleared")]
     pub external_message_ids: Option<Option<Map<String, Value>>>,
 }
 
@@ -229,6 +234,18 @@ fn merge(mut into: Map<String, Value>, changes: Map<String, Value>) -> Map<Strin
         }
     }
     into
+}
+
+/// The schema has accepted it, so this is a fault of ours, and still no reason to lose the event.
+fn unreadable() -> Violation {
+    Violation {
+        pointer: String::new(),
+        code: "unreadable".into(),
+        expected: "a task".into(),
+        got: None,
+        message: "body: cannot be read as a task".into(),
+        hint: None,
+    }
 }
 
 /// RFC 3339 in UTC with `Z`.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{AuthError, CompanyId};
+use crate::payload::Rules;
 
 /// Names a key in lists and logs; says nothing about the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,6 +111,12 @@ impl ApiKey {
     /// [`AuthError::Scope`] where it may not.
     pub fn allow(&self, scope: Scope) -> Result<(), AuthError> {
         if self.scopes.contains(&scope) { Ok(()) } else { Err(AuthError::Scope(scope)) }
+    }
+
+    /// How loosely its holder is read.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules { strict: self.strict, timezone: self.timezone.unwrap_or_default() }
     }
 }
 

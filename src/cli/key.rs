@@ -186,4 +186,3 @@ fn print_table(keys: &Value) {
         println!("{id:<17} {company:<16} {state:<9} {created:<24} {}  {}", scopes.join(","), text(&key["label"]));
     }
 }
-

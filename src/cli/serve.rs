@@ -15,8 +15,8 @@ use crate::config::{Config, Secret};
 use crate::integration::load::load_all;
 use crate::plugin::Host;
 use crate::server;
-use crate::store::{Embedded, Expired};
 use crate::store::embedded::Running;
+use crate::store::{Embedded, Expired};
 
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);

@@ -142,14 +142,19 @@ impl StoreCommand {
             _ if answer.is_null() => {}
             _ if self.json => println!("{answer}"),
             Action::Stats | Action::Compact => print_stats(answer),
-            Action::Backup { dir } => println!("{} holds everything up to change {}", dir.display(), answer["sequence"]),
+            Action::Backup { dir } => {
+                println!("{} holds everything up to change {}", dir.display(), answer["sequence"])
+            }
             Action::Restore { dir } => println!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => println!(
                 "{} tasks, {} events, {} API keys{}",
                 answer["tasks"],
                 answer["events"],
                 answer["api_keys"],
-                answer["skipped"].as_u64().filter(|it| *it > 0).map_or(String::new(), |it| format!("; {it} were there"))
+                answer["skipped"]
+                    .as_u64()
+                    .filter(|it| *it > 0)
+                    .map_or(String::new(), |it| format!("; {it} were there"))
             ),
         }
     }
@@ -199,7 +204,10 @@ fn print_stats(stats: &Value) {
         let row = [&it["company_id"], &it["tasks"], &it["deleted_tasks"], &it["task_bytes"]].map(text);
         println!("{:<24} {:>12} {:>10} {:>14}", row[0], row[1], row[2], row[3]);
     }
-    println!("API keys {}, idempotency keys {}, changes {}", stats["api_keys"], stats["idempotency_keys"], stats["sequence"]);
+    println!(
+        "API keys {}, idempotency keys {}, changes {}",
+        stats["api_keys"], stats["idempotency_keys"], stats["sequence"]
+    );
     let disk = stats["disk"].as_object().into_iter().flatten();
     let sizes: Vec<_> = disk.map(|(name, bytes)| format!("{name} {}", mib(bytes))).collect();
     println!("on the disk: {}", sizes.join(", "));

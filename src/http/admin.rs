@@ -7,8 +7,10 @@ use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::repeat::Once;
 use crate::app::{KeyRequest, now};
-use crate::auth::{AuthError, CompanyId, Scope, key};
+use crate::auth::{ApiKey, AuthError, CompanyId, Scope, key};
+use crate::ingest::Ended;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,10 +25,14 @@ struct CreateKey {
     strict: bool,
 }
 
-/// `POST /v1/admin/keys`: the key itself is in this answer and nowhere else.
+/// `POST /v1/admin/keys`: the key itself is in this answer and nowhere else, so a repetition gets null in its place.
 pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
     let admin = call.app.admin(call.header("x-api-key"), now())?;
     let body = call.body().await?;
+    let once = Once::of(&call, admin.sender(), "/v1/admin/keys", &body)?;
+    if let Some(answer) = once.before(&call).await? {
+        return Ok(answer);
+    }
     let asked: CreateKey =
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a key request: {e}")))?;
     let company_id = CompanyId::parse(&asked.company_id).map_err(|e| Problem::Invalid(format!("company_id: {e}")))?;
@@ -46,8 +52,15 @@ pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
     };
     let (id, secret) = key::generate().map_err(|_| Problem::Internal)?;
     let stored = request.into_key(id, &secret, now());
-    call.app.put_key(stored.clone()).await?;
-    Ok(Answer::json(StatusCode::CREATED, &json!({ "key": secret, "details": stored }))?)
+    // What is kept for a repetition does not hold the key.
+    let remembered = once.remember(&made(None, &stored)?);
+    let answer = made(Some(&secret), &stored);
+    let committed = call.app.create_key(stored, remembered).await?;
+    Ok(once.ended(Ended::of(answer, committed))?)
+}
+
+fn made(secret: Option<&str>, key: &ApiKey) -> Result<Answer, Problem> {
+    Answer::json(StatusCode::CREATED, &json!({ "key": secret, "details": key }))
 }
 
 /// `GET /v1/admin/keys`

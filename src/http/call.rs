@@ -8,13 +8,14 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::Problem;
 use crate::app::{App, now};
 use crate::auth::{ApiKey, AuthError, Scope};
 use crate::event::{EventId, RawEvent, new_id};
+use crate::store::FirstAnswer;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
@@ -22,20 +23,23 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Syn
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) headers: HeaderMap,
+    /// What stands behind the `?`, as sent.
+    pub(super) query: String,
     body: Chunks,
 }
 
 /// Extracts a [`Call`] from any request.
 pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
     let body = warp::body::stream();
-    warp::header::headers_cloned().and(body).map(move |headers, body| {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::header::headers_cloned().and(query).and(body).map(move |headers, query, body| {
         let chunks = StreamExt::map(body, |chunk: Result<_, warp::Error>| {
             chunk.map(|mut buf| {
                 let length = Buf::remaining(&buf);
                 Buf::copy_to_bytes(&mut buf, length)
             })
         });
-        Call { app: Arc::clone(&app), headers, body: Box::pin(chunks) }
+        Call { app: Arc::clone(&app), headers, query, body: Box::pin(chunks) }
     })
 }
 
@@ -54,8 +58,12 @@ impl Call {
 
     /// The whole body, within its limits of size and time.
     pub(super) async fn body(&mut self) -> Result<Bytes, Problem> {
-        let limits = &self.app.config.limits;
-        let limit = limits.body_bytes;
+        let limit = self.app.config.limits.body_bytes;
+        self.body_within(limit).await
+    }
+
+    /// The whole body, where this route takes larger or smaller ones than others.
+    pub(super) async fn body_within(&mut self, limit: usize) -> Result<Bytes, Problem> {
         let announced = self.header("content-length").and_then(|text| text.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(Problem::BodyTooLarge { limit });
@@ -65,7 +73,7 @@ impl Call {
         {
             return Err(Problem::ContentEncoding { got: coding.chars().take(64).collect() });
         }
-        let timeout = limits.body_timeout;
+        let timeout = self.app.config.limits.body_timeout;
         match tokio::time::timeout(timeout, collect(&mut self.body, limit)).await {
             Ok(body) => body,
             Err(_) => Err(Problem::BodyTimeout { timeout }),
@@ -127,6 +135,31 @@ impl Answer {
             self.headers.insert(name, value);
         }
         self
+    }
+
+    /// The same answer under another status.
+    pub(super) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// This answer as it is remembered.
+    pub(super) fn first(&self, fingerprint: [u8; 16], at: DateTime<Utc>) -> FirstAnswer {
+        let text =
+            |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+        FirstAnswer {
+            fingerprint,
+            at,
+            status: self.status.as_u16(),
+            headers: self.headers.iter().filter_map(text).collect(),
+            body: Bytes::copy_from_slice(&self.body),
+        }
+    }
+
+    /// A remembered answer.
+    pub(super) fn again(first: FirstAnswer) -> Result<Self, Problem> {
+        let status = StatusCode::from_u16(first.status).map_err(|_| Problem::Internal)?;
+        let pair = |(name, value): (String, String)| Some((HeaderName::try_from(name).ok()?, value.try_into().ok()?));
+        Ok(Self { status, body: first.body.into(), headers: first.headers.into_iter().filter_map(pair).collect() })
     }
 
     /// Names the event.

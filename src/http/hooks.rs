@@ -1,11 +1,13 @@
 //! `POST /v1/hooks/{integration}`: third-party webhooks.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::repeat::Once;
 use super::tasks::{created, with_loosened};
 use crate::app::now;
 use crate::auth::{AuthError, Scope};
@@ -21,18 +23,25 @@ pub(super) async fn receive(mut call: Call, name: String) -> Result<Answer, Fail
         tracing::warn!(integration = name, "delivery for an integration that is not here");
         return Err(Problem::UnknownIntegration { name }.into());
     };
-    let body = match admit(&mut call, &integration, now()).await {
-        Ok(body) => body,
+    let (sender, body) = match admit(&mut call, &integration, now()).await {
+        Ok(admitted) => admitted,
         Err(problem) => return Err(reject(&call, &integration, problem).await),
     };
+    let once = Once::of(&call, &sender, &format!("/v1/hooks/{}", integration.name), &body)?;
+    // Providers take any 2xx; 200 says that nothing was made this time.
+    let once = once.answered_again_with(StatusCode::OK);
+    if let Some(answer) = once.before(&call).await? {
+        return Ok(answer);
+    }
     let raw = call.raw_event(integration.company_id.clone(), body);
     let event_id = raw.id;
-    let receipt = ingest::hook(&call.app, &integration, raw).await.map_err(Failed::of(event_id))?;
-    Ok(answer(&receipt, event_id)?.for_event(event_id))
+    let tell = |receipt: &Receipt| once.tell(answer(receipt, event_id).map(|it| it.for_event(event_id)));
+    let ended = ingest::hook(&call.app, &integration, raw, tell).await.map_err(Failed::of(event_id))?;
+    Ok(once.ended(ended)?)
 }
 
-/// The body of a sender that has proved who it is. A key is checked before the body is read.
-async fn admit(call: &mut Call, integration: &Integration, now: DateTime<Utc>) -> Result<bytes::Bytes, Problem> {
+/// A sender that has proved who it is, and its body. A key is checked before the body is read.
+async fn admit(call: &mut Call, integration: &Integration, now: DateTime<Utc>) -> Result<(String, Bytes), Problem> {
     match &integration.auth {
         Auth::ApiKey => {
             let key = call.key(Scope::HooksWrite, now)?;
@@ -40,12 +49,12 @@ async fn admit(call: &mut Call, integration: &Integration, now: DateTime<Utc>) -
             if key.company_id != integration.company_id {
                 return Err(AuthError::WrongKey.into());
             }
-            call.body().await
+            Ok((key.id.0.clone(), call.body().await?))
         }
         Auth::HmacSha256(scheme) => {
             let body = call.body().await?;
             scheme.check(call.header(&scheme.header), &body)?;
-            Ok(body)
+            Ok((integration.name.to_string(), body))
         }
     }
 }

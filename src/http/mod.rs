@@ -1,15 +1,19 @@
 //! Every route, on one screen.
 //!
 //! A handler takes a [`Call`] and gives an [`Answer`](call::Answer) or a [`Problem`]; only `problem.rs` knows status codes of
-//! failures. What every request passes first (limits, request id, log line) is in `edge.rs`.
+//! failures. What every request passes first (limits, request id, log line) is in `edge.rs`,
+//! what repeated requests are answered in `repeat.rs`.
 
 mod admin;
+mod batch;
 mod call;
 pub(crate) mod edge;
 mod events;
 mod health;
 mod hooks;
 mod problem;
+mod query;
+mod repeat;
 mod tasks;
 mod upkeep;
 
@@ -32,7 +36,11 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         };
     }
     on!(post ("v1" / "tasks") tasks::create)
+        .or(on!(get ("v1" / "tasks") tasks::list))
+        .or(on!(post ("v1" / "tasks" / "batch") batch::create))
         .or(on!(get ("v1" / "tasks" / String) tasks::show, id))
+        .or(on!(patch ("v1" / "tasks" / String) tasks::change, id))
+        .or(on!(delete ("v1" / "tasks" / String) tasks::delete, id))
         .or(on!(post ("v1" / "hooks" / String) hooks::receive, name))
         .or(on!(get ("v1" / "events" / String) events::show, id))
         .or(on!(post ("v1" / "admin" / "keys") admin::create_key))

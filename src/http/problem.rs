@@ -40,14 +40,26 @@ pub(crate) enum Problem {
     Overloaded,
     #[error("no answer after {} seconds; what was asked for may still happen", timeout.as_secs_f64())]
     Timeout { timeout: Duration },
+    #[error(
+        "the task has been changed in between: its version is {version} by now; read it again, and send that version"
+    )]
+    VersionConflict { version: u64 },
+    #[error("Idempotency-Key \"{key}\" came before with another body; a new request needs a new key")]
+    IdempotencyConflict { key: String },
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
-    Stop(Stop),
+    Stop(#[from] Stop),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("something went wrong on the server; its log has the request id")]
     Internal,
+}
+
+impl From<Vec<Violation>> for Problem {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self::Stop(Stop::Schema(violations))
+    }
 }
 
 /// A problem's body on its way to the edge, which alone knows the request id and writes it out.
@@ -84,6 +96,8 @@ impl Problem {
             }
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
+            Self::VersionConflict { .. } => (StatusCode::CONFLICT, "conflict", "version_conflict"),
+            Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "conflict", "idempotency_conflict"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
@@ -96,20 +110,31 @@ impl Problem {
         self.told().2
     }
 
-    /// The response, its body still to be written out at the edge.
-    pub(crate) fn reply(self, event_id: Option<EventId>) -> Response {
-        let (status, kind, code) = self.told();
-        if status.is_server_error() {
-            tracing::error!(cause = %self.cause(), event.id = event_id.map(tracing::field::display), "request failed");
-        }
+    /// The status that it is answered with.
+    pub(super) fn status(&self) -> StatusCode {
+        self.told().0
+    }
+
+    /// The error body, without what names the request and the event.
+    pub(super) fn body(&self) -> Value {
+        let (_, kind, code) = self.told();
         let message = self.message();
         let errors = self.errors();
         let param = errors.first().map(Violation::field);
-        let mut body = json!({
+        json!({
             "detail": {"type": kind, "code": code, "message": message, "param": param},
             "message": message,
             "errors": errors,
-        });
+        })
+    }
+
+    /// The response, its body still to be written out at the edge.
+    pub(crate) fn reply(self, event_id: Option<EventId>) -> Response {
+        let (status, _, code) = self.told();
+        if status.is_server_error() {
+            tracing::error!(cause = %self.cause(), event.id = event_id.map(tracing::field::display), "request failed");
+        }
+        let mut body = self.body();
         if let (Value::Object(body), Some(id)) = (&mut body, event_id) {
             body.insert("event_id".into(), id.to_string().into());
         }
@@ -119,7 +144,8 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let seconds = if code == "storage_full" { "30" } else { "1" };
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         if let Some(id) = event_id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
             headers.insert("x-event-id", id);
@@ -130,6 +156,9 @@ impl Problem {
     /// The sentence for the sender. What the disk or the database said is for the log only.
     fn message(&self) -> String {
         match self {
+            Self::Store(StoreError::Full { .. }) | Self::Stop(Stop::Store(StoreError::Full { .. })) => {
+                "the server's disk is full; nothing was stored; send it again later".into()
+            }
             Self::Store(_) | Self::Stop(Stop::Store(_)) => {
                 "the server cannot store anything right now; send it again later".into()
             }
@@ -201,7 +230,11 @@ fn store(error: &StoreError) -> Told<'static> {
 fn decode(error: &DecodeError) -> Told<'_> {
     let status = match error {
         DecodeError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        DecodeError::MultipleItems { .. } | DecodeError::NotAnObject { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        DecodeError::MultipleItems { .. }
+        | DecodeError::NotAnObject { .. }
+        | DecodeError::NoItems
+        | DecodeError::TooManyItems { .. }
+        | DecodeError::NotAList => StatusCode::UNPROCESSABLE_ENTITY,
         DecodeError::Empty
         | DecodeError::NotUtf8 { .. }
         | DecodeError::Json { .. }

@@ -48,7 +48,7 @@ pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
 fn operator(call: &Call) -> Result<(), AuthError> {
     match call.app.admin(call.header("x-api-key"), now())? {
         Admin::Operator => Ok(()),
-        Admin::Company(_) => Err(AuthError::Scope(Scope::Admin)),
+        Admin::Company(..) => Err(AuthError::Scope(Scope::Admin)),
     }
 }
 

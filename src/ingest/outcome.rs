@@ -7,7 +7,7 @@ use crate::event::{Event, EventId, EventStatus, RawEvent, Reason, new_id};
 use crate::integration::Integration;
 use crate::integration::load::direct;
 use crate::payload::Loosened;
-use crate::store::Ingested;
+use crate::store::{Committed, FirstAnswer, Idempotency, Ingested};
 use crate::task::{NewTask, Task, TaskId};
 
 /// What the sender is told when the line has reached its end.
@@ -25,6 +25,34 @@ pub enum Receipt {
         /// Its reason.
         reason: String,
     },
+}
+
+/// An answer, made before the commit.
+#[derive(Debug)]
+pub struct Told<A> {
+    /// For the sender.
+    pub answer: A,
+    /// For whoever sends the same again; stored in the same commit.
+    pub remembered: Option<Idempotency>,
+}
+
+/// How a line that was not stopped has ended.
+#[derive(Debug)]
+pub enum Ended<A> {
+    /// With an answer of its own.
+    Now(A),
+    /// With that of an equal request, which came first. Nothing was stored.
+    Before(FirstAnswer),
+}
+
+impl<A> Ended<A> {
+    /// The answer that belongs to a commit's end.
+    pub fn of(answer: A, committed: Committed) -> Self {
+        match committed {
+            Committed::Stored => Self::Now(answer),
+            Committed::Repeated(first) => Self::Before(first),
+        }
+    }
 }
 
 /// What one run of the line has come to, before it is stored.

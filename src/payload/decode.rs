@@ -60,6 +60,20 @@ pub enum DecodeError {
         /// The kind of value.
         got: &'static str,
     },
+    /// A batch without items.
+    #[error("the batch holds no items")]
+    NoItems,
+    /// A batch beyond reason.
+    #[error("the batch holds {count} items, and at most {limit} are taken at once")]
+    TooManyItems {
+        /// How many.
+        count: usize,
+        /// Most.
+        limit: usize,
+    },
+    /// No batch.
+    #[error("the body is no list of tasks")]
+    NotAList,
     /// A broken form.
     #[error("the form cannot be read: {message}")]
     Form {
@@ -82,6 +96,9 @@ impl DecodeError {
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::MultipleItems { .. } => "multiple_items",
             Self::NotAnObject { .. } => "not_an_object",
+            Self::NoItems => "no_items",
+            Self::TooManyItems { .. } => "too_many_items",
+            Self::NotAList => "not_a_list",
             Self::Form { .. } => "malformed_form",
         }
     }
@@ -93,7 +110,11 @@ impl DecodeError {
             Self::Empty => Some("send a JSON object"),
             Self::NotUtf8 { .. } => Some("send the text as UTF-8"),
             Self::UnsupportedMediaType { .. } => Some("send JSON, with Content-Type: application/json"),
-            Self::MultipleItems { .. } => Some("send one request for each item, or use the batch endpoint"),
+            Self::MultipleItems { .. } => {
+                Some("send one request for each item, or tasks together to POST /v1/tasks/batch")
+            }
+            Self::TooManyItems { .. } => Some("send them in several batches"),
+            Self::NoItems | Self::NotAList => Some("send an array of tasks, {\"tasks\": [...]}, or a task a line"),
             Self::NumberOutOfRange => Some("send it as text"),
             Self::DuplicateKey { .. } => Some("send it once"),
             Self::Json { .. } | Self::TooDeep { .. } | Self::NotAnObject { .. } | Self::Form { .. } => None,
@@ -103,10 +124,11 @@ impl DecodeError {
 
 /// What a content type promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Json,
     Form,
     Multipart,
+    Lines,
     Other,
 }
 
@@ -136,7 +158,7 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
             let value = form::parse(text)?;
             return Ok(Payload { value, encoding: Encoding::Form, loosened });
         }
-        (Kind::Other | Kind::Multipart, _) => return Err(unsupported(content_type)),
+        (Kind::Other | Kind::Lines | Kind::Multipart, _) => return Err(unsupported(content_type)),
     }
     let mut value = json::parse(text)?;
     if let (Value::String(inner), false) = (&value, rules.strict) {
@@ -154,17 +176,18 @@ pub(super) fn inner_json(text: &str) -> Result<Value, DecodeError> {
     }
 }
 
-fn unsupported(content_type: &str) -> DecodeError {
+pub(super) fn unsupported(content_type: &str) -> DecodeError {
     let got = if content_type.trim().is_empty() { "missing".to_owned() } else { format!("\"{}\"", cut(content_type)) };
     DecodeError::UnsupportedMediaType { got }
 }
 
-fn kind(content_type: &str) -> Kind {
+pub(super) fn kind(content_type: &str) -> Kind {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/json" | "text/json" => Kind::Json,
         "application/x-www-form-urlencoded" => Kind::Form,
         "multipart/form-data" => Kind::Multipart,
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => Kind::Lines,
         // RFC 6839 section 3.1
         other if other.ends_with("+json") => Kind::Json,
         _ => Kind::Other,

@@ -13,16 +13,18 @@ use crate::schema::{self, Violation, got};
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 #[derive(Clone, Copy)]
-enum Rule {
+pub(super) enum Rule {
     Text,
     Id,
     List,
     OneOf(&'static [&'static str]),
     Deadline,
+    Object,
+    Version,
 }
 
 /// Every field of the task schema: its rule, and whether it has to be there.
-const FIELDS: [(&str, Rule, bool); 14] = [
+pub(super) const FIELDS: [(&str, Rule, bool); 14] = [
     ("title", Rule::Text, true),
     ("description", Rule::Text, true),
     ("assigned_user_ids", Rule::List, true),
@@ -40,7 +42,7 @@ const FIELDS: [(&str, Rule, bool); 14] = [
 ];
 
 /// What a value was read as.
-enum Read {
+pub(super) enum Read {
     /// As it should be.
     Exact(Value),
     /// Changed to what it should be.
@@ -51,7 +53,7 @@ enum Read {
     Wrong(Wrong),
 }
 
-struct Wrong {
+pub(super) struct Wrong {
     code: &'static str,
     expected: &'static str,
     said: String,
@@ -94,7 +96,18 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
     }
 }
 
-fn violation(name: &str, sent: &Value, wrong: Wrong) -> Violation {
+/// A text of a query, read as the field of this name is: none where it is blank.
+pub(crate) fn filter_text(name: &str, text: &str, rules: &Rules) -> Option<String> {
+    let rule = FIELDS.iter().find(|(known, ..)| *known == name).map_or(Rule::Id, |(_, rule, _)| *rule);
+    match read(&Value::String(text.to_owned()), rule, false, Encoding::Form, rules) {
+        Read::Exact(Value::String(text)) | Read::Loose(Value::String(text)) => Some(text),
+        Read::Blank => None,
+        // Nothing stored is like this, and the filter finds as much.
+        Read::Exact(_) | Read::Loose(_) | Read::Wrong(_) => Some(text.to_owned()),
+    }
+}
+
+pub(super) fn violation(name: &str, sent: &Value, wrong: Wrong) -> Violation {
     Violation {
         pointer: format!("/{name}"),
         code: wrong.code.into(),
@@ -105,7 +118,7 @@ fn violation(name: &str, sent: &Value, wrong: Wrong) -> Violation {
     }
 }
 
-fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Rules) -> Read {
+pub(super) fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Rules) -> Read {
     if has_nul(sent) {
         return wrong(
             "nul",
@@ -130,6 +143,8 @@ fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Ru
         Rule::List => list(sent, required, encoding),
         Rule::OneOf(names) => one_of(sent, names),
         Rule::Deadline => deadline(sent, rules),
+        Rule::Object => object(sent),
+        Rule::Version => version(sent),
     }
 }
 
@@ -149,12 +164,12 @@ fn strict(sent: &Value, rule: Rule, rules: &Rules) -> Read {
     }
 }
 
-fn wrong(code: &'static str, expected: &'static str, said: String, hint: Option<&'static str>) -> Read {
+pub(super) fn wrong(code: &'static str, expected: &'static str, said: String, hint: Option<&'static str>) -> Read {
     Read::Wrong(Wrong { code, expected, said, hint })
 }
 
 /// What an empty field or a failed expression of a workflow tool looks like.
-fn is_blank(sent: &Value) -> bool {
+pub(crate) fn is_blank(sent: &Value) -> bool {
     match sent {
         Value::Null => true,
         Value::String(text) => blank_text(text),
@@ -170,6 +185,7 @@ fn has_nul(sent: &Value) -> bool {
     match sent {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
         _ => false,
     }
 }
@@ -265,5 +281,32 @@ fn deadline(sent: &Value, rules: &Rules) -> Read {
             format!("{} {error}; send e.g. 2026-12-01T17:00:00Z", got(sent)),
             error.hint(),
         ),
+    }
+}
+
+/// An object, or its JSON as text.
+fn object(sent: &Value) -> Read {
+    match sent {
+        Value::Object(_) => Read::Exact(sent.clone()),
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(inner @ Value::Object(_)) if !has_nul(&inner) => Read::Loose(inner),
+            _ => wrong("type", "an object", format!("{} is not an object", got(sent)), None),
+        },
+        other => wrong("type", "an object", format!("{} is not an object", got(other)), None),
+    }
+}
+
+/// The schema says how small a version may be.
+fn version(sent: &Value) -> Read {
+    let number = match sent {
+        Value::Number(number) if number.is_u64() => return Read::Exact(sent.clone()),
+        Value::String(text) => text.trim().parse::<u64>().ok(),
+        _ => None,
+    };
+    match number {
+        Some(number) => Read::Loose(number.into()),
+        None => {
+            wrong("type", "a version", format!("{} is not a version; send the task's own, e.g. 3", got(sent)), None)
+        }
     }
 }

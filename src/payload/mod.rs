@@ -1,8 +1,11 @@
 //! From any body to JSON of the documented shape.
 //!
 //! `decode.rs` reads the encoding (with `json.rs`, `form.rs`, `multipart.rs`), `envelope.rs` takes n8n's wrappers
-//! off, `lax.rs` reads loose values, `time.rs` deadlines. What was loosened is named in [`Loosened`].
+//! off, `lax.rs` reads loose values, `change.rs` those of a change, `time.rs` deadlines; `batch.rs` cuts a body into
+//! items. What was loosened is named in [`Loosened`].
 
+mod batch;
+mod change;
 mod decode;
 mod envelope;
 mod form;
@@ -13,9 +16,12 @@ mod time;
 
 use serde_json::Value;
 
+pub use batch::split;
+pub use change::task_changes;
 pub use decode::{DecodeError, decode};
 pub use envelope::unwrap_envelope;
 pub use lax::task_fields;
+pub(crate) use lax::{filter_text, is_blank};
 pub use time::{TimeError, format_utc, parse_deadline};
 
 /// How loosely a sender is read.

@@ -51,7 +51,9 @@ pub(super) enum Done {
     /// Bytes.
     Freed(u64),
     Removed,
-    Imported { skipped: u64 },
+    Imported {
+        skipped: u64,
+    },
 }
 
 /// An operation that owns its bytes.

@@ -1,0 +1,90 @@
+//! `Idempotency-Key`: a POST that is sent again does nothing again, and gets the first answer.
+
+use chrono::{DateTime, Utc};
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call};
+use crate::app::now;
+use crate::ingest::{Ended, Told};
+use crate::store::{FirstAnswer, Idempotency, IdempotencyId};
+
+/// Longest key, in characters.
+const LONGEST: usize = 255;
+
+/// What a handler has to tell, or why it cannot.
+pub(super) type Telling = Result<Answer, Problem>;
+
+/// One request, which may carry a key.
+pub(super) struct Once {
+    key: Option<Key>,
+    /// What a repetition is answered with, where that is not the first status.
+    again: Option<StatusCode>,
+}
+
+struct Key {
+    text: String,
+    id: IdempotencyId,
+    fingerprint: [u8; 16],
+    at: DateTime<Utc>,
+}
+
+impl Once {
+    /// `sender` and `route` set the bounds within which a key names one request.
+    pub(super) fn of(call: &Call, sender: &str, route: &str, body: &[u8]) -> Result<Self, Problem> {
+        let Some(sent) = call.headers.get("idempotency-key") else { return Ok(Self { key: None, again: None }) };
+        let fits = (1..=LONGEST).contains(&sent.len()) && sent.as_bytes().iter().all(u8::is_ascii_graphic);
+        let Some(text) = sent.to_str().ok().filter(|_| fits) else {
+            let said = format!("Idempotency-Key: 1 to {LONGEST} letters, digits and signs of ASCII, without spaces");
+            return Err(Problem::Invalid(said));
+        };
+        let id = IdempotencyId::of(sender, route, text);
+        let key = Key { text: text.to_owned(), id, fingerprint: FirstAnswer::fingerprint(body), at: now() };
+        Ok(Self { key: Some(key), again: None })
+    }
+
+    /// Repetitions get this status.
+    pub(super) fn answered_again_with(self, status: StatusCode) -> Self {
+        Self { again: Some(status), ..self }
+    }
+
+    /// The answer, where this request is a repetition.
+    pub(super) async fn before(&self, call: &Call) -> Result<Option<Answer>, Problem> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let first = call.app.store.first_answer(key.id, key.at).await?;
+        first.map(|first| self.repeated(first)).transpose()
+    }
+
+    /// An answer, and what is to be remembered of it.
+    pub(super) fn tell(&self, answer: Telling) -> Told<Telling> {
+        let remembered = answer.as_ref().ok().and_then(|answer| self.remember(answer));
+        Told { answer, remembered }
+    }
+
+    /// What is stored together with what the request does.
+    pub(super) fn remember(&self, answer: &Answer) -> Option<Idempotency> {
+        let key = self.key.as_ref()?;
+        Some(Idempotency { id: key.id, answer: answer.first(key.fingerprint, key.at) })
+    }
+
+    /// The end of the request: its own answer, or that of an equal one that was quicker.
+    pub(super) fn ended(&self, ended: Ended<Telling>) -> Telling {
+        match ended {
+            Ended::Now(answer) => answer,
+            Ended::Before(first) => self.repeated(first),
+        }
+    }
+
+    /// The first answer, once more; a conflict where the request is another one under the same key.
+    pub(super) fn repeated(&self, first: FirstAnswer) -> Telling {
+        let Some(key) = &self.key else { return Err(Problem::Internal) };
+        if first.fingerprint != key.fingerprint {
+            return Err(Problem::IdempotencyConflict { key: key.text.clone() });
+        }
+        let answer = Answer::again(first)?.with("idempotent-replayed", "true");
+        Ok(match self.again {
+            Some(status) => answer.status(status),
+            None => answer,
+        })
+    }
+}
