@@ -29,7 +29,7 @@ fn next(dir: &Path) -> PathBuf {
     let current = current(dir);
     let name = current.file_name().unwrap_or_default().to_string_lossy();
     let number: u64 = name.trim_start_matches("sled-").parse().unwrap_or(0);
-    (number + 1..).map(|it| dir.join(format!("sled-{it}"))).find(|it| !it.exists()).unwrap_or(current)
+    (number..).map(|it| dir.join(format!("sled-{it}"))).find(|it| !it.exists()).unwrap_or(current)
 }
 
 fn set_current(dir: &Path, view: &Path) -> std::io::Result<()> {
@@ -131,9 +131,23 @@ fn check_reach(segments: &Segments, from: u64) -> Result<(), StoreError> {
     }
 }
 
+/// Removes what a rebuild that was killed has left behind.
+fn remove_strays(dir: &Path) -> std::io::Result<()> {
+    let current = current(dir);
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if (name.starts_with("sled-") || name == "check.tmp") && path != current {
+            std::fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// At the start: instead of a view that is missing or not whole.
 pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -> Result<(View, Index), StoreError> {
     let old = current(dir);
+    remove_strays(dir).map_err(|e| StoreError::Write(e.to_string()))?;
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let built = build(dir, snapshot.as_ref(), segments, salt, until)?;
     if old.exists() && current(dir) != old {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader};
 use super::mark::Mark;
-use super::prepare::{Preparer, ready_path};
+use super::prepare::Preparer;
 use super::segments::{Events, Place, Segment, Segments, index_path};
 use super::{file_name, sync_dir};
 
@@ -91,7 +91,7 @@ impl Journal {
             SegmentHeader { first: self.next, created_ms: chrono::Utc::now().timestamp_millis(), salt: self.salt };
         let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
         let (file, path) = match self.preparer.take() {
-            Some(Ok(file)) if capacity == self.segment_bytes => (file, ready_path(&self.dir)),
+            Some(Ok(ready)) if capacity == self.segment_bytes => ready,
             // Not ready yet, or larger than usual.
             _ => fresh(&self.dir, capacity)?,
         };

@@ -10,15 +10,15 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::segments::Segments;
 
-/// The name under which the next segment waits.
-const READY: &str = "next.ready";
+/// How the name ends under which a segment waits.
+const READY: &str = "ready";
 const MAKING: &str = "next.tmp";
 const CHUNK: usize = 1 << 20;
 
 /// A thread that makes the next segment, and writes the event index of the last one.
 #[derive(Debug)]
 pub(super) struct Preparer {
-    ready: Receiver<std::io::Result<File>>,
+    ready: Receiver<std::io::Result<(File, PathBuf)>>,
     seal: Sender<u64>,
 }
 
@@ -35,13 +35,24 @@ impl Preparer {
             }
         };
         std::thread::Builder::new().name("journal-seal".into()).spawn(move || sealer(to_seal))?;
-        let make = move || while made.send(ready_file(&dir, bytes)).is_ok() {};
+        let make = move || {
+            // Each has a name of its own: the one before may still wait to be renamed by who took it.
+            let (mut waiting, mut number) = left_over(&dir, bytes);
+            loop {
+                let path = dir.join(format!("{number:06}.{READY}"));
+                let file = waiting.take().map_or_else(|| ready_file(&dir, &path, bytes), Ok);
+                if made.send(file).is_err() {
+                    break;
+                }
+                number += 1;
+            }
+        };
         std::thread::Builder::new().name("journal-prepare".into()).spawn(make)?;
         Ok(Self { ready, seal })
     }
 
-    /// The next segment's file, if it is ready: it still has its waiting name.
-    pub(super) fn take(&self) -> Option<std::io::Result<File>> {
+    /// The next segment's file, if it is ready, and the name under which it waits.
+    pub(super) fn take(&self) -> Option<std::io::Result<(File, PathBuf)>> {
         self.ready.try_recv().ok()
     }
 
@@ -50,17 +61,27 @@ impl Preparer {
     }
 }
 
-pub(super) fn ready_path(dir: &Path) -> PathBuf {
-    dir.join(READY)
+/// A segment that an earlier run had made ready, and a number that no waiting segment has.
+fn left_over(dir: &Path, bytes: u64) -> (Option<(File, PathBuf)>, u64) {
+    let (mut found, mut number) = (None, 0);
+    for path in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path()) {
+        if path.extension().is_none_or(|it| it != READY) {
+            continue;
+        }
+        let own: u64 = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok()).unwrap_or(0);
+        number = number.max(own + 1);
+        let file = File::options().read(true).write(true).open(&path);
+        match file {
+            Ok(file) if found.is_none() && file.metadata().is_ok_and(|it| it.len() == bytes) => {
+                found = Some((file, path))
+            }
+            _ => drop(std::fs::remove_file(&path)),
+        }
+    }
+    (found, number)
 }
 
-fn ready_file(dir: &Path, bytes: u64) -> std::io::Result<File> {
-    let path = ready_path(dir);
-    if let Ok(file) = File::options().read(true).write(true).open(&path)
-        && file.metadata()?.len() == bytes
-    {
-        return Ok(file);
-    }
+fn ready_file(dir: &Path, path: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> {
     let making = dir.join(MAKING);
     let made = (|| {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&making)?;
@@ -75,8 +96,8 @@ fn ready_file(dir: &Path, bytes: u64) -> std::io::Result<File> {
             file.sync_data()?;
         }
         file.sync_all()?;
-        std::fs::rename(&making, &path)?;
-        Ok(file)
+        std::fs::rename(&making, path)?;
+        Ok((file, path.to_owned()))
     })();
     if made.is_err() {
         let _frees_the_space = std::fs::remove_file(&making);
