@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::remote::{Remote, text};
-use super::{Failure, runtime, transfer};
+use super::{Failure, bench, runtime, transfer};
 use crate::config::Config;
 use crate::store::embedded::{self, Report};
 use crate::store::{Embedded, Store as _};
@@ -63,6 +63,8 @@ enum Action {
     Stats,
     /// Give back the space that the database keeps for itself
     Compact,
+    /// Measure durable writes on this disk, beside the limit that it sets
+    Bench(bench::Bench),
 }
 
 impl StoreCommand {
@@ -78,6 +80,7 @@ impl StoreCommand {
             Action::Export { file } => self.export(config, named(file))?,
             Action::Import { file } => self.import(config, named(file))?,
             Action::Check { repair } => return self.check(config, *repair),
+            Action::Bench(bench) => return bench.run(&config.data_dir),
             Action::Stats => match Remote::holding(&config.data_dir) {
                 Some(remote) => remote.call("GET", "/v1/admin/store", None)?,
                 None => stats(&open(config)?)?,
