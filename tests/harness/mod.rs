@@ -83,6 +83,16 @@ impl Setup {
         command
     }
 
+    /// A key of this company, made on the command line.
+    pub fn key(&self, company: &str, scopes: &[&str]) -> String {
+        let mut command = binary();
+        command.args(["key", "create", "--company", company, "--data-dir"]).arg(&self.data);
+        command.args(scopes.iter().flat_map(|scope| ["--scope", scope]));
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    }
+
     pub fn start(&self) -> Server {
         let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = collect(child.stderr.take().unwrap());
