@@ -79,8 +79,10 @@ impl App {
     /// Where it cannot be stored.
     pub async fn create_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> Result<Committed, StoreError> {
         let committed = self.store.put_key(key.clone(), idempotency).await?;
-        if committed == Committed::Stored {
-            self.keys.put(key);
+        match &committed {
+            Committed::Stored => self.keys.put(key),
+            // The first request may have stored its key and not have known it.
+            Committed::Repeated(_) => self.keys.replace(self.store.keys().await?),
         }
         Ok(committed)
     }

@@ -14,6 +14,10 @@ use crate::store;
 /// Fewest characters of `HOOKMILL_BOOTSTRAP_KEY`: what people type is weaker than what we draw.
 pub const BOOTSTRAP_KEY_MIN: usize = 24;
 
+/// Longest retention, in days: a hundred years. More counts as this.
+const RETENTION_DAYS_MAX: u32 = 36_500;
+/// Longest memory for idempotency keys, in hours: four weeks, since each day of it is looked at. More counts as this.
+const IDEMPOTENCY_HOURS_MAX: u32 = 672;
 /// Largest `store.segment_mib`.
 const SEGMENT_MIB_MAX: u32 = 1024;
 
@@ -292,7 +296,7 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
     let days = |given: Option<u32>, default| match given {
         None => default,
         Some(0) => None,
-        Some(days) => Some(chrono::Duration::days(i64::from(days))),
+        Some(days) => Some(chrono::Duration::days(i64::from(days.min(RETENTION_DAYS_MAX)))),
     };
     match (given.segment_mib, given.snapshot_mib, kept.idempotency_hours) {
         (Some(0), ..) => Err(zero(file, "store", "segment_mib")),
@@ -305,7 +309,7 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
             snapshot_bytes: mib(given.snapshot_mib, default.snapshot_bytes),
             idempotency: kept
                 .idempotency_hours
-                .map_or(default.idempotency, |it| chrono::Duration::hours(i64::from(it))),
+                .map_or(default.idempotency, |it| chrono::Duration::hours(i64::from(it.min(IDEMPOTENCY_HOURS_MAX)))),
             events: days(kept.events_days, default.events),
             deleted_tasks: days(kept.deleted_tasks_days, default.deleted_tasks),
             accept_loss: default.accept_loss,

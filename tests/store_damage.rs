@@ -258,7 +258,7 @@ fn check_finds_what_is_wrong_and_repair_mends_what_can_be() {
     drop(tree);
     let report = check(&data).unwrap();
     assert_eq!((report.damages.len(), report.repairable.len()), (0, 2), "{report:?}");
-    repair(&data).unwrap();
+    repair(&data, &options()).unwrap();
     let report = check(&data).unwrap();
     assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
     everything_is_there(&Embedded::open(&data, &options()).unwrap(), &stored, &rt);

@@ -26,7 +26,7 @@ impl Remote {
     pub(super) fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
         let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not answer: {e}", self.url));
         let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(std::time::Duration::from_secs(30 * 60)))
+            .timeout_global(Some(std::time::Duration::from_secs(6 * 60 * 60)))
             .http_status_as_error(false)
             .build()
             .into();

@@ -70,12 +70,12 @@ enum Action {
 impl StoreCommand {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match &self.action {
-            Action::Backup { dir } => backup(config, dir)?,
+            Action::Backup { dir } => whole(backup(config, dir)?)?,
             Action::Restore { dir } => {
-                let restored = embedded::restore(dir, &config.data_dir)?;
+                let report = embedded::restore(dir, &config.data_dir)?;
                 // The first opening builds the view: done here, it is not the server's start that takes long.
                 drop(Embedded::open(&config.data_dir, &config.store)?);
-                serde_json::to_value(&restored.report).map_err(Failure::new)?
+                serde_json::to_value(&report).map_err(Failure::new)?
             }
             Action::Export { file } => self.export(config, named(file))?,
             Action::Import { file } => self.import(config, named(file))?,
@@ -101,7 +101,7 @@ impl StoreCommand {
     fn export(&self, config: &Config, file: Option<&Path>) -> Result<Value, Failure> {
         let store = open(config)?;
         let mut out: Box<dyn Write> = match file {
-            Some(path) => Box::new(File::create(path).map_err(|e| in_file(path, &e))?),
+            Some(path) => Box::new(private_file(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdout().lock()),
         };
         let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
@@ -121,7 +121,7 @@ impl StoreCommand {
     fn check(&self, config: &Config, repair: bool) -> Result<(), Failure> {
         let mut report = embedded::check(&config.data_dir)?;
         if repair && report.damages.is_empty() && !report.repairable.is_empty() {
-            embedded::repair(&config.data_dir)?;
+            embedded::repair(&config.data_dir, &config.store)?;
             eprintln!("made anew from the journal");
             report = embedded::check(&config.data_dir)?;
         }
@@ -175,12 +175,27 @@ fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
     }
 }
 
+/// A copy of what is damaged is no backup.
+fn whole(report: Value) -> Result<Value, Failure> {
+    let damages: Vec<_> = report["damages"].as_array().into_iter().flatten().map(text).collect();
+    if damages.is_empty() {
+        return Ok(report);
+    }
+    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), code: 4 })
+}
+
 fn stats(store: &Embedded) -> Result<Value, Failure> {
     serde_json::to_value(runtime()?.block_on(store.stats())?).map_err(Failure::new)
 }
 
 fn named(file: &Option<PathBuf>) -> Option<&Path> {
     file.as_deref().filter(|it| *it != Path::new("-"))
+}
+
+/// Patients' data: nobody but the user who asks for it may read it.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn in_file(path: &Path, error: &std::io::Error) -> Failure {

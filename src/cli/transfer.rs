@@ -13,12 +13,13 @@ use super::Failure;
 use super::progress::Progress;
 use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason};
+use crate::store::Embedded;
 use crate::store::embedded::Item;
-use crate::store::{Embedded, Store as _};
 use crate::task::{NewTask, Task, TaskId};
 
 /// Items stored at once.
 const BATCH: usize = 500;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What only an export shows of a task: the rest is the documented answer.
 #[derive(Serialize, Deserialize)]
@@ -114,7 +115,7 @@ pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Fa
 /// when the same lines are read again.
 pub(super) async fn import(store: &Embedded, input: &mut impl BufRead) -> Result<Value, Failure> {
     let (mut counts, mut progress) = (Counts::default(), Progress::new("imported", 0));
-    let (mut items, mut text, mut number) = (Vec::with_capacity(BATCH), String::new(), 0_u64);
+    let (mut items, mut text, mut number, mut bytes) = (Vec::with_capacity(BATCH), String::new(), 0_u64, 0);
     loop {
         text.clear();
         let read = input.read_line(&mut text).map_err(|e| Failure::new(format!("line {}: {e}", number + 1)))?;
@@ -125,7 +126,9 @@ pub(super) async fn import(store: &Embedded, input: &mut impl BufRead) -> Result
             counts.add(&item);
             items.push(item);
         }
-        if items.len() >= BATCH || (read == 0 && !items.is_empty()) {
+        bytes += read;
+        if items.len() >= BATCH || bytes >= BATCH_BYTES || (read == 0 && !items.is_empty()) {
+            bytes = 0;
             progress.add(items.len() as u64);
             counts.skipped += store.import(std::mem::take(&mut items)).await?;
         }
@@ -134,7 +137,6 @@ pub(super) async fn import(store: &Embedded, input: &mut impl BufRead) -> Result
         }
     }
     progress.finish();
-    debug_assert!(store.ready().is_ok());
     Ok(counts.json())
 }
 

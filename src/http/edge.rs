@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue};
@@ -14,6 +15,9 @@ use super::problem::ProblemBody;
 use crate::app::{App, now};
 use crate::event::new_id;
 
+/// How long a backup or a rebuild may take.
+const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
+
 /// Takes one request through the limits and its route.
 pub(crate) async fn handle<S>(app: Arc<App>, mut routes: S, request: Request<Incoming>) -> Result<Response, Infallible>
 where
@@ -23,13 +27,16 @@ where
     let method = request.method().clone();
     let started = std::time::Instant::now();
     let limits = &app.config.limits;
+    // A backup takes as long as it takes; its caller is the operator.
+    let upkeep = request.uri().path().starts_with("/v1/admin/store/");
+    let timeout = if upkeep { UPKEEP_TIMEOUT } else { limits.request_timeout };
     let too_large = header_bytes(request.headers()) > limits.header_bytes;
     let response = match app.in_flight.try_acquire() {
         _ if too_large => Problem::HeadersTooLarge { limit: limits.header_bytes }.reply(None),
         Err(_) => Problem::Overloaded.reply(None),
-        Ok(_permit) => match tokio::time::timeout(limits.request_timeout, routes.call(request)).await {
+        Ok(_permit) => match tokio::time::timeout(timeout, routes.call(request)).await {
             Ok(Ok(response)) => response,
-            Err(_) => Problem::Timeout { timeout: limits.request_timeout }.reply(None),
+            Err(_) => Problem::Timeout { timeout }.reply(None),
         },
     };
     let response = stamp(response, &request_id);

@@ -32,6 +32,8 @@ pub struct Setup {
     pub plugins: PathBuf,
     pub config: String,
     pub env: Vec<(String, String)>,
+    /// More arguments of `serve`.
+    pub extra: Vec<String>,
     dir: Arc<TempDir>,
 }
 
@@ -41,7 +43,14 @@ impl Setup {
         let dir = TempDir::new().unwrap();
         let plugins = dir.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
-        Self { data: dir.path().join("data"), plugins, config: String::new(), env: Vec::new(), dir: Arc::new(dir) }
+        Self {
+            data: dir.path().join("data"),
+            plugins,
+            config: String::new(),
+            env: Vec::new(),
+            extra: Vec::new(),
+            dir: Arc::new(dir),
+        }
     }
 
     pub fn with_shipped_plugins() -> Self {
@@ -79,6 +88,7 @@ impl Setup {
         let mut command = binary();
         command.args(["serve", "--listen", "127.0.0.1:0"]).arg("--config").arg(file);
         command.arg("--data-dir").arg(&self.data).arg("--plugins-dir").arg(&self.plugins);
+        command.args(&self.extra);
         command.env("HOOKMILL_BOOTSTRAP_KEY", KEY).envs(self.env.iter().cloned());
         command
     }

@@ -56,7 +56,10 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>) {
                 }
             },
             Work::Rebuild(done) => {
-                let result = rebuild::anew(shared, view.meta.applied).map(|built| view = built);
+                let result = rebuild::anew(shared, view.meta.applied).map(|(built, old)| {
+                    drop(std::mem::replace(&mut view, built));
+                    rebuild::remove_old(&old);
+                });
                 let _gone = done.send(result);
             }
         }
@@ -71,8 +74,9 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>) {
 fn heal(shared: &Shared, last: u64) -> Option<View> {
     loop {
         match shared.room().and_then(|()| rebuild::anew(shared, last)) {
-            Ok(view) => {
+            Ok((view, old)) => {
                 tracing::info!("the view is whole again");
+                rebuild::remove_old(&old);
                 return Some(view);
             }
             Err(error) => shared.view_failed(error),

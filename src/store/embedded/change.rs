@@ -11,6 +11,7 @@ use crate::task::{TaskId, TaskPatch};
 
 /// A change of the store.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per request, and moved twice")]
 pub(super) enum Change {
     /// Events and tasks that are new, keys in any state; and the idempotency key that guards them.
     Put {
@@ -91,9 +92,13 @@ impl Change {
         Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, guard })
     }
 
-    /// Allowed while the disk is nearly full.
-    pub(super) fn frees_space(&self) -> bool {
-        matches!(self, Self::Remove(_) | Self::Roll { .. } | Self::Prune { .. })
+    /// Allowed while the disk is nearly full: what frees space, and what an admin may have to do at once.
+    pub(super) fn may_use_reserve(&self) -> bool {
+        match self {
+            Self::Remove(_) | Self::Roll { .. } | Self::Prune { .. } | Self::Update { patch: None, .. } => true,
+            Self::Put { events, tasks, api_key, .. } => api_key.is_some() && events.is_empty() && tasks.is_empty(),
+            Self::Update { .. } | Self::Import { .. } => false,
+        }
     }
 }
 

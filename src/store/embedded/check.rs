@@ -51,7 +51,8 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
     report.repairable.extend(survey.torn.iter().map(|it| format!("{it} (never acknowledged)")));
     let wrong = survey.wrong_indexes();
     report.repairable.extend(wrong.iter().map(|it| format!("{}: does not fit its segment", name(it))));
-    check_snapshot(dir, &mut report).map_err(failed)?;
+    let reaches = survey.first() == 1 && report.damages.is_empty();
+    check_snapshot(dir, reaches, &mut report).map_err(failed)?;
     match view {
         None => {}
         Some(Ok(view)) => {
@@ -69,10 +70,12 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-fn check_snapshot(dir: &Path, report: &mut Report) -> std::io::Result<()> {
+/// `reaches`: the journal has every change, so that a snapshot is no more than a short cut.
+fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Result<()> {
     let Some(newest) = snapshot::newest(&snapshot_dir(dir))? else { return Ok(()) };
     match snapshot::read(&newest, &mut |_| Ok(())) {
         Ok(entries) => report.snapshot_entries = entries,
+        Err(error) if reaches => report.repairable.push(error.to_string()),
         Err(error) => report.damages.push(error.to_string()),
     }
     Ok(())
@@ -91,15 +94,20 @@ fn compare(dir: &Path, view: View) -> Option<String> {
 ///
 /// # Errors
 /// As opening the store.
-pub fn repair(dir: &Path) -> Result<(), StoreError> {
+pub fn repair(dir: &Path, options: &Options) -> Result<(), StoreError> {
     let path = rebuild::current(dir);
     {
         let _held = DirLock::take(dir)?;
         if path.exists() {
             rebuild::put_aside(dir, &path);
         }
+        if let Some(newest) = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?
+            && snapshot::read(&newest, &mut |_| Ok(())).is_err()
+        {
+            std::fs::remove_file(&newest.path).map_err(|e| StoreError::Write(e.to_string()))?;
+        }
     }
-    Embedded::open(dir, &Options::default()).map(drop)
+    Embedded::open(dir, options).map(drop)
 }
 
 fn name(path: &Path) -> String {

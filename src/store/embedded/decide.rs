@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::change::{Change, Done, Guard, Written};
 use super::journal::Kind;
 use super::shared::Shared;
+use super::view::guarded;
 use super::writer::days;
 use super::{keys, record, task_record};
 use crate::auth::CompanyId;
@@ -130,7 +131,7 @@ impl<'a> Decider<'a> {
             self.shared.settle()?;
             self.settled = true;
         }
-        let value = self.shared.tree().get(key).map_err(|e| StoreError::Read(e.to_string()))?;
+        let value = guarded(|| self.shared.tree().get(key).map_err(|e| StoreError::Read(e.to_string())))?;
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))
     }
 

@@ -48,7 +48,7 @@ pub use check::{Report, check, repair};
 pub use lock::{Running, running_server};
 pub use options::Options;
 pub use transfer::Item;
-pub use upkeep::{Restored, restore};
+pub use upkeep::restore;
 
 /// The embedded store on one data directory.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Embedded {
         let shared = Arc::clone(&self.shared);
         let settled = move || {
             shared.settle()?;
-            read(&shared)
+            view::guarded(|| read(&shared))
         };
         tokio::task::spawn_blocking(settled).await.map_err(|e| StoreError::Read(e.to_string()))?
     }

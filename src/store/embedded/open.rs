@@ -48,6 +48,7 @@ impl Embedded {
         tell(&opened);
         let fresh = opened.journal.last() == 0;
         let (view, index) = whole_view(dir, read, &opened, fresh)?;
+        rebuild::remove_strays(dir).map_err(|e| failed(&e))?;
         start(dir, options, opened, view, index, lock).map_err(|e| failed(&e))
     }
 }

@@ -79,8 +79,13 @@ fn apply(
     index: &RwLock<Index>,
     again: bool,
 ) -> Result<(), StoreError> {
-    let all = payloads.iter().flat_map(|payload| ops(payload).unwrap_or_default());
-    view.apply(last, all, index, again)
+    let mut all = Vec::with_capacity(payloads.len() * 3);
+    for payload in payloads {
+        let unreadable =
+            || StoreError::Damaged { what: "journal", cause: "a record that this version cannot read".into() };
+        all.extend(ops(payload).ok_or_else(unreadable)?);
+    }
+    view.apply(last, all.into_iter(), index, again)
 }
 
 /// A new view in a new directory, up to this sequence.
@@ -92,9 +97,31 @@ fn build(
     until: u64,
 ) -> Result<(View, Index), StoreError> {
     let path = next(dir);
-    let built = fill(&path, snapshot, segments, salt, until)?;
-    set_current(dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
-    Ok(built)
+    let built = match fill(&path, snapshot, segments, salt, until) {
+        Err(error @ StoreError::Damaged { what: "snapshot", .. }) if check_reach(segments, 0).is_ok() => {
+            tracing::warn!(cause = %error, "the snapshot is damaged; the journal has everything");
+            remove_dir(&path)?;
+            fill(&path, None, segments, salt, until)
+        }
+        built => built,
+    };
+    match built {
+        Ok(built) => {
+            set_current(dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
+            Ok(built)
+        }
+        Err(error) => {
+            remove_dir(&path)?;
+            Err(error)
+        }
+    }
+}
+
+fn remove_dir(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write(e.to_string())),
+        _ => Ok(()),
+    }
 }
 
 fn fill(
@@ -107,6 +134,25 @@ fn fill(
     let from = snapshot.map_or(0, |it| it.sequence);
     check_reach(segments, from)?;
     let mut view = View::open(path)?;
+    let filled = fill_view(&mut view, snapshot, segments, salt, until);
+    match filled {
+        Ok(index) => Ok((view, index)),
+        Err(error) => {
+            // A sled that failed may wait for ever when it is dropped.
+            std::mem::forget(view);
+            Err(error)
+        }
+    }
+}
+
+fn fill_view(
+    view: &mut View,
+    snapshot: Option<&Snapshot>,
+    segments: &Segments,
+    salt: u32,
+    until: u64,
+) -> Result<Index, StoreError> {
+    let from = snapshot.map_or(0, |it| it.sequence);
     let index = RwLock::new(Index::default());
     if let Some(snapshot) = snapshot {
         snapshot::read(snapshot, &mut |entries| {
@@ -115,8 +161,8 @@ fn fill(
         })?;
     }
     // The snapshot may hold some of what follows it already.
-    catch_up(&mut view, &index, segments, salt, until, true)?;
-    Ok((view, index.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    catch_up(view, &index, segments, salt, until, true)?;
+    Ok(index.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A rebuild that would leave changes out is no rebuild.
@@ -132,7 +178,7 @@ fn check_reach(segments: &Segments, from: u64) -> Result<(), StoreError> {
 }
 
 /// Removes what a rebuild that was killed has left behind.
-fn remove_strays(dir: &Path) -> std::io::Result<()> {
+pub(super) fn remove_strays(dir: &Path) -> std::io::Result<()> {
     let current = current(dir);
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -147,7 +193,6 @@ fn remove_strays(dir: &Path) -> std::io::Result<()> {
 /// At the start: instead of a view that is missing or not whole.
 pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -> Result<(View, Index), StoreError> {
     let old = current(dir);
-    remove_strays(dir).map_err(|e| StoreError::Write(e.to_string()))?;
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let built = build(dir, snapshot.as_ref(), segments, salt, until)?;
     if old.exists() && current(dir) != old {
@@ -156,18 +201,23 @@ pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -
     Ok(built)
 }
 
-/// While the store runs: replays everything up to `applied`, and lets the new view take over.
-pub(super) fn anew(shared: &Shared, applied: u64) -> Result<View, StoreError> {
+/// While the store runs: replays everything up to `applied`, and lets the new view take over. Also gives the
+/// directory of the old one, to be removed when nothing uses that any more.
+pub(super) fn anew(shared: &Shared, applied: u64) -> Result<(View, PathBuf), StoreError> {
     let current_snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     let old = current(&shared.dir);
     let (view, index) = build(&shared.dir, current_snapshot.as_ref(), &shared.segments, shared.salt, applied)?;
     drop(current_snapshot);
     shared.replace(view.tree.clone(), index);
     shared.set_applied(applied);
-    if let Err(error) = std::fs::remove_dir_all(&old) {
+    Ok((view, old))
+}
+
+/// Removes a view that another has replaced.
+pub(super) fn remove_old(old: &Path) {
+    if let Err(error) = remove_dir(old) {
         tracing::warn!(cause = %error, "the old view cannot be removed");
     }
-    Ok(view)
 }
 
 /// One damaged view is kept to be looked at.
@@ -188,17 +238,13 @@ pub(super) fn put_aside(dir: &Path, old: &Path) {
 pub(super) fn beside(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let (segments, salt) = super::journal::read_only(&journal_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let scratch = dir.join("check.tmp");
-    let remove = || match std::fs::remove_dir_all(&scratch) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write(e.to_string())),
-        _ => Ok(()),
-    };
-    remove()?;
+    remove_dir(&scratch)?;
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     // A snapshot may hold changes that a view which is behind has not seen: then there is nothing to compare.
     let snapshot = snapshot.filter(|it| it.sequence <= view.meta.applied);
     let compared =
         fill(&scratch, snapshot.as_ref(), &segments, salt, view.meta.applied).map(|(other, _)| other.meta == view.meta);
-    remove()?;
+    remove_dir(&scratch)?;
     compared
 }
 

@@ -171,6 +171,12 @@ impl Shared {
         Ok(snapshot)
     }
 
+    /// Bytes of the journal that a rebuild would have to replay, about.
+    pub(super) fn journal_after_snapshot(&self) -> u64 {
+        let current = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        self.segments.bytes_after(current.as_ref().map_or(0, |it| it.sequence))
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,6 +23,9 @@ const CHUNK: usize = 256 << 10;
 /// More than any chunk has: an entry is at most as large as a request's body allows, and some.
 const CHUNK_MOST: usize = 1 << 30;
 
+/// Some of a snapshot's entries: keys and values.
+pub(super) type Entries<'a> = [(&'a [u8], &'a [u8])];
+
 /// A snapshot's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Snapshot {
@@ -101,7 +104,7 @@ fn write_chunk(file: &mut impl Write, chunk: &[u8]) -> std::io::Result<()> {
 /// Where the file is damaged. The entries visited until then are good.
 pub(super) fn read(
     snapshot: &Snapshot,
-    visit: &mut dyn FnMut(&[(&[u8], &[u8])]) -> Result<(), StoreError>,
+    visit: &mut dyn FnMut(&Entries<'_>) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
     let name = snapshot.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let damaged = |cause: &str| StoreError::Damaged { what: "snapshot", cause: format!("{name}: {cause}") };

@@ -10,7 +10,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::change::{Change, Done};
 use super::check::{self, Report};
-use super::journal::{mark_copy, removable, sync_dir};
+use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::open::create_private_dir;
 use super::shared::{Shared, journal_dir, snapshot_dir};
 use super::{Embedded, keys, rebuild};
@@ -73,10 +73,8 @@ async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> R
     let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
     store.writer.write(Change::Roll { before_ms: roll }).await?;
     let before_ms = (now - age).timestamp_millis();
-    if removable(&store.shared.segments, u64::MAX - 1, before_ms) == 0 {
-        return Ok(0);
-    }
-    let covered = store.read(|shared| shared.take_snapshot(shared.acked()).map(|it| it.sequence)).await?;
+    let Some(last) = removable(&store.shared.segments, u64::MAX - 1, before_ms).1 else { return Ok(0) };
+    let covered = store.read(move |shared| shared.take_snapshot(last).map(|it| it.sequence)).await?;
     match store.writer.write(Change::Prune { covered, before_ms }).await? {
         Done::Freed(bytes) => Ok(bytes),
         _ => Ok(0),
@@ -137,12 +135,20 @@ impl Embedded {
         copy(&snapshot.path, &snapshots, u64::MAX).map_err(failed)?;
         self.shared.settle()?;
         let (files, next) = self.shared.segments.files();
-        for (file, end) in &files {
-            copy(file, &journal, *end).map_err(failed)?;
+        let mut oldest = None;
+        for (first, file, end) in &files {
+            match copy(file, &journal, *end) {
+                Ok(_) => oldest = oldest.or(Some(*first)),
+                // It has expired meanwhile, and the snapshot has the rest of it.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && oldest.is_none() => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        if let Some(file) = companions(&journal_dir(&self.shared.dir)) {
+            copy(&file, &journal, u64::MAX).map_err(failed)?;
         }
         drop(current);
-        let oldest = self.shared.segments.oldest().map_or(1, |(_, first)| first);
-        mark_copy(&journal, oldest, next - 1).map_err(failed)?;
+        mark_copy(&journal, oldest.unwrap_or(1), next - 1).map_err(failed)?;
         for dir in [journal.as_path(), &snapshots, to] {
             sync_dir(dir).map_err(failed)?;
         }
@@ -160,18 +166,12 @@ impl Embedded {
     }
 }
 
-/// What a restore brought back.
-#[derive(Debug)]
-pub struct Restored {
-    /// What the backup holds.
-    pub report: Report,
-}
-
-/// Makes a data directory from a backup, after reading all of it. The view is built when it is opened.
+/// Makes a data directory from a backup, after reading all of it; gives what the backup holds. The view is built when
+/// it is opened.
 ///
 /// # Errors
 /// Where the backup is damaged, or `to` is not empty.
-pub fn restore(from: &Path, to: &Path) -> Result<Restored, StoreError> {
+pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", to.display()));
     let report = check::check(from)?;
     if !report.damages.is_empty() {
@@ -187,7 +187,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Restored, StoreError> {
         sync_dir(&to).map_err(failed)?;
     }
     sync_dir(to).map_err(failed)?;
-    Ok(Restored { report })
+    Ok(report)
 }
 
 fn empty_dir(dir: &Path) -> Result<(), StoreError> {

@@ -112,7 +112,7 @@ impl View {
             Ok(Err(_)) => return Err(failed("sled panicked over its files".into())),
             Err(_) => return Err(failed(format!("sled had not opened it after {} s", OPEN_LIMIT.as_secs()))),
         };
-        let meta = match tree.get(keys::META).map_err(|e| failed(e.to_string()))? {
+        let meta = match guarded(|| tree.get(keys::META).map_err(|e| failed(e.to_string())))? {
             Some(value) => Meta::decode(&value)?,
             None => Meta::default(),
         };
@@ -121,6 +121,15 @@ impl View {
 
     /// Reads everything: gives the index, if the content adds up to what the metadata says.
     pub(super) fn read_all(&self) -> Result<Index, StoreError> {
+        let read = guarded(|| self.add_up());
+        if read.is_err() {
+            // A sled that failed may wait for ever when it is dropped.
+            std::mem::forget(self.clone());
+        }
+        read
+    }
+
+    fn add_up(&self) -> Result<Index, StoreError> {
         let mut index = Index::default();
         let mut found = Meta { applied: self.meta.applied, ..Meta::default() };
         for entry in &self.tree {
@@ -146,6 +155,16 @@ impl View {
     ///
     /// `again` is for operations that the view may have seen already: an insert may then find its key taken.
     pub(super) fn apply<'a>(
+        &mut self,
+        last: u64,
+        ops: impl Iterator<Item = Op<'a>>,
+        index: &std::sync::RwLock<Index>,
+        again: bool,
+    ) -> Result<(), StoreError> {
+        guarded(|| self.apply_all(last, ops, index, again))
+    }
+
+    fn apply_all<'a>(
         &mut self,
         last: u64,
         ops: impl Iterator<Item = Op<'a>>,
@@ -188,9 +207,7 @@ impl View {
         batch.insert(keys::META, meta.encode());
         // Readers of lists see a group whole or not at all.
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.tree.apply_batch(batch)))
-            .unwrap_or_else(|_| Err(sled::Error::Unsupported("sled panicked".into())))
-            .map_err(failed)?;
+        self.tree.apply_batch(batch).map_err(failed)?;
         self.meta = meta;
         for change in changes {
             match change {
@@ -205,6 +222,12 @@ impl View {
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map(drop).map_err(|e| StoreError::Write(e.to_string()))
     }
+}
+
+/// sled panics over damage that it meets: here that is an error like any other.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(record::damaged("view", &"sled panicked over its files")))
 }
 
 /// The task that this entry is, if it is one.

@@ -5,6 +5,7 @@
 //! and load forms the groups. The view follows on a thread of its own (`applier.rs`).
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -50,7 +51,8 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(GROUP);
         let applier = Applier::start(view, Arc::clone(shared))?;
         let (work, shared) = (applier.work.clone(), Arc::clone(shared));
-        let mut state = State { journal, rows, shared, work: applier.work, broken: None, since_snapshot: 0 };
+        let since_snapshot = shared.journal_after_snapshot();
+        let mut state = State { journal, rows, shared, work: applier.work, broken: None, since_snapshot };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(waiting))?;
         Ok(Self { queue: Some(queue), threads: vec![thread, applier.thread], applier: Some(work) })
     }
@@ -125,7 +127,7 @@ impl State {
         let mut bytes = 0;
         for Waiting { change, done } in queue {
             if let Err(error) = &room
-                && !change.frees_space()
+                && !change.may_use_reserve()
             {
                 answers.push((done, Err(error.clone())));
                 continue;
@@ -161,10 +163,17 @@ impl State {
     ) -> Result<(), StoreError> {
         let bytes = match self.journal.append(group, events) {
             Ok(bytes) => bytes,
-            Err(AppendError::Full(error)) if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
+            Err(AppendError::Full(error))
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
                 return Err(self.shared.room().err().unwrap_or(StoreError::Full { free: 0, reserve: 0 }));
             }
-            Err(AppendError::Full(error) | AppendError::Sync(error)) => {
+            // The journal is as it was: the next write may succeed.
+            Err(AppendError::Full(error)) => {
+                tracing::error!(cause = %error, "a group cannot be written");
+                return Err(StoreError::Write(error.to_string()));
+            }
+            Err(AppendError::Sync(error)) => {
                 tracing::error!(cause = %error, "the journal cannot be written: nothing is stored until a restart");
                 let error = StoreError::Write(error.to_string());
                 self.broken = Some(error.clone());

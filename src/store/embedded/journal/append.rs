@@ -125,7 +125,7 @@ impl Journal {
 
     /// Removes whole segments all of whose records are at most `covered` and older than `before_ms`; gives the bytes.
     pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64) -> std::io::Result<u64> {
-        let count = removable(&self.segments, covered, before_ms);
+        let (count, _) = removable(&self.segments, covered, before_ms);
         let gone: Vec<Segment> = {
             let mut segments = self.segments.0.write().unwrap_or_else(PoisonError::into_inner);
             if count > 0
@@ -145,11 +145,14 @@ impl Journal {
     }
 }
 
-/// How many of the oldest segments hold nothing that is newer: a segment ends where and when the next begins.
-pub(in super::super) fn removable(segments: &Segments, covered: u64, before_ms: i64) -> usize {
+/// How many of the oldest segments hold nothing that is newer, and the last sequence in them: a segment ends where and
+/// when the next begins.
+pub(in super::super) fn removable(segments: &Segments, covered: u64, before_ms: i64) -> (usize, Option<u64>) {
     let segments = segments.0.read().unwrap_or_else(PoisonError::into_inner);
     let ends = segments.windows(2).take_while(|pair| pair[1].first <= covered + 1 && pair[1].created_ms < before_ms);
-    ends.count()
+    let count = ends.count();
+    let last = (count > 0).then(|| segments[count].first - 1);
+    (count, last)
 }
 
 pub(super) fn place(offset: u64, length: usize) -> Place {

@@ -4,6 +4,7 @@
 //! cut it may be behind. It tells a torn last group (never acknowledged) from a damaged one.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -22,7 +23,14 @@ pub(super) struct Mark {
 impl Mark {
     /// What the file says; zeros where it says nothing that can be trusted.
     pub(super) fn open(dir: &Path) -> std::io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(FILE))?;
+        let path = dir.join(FILE);
+        let file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
+            // A backup that can only be read.
+            Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                File::open(&path)?
+            }
+            other => other?,
+        };
         let mut bytes = [0; BYTES];
         let whole =
             file.read_exact_at(&mut bytes, 0).is_ok() && bytes[16..] == crc32fast::hash(&bytes[..16]).to_le_bytes();

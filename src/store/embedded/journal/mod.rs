@@ -14,7 +14,7 @@ mod scan;
 mod segments;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) use append::{AppendError, Journal, removable};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
@@ -29,6 +29,11 @@ fn file_name(first: u64) -> String {
 fn sequence_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".journal")?;
     (name.len() == 20).then(|| name.parse().ok())?
+}
+
+/// Files beside the segments that a copy of the journal needs.
+pub(super) fn companions(dir: &Path) -> Option<PathBuf> {
+    Some(dir.join(open::ACCEPTED)).filter(|it| it.exists())
 }
 
 /// Writes the mark of a journal that was copied: what is in it counts as acknowledged.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::{Journal, fresh, place};
-use super::format::{Kind, SEGMENT_HEADER, SegmentHeader, ops};
+use super::format::{Kind, Op, SEGMENT_HEADER, SegmentHeader, ops};
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::scan::{self, Lost, Record, Scanned};
@@ -18,7 +18,7 @@ use super::{file_name, sequence_of, sync_dir};
 use crate::store::{Damage, StoreError};
 
 /// Sequences whose loss an admin has accepted, so that they are not reported again.
-const ACCEPTED: &str = "accepted-loss.json";
+pub(super) const ACCEPTED: &str = "accepted-loss.json";
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Accepted(Vec<(u64, u64)>);
@@ -113,11 +113,17 @@ impl Survey {
             self.lose(path, 0, "no segment's header can be read", first, acked + 1);
             return Ok(());
         };
-        let (mut records, mut events) = (0, Vec::new());
+        let (mut records, mut events, mut unknown) = (0, Vec::new(), Vec::new());
         let Scanned { next, end, lost, tail } = scan::scan(path, salt, first, acked, &mut |record: Record<'_>| {
             records += 1;
-            collect_events(&record, &mut events);
+            match ops(record.payload) {
+                Some(ops) => collect_events(&record, &ops, &mut events),
+                None => unknown.push((record.offset, record.sequence)),
+            }
         })?;
+        for (offset, sequence) in unknown {
+            self.lose(path, offset, "a record that this version cannot read", sequence, sequence + 1);
+        }
         self.records += records;
         self.events += events.len() as u64;
         self.lost.extend(lost);
@@ -146,6 +152,11 @@ impl Survey {
     /// The sequence of the last record.
     pub(in super::super) fn last(&self) -> u64 {
         self.next - 1
+    }
+
+    /// The sequence of the first record.
+    pub(in super::super) fn first(&self) -> u64 {
+        self.segments.first().map_or(1, |it| it.first)
     }
 
     /// Event indexes that do not say what their segments hold.
@@ -259,9 +270,9 @@ pub(in super::super) fn replay(
     Ok(())
 }
 
-fn collect_events(record: &Record<'_>, events: &mut Vec<(Uuid, Place)>) {
+fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, Place)>) {
     let mut at = record.offset;
-    for op in ops(record.payload).unwrap_or_default() {
+    for op in ops {
         if op.kind == Kind::Event
             && let Some(id) = op.key.last_chunk::<16>()
         {

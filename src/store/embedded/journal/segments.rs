@@ -79,11 +79,17 @@ impl Segments {
         }
     }
 
-    /// Files, oldest first, with the bytes of each that are durable; and the sequence after the last record of all.
-    pub(in super::super) fn files(&self) -> (Vec<(PathBuf, u64)>, u64) {
+    /// First sequences and files, oldest first, with the bytes of each that are durable; and the sequence after the last record of all.
+    pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
         let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let next = segments.last().map_or(1, |it| it.next);
-        (segments.iter().map(|it| (it.path.clone(), it.end)).collect(), next)
+        (segments.iter().map(|it| (it.first, it.path.clone(), it.end)).collect(), next)
+    }
+
+    /// Bytes of the segments that hold something newer than this sequence.
+    pub(in super::super) fn bytes_after(&self, sequence: u64) -> u64 {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().filter(|it| it.next > sequence + 1).map(|it| it.end).sum()
     }
 
     /// How many events there are.
