@@ -1,0 +1,36 @@
+"""A server under test, for the scripts beside this."""
+import json, os, signal, subprocess
+from http.client import HTTPConnection
+
+KEY = "script-key-of-24-characters-or-more"
+
+
+class Server:
+    def __init__(self, work, binary, data, config, shim=None):
+        (work / "c.toml").write_text(config)
+        (work / "plugins").mkdir(exist_ok=True)
+        environment = {"HOOKMILL_BOOTSTRAP_KEY": KEY, "PATH": os.environ["PATH"]}
+        if shim:
+            environment["LD_PRELOAD"] = str(shim)
+        command = [binary, "serve", "--listen", "127.0.0.1:0", "--config", work / "c.toml", "--log", "warn",
+                   "--data-dir", data, "--plugins-dir", work / "plugins"]
+        self.log = open(work / "log", "a+")
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        for line in self.process.stdout:
+            if line.startswith("hookmill serves on http://"):
+                self.address = line.split("//")[1].strip()
+                return
+        self.log.seek(0)
+        raise SystemExit(f"the server did not start ({self.process.wait()}):\n{self.log.read()}")
+
+    def connect(self):
+        return HTTPConnection(self.address, timeout=60)
+
+    def request(self, connection, method, path, body=None):
+        connection.request(method, path, body and json.dumps(body), {"X-API-Key": KEY, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"null")
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        return self.process.wait(timeout=120)
