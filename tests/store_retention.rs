@@ -1,0 +1,61 @@
+//! What is past its time goes, its space comes back, and nothing else is touched.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod stored;
+
+use std::path::Path;
+
+use chrono::{Duration, Utc};
+use hookmill::store::embedded::{Options, check};
+use hookmill::store::{Embedded, Store as _, TaskFilter};
+use stored::{company, ingested, list};
+use tempfile::TempDir;
+
+fn options() -> Options {
+    Options { segment_bytes: 64 << 10, reserve_bytes: 0, events: Some(Duration::days(1)), ..Options::default() }
+}
+
+fn segments(dir: &Path) -> usize {
+    let names = std::fs::read_dir(dir.join("journal")).unwrap().map(|it| it.unwrap().path());
+    names.filter(|it| it.extension().is_some_and(|it| it == "journal")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_events_free_whole_segments_and_the_tasks_stay() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Embedded::open(&data, &options()).unwrap();
+    let mut all = Vec::new();
+    for _ in 0..300 {
+        let it = ingested("a", |task| task.description = "d".repeat(400));
+        all.push(it.clone());
+        store.commit(it.into()).await.unwrap();
+    }
+    let before = segments(&data);
+    assert!(before > 3, "{before}");
+    // Not yet: the newest events are younger than a day.
+    assert_eq!(store.expire(Utc::now() + Duration::hours(20)).await.unwrap().event_bytes, 0);
+    let expired = store.expire(Utc::now() + Duration::days(2)).await.unwrap();
+    assert!(expired.event_bytes > 100_000, "{expired:?}");
+    assert_eq!(segments(&data), 1);
+    let a = company("a");
+    for it in &all {
+        assert_eq!(store.event(&a, it.event.id).await.unwrap(), None);
+        assert_eq!(store.task(&a, it.tasks[0].id).await.unwrap().as_ref(), Some(&it.tasks[0]));
+    }
+    let late = ingested("a", |_| {});
+    store.commit(late.clone().into()).await.unwrap();
+    let ids: Vec<_> = std::iter::once(&late).chain(all.iter().rev()).map(|it| it.tasks[0].id).collect();
+    // Without the view, the snapshot and the rest of the journal still come to everything.
+    drop(store);
+    for view_is_gone in [false, true] {
+        if view_is_gone {
+            std::fs::remove_dir_all(data.join("sled-1")).unwrap();
+        }
+        let store = Embedded::open(&data, &options()).unwrap();
+        assert_eq!(list(&store, "a", TaskFilter::default()).await, (ids.clone(), 301));
+        assert!(store.event(&a, late.event.id).await.unwrap().is_some());
+    }
+    let report = check(&data).unwrap();
+    assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
+}
