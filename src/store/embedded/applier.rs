@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::journal::group_ops;
-use super::rebuild;
+use super::rebuild::{self, Built};
 use super::shared::Shared;
 use super::view::View;
 use crate::store::StoreError;
@@ -22,8 +22,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) enum Work {
     /// A group's bytes, and the sequence of its last record.
     Group(Vec<u8>, u64),
-    /// Build the view anew, which gives sled's space back.
-    Rebuild(Sender<Result<(), StoreError>>),
+    /// Let a view that was built beside this one take its place.
+    Swap(Box<Built>, Sender<Result<(), StoreError>>),
 }
 
 #[derive(Debug)]
@@ -55,8 +55,8 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>) {
                     view = healed;
                 }
             },
-            Work::Rebuild(done) => {
-                let result = rebuild::anew(shared, view.meta.applied).map(|(built, old)| {
+            Work::Swap(built, done) => {
+                let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
                     drop(std::mem::replace(&mut view, built));
                     rebuild::remove_old(&old);
                 });

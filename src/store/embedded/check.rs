@@ -83,7 +83,7 @@ fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Re
 
 /// The journal, replayed into a view of its own, has to come to the same sum.
 fn compare(dir: &Path, view: View) -> Option<String> {
-    match rebuild::beside(dir, &view) {
+    match rebuild::agrees(dir, &view) {
         Ok(true) => None,
         Ok(false) => Some("the view is not what snapshot and journal come to".into()),
         Err(error) => Some(format!("the view cannot be compared with the journal: {error}")),

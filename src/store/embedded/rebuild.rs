@@ -88,6 +88,14 @@ fn apply(
     view.apply(last, all.into_iter(), index, again)
 }
 
+/// A view in a directory of its own, which no start looks at yet.
+#[derive(Debug)]
+pub(super) struct Built {
+    view: View,
+    index: Index,
+    path: PathBuf,
+}
+
 /// A new view in a new directory, up to this sequence.
 fn build(
     dir: &Path,
@@ -95,21 +103,18 @@ fn build(
     segments: &Segments,
     salt: u32,
     until: u64,
-) -> Result<(View, Index), StoreError> {
+) -> Result<Built, StoreError> {
     let path = next(dir);
-    let built = match fill(&path, snapshot, segments, salt, until) {
+    let filled = match fill(&path, snapshot, segments, salt, until) {
         Err(error @ StoreError::Damaged { what: "snapshot", .. }) if check_reach(segments, 0).is_ok() => {
             tracing::warn!(cause = %error, "the snapshot is damaged; the journal has everything");
             remove_dir(&path)?;
             fill(&path, None, segments, salt, until)
         }
-        built => built,
+        filled => filled,
     };
-    match built {
-        Ok(built) => {
-            set_current(dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
-            Ok(built)
-        }
+    match filled {
+        Ok((view, index)) => Ok(Built { view, index, path }),
         Err(error) => {
             remove_dir(&path)?;
             Err(error)
@@ -194,23 +199,39 @@ pub(super) fn remove_strays(dir: &Path) -> std::io::Result<()> {
 pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -> Result<(View, Index), StoreError> {
     let old = current(dir);
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
-    let built = build(dir, snapshot.as_ref(), segments, salt, until)?;
-    if old.exists() && current(dir) != old {
+    let Built { view, index, path } = build(dir, snapshot.as_ref(), segments, salt, until)?;
+    set_current(dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
+    if old.exists() && path != old {
         put_aside(dir, &old);
     }
-    Ok(built)
+    Ok((view, index))
 }
 
-/// While the store runs: replays everything up to `applied`, and lets the new view take over. Also gives the
-/// directory of the old one, to be removed when nothing uses that any more.
-pub(super) fn anew(shared: &Shared, applied: u64) -> Result<(View, PathBuf), StoreError> {
-    let current_snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+/// While the store runs: a view that is up to now, and falls behind until it takes over.
+pub(super) fn beside(shared: &Shared) -> Result<Built, StoreError> {
+    let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+    build(&shared.dir, snapshot.as_ref(), &shared.segments, shared.salt, shared.applied())
+}
+
+/// Brings a view up to `applied`, and lets it take the place of the present one; gives the directory of that, to be
+/// removed when nothing uses it any more.
+pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(View, PathBuf), StoreError> {
+    let Built { mut view, index, path } = built;
     let old = current(&shared.dir);
-    let (view, index) = build(&shared.dir, current_snapshot.as_ref(), &shared.segments, shared.salt, applied)?;
-    drop(current_snapshot);
-    shared.replace(view.tree.clone(), index);
+    let index = RwLock::new(index);
+    catch_up(&mut view, &index, &shared.segments, shared.salt, applied, false)?;
+    set_current(&shared.dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
+    shared.replace(view.tree.clone(), index.into_inner().unwrap_or_else(PoisonError::into_inner));
     shared.set_applied(applied);
     Ok((view, old))
+}
+
+/// The same in one go, where the present view has failed.
+pub(super) fn anew(shared: &Shared, applied: u64) -> Result<(View, PathBuf), StoreError> {
+    let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = build(&shared.dir, snapshot.as_ref(), &shared.segments, shared.salt, applied)?;
+    drop(snapshot);
+    take_over(shared, built, applied)
 }
 
 /// Removes a view that another has replaced.
@@ -235,7 +256,7 @@ pub(super) fn put_aside(dir: &Path, old: &Path) {
 }
 
 /// Whether snapshot and journal come to the same content as this view, which the journal may be ahead of.
-pub(super) fn beside(dir: &Path, view: &View) -> Result<bool, StoreError> {
+pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let (segments, salt) = super::journal::read_only(&journal_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let scratch = dir.join("check.tmp");
     remove_dir(&scratch)?;

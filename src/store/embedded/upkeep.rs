@@ -155,14 +155,16 @@ impl Embedded {
         check::check(to)
     }
 
-    /// Builds the view anew while the store runs, which gives back the space that sled keeps. Blocking.
+    /// Builds the view anew while the store runs, which gives back the space that sled keeps. The new one is built
+    /// beside the old, catches up and takes over, so requests wait for the last step only. Blocking.
     ///
     /// # Errors
     /// Where there is no room for it; the old view stays.
     pub fn compact(&self) -> Result<(), StoreError> {
         self.shared.room()?;
         self.shared.take_snapshot(self.shared.acked())?;
-        self.writer.rebuild_view()
+        let built = rebuild::beside(&self.shared)?;
+        self.writer.swap_view(built)
     }
 }
 

@@ -18,6 +18,7 @@ use super::applier::{Applier, Work};
 use super::change::{Change, Done, Written};
 use super::decide::Decider;
 use super::journal::{AppendError, Journal, Kind, Op};
+use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
 use crate::auth::CompanyId;
@@ -71,11 +72,11 @@ impl Writer {
         if open { Ok(()) } else { Err(StoreError::Closed) }
     }
 
-    /// Has the view built anew between two groups.
-    pub(super) fn rebuild_view(&self) -> Result<(), StoreError> {
+    /// Has another view take over between two groups.
+    pub(super) fn swap_view(&self, built: Built) -> Result<(), StoreError> {
         let (done, answer) = crossbeam_channel::bounded(1);
         let applier = self.applier.as_ref().ok_or(StoreError::Closed)?;
-        applier.send(Work::Rebuild(done)).map_err(|_| StoreError::Closed)?;
+        applier.send(Work::Swap(Box::new(built), done)).map_err(|_| StoreError::Closed)?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
