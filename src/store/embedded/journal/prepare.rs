@@ -1,5 +1,5 @@
 //! Segments made ahead: written full of zeros, so that a write into one changes no metadata and its fdatasync has
-//! only the data to bring to the disk (measured in docs/decisions/0011).
+//! only the data to bring to the disk, and so that unused space can be told from a torn group (docs/decisions/0015).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
