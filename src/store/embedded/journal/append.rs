@@ -90,9 +90,10 @@ impl Journal {
         let header =
             SegmentHeader { first: self.next, created_ms: chrono::Utc::now().timestamp_millis(), salt: self.salt };
         let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
-        let (file, path) = match self.preparer.take() {
-            Some(Ok(ready)) if capacity == self.segment_bytes => ready,
-            // Not ready yet, or larger than usual.
+        // One that is too small for this group stays where it waits.
+        let ready = if capacity == self.segment_bytes { self.preparer.take() } else { None };
+        let (file, path) = match ready {
+            Some(Ok(ready)) => ready,
             _ => fresh(&self.dir, capacity)?,
         };
         file.write_all_at(&header.encode(), 0)?;
