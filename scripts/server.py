@@ -6,22 +6,35 @@ KEY = "script-key-of-24-characters-or-more"
 
 
 class Server:
-    def __init__(self, work, binary, data, config, shim=None):
+    def __init__(self, work, binary, data, config, shim=None, options=()):
+        if not self.start(work, binary, data, config, shim, options):
+            raise SystemExit(f"the server did not start ({self.process.wait()}):\n{self.said()}")
+
+    @classmethod
+    def try_start(cls, *arguments):
+        """A server, or the exit code and the log of one that did not start."""
+        server = cls.__new__(cls)
+        return server if server.start(*arguments) else (server.process.wait(), server.said())
+
+    def start(self, work, binary, data, config, shim=None, options=()):
         (work / "c.toml").write_text(config)
         (work / "plugins").mkdir(exist_ok=True)
         environment = {"HOOKMILL_BOOTSTRAP_KEY": KEY, "PATH": os.environ["PATH"]}
         if shim:
             environment["LD_PRELOAD"] = str(shim)
         command = [binary, "serve", "--listen", "127.0.0.1:0", "--config", work / "c.toml", "--log", "warn",
-                   "--data-dir", data, "--plugins-dir", work / "plugins"]
+                   "--data-dir", data, "--plugins-dir", work / "plugins", *options]
         self.log = open(work / "log", "a+")
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
         for line in self.process.stdout:
             if line.startswith("hookmill serves on http://"):
                 self.address = line.split("//")[1].strip()
-                return
+                return True
+        return False
+
+    def said(self):
         self.log.seek(0)
-        raise SystemExit(f"the server did not start ({self.process.wait()}):\n{self.log.read()}")
+        return self.log.read()
 
     def connect(self):
         return HTTPConnection(self.address, timeout=60)

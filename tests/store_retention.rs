@@ -59,3 +59,19 @@ async fn expired_events_free_whole_segments_and_the_tasks_stay() {
     let report = check(&data).unwrap();
     assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
 }
+
+/// Segments that wait to be used are taken or left, and never forgotten: space would go at every large request.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_larger_than_a_segment_leave_no_prepared_segment_behind() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Embedded::open(&data, &options()).unwrap();
+    for n in 0..40_usize {
+        // In turn larger than a segment, and small.
+        let bytes = if n % 2 == 0 { 100 << 10 } else { 20 << 10 };
+        store.commit(ingested("a", |task| task.description = "d".repeat(bytes)).into()).await.unwrap();
+    }
+    let names = std::fs::read_dir(data.join("journal")).unwrap().map(|it| it.unwrap().path());
+    let waiting = names.filter(|it| it.extension().is_some_and(|it| it == "ready")).count();
+    assert!(waiting <= 2, "{waiting} segments wait");
+}

@@ -19,7 +19,7 @@ Examples:
   hookmill store restore /backups/monday --data-dir data
   hookmill store export tasks.ndjson               with the server stopped, or of a backup: --data-dir /backups/monday
   hookmill store import tasks.ndjson --data-dir new
-  hookmill store check --json                      reads everything; exit code 4 where something is lost
+  hookmill store check --json                      reads everything; exits with 4 where something is lost
   hookmill store stats
 
 backup, stats and compact go through a running server by themselves; the others need the directory to themselves.")]
@@ -130,14 +130,7 @@ impl StoreCommand {
         } else {
             print_report(&report);
         }
-        match (report.damages.len(), report.repairable.len()) {
-            (0, 0) => Ok(()),
-            (0, _) => Err(Failure { message: "nothing is lost; a start, or --repair, mends this".into(), code: 4 }),
-            _ => Err(Failure {
-                message: "stored data is damaged: restore a backup, or start with --accept-loss".into(),
-                code: 4,
-            }),
-        }
+        verdict(&report).map_or(Ok(()), |(code, message)| Err(Failure { message: message.into(), code }))
     }
 
     fn print(&self, answer: &Value) {
@@ -202,6 +195,19 @@ fn in_file(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
 
+/// The exit code for what was found, and what to do; none where all is well.
+fn verdict(report: &Report) -> Option<(u8, &'static str)> {
+    if !report.damages.is_empty() {
+        Some((4, "stored data is damaged: restore a backup, or start with --accept-loss"))
+    } else if !report.repairable.is_empty() {
+        Some((5, "nothing is lost; a start, or --repair, mends this"))
+    } else if !report.unchecked.is_empty() {
+        Some((1, "not everything could be checked: free some space, and check again"))
+    } else {
+        None
+    }
+}
+
 fn print_report(report: &Report) {
     println!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
     println!("snapshot: {} entries", report.snapshot_entries);
@@ -211,7 +217,8 @@ fn print_report(report: &Report) {
     }
     report.damages.iter().for_each(|it| println!("LOST: {it}"));
     report.repairable.iter().for_each(|it| println!("mendable: {it}"));
-    if report.damages.is_empty() && report.repairable.is_empty() {
+    report.unchecked.iter().for_each(|it| println!("not checked: {it}"));
+    if verdict(report).is_none() {
         println!("everything fits together");
     }
 }

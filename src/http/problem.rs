@@ -159,6 +159,12 @@ impl Problem {
             Self::Store(StoreError::Full { .. }) | Self::Stop(Stop::Store(StoreError::Full { .. })) => {
                 "the server's disk is full; nothing was stored; send it again later".into()
             }
+            Self::Store(StoreError::NoSpace(_)) | Self::Stop(Stop::Store(StoreError::NoSpace(_))) => {
+                "the server's disk is full; send it again later".into()
+            }
+            Self::Store(StoreError::Rebuilding(_)) | Self::Stop(Stop::Store(StoreError::Rebuilding(_))) => {
+                "the server is making its database anew; nothing is lost; send it again in some seconds".into()
+            }
             Self::Store(_) | Self::Stop(Stop::Store(_)) => {
                 "the server cannot store anything right now; send it again later".into()
             }
@@ -215,10 +221,11 @@ fn stopped(stop: &Stop) -> Told<'_> {
 
 fn store(error: &StoreError) -> Told<'static> {
     match error {
-        StoreError::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_full"),
+        StoreError::Full { .. } | StoreError::NoSpace(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_full"),
         StoreError::InUse { .. }
         | StoreError::Open { .. }
         | StoreError::Journal(_)
+        | StoreError::Rebuilding(_)
         | StoreError::Write(_)
         | StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_unavailable"),
         StoreError::Read(_) | StoreError::Damaged { .. } => {

@@ -44,13 +44,19 @@ pub enum StoreError {
     )]
     Journal(Vec<Damage>),
     /// The disk is nearly full: writing stops early, so that reading and purging stay possible.
-    #[error("the disk is nearly full: {free} bytes are free, and {reserve} are kept in reserve")]
+    #[error("the disk is nearly full: {free} bytes are free, and {needed} have to be")]
     Full {
         /// Bytes that are free.
         free: u64,
-        /// Bytes that are kept free.
-        reserve: u64,
+        /// Bytes that have to be free for this.
+        needed: u64,
     },
+    /// The disk has no byte left for what had to be done. Whatever was acknowledged is there.
+    #[error("no space is left on the disk: {0}")]
+    NoSpace(String),
+    /// The view has failed, and is being built anew from the journal, which has everything.
+    #[error("the database is being built anew from the journal, try again in some seconds: {0}")]
+    Rebuilding(String),
     /// A write did not reach the disk: it may or may not be there after a restart.
     #[error("the write did not reach the disk: {0}")]
     Write(String),

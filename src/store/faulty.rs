@@ -69,7 +69,7 @@ impl<S: Store> Faulty<S> {
 
 fn error(fault: Fault) -> StoreError {
     match fault {
-        Fault::Full => StoreError::Full { free: 0, reserve: 1 },
+        Fault::Full => StoreError::Full { free: 0, needed: 1 },
         Fault::Write | Fault::Flush | Fault::Slow(_) => StoreError::Write("injected".into()),
     }
 }

@@ -1,13 +1,13 @@
 //! The one thread that brings durable groups into the view.
 //!
-//! It works beside the journal: while one group reaches the disk, the one before is applied. A view that fails is
-//! built anew, in place, from the last snapshot and the journal.
+//! It works beside the journal: while one group reaches the disk, the one before is applied. A view that fails, as
+//! this thread or a reader finds, is built anew, in place, from the last snapshot and the journal.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::journal::group_ops;
 use super::rebuild::{self, Built};
@@ -33,35 +33,31 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    pub(super) fn start(view: View, shared: Arc<Shared>) -> std::io::Result<Self> {
+    /// `broken` wakes it when somebody has told [`Shared::view_failed`].
+    pub(super) fn start(view: View, broken: Receiver<()>, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (work, receiver) = bounded(BEHIND);
-        let thread =
-            std::thread::Builder::new().name("store-applier".into()).spawn(move || run(view, &shared, &receiver))?;
+        let thread = std::thread::Builder::new()
+            .name("store-applier".into())
+            .spawn(move || run(view, &shared, &receiver, &broken))?;
         Ok(Self { work, thread })
     }
 }
 
-fn run(mut view: View, shared: &Shared, work: &Receiver<Work>) {
-    while let Ok(work) = work.recv() {
-        match work {
-            Work::Group(bytes, last) => match view.apply(last, group_ops(&bytes), &shared.index, false) {
-                Ok(()) => shared.set_applied(last),
-                Err(error) => {
-                    tracing::error!(cause = %error, "the view failed: it is built anew from the journal");
-                    shared.view_failed(error);
-                    // A sled that failed may wait for ever when it is dropped.
-                    std::mem::forget(view.clone());
-                    let Some(healed) = heal(shared, last) else { return };
-                    view = healed;
-                }
+fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver<()>) {
+    loop {
+        select! {
+            recv(work) -> next => match next {
+                Ok(next) => apply(&mut view, shared, next),
+                Err(_) => break,
             },
-            Work::Swap(built, done) => {
-                let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
-                    drop(std::mem::replace(&mut view, built));
-                    rebuild::remove_old(&old);
-                });
-                let _gone = done.send(result);
-            }
+            recv(broken) -> _ => {}
+        }
+        if let Some(cause) = shared.view_error() {
+            tracing::error!(%cause, "the view failed: it is built anew from the journal");
+            // A sled that failed may wait for ever when it is dropped.
+            std::mem::forget(view.clone());
+            let Some(healed) = heal(shared, work) else { return };
+            view = healed;
         }
     }
     if let Err(error) = view.flush() {
@@ -70,16 +66,41 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>) {
     }
 }
 
+fn apply(view: &mut View, shared: &Shared, work: Work) {
+    match work {
+        // A rebuild had it from the journal.
+        Work::Group(_, last) if last <= view.meta.applied => {}
+        Work::Group(bytes, last) => match view.apply(last, group_ops(&bytes), &shared.index, false) {
+            Ok(()) => shared.set_applied(last),
+            Err(error) => drop(shared.view_failed(error)),
+        },
+        Work::Swap(built, done) => {
+            let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
+                drop(std::mem::replace(view, built));
+                rebuild::remove_old(&old);
+            });
+            let _gone = done.send(result);
+        }
+    }
+}
+
 /// Until it succeeds: the disk may be full now, and not later.
-fn heal(shared: &Shared, last: u64) -> Option<View> {
+fn heal(shared: &Shared, work: &Receiver<Work>) -> Option<View> {
     loop {
-        match shared.room().and_then(|()| rebuild::anew(shared, last)) {
+        // Nobody waits behind a view that has failed: what is here is in the journal, and comes from there.
+        for next in work.try_iter() {
+            if let Work::Swap(built, done) = next {
+                built.give_up();
+                let _gone = done.send(Err(shared.view_error().unwrap_or(StoreError::Closed)));
+            }
+        }
+        match shared.room_for_view().and_then(|()| rebuild::anew(shared)) {
             Ok((view, old)) => {
                 tracing::info!("the view is whole again");
                 rebuild::remove_old(&old);
                 return Some(view);
             }
-            Err(error) => shared.view_failed(error),
+            Err(error) => drop(shared.view_failed(error)),
         }
         // The store is being closed: the next start heals it.
         if shared.closing() {

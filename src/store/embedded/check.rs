@@ -28,6 +28,8 @@ pub struct Report {
     pub damages: Vec<String>,
     /// What a start or `--repair` mends without loss: sentences.
     pub repairable: Vec<String>,
+    /// What could not be looked at, for want of space: sentences.
+    pub unchecked: Vec<String>,
 }
 
 /// Reads everything: checksums, sequences, event indexes, and that the view is what the journal says.
@@ -62,10 +64,10 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
             } else if view.meta.applied > survey.last() {
                 report.repairable.push("the view has seen more than the journal holds".into());
             } else if report.damages.is_empty() {
-                report.repairable.extend(compare(dir, view));
+                compare(dir, &view, &mut report);
             }
         }
-        Some(Err(error)) => report.repairable.push(error.to_string()),
+        Some(Err(error)) => report.note("the view cannot be opened", &error),
     }
     Ok(report)
 }
@@ -82,11 +84,19 @@ fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Re
 }
 
 /// The journal, replayed into a view of its own, has to come to the same sum.
-fn compare(dir: &Path, view: View) -> Option<String> {
-    match rebuild::agrees(dir, &view) {
-        Ok(true) => None,
-        Ok(false) => Some("the view is not what snapshot and journal come to".into()),
-        Err(error) => Some(format!("the view cannot be compared with the journal: {error}")),
+fn compare(dir: &Path, view: &View, report: &mut Report) {
+    match rebuild::agrees(dir, view) {
+        Ok(true) => {}
+        Ok(false) => report.repairable.push("the view is not what snapshot and journal come to".into()),
+        Err(error) => report.note("the view cannot be compared with the journal", &error),
+    }
+}
+
+impl Report {
+    fn note(&mut self, what: &str, error: &StoreError) {
+        let full = matches!(error, StoreError::Full { .. } | StoreError::NoSpace(_));
+        let list = if full { &mut self.unchecked } else { &mut self.repairable };
+        list.push(format!("{what}: {error}"));
     }
 }
 
@@ -95,19 +105,16 @@ fn compare(dir: &Path, view: View) -> Option<String> {
 /// # Errors
 /// As opening the store.
 pub fn repair(dir: &Path, options: &Options) -> Result<(), StoreError> {
-    let path = rebuild::current(dir);
     {
         let _held = DirLock::take(dir)?;
-        if path.exists() {
-            rebuild::put_aside(dir, &path);
-        }
         if let Some(newest) = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?
             && snapshot::read(&newest, &mut |_| Ok(())).is_err()
         {
             std::fs::remove_file(&newest.path).map_err(|e| StoreError::Write(e.to_string()))?;
         }
     }
-    Embedded::open(dir, options).map(drop)
+    // The old view stays where it is until there is a new one.
+    Embedded::open_with(dir, options, true).map(drop)
 }
 
 fn name(path: &Path) -> String {

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use super::change::{Change, Done, Guard, Written};
 use super::journal::Kind;
 use super::shared::Shared;
-use super::view::guarded;
 use super::writer::days;
-use super::{keys, record, task_record};
+use super::{failure, keys, record, task_record};
 use crate::auth::CompanyId;
 use crate::store::{Committed, FirstAnswer, StoreError, Updated};
 use crate::task::{Task, TaskId, TaskPatch};
@@ -131,7 +130,7 @@ impl<'a> Decider<'a> {
             self.shared.settle()?;
             self.settled = true;
         }
-        let value = guarded(|| self.shared.tree().get(key).map_err(|e| StoreError::Read(e.to_string())))?;
+        let value = self.shared.view(|tree| tree.get(key).map_err(failure::read))?;
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))
     }
 

@@ -10,6 +10,8 @@ mod applier;
 mod change;
 mod check;
 mod decide;
+mod failure;
+mod headroom;
 mod index;
 mod journal;
 mod keys;
@@ -76,7 +78,7 @@ impl Embedded {
         let shared = Arc::clone(&self.shared);
         let settled = move || {
             shared.settle()?;
-            view::guarded(|| read(&shared))
+            read(&shared)
         };
         tokio::task::spawn_blocking(settled).await.map_err(|e| StoreError::Read(e.to_string()))?
     }
@@ -113,13 +115,13 @@ impl Store for Embedded {
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
-        self.read(move |shared| first_answer(shared, id, now)).boxed()
+        self.read(move |shared| shared.view(|tree| first_answer(tree, id, now - shared.options.idempotency, now))).boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
         let company = company.clone();
         self.read(move |shared| {
-            let task = read_task(shared, &company, id)?;
+            let task = shared.view(|tree| read_task(tree, &company, id))?;
             Ok(task.filter(|it| it.deleted_at.is_none()))
         })
         .boxed()
@@ -132,7 +134,7 @@ impl Store for Embedded {
         page: Page,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
         let company = company.clone();
-        self.read(move |shared| list(shared, &company, &filter, page)).boxed()
+        self.read(move |shared| shared.view(|tree| list(shared, tree, &company, &filter, page))).boxed()
     }
 
     fn update_task<'a>(
@@ -168,12 +170,7 @@ impl Store for Embedded {
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
-        self.read(|shared| {
-            let entries = shared.tree().scan_prefix([keys::API_KEY]);
-            let decode = |(_, value): (sled::IVec, sled::IVec)| record::decode_key(&value);
-            entries.map(|entry| entry.map_err(|e| StoreError::Read(e.to_string())).and_then(decode)).collect()
-        })
-        .boxed()
+        self.read(|shared| shared.view(api_keys)).boxed()
     }
 
     fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
@@ -194,10 +191,14 @@ impl Store for Embedded {
     }
 }
 
-fn first_answer(shared: &Shared, id: IdempotencyId, now: DateTime<Utc>) -> Result<Option<FirstAnswer>, StoreError> {
-    let since = now - shared.options.idempotency;
+fn first_answer(
+    tree: &sled::Tree,
+    id: IdempotencyId,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<FirstAnswer>, StoreError> {
     for day in writer::days(since, now).rev() {
-        let value = shared.tree().get(keys::idempotency(day, id)).map_err(|e| StoreError::Read(e.to_string()))?;
+        let value = tree.get(keys::idempotency(day, id)).map_err(failure::read)?;
         if let Some(first) = value.map(|it| record::decode_answer(&it)).transpose()?
             && first.at > since
         {
@@ -207,12 +208,23 @@ fn first_answer(shared: &Shared, id: IdempotencyId, now: DateTime<Utc>) -> Resul
     Ok(None)
 }
 
-fn read_task(shared: &Shared, company: &CompanyId, id: TaskId) -> Result<Option<Task>, StoreError> {
-    let value = shared.tree().get(keys::task(company, id)).map_err(|e| StoreError::Read(e.to_string()))?;
+fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {
+    let decode = |(_, value): (sled::IVec, sled::IVec)| record::decode_key(&value);
+    tree.scan_prefix([keys::API_KEY]).map(|entry| entry.map_err(failure::read).and_then(decode)).collect()
+}
+
+fn read_task(tree: &sled::Tree, company: &CompanyId, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let value = tree.get(keys::task(company, id)).map_err(failure::read)?;
     value.map(|it| task_record::decode(&it, id, company.clone()).map(|(task, _)| task)).transpose()
 }
 
-fn list(shared: &Shared, company: &CompanyId, filter: &TaskFilter, page: Page) -> Result<TaskPage, StoreError> {
+fn list(
+    shared: &Shared,
+    tree: &sled::Tree,
+    company: &CompanyId,
+    filter: &TaskFilter,
+    page: Page,
+) -> Result<TaskPage, StoreError> {
     // Held until the tasks are read: what is listed is one moment's.
     let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
     let Some(tasks) = index.company(company) else {
@@ -222,7 +234,7 @@ fn list(shared: &Shared, company: &CompanyId, filter: &TaskFilter, page: Page) -
     let next = found.rows.last().filter(|_| found.more).map(|row| Cursor(u64::from(*row)));
     let read = |row: &u32| {
         let id = TaskId(tasks.id(*row).ok_or_else(|| record::damaged("index", &"a row without a task"))?);
-        read_task(shared, company, id)?.ok_or_else(|| record::damaged("index", &"a task that is not stored"))
+        read_task(tree, company, id)?.ok_or_else(|| record::damaged("index", &"a task that is not stored"))
     };
     let tasks = found.rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(TaskPage { tasks, total: found.total, next })

@@ -22,6 +22,11 @@ impl Embedded {
     /// [`StoreError::InUse`] where another process has it, [`StoreError::Journal`] where what was acknowledged is
     /// damaged and no admin has accepted that, [`StoreError::Open`] where it cannot be read.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, StoreError> {
+        Self::open_with(dir, options, false)
+    }
+
+    /// `anew`: whatever the view is like, make another.
+    pub(super) fn open_with(dir: &Path, options: &Options, anew: bool) -> Result<Self, StoreError> {
         let failed = |cause: &dyn std::fmt::Display| StoreError::Open {
             dir: dir.display().to_string(),
             cause: cause.to_string(),
@@ -36,7 +41,10 @@ impl Embedded {
         }
         sync_dir(dir).map_err(|e| failed(&e))?;
         let path = rebuild::current(dir);
-        let view = if path.exists() { View::open(&path) } else { Err(failed(&"there is none yet")) };
+        let view = match path.exists() && !anew {
+            true => View::open(&path),
+            false => Err(failed(&"there is none yet")),
+        };
         let applied = view.as_ref().map_or(0, |it| it.meta.applied);
         let (survey, read) = std::thread::scope(|scope| {
             let survey = scope.spawn(|| Survey::of(&journal_dir(dir), applied));
@@ -72,12 +80,19 @@ fn whole_view(
     let (segments, salt, last) = (opened.journal.segments(), opened.journal.salt(), opened.journal.last());
     let oldest = segments.oldest().map_or(1, |(_, first)| first);
     let cause = match read {
+        // The view may be good; without space nobody can tell, or make another.
+        Err(error @ StoreError::NoSpace(_)) => return Err(error),
         Ok((view, _)) if view.meta.applied > last => "it has seen more than the journal holds".to_owned(),
         Ok((view, _)) if view.meta.applied + 1 < oldest => "it is older than the journal".to_owned(),
         Ok((mut view, index)) => {
             let index = RwLock::new(index);
             match rebuild::catch_up(&mut view, &index, segments, salt, last, false) {
                 Ok(()) => return Ok((view, index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))),
+                Err(error @ StoreError::NoSpace(_)) => {
+                    // A sled that failed may wait for ever when it is dropped.
+                    std::mem::forget(view);
+                    return Err(error);
+                }
                 Err(error) => error.to_string(),
             }
         }
@@ -101,6 +116,8 @@ fn start(
     index: Index,
     lock: Arc<DirLock>,
 ) -> std::io::Result<Embedded> {
+    // One is enough: it says that there is something to look at.
+    let (broken, found_broken) = crossbeam_channel::bounded(1);
     let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
     let shared = Arc::new(Shared::new(Parts {
         dir: dir.to_owned(),
@@ -111,9 +128,10 @@ fn start(
         tree: view.tree.clone(),
         applied: view.meta.applied,
         snapshot: snapshot::newest(&snapshot_dir(dir))?,
+        broken,
     })?);
     let after_loss = !opened.lost.is_empty();
-    let writer = Writer::start(opened.journal, view, rows, &shared)?;
+    let writer = Writer::start(opened.journal, view, found_broken, rows, &shared)?;
     if after_loss {
         // The journal alone can no longer give the view.
         let taken = shared.take_snapshot(shared.applied());

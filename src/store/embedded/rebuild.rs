@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::index::Index;
 use super::journal::{Kind, Op, Segments, ops, replay, sync_dir};
-use super::shared::{Shared, journal_dir};
+use super::shared::{Shared, journal_dir, room};
 use super::snapshot::{self, Snapshot};
+use super::upkeep::size_of;
 use super::view::View;
+use super::{failure, headroom};
 use crate::store::{Damage, StoreError};
 
 /// Names the directory of the view that is in use.
@@ -22,6 +24,11 @@ pub(super) fn current(dir: &Path) -> PathBuf {
     let name = std::fs::read_to_string(dir.join(CURRENT)).unwrap_or_default();
     let plain = name.strip_prefix("sled-").is_some_and(|it| it.parse::<u64>().is_ok());
     dir.join(if plain { name.as_str() } else { "sled-1" })
+}
+
+/// Bytes that another view in the place of this one may take.
+pub(super) fn needs(dir: &Path) -> u64 {
+    size_of(&current(dir)).unwrap_or(0) + headroom::BYTES
 }
 
 /// A directory that no view has used yet.
@@ -200,11 +207,24 @@ pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -
     let old = current(dir);
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let Built { view, index, path } = build(dir, snapshot.as_ref(), segments, salt, until)?;
-    set_current(dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
+    set_current(dir, &path).map_err(|e| failure::io(&e, StoreError::Write))?;
     if old.exists() && path != old {
         put_aside(dir, &old);
     }
     Ok((view, index))
+}
+
+impl Built {
+    /// It is not wanted any more.
+    pub(super) fn give_up(self) {
+        give_up(self.view, &self.path);
+    }
+}
+
+fn give_up(view: View, path: &Path) {
+    // A sled that failed may wait for ever when it is dropped.
+    std::mem::forget(view);
+    remove_old(path);
 }
 
 /// While the store runs: a view that is up to now, and falls behind until it takes over.
@@ -219,15 +239,20 @@ pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(
     let Built { mut view, index, path } = built;
     let old = current(&shared.dir);
     let index = RwLock::new(index);
-    catch_up(&mut view, &index, &shared.segments, shared.salt, applied, false)?;
-    set_current(&shared.dir, &path).map_err(|e| StoreError::Write(e.to_string()))?;
+    let ready = catch_up(&mut view, &index, &shared.segments, shared.salt, applied, false)
+        .and_then(|()| set_current(&shared.dir, &path).map_err(|e| failure::io(&e, StoreError::Write)));
+    if let Err(error) = ready {
+        give_up(view, &path);
+        return Err(error);
+    }
     shared.replace(view.tree.clone(), index.into_inner().unwrap_or_else(PoisonError::into_inner));
     shared.set_applied(applied);
     Ok((view, old))
 }
 
-/// The same in one go, where the present view has failed.
-pub(super) fn anew(shared: &Shared, applied: u64) -> Result<(View, PathBuf), StoreError> {
+/// The same in one go, where the present view has failed: up to everything that anybody was told of.
+pub(super) fn anew(shared: &Shared) -> Result<(View, PathBuf), StoreError> {
+    let applied = shared.acked();
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     let built = build(&shared.dir, snapshot.as_ref(), &shared.segments, shared.salt, applied)?;
     drop(snapshot);
@@ -260,6 +285,8 @@ pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let (segments, salt) = super::journal::read_only(&journal_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let scratch = dir.join("check.tmp");
     remove_dir(&scratch)?;
+    let file = std::fs::File::open(dir).map_err(|e| StoreError::Read(e.to_string()))?;
+    room(file, needs(dir))?;
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     // A snapshot may hold changes that a view which is behind has not seen: then there is nothing to compare.
     let snapshot = snapshot.filter(|it| it.sequence <= view.meta.applied);

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crossbeam_channel::Sender;
+
 use super::index::Index;
 use super::journal::Segments;
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
+use super::view::guarded;
+use super::{failure, keys, rebuild};
 use crate::store::StoreError;
 
 #[derive(Debug)]
@@ -18,7 +22,9 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
     pub(super) index: RwLock<Index>,
-    tree: RwLock<sled::Tree>,
+    tree: RwLock<Current>,
+    /// Wakes the applier when a reader finds the view broken.
+    broken: Sender<()>,
     /// The last sequence that anybody was told of.
     acked: AtomicU64,
     progress: Mutex<Progress>,
@@ -27,6 +33,13 @@ pub(super) struct Shared {
     closing: AtomicBool,
     /// The newest snapshot. Held while one is taken or the view is built anew: these come one after the other.
     pub(super) snapshot: Mutex<Option<Snapshot>>,
+}
+
+/// The view's tree, and how many were in its place before.
+#[derive(Debug, Clone)]
+struct Current {
+    tree: sled::Tree,
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -48,6 +61,7 @@ pub(super) struct Parts {
     pub(super) tree: sled::Tree,
     pub(super) applied: u64,
     pub(super) snapshot: Option<Snapshot>,
+    pub(super) broken: Sender<()>,
 }
 
 impl Shared {
@@ -59,7 +73,8 @@ impl Shared {
             segments: parts.segments,
             salt: parts.salt,
             index: RwLock::new(parts.index),
-            tree: RwLock::new(parts.tree),
+            tree: RwLock::new(Current { tree: parts.tree, generation: 0 }),
+            broken: parts.broken,
             acked: AtomicU64::new(parts.applied),
             progress: Mutex::new(Progress { applied: parts.applied, journal: None, view: None }),
             moved: Condvar::new(),
@@ -68,15 +83,23 @@ impl Shared {
         })
     }
 
-    pub(super) fn tree(&self) -> sled::Tree {
-        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Reads from the view, off the reactor. Where that fails, the view has failed: it is built anew, and the caller
+    /// may try again.
+    pub(super) fn view<T>(&self, read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let Current { tree, generation } = self.tree.read().unwrap_or_else(PoisonError::into_inner).clone();
+        guarded(|| read(&tree)).map_err(|error| {
+            let replaced = self.tree.read().unwrap_or_else(PoisonError::into_inner).generation != generation;
+            if replaced { told(error) } else { self.view_failed(error) }
+        })
     }
 
     /// Another view takes over.
     pub(super) fn replace(&self, tree: sled::Tree, index: Index) {
         let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+        let mut old = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        *old = Current { tree, generation: old.generation + 1 };
         *current = index;
+        self.progress().view = None;
     }
 
     pub(super) fn close(&self) {
@@ -100,14 +123,22 @@ impl Shared {
     }
 
     pub(super) fn set_applied(&self, sequence: u64) {
-        let mut progress = self.progress();
-        (progress.applied, progress.view) = (sequence, None);
+        self.progress().applied = sequence;
         self.moved.notify_all();
     }
 
-    pub(super) fn view_failed(&self, error: StoreError) {
-        self.progress().view = Some(error);
+    /// From now on nothing is written, until another view takes over. Gives what callers are told.
+    pub(super) fn view_failed(&self, error: StoreError) -> StoreError {
+        let error = told(error);
+        self.progress().view = Some(error.clone());
         self.moved.notify_all();
+        let _already_awake = self.broken.try_send(());
+        error
+    }
+
+    /// Why the view cannot be relied upon, until it is built anew.
+    pub(super) fn view_error(&self) -> Option<StoreError> {
+        self.progress().view.clone()
     }
 
     pub(super) fn journal_failed(&self, error: StoreError) {
@@ -130,21 +161,25 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a write can be expected to succeed.
+    /// Whether reads and writes can be expected to succeed.
     pub(super) fn ready(&self) -> Result<(), StoreError> {
         let progress = self.progress();
         if let Some(error) = progress.journal.as_ref().or(progress.view.as_ref()) {
             return Err(error.clone());
         }
         drop(progress);
+        self.view(|tree| tree.get(keys::META).map_err(failure::read))?;
         self.room()
     }
 
     /// Whether more than the reserve is free.
     pub(super) fn room(&self) -> Result<(), StoreError> {
-        let free = rustix::fs::fstatvfs(&self.filesystem).map_err(|e| StoreError::Write(e.to_string()))?;
-        let (free, reserve) = (free.f_bavail.saturating_mul(free.f_frsize), self.options.reserve_bytes);
-        if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
+        room(&self.filesystem, self.options.reserve_bytes)
+    }
+
+    /// Whether there is room for a second view, which may use the reserve: it gives back more than that.
+    pub(super) fn room_for_view(&self) -> Result<(), StoreError> {
+        room(&self.filesystem, rebuild::needs(&self.dir))
     }
 
     /// Takes a snapshot, unless the newest one covers this sequence already.
@@ -163,7 +198,11 @@ impl Shared {
         }
         self.settle_at(at_least)?;
         let dir = snapshot_dir(&self.dir);
-        let snapshot = snapshot::write(&self.tree(), self.applied(), &dir)?;
+        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner).tree.clone();
+        let snapshot = match guarded(|| snapshot::write(&tree, self.applied(), &dir)) {
+            Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
+            written => written?,
+        };
         if let Err(error) = snapshot::keep_only(&dir, &snapshot) {
             tracing::warn!(cause = %error, "an old snapshot cannot be removed");
         }
@@ -179,6 +218,21 @@ impl Shared {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether this much is free on a file's disk.
+pub(super) fn room(file: impl rustix::fd::AsFd, needed: u64) -> Result<(), StoreError> {
+    let free = rustix::fs::fstatvfs(file).map_err(|e| StoreError::Write(e.to_string()))?;
+    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    if free < needed { Err(StoreError::Full { free, needed }) } else { Ok(()) }
+}
+
+/// What a caller is told of a view that fails: a full disk passes, and everything else is mended by a rebuild.
+fn told(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Full { .. } | StoreError::NoSpace(_) | StoreError::Rebuilding(_) => error,
+        other => StoreError::Rebuilding(other.to_string()),
     }
 }
 

@@ -15,7 +15,7 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::sync_dir;
-use super::keys;
+use super::{failure, keys};
 use crate::store::StoreError;
 
 const MAGIC: &[u8; 8] = b"HMSNAP01";
@@ -69,7 +69,7 @@ fn write_to(tree: &sled::Tree, sequence: u64, path: &Path) -> Result<(), StoreEr
     file.write_all(&header).map_err(failed)?;
     let (mut chunk, mut count) = (Vec::with_capacity(CHUNK * 2), 0_u64);
     for entry in tree {
-        let (key, value) = entry.map_err(|e| StoreError::Read(e.to_string()))?;
+        let (key, value) = entry.map_err(failure::read)?;
         if &*key == keys::META {
             continue;
         }

@@ -38,16 +38,14 @@ impl Embedded {
     pub fn export(&self, visit: &mut dyn FnMut(Item) -> std::io::Result<()>) -> Result<(), StoreError> {
         let written = |e: std::io::Error| StoreError::Write(format!("the export cannot be written: {e}"));
         self.shared.settle()?;
-        let tree = self.shared.tree();
-        let read = |e: sled::Error| StoreError::Read(e.to_string());
-        for entry in tree.scan_prefix([keys::API_KEY]) {
-            visit(Item::Key(Box::new(record::decode_key(&entry.map_err(read)?.1)?))).map_err(written)?;
+        for key in self.shared.view(super::api_keys)? {
+            visit(Item::Key(Box::new(key))).map_err(written)?;
         }
         let ids = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).ids();
         for (company, id) in ids {
             // It may have been purged since.
-            let Some(value) = tree.get(keys::task(&company, TaskId(id))).map_err(read)? else { continue };
-            let (task, _) = task_record::decode(&value, TaskId(id), company)?;
+            let task = self.shared.view(|tree| super::read_task(tree, &company, TaskId(id)))?;
+            let Some(task) = task else { continue };
             visit(Item::Task(Box::new(task))).map_err(written)?;
         }
         let mut result = Ok(());

@@ -13,7 +13,7 @@ use super::check::{self, Report};
 use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::open::create_private_dir;
 use super::shared::{Shared, journal_dir, snapshot_dir};
-use super::{Embedded, keys, rebuild};
+use super::{Embedded, failure, keys, rebuild};
 use crate::store::{Expired, Stats, StoreError};
 use crate::task::TaskId;
 
@@ -57,8 +57,10 @@ async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> 
 
 fn expired_answers(shared: &Shared, last_day: u16) -> Result<Vec<Vec<u8>>, StoreError> {
     let until = [&[keys::IDEMPOTENCY][..], &last_day.to_be_bytes()].concat();
-    let entries = shared.tree().range([keys::IDEMPOTENCY].to_vec()..until).keys().take(CHUNK);
-    entries.map(|key| key.map(|it| it.to_vec()).map_err(|e| StoreError::Read(e.to_string()))).collect()
+    shared.view(|tree| {
+        let entries = tree.range([keys::IDEMPOTENCY].to_vec()..until).keys().take(CHUNK);
+        entries.map(|key| key.map(|it| it.to_vec()).map_err(failure::read)).collect()
+    })
 }
 
 fn deleted_tasks(shared: &Shared, before_ms: i64) -> Vec<Vec<u8>> {
@@ -83,8 +85,7 @@ async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> R
 
 pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     let count = |tag: u8| -> Result<u64, StoreError> {
-        let keys = shared.tree().scan_prefix([tag]).keys();
-        keys.map(|key| key.map(|_| 1).map_err(|e| StoreError::Read(e.to_string()))).sum()
+        shared.view(|tree| tree.scan_prefix([tag]).keys().map(|key| key.map(|_| 1).map_err(failure::read)).sum())
     };
     let companies = shared.index.read().unwrap_or_else(PoisonError::into_inner).stats();
     let size = |path: &Path| size_of(path).map_err(|e| StoreError::Read(e.to_string()));
@@ -103,7 +104,7 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
 }
 
 /// Bytes that a file or a directory takes on the disk.
-fn size_of(path: &Path) -> std::io::Result<u64> {
+pub(super) fn size_of(path: &Path) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = match std::fs::symlink_metadata(path) {
         // Segments and sled's own files come and go while this looks.
@@ -161,7 +162,7 @@ impl Embedded {
     /// # Errors
     /// Where there is no room for it; the old view stays.
     pub fn compact(&self) -> Result<(), StoreError> {
-        self.shared.room()?;
+        self.shared.room_for_view()?;
         self.shared.take_snapshot(self.shared.acked())?;
         let built = rebuild::beside(&self.shared)?;
         self.writer.swap_view(built)

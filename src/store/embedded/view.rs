@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::index::Index;
 use super::journal::{Kind, Op};
-use super::{keys, record, task_record};
+use super::headroom::Headroom;
+use super::{failure, keys, record, task_record};
 use crate::store::StoreError;
 use crate::task::Task;
 
@@ -82,6 +83,7 @@ pub(super) struct View {
     pub(super) tree: sled::Tree,
     pub(super) db: sled::Db,
     pub(super) meta: Meta,
+    headroom: Headroom,
 }
 
 /// What a group changes in the index, in order: a task may be changed several times.
@@ -94,6 +96,7 @@ impl View {
     /// Opens or makes the directory. Damaged files make sled return errors, panic or hang: all three are errors here.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause: String| StoreError::Open { dir: path.display().to_string(), cause };
+        remove_unfinished(path).map_err(|e| failed(e.to_string()))?;
         let (done, opened) = crossbeam_channel::bounded(1);
         let sled_path = path.to_owned();
         let open = move || {
@@ -108,15 +111,16 @@ impl View {
         };
         std::thread::Builder::new().name("sled-open".into()).spawn(open).map_err(|e| failed(e.to_string()))?;
         let (db, tree) = match opened.recv_timeout(OPEN_LIMIT) {
-            Ok(Ok(result)) => result.map_err(|e| failed(e.to_string()))?,
+            Ok(Ok(result)) => result.map_err(|e| failure::sled(&e, failed))?,
             Ok(Err(_)) => return Err(failed("sled panicked over its files".into())),
             Err(_) => return Err(failed(format!("sled had not opened it after {} s", OPEN_LIMIT.as_secs()))),
         };
-        let meta = match guarded(|| tree.get(keys::META).map_err(|e| failed(e.to_string())))? {
+        let meta = match guarded(|| tree.get(keys::META).map_err(|e| failure::sled(&e, failed)))? {
             Some(value) => Meta::decode(&value)?,
             None => Meta::default(),
         };
-        Ok(Self { tree, db, meta })
+        let headroom = Headroom::of(path).map_err(|e| failed(e.to_string()))?;
+        Ok(Self { tree, db, meta, headroom })
     }
 
     /// Reads everything: gives the index, if the content adds up to what the metadata says.
@@ -133,7 +137,7 @@ impl View {
         let mut index = Index::default();
         let mut found = Meta { applied: self.meta.applied, ..Meta::default() };
         for entry in &self.tree {
-            let (key, value) = entry.map_err(|e| StoreError::Read(e.to_string()))?;
+            let (key, value) = entry.map_err(failure::read)?;
             if &*key == keys::META {
                 continue;
             }
@@ -161,6 +165,7 @@ impl View {
         index: &std::sync::RwLock<Index>,
         again: bool,
     ) -> Result<(), StoreError> {
+        self.headroom.keep();
         guarded(|| self.apply_all(last, ops, index, again))
     }
 
@@ -171,7 +176,6 @@ impl View {
         index: &std::sync::RwLock<Index>,
         again: bool,
     ) -> Result<(), StoreError> {
-        let failed = |e: sled::Error| StoreError::Write(e.to_string());
         let mut batch = sled::Batch::default();
         let mut meta = Meta { applied: last, ..self.meta };
         let mut changes = Vec::new();
@@ -186,7 +190,7 @@ impl View {
             } else {
                 match put.get(op.key) {
                     Some(old) => old.map(sled::IVec::from),
-                    None => self.tree.get(op.key).map_err(failed)?,
+                    None => self.tree.get(op.key).map_err(failure::read)?,
                 }
             };
             if let Some(old) = old {
@@ -207,7 +211,7 @@ impl View {
         batch.insert(keys::META, meta.encode());
         // Readers of lists see a group whole or not at all.
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.tree.apply_batch(batch).map_err(failed)?;
+        self.tree.apply_batch(batch).map_err(failure::write)?;
         self.meta = meta;
         for change in changes {
             match change {
@@ -220,8 +224,23 @@ impl View {
 
     /// Brings everything to the disk: at the end, so that the next start has nothing to replay.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map(drop).map_err(|e| StoreError::Write(e.to_string()))
+        self.db.flush().map(drop).map_err(failure::write)
     }
+}
+
+/// Removes a snapshot that sled had begun when the disk was full: it would take it for a whole one, and refuse it.
+fn remove_unfinished(view: &Path) -> std::io::Result<()> {
+    if !view.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(view)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// sled panics over damage that it meets: here that is an error like any other.

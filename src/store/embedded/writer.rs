@@ -5,18 +5,18 @@
 //! and load forms the groups. The view follows on a thread of its own (`applier.rs`).
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::applier::{Applier, Work};
 use super::change::{Change, Done, Written};
 use super::decide::Decider;
+use super::failure;
 use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
 use super::shared::Shared;
@@ -46,11 +46,12 @@ impl Writer {
     pub(super) fn start(
         journal: Journal,
         view: View,
+        broken: Receiver<()>,
         rows: HashMap<CompanyId, u32>,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(GROUP);
-        let applier = Applier::start(view, Arc::clone(shared))?;
+        let applier = Applier::start(view, broken, Arc::clone(shared))?;
         let (work, shared) = (applier.work.clone(), Arc::clone(shared));
         let since_snapshot = shared.journal_after_snapshot();
         let mut state = State { journal, rows, shared, work: applier.work, broken: None, since_snapshot };
@@ -121,15 +122,15 @@ impl State {
 
     /// One group: decided, durable, on its way into the view.
     fn group(&mut self, queue: &mut dyn Iterator<Item = Waiting>, answers: &mut Answers) -> Result<(), StoreError> {
-        let room = self.broken.clone().map_or_else(|| self.shared.room(), Err);
+        let failed = self.broken.clone().or_else(|| self.shared.view_error());
+        let room = self.shared.room();
         let mut group = self.journal.group();
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
         let mut decider = Decider::new(&self.shared, &mut self.rows);
         let mut bytes = 0;
         for Waiting { change, done } in queue {
-            if let Err(error) = &room
-                && !change.may_use_reserve()
-            {
+            let refused = failed.as_ref().or_else(|| room.as_ref().err().filter(|_| !change.may_use_reserve()));
+            if let Some(error) = refused {
                 answers.push((done, Err(error.clone())));
                 continue;
             }
@@ -164,10 +165,8 @@ impl State {
     ) -> Result<(), StoreError> {
         let bytes = match self.journal.append(group, events) {
             Ok(bytes) => bytes,
-            Err(AppendError::Full(error))
-                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
-            {
-                return Err(self.shared.room().err().unwrap_or(StoreError::Full { free: 0, reserve: 0 }));
+            Err(AppendError::Full(error)) if failure::is_full(&error) => {
+                return Err(self.shared.room().err().unwrap_or(StoreError::NoSpace(error.to_string())));
             }
             // The journal is as it was: the next write may succeed.
             Err(AppendError::Full(error)) => {
