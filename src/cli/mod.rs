@@ -74,9 +74,25 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// A panic is told as the place in the code, and not as what it says: that may hold a payload. sled's panics over
+/// damaged files are no news; the store mends them, and says so.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        if place.contains("/sled-") {
+            tracing::debug!(place, "sled panicked");
+        } else if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "a panic: this is a fault in hookmill, please report it");
+        } else {
+            eprintln!("error: a panic at {place}: this is a fault in hookmill, please report it");
+        }
+    }));
+}
+
 /// Runs a command. Errors are one line on stderr, and an exit code.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    tell_panics();
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),
         Command::Key(key) => key.run(&config),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const EVERY: Duration = Duration::from_secs(5);
+/// How often somebody else is asked how far it is.
+const POLL: Duration = Duration::from_millis(300);
 
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
@@ -42,6 +44,15 @@ impl Progress {
         }
     }
 
+    /// Moves to a count that somebody else keeps.
+    fn set(&mut self, done: u64, total: u64) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
+        self.add(done.saturating_sub(self.done));
+    }
+
     pub(super) fn finish(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -54,4 +65,29 @@ impl Progress {
         let of = if self.total > 0 { format!(" of {}", self.total) } else { String::new() };
         format!("{}: {}{of}, {rate:.0}/s", self.what, self.done)
     }
+}
+
+/// Does the work, and shows meanwhile how far it is: what is done, and of how much.
+pub(super) fn follow<T: Send>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send,
+    mut how_far: impl FnMut() -> Option<(u64, u64)>,
+) -> T {
+    let (end, ended) = crossbeam_channel::bounded::<()>(0);
+    std::thread::scope(|scope| {
+        let working = scope.spawn(move || {
+            let _ends_with_the_work = end;
+            work()
+        });
+        let mut progress: Option<Progress> = None;
+        while ended.recv_timeout(POLL) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            if let Some((done, total)) = how_far() {
+                progress.get_or_insert_with(|| Progress::new(what, total)).set(done, total);
+            }
+        }
+        if let Some(progress) = progress {
+            progress.finish();
+        }
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::remote::{Remote, text};
-use super::{Failure, bench, runtime, transfer};
+use super::{Failure, bench, progress, runtime, transfer};
 use crate::config::Config;
 use crate::store::embedded::{self, Report};
-use crate::store::{Embedded, Store as _};
+use crate::store::{Embedded, Stats, Store as _};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -85,14 +85,7 @@ impl StoreCommand {
                 Some(remote) => remote.call("GET", "/v1/admin/store", None)?,
                 None => stats(&open(config)?)?,
             },
-            Action::Compact => match Remote::holding(&config.data_dir) {
-                Some(remote) => remote.call("POST", "/v1/admin/store/compact", Some(json!({})))?,
-                None => {
-                    let store = open(config)?;
-                    store.compact()?;
-                    stats(&store)?
-                }
-            },
+            Action::Compact => compact(config)?,
         };
         self.print(&answer);
         Ok(())
@@ -166,6 +159,28 @@ fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
         Some(remote) => remote.call("POST", "/v1/admin/store/backup", Some(json!({ "dir": dir }))),
         None => serde_json::to_value(open(config)?.backup(&dir)?).map_err(Failure::new),
     }
+}
+
+fn compact(config: &Config) -> Result<Value, Failure> {
+    match Remote::holding(&config.data_dir) {
+        Some(remote) => progress::follow(
+            "entries built anew",
+            || remote.call("POST", "/v1/admin/store/compact", Some(json!({}))),
+            || rebuilt(remote.call("GET", "/v1/admin/store", None).ok()?),
+        ),
+        None => {
+            let store = open(config)?;
+            let built = progress::follow("entries built anew", || store.compact(), || rebuilt(stats(&store).ok()?));
+            built?;
+            stats(&store)
+        }
+    }
+}
+
+/// Entries of the view that is being built, and of how many.
+fn rebuilt(answer: Value) -> Option<(u64, u64)> {
+    let stats: Stats = serde_json::from_value(answer).ok()?;
+    stats.rebuilt.map(|it| (it, stats.entries()))
 }
 
 /// A copy of what is damaged is no backup.

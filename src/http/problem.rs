@@ -221,7 +221,9 @@ fn stopped(stop: &Stop) -> Told<'_> {
 
 fn store(error: &StoreError) -> Told<'static> {
     match error {
-        StoreError::Full { .. } | StoreError::NoSpace(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_full"),
+        StoreError::Full { .. } | StoreError::NoSpace(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_full")
+        }
         StoreError::InUse { .. }
         | StoreError::Open { .. }
         | StoreError::Journal(_)

@@ -109,6 +109,18 @@ pub struct Stats {
     pub disk: std::collections::BTreeMap<String, u64>,
     /// The last change that is durable.
     pub sequence: u64,
+    /// While another view is being built: how many entries it has so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<u64>,
+}
+
+impl Stats {
+    /// Entries of a view that has everything.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        let tasks: u64 = self.companies.iter().map(|it| it.tasks + it.deleted_tasks).sum();
+        tasks + self.api_keys + self.idempotency_keys
+    }
 }
 
 /// The verbs that every backend has.

@@ -2,7 +2,8 @@
 //!
 //! In the order of a write: `change.rs` encodes it on the caller's thread, `writer.rs` decides it (`decide.rs`) and
 //! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
-//! `open.rs` is the start, `rebuild.rs` a view from a snapshot (`snapshot.rs`) and the journal, `upkeep.rs` what
+//! `open.rs` is the start, `rebuild.rs` another view
+//! from a snapshot (`snapshot.rs`) and the journal (`source.rs`), `headroom.rs` its space on a full disk, `upkeep.rs` what
 //! expires and what is backed up, `transfer.rs` everything item by item, `check.rs` reads everything. `keys.rs`, `record.rs` and `task_record.rs` have the
 //! frozen formats, `lock.rs` says who holds the directory.
 
@@ -22,6 +23,7 @@ mod rebuild;
 mod record;
 mod shared;
 mod snapshot;
+mod source;
 mod task_record;
 mod transfer;
 mod upkeep;
@@ -115,7 +117,8 @@ impl Store for Embedded {
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
-        self.read(move |shared| shared.view(|tree| first_answer(tree, id, now - shared.options.idempotency, now))).boxed()
+        self.read(move |shared| shared.view(|tree| first_answer(tree, id, now - shared.options.idempotency, now)))
+            .boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {

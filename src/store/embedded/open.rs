@@ -1,6 +1,7 @@
 //! The start: whoever holds the directory, a journal that is read from end to end, and a view that is whole.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use super::index::Index;
@@ -8,6 +9,7 @@ use super::journal::{Opened, Survey, sync_dir};
 use super::lock::DirLock;
 use super::options::Options;
 use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
+use super::source::Source;
 use super::view::View;
 use super::writer::Writer;
 use super::{Embedded, rebuild, snapshot};
@@ -77,7 +79,9 @@ fn whole_view(
     opened: &Opened,
     fresh: bool,
 ) -> Result<(View, Index), StoreError> {
-    let (segments, salt, last) = (opened.journal.segments(), opened.journal.salt(), opened.journal.last());
+    let (segments, last) = (opened.journal.segments(), opened.journal.last());
+    let entries = AtomicU64::new(0);
+    let source = Source { snapshot: None, segments, salt: opened.journal.salt(), entries: &entries };
     let oldest = segments.oldest().map_or(1, |(_, first)| first);
     let cause = match read {
         // The view may be good; without space nobody can tell, or make another.
@@ -86,7 +90,7 @@ fn whole_view(
         Ok((view, _)) if view.meta.applied + 1 < oldest => "it is older than the journal".to_owned(),
         Ok((mut view, index)) => {
             let index = RwLock::new(index);
-            match rebuild::catch_up(&mut view, &index, segments, salt, last, false) {
+            match source.catch_up(&mut view, &index, last, false) {
                 Ok(()) => return Ok((view, index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))),
                 Err(error @ StoreError::NoSpace(_)) => {
                     // A sled that failed may wait for ever when it is dropped.
@@ -101,7 +105,7 @@ fn whole_view(
     if !fresh {
         tracing::warn!(cause, changes = last, "the view is not whole: it is built anew from the journal");
     }
-    let built = rebuild::at_start(dir, segments, salt, last)?;
+    let built = rebuild::at_start(dir, source, last)?;
     if !fresh {
         tracing::info!("the view is whole again");
     }

@@ -1,23 +1,21 @@
 //! A view from the last snapshot and the journal.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use super::index::Index;
-use super::journal::{Kind, Op, Segments, ops, replay, sync_dir};
+use super::journal::sync_dir;
 use super::shared::{Shared, journal_dir, room};
 use super::snapshot::{self, Snapshot};
+use super::source::Source;
 use super::upkeep::size_of;
 use super::view::View;
 use super::{failure, headroom};
-use crate::store::{Damage, StoreError};
+use crate::store::StoreError;
 
 /// Names the directory of the view that is in use.
 const CURRENT: &str = "view.current";
-/// Records applied at once.
-const BATCH: usize = 1024;
-const BATCH_BYTES: usize = 4 << 20;
 
 /// The directory of the view: `sled-1` at first, the next number after each rebuild.
 pub(super) fn current(dir: &Path) -> PathBuf {
@@ -47,54 +45,6 @@ fn set_current(dir: &Path, view: &Path) -> std::io::Result<()> {
     sync_dir(dir)
 }
 
-/// Replays what the view has not seen yet.
-pub(super) fn catch_up(
-    view: &mut View,
-    index: &RwLock<Index>,
-    segments: &Segments,
-    salt: u32,
-    until: u64,
-    again: bool,
-) -> Result<(), StoreError> {
-    let (mut pending, mut bytes, mut result) = (Vec::<Vec<u8>>::new(), 0, Ok(()));
-    let (from, mut last) = (view.meta.applied + 1, view.meta.applied);
-    let mut told = Instant::now();
-    let read = replay(segments, salt, from, &mut |record| {
-        if result.is_err() || record.sequence > until {
-            return;
-        }
-        pending.push(record.payload.to_vec());
-        (bytes, last) = (bytes + record.payload.len(), record.sequence);
-        if pending.len() >= BATCH || bytes >= BATCH_BYTES {
-            result = apply(view, last, &pending, index, again);
-            (bytes, _) = (0, pending.clear());
-            if told.elapsed() > Duration::from_secs(5) {
-                told = Instant::now();
-                tracing::info!(sequence = last, of = until, "replaying the journal");
-            }
-        }
-    });
-    read.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
-    result?;
-    apply(view, last.max(until), &pending, index, again)
-}
-
-fn apply(
-    view: &mut View,
-    last: u64,
-    payloads: &[Vec<u8>],
-    index: &RwLock<Index>,
-    again: bool,
-) -> Result<(), StoreError> {
-    let mut all = Vec::with_capacity(payloads.len() * 3);
-    for payload in payloads {
-        let unreadable =
-            || StoreError::Damaged { what: "journal", cause: "a record that this version cannot read".into() };
-        all.extend(ops(payload).ok_or_else(unreadable)?);
-    }
-    view.apply(last, all.into_iter(), index, again)
-}
-
 /// A view in a directory of its own, which no start looks at yet.
 #[derive(Debug)]
 pub(super) struct Built {
@@ -104,21 +54,15 @@ pub(super) struct Built {
 }
 
 /// A new view in a new directory, up to this sequence.
-fn build(
-    dir: &Path,
-    snapshot: Option<&Snapshot>,
-    segments: &Segments,
-    salt: u32,
-    until: u64,
-) -> Result<Built, StoreError> {
+fn build(dir: &Path, source: Source<'_>, until: u64) -> Result<Built, StoreError> {
     let path = next(dir);
-    let filled = match fill(&path, snapshot, segments, salt, until) {
-        Err(error @ StoreError::Damaged { what: "snapshot", .. }) if check_reach(segments, 0).is_ok() => {
+    let filled = match (source.fill(&path, until), source.without_snapshot()) {
+        (Err(error @ StoreError::Damaged { what: "snapshot", .. }), Some(journal)) => {
             tracing::warn!(cause = %error, "the snapshot is damaged; the journal has everything");
             remove_dir(&path)?;
-            fill(&path, None, segments, salt, until)
+            journal.fill(&path, until)
         }
-        filled => filled,
+        (filled, _) => filled,
     };
     match filled {
         Ok((view, index)) => Ok(Built { view, index, path }),
@@ -132,59 +76,6 @@ fn build(
 fn remove_dir(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write(e.to_string())),
-        _ => Ok(()),
-    }
-}
-
-fn fill(
-    path: &Path,
-    snapshot: Option<&Snapshot>,
-    segments: &Segments,
-    salt: u32,
-    until: u64,
-) -> Result<(View, Index), StoreError> {
-    let from = snapshot.map_or(0, |it| it.sequence);
-    check_reach(segments, from)?;
-    let mut view = View::open(path)?;
-    let filled = fill_view(&mut view, snapshot, segments, salt, until);
-    match filled {
-        Ok(index) => Ok((view, index)),
-        Err(error) => {
-            // A sled that failed may wait for ever when it is dropped.
-            std::mem::forget(view);
-            Err(error)
-        }
-    }
-}
-
-fn fill_view(
-    view: &mut View,
-    snapshot: Option<&Snapshot>,
-    segments: &Segments,
-    salt: u32,
-    until: u64,
-) -> Result<Index, StoreError> {
-    let from = snapshot.map_or(0, |it| it.sequence);
-    let index = RwLock::new(Index::default());
-    if let Some(snapshot) = snapshot {
-        snapshot::read(snapshot, &mut |entries| {
-            let inserts = entries.iter().map(|(key, value)| Op { kind: Kind::Insert, key, value });
-            view.apply(from, inserts, &index, false)
-        })?;
-    }
-    // The snapshot may hold some of what follows it already.
-    catch_up(view, &index, segments, salt, until, true)?;
-    Ok(index.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// A rebuild that would leave changes out is no rebuild.
-fn check_reach(segments: &Segments, from: u64) -> Result<(), StoreError> {
-    match segments.oldest() {
-        Some((path, first)) if first > from + 1 => Err(StoreError::Journal(vec![Damage {
-            segment: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            offset: 0,
-            cause: format!("the changes {} to {} are in no snapshot and no segment", from + 1, first - 1),
-        }])),
         _ => Ok(()),
     }
 }
@@ -203,10 +94,10 @@ pub(super) fn remove_strays(dir: &Path) -> std::io::Result<()> {
 }
 
 /// At the start: instead of a view that is missing or not whole.
-pub(super) fn at_start(dir: &Path, segments: &Segments, salt: u32, until: u64) -> Result<(View, Index), StoreError> {
+pub(super) fn at_start(dir: &Path, journal: Source<'_>, until: u64) -> Result<(View, Index), StoreError> {
     let old = current(dir);
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
-    let Built { view, index, path } = build(dir, snapshot.as_ref(), segments, salt, until)?;
+    let Built { view, index, path } = build(dir, Source { snapshot: snapshot.as_ref(), ..journal }, until)?;
     set_current(dir, &path).map_err(|e| failure::io(&e, StoreError::Write))?;
     if old.exists() && path != old {
         put_aside(dir, &old);
@@ -230,7 +121,9 @@ fn give_up(view: View, path: &Path) {
 /// While the store runs: a view that is up to now, and falls behind until it takes over.
 pub(super) fn beside(shared: &Shared) -> Result<Built, StoreError> {
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-    build(&shared.dir, snapshot.as_ref(), &shared.segments, shared.salt, shared.applied())
+    let built = build(&shared.dir, source(shared, snapshot.as_ref()), shared.applied());
+    shared.rebuilt.store(0, Ordering::Relaxed);
+    built
 }
 
 /// Brings a view up to `applied`, and lets it take the place of the present one; gives the directory of that, to be
@@ -239,7 +132,8 @@ pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(
     let Built { mut view, index, path } = built;
     let old = current(&shared.dir);
     let index = RwLock::new(index);
-    let ready = catch_up(&mut view, &index, &shared.segments, shared.salt, applied, false)
+    let ready = source(shared, None)
+        .catch_up(&mut view, &index, applied, false)
         .and_then(|()| set_current(&shared.dir, &path).map_err(|e| failure::io(&e, StoreError::Write)));
     if let Err(error) = ready {
         give_up(view, &path);
@@ -254,9 +148,14 @@ pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(
 pub(super) fn anew(shared: &Shared) -> Result<(View, PathBuf), StoreError> {
     let applied = shared.acked();
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = build(&shared.dir, snapshot.as_ref(), &shared.segments, shared.salt, applied)?;
+    let built = build(&shared.dir, source(shared, snapshot.as_ref()), applied);
     drop(snapshot);
-    take_over(shared, built, applied)
+    shared.rebuilt.store(0, Ordering::Relaxed);
+    take_over(shared, built?, applied)
+}
+
+fn source<'a>(shared: &'a Shared, snapshot: Option<&'a Snapshot>) -> Source<'a> {
+    Source { snapshot, segments: &shared.segments, salt: shared.salt, entries: &shared.rebuilt }
 }
 
 /// Removes a view that another has replaced.
@@ -290,8 +189,8 @@ pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     // A snapshot may hold changes that a view which is behind has not seen: then there is nothing to compare.
     let snapshot = snapshot.filter(|it| it.sequence <= view.meta.applied);
-    let compared =
-        fill(&scratch, snapshot.as_ref(), &segments, salt, view.meta.applied).map(|(other, _)| other.meta == view.meta);
+    let source = Source { snapshot: snapshot.as_ref(), segments: &segments, salt, entries: &AtomicU64::new(0) };
+    let compared = source.fill(&scratch, view.meta.applied).map(|(other, _)| other.meta == view.meta);
     remove_dir(&scratch)?;
     compared
 }

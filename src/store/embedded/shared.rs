@@ -31,6 +31,8 @@ pub(super) struct Shared {
     moved: Condvar,
     filesystem: File,
     closing: AtomicBool,
+    /// Entries that a view which is being built has so far; 0 while there is none.
+    pub(super) rebuilt: AtomicU64,
     /// The newest snapshot. Held while one is taken or the view is built anew: these come one after the other.
     pub(super) snapshot: Mutex<Option<Snapshot>>,
 }
@@ -79,6 +81,7 @@ impl Shared {
             progress: Mutex::new(Progress { applied: parts.applied, journal: None, view: None }),
             moved: Condvar::new(),
             closing: AtomicBool::new(false),
+            rebuilt: AtomicU64::new(0),
             snapshot: Mutex::new(parts.snapshot),
         })
     }
@@ -108,6 +111,10 @@ impl Shared {
 
     pub(super) fn closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn rebuilt(&self) -> Option<u64> {
+        Some(self.rebuilt.load(Ordering::Relaxed)).filter(|entries| *entries > 0)
     }
 
     pub(super) fn acked(&self) -> u64 {

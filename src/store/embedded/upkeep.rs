@@ -100,6 +100,7 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
         idempotency_keys: count(keys::IDEMPOTENCY)?,
         disk,
         sequence: shared.acked(),
+        rebuilt: shared.rebuilt(),
     })
 }
 

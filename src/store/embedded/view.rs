@@ -9,9 +9,9 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
+use super::headroom::Headroom;
 use super::index::Index;
 use super::journal::{Kind, Op};
-use super::headroom::Headroom;
 use super::{failure, keys, record, task_record};
 use crate::store::StoreError;
 use crate::task::Task;

@@ -1,0 +1,133 @@
+//! What a view is made from: the last snapshot, and the journal from there.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::index::Index;
+use super::journal::{Kind, Op, Segments, ops, replay};
+use super::snapshot::{self, Snapshot};
+use super::view::View;
+use crate::store::{Damage, StoreError};
+
+/// Records applied at once.
+const BATCH: usize = 1024;
+const BATCH_BYTES: usize = 4 << 20;
+/// How often the log says how far it is.
+const TELL: Duration = Duration::from_secs(5);
+
+/// A snapshot, where there is one, and the journal.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) snapshot: Option<&'a Snapshot>,
+    pub(super) segments: &'a Segments,
+    pub(super) salt: u32,
+    /// How many entries the view has got so far.
+    pub(super) entries: &'a AtomicU64,
+}
+
+impl Source<'_> {
+    /// A new view in this directory, up to this sequence of the journal.
+    pub(super) fn fill(&self, path: &Path, until: u64) -> Result<(View, Index), StoreError> {
+        self.check_reach()?;
+        let mut view = View::open(path)?;
+        match self.fill_view(&mut view, until) {
+            Ok(index) => Ok((view, index)),
+            Err(error) => {
+                // A sled that failed may wait for ever when it is dropped.
+                std::mem::forget(view);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill_view(&self, view: &mut View, until: u64) -> Result<Index, StoreError> {
+        let index = RwLock::new(Index::default());
+        let mut told = Instant::now();
+        if let Some(snapshot) = self.snapshot {
+            snapshot::read(snapshot, &mut |entries| {
+                let inserts = entries.iter().map(|(key, value)| Op { kind: Kind::Insert, key, value });
+                view.apply(snapshot.sequence, inserts, &index, false)?;
+                self.entries.store(view.meta.keys, Ordering::Relaxed);
+                if told.elapsed() > TELL {
+                    told = Instant::now();
+                    tracing::info!(entries = view.meta.keys, "reading the snapshot");
+                }
+                Ok(())
+            })?;
+        }
+        // The snapshot may hold some of what follows it already.
+        self.catch_up(view, &index, until, true)?;
+        Ok(index.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replays what the view has not seen yet of the journal.
+    ///
+    /// `again` is for what it may have seen already, out of a snapshot.
+    pub(super) fn catch_up(
+        &self,
+        view: &mut View,
+        index: &RwLock<Index>,
+        until: u64,
+        again: bool,
+    ) -> Result<(), StoreError> {
+        let (mut pending, mut bytes, mut result) = (Vec::<Vec<u8>>::new(), 0, Ok(()));
+        let (from, mut last) = (view.meta.applied + 1, view.meta.applied);
+        let mut told = Instant::now();
+        let read = replay(self.segments, self.salt, from, &mut |record| {
+            if result.is_err() || record.sequence > until {
+                return;
+            }
+            pending.push(record.payload.to_vec());
+            (bytes, last) = (bytes + record.payload.len(), record.sequence);
+            if pending.len() >= BATCH || bytes >= BATCH_BYTES {
+                result = apply(view, last, &pending, index, again);
+                (bytes, _) = (0, pending.clear());
+                self.entries.store(view.meta.keys, Ordering::Relaxed);
+                if told.elapsed() > TELL {
+                    told = Instant::now();
+                    tracing::info!(sequence = last, of = until, "replaying the journal");
+                }
+            }
+        });
+        read.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
+        result?;
+        apply(view, last.max(until), &pending, index, again)
+    }
+
+    /// A rebuild that would leave changes out is no rebuild.
+    fn check_reach(&self) -> Result<(), StoreError> {
+        let from = self.snapshot.map_or(0, |it| it.sequence);
+        match self.segments.oldest() {
+            Some((path, first)) if first > from + 1 => Err(StoreError::Journal(vec![Damage {
+                segment: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                offset: 0,
+                cause: format!("the changes {} to {} are in no snapshot and no segment", from + 1, first - 1),
+            }])),
+            _ => Ok(()),
+        }
+    }
+
+    /// The journal alone, if it reaches back to the first change.
+    pub(super) fn without_snapshot(&self) -> Option<Self> {
+        let journal = Self { snapshot: None, ..*self };
+        journal.check_reach().is_ok().then_some(journal)
+    }
+}
+
+fn apply(
+    view: &mut View,
+    last: u64,
+    payloads: &[Vec<u8>],
+    index: &RwLock<Index>,
+    again: bool,
+) -> Result<(), StoreError> {
+    let mut all = Vec::with_capacity(payloads.len() * 3);
+    for payload in payloads {
+        let unreadable =
+            || StoreError::Damaged { what: "journal", cause: "a record that this version cannot read".into() };
+        all.extend(ops(payload).ok_or_else(unreadable)?);
+    }
+    view.apply(last, all.into_iter(), index, again)
+}
