@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::lax::{FIELDS, Read, Rule, is_blank, read, violation, wrong};
+use super::lax::{FIELDS, Rule, read, violation};
+use super::values::{Read, is_blank, wrong};
 use super::{Encoding, Loosened, Payload, Rules};
 use crate::schema::{self, Violation, got};
 

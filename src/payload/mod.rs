@@ -13,6 +13,7 @@ mod json;
 mod lax;
 mod multipart;
 mod time;
+mod values;
 
 use serde_json::Value;
 
@@ -20,9 +21,10 @@ pub use batch::split;
 pub use change::task_changes;
 pub use decode::{DecodeError, decode};
 pub use envelope::unwrap_envelope;
+pub(crate) use lax::filter_text;
 pub use lax::task_fields;
-pub(crate) use lax::{filter_text, is_blank};
 pub use time::{TimeError, format_utc, parse_deadline};
+pub(crate) use values::is_blank;
 
 /// How loosely a sender is read.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! The journal: the truth. Every accepted change is one record here before anybody is told so.
 //!
 //! Append-only segments of one directory, named by the sequence of their first record. A group of records becomes
-//! durable with one fdatasync. `format.rs` has the bytes, `append.rs` the end that grows, `open.rs` what happens at
-//! the start, `scan.rs` how a segment is read, `segments.rs` where events are found, `mark.rs` what was
+//! durable with one fdatasync. `format.rs` has the bytes, `append.rs` the end that grows, `survey.rs` and
+//! `open.rs` what happens at the start, `scan.rs` how a segment is read, `segments.rs` where events are found, `mark.rs` what was
 //! acknowledged, `prepare.rs` segments made ahead.
 
 mod append;
@@ -12,14 +12,16 @@ mod open;
 mod prepare;
 mod scan;
 mod segments;
+mod survey;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub(super) use append::{AppendError, Journal, removable};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
-pub(super) use open::{Opened, Survey, read_only, replay};
+pub(super) use open::Opened;
 pub(super) use segments::Segments;
+pub(super) use survey::{Survey, read_only, replay};
 
 /// The name of the segment that begins with this sequence: names sort as sequences do.
 fn file_name(first: u64) -> String {
@@ -33,7 +35,7 @@ fn sequence_of(path: &Path) -> Option<u64> {
 
 /// Files beside the segments that a copy of the journal needs.
 pub(super) fn companions(dir: &Path) -> Option<PathBuf> {
-    Some(dir.join(open::ACCEPTED)).filter(|it| it.exists())
+    Some(dir.join(survey::ACCEPTED)).filter(|it| it.exists())
 }
 
 /// Writes the mark of a journal that was copied: what is in it counts as acknowledged.

@@ -201,7 +201,8 @@ impl Window {
     fn get(&mut self, at: u64, length: usize) -> std::io::Result<&[u8]> {
         let inside = at >= self.start && at + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            self.bytes.resize(length.max(CHUNK), 0);
+            let rest = usize::try_from(self.length.saturating_sub(at)).unwrap_or(CHUNK);
+            self.bytes.resize(length.max(CHUNK.min(rest)), 0);
             let read = read_up_to(&self.file, &mut self.bytes, at)?;
             self.bytes.truncate(read);
             self.start = at;

@@ -1,0 +1,226 @@
+//! Reading a whole journal: every segment, from end to end, so that damage is found now and not when it is needed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::append::place;
+use super::format::{Kind, Op, SegmentHeader, ops};
+use super::mark::Mark;
+use super::scan::{self, Lost, Record, Scanned};
+use super::segments::{Events, Place, Segment, Segments, index_is, index_path};
+use super::sequence_of;
+use crate::store::Damage;
+
+/// Sequences whose loss an admin has accepted, so that they are not reported again.
+pub(super) const ACCEPTED: &str = "accepted-loss.json";
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct Accepted(pub(super) Vec<(u64, u64)>);
+
+/// A journal that was read and not changed.
+#[derive(Debug)]
+pub(in super::super) struct Survey {
+    pub(in super::super) salt: Option<u32>,
+    /// Lost, and not accepted before.
+    pub(super) lost: Vec<Lost>,
+    pub(in super::super) torn: Option<Damage>,
+    pub(in super::super) records: u64,
+    pub(in super::super) events: u64,
+    pub(super) next: u64,
+    pub(super) segments: Vec<Read>,
+    pub(super) accepted: Accepted,
+}
+
+/// A segment that was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) path: PathBuf,
+    pub(super) first: u64,
+    pub(super) created_ms: i64,
+    pub(super) end: u64,
+    pub(super) next: u64,
+    pub(super) events: Vec<(Uuid, Place)>,
+}
+
+impl Survey {
+    /// Reads every segment. `applied` is the last sequence that the view has seen: it was acknowledged for sure.
+    pub(in super::super) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
+        let paths = segment_paths(dir)?;
+        let mark = Mark::open(dir)?;
+        let acked = mark.acked.max(applied);
+        let headers: Vec<_> = paths.iter().map(|(_, path)| scan::header(path)).collect::<std::io::Result<_>>()?;
+        let salt = headers.iter().flatten().map(|it| it.salt).next();
+        let first = paths.first().map_or(1, |(first, _)| *first);
+        let mut survey = Self {
+            salt,
+            lost: Vec::new(),
+            torn: None,
+            records: 0,
+            events: 0,
+            next: first,
+            segments: Vec::new(),
+            accepted: read_accepted(dir),
+        };
+        if let Some((first, path)) = paths.first()
+            && (1..*first).contains(&mark.oldest)
+        {
+            survey.lose(path, 0, "the segments before this one are missing", mark.oldest, *first);
+        }
+        for (index, (first, path)) in paths.iter().enumerate() {
+            survey.read(path, *first, headers[index], acked, index + 1 == paths.len())?;
+        }
+        if survey.next <= acked {
+            let (path, end) = survey.segments.last().map_or((dir.to_owned(), 0), |it| (it.path.clone(), it.end));
+            let torn = survey.torn.take().map_or("the journal ends before what was acknowledged".into(), |it| it.cause);
+            survey.lose(&path, end, &torn, survey.next, acked + 1);
+            survey.next = acked + 1;
+        }
+        let accepted = &survey.accepted.0;
+        survey.lost.retain(|it| !accepted.iter().any(|(from, until)| *from <= it.from && it.until <= *until));
+        Ok(survey)
+    }
+
+    fn read(
+        &mut self,
+        path: &Path,
+        first: u64,
+        header: Option<SegmentHeader>,
+        acked: u64,
+        last: bool,
+    ) -> std::io::Result<()> {
+        if first > self.next {
+            self.lose(path, 0, "what stood before this segment is missing", self.next, first);
+        }
+        if header.is_none_or(|it| it.first != first) {
+            self.lose(path, 0, "the segment's header is damaged", first, first);
+        }
+        let Some(salt) = self.salt else {
+            self.lose(path, 0, "no segment's header can be read", first, acked + 1);
+            return Ok(());
+        };
+        let (mut records, mut events, mut unknown) = (0, Vec::new(), Vec::new());
+        let Scanned { next, end, lost, tail } = scan::scan(path, salt, first, acked, &mut |record: Record<'_>| {
+            records += 1;
+            match ops(record.payload) {
+                Some(ops) => collect_events(&record, &ops, &mut events),
+                None => unknown.push((record.offset, record.sequence)),
+            }
+        })?;
+        for (offset, sequence) in unknown {
+            self.lose(path, offset, "a record that this version cannot read", sequence, sequence + 1);
+        }
+        self.records += records;
+        self.events += events.len() as u64;
+        self.lost.extend(lost);
+        self.next = self.next.max(next);
+        if last {
+            self.torn = tail;
+        } else if let Some(tail) = tail {
+            // Sealed segments end with their last group.
+            self.lost.push(Lost { damage: tail, from: next, until: next });
+        }
+        let created_ms = header.map_or(0, |it| it.created_ms);
+        self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events });
+        Ok(())
+    }
+
+    fn lose(&mut self, path: &Path, offset: u64, cause: &str, from: u64, until: u64) {
+        let segment = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.lost.push(Lost { damage: Damage { segment, offset, cause: cause.into() }, from, until });
+    }
+
+    /// Where acknowledged changes cannot be read.
+    pub(in super::super) fn damages(&self) -> Vec<Damage> {
+        self.lost.iter().map(|it| it.damage.clone()).collect()
+    }
+
+    /// The sequence of the last record.
+    pub(in super::super) fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// The sequence of the first record.
+    pub(in super::super) fn first(&self) -> u64 {
+        self.segments.first().map_or(1, |it| it.first)
+    }
+
+    /// Event indexes that do not say what their segments hold.
+    pub(in super::super) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
+        let sealed = self.segments.len().saturating_sub(1);
+        let wrong = |it: &mut Read| {
+            let path = index_path(&it.path);
+            (!index_is(&path, &mut it.events)).then_some(path)
+        };
+        self.segments[..sealed].iter_mut().filter_map(wrong).collect()
+    }
+}
+
+/// The segments of a journal that is only read, and its salt.
+pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
+    let (mut segments, mut salt) = (Vec::new(), 0);
+    for (first, path) in segment_paths(dir)? {
+        let header = scan::header(&path)?;
+        salt = header.map_or(salt, |it| it.salt);
+        let (end, events) = (path.metadata()?.len(), Events::Sealed(None));
+        segments.push(Segment { first, created_ms: 0, path, end, next: first, events });
+    }
+    Ok((Segments(RwLock::new(segments)), salt))
+}
+
+/// Visits every record from this sequence on.
+///
+/// # Errors
+/// Where a segment cannot be read. What is lost is not an error here: opening has told it.
+pub(in super::super) fn replay(
+    segments: &Segments,
+    salt: u32,
+    from: u64,
+    visit: &mut dyn FnMut(Record<'_>),
+) -> std::io::Result<()> {
+    let files: Vec<(u64, PathBuf)> = {
+        let segments = segments.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().map(|it| (it.first, it.path.clone())).collect()
+    };
+    for (index, (first, path)) in files.iter().enumerate() {
+        if files.get(index + 1).is_some_and(|(next, _)| *next <= from) {
+            continue;
+        }
+        scan::scan(path, salt, *first, u64::MAX, &mut |record| {
+            if record.sequence >= from {
+                visit(record);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, Place)>) {
+    let mut at = record.offset;
+    for op in ops {
+        if op.kind == Kind::Event
+            && let Some(id) = op.key.last_chunk::<16>()
+        {
+            events.push((Uuid::from_bytes(*id), place(at, op.encoded_len())));
+        }
+        at += op.encoded_len() as u64;
+    }
+}
+
+fn segment_paths(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if let Some(first) = sequence_of(&path) {
+            paths.push((first, path));
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn read_accepted(dir: &Path) -> Accepted {
+    std::fs::read(dir.join(ACCEPTED)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
