@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
+use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hookmill::config::Secrets;
 use hookmill::event::{EventId, new_id};
@@ -24,12 +25,12 @@ fn stages(c: &mut Criterion) {
 }
 
 fn plugins(c: &mut Criterion) {
-    let host = Host::new(None).unwrap();
+    let host = Host::new(None, hookmill::plugin::LoadLimits::default()).unwrap();
     println!("engine: {}", host.describe());
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
     for (name, fixture) in [("calendly", "created"), ("fax-inbound", "received"), ("n8n-intake", "form")] {
         let folder = plugins.join(name);
-        let integration = load(&host, &folder, &Secrets::default()).unwrap();
+        let integration = load(&host, &folder, &Secrets::default(), Utc::now()).unwrap();
         let text = std::fs::read_to_string(folder.join(format!("fixtures/{fixture}.json"))).unwrap();
         let payload = serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"].clone();
         let text = payload.to_string();

@@ -11,6 +11,7 @@ use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::integration::Registry;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
+use crate::watch::Watch;
 
 /// The running application.
 pub struct App {
@@ -19,7 +20,7 @@ pub struct App {
     /// What is kept.
     pub store: Arc<dyn Store>,
     /// Live plugins.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// API keys, in memory.
     pub keys: KeyRing,
     /// Requests under way.
@@ -30,6 +31,8 @@ pub struct App {
     pub operator_token: Option<Secret>,
     /// The embedded store, where that is what `store` is: backups and the like are its own.
     pub embedded: Option<Arc<Embedded>>,
+    /// Reloads the plugins folder, where there is one.
+    pub watch: Option<Watch>,
 }
 
 /// Who may manage keys, and whose.
@@ -57,11 +60,12 @@ impl App {
             in_flight: Semaphore::new(config.limits.concurrency),
             config,
             store,
-            registry: Registry::default(),
+            registry: Arc::default(),
             keys,
             rejected: TokenBucket::new(100, 5),
             operator_token,
             embedded: None,
+            watch: None,
         })
     }
 

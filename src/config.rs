@@ -2,15 +2,15 @@
 //!
 //! A flag wins over its environment variable, that over `hookmill.toml`, that over the default.
 
+mod file;
 mod secret;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use crate::store;
+use crate::{plugin, store, watch};
+use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 pub use secret::{BOOTSTRAP_KEY_MIN, Secret, Secrets};
 use secret::{bootstrap_key, read_secrets};
 
@@ -36,48 +36,6 @@ pub struct Options {
     /// Folder with one folder a plugin [default: plugins]
     #[arg(long, env = "HOOKMILL_PLUGINS_DIR", value_name = "DIR", global = true)]
     pub plugins_dir: Option<PathBuf>,
-}
-
-/// `hookmill.toml`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    listen: Option<SocketAddr>,
-    data_dir: Option<PathBuf>,
-    plugins_dir: Option<PathBuf>,
-    secrets_file: Option<PathBuf>,
-    limits: LimitsFile,
-    store: StoreFile,
-    retention: RetentionFile,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct StoreFile {
-    segment_mib: Option<u32>,
-    reserve_mib: Option<u32>,
-    snapshot_mib: Option<u32>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RetentionFile {
-    events_days: Option<u32>,
-    deleted_tasks_days: Option<u32>,
-    idempotency_hours: Option<u32>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LimitsFile {
-    body_bytes: Option<usize>,
-    header_bytes: Option<usize>,
-    connections: Option<usize>,
-    concurrency: Option<usize>,
-    header_timeout_ms: Option<u64>,
-    body_timeout_ms: Option<u64>,
-    request_timeout_ms: Option<u64>,
-    drain_timeout_ms: Option<u64>,
 }
 
 /// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
@@ -133,6 +91,10 @@ pub struct Config {
     pub limits: Limits,
     /// How the database is run.
     pub store: store::embedded::Options,
+    /// How the plugins folder is watched.
+    pub watch: watch::Settings,
+    /// What loading a plugin may cost.
+    pub loading: plugin::LoadLimits,
 }
 
 /// What is wrong with the settings.
@@ -182,6 +144,7 @@ impl Config {
     /// The first thing that is wrong, with the file's name.
     pub fn load(options: &Options) -> Result<Self, ConfigError> {
         let (name, file) = read_file(options.config.as_deref())?;
+        let (watch, loading) = plugins(&name, &file.plugins)?;
         let secrets = file.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -191,23 +154,10 @@ impl Config {
             secrets,
             limits: limits(&name, &file.limits)?,
             store: store_options(&name, &file.store, &file.retention)?,
+            watch,
+            loading,
         })
     }
-}
-
-fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigError> {
-    let name = path.unwrap_or(Path::new("hookmill.toml"));
-    match std::fs::read_to_string(name) {
-        Ok(text) => parse(name, &text).map(|file| (name.display().to_string(), file)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
-            Ok((name.display().to_string(), File::default()))
-        }
-        Err(cause) => Err(ConfigError::Read { file: name.display().to_string(), cause }),
-    }
-}
-
-fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|e| ConfigError::Parse { file: path.display().to_string(), cause: e.to_string() })
 }
 
 fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
@@ -261,4 +211,27 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
             accept_loss: default.accept_loss,
         }),
     }
+}
+
+fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::LoadLimits), ConfigError> {
+    let (watch, loading) = (watch::Settings::default(), plugin::LoadLimits::default());
+    for (name, value) in
+        [("module_mib", given.module_mib), ("compile_ms", given.compile_ms), ("fixtures_ms", given.fixtures_ms)]
+    {
+        if value == Some(0) {
+            return Err(zero(file, "plugins", name));
+        }
+    }
+    let time = |given: Option<u64>, default| given.map_or(default, Duration::from_millis);
+    Ok((
+        watch::Settings {
+            notifications: given.watch.unwrap_or(watch.notifications),
+            settle: time(given.settle_ms, watch.settle),
+        },
+        plugin::LoadLimits {
+            module_bytes: given.module_mib.map_or(loading.module_bytes, |mib| mib.saturating_mul(1 << 20)),
+            compile: time(given.compile_ms, loading.compile),
+            fixtures: time(given.fixtures_ms, loading.fixtures),
+        },
+    ))
 }

@@ -53,6 +53,8 @@ pub struct Integration {
     pub config: Arc<str>,
     /// What its events and tasks are derived from.
     pub provenance: Provenance,
+    /// When it went live.
+    pub loaded_at: DateTime<Utc>,
 }
 
 impl Integration {
@@ -78,18 +80,46 @@ pub struct Refused {
     pub message: String,
 }
 
-/// What is live, by name. Readers never wait: a change swaps the whole.
+/// What is live, by name, and what is refused. Readers never wait: a change swaps the whole.
 #[derive(Debug, Default)]
 pub struct Registry {
     live: ArcSwap<BTreeMap<IntegrationName, Arc<Integration>>>,
-    refused: ArcSwap<Vec<Refused>>,
+    refused: ArcSwap<BTreeMap<String, Refused>>,
 }
 
 impl Registry {
-    /// Takes the place of what was there.
-    pub fn replace(&self, live: Vec<Integration>, refused: Vec<Refused>) {
-        self.live.store(Arc::new(live.into_iter().map(|it| (it.name.clone(), Arc::new(it))).collect()));
-        self.refused.store(Arc::new(refused));
+    /// Goes live, in the place of the version before. Calls under way end on that.
+    pub fn set(&self, integration: Integration) {
+        let integration = Arc::new(integration);
+        self.change_refused(|refused| drop(refused.remove(&*integration.name.0)));
+        self.change_live(|live| drop(live.insert(integration.name.clone(), Arc::clone(&integration))));
+    }
+
+    /// Notes why a folder does not go live. A version of it that is live stays so.
+    pub fn refuse(&self, refused: Refused) {
+        self.change_refused(|all| drop(all.insert(refused.name.clone(), refused.clone())));
+    }
+
+    /// The folder is gone.
+    pub fn remove(&self, name: &str) {
+        self.change_live(|live| drop(live.remove(&IntegrationName(name.into()))));
+        self.change_refused(|refused| drop(refused.remove(name)));
+    }
+
+    fn change_live(&self, change: impl Fn(&mut BTreeMap<IntegrationName, Arc<Integration>>)) {
+        self.live.rcu(|live| {
+            let mut live = BTreeMap::clone(live);
+            change(&mut live);
+            live
+        });
+    }
+
+    fn change_refused(&self, change: impl Fn(&mut BTreeMap<String, Refused>)) {
+        self.refused.rcu(|refused| {
+            let mut refused = BTreeMap::clone(refused);
+            change(&mut refused);
+            refused
+        });
     }
 
     /// The integration of this name, if it is live.
@@ -104,9 +134,9 @@ impl Registry {
         self.live.load().values().cloned().collect()
     }
 
-    /// Every refused folder.
+    /// Every refused folder, by name.
     #[must_use]
-    pub fn refused(&self) -> Arc<Vec<Refused>> {
+    pub fn refused(&self) -> Arc<BTreeMap<String, Refused>> {
         self.refused.load_full()
     }
 }

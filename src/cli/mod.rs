@@ -2,6 +2,7 @@
 
 mod bench;
 mod key;
+mod plugin;
 mod progress;
 mod remote;
 mod serve;
@@ -40,6 +41,8 @@ enum Command {
     Serve(serve::Serve),
     /// Create, list and revoke API keys, with the server running or not
     Key(key::Key),
+    /// List, reload, write and try plugins
+    Plugin(plugin::PluginCommand),
     /// Back up, restore, export, import, check and measure the database
     Store(store::StoreCommand),
 }
@@ -96,6 +99,7 @@ pub fn run(args: &Args) -> ExitCode {
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),
         Command::Key(key) => key.run(&config),
+        Command::Plugin(plugin) => plugin.run(&config),
         Command::Store(store) => store.run(&config),
     });
     match result {

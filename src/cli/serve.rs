@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
 use crate::auth::{CompanyId, Scope, key};
 use crate::config::{Config, Secret};
-use crate::integration::load::load_all;
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::Running;
 use crate::store::{Embedded, Expired};
+use crate::watch::{Loader, Watch};
 
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -70,24 +70,27 @@ impl Serve {
 async fn serve(config: Config) -> Result<(), Failure> {
     let started = Instant::now();
     let store = Arc::new(Embedded::open(&config.data_dir, &config.store)?);
-    let host = Host::new(Some(config.data_dir.join("artefacts"))).map_err(Failure::new)?;
+    let host = Host::new(Some(config.data_dir.join("artefacts")), config.loading).map_err(Failure::new)?;
     tracing::info!(engine = host.describe(), "plugin engine started");
     let operator_token = key::generate().map_err(Failure::new)?.1;
     let mut app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
     app.embedded = Some(Arc::clone(&store));
-    load_plugins(&app, &host)?;
+    app.watch = Some(watch_plugins(&app, host)?);
     let listener = bind(app.config.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     let url = format!("http://{address}");
     store.announce(&Running { pid: std::process::id(), url: url.clone(), operator_token }).map_err(Failure::new)?;
     bootstrap(&app, &url).await?;
     let stop = stop_signal()?;
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::new)?;
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
     println!("hookmill serves on {url}");
     let app = Arc::new(app);
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+    let reloader = tokio::spawn(reload_at(hangup, Arc::clone(&app)));
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     sweeper.abort();
+    reloader.abort();
     tracing::info!("stopped");
     Ok(())
 }
@@ -112,20 +115,30 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; --listen takes another address")))
 }
 
-fn load_plugins(app: &App, host: &Host) -> Result<(), Failure> {
-    let dir = &app.config.plugins_dir;
-    let (live, refused) = load_all(host, dir, &app.config.secrets).map_err(|e| Failure {
-        message: format!("cannot read the plugins folder {}: {e}; --plugins-dir names another", dir.display()),
+/// Loads every plugin, and watches their folder from then on.
+fn watch_plugins(app: &App, host: Host) -> Result<Watch, Failure> {
+    let dir = app.config.plugins_dir.clone();
+    let told = |e: std::io::Error| Failure {
+        message: format!(
+            "cannot read the plugins folder {}: {e}; --plugins-dir names another",
+            app.config.plugins_dir.display()
+        ),
         code: 2,
-    })?;
-    for it in &live {
-        tracing::info!(plugin = %it.name, version = it.version, abi = ?it.plugin.abi(), sha256 = it.provenance.module_sha256, "plugin is live");
+    };
+    let loader = Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry));
+    Watch::start(loader, app.config.watch).map_err(told)
+}
+
+/// SIGHUP looks at the plugins folder again.
+async fn reload_at(mut hangup: Signal, app: Arc<App>) {
+    while hangup.recv().await.is_some() {
+        if let Some(watch) = &app.watch {
+            match watch.reload().await {
+                Ok(pass) => tracing::info!(?pass, "SIGHUP: the plugins folder was looked at"),
+                Err(error) => tracing::error!(cause = error, "SIGHUP: the plugins folder cannot be reloaded"),
+            }
+        }
     }
-    for it in &refused {
-        tracing::error!(plugin = it.name, "plugin is refused: {}", it.message);
-    }
-    app.registry.replace(live, refused);
-    Ok(())
 }
 
 /// The first key of an empty database. Printed once; nobody can show it again.

@@ -14,7 +14,7 @@ pub(super) async fn live(_: Call) -> Result<Answer, Failed> {
 pub(super) async fn ready(call: Call) -> Result<Answer, Failed> {
     let store = call.app.store.ready();
     let status = if store.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let refused: Vec<_> = call.app.registry.refused().iter().map(|it| it.name.clone()).collect();
+    let refused: Vec<_> = call.app.registry.refused().keys().cloned().collect();
     let live: Vec<_> = call.app.registry.list().iter().map(|it| it.name.clone()).collect();
     Ok(Answer::json(
         status,

@@ -11,6 +11,7 @@ pub(crate) mod edge;
 mod events;
 mod health;
 mod hooks;
+mod plugins;
 mod problem;
 mod query;
 mod repeat;
@@ -39,6 +40,7 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(get ("v1" / "tasks") tasks::list))
         .or(on!(post ("v1" / "tasks" / "batch") batch::create))
         .or(on!(get ("v1" / "tasks" / String) tasks::show, id))
+        .or(on!(get ("v1" / "tasks" / String / "provenance") events::provenance, id))
         .or(on!(patch ("v1" / "tasks" / String) tasks::change, id))
         .or(on!(delete ("v1" / "tasks" / String) tasks::delete, id))
         .or(on!(post ("v1" / "hooks" / String) hooks::receive, name))
@@ -46,6 +48,8 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(post ("v1" / "admin" / "keys") admin::create_key))
         .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))
         .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))
+        .or(on!(get ("v1" / "admin" / "plugins") plugins::list))
+        .or(on!(post ("v1" / "admin" / "plugins" / "reload") plugins::reload))
         .or(on!(get ("v1" / "admin" / "store") upkeep::stats))
         .or(on!(post ("v1" / "admin" / "store" / "backup") upkeep::backup))
         .or(on!(post ("v1" / "admin" / "store" / "compact") upkeep::compact))

@@ -52,6 +52,8 @@ pub(crate) enum Problem {
     Stop(#[from] Stop),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}")]
+    Reload(String),
     #[error("something went wrong on the server; its log has the request id")]
     Internal,
 }
@@ -101,6 +103,7 @@ impl Problem {
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
+            Self::Reload(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "reload_failed"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal"),
         }
     }

@@ -111,10 +111,10 @@ pub(super) async fn delete(call: Call, id: String) -> Result<Answer, Failed> {
     Ok(Answer::empty())
 }
 
-const MISSING: Problem = Problem::NotFound("no such task");
+pub(super) const MISSING: Problem = Problem::NotFound("no such task");
 
 /// What is no id names no task: the same answer as for another company's.
-fn parse_id(id: &str) -> Result<TaskId, Problem> {
+pub(super) fn parse_id(id: &str) -> Result<TaskId, Problem> {
     Uuid::parse_str(id).map(TaskId).map_err(|_| MISSING)
 }
 

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::manifest::{AuthTable, Manifest};
-use super::{Auth, Integration, Refused};
+use super::{Auth, Integration};
 use crate::auth::CompanyId;
 use crate::auth::signature::HmacSha256;
 use crate::config::Secrets;
@@ -53,46 +55,11 @@ pub enum LoadFailure {
     },
 }
 
-/// Loads every folder of `plugins_dir`, each in a thread of its own: compiling is the long part.
-///
-/// # Errors
-/// Where `plugins_dir` itself cannot be read.
-pub fn load_all(
-    host: &Host,
-    plugins_dir: &Path,
-    secrets: &Secrets,
-) -> std::io::Result<(Vec<Integration>, Vec<Refused>)> {
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(plugins_dir)? {
-        let folder = entry?.path();
-        if folder.join("plugin.toml").is_file() {
-            folders.push(folder);
-        }
-    }
-    folders.sort();
-    let results = std::thread::scope(|scope| {
-        let threads: Vec<_> = folders.iter().map(|folder| scope.spawn(|| load(host, folder, secrets))).collect();
-        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    let (mut live, mut refused) = (Vec::new(), Vec::new());
-    for (folder, result) in folders.iter().zip(results) {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match result {
-            Ok(Ok(integration)) => live.push(integration),
-            Ok(Err(failure)) => refused.push(Refused { name, message: failure.to_string() }),
-            Err(_) => {
-                refused.push(Refused { name, message: format!("{}: loading it failed unexpectedly", folder.display()) })
-            }
-        }
-    }
-    Ok((live, refused))
-}
-
 /// Loads one folder and runs its fixtures.
 ///
 /// # Errors
 /// The first thing that is wrong, with its file.
-pub fn load(host: &Host, folder: &Path, secrets: &Secrets) -> Result<Integration, LoadFailure> {
+pub fn load(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
     let manifest_file = folder.join("plugin.toml");
     let wrong = |cause: String| LoadFailure::Manifest { file: manifest_file.clone(), cause };
     let manifest = Manifest::parse(&read(&manifest_file)?).map_err(wrong)?;
@@ -102,8 +69,8 @@ pub fn load(host: &Host, folder: &Path, secrets: &Secrets) -> Result<Integration
             manifest.name
         )));
     }
-    let integration = assemble(host, folder, manifest, secrets, &wrong)?;
-    fixtures::run_all(&integration, &folder.join("fixtures"))?;
+    let integration = assemble(host, folder, manifest, secrets, now, &wrong)?;
+    fixtures::run_all(&integration, &folder.join("fixtures"), host.limits().fixtures)?;
     Ok(integration)
 }
 
@@ -112,6 +79,7 @@ fn assemble(
     folder: &Path,
     manifest: Manifest,
     secrets: &Secrets,
+    now: DateTime<Utc>,
     wrong: &dyn Fn(String) -> LoadFailure,
 ) -> Result<Integration, LoadFailure> {
     let schema_file = folder.join(&manifest.schema);
@@ -137,6 +105,7 @@ fn assemble(
         schema,
         plugin,
         provenance,
+        loaded_at: now,
     })
 }
 

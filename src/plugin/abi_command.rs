@@ -4,7 +4,7 @@
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
-use super::cache::Cache;
+use super::cache::Source;
 use super::engine::Engine;
 use super::state::{CallState, Failure, cut};
 use super::wasi_stdio::{self, Exit};
@@ -13,6 +13,7 @@ use super::{Outcome, PluginError};
 /// A command, linked and ready to be instantiated.
 pub(super) struct Command {
     pre: InstancePre<CallState>,
+    imports: Vec<String>,
 }
 
 impl std::fmt::Debug for Command {
@@ -22,13 +23,18 @@ impl std::fmt::Debug for Command {
 }
 
 impl Command {
-    pub(super) fn load(engine: &Engine, cache: Option<&Cache>, wasm: &[u8], sha256: &[u8; 32]) -> Result<Self, String> {
-        let module = super::cache::module(engine.wasmtime(), cache, wasm, sha256)?;
+    pub(super) fn load(engine: &Engine, source: &Source<'_>) -> Result<Self, String> {
+        let module = source.module(engine.wasmtime())?;
         check_exports(&module)?;
         let mut linker = Linker::new(engine.wasmtime());
         wasi_stdio::add_to_linker(&mut linker, &module)?;
         let pre = linker.instantiate_pre(&module).map_err(|e| format!("cannot be linked: {e:#}"))?;
-        Ok(Self { pre })
+        let imports = module.imports().map(|it| format!("{}.{}", it.module(), it.name())).collect();
+        Ok(Self { pre, imports })
+    }
+
+    pub(super) fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     pub(super) fn call(&self, store: &mut Store<CallState>) -> Result<Outcome, Failure> {

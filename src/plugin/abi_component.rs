@@ -4,7 +4,7 @@ use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::cache::Cache;
+use super::cache::Source;
 use super::engine::Engine;
 use super::limits::Hit;
 use super::state::{CallState, Failure, cut};
@@ -24,6 +24,7 @@ const OFFERED: [&str; 2] = ["hookmill:mapper/log@1.0.0", "hookmill:mapper/types@
 /// A component, linked and ready to be instantiated.
 pub(super) struct Component {
     pre: MapperPre<CallState>,
+    imports: Vec<String>,
 }
 
 impl std::fmt::Debug for Component {
@@ -33,14 +34,11 @@ impl std::fmt::Debug for Component {
 }
 
 impl Component {
-    pub(super) fn load(engine: &Engine, cache: Option<&Cache>, wasm: &[u8], sha256: &[u8; 32]) -> Result<Self, String> {
-        let component = super::cache::component(engine.wasmtime(), cache, wasm, sha256)?;
-        let foreign = component.component_type();
-        let foreign = foreign
-            .imports(engine.wasmtime())
-            .map(|(name, _)| name.to_owned())
-            .find(|it| !OFFERED.contains(&it.as_str()));
-        if let Some(name) = foreign {
+    pub(super) fn load(engine: &Engine, source: &Source<'_>) -> Result<Self, String> {
+        let component = source.component(engine.wasmtime())?;
+        let imported = component.component_type();
+        let imports: Vec<String> = imported.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
+        if let Some(name) = imports.iter().find(|it| !OFFERED.contains(&it.as_str())) {
             return Err(format!(
                 "imports \"{name}\", which is not offered; a component may import {} only",
                 OFFERED[0]
@@ -51,7 +49,11 @@ impl Component {
         let pre = linker.instantiate_pre(&component).map_err(|e| format!("cannot be linked: {e:#}"))?;
         let pre = MapperPre::new(pre)
             .map_err(|e| format!("is not a component of the world hookmill:mapper/mapper: {e:#}"))?;
-        Ok(Self { pre })
+        Ok(Self { pre, imports })
+    }
+
+    pub(super) fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     pub(super) fn call(

@@ -8,7 +8,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, Module, component::Component};
 
@@ -72,56 +75,90 @@ fn private(dir: &Path) -> std::io::Result<bool> {
     Ok(dir.mode() & 0o022 == 0 && dir.uid() == own.uid())
 }
 
-/// A component from the cache, or compiled.
-pub(super) fn component(
-    engine: &Engine,
-    cache: Option<&Cache>,
-    wasm: &[u8],
-    sha256: &[u8; 32],
-) -> Result<Component, String> {
-    let load = |bytes: &[u8]| {
-        #[allow(unsafe_code, reason = "what `Cache::read` gives was compiled by this host and has not changed since")]
-        unsafe {
-            Component::deserialize(engine, bytes)
-        }
-    };
-    through(engine, cache, sha256, load, || Component::from_binary(engine, wasm), Component::serialize)
+/// A module's bytes, and how it becomes machine code.
+pub(super) struct Source<'a> {
+    pub(super) wasm: Arc<[u8]>,
+    pub(super) sha256: [u8; 32],
+    pub(super) cache: Option<&'a Cache>,
+    /// Longest compilation.
+    pub(super) limit: Duration,
 }
 
-/// A core module from the cache, or compiled.
-pub(super) fn module(engine: &Engine, cache: Option<&Cache>, wasm: &[u8], sha256: &[u8; 32]) -> Result<Module, String> {
-    let load = |bytes: &[u8]| {
-        #[allow(unsafe_code, reason = "what `Cache::read` gives was compiled by this host and has not changed since")]
-        unsafe {
-            Module::deserialize(engine, bytes)
-        }
-    };
-    through(engine, cache, sha256, load, || Module::from_binary(engine, wasm), Module::serialize)
-}
+impl Source<'_> {
+    /// A component from the cache, or compiled.
+    pub(super) fn component(&self, engine: &Engine) -> Result<Component, String> {
+        let load = |bytes: &[u8]| {
+            #[allow(
+                unsafe_code,
+                reason = "what `Cache::read` gives was compiled by this host and has not changed since"
+            )]
+            unsafe {
+                Component::deserialize(engine, bytes)
+            }
+        };
+        self.through(engine, load, |engine, wasm| Component::from_binary(engine, wasm), Component::serialize)
+    }
 
-fn through<T>(
-    engine: &Engine,
-    cache: Option<&Cache>,
-    sha256: &[u8; 32],
-    load: impl Fn(&[u8]) -> wasmtime::Result<T>,
-    compile: impl Fn() -> wasmtime::Result<T>,
-    serialize: impl Fn(&T) -> wasmtime::Result<Vec<u8>>,
-) -> Result<T, String> {
-    let file = cache.map(|cache| cache.file(engine, sha256));
-    if let (Some(cache), Some(file)) = (cache, &file) {
-        // wasmtime refuses an artefact of another version or of other settings by itself.
-        if let Some(Ok(ready)) = cache.read(file).map(|bytes| load(&bytes)) {
-            return Ok(ready);
+    /// A core module from the cache, or compiled.
+    pub(super) fn module(&self, engine: &Engine) -> Result<Module, String> {
+        let load = |bytes: &[u8]| {
+            #[allow(
+                unsafe_code,
+                reason = "what `Cache::read` gives was compiled by this host and has not changed since"
+            )]
+            unsafe {
+                Module::deserialize(engine, bytes)
+            }
+        };
+        self.through(engine, load, |engine, wasm| Module::from_binary(engine, wasm), Module::serialize)
+    }
+
+    fn through<T: Send + 'static>(
+        &self,
+        engine: &Engine,
+        load: impl Fn(&[u8]) -> wasmtime::Result<T>,
+        compile: fn(&Engine, &[u8]) -> wasmtime::Result<T>,
+        serialize: impl Fn(&T) -> wasmtime::Result<Vec<u8>>,
+    ) -> Result<T, String> {
+        let place = self.cache.map(|cache| (cache, cache.file(engine, &self.sha256)));
+        if let Some((cache, file)) = &place {
+            // wasmtime refuses an artefact of another version or of other settings by itself.
+            if let Some(Ok(ready)) = cache.read(file).map(|bytes| load(&bytes)) {
+                return Ok(ready);
+            }
+        }
+        let compiled = self.compile(engine, compile)?;
+        if let Some((cache, file)) = &place {
+            let kept = serialize(&compiled)
+                .map_err(|e| e.to_string())
+                .and_then(|it| cache.write(file, &it).map_err(|e| e.to_string()));
+            if let Err(cause) = kept {
+                tracing::warn!(file = %file.display(), cause, "an artefact could not be kept");
+            }
+        }
+        Ok(compiled)
+    }
+
+    /// On a thread that is waited for only so long. Compiling cannot be stopped: it goes on, and gives nothing.
+    fn compile<T: Send + 'static>(
+        &self,
+        engine: &Engine,
+        compile: fn(&Engine, &[u8]) -> wasmtime::Result<T>,
+    ) -> Result<T, String> {
+        let (done, compiled) = crossbeam_channel::bounded(1);
+        let (engine, wasm) = (engine.clone(), Arc::clone(&self.wasm));
+        let work = move || {
+            let _given_up = done.send(compile(&engine, &wasm));
+        };
+        let thread = std::thread::Builder::new().name("plugin-compile".into()).spawn(work);
+        thread.map_err(|e| format!("cannot be compiled: {e}"))?;
+        match compiled.recv_timeout(self.limit) {
+            Ok(result) => result.map_err(|e| format!("cannot be compiled: {e:#}")),
+            Err(RecvTimeoutError::Timeout) => {
+                let limit = self.limit.as_millis();
+                Err(format!("was not compiled within {limit} ms (plugins.compile_ms in hookmill.toml)"))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err("cannot be compiled: the compiler crashed".into()),
         }
     }
-    let compiled = compile().map_err(|e| format!("cannot be compiled: {e:#}"))?;
-    if let (Some(cache), Some(file)) = (cache, &file) {
-        let kept = serialize(&compiled)
-            .map_err(|e| e.to_string())
-            .and_then(|it| cache.write(file, &it).map_err(|e| e.to_string()));
-        if let Err(cause) = kept {
-            tracing::warn!(file = %file.display(), cause, "an artefact could not be kept");
-        }
-    }
-    Ok(compiled)
 }

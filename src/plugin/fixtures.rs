@@ -4,6 +4,7 @@
 //! `tasks`, `skip`, `refused` (a part of the message) and `violations` (JSON Pointers).
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -43,13 +44,20 @@ enum Expect {
 ///
 /// # Errors
 /// The first fixture that does not hold, with its file.
-pub fn run_all(integration: &Integration, folder: &Path) -> Result<usize, LoadFailure> {
+pub fn run_all(integration: &Integration, folder: &Path, limit: Duration) -> Result<usize, LoadFailure> {
     let files = list(folder)?;
     if files.is_empty() {
         tracing::warn!(integration = %integration.name, "the plugin has no fixtures: nothing shows that it works");
     }
+    let started = Instant::now();
     for file in &files {
         let failed = |cause: String| LoadFailure::Fixture { file: file.clone(), cause };
+        if started.elapsed() > limit {
+            let limit = limit.as_millis();
+            return Err(failed(format!(
+                "the fixtures before it took more than {limit} ms (plugins.fixtures_ms in hookmill.toml)"
+            )));
+        }
         let fixture: Fixture = serde_json::from_str(&read(file)?).map_err(|e| failed(format!("not a fixture: {e}")))?;
         let name = fixture.name.clone();
         run(integration, fixture).map_err(|cause| failed(format!("fixture \"{name}\" failed: {cause}")))?;

@@ -37,6 +37,23 @@ impl Default for Limits {
     }
 }
 
+/// What loading a plugin may cost; `[plugins]` in `hookmill.toml`.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadLimits {
+    /// `module_mib`: largest module, in bytes: 64 MiB. Python and JavaScript engines in one piece need up to 20.
+    pub module_bytes: u64,
+    /// `compile_ms`: until a module is compiled: 60 s.
+    pub compile: Duration,
+    /// `fixtures_ms`: for all fixtures of a plugin together: 30 s.
+    pub fixtures: Duration,
+}
+
+impl Default for LoadLimits {
+    fn default() -> Self {
+        Self { module_bytes: 64 << 20, compile: Duration::from_secs(60), fixtures: Duration::from_secs(30) }
+    }
+}
+
 /// A limit that a call ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hit {

@@ -13,6 +13,7 @@ mod error;
 pub mod fixtures;
 mod limits;
 mod state;
+mod stats;
 mod stdio;
 mod threads;
 mod wasi_calls;
@@ -28,16 +29,14 @@ use wasmtime::Store;
 
 use abi_command::Command;
 use abi_component::Component;
-use cache::Cache;
+use cache::{Cache, Source};
 use engine::Engine;
 use state::CallState;
 use threads::Workers;
 
 pub use error::{HostError, LoadError, PluginError};
-pub use limits::Limits;
-
-/// Largest module that is compiled, in bytes. Python and JavaScript engines in one piece need up to 20 MiB.
-pub const MODULE_BYTES: u64 = 64 << 20;
+pub use limits::{Limits, LoadLimits};
+pub use stats::{LastError, Summary};
 
 /// What a plugin is told of the event. The same event always gives the same context.
 #[derive(Debug, Clone)]
@@ -75,7 +74,8 @@ pub struct Mapped {
 }
 
 /// How a module takes its payload; told by its first bytes, never by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Abi {
     /// A component of the world in `wit/mapper.wit`.
     Component,
@@ -88,6 +88,7 @@ pub enum Abi {
 pub struct Host {
     engine: Engine,
     cache: Option<Arc<Cache>>,
+    limits: LoadLimits,
 }
 
 impl Host {
@@ -95,9 +96,15 @@ impl Host {
     ///
     /// # Errors
     /// Where the engine cannot be made on this machine.
-    pub fn new(cache_dir: Option<PathBuf>) -> Result<Self, HostError> {
+    pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         let engine = Engine::start()?;
-        Ok(Self { engine, cache: cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new) })
+        Ok(Self { engine, cache: cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new), limits })
+    }
+
+    /// What loading a plugin may cost.
+    #[must_use]
+    pub fn limits(&self) -> &LoadLimits {
+        &self.limits
     }
 
     /// Which allocator is used, and why: for the log.
@@ -112,17 +119,15 @@ impl Host {
     /// The file and what is wrong with it.
     pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
         let failed = |cause| LoadError { file: file.display().to_string(), cause };
-        let wasm = read_module(file).map_err(failed)?;
+        let wasm: Arc<[u8]> = read_module(file, self.limits.module_bytes).map_err(failed)?.into();
         let sha256: [u8; 32] = Sha256::digest(&wasm).into();
         let abi = tell_abi(&wasm).map_err(failed)?;
+        let source = Source { wasm, sha256, cache: self.cache.as_deref(), limit: self.limits.compile };
         let code = match abi {
-            Abi::Component => {
-                Code::Component(Component::load(&self.engine, self.cache.as_deref(), &wasm, &sha256).map_err(failed)?)
-            }
-            Abi::Command => {
-                Code::Command(Command::load(&self.engine, self.cache.as_deref(), &wasm, &sha256).map_err(failed)?)
-            }
+            Abi::Component => Component::load(&self.engine, &source).map(Code::Component),
+            Abi::Command => Command::load(&self.engine, &source).map(Code::Command),
         };
+        let code = code.map_err(failed)?;
         let program = Arc::new(Program { engine: self.engine.clone(), code, limits, name: name.to_owned() });
         let workers = Workers::start(&program).map_err(|e| failed(format!("its threads cannot be started: {e}")))?;
         Ok(Plugin { program, workers, sha256, abi })
@@ -139,11 +144,11 @@ fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
     }
 }
 
-fn read_module(file: &Path) -> Result<Vec<u8>, String> {
+fn read_module(file: &Path, most: u64) -> Result<Vec<u8>, String> {
     let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
     let size = std::fs::metadata(file).map_err(unreadable)?.len();
-    if size > MODULE_BYTES {
-        return Err(format!("has {size} bytes, and {MODULE_BYTES} are the most"));
+    if size > most {
+        return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
     }
     std::fs::read(file).map_err(unreadable)
 }
@@ -178,6 +183,27 @@ impl Plugin {
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
+    }
+
+    /// What its calls have come to so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.workers.summary()
+    }
+
+    /// What it imports, each once.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        match &self.program.code {
+            Code::Component(component) => component.imports(),
+            Code::Command(command) => command.imports(),
+        }
+    }
+
+    /// What a call may cost.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.program.limits
     }
 
     /// How it takes its payload.

@@ -2,10 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
+use super::stats::{Stats, Summary};
 use super::{CallContext, Mapped, PluginError, Program};
 
 struct Job {
@@ -18,30 +20,39 @@ struct Job {
 #[derive(Debug)]
 pub(super) struct Workers {
     queue: Sender<Job>,
+    stats: Arc<Stats>,
 }
 
 impl Workers {
     pub(super) fn start(program: &Arc<Program>) -> std::io::Result<Self> {
         let (queue, jobs) = bounded(program.limits.queue);
+        let stats = Arc::new(Stats::default());
         for number in 0..program.limits.concurrency {
-            let (program, jobs) = (Arc::clone(program), jobs.clone());
+            let (program, jobs, stats) = (Arc::clone(program), jobs.clone(), Arc::clone(&stats));
             let thread = std::thread::Builder::new().name(format!("plugin-{}-{number}", program.name));
-            thread.spawn(move || work(&program, &jobs))?;
+            thread.spawn(move || work(&program, &jobs, &stats))?;
         }
-        Ok(Self { queue })
+        Ok(Self { queue, stats })
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        self.stats.summary()
     }
 
     pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Result<Mapped, PluginError> {
         let (done, answer) = oneshot::channel();
         match self.queue.try_send(Job { payload, context, done }) {
             Ok(()) => answer.await.unwrap_or(Err(PluginError::Host)),
-            Err(TrySendError::Full(_)) => Err(PluginError::Busy),
+            Err(TrySendError::Full(_)) => {
+                self.stats.count_busy();
+                Err(PluginError::Busy)
+            }
             Err(TrySendError::Disconnected(_)) => Err(PluginError::Host),
         }
     }
 }
 
-fn work(program: &Program, jobs: &Receiver<Job>) {
+fn work(program: &Program, jobs: &Receiver<Job>, stats: &Stats) {
     // The first call on a thread would otherwise pay for this.
     wasmtime::Engine::tls_eager_initialize();
     while let Ok(job) = jobs.recv() {
@@ -49,11 +60,13 @@ fn work(program: &Program, jobs: &Receiver<Job>) {
         if job.done.is_closed() {
             continue;
         }
+        let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| program.call(&job.payload, &job.context)));
         let result = result.unwrap_or_else(|_| {
             tracing::error!(plugin = program.name, "a plugin call panicked in the host");
             Err(PluginError::Host)
         });
+        stats.count(&job.context, started.elapsed(), &result);
         let _gone = job.done.send(result);
     }
 }

@@ -1,0 +1,76 @@
+//! `hookmill.toml`, as it is written.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// `hookmill.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) plugins_dir: Option<PathBuf>,
+    pub(super) secrets_file: Option<PathBuf>,
+    pub(super) limits: LimitsFile,
+    pub(super) store: StoreFile,
+    pub(super) retention: RetentionFile,
+    pub(super) plugins: PluginsFile,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StoreFile {
+    pub(super) segment_mib: Option<u32>,
+    pub(super) reserve_mib: Option<u32>,
+    pub(super) snapshot_mib: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetentionFile {
+    pub(super) events_days: Option<u32>,
+    pub(super) deleted_tasks_days: Option<u32>,
+    pub(super) idempotency_hours: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsFile {
+    pub(super) body_bytes: Option<usize>,
+    pub(super) header_bytes: Option<usize>,
+    pub(super) connections: Option<usize>,
+    pub(super) concurrency: Option<usize>,
+    pub(super) header_timeout_ms: Option<u64>,
+    pub(super) body_timeout_ms: Option<u64>,
+    pub(super) request_timeout_ms: Option<u64>,
+    pub(super) drain_timeout_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PluginsFile {
+    pub(super) watch: Option<bool>,
+    pub(super) settle_ms: Option<u64>,
+    pub(super) module_mib: Option<u64>,
+    pub(super) compile_ms: Option<u64>,
+    pub(super) fixtures_ms: Option<u64>,
+}
+
+pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigError> {
+    let name = path.unwrap_or(Path::new("hookmill.toml"));
+    match std::fs::read_to_string(name) {
+        Ok(text) => parse(name, &text).map(|file| (name.display().to_string(), file)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
+            Ok((name.display().to_string(), File::default()))
+        }
+        Err(cause) => Err(ConfigError::Read { file: name.display().to_string(), cause }),
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|e| ConfigError::Parse { file: path.display().to_string(), cause: e.to_string() })
+}

@@ -1,0 +1,59 @@
+//! `/v1/admin/plugins`: what is live, what is refused, and how the calls go.
+
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use crate::app::{Admin, now};
+use crate::auth::CompanyId;
+use crate::integration::{Integration, Refused};
+
+/// `GET /v1/admin/plugins`: the operator sees every folder, a company's admin those that make its tasks.
+pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
+    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let (live, refused) = (call.app.registry.list(), call.app.registry.refused());
+    let seen = |company: &CompanyId| admin.manages(company);
+    let mut all: Vec<Value> =
+        live.iter().filter(|it| seen(&it.company_id)).map(|it| described(it, refused.get(&*it.name.0))).collect();
+    if admin == Admin::Operator {
+        let never_live = refused.values().filter(|it| live.iter().all(|live| *live.name.0 != *it.name));
+        all.extend(never_live.map(|it| json!({ "name": it.name, "state": "refused", "message": it.message })));
+    }
+    Ok(Answer::json(StatusCode::OK, &json!({ "data": all }))?)
+}
+
+/// `POST /v1/admin/plugins/reload`: looks at the plugins folder now, and tells what that has come to.
+pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
+    call.app.admin(call.header("x-api-key"), now())?;
+    let watch = call.app.watch.as_ref().ok_or(Problem::NotFound("this server has no plugins folder"))?;
+    let pass = watch.reload().await.map_err(Problem::Reload)?;
+    Ok(Answer::json(StatusCode::OK, &pass)?)
+}
+
+fn described(it: &Integration, refused: Option<&Refused>) -> Value {
+    let limits = it.plugin.limits();
+    json!({
+        "name": it.name,
+        // A newer version in the folder does not go live, and this one stays.
+        "state": if refused.is_some() { "outdated" } else { "live" },
+        "message": refused.map(|it| &it.message),
+        "version": it.version,
+        "description": it.description,
+        "company_id": it.company_id,
+        "sha256": it.provenance.module_sha256,
+        "schema_sha256": it.provenance.schema_sha256,
+        "abi": it.plugin.abi(),
+        "imports": it.plugin.imports(),
+        "limits": {
+            "time_ms": limits.time.as_millis(),
+            "memory_mib": limits.memory_bytes >> 20,
+            "output_kib": limits.output_bytes >> 10,
+            "log_kib": limits.log_bytes >> 10,
+            "concurrency": limits.concurrency,
+            "queue": limits.queue,
+        },
+        "loaded_at": it.loaded_at,
+        "calls": it.plugin.summary(),
+    })
+}

@@ -1,0 +1,190 @@
+//! Plugin folders that are dropped in, changed, broken and taken out while the server runs.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod guests;
+mod harness;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use guests::{command, component, says};
+use harness::{DEADLINE, Server, Setup, task};
+use serde_json::{Value, json};
+
+/// Quicker than an admin copies files; the tests wait for what happens, not for this.
+const SETTLE: &str = "[plugins]\nsettle_ms = 100\n";
+
+fn skips(reason: &str) -> String {
+    says(&json!({ "skip": reason }).to_string())
+}
+
+fn reason(server: &Server) -> Option<String> {
+    let reply = server.post("/v1/hooks/guest", &json!({}));
+    (reply.status == 200).then(|| reply.json()["reason"].as_str().unwrap().to_owned())
+}
+
+fn plugins(server: &Server, setup: &Setup) -> Vec<Value> {
+    let out = harness::binary().args(["plugin", "list", "--json", "--data-dir"]).arg(&setup.data).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let listed: Value = serde_json::from_slice(&out.stdout).unwrap();
+    // A key of the plugins' company sees the live ones as well.
+    let own = server.get("/v1/admin/plugins").expect(200).json();
+    let live = |it: &&Value| it["state"] != "refused";
+    let listed = listed["data"].as_array().unwrap().clone();
+    assert_eq!(listed.iter().filter(live).count(), own["data"].as_array().unwrap().len());
+    listed
+}
+
+fn state(server: &Server, setup: &Setup) -> Option<(String, String)> {
+    let all = plugins(server, setup);
+    let it = all.iter().find(|it| it["name"] == "guest")?;
+    Some((it["state"].as_str().unwrap().into(), it["message"].as_str().unwrap_or_default().into()))
+}
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < DEADLINE, "not seen: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_folder_goes_live_is_changed_broken_mended_and_removed_without_a_restart() {
+    let setup = Setup::new().config(SETTLE);
+    let server = setup.start();
+    assert_eq!(reason(&server), None);
+    let setup = setup.plugin("guest", "", &skips("one"));
+    until("the new folder", || reason(&server).as_deref() == Some("one"));
+    let setup = setup.plugin("guest", "", &skips("two"));
+    until("the new module", || reason(&server).as_deref() == Some("two"));
+    let module = setup.plugins.join("guest/mapper.wasm");
+    std::fs::write(&module, b"\0asm\x01\0\0\0broken").unwrap();
+    until("the refusal", || state(&server, &setup).is_some_and(|(state, _)| state == "outdated"));
+    let (_, message) = state(&server, &setup).unwrap();
+    assert!(message.contains("mapper.wasm") && message.contains("cannot be compiled"), "{message}");
+    assert_eq!(reason(&server).as_deref(), Some("two"), "the good version stays live");
+    assert_eq!(server.get("/readyz").expect(200).json()["refused_plugins"], json!(["guest"]));
+    let setup = setup.plugin("guest", "", &skips("three"));
+    until("the mended module", || reason(&server).as_deref() == Some("three"));
+    assert_eq!(state(&server, &setup).unwrap(), ("live".into(), String::new()));
+    std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
+    until("the removal", || reason(&server).is_none());
+    assert_eq!(state(&server, &setup), None);
+}
+
+#[test]
+fn a_version_that_fails_its_fixtures_never_goes_live() {
+    let setup = Setup::new().config(SETTLE).plugin("guest", "", &skips("one"));
+    let folder = setup.plugins.join("guest/fixtures");
+    std::fs::create_dir(&folder).unwrap();
+    let fixture =
+        json!({"name": "one", "received_at": "2026-11-24T08:00:00Z", "payload": {}, "expect": {"skip": "one"}});
+    std::fs::write(folder.join("one.json"), fixture.to_string()).unwrap();
+    let server = setup.start();
+    assert_eq!(reason(&server).as_deref(), Some("one"));
+    let setup = setup.plugin("guest", "", &skips("two"));
+    until("the refusal", || state(&server, &setup).is_some_and(|(state, _)| state == "outdated"));
+    assert!(state(&server, &setup).unwrap().1.contains("fixture \"one\" failed"));
+    assert_eq!(reason(&server).as_deref(), Some("one"));
+    // The fixture is what was wrong.
+    std::fs::write(folder.join("one.json"), fixture.to_string().replace("\"skip\":\"one\"", "\"skip\":\"two\""))
+        .unwrap();
+    until("the mended fixture", || reason(&server).as_deref() == Some("two"));
+}
+
+/// Copying takes time. What is there in the middle of it is neither loaded nor complained of.
+#[test]
+fn a_folder_that_is_still_being_copied_is_waited_for() {
+    let setup = Setup::new().config("[plugins]\nsettle_ms = 400\n");
+    let server = setup.start();
+    let made = Setup::new().plugin("guest", "", &skips("whole"));
+    let (from, to) = (made.plugins.join("guest"), setup.plugins.join("guest"));
+    std::fs::create_dir(&to).unwrap();
+    for name in ["plugin.toml", "input.schema.json"] {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    let bytes = std::fs::read(from.join("mapper.wasm")).unwrap();
+    for end in (1..=12).map(|part| bytes.len() * part / 12) {
+        std::fs::write(to.join("mapper.wasm"), &bytes[..end]).unwrap();
+        assert_eq!(state(&server, &setup), None, "half a module was tried");
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    until("the whole folder", || reason(&server).as_deref() == Some("whole"));
+    let log = server.stop();
+    assert!(!log.contains("is refused"), "{log}");
+}
+
+#[test]
+fn calls_under_way_end_on_the_version_that_they_began_with() {
+    // Some 300 ms of counting, whatever the machine: the deadline is generous.
+    let slow = |text: &str| {
+        let count = "(local $n i64) (loop (local.set $n (i64.add (local.get $n) (i64.const 1))) (br_if 0 (i64.lt_u (local.get $n) (i64.const 300000000))))";
+        skips(text).replace("(func (export \"_start\")", &format!("(func (export \"_start\") {count}"))
+    };
+    let limits = "[limits]\ntime_ms = 20000\n";
+    let setup = Setup::new().config(SETTLE).plugin("guest", limits, &slow("old"));
+    let server = setup.start();
+    std::thread::scope(|scope| {
+        let before: Vec<_> = (0..4).map(|_| scope.spawn(|| reason(&server))).collect();
+        setup_again(&setup.plugins, &skips("new"));
+        until("the new version", || reason(&server).as_deref() == Some("new"));
+        let before: Vec<_> = before.into_iter().map(|it| it.join().unwrap()).collect();
+        assert!(before.iter().all(|it| it.as_deref() == Some("old")), "{before:?}");
+    });
+}
+
+fn setup_again(plugins: &Path, wat: &str) {
+    std::fs::write(plugins.join("guest/mapper.wasm"), wat::parse_str(wat).unwrap()).unwrap();
+}
+
+/// For mounts that tell nothing of changes.
+#[test]
+fn without_notifications_a_request_or_sighup_reloads() {
+    let setup = Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 50\n");
+    let server = setup.start();
+    let setup = setup.plugin("guest", "", &skips("one")).plugin("bad", "nonsense = 1\n", &skips("one"));
+    assert_eq!(reason(&server), None);
+    let pass = server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json();
+    assert_eq!(pass["loaded"], json!(["guest"]));
+    assert!(pass["refused"]["bad"].as_str().unwrap().contains("nonsense"), "{pass}");
+    assert_eq!(reason(&server).as_deref(), Some("one"));
+    setup_again(&setup.plugins, &skips("two"));
+    server.signal("HUP");
+    until("SIGHUP", || reason(&server).as_deref() == Some("two"));
+    let out = harness::binary().args(["plugin", "reload", "--data-dir"]).arg(&setup.data).output().unwrap();
+    let said = String::from_utf8(out.stdout).unwrap();
+    // What is refused is tried again, as its secret may be there by now.
+    assert!(said.contains("unchanged: guest") && said.contains("refused: bad: "), "{said}");
+    assert_eq!(out.status.code(), Some(1));
+    let reader = setup.key("company-1", &["tasks:read"]);
+    let reply = server.send_as("POST", "/v1/admin/plugins/reload", &[("x-api-key", &reader)], b"{}");
+    assert_eq!(reply.expect(403).code(), "scope_missing");
+}
+
+#[test]
+fn the_list_says_what_a_plugin_is_and_how_its_calls_go() {
+    let setup = Setup::new()
+        .plugin("guest", "[limits]\ntime_ms = 30\n", &command("(func (export \"_start\") (loop (br 0)))"))
+        .plugin("other", "", &component(""));
+    let server = setup.start();
+    server.post("/v1/hooks/guest", &json!({"secret": "patient-4711"})).expect(502);
+    for _ in 0..3 {
+        server.post("/v1/hooks/other", &task()).expect(200);
+    }
+    let all = plugins(&server, &setup);
+    let of = |name: &str| all.iter().find(|it| it["name"] == name).unwrap().clone();
+    let (guest, other) = (of("guest"), of("other"));
+    assert_eq!((&guest["abi"], &other["abi"]), (&json!("command"), &json!("component")));
+    assert_eq!(guest["limits"]["time_ms"], 30);
+    assert_eq!(guest["calls"]["failures"], 1);
+    assert_eq!(guest["calls"]["last_error"]["code"], "plugin_deadline");
+    assert!(guest["imports"].as_array().unwrap().contains(&json!("wasi_snapshot_preview1.fd_write")));
+    assert_eq!((&other["calls"]["calls"], &other["calls"]["failures"]), (&json!(3), &json!(0)));
+    assert!(other["calls"]["p50_us"].as_u64().unwrap() > 0);
+    assert!(!all.iter().any(|it| it.to_string().contains("4711")), "a payload got into the list");
+    let stranger = setup.key("company-2", &["admin"]);
+    let theirs = server.send_as("GET", "/v1/admin/plugins", &[("x-api-key", &stranger)], b"").expect(200).json();
+    assert_eq!(theirs["data"], json!([]));
+}
