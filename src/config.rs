@@ -137,6 +137,17 @@ pub enum ConfigError {
     },
 }
 
+/// Where a user's tools keep what they can make again: `XDG_CACHE_HOME`, else `~/.cache` (XDG Base Directory
+/// Specification 0.8).
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn user_cache() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|it| it.join("hookmill"))
+}
+
 impl Config {
     /// Reads and checks everything.
     ///

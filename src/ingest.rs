@@ -1,5 +1,5 @@
 //! The pipeline: one line for every way in. The state lives in types, so that no stage can be skipped:
-//! [`RawEvent`] → [`Payload`] → [`CheckedPayload`] → [`Mapped`](crate::plugin::Mapped) → [`NewTask`] →
+//! [`RawEvent`] → [`Payload`] → [`CheckedPayload`] → [`Outcome`](crate::plugin::Outcome) → [`NewTask`] →
 //! [`Task`](crate::task::Task).
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
@@ -24,7 +24,7 @@ pub use batch::batch;
 pub use checked::CheckedPayload;
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
-pub use stop::Stop;
+pub use stop::{Failed, Stop};
 
 /// `POST /v1/hooks/{integration}`: the whole line, plugin included. `tell` makes the answer, before the commit, so
 /// that what is remembered of it is stored together with what was done.
@@ -59,8 +59,11 @@ async fn mapped_line(integration: &Integration, raw: &RawEvent) -> Result<Ready,
     let payload = raw.decode(&integration.schema, &integration.rules)?;
     let checked = CheckedPayload::check(payload, &integration.schema)?;
     let context = integration.context(raw.id, raw.received_at);
-    let mapped = integration.plugin.map(Arc::clone(checked.text()), context).await?;
-    checked.ready(mapped, &integration.rules)
+    let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
+    match called.result {
+        Ok(outcome) => checked.ready(outcome, called.log, &integration.rules),
+        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, &checked)),
+    }
 }
 
 fn direct_line(rules: &Rules, raw: &RawEvent) -> Result<Ready, Stop> {

@@ -1,8 +1,9 @@
 //! An integration: one way in, with its sender's proof, its schema and its plugin.
 //!
 //! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` turns a folder into an [`Integration`]
-//! or says why not, and [`Registry`] holds what is live.
+//! or says why not, `integration/check.rs` says all of it for a plugin's author, and [`Registry`] holds what is live.
 
+pub mod check;
 pub mod load;
 mod manifest;
 

@@ -20,6 +20,7 @@ pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod diff;
 pub mod event;
 mod http;
 pub mod ingest;

@@ -81,6 +81,10 @@ impl From<StoreError> for Failure {
 /// damaged files are no news; the store mends them, and says so.
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        if panic.payload_as_str().is_some_and(|it| it.starts_with("failed printing to std")) {
+            // Whoever read it has gone, as `head` does: 128 and SIGPIPE's number, as of any program in a pipe.
+            std::process::exit(141);
+        }
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         if place.contains("/sled-") {
             tracing::debug!(place, "sled panicked");

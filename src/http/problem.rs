@@ -182,7 +182,7 @@ impl Problem {
     fn cause(&self) -> String {
         match self {
             Self::Stop(Stop::Schema(_) | Stop::Output(_) | Stop::Decode(_)) => self.told().2.to_owned(),
-            Self::Stop(Stop::Plugin(error)) => error.code().to_owned(),
+            Self::Stop(Stop::Plugin(failed)) => failed.error.code().to_owned(),
             other => other.to_string(),
         }
     }
@@ -190,17 +190,23 @@ impl Problem {
     fn errors(&self) -> Vec<Violation> {
         match self {
             Self::Stop(Stop::Schema(violations) | Stop::Output(violations)) => violations.clone(),
-            Self::Stop(Stop::Plugin(PluginError::Refused { message, pointer: Some(pointer) })) => vec![Violation {
-                pointer: pointer.clone(),
-                code: "refused".into(),
-                expected: "what the integration's plugin can map".into(),
-                got: None,
-                message: message.clone(),
-                hint: None,
-            }],
+            Self::Stop(Stop::Plugin(failed)) => refused(&failed.error),
             _ => Vec::new(),
         }
     }
+}
+
+/// Where a plugin has named the place in the payload.
+fn refused(error: &PluginError) -> Vec<Violation> {
+    let PluginError::Refused { message, pointer: Some(pointer) } = error else { return Vec::new() };
+    vec![Violation {
+        pointer: pointer.clone(),
+        code: "refused".into(),
+        expected: "what the integration's plugin can map".into(),
+        got: None,
+        message: message.clone(),
+        hint: None,
+    }]
 }
 
 fn auth(error: &AuthError) -> Told<'static> {
@@ -217,7 +223,7 @@ fn stopped(stop: &Stop) -> Told<'_> {
     match stop {
         Stop::Decode(error) => decode(error),
         Stop::Schema(_) | Stop::Output(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", stop.code()),
-        Stop::Plugin(error) => plugin(error),
+        Stop::Plugin(failed) => plugin(&failed.error),
         Stop::Store(error) => store(error),
     }
 }

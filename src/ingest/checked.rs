@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Stop;
 use super::outcome::Ready;
 use crate::payload::{Encoding, Loosened, Payload, Rules};
-use crate::plugin::{Mapped, Outcome};
+use crate::plugin::Outcome;
 use crate::schema::{Schema, Violation};
 use crate::task::NewTask;
 
@@ -34,9 +34,10 @@ impl CheckedPayload {
         &self.text
     }
 
-    pub(super) fn ready(self, mapped: Mapped, rules: &Rules) -> Result<Ready, Stop> {
-        let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: mapped.log };
-        match mapped.outcome {
+    /// `log` is the plugin's.
+    pub(super) fn ready(self, outcome: Outcome, log: String, rules: &Rules) -> Result<Ready, Stop> {
+        let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: log };
+        match outcome {
             Outcome::Skip(reason) => ready.skip = Some(reason),
             Outcome::Tasks(values) if values.is_empty() => return Err(Stop::Output(Vec::new())),
             Outcome::Tasks(values) => {

@@ -90,7 +90,11 @@ pub(super) fn stored(integration: Option<&Integration>, raw: RawEvent, ready: Re
 
 pub(super) fn quarantined(integration: Option<&Integration>, raw: RawEvent, stop: &Stop) -> Ingested {
     let reason = Reason { stage: stop.stage().into(), code: stop.code().into(), message: stop.to_string() };
-    Ingested { event: event(integration, raw, EventStatus::Quarantined, Some(reason)), tasks: Vec::new() }
+    let mut event = event(integration, raw, EventStatus::Quarantined, Some(reason));
+    if let Stop::Plugin(failed) = stop {
+        event.plugin_log.clone_from(&failed.log);
+    }
+    Ingested { event, tasks: Vec::new() }
 }
 
 /// A delivery that was not let in: noted without its body.

@@ -1,5 +1,8 @@
 //! Why the line ends early.
 
+use super::CheckedPayload;
+use crate::event::{EventId, IntegrationName};
+use crate::integration::Integration;
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
 use crate::schema::Violation;
@@ -16,7 +19,7 @@ pub enum Stop {
     Schema(Vec<Violation>),
     /// The plugin refused it, failed or was stopped.
     #[error(transparent)]
-    Plugin(#[from] PluginError),
+    Plugin(Box<Failed>),
     /// What the plugin made is no task: the plugin has to be mended, not the payload.
     #[error("the plugin's output is no task. {}", sentences(.0))]
     Output(Vec<Violation>),
@@ -25,11 +28,54 @@ pub enum Stop {
     Store(#[from] StoreError),
 }
 
+/// A call that gave nothing: what happened, to whom, and over what.
+#[derive(Debug)]
+pub struct Failed {
+    /// What the plugin did.
+    pub error: PluginError,
+    /// What it logged until then.
+    pub log: String,
+    /// The plugin.
+    pub plugin: IntegrationName,
+    /// What it was called for.
+    pub event_id: EventId,
+    /// The payload's size in bytes, as the plugin got it.
+    pub payload_bytes: usize,
+}
+
+impl Failed {
+    pub(super) fn stop(
+        error: PluginError,
+        log: String,
+        integration: &Integration,
+        event_id: EventId,
+        payload: &CheckedPayload,
+    ) -> Stop {
+        let plugin = integration.name.clone();
+        Stop::Plugin(Box::new(Self { error, log, plugin, event_id, payload_bytes: payload.text().len() }))
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// A refusal in the plugin's own words; a failure with all that helps to find its cause.
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(advice) = self.error.advice() else { return write!(f, "{}", self.error) };
+        let Self { error, plugin, event_id, payload_bytes, .. } = self;
+        write!(f, "{plugin}: {error}. Payload: {payload_bytes} bytes; event {event_id}. {advice}")
+    }
+}
+
 impl Stop {
     /// Whether the event is stored, in quarantine.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        !matches!(self, Self::Plugin(PluginError::Busy) | Self::Store(_))
+        match self {
+            Self::Plugin(failed) => failed.error != PluginError::Busy,
+            Self::Store(_) => false,
+            _ => true,
+        }
     }
 
     /// The stage that ended the line.
@@ -50,7 +96,7 @@ impl Stop {
         match self {
             Self::Decode(error) => error.code(),
             Self::Schema(_) => "invalid_field",
-            Self::Plugin(error) => error.code(),
+            Self::Plugin(failed) => failed.error.code(),
             Self::Output(_) => "plugin_output_invalid",
             Self::Store(_) => "storage_unavailable",
         }

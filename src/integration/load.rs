@@ -12,7 +12,7 @@ use crate::auth::signature::HmacSha256;
 use crate::config::Secrets;
 use crate::event::{IntegrationName, Provenance};
 use crate::payload::Rules;
-use crate::plugin::{Host, LoadError, fixtures};
+use crate::plugin::{Host, LoadError, Plugin, fixtures};
 use crate::schema::Schema;
 
 /// Why a folder does not go live. Each names the file.
@@ -63,41 +63,45 @@ pub fn load(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -
     let manifest_file = folder.join("plugin.toml");
     let wrong = |cause: String| LoadFailure::Manifest { file: manifest_file.clone(), cause };
     let manifest = Manifest::parse(&read(&manifest_file)?).map_err(wrong)?;
-    if folder.file_name().is_none_or(|name| name != manifest.name.as_str()) {
-        return Err(wrong(format!(
-            "name: is \"{}\", and the folder has another name; make them the same",
-            manifest.name
-        )));
-    }
-    let integration = assemble(host, folder, manifest, secrets, now, &wrong)?;
+    check_name(folder, &manifest).map_err(wrong)?;
+    let schema = read_schema(folder, &manifest)?;
+    let plugin = host.load(&manifest.name, &folder.join(&manifest.module), manifest.limits())?;
+    let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
     fixtures::run_all(&integration, &folder.join("fixtures"), host.limits().fixtures)?;
     Ok(integration)
 }
 
-fn assemble(
-    host: &Host,
-    folder: &Path,
+pub(super) fn check_name(folder: &Path, manifest: &Manifest) -> Result<(), String> {
+    // A folder named "." has a name all the same.
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    if whole.file_name().is_some_and(|name| name == manifest.name.as_str()) {
+        return Ok(());
+    }
+    Err(format!("name: is \"{}\", and the folder has another name; make them the same", manifest.name))
+}
+
+pub(super) fn read_schema(folder: &Path, manifest: &Manifest) -> Result<Schema, LoadFailure> {
+    let file = folder.join(&manifest.schema);
+    Schema::compile(&read(&file)?).map_err(|e| LoadFailure::Schema { file, cause: e.to_string() })
+}
+
+/// The parts put together; the error is about a field of plugin.toml.
+pub(super) fn assemble(
     manifest: Manifest,
+    schema: Schema,
+    plugin: Plugin,
     secrets: &Secrets,
     now: DateTime<Utc>,
-    wrong: &dyn Fn(String) -> LoadFailure,
-) -> Result<Integration, LoadFailure> {
-    let schema_file = folder.join(&manifest.schema);
-    let schema = Schema::compile(&read(&schema_file)?)
-        .map_err(|e| LoadFailure::Schema { file: schema_file, cause: e.to_string() })?;
-    let zone = manifest.timezone.as_deref().unwrap_or("UTC");
-    let timezone =
-        zone.parse().map_err(|_| wrong(format!("timezone: \"{zone}\" is no IANA zone such as Europe/Berlin")))?;
-    let plugin = host.load(&manifest.name, &folder.join(&manifest.module), manifest.limits())?;
+) -> Result<Integration, String> {
     let provenance = Provenance {
         plugin_version: manifest.version.clone(),
         module_sha256: hex(plugin.sha256()),
         schema_sha256: hex(schema.sha256()),
     };
     Ok(Integration {
-        company_id: CompanyId::parse(&manifest.company_id).map_err(|e| wrong(format!("company_id: {e}")))?,
+        company_id: CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))?,
+        rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
         auth: auth(manifest.auth, secrets),
-        rules: Rules { strict: manifest.strict, timezone },
         config: serde_json::Value::Object(manifest.config).to_string().into(),
         name: IntegrationName(manifest.name.into()),
         version: manifest.version,
@@ -107,6 +111,11 @@ fn assemble(
         provenance,
         loaded_at: now,
     })
+}
+
+pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
+    let zone = manifest.timezone.as_deref().unwrap_or("UTC");
+    zone.parse().map_err(|_| format!("timezone: \"{zone}\" is no IANA zone such as Europe/Berlin"))
 }
 
 fn auth(table: AuthTable, secrets: &Secrets) -> Auth {

@@ -62,12 +62,16 @@ static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
 impl Manifest {
     /// Reads it; the error is a sentence or several.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let value: Value = toml::from_str(text).map_err(|e| e.to_string())?;
-        let schema = SCHEMA.as_ref().map_err(ToString::to_string)?;
-        if let Err(violations) = schema.check(&value) {
-            return Err(violations.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(". "));
-        }
-        serde_json::from_value(value).map_err(|e| e.to_string())
+        Self::check(text).map_err(|all| all.into_iter().map(|(sentence, _)| sentence).collect::<Vec<_>>().join(". "))
+    }
+
+    /// Reads it; else every sentence, and what to do about it where there is more to say.
+    pub(super) fn check(text: &str) -> Result<Self, Vec<(String, Option<String>)>> {
+        let one = |sentence: String| vec![(sentence, None)];
+        let value: Value = toml::from_str(text).map_err(|e| one(e.to_string()))?;
+        let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
+        schema.check(&value).map_err(|all| all.into_iter().map(|it| (it.message, it.hint)).collect::<Vec<_>>())?;
+        serde_json::from_value(value).map_err(|e| one(e.to_string()))
     }
 
     /// The limits given, and the defaults of the others.

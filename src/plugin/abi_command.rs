@@ -1,6 +1,8 @@
 //! The command ABI: any WASI preview 1 program. The payload is its stdin; its stdout is one task object, an array of
 //! them, or `{"skip":"reason"}`; a non-zero exit is a refusal, with the last line of stderr as the message.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
@@ -8,7 +10,7 @@ use super::cache::Source;
 use super::engine::Engine;
 use super::state::{CallState, Failure, cut};
 use super::wasi_stdio::{self, Exit};
-use super::{Outcome, PluginError};
+use super::{CallContext, Outcome, PluginError};
 
 /// A command, linked and ready to be instantiated.
 pub(super) struct Command {
@@ -29,7 +31,8 @@ impl Command {
         let mut linker = Linker::new(engine.wasmtime());
         wasi_stdio::add_to_linker(&mut linker, &module)?;
         let pre = linker.instantiate_pre(&module).map_err(|e| format!("cannot be linked: {e:#}"))?;
-        let imports = module.imports().map(|it| format!("{}.{}", it.module(), it.name())).collect();
+        let imports: BTreeSet<_> = module.imports().map(|it| format!("{}.{}", it.module(), it.name())).collect();
+        let imports = imports.into_iter().collect();
         Ok(Self { pre, imports })
     }
 
@@ -37,7 +40,13 @@ impl Command {
         &self.imports
     }
 
-    pub(super) fn call(&self, store: &mut Store<CallState>) -> Result<Outcome, Failure> {
+    pub(super) fn call(
+        &self,
+        store: &mut Store<CallState>,
+        payload: &str,
+        context: &CallContext,
+    ) -> Result<Outcome, Failure> {
+        store.data_mut().stdio.provide(payload, context);
         let instance = self.pre.instantiate(&mut *store)?;
         let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
         match start.call(&mut *store, ()) {

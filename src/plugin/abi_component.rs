@@ -84,7 +84,7 @@ impl Component {
 fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Failure> {
     let bad = |message: String| Failure::Error(PluginError::BadOutput(message));
     let state = store.data_mut();
-    if texts.iter().map(String::len).sum::<usize>() > state.stdio.output_limit() {
+    if !state.stdio.tell(texts.iter().map(String::len).sum()) {
         state.meter.set_hit(Hit::Output);
         return Err(bad("too long".into()));
     }

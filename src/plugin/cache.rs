@@ -96,7 +96,7 @@ impl Source<'_> {
                 Component::deserialize(engine, bytes)
             }
         };
-        self.through(engine, load, |engine, wasm| Component::from_binary(engine, wasm), Component::serialize)
+        self.through(engine, load, Component::from_binary, Component::serialize)
     }
 
     /// A core module from the cache, or compiled.
@@ -110,7 +110,7 @@ impl Source<'_> {
                 Module::deserialize(engine, bytes)
             }
         };
-        self.through(engine, load, |engine, wasm| Module::from_binary(engine, wasm), Module::serialize)
+        self.through(engine, load, Module::from_binary, Module::serialize)
     }
 
     fn through<T: Send + 'static>(

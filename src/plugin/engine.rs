@@ -18,16 +18,26 @@ const INSTANCES: u32 = 256;
 /// Largest linear memory that any plugin's limits may allow, in bytes.
 const MEMORY_BYTES: usize = 1 << 30;
 
+/// More than any call burns within its time.
+const FUEL: u64 = u64::MAX / 2;
+
 /// The engine and its clock.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     wasmtime: wasmtime::Engine,
     description: Arc<str>,
+    counts_fuel: bool,
 }
 
 impl Engine {
     /// Pooled instances where the machine has what makes them quick and safe, else instances on demand.
-    pub(super) fn start() -> Result<Self, HostError> {
+    pub(super) fn start(counts_fuel: bool) -> Result<Self, HostError> {
+        let config = || {
+            let mut config = config();
+            config.consume_fuel(counts_fuel);
+            config
+        };
+        let on_demand = || wasmtime::Engine::new(&config()).map_err(|e| HostError(e.to_string()));
         let (wasmtime, description) = match why_not_pooled() {
             Some(reason) => (on_demand()?, format!("on-demand instances: {reason}")),
             None => match wasmtime::Engine::new(config().allocation_strategy(pooled())) {
@@ -36,7 +46,12 @@ impl Engine {
             },
         };
         start_ticker(&wasmtime)?;
-        Ok(Self { wasmtime, description: description.into() })
+        Ok(Self { wasmtime, description: description.into(), counts_fuel })
+    }
+
+    /// Gives a call all the fuel there is, where fuel is counted; and says how much that is.
+    pub(super) fn fill<T>(&self, store: &mut wasmtime::Store<T>) -> Option<u64> {
+        (self.counts_fuel && store.set_fuel(FUEL).is_ok()).then_some(FUEL)
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -65,10 +80,6 @@ fn config() -> Config {
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false);
     config
-}
-
-fn on_demand() -> Result<wasmtime::Engine, HostError> {
-    wasmtime::Engine::new(&config()).map_err(|e| HostError(e.to_string()))
 }
 
 fn pooled() -> InstanceAllocationStrategy {

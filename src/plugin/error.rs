@@ -60,6 +60,25 @@ pub enum PluginError {
 }
 
 impl PluginError {
+    /// What the plugin's author or the admin can try; none where the plugin has said what it has to say, or there is
+    /// nothing to mend in it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Deadline { .. } => Some(
+                "Look for a loop that this payload never leaves; if it only needs longer, raise time_ms in plugin.toml",
+            ),
+            Self::Memory { .. } => Some("Let it read the payload in pieces, or raise memory_mib in plugin.toml"),
+            Self::Table { .. } => Some("No plugin may have more; use fewer functions and references"),
+            Self::Output { .. } => Some("Make fewer or shorter tasks, or raise output_kib in plugin.toml"),
+            Self::Stack => Some("Look for a function that calls itself without an end; the stack is 512 KiB"),
+            Self::Trap { .. } => Some(
+                "`hookmill plugin run` repeats it with this payload; build the plugin with names to see its functions",
+            ),
+            Self::Refused { .. } | Self::BadOutput(_) | Self::Busy | Self::Host => None,
+        }
+    }
+
     /// The error's `detail.code`.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -8,36 +8,72 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Mapped, Outcome, PluginError};
+use super::{Outcome, PluginError, Usage};
+use crate::diff::differences;
 use crate::event::EventId;
 use crate::ingest::{CheckedPayload, Stop};
 use crate::integration::Integration;
 use crate::integration::load::{LoadFailure, read};
 use crate::payload::{Encoding, Loosened, Payload};
+use crate::schema::Violation;
 use crate::task::NewTask;
 
 /// The event id that every fixture runs under.
 pub const EVENT_ID: EventId = EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000));
 
-#[derive(Debug, Deserialize)]
+/// An example: what comes in, and what has to come out.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fixture {
-    name: String,
-    received_at: DateTime<Utc>,
-    payload: Value,
-    expect: Expect,
+pub struct Fixture {
+    /// A sentence.
+    pub name: String,
+    /// When the event came.
+    pub received_at: DateTime<Utc>,
+    /// The payload, decoded.
+    pub payload: Value,
+    /// What has to come out.
+    pub expect: Expect,
 }
 
-#[derive(Debug, Deserialize)]
+/// What has to come out of a fixture.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Expect {
+pub enum Expect {
+    /// These tasks; defaults may be left out.
     Tasks(Vec<Value>),
+    /// Nothing to do, for this reason.
     Skip(String),
+    /// The plugin refuses it, with a message that holds this.
     Refused(String),
+    /// The schema refuses it, at these JSON Pointers.
     Violations(Vec<String>),
+}
+
+/// What has come out.
+#[derive(Debug)]
+pub enum Came {
+    /// Tasks, as the plugin wrote them, or a skip.
+    Out(Outcome),
+    /// The schema has refused the payload.
+    Violations(Vec<Violation>),
+    /// The plugin has refused it, or failed.
+    Failed(PluginError),
+}
+
+/// One run of a payload through schema and plugin.
+#[derive(Debug)]
+pub struct Run {
+    /// What has come out.
+    pub came: Came,
+    /// The plugin's log.
+    pub log: String,
+    /// What the call cost; nothing where the schema has refused the payload.
+    pub usage: Usage,
+    /// How long the call took.
+    pub took: Duration,
 }
 
 /// Runs every fixture of a folder; a plugin without any goes live with a warning in the log.
@@ -58,14 +94,21 @@ pub fn run_all(integration: &Integration, folder: &Path, limit: Duration) -> Res
                 "the fixtures before it took more than {limit} ms (plugins.fixtures_ms in hookmill.toml)"
             )));
         }
-        let fixture: Fixture = serde_json::from_str(&read(file)?).map_err(|e| failed(format!("not a fixture: {e}")))?;
-        let name = fixture.name.clone();
-        run(integration, fixture).map_err(|cause| failed(format!("fixture \"{name}\" failed: {cause}")))?;
+        let fixture = Fixture::read(file)?;
+        let run = run(integration, &fixture.payload, fixture.received_at).map_err(|it| failed(it.to_string()))?;
+        let wrong = fixture.wrong(&run, integration);
+        if !wrong.is_empty() {
+            return Err(failed(format!("fixture \"{}\" failed: {}", fixture.name, wrong.join("; "))));
+        }
     }
     Ok(files.len())
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>, LoadFailure> {
+/// The fixtures' files, in the order of their names.
+///
+/// # Errors
+/// Where the folder cannot be read; one that is not there has none.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, LoadFailure> {
     let failed = |cause| LoadFailure::Read { file: folder.to_owned(), cause };
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -78,60 +121,98 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, LoadFailure> {
     Ok(files)
 }
 
-fn run(integration: &Integration, fixture: Fixture) -> Result<(), String> {
-    let payload = Payload { value: fixture.payload, encoding: Encoding::Json, loosened: Loosened::default() };
-    let checked = CheckedPayload::check(payload, &integration.schema);
-    match (checked, fixture.expect) {
-        (Err(Stop::Schema(found)), Expect::Violations(expected)) => {
-            let found: Vec<_> = found.into_iter().map(|it| it.pointer).collect();
-            same("violations", &expected, &found)
+/// Sends a payload through schema and plugin, on this thread, under the fixtures' event id.
+///
+/// # Errors
+/// Where the payload is none at all.
+pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<Run, Stop> {
+    let payload = Payload { value: payload.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
+    let checked = match CheckedPayload::check(payload, &integration.schema) {
+        Ok(checked) => checked,
+        Err(Stop::Schema(found)) => {
+            let (came, usage) = (Came::Violations(found), Usage::default());
+            return Ok(Run { came, log: String::new(), usage, took: Duration::ZERO });
         }
-        (Err(Stop::Schema(found)), _) => {
-            Err(format!("the schema refuses the payload: {}", sentences(found.iter().map(|it| &it.message))))
-        }
-        (Err(other), _) => Err(format!("the payload is refused: {other}")),
-        (Ok(_), Expect::Violations(expected)) => {
-            Err(format!("the schema accepts the payload; violations expected at {expected:?}"))
-        }
-        (Ok(checked), expect) => {
-            let context = integration.context(EVENT_ID, fixture.received_at);
-            compare(integration.plugin.map_blocking(checked.text(), &context), expect, integration)
+        Err(other) => return Err(other),
+    };
+    let context = integration.context(EVENT_ID, received_at);
+    let started = Instant::now();
+    let called = integration.plugin.map_blocking(checked.text(), &context);
+    let took = started.elapsed();
+    let came = called.result.map_or_else(Came::Failed, Came::Out);
+    Ok(Run { came, log: called.log, usage: called.usage, took })
+}
+
+impl Fixture {
+    /// # Errors
+    /// Where the file cannot be read, or is no fixture.
+    pub fn read(file: &Path) -> Result<Self, LoadFailure> {
+        let failed = |cause: String| LoadFailure::Fixture { file: file.to_owned(), cause };
+        serde_json::from_str(&read(file)?).map_err(|e| failed(format!("not a fixture: {e}")))
+    }
+
+    /// What of a run is not as it should be: sentences, none where all is well.
+    #[must_use]
+    pub fn wrong(&self, run: &Run, integration: &Integration) -> Vec<String> {
+        match (&run.came, &self.expect) {
+            (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
+                match (tasks(expected, integration), tasks(found, integration)) {
+                    (Ok(expected), Ok(found)) => told(&expected, &found),
+                    (Err(cause), _) => vec![format!("what is expected is no task: {cause}")],
+                    (_, Err(cause)) => vec![format!("what came out is no task: {cause}")],
+                }
+            }
+            (Came::Out(Outcome::Skip(found)), Expect::Skip(expected)) if found == expected => Vec::new(),
+            (Came::Failed(PluginError::Refused { message, .. }), Expect::Refused(part)) if message.contains(part) => {
+                Vec::new()
+            }
+            (Came::Violations(found), Expect::Violations(expected)) => {
+                let found: Vec<_> = found.iter().map(|it| &it.pointer).collect();
+                told(&json!(expected), &json!(found))
+            }
+            (came, expect) => vec![format!("expected {expect}, got {came}")],
         }
     }
 }
 
-fn compare(result: Result<Mapped, PluginError>, expect: Expect, integration: &Integration) -> Result<(), String> {
-    match (result.map(|it| it.outcome), expect) {
-        (Ok(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
-            let (found, expected) = (tasks(found, integration)?, tasks(expected, integration)?);
-            same("tasks", &expected, &found)
-        }
-        (Ok(Outcome::Skip(found)), Expect::Skip(expected)) => same("skip", &expected, &found),
-        (Err(PluginError::Refused { message, .. }), Expect::Refused(part)) if message.contains(&part) => Ok(()),
-        (Ok(found), expected) => Err(format!("expected {expected:?}, got {found:?}")),
-        (Err(found), expected) => Err(format!("expected {expected:?}, got an error: {found}")),
-    }
+fn told(expected: &Value, found: &Value) -> Vec<String> {
+    differences(expected, found).iter().map(ToString::to_string).collect()
 }
 
 /// As the pipeline reads them, so that a fixture need not repeat defaults.
-fn tasks(values: Vec<Value>, integration: &Integration) -> Result<Vec<NewTask>, String> {
-    values
-        .into_iter()
-        .enumerate()
-        .map(|(index, value)| {
-            let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
-            let parsed = NewTask::parse(payload, &integration.rules);
-            parsed
-                .map(|(task, _)| task)
-                .map_err(|found| format!("task {index} is no task: {}", sentences(found.iter().map(|it| &it.message))))
-        })
-        .collect()
+fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
+    let read = |(index, value): (usize, &Value)| {
+        let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
+        let task = NewTask::parse(payload, &integration.rules)
+            .map_err(|found| format!("task {index}: {}", sentences(&found)))?;
+        serde_json::to_value(task.0).map_err(|e| e.to_string())
+    };
+    values.iter().enumerate().map(read).collect()
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {
-    if expected == found { Ok(()) } else { Err(format!("{what} differ: expected {expected:#?}, got {found:#?}")) }
+fn sentences(violations: &[Violation]) -> String {
+    violations.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(". ")
 }
 
-fn sentences<'a>(messages: impl Iterator<Item = &'a String>) -> String {
-    messages.map(String::as_str).collect::<Vec<_>>().join(". ")
+impl std::fmt::Display for Expect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tasks(tasks) => write!(f, "{} tasks", tasks.len()),
+            Self::Skip(reason) => write!(f, "the skip \"{reason}\""),
+            Self::Refused(part) => write!(f, "a refusal with \"{part}\""),
+            Self::Violations(at) => write!(f, "violations at {}", at.join(", ")),
+        }
+    }
+}
+
+impl std::fmt::Display for Came {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Out(Outcome::Tasks(tasks)) => write!(f, "{} tasks", tasks.len()),
+            Self::Out(Outcome::Skip(reason)) => write!(f, "the skip \"{reason}\""),
+            Self::Violations(found) => write!(f, "violations of the schema: {}", sentences(found)),
+            Self::Failed(PluginError::Refused { message, .. }) => write!(f, "the refusal \"{message}\""),
+            Self::Failed(error) => write!(f, "an error: {error}"),
+        }
+    }
 }

@@ -89,6 +89,10 @@ impl Meter {
         self.peak
     }
 
+    pub(super) fn elements(&self) -> usize {
+        self.elements
+    }
+
     pub(super) fn hit(&self) -> Option<Hit> {
         self.hit
     }

@@ -62,15 +62,30 @@ pub enum Outcome {
     Skip(String),
 }
 
-/// A call that went well.
+/// A call that has ended, well or not.
 #[derive(Debug)]
-pub struct Mapped {
-    /// What came out.
-    pub outcome: Outcome,
+pub struct Called {
+    /// What came out, or why nothing did.
+    pub result: Result<Outcome, PluginError>,
     /// What was logged, cut at the limit.
     pub log: String,
-    /// Most linear memory at a time, in bytes.
-    pub peak_memory: usize,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// What a call has used of its limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Most linear memory at a time, all memories together, in bytes.
+    pub memory_bytes: usize,
+    /// Table elements, all tables together.
+    pub table_elements: usize,
+    /// Bytes of output.
+    pub output_bytes: usize,
+    /// Bytes that were logged, those that were dropped as well.
+    pub log_bytes: usize,
+    /// Instructions, about, where the host counts them: wasmtime's fuel.
+    pub fuel: Option<u64>,
 }
 
 /// How a module takes its payload; told by its first bytes, never by its name.
@@ -97,7 +112,18 @@ impl Host {
     /// # Errors
     /// Where the engine cannot be made on this machine.
     pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        let engine = Engine::start()?;
+        Self::with(Engine::start(false)?, cache_dir, limits)
+    }
+
+    /// The same with an engine that counts instructions, which makes calls slower: for those who write plugins.
+    ///
+    /// # Errors
+    /// Where the engine cannot be made on this machine.
+    pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
+        Self::with(Engine::start(true)?, cache_dir, limits)
+    }
+
+    fn with(engine: Engine, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         Ok(Self { engine, cache: cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new), limits })
     }
 
@@ -163,19 +189,15 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Maps a payload on one of the plugin's threads. Time in the queue does not count as the plugin's.
-    ///
-    /// # Errors
-    /// [`PluginError::Busy`] where the queue is full; else what the plugin did.
-    pub async fn map(&self, payload: Arc<str>, context: CallContext) -> Result<Mapped, PluginError> {
+    /// Maps a payload on one of the plugin's threads. Time in the queue does not count as the plugin's. Where the
+    /// queue is full, that is [`PluginError::Busy`].
+    pub async fn map(&self, payload: Arc<str>, context: CallContext) -> Called {
         self.workers.call(payload, context).await
     }
 
     /// Maps a payload on this thread.
-    ///
-    /// # Errors
-    /// What the plugin did.
-    pub fn map_blocking(&self, payload: &str, context: &CallContext) -> Result<Mapped, PluginError> {
+    #[must_use]
+    pub fn map_blocking(&self, payload: &str, context: &CallContext) -> Called {
         self.program.call(payload, context)
     }
 
@@ -230,16 +252,26 @@ enum Code {
 
 impl Program {
     /// One call in a store of its own, which is dropped whatever happens.
-    fn call(&self, payload: &str, context: &CallContext) -> Result<Mapped, PluginError> {
-        let mut store = Store::new(self.engine.wasmtime(), CallState::new(&self.limits, payload, context));
+    fn call(&self, payload: &str, context: &CallContext) -> Called {
+        let mut store = Store::new(self.engine.wasmtime(), CallState::new(&self.limits, context.received_at));
         store.limiter(|state| &mut state.meter);
         store.set_epoch_deadline(self.engine.ticks(self.limits.time));
+        let tank = self.engine.fill(&mut store);
         let result = match &self.code {
             Code::Component(component) => component.call(&mut store, payload, context),
-            Code::Command(command) => command.call(&mut store),
+            Code::Command(command) => command.call(&mut store, payload, context),
         };
+        let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
         let state = store.into_data();
-        let outcome = result.map_err(|error| state.explain(error, &self.limits))?;
-        Ok(Mapped { outcome, log: state.log.into_text(), peak_memory: state.meter.peak_memory() })
+        let usage = Usage { fuel, ..state.usage() };
+        let result = result.map_err(|error| state.explain(error, &self.limits));
+        Called { result, log: state.log.into_text(), usage }
+    }
+}
+
+impl Called {
+    /// A call that was not made.
+    fn not_made(error: PluginError) -> Self {
+        Self { result: Err(error), log: String::new(), usage: Usage::default() }
     }
 }

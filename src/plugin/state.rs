@@ -5,7 +5,7 @@ use wasmtime::{Memory, Trap, WasmBacktrace};
 
 use super::limits::{Hit, Limits, Meter};
 use super::stdio::Stdio;
-use super::{CallContext, PluginError};
+use super::{PluginError, Usage};
 
 /// Most functions that an error names.
 const FRAMES: usize = 8;
@@ -23,13 +23,23 @@ pub(super) struct CallState {
 }
 
 impl CallState {
-    pub(super) fn new(limits: &Limits, payload: &str, context: &CallContext) -> Self {
+    pub(super) fn new(limits: &Limits, received_at: DateTime<Utc>) -> Self {
         Self {
             meter: Meter::new(limits),
-            log: Log { text: Vec::new(), limit: limits.log_bytes },
-            stdio: Stdio::new(payload, context, limits),
-            received_at: context.received_at,
+            log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
+            stdio: Stdio::new(limits.output_bytes),
+            received_at,
             memory: None,
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            memory_bytes: self.meter.peak_memory(),
+            table_elements: self.meter.elements(),
+            output_bytes: self.stdio.output_bytes(),
+            log_bytes: self.log.written,
+            fuel: None,
         }
     }
 
@@ -88,10 +98,12 @@ pub(super) fn cut(text: &str) -> String {
 pub(super) struct Log {
     text: Vec<u8>,
     limit: usize,
+    written: usize,
 }
 
 impl Log {
     pub(super) fn write(&mut self, bytes: &[u8]) {
+        self.written = self.written.saturating_add(bytes.len());
         let room = self.limit.saturating_sub(self.text.len()).min(bytes.len());
         self.text.extend_from_slice(&bytes[..room]);
     }

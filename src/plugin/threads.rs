@@ -8,12 +8,12 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use super::stats::{Stats, Summary};
-use super::{CallContext, Mapped, PluginError, Program};
+use super::{CallContext, Called, PluginError, Program};
 
 struct Job {
     payload: Arc<str>,
     context: CallContext,
-    done: oneshot::Sender<Result<Mapped, PluginError>>,
+    done: oneshot::Sender<Called>,
 }
 
 /// A plugin's threads. They end when this is dropped and the queue is empty.
@@ -39,15 +39,15 @@ impl Workers {
         self.stats.summary()
     }
 
-    pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Result<Mapped, PluginError> {
+    pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Called {
         let (done, answer) = oneshot::channel();
         match self.queue.try_send(Job { payload, context, done }) {
-            Ok(()) => answer.await.unwrap_or(Err(PluginError::Host)),
+            Ok(()) => answer.await.unwrap_or_else(|_| Called::not_made(PluginError::Host)),
             Err(TrySendError::Full(_)) => {
                 self.stats.count_busy();
-                Err(PluginError::Busy)
+                Called::not_made(PluginError::Busy)
             }
-            Err(TrySendError::Disconnected(_)) => Err(PluginError::Host),
+            Err(TrySendError::Disconnected(_)) => Called::not_made(PluginError::Host),
         }
     }
 }
@@ -61,12 +61,12 @@ fn work(program: &Program, jobs: &Receiver<Job>, stats: &Stats) {
             continue;
         }
         let started = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| program.call(&job.payload, &job.context)));
-        let result = result.unwrap_or_else(|_| {
+        let called = catch_unwind(AssertUnwindSafe(|| program.call(&job.payload, &job.context)));
+        let called = called.unwrap_or_else(|_| {
             tracing::error!(plugin = program.name, "a plugin call panicked in the host");
-            Err(PluginError::Host)
+            Called::not_made(PluginError::Host)
         });
-        stats.count(&job.context, started.elapsed(), &result);
-        let _gone = job.done.send(result);
+        stats.count(&job.context, started.elapsed(), &called.result);
+        let _gone = job.done.send(called);
     }
 }

@@ -1,45 +1,30 @@
-//! `hookmill plugin list|reload`
+//! `hookmill plugin list|reload`: the running server's plugins.
 
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::remote::{Remote, text};
+use super::super::Failure;
+use super::super::remote::{Remote, text};
 use crate::config::Config;
 
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  hookmill plugin list                       what is live on the running server, and how the calls go
-  hookmill plugin reload                     looks at the plugins folder now; SIGHUP does the same")]
-pub(super) struct PluginCommand {
-    #[command(subcommand)]
-    action: Action,
-    /// Print JSON, for scripts
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Action {
-    /// What is live on the running server, what is refused, and how the calls go
-    List,
-    /// Have the running server look at its plugins folder now
-    Reload,
-}
-
-impl PluginCommand {
-    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
-        let answer = match &self.action {
-            Action::List => server(config)?.call("GET", "/v1/admin/plugins", None)?,
-            Action::Reload => server(config)?.call("POST", "/v1/admin/plugins/reload", Some(json!({})))?,
-        };
-        match &self.action {
-            _ if self.json => println!("{answer}"),
-            Action::List => print_list(&answer),
-            Action::Reload => return print_pass(&answer),
-        }
-        Ok(())
+pub(super) fn list(config: &Config, as_json: bool) -> Result<(), Failure> {
+    let answer = server(config)?.call("GET", "/v1/admin/plugins", None)?;
+    if as_json {
+        println!("{answer}")
+    } else {
+        print_list(&answer)
     }
+    Ok(())
+}
+
+pub(super) fn reload(config: &Config, as_json: bool) -> Result<(), Failure> {
+    let pass = server(config)?.call("POST", "/v1/admin/plugins/reload", Some(json!({})))?;
+    if as_json {
+        println!("{pass}")
+    } else {
+        print_pass(&pass)
+    }
+    let refused = pass["refused"].as_object().is_some_and(|it| !it.is_empty());
+    if refused { Err(Failure::new("not every plugin could be loaded")) } else { Ok(()) }
 }
 
 fn server(config: &Config) -> Result<Remote, Failure> {
@@ -82,16 +67,14 @@ fn shown(value: &Value) -> String {
     if value.is_null() { "-".into() } else { text(value) }
 }
 
-fn print_pass(pass: &Value) -> Result<(), Failure> {
+fn print_pass(pass: &Value) {
     for what in ["loaded", "removed", "unchanged"] {
         let names: Vec<_> = pass[what].as_array().into_iter().flatten().map(text).collect();
         if !names.is_empty() {
             println!("{what}: {}", names.join(", "));
         }
     }
-    let refused: Vec<_> = pass["refused"].as_object().into_iter().flatten().collect();
-    for (name, message) in &refused {
+    for (name, message) in pass["refused"].as_object().into_iter().flatten() {
         println!("refused: {name}: {}", text(message));
     }
-    if refused.is_empty() { Ok(()) } else { Err(Failure::new("not every plugin could be loaded")) }
 }

@@ -1,0 +1,292 @@
+//! Write a hookmill plugin in Rust: one function from your payload to tasks.
+//!
+//! # I have this JSON and want a task
+//! ```json
+//! {"customer": {"name": "Ada"}, "text": "Please call back", "due": "2026-12-01"}
+//! ```
+//! Say what of it you need, and what comes out:
+//! ```
+//! use hookmill_plugin::{Context, Mapped, Refusal, Task, plugin};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Message { customer: Customer, text: String, due: Option<String> }
+//! #[derive(Deserialize)]
+//! struct Customer { name: String }
+//! #[derive(Deserialize)]
+//! struct Config { default_assignee: String }   // [config] in plugin.toml
+//!
+//! fn map(message: Message, context: &Context<Config>) -> Result<Mapped, Refusal> {
+//!     Mapped::task(&Task {
+//!         title: format!("Call {}", message.customer.name),
+//!         description: message.text,
+//!         assigned_user_ids: vec![context.config.default_assignee.clone()],
+//!         created_by_id: "messages".into(),
+//!         // hookmill reads dates loosely: a day is enough.
+//!         deadline: message.due.ok_or_else(|| Refusal::at("/due", "say by when"))?,
+//!         ..Task::default()
+//!     })
+//! }
+//!
+//! plugin!(map);
+//! # fn main() {}
+//! ```
+//! That is the whole plugin. `hookmill plugin new NAME --lang rust` writes it down with all that is around it.
+//!
+//! Nothing is derived by this crate itself: the payload is any `serde::Deserialize`, a task any `serde::Serialize`.
+//! Several tasks are [`Mapped::tasks`], nothing to do is [`Mapped::skip`], and a payload that cannot be mapped is a
+//! [`Refusal`], which the sender reads. There are no files, no network and no clock: the time is
+//! [`Context::received_at`], so that the same event always gives the same tasks.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+#[doc(hidden)]
+#[allow(missing_docs, reason = "generated; wit/mapper.wit says it")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "mapper",
+        pub_export_macro: true,
+        default_bindings_module: "hookmill_plugin::bindings",
+    });
+}
+
+/// What the host tells of the event. The same event always gives the same context.
+#[derive(Debug, Clone)]
+pub struct Context<C> {
+    /// The event's id.
+    pub event_id: String,
+    /// The plugin's name, as in its URL.
+    pub integration: String,
+    /// When the event came: RFC 3339 in UTC.
+    pub received_at: String,
+    /// Whose tasks these become.
+    pub company_id: String,
+    /// `[config]` in plugin.toml.
+    pub config: C,
+}
+
+/// What an event comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped(Out);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Out {
+    Tasks(Vec<String>),
+    Skip(String),
+}
+
+impl Mapped {
+    /// One task: a [`Task`], or anything that has its fields.
+    pub fn task(task: &impl Serialize) -> Result<Self, Refusal> {
+        Self::tasks([task])
+    }
+
+    /// Several tasks. None at all is a mistake: that is what [`Mapped::skip`] is for.
+    pub fn tasks<T: Serialize>(tasks: impl IntoIterator<Item = T>) -> Result<Self, Refusal> {
+        let text = |task: T| serde_json::to_string(&task).map_err(|e| Refusal::new(format!("a task is no JSON: {e}")));
+        tasks.into_iter().map(text).collect::<Result<_, _>>().map(|it| Self(Out::Tasks(it)))
+    }
+
+    /// There is nothing to do, and why.
+    pub fn skip(reason: impl Into<String>) -> Self {
+        Self(Out::Skip(reason.into()))
+    }
+}
+
+/// The payload cannot be mapped. The sender reads the message, and the event waits in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    message: String,
+    pointer: Option<String>,
+}
+
+impl Refusal {
+    /// What the sender has to change, in a sentence.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), pointer: None }
+    }
+
+    /// The same, with the place in the payload: a JSON Pointer (RFC 6901).
+    pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { message: message.into(), pointer: Some(pointer.into()) }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+/// A task, as `POST /v1/tasks` takes it. Values are read loosely; what is not set is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// What is to be done, in a line.
+    pub title: String,
+    /// Everything that who does it has to know.
+    pub description: String,
+    /// The users whom it is assigned to: one at least.
+    pub assigned_user_ids: Vec<String>,
+    /// The user or system that asks for it.
+    pub created_by_id: String,
+    /// By when: RFC 3339, or any form that hookmill reads.
+    pub deadline: String,
+    /// Free labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// The call that it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// The fax that it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fax_id: Option<String>,
+    /// The assistant that it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assistant_id: Option<String>,
+    /// The session that it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The patient whom it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patient_id: Option<String>,
+    /// `pending`, `in_progress` or `completed`; pending without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// `low`, `medium`, `high` or `urgent`; medium without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// What kind of task it is.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+/// Writes into the plugin's log, which is stored beside the event.
+pub mod log {
+    use crate::bindings::hookmill::mapper::{log as host, types::Level};
+
+    /// For whoever writes the plugin.
+    pub fn debug(message: &str) {
+        host::write(Level::Debug, message);
+    }
+
+    /// What happened.
+    pub fn info(message: &str) {
+        host::write(Level::Info, message);
+    }
+
+    /// What somebody should look at.
+    pub fn warn(message: &str) {
+        host::write(Level::Warn, message);
+    }
+
+    /// What went wrong.
+    pub fn error(message: &str) {
+        host::write(Level::Error, message);
+    }
+}
+
+/// Reads the payload and `[config]`, maps, and gives what the host takes: what [`plugin!`] calls. In tests, call it
+/// with texts.
+pub fn transform<P, C>(
+    payload: &str,
+    context: bindings::Context,
+    map: impl FnOnce(P, &Context<C>) -> Result<Mapped, Refusal>,
+) -> Result<bindings::Outcome, bindings::MapError>
+where
+    P: DeserializeOwned,
+    C: DeserializeOwned,
+{
+    let config = serde_json::from_str(&context.config);
+    let payload = serde_json::from_str(payload);
+    let mapped = match (config, payload) {
+        (Err(e), _) => Err(Refusal::new(format!("[config] in plugin.toml: {e}"))),
+        (_, Err(e)) => Err(Refusal::new(format!("the payload is not what the plugin expects: {e}"))),
+        (Ok(config), Ok(payload)) => {
+            let bindings::Context { event_id, integration, received_at, company_id, .. } = context;
+            map(payload, &Context { event_id, integration, received_at, company_id, config })
+        }
+    };
+    match mapped {
+        Ok(Mapped(Out::Tasks(texts))) => Ok(bindings::Outcome::Tasks(texts)),
+        Ok(Mapped(Out::Skip(reason))) => Ok(bindings::Outcome::Skip(reason)),
+        Err(Refusal { message, pointer }) => Err(bindings::MapError { message, pointer }),
+    }
+}
+
+/// Makes this function the plugin: `fn(payload: P, context: &Context<C>) -> Result<Mapped, Refusal>`.
+#[macro_export]
+macro_rules! plugin {
+    ($map:path) => {
+        struct HookmillPlugin;
+
+        impl $crate::bindings::Guest for HookmillPlugin {
+            fn transform(
+                payload: String,
+                context: $crate::bindings::Context,
+            ) -> Result<$crate::bindings::Outcome, $crate::bindings::MapError> {
+                $crate::transform(&payload, context, $map)
+            }
+        }
+
+        $crate::bindings::export!(HookmillPlugin with_types_in $crate::bindings);
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, Mapped, Refusal, Task, bindings, transform};
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Payload {
+        n: u32,
+    }
+    #[derive(Deserialize)]
+    struct Config {
+        who: String,
+    }
+
+    fn map(payload: Payload, context: &Context<Config>) -> Result<Mapped, Refusal> {
+        match payload.n {
+            0 => Ok(Mapped::skip("nothing")),
+            1 => Mapped::task(&Task { title: context.config.who.clone(), ..Task::default() }),
+            _ => Err(Refusal::at("/n", "is too large")),
+        }
+    }
+
+    fn call(payload: &str, config: &str) -> Result<bindings::Outcome, bindings::MapError> {
+        let context = bindings::Context {
+            event_id: "e".into(),
+            integration: "i".into(),
+            received_at: "2026-11-24T08:00:00Z".into(),
+            company_id: "c".into(),
+            config: config.into(),
+        };
+        transform(payload, context, map)
+    }
+
+    #[test]
+    fn payload_and_config_go_in_and_tasks_skips_and_refusals_come_out() {
+        let config = r#"{"who":"Ada"}"#;
+        match call(r#"{"n":1}"#, config) {
+            Ok(bindings::Outcome::Tasks(it)) => {
+                assert_eq!(it, [r#"{"title":"Ada","description":"","assigned_user_ids":[],"created_by_id":"","deadline":""}"#]);
+            }
+            _ => panic!("no task"),
+        }
+        assert!(matches!(call(r#"{"n":0}"#, config), Ok(bindings::Outcome::Skip(it)) if it == "nothing"));
+        let refused = call(r#"{"n":2}"#, config).err().map(|it| (it.message, it.pointer));
+        assert_eq!(refused, Some(("is too large".into(), Some("/n".into()))));
+        let message = |it: Result<_, bindings::MapError>| it.err().map(|it| it.message).unwrap_or_default();
+        assert!(message(call("{}", config)).starts_with("the payload is not what the plugin expects"));
+        assert!(message(call(r#"{"n":1}"#, "{}")).starts_with("[config] in plugin.toml"));
+    }
+}

@@ -1,0 +1,53 @@
+//! `hookmill plugin check DIR`
+
+use std::path::Path;
+
+use console::style;
+use serde_json::json;
+
+use super::super::Failure;
+use super::{host, look_through};
+use crate::app::now;
+use crate::config::Config;
+use crate::integration::check::{Checked, Severity};
+
+pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
+    let checked = look_through(&host(config)?, dir, &config.secrets, now());
+    if as_json {
+        println!("{}", json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
+    } else {
+        print(dir, &checked);
+    }
+    if checked.is_good() { Ok(()) } else { Err(Failure::new("the server would not take this plugin")) }
+}
+
+fn print(dir: &Path, checked: &Checked) {
+    for it in &checked.findings {
+        let word = match it.severity {
+            Severity::Error => style("error").red().bold(),
+            Severity::Warning => style("warning").yellow().bold(),
+        };
+        println!("{word}: {}: {}", it.file.display(), it.reason);
+        if let Some(fix) = &it.fix {
+            println!("  {}: {fix}", style("fix").bold());
+        }
+    }
+    if let Some(it) = &checked.integration {
+        let imports = it.plugin.imports();
+        let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
+        println!("{} {}: a {:?}, sha256 {}", it.name, it.version, it.plugin.abi(), it.provenance.module_sha256);
+        println!("imports {imports}");
+    }
+    if checked.is_good() {
+        println!("{}: the server takes {}", style("good").green().bold(), dir.display());
+    }
+}
+
+fn plugin(checked: &Checked) -> Option<serde_json::Value> {
+    checked.integration.as_ref().map(|it| {
+        json!({
+            "name": it.name, "version": it.version, "abi": it.plugin.abi(), "imports": it.plugin.imports(),
+            "sha256": it.provenance.module_sha256, "schema_sha256": it.provenance.schema_sha256,
+        })
+    })
+}

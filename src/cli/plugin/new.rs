@@ -1,0 +1,181 @@
+//! `hookmill plugin new NAME --lang LANG`
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::super::Failure;
+use crate::config::Config;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct New {
+    /// The plugin's name: the folder's, and the last part of its URL
+    name: String,
+    /// The language to write the mapping in
+    #[arg(long, value_enum)]
+    lang: Lang,
+    /// Where to put the folder [default: the plugins folder]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Lang {
+    Rust,
+    Js,
+    Python,
+    Go,
+    C,
+}
+
+type Files = &'static [(&'static str, &'static str)];
+
+/// Paths and texts, from `templates/`; `{{…}}` is filled in.
+macro_rules! files {
+    ($($path:literal: $from:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../../../", $from)))),+]
+    };
+}
+
+const COMMON: Files = files! {
+    "plugin.toml": "templates/common/plugin.toml",
+    "input.schema.json": "templates/common/input.schema.json",
+    "fixtures/message.json": "templates/common/fixtures/message.json",
+    "fixtures/no-deadline.json": "templates/common/fixtures/no-deadline.json",
+    "fixtures/spam.json": "templates/common/fixtures/spam.json",
+    "fixtures/empty.json": "templates/common/fixtures/empty.json",
+    "README.md": "templates/common/README.md",
+};
+
+/// What is a language's own.
+struct Template {
+    called: &'static str,
+    source: &'static str,
+    needs: &'static str,
+    ignored: &'static str,
+    files: Files,
+}
+
+impl Lang {
+    fn template(self) -> Template {
+        match self {
+            Self::Rust => Template {
+                called: "Rust",
+                source: "src/lib.rs",
+                needs: "Needs Rust with `rustup target add wasm32-unknown-unknown`, and `cargo install wasm-tools`. `sdk/` is hookmill's own crate for plugins; `cargo doc --open -p hookmill-plugin` shows it.",
+                ignored: "target",
+                files: files! {
+                    "Cargo.toml": "templates/rust/Cargo.toml",
+                    "src/lib.rs": "templates/rust/src/lib.rs",
+                    "build.sh": "templates/rust/build.sh",
+                    "sdk/Cargo.toml": "sdk/rust/Cargo.toml",
+                    "sdk/src/lib.rs": "sdk/rust/src/lib.rs",
+                    "sdk/wit/mapper.wit": "wit/mapper.wit",
+                },
+            },
+            Self::Js => Template {
+                called: "JavaScript",
+                source: "mapper.js",
+                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: the language is whole, but there is no `fetch`, no `TextDecoder` and no clock; the time is `context.receivedAt`.",
+                ignored: "node_modules",
+                files: files! {
+                    "mapper.js": "templates/js/mapper.js",
+                    "package.json": "templates/js/package.json",
+                    "build.mjs": "templates/js/build.mjs",
+                    "build.sh": "templates/js/build.sh",
+                    "wit/mapper.wit": "wit/mapper.wit",
+                },
+            },
+            Self::Python => Template {
+                called: "Python",
+                source: "app.py",
+                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component holds a whole interpreter: some 18 MB, and a few ms a call.",
+                ignored: ".venv\n__pycache__",
+                files: files! {
+                    "app.py": "templates/python/app.py",
+                    "build.sh": "templates/python/build.sh",
+                    "wit/mapper.wit": "wit/mapper.wit",
+                },
+            },
+            Self::Go => Template {
+                called: "Go",
+                source: "main.go",
+                needs: "Needs Go 1.21 or newer.",
+                ignored: "",
+                files: files! {
+                    "main.go": "templates/go/main.go",
+                    "go.mod": "templates/go/go.mod",
+                    "build.sh": "templates/go/build.sh",
+                },
+            },
+            Self::C => Template {
+                called: "C",
+                source: "src/main.c",
+                needs: "Needs Zig, also as `pip install ziglang`, or clang with a WASI sysroot as `$CC`. `src/json.c` is a small JSON reader.",
+                ignored: "",
+                files: files! {
+                    "src/main.c": "templates/c/src/main.c",
+                    "src/json.c": "plugins/fax-inbound/src/json.c",
+                    "src/json.h": "plugins/fax-inbound/src/json.h",
+                    "build.sh": "templates/c/build.sh",
+                },
+            },
+        }
+    }
+}
+
+impl New {
+    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        self.check_name()?;
+        let folder = self.into.as_ref().unwrap_or(&config.plugins_dir).join(&self.name);
+        if folder.exists() {
+            return Err(usage(format!("{} is there already; choose another name", folder.display())));
+        }
+        let template = self.lang.template();
+        for (path, text) in COMMON.iter().chain(template.files) {
+            write(&folder.join(path), &self.filled(text, &template))?;
+        }
+        write(&folder.join(".gitignore"), &format!("{}\n", template.ignored))?;
+        println!("{} is a plugin in {}. Build it and try it:\n", folder.display(), template.called);
+        println!("  {}/build.sh", folder.display());
+        println!("  hookmill plugin test {0}\n", folder.display());
+        println!("Then change {} and the fixtures. README.md there says more.", template.source);
+        Ok(())
+    }
+
+    /// As `schemas/plugin-manifest.schema.json` asks for it.
+    fn check_name(&self) -> Result<(), Failure> {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fits = (1..=64).contains(&self.name.len()) && self.name.chars().all(good) && !self.name.starts_with('-');
+        match (fits, self.name.as_str()) {
+            (true, "tasks") => Err(usage("\"tasks\" is taken by POST /v1/tasks; choose another name")),
+            (true, _) => Ok(()),
+            (false, name) => {
+                Err(usage(format!("\"{name}\" is no name: 1 to 64 lower-case letters, digits and hyphens")))
+            }
+        }
+    }
+
+    fn filled(&self, text: &str, template: &Template) -> String {
+        text.replace("{{name}}", &self.name)
+            .replace("{{language}}", template.called)
+            .replace("{{build}}", "./build.sh                                     # makes mapper.wasm")
+            .replace("{{source}}", template.source)
+            .replace("{{needs}}", template.needs)
+    }
+}
+
+fn usage(message: impl std::fmt::Display) -> Failure {
+    Failure { message: message.to_string(), code: 2 }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    std::fs::write(path, text).map_err(failed)?;
+    if path.extension().is_some_and(|it| it == "sh") {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    Ok(())
+}

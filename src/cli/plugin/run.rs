@@ -1,0 +1,117 @@
+//! `hookmill plugin run DIR < payload.json`
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::{millis, runnable};
+use crate::app::now;
+use crate::config::{Config, user_cache};
+use crate::event::RawEvent;
+use crate::integration::Integration;
+use crate::integration::check::Share;
+use crate::payload::{Encoding, Loosened, Payload};
+use crate::plugin::fixtures::{self, Came};
+use crate::plugin::{Host, Outcome};
+use crate::task::NewTask;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// The plugin's folder
+    dir: PathBuf,
+    /// The Content-Type of the body on stdin
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
+    content_type: String,
+    /// When the event came, which is what the plugin's clock says [default: now]
+    #[arg(long, value_name = "TIME")]
+    received_at: Option<DateTime<Utc>>,
+}
+
+impl Run {
+    pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
+        // Counting instructions makes calls slower, so the time is measured without it.
+        let cache = || user_cache().map(|it| it.join("artefacts"));
+        let timed = Host::new(cache(), config.loading).map_err(Failure::new)?;
+        let counted = Host::counting(cache(), config.loading).map_err(Failure::new)?;
+        let (timed, counted) = (runnable(&timed, config, &self.dir)?, runnable(&counted, config, &self.dir)?);
+        let (payload, loosened) = self.payload(&timed)?;
+        let at = self.received_at.unwrap_or_else(now);
+        let mut run = fixtures::run(&timed, &payload, at).map_err(Failure::new)?;
+        run.usage.fuel = fixtures::run(&counted, &payload, at).ok().and_then(|it| it.usage.fuel);
+        let (kind, result) = came(&run.came, &timed);
+        let shares = Share::of(&timed, &run);
+        if as_json {
+            let shares: Vec<_> = shares
+                .iter()
+                .map(|it| json!({ "limit": it.name, "used": it.used, "of": it.limit, "unit": it.unit, "percent": it.percent() }))
+                .collect();
+            println!(
+                "{}",
+                json!({
+                    "result": kind, kind: result, "log": run.log, "loosened": loosened, "took_us": run.took.as_micros(),
+                    "fuel": run.usage.fuel, "limits": shares,
+                })
+            );
+        } else {
+            println!("{kind}: {}", serde_json::to_string_pretty(&result).map_err(Failure::new)?);
+            if !loosened.is_empty() {
+                println!("read loosely: {}", loosened.join(", "));
+            }
+            if !run.log.is_empty() {
+                println!("log:\n{}", run.log.trim_end());
+            }
+            let fuel = run.usage.fuel.map_or_else(String::new, |it| format!(", {it} instructions"));
+            println!("took {}{fuel}", millis(run.took.as_micros()));
+            for it in &shares {
+                println!("{:>5.1} % of {:<15} {} of {} {}", it.percent(), it.name, it.used, it.limit, it.unit);
+            }
+        }
+        match kind {
+            "tasks" | "skip" => Ok(()),
+            _ => Err(Failure::new("the sender would get an error, and the event would be in quarantine")),
+        }
+    }
+
+    /// As the server decodes it.
+    fn payload(&self, integration: &Integration) -> Result<(Value, Vec<String>), Failure> {
+        let mut body = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut body).map_err(Failure::new)?;
+        let raw = RawEvent {
+            id: fixtures::EVENT_ID,
+            received_at: now(),
+            company_id: integration.company_id.clone(),
+            content_type: Some(self.content_type.clone()),
+            body: Bytes::from(body),
+        };
+        let payload = raw.decode(&integration.schema, &integration.rules);
+        let payload = payload.map_err(|e| Failure::new(format!("the payload on stdin: {e}")))?;
+        Ok((payload.value, payload.loosened.iter().map(str::to_owned).collect()))
+    }
+}
+
+/// What has come out, as the server would take it.
+fn came(came: &Came, integration: &Integration) -> (&'static str, Value) {
+    match came {
+        Came::Violations(found) => ("violations", json!(found)),
+        Came::Failed(error) => {
+            let advice = error.advice().map(str::to_owned);
+            ("error", json!({ "code": error.code(), "message": error.to_string(), "advice": advice }))
+        }
+        Came::Out(Outcome::Skip(reason)) => ("skip", json!(reason)),
+        Came::Out(Outcome::Tasks(tasks)) => {
+            let mut read = Vec::new();
+            for (index, value) in tasks.iter().enumerate() {
+                let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
+                match NewTask::parse(payload, &integration.rules) {
+                    Ok((task, _)) => read.push(json!(task)),
+                    Err(found) => return ("violations", json!({ "task": index, "found": found })),
+                }
+            }
+            ("tasks", Value::Array(read))
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `hookmill plugin test DIR`
+
+use std::path::{Path, PathBuf};
+
+use console::style;
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::{host, millis, runnable};
+use crate::config::Config;
+use crate::integration::Integration;
+use crate::integration::load::LoadFailure;
+use crate::plugin::fixtures::{self, Came, Fixture};
+use crate::plugin::{Outcome, PluginError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Test {
+    /// The plugin's folder
+    dir: PathBuf,
+    /// Write what comes out into the fixtures that differ, for you to look at and keep
+    #[arg(long)]
+    update: bool,
+}
+
+/// How one fixture went.
+struct Tried {
+    file: PathBuf,
+    name: String,
+    wrong: Vec<String>,
+    micros: u128,
+    updated: bool,
+}
+
+impl Test {
+    pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
+        let integration = runnable(&host(config)?, config, &self.dir)?;
+        let files = fixtures::list(&self.dir.join("fixtures")).map_err(Failure::new)?;
+        let tried: Vec<Tried> = files.into_iter().map(|file| self.try_one(file, &integration)).collect();
+        if as_json {
+            let all: Vec<_> = tried.iter().map(Tried::json).collect();
+            println!("{}", json!({ "fixtures": all }));
+        } else {
+            tried.iter().for_each(Tried::print);
+        }
+        let failed = tried.iter().filter(|it| !it.wrong.is_empty() && !it.updated).count();
+        match (tried.len(), failed) {
+            (0, _) => Err(Failure::new(format!("there is no fixture in {}", self.dir.join("fixtures").display()))),
+            (all, 0) => {
+                eprintln!("{all} fixtures hold");
+                Ok(())
+            }
+            (all, failed) => Err(Failure::new(format!(
+                "{failed} of {all} fixtures fail; --update writes down what comes out, if that is what you want"
+            ))),
+        }
+    }
+
+    fn try_one(&self, file: PathBuf, integration: &Integration) -> Tried {
+        let failed = |cause: String| Tried {
+            name: String::new(),
+            wrong: vec![cause],
+            micros: 0,
+            updated: false,
+            file: file.clone(),
+        };
+        let fixture = match Fixture::read(&file) {
+            Ok(fixture) => fixture,
+            Err(LoadFailure::Fixture { cause, .. }) => return failed(cause),
+            Err(other) => return failed(other.to_string()),
+        };
+        let run = match fixtures::run(integration, &fixture.payload, fixture.received_at) {
+            Ok(run) => run,
+            Err(stop) => return failed(stop.to_string()),
+        };
+        let wrong = fixture.wrong(&run, integration);
+        let updated = self.update && !wrong.is_empty() && update(&file, &run.came).is_ok();
+        Tried { name: fixture.name, wrong, micros: run.took.as_micros(), updated, file }
+    }
+}
+
+/// Puts what came out in the place of what was expected. A plugin that crashed has nothing to put there.
+fn update(file: &Path, came: &Came) -> Result<(), String> {
+    let expect = match came {
+        Came::Out(Outcome::Tasks(tasks)) => json!({ "tasks": tasks }),
+        Came::Out(Outcome::Skip(reason)) => json!({ "skip": reason }),
+        Came::Failed(PluginError::Refused { message, .. }) => json!({ "refused": message }),
+        Came::Violations(found) => json!({ "violations": found.iter().map(|it| &it.pointer).collect::<Vec<_>>() }),
+        Came::Failed(error) => return Err(error.to_string()),
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let mut fixture: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    fixture["expect"] = expect;
+    let text = serde_json::to_string_pretty(&fixture).map_err(|e| e.to_string())?;
+    std::fs::write(file, text + "\n").map_err(|e| e.to_string())
+}
+
+impl Tried {
+    fn print(&self) {
+        let file = self.file.file_name().unwrap_or_default().to_string_lossy();
+        let word = match (self.wrong.is_empty(), self.updated) {
+            (true, _) => style("ok").green(),
+            (false, true) => style("updated").yellow(),
+            (false, false) => style("FAILED").red().bold(),
+        };
+        println!("{word:<8} {file}: {} ({})", self.name, millis(self.micros));
+        self.wrong.iter().for_each(|it| println!("         {it}"));
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "file": self.file, "name": self.name, "holds": self.wrong.is_empty(), "differences": self.wrong,
+            "updated": self.updated, "took_us": self.micros,
+        })
+    }
+}

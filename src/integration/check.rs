@@ -1,0 +1,214 @@
+//! Everything that is wrong with a plugin folder at once, for its author.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Integration;
+use super::load::{LoadFailure, assemble, check_name, read, read_schema, timezone};
+use super::manifest::{AuthTable, Manifest};
+use crate::config::Secrets;
+use crate::plugin::Host;
+use crate::plugin::fixtures::{self, Fixture, Run};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The folder does not go live.
+    Error,
+    /// It does, and will disappoint.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file that it is in.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}
+
+/// A folder that was looked through.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// In the order in which a folder is read.
+    pub findings: Vec<Finding>,
+    /// What it came to, where nothing in it keeps it from running.
+    pub integration: Option<Integration>,
+}
+
+impl Checked {
+    /// Whether the server would take it.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.findings.iter().all(|it| it.severity == Severity::Warning)
+    }
+
+    fn error(&mut self, file: &Path, reason: impl ToString, fix: &str) {
+        let fix = Some(fix).filter(|it| !it.is_empty()).map(str::to_owned);
+        let (file, reason) = (file.to_owned(), reason.to_string());
+        self.findings.push(Finding { severity: Severity::Error, file, reason, fix });
+    }
+
+    fn warn(&mut self, file: &Path, reason: impl ToString, fix: &str) {
+        self.error(file, reason, fix);
+        if let Some(last) = self.findings.last_mut() {
+            last.severity = Severity::Warning;
+        }
+    }
+
+    fn failure(&mut self, failure: &LoadFailure, fix: &str) {
+        let (LoadFailure::Read { file, .. }
+        | LoadFailure::Manifest { file, .. }
+        | LoadFailure::Schema { file, .. }
+        | LoadFailure::Fixture { file, .. }) = failure
+        else {
+            return;
+        };
+        // The file stands beside it already.
+        let sentence = failure.to_string();
+        let reason = sentence.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&sentence);
+        self.error(file, reason, fix);
+    }
+}
+
+/// Looks through a folder and runs its fixtures, as the server does, and goes on after each error.
+#[must_use]
+pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
+    let mut checked = Checked::default();
+    let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
+    let schema = read_schema(folder, &manifest);
+    let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema, draft 2020-12, for what comes in"));
+    let module = folder.join(&manifest.module);
+    let plugin = host.load(&manifest.name, &module, manifest.limits());
+    let plugin = plugin.map_err(|it| {
+        let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; docs/PLUGINS.md says how";
+        checked.error(&module, &it.cause, fix);
+    });
+    let (Ok(schema), Ok(plugin)) = (schema, plugin) else { return checked };
+    let open = folder.join(&manifest.schema);
+    // What the pipeline would do with anything at all.
+    if schema.check(&serde_json::json!({})).is_ok() {
+        checked.warn(&open, "the schema accepts an empty object", "List what the plugin needs under \"required\"");
+    }
+    // Where that fails, its manifest has been complained of already.
+    if let Ok(integration) = assemble(manifest, schema, plugin, secrets, now) {
+        run_fixtures(&integration, folder, &mut checked);
+        checked.integration = Some(integration);
+    }
+    checked
+}
+
+fn manifest(folder: &Path, secrets: &Secrets, checked: &mut Checked) -> Option<Manifest> {
+    let file = folder.join("plugin.toml");
+    let text = match read(&file) {
+        Ok(text) => text,
+        Err(failure) => {
+            checked.failure(&failure, "Name a plugin's folder; `hookmill plugin new` writes one");
+            return None;
+        }
+    };
+    let manifest = match Manifest::check(&text) {
+        Ok(manifest) => manifest,
+        Err(all) => {
+            for (reason, hint) in all {
+                checked.error(&file, reason, hint.as_deref().unwrap_or("docs/PLUGINS.md lists every field"));
+            }
+            return None;
+        }
+    };
+    if let Err(reason) = check_name(folder, &manifest) {
+        checked.error(&file, reason, "Rename the folder, or change name");
+    }
+    if let Err(reason) = timezone(&manifest) {
+        checked.error(&file, reason, "Name a zone of the IANA time zone database");
+    }
+    if let AuthTable::HmacSha256 { secret, .. } = &manifest.auth
+        && secrets.get(secret).is_none()
+    {
+        let reason = format!("the secret {secret} is not set here, so every sender would be refused");
+        checked.warn(&file, reason, "Set it in the server's environment, or in its secrets file");
+    }
+    Some(manifest)
+}
+
+fn run_fixtures(integration: &Integration, folder: &Path, checked: &mut Checked) {
+    let fixtures = folder.join("fixtures");
+    let files = match fixtures::list(&fixtures) {
+        Ok(files) => files,
+        Err(failure) => return checked.failure(&failure, ""),
+    };
+    if files.is_empty() {
+        let fix = "Write one for each kind of delivery; `hookmill plugin test --update` fills in what comes out";
+        checked.warn(&fixtures, "there are no fixtures: nothing shows that the plugin works", fix);
+    }
+    for file in files {
+        let run = Fixture::read(&file).and_then(|fixture| {
+            let failed = |it: crate::ingest::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
+            let run = fixtures::run(integration, &fixture.payload, fixture.received_at).map_err(failed)?;
+            Ok((fixture, run))
+        });
+        match run {
+            Err(failure) => checked.failure(&failure, "docs/PLUGINS.md says what a fixture is"),
+            Ok((fixture, run)) => {
+                let wrong = fixture.wrong(&run, integration);
+                if !wrong.is_empty() {
+                    let reason = format!("\"{}\" failed: {}", fixture.name, wrong.join("; "));
+                    checked.error(&file, reason, "Mend the plugin, or see `hookmill plugin test --update`");
+                }
+                near_limits(integration, &run, &file, checked);
+            }
+        }
+    }
+}
+
+/// What is fine on a fixture may not be on a larger delivery, or on a busy machine.
+fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut Checked) {
+    for it in Share::of(integration, run).into_iter().filter(|it| it.percent() > 50.0) {
+        let reason = format!("takes {:.0} % of {} ({} of {} {})", it.percent(), it.name, it.used, it.limit, it.unit);
+        checked.warn(file, reason, &format!("Raise {} in plugin.toml, or use less", it.name));
+    }
+}
+
+/// How much of a limit a run has used.
+#[derive(Debug, Clone, Serialize)]
+pub struct Share {
+    /// As in plugin.toml.
+    pub name: &'static str,
+    /// What was used.
+    pub used: u64,
+    /// What may be used.
+    pub limit: u64,
+    /// Of both.
+    pub unit: &'static str,
+}
+
+impl Share {
+    /// Every limit of a call.
+    #[must_use]
+    pub fn of(integration: &Integration, run: &Run) -> Vec<Self> {
+        let limits = integration.plugin.limits();
+        let micros = |it: std::time::Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
+        let share = |name, used, limit, unit| Self { name, used, limit, unit };
+        vec![
+            share("time_ms", micros(run.took), micros(limits.time), "µs"),
+            share("memory_mib", run.usage.memory_bytes as u64, limits.memory_bytes as u64, "bytes"),
+            share("output_kib", run.usage.output_bytes as u64, limits.output_bytes as u64, "bytes"),
+            share("log_kib", run.usage.log_bytes as u64, limits.log_bytes as u64, "bytes"),
+            share("table elements", run.usage.table_elements as u64, limits.table_elements as u64, "elements"),
+        ]
+    }
+
+    /// In a hundred.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        if self.limit == 0 { 0.0 } else { self.used as f64 * 100.0 / self.limit as f64 }
+    }
+}
