@@ -8,7 +8,7 @@ KEY = "script-key-of-24-characters-or-more"
 class Server:
     def __init__(self, work, binary, data, config, shim=None, options=()):
         if not self.start(work, binary, data, config, shim, options):
-            raise SystemExit(f"the server did not start ({self.process.wait()}):\n{self.said()}")
+            raise SystemExit(f"the server did not start ({self.process.wait()}):\n{self.said()[-2000:]}")
 
     @classmethod
     def try_start(cls, *arguments):

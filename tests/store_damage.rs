@@ -213,7 +213,7 @@ fn a_view_that_opens_empty_is_never_served() {
     let data = dir.path().join("data");
     let stored = filled(&data, &rt);
     std::fs::remove_dir_all(data.join("sled-1")).unwrap();
-    drop(sled::open(data.join("sled-1")).unwrap());
+    drop(sled::Config::new().path(data.join("sled-1")).segment_size(4 << 20).open().unwrap());
     everything_is_there(&Embedded::open(&data, &options()).unwrap(), &stored, &rt);
 }
 
@@ -251,7 +251,8 @@ fn check_finds_what_is_wrong_and_repair_mends_what_can_be() {
     // An event index that lies, and a view that lost an entry.
     let index = files(&data.join("journal"), &|path| path.extension().is_some_and(|it| it == "events")).remove(0);
     std::fs::write(&index, b"no index").unwrap();
-    let tree = sled::open(data.join("sled-1")).unwrap().open_tree("hookmill").unwrap();
+    let config = sled::Config::new().path(data.join("sled-1")).segment_size(4 << 20);
+    let tree = config.open().unwrap().open_tree("hookmill").unwrap();
     let key = tree.scan_prefix("T").next().unwrap().unwrap().0;
     tree.remove(key).unwrap();
     tree.flush().unwrap();

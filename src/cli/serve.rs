@@ -18,6 +18,8 @@ use crate::store::embedded::Running;
 use crate::store::{Embedded, Expired};
 use crate::watch::{Loader, Watch};
 
+/// For reads off the reactor that are under way at the end.
+const LAST_READS: Duration = Duration::from_secs(5);
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -52,7 +54,11 @@ impl Serve {
         self.start_log()?;
         let mut config = config;
         config.store.accept_loss = self.accept_loss;
-        runtime()?.block_on(serve(config))
+        let runtime = runtime()?;
+        let ended = runtime.block_on(serve(config));
+        // Whoever still reads has had the drain's time.
+        runtime.shutdown_timeout(LAST_READS);
+        ended
     }
 
     fn start_log(&self) -> Result<(), Failure> {
@@ -79,7 +85,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let listener = bind(app.config.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     let url = format!("http://{address}");
-    store.announce(&Running { pid: std::process::id(), url: url.clone(), operator_token }).map_err(Failure::new)?;
+    store
+        .announce(&Running { pid: std::process::id(), url: url.clone(), operator_token })
+        .map_err(|e| Failure::new(format!("hookmill.lock in the data directory cannot be written: {e}")))?;
     bootstrap(&app, &url).await?;
     let stop = stop_signal()?;
     let hangup = signal(SignalKind::hangup()).map_err(Failure::new)?;

@@ -27,7 +27,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
 pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
     call.app.admin(call.header("x-api-key"), now())?;
     let watch = call.app.watch.as_ref().ok_or(Problem::NotFound("this server has no plugins folder"))?;
-    let pass = watch.reload().await.map_err(Problem::Reload)?;
+    let pass = watch.reload().await.map_err(Problem::Operation)?;
     Ok(Answer::json(StatusCode::OK, &pass)?)
 }
 

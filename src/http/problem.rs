@@ -53,7 +53,7 @@ pub(crate) enum Problem {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0}")]
-    Reload(String),
+    Operation(String),
     #[error("something went wrong on the server; its log has the request id")]
     Internal,
 }
@@ -103,7 +103,7 @@ impl Problem {
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
-            Self::Reload(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "reload_failed"),
+            Self::Operation(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "operation_failed"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal"),
         }
     }

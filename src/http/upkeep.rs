@@ -62,6 +62,9 @@ async fn off_the_reactor<T: Send + 'static>(
     match done {
         // An operator may see what the disk said.
         Ok(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
+        Ok(Err(error @ (StoreError::Write(_) | StoreError::NoSpace(_) | StoreError::Full { .. }))) => {
+            Err(Problem::Operation(error.to_string()).into())
+        }
         Ok(result) => Ok(result?),
         Err(_) => Err(Problem::Internal.into()),
     }

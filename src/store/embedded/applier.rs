@@ -54,15 +54,13 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver
         }
         if let Some(cause) = shared.view_error() {
             tracing::error!(%cause, "the view failed: it is built anew from the journal");
-            // A sled that failed may wait for ever when it is dropped.
-            std::mem::forget(view.clone());
-            let Some(healed) = heal(shared, work) else { return };
-            view = healed;
+            let Some(healed) = heal(&view, shared, work) else { return view.abandon() };
+            std::mem::replace(&mut view, healed).discard(shared.take_readable());
         }
     }
     if let Err(error) = view.flush() {
         tracing::warn!(cause = %error, "the view cannot be flushed: the next start replays the journal");
-        std::mem::forget(view);
+        view.abandon();
     }
 }
 
@@ -77,7 +75,7 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
         Work::Swap(built, done) => {
             let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
                 drop(std::mem::replace(view, built));
-                rebuild::remove_old(&old);
+                rebuild::remove_old(old.as_deref());
             });
             let _gone = done.send(result);
         }
@@ -85,8 +83,9 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
 }
 
 /// Until it succeeds: the disk may be full now, and not later.
-fn heal(shared: &Shared, work: &Receiver<Work>) -> Option<View> {
+fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
     loop {
+        shared.tick();
         // Nobody waits behind a view that has failed: what is here is in the journal, and comes from there.
         for next in work.try_iter() {
             if let Work::Swap(built, done) = next {
@@ -94,10 +93,14 @@ fn heal(shared: &Shared, work: &Receiver<Work>) -> Option<View> {
                 let _gone = done.send(Err(shared.view_error().unwrap_or(StoreError::Closed)));
             }
         }
+        if shared.room_for_view().is_err() {
+            // There is no room for two, and this one is of no use.
+            failed.give_back();
+        }
         match shared.room_for_view().and_then(|()| rebuild::anew(shared)) {
             Ok((view, old)) => {
                 tracing::info!("the view is whole again");
-                rebuild::remove_old(&old);
+                rebuild::remove_old(old.as_deref());
                 return Some(view);
             }
             Err(error) => drop(shared.view_failed(error)),

@@ -1,12 +1,14 @@
 //! Reads a data directory from end to end, and says whether everything fits together.
 
 use std::path::Path;
+use std::sync::PoisonError;
 
 use serde::Serialize;
 
 use super::journal::Survey;
 use super::lock::DirLock;
 use super::shared::{journal_dir, snapshot_dir};
+use super::upkeep::UNFINISHED;
 use super::view::View;
 use super::{Embedded, Options, rebuild, snapshot};
 use crate::store::StoreError;
@@ -42,10 +44,11 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
         let cause = "it is no data directory: there is no journal in it".into();
         return Err(StoreError::Open { dir: dir.display().to_string(), cause });
     }
+    refuse_unfinished(dir)?;
     let _held = DirLock::take(dir)?;
     let mut report = Report::default();
-    let path = rebuild::current(dir);
-    let view = path.exists().then(|| View::open(&path));
+    let path = rebuild::current(dir).filter(|it| it.exists());
+    let view = path.map(|path| View::open(&path));
     let applied = view.as_ref().and_then(|it| it.as_ref().ok()).map_or(0, |it| it.meta.applied);
     let mut survey = Survey::of(&journal_dir(dir), applied).map_err(failed)?;
     (report.records, report.events, report.sequence) = (survey.records, survey.events, survey.last());
@@ -70,6 +73,15 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
         Some(Err(error)) => report.note("the view cannot be opened", &error),
     }
     Ok(report)
+}
+
+/// A backup that was interrupted has no say on what is lost.
+pub(super) fn refuse_unfinished(dir: &Path) -> Result<(), StoreError> {
+    if !dir.join(UNFINISHED).exists() {
+        return Ok(());
+    }
+    let cause = "a backup into it was interrupted, so it is not whole; delete it, and take another".into();
+    Err(StoreError::Open { dir: dir.display().to_string(), cause })
 }
 
 /// `reaches`: the journal has every change, so that a snapshot is no more than a short cut.
@@ -105,16 +117,16 @@ impl Report {
 /// # Errors
 /// As opening the store.
 pub fn repair(dir: &Path, options: &Options) -> Result<(), StoreError> {
-    {
-        let _held = DirLock::take(dir)?;
-        if let Some(newest) = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?
-            && snapshot::read(&newest, &mut |_| Ok(())).is_err()
-        {
-            std::fs::remove_file(&newest.path).map_err(|e| StoreError::Write(e.to_string()))?;
-        }
+    let newest = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
+    let damaged = newest.is_some_and(|it| snapshot::read(&it, &mut |_| Ok(())).is_err());
+    // The old view stays where it is until there is a new one. Beside a damaged snapshot it may have what nothing else
+    // has: then it is kept, and a snapshot of it takes the place of that one.
+    let store = Embedded::open_with(dir, options, !damaged)?;
+    if damaged {
+        *store.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        store.shared.take_snapshot(store.shared.acked())?;
     }
-    // The old view stays where it is until there is a new one.
-    Embedded::open_with(dir, options, true).map(drop)
+    Ok(())
 }
 
 fn name(path: &Path) -> String {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
 
-/// Bytes set aside: sixteen of sled's segments.
-pub(super) const BYTES: u64 = 8 << 20;
+/// Bytes set aside: four of sled's segments.
+pub(super) const BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Clone)]
 pub(super) struct Headroom {
@@ -26,6 +26,13 @@ impl Headroom {
         let mut headroom = Self { file, until: 0 };
         headroom.keep();
         Ok(headroom)
+    }
+
+    /// Gives the whole file's space back, though somebody may have it open still.
+    pub(super) fn give_back(&self) {
+        if let Err(error) = self.file.set_len(0) {
+            tracing::warn!(cause = %error, "the space of a view that failed cannot be given back");
+        }
     }
 
     /// Sets aside what is missing. On a disk that is full, or that cannot do it, there is none, and that is no error.

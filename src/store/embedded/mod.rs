@@ -4,7 +4,7 @@
 //! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
 //! `open.rs` is the start, `rebuild.rs` another view
 //! from a snapshot (`snapshot.rs`) and the journal (`source.rs`), `headroom.rs` its space on a full disk, `upkeep.rs` what
-//! expires and what is backed up, `transfer.rs` everything item by item, `check.rs` reads everything. `keys.rs`, `record.rs` and `task_record.rs` have the
+//! expires and what is backed up, `transfer.rs` everything item by item, `check.rs` reads everything, `watchdog.rs` is the last resort. `keys.rs`, `record.rs` and `task_record.rs` have the
 //! frozen formats, `lock.rs` says who holds the directory.
 
 mod applier;
@@ -28,6 +28,7 @@ mod task_record;
 mod transfer;
 mod upkeep;
 mod view;
+mod watchdog;
 mod writer;
 
 use std::sync::{Arc, PoisonError};

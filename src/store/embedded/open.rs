@@ -12,7 +12,7 @@ use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
 use super::source::Source;
 use super::view::View;
 use super::writer::Writer;
-use super::{Embedded, rebuild, snapshot};
+use super::{Embedded, check, rebuild, snapshot, watchdog};
 use crate::store::StoreError;
 
 impl Embedded {
@@ -34,6 +34,7 @@ impl Embedded {
             cause: cause.to_string(),
         };
         create_private_dir(dir).map_err(|e| failed(&e))?;
+        check::refuse_unfinished(dir)?;
         let lock = Arc::new(DirLock::take(dir)?);
         if dir.join("sled").exists() {
             return Err(failed(&"it was made by a version before the first release; start with a new directory"));
@@ -42,10 +43,9 @@ impl Embedded {
             create_private_dir(&part).map_err(|e| failed(&e))?;
         }
         sync_dir(dir).map_err(|e| failed(&e))?;
-        let path = rebuild::current(dir);
-        let view = match path.exists() && !anew {
-            true => View::open(&path),
-            false => Err(failed(&"there is none yet")),
+        let view = match rebuild::current(dir).filter(|it| it.exists() && !anew) {
+            Some(path) => View::open(&path),
+            None => Err(failed(&"there is none")),
         };
         let applied = view.as_ref().map_or(0, |it| it.meta.applied);
         let (survey, read) = std::thread::scope(|scope| {
@@ -93,8 +93,7 @@ fn whole_view(
             match source.catch_up(&mut view, &index, last, false) {
                 Ok(()) => return Ok((view, index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))),
                 Err(error @ StoreError::NoSpace(_)) => {
-                    // A sled that failed may wait for ever when it is dropped.
-                    std::mem::forget(view);
+                    view.abandon();
                     return Err(error);
                 }
                 Err(error) => error.to_string(),
@@ -134,6 +133,7 @@ fn start(
         snapshot: snapshot::newest(&snapshot_dir(dir))?,
         broken,
     })?);
+    watchdog::start(&shared)?;
     let after_loss = !opened.lost.is_empty();
     let writer = Writer::start(opened.journal, view, found_broken, rows, &shared)?;
     if after_loss {

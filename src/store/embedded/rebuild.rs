@@ -17,24 +17,29 @@ use crate::store::StoreError;
 /// Names the directory of the view that is in use.
 const CURRENT: &str = "view.current";
 
-/// The directory of the view: `sled-1` at first, the next number after each rebuild.
-pub(super) fn current(dir: &Path) -> PathBuf {
-    let name = std::fs::read_to_string(dir.join(CURRENT)).unwrap_or_default();
-    let plain = name.strip_prefix("sled-").is_some_and(|it| it.parse::<u64>().is_ok());
-    dir.join(if plain { name.as_str() } else { "sled-1" })
+/// The directory of the view: `sled-1` at first, a later number after each rebuild. None where no view was ever whole:
+/// only what was built to its end is named.
+pub(super) fn current(dir: &Path) -> Option<PathBuf> {
+    let name = std::fs::read_to_string(dir.join(CURRENT)).ok()?;
+    number(&name).map(|_| dir.join(name))
+}
+
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix("sled-")?.parse().ok()
 }
 
 /// Bytes that another view in the place of this one may take.
 pub(super) fn needs(dir: &Path) -> u64 {
-    size_of(&current(dir)).unwrap_or(0) + headroom::BYTES
+    current(dir).and_then(|it| size_of(&it).ok()).unwrap_or(0) + headroom::BYTES
 }
 
-/// A directory that no view has used yet.
-fn next(dir: &Path) -> PathBuf {
-    let current = current(dir);
-    let name = current.file_name().unwrap_or_default().to_string_lossy();
-    let number: u64 = name.trim_start_matches("sled-").parse().unwrap_or(0);
-    (number..).map(|it| dir.join(format!("sled-{it}"))).find(|it| !it.exists()).unwrap_or(current)
+/// A directory that no view has used yet: never the present one's, even where that is gone.
+fn next(dir: &Path) -> std::io::Result<PathBuf> {
+    let mut highest = current(dir).and_then(|it| number(&it.file_name()?.to_string_lossy())).unwrap_or(0);
+    for entry in std::fs::read_dir(dir)? {
+        highest = highest.max(number(&entry?.file_name().to_string_lossy()).unwrap_or(0));
+    }
+    Ok(dir.join(format!("sled-{}", highest + 1)))
 }
 
 fn set_current(dir: &Path, view: &Path) -> std::io::Result<()> {
@@ -55,7 +60,7 @@ pub(super) struct Built {
 
 /// A new view in a new directory, up to this sequence.
 fn build(dir: &Path, source: Source<'_>, until: u64) -> Result<Built, StoreError> {
-    let path = next(dir);
+    let path = next(dir).map_err(|e| StoreError::Read(e.to_string()))?;
     let filled = match (source.fill(&path, until), source.without_snapshot()) {
         (Err(error @ StoreError::Damaged { what: "snapshot", .. }), Some(journal)) => {
             tracing::warn!(cause = %error, "the snapshot is damaged; the journal has everything");
@@ -86,7 +91,7 @@ pub(super) fn remove_strays(dir: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if (name.starts_with("sled-") || name == "check.tmp") && path != current {
+        if (name.starts_with("sled-") || name == "check.tmp") && Some(&path) != current.as_ref() {
             std::fs::remove_dir_all(path)?;
         }
     }
@@ -99,7 +104,7 @@ pub(super) fn at_start(dir: &Path, journal: Source<'_>, until: u64) -> Result<(V
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let Built { view, index, path } = build(dir, Source { snapshot: snapshot.as_ref(), ..journal }, until)?;
     set_current(dir, &path).map_err(|e| failure::io(&e, StoreError::Write))?;
-    if old.exists() && path != old {
+    if let Some(old) = old.filter(|it| it.exists()) {
         put_aside(dir, &old);
     }
     Ok((view, index))
@@ -113,9 +118,8 @@ impl Built {
 }
 
 fn give_up(view: View, path: &Path) {
-    // A sled that failed may wait for ever when it is dropped.
-    std::mem::forget(view);
-    remove_old(path);
+    view.discard(false);
+    remove_old(Some(path));
 }
 
 /// While the store runs: a view that is up to now, and falls behind until it takes over.
@@ -128,7 +132,7 @@ pub(super) fn beside(shared: &Shared) -> Result<Built, StoreError> {
 
 /// Brings a view up to `applied`, and lets it take the place of the present one; gives the directory of that, to be
 /// removed when nothing uses it any more.
-pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(View, PathBuf), StoreError> {
+pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(View, Option<PathBuf>), StoreError> {
     let Built { mut view, index, path } = built;
     let old = current(&shared.dir);
     let index = RwLock::new(index);
@@ -145,7 +149,7 @@ pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(
 }
 
 /// The same in one go, where the present view has failed: up to everything that anybody was told of.
-pub(super) fn anew(shared: &Shared) -> Result<(View, PathBuf), StoreError> {
+pub(super) fn anew(shared: &Shared) -> Result<(View, Option<PathBuf>), StoreError> {
     let applied = shared.acked();
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     let built = build(&shared.dir, source(shared, snapshot.as_ref()), applied);
@@ -159,8 +163,8 @@ fn source<'a>(shared: &'a Shared, snapshot: Option<&'a Snapshot>) -> Source<'a> 
 }
 
 /// Removes a view that another has replaced.
-pub(super) fn remove_old(old: &Path) {
-    if let Err(error) = remove_dir(old) {
+pub(super) fn remove_old(old: Option<&Path>) {
+    if let Some(Err(error)) = old.map(remove_dir) {
         tracing::warn!(cause = %error, "the old view cannot be removed");
     }
 }

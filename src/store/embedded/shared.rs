@@ -31,6 +31,8 @@ pub(super) struct Shared {
     moved: Condvar,
     filesystem: File,
     closing: AtomicBool,
+    /// Moves with everything that the applier does.
+    beat: AtomicU64,
     /// Entries that a view which is being built has so far; 0 while there is none.
     pub(super) rebuilt: AtomicU64,
     /// The newest snapshot. Held while one is taken or the view is built anew: these come one after the other.
@@ -49,8 +51,12 @@ struct Progress {
     applied: u64,
     /// Why the journal takes nothing more, until a restart.
     journal: Option<StoreError>,
-    /// Why the view is behind; it heals by itself.
+    /// Why the view cannot be relied upon; it heals by itself.
     view: Option<StoreError>,
+    /// It was reading that failed, and no write.
+    readable: bool,
+    /// The last group found no room on the disk.
+    full: bool,
 }
 
 /// The parts that a [`Shared`] is made of when a store is opened.
@@ -78,9 +84,16 @@ impl Shared {
             tree: RwLock::new(Current { tree: parts.tree, generation: 0 }),
             broken: parts.broken,
             acked: AtomicU64::new(parts.applied),
-            progress: Mutex::new(Progress { applied: parts.applied, journal: None, view: None }),
+            progress: Mutex::new(Progress {
+                applied: parts.applied,
+                journal: None,
+                view: None,
+                readable: true,
+                full: false,
+            }),
             moved: Condvar::new(),
             closing: AtomicBool::new(false),
+            beat: AtomicU64::new(0),
             rebuilt: AtomicU64::new(0),
             snapshot: Mutex::new(parts.snapshot),
         })
@@ -131,16 +144,47 @@ impl Shared {
 
     pub(super) fn set_applied(&self, sequence: u64) {
         self.progress().applied = sequence;
+        self.tick();
         self.moved.notify_all();
+    }
+
+    /// The applier is at work.
+    pub(super) fn tick(&self) {
+        self.beat.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes as long as the applier does anything.
+    pub(super) fn beat(&self) -> u64 {
+        self.beat.load(Ordering::Relaxed).wrapping_add(self.rebuilt.load(Ordering::Relaxed))
+    }
+
+    /// Whether the applier has anything to do.
+    pub(super) fn is_behind(&self) -> bool {
+        let progress = self.progress();
+        progress.view.is_some() || progress.applied < self.acked()
     }
 
     /// From now on nothing is written, until another view takes over. Gives what callers are told.
     pub(super) fn view_failed(&self, error: StoreError) -> StoreError {
+        let readable = matches!(error, StoreError::Read(_) | StoreError::Damaged { .. });
         let error = told(error);
-        self.progress().view = Some(error.clone());
+        let mut progress = self.progress();
+        progress.readable &= readable;
+        progress.view = Some(error.clone());
+        drop(progress);
         self.moved.notify_all();
         let _already_awake = self.broken.try_send(());
         error
+    }
+
+    /// Whether no write of the view that has failed did so. The next one begins anew.
+    pub(super) fn take_readable(&self) -> bool {
+        std::mem::replace(&mut self.progress().readable, true)
+    }
+
+    /// Whether the last group found no room.
+    pub(super) fn set_full(&self, full: bool) {
+        self.progress().full = full;
     }
 
     /// Why the view cannot be relied upon, until it is built anew.
@@ -179,9 +223,10 @@ impl Shared {
         self.room()
     }
 
-    /// Whether more than the reserve is free.
+    /// Whether more than the reserve is free; and after a write that found no room, another segment's worth.
     pub(super) fn room(&self) -> Result<(), StoreError> {
-        room(&self.filesystem, self.options.reserve_bytes)
+        let segment = if self.progress().full { self.options.segment_bytes } else { 0 };
+        room(&self.filesystem, self.options.reserve_bytes.max(segment))
     }
 
     /// Whether there is room for a second view, which may use the reserve: it gives back more than that.
@@ -205,8 +250,10 @@ impl Shared {
         }
         self.settle_at(at_least)?;
         let dir = snapshot_dir(&self.dir);
+        // In this order: another view that takes over in between has more than this says, and never less.
+        let applied = self.applied();
         let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner).tree.clone();
-        let snapshot = match guarded(|| snapshot::write(&tree, self.applied(), &dir)) {
+        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir)) {
             Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
             written => written?,
         };

@@ -35,8 +35,7 @@ impl Source<'_> {
         match self.fill_view(&mut view, until) {
             Ok(index) => Ok((view, index)),
             Err(error) => {
-                // A sled that failed may wait for ever when it is dropped.
-                std::mem::forget(view);
+                view.discard(false);
                 Err(error)
             }
         }
@@ -48,7 +47,8 @@ impl Source<'_> {
         if let Some(snapshot) = self.snapshot {
             snapshot::read(snapshot, &mut |entries| {
                 let inserts = entries.iter().map(|(key, value)| Op { kind: Kind::Insert, key, value });
-                view.apply(snapshot.sequence, inserts, &index, false)?;
+                // Half a snapshot is no state at all: what it is of is said at its end.
+                view.apply(0, inserts, &index, false)?;
                 self.entries.store(view.meta.keys, Ordering::Relaxed);
                 if told.elapsed() > TELL {
                     told = Instant::now();
@@ -56,6 +56,7 @@ impl Source<'_> {
                 }
                 Ok(())
             })?;
+            view.apply(snapshot.sequence, std::iter::empty(), &index, false)?;
         }
         // The snapshot may hold some of what follows it already.
         self.catch_up(view, &index, until, true)?;

@@ -17,6 +17,8 @@ use super::{Embedded, failure, keys, rebuild};
 use crate::store::{Expired, Stats, StoreError};
 use crate::task::TaskId;
 
+/// A file in a backup that is not whole yet.
+pub(super) const UNFINISHED: &str = "backup.unfinished";
 /// Keys removed in one change.
 const CHUNK: usize = 1000;
 
@@ -92,7 +94,7 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     let disk = BTreeMap::from([
         ("journal".to_owned(), size(&journal_dir(&shared.dir))?),
         ("snapshots".to_owned(), size(&snapshot_dir(&shared.dir))?),
-        ("view".to_owned(), size(&rebuild::current(&shared.dir))?),
+        ("view".to_owned(), rebuild::current(&shared.dir).map_or(Ok(0), |it| size(&it))?),
     ]);
     Ok(Stats {
         companies,
@@ -125,8 +127,12 @@ impl Embedded {
     /// # Errors
     /// Where `to` is not empty, or cannot be written.
     pub fn backup(&self, to: &Path) -> Result<Report, StoreError> {
-        let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", to.display()));
+        let failed =
+            |e: std::io::Error| failure::io(&e, |cause| StoreError::Write(format!("{}: {cause}", to.display())));
         empty_dir(to)?;
+        // There from the first byte to the last: a copy that was interrupted must not pass for a whole one.
+        let unfinished = to.join(UNFINISHED);
+        File::create_new(&unfinished).and_then(|it| it.sync_all()).and_then(|()| sync_dir(to)).map_err(failed)?;
         let (journal, snapshots) = (journal_dir(to), snapshot_dir(to));
         for dir in [&journal, &snapshots] {
             create_private_dir(dir).map_err(failed)?;
@@ -154,6 +160,7 @@ impl Embedded {
         for dir in [journal.as_path(), &snapshots, to] {
             sync_dir(dir).map_err(failed)?;
         }
+        std::fs::remove_file(&unfinished).and_then(|()| sync_dir(to)).map_err(failed)?;
         check::check(to)
     }
 
@@ -176,7 +183,7 @@ impl Embedded {
 /// # Errors
 /// Where the backup is damaged, or `to` is not empty.
 pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
-    let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", to.display()));
+    let failed = |e: std::io::Error| failure::io(&e, |cause| StoreError::Write(format!("{}: {cause}", to.display())));
     let report = check::check(from)?;
     if !report.damages.is_empty() {
         return Err(StoreError::Damaged { what: "backup", cause: report.damages.join("; ") });

@@ -20,6 +20,9 @@ use crate::task::Task;
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How long sled may take to open a directory before it counts as hanging.
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
+/// sled puts what is larger than a quarter of this into a file of its own, for which no space can be set aside; and
+/// where writing that fails, its readers wait for ever (docs/decisions/0016).
+const SEGMENT_BYTES: usize = 4 << 20;
 const META_FORMAT: u8 = 1;
 const META_BYTES: usize = 24;
 
@@ -102,7 +105,11 @@ impl View {
         let open = move || {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 // sled's own timer is off: nothing here waits for its flush.
-                let config = sled::Config::new().path(sled_path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+                let config = sled::Config::new()
+                    .path(sled_path)
+                    .cache_capacity(CACHE_BYTES)
+                    .segment_size(SEGMENT_BYTES)
+                    .flush_every_ms(None);
                 let db = config.open()?;
                 let tree = db.open_tree(keys::TREE)?;
                 Ok::<_, sled::Error>((db, tree))
@@ -127,8 +134,7 @@ impl View {
     pub(super) fn read_all(&self) -> Result<Index, StoreError> {
         let read = guarded(|| self.add_up());
         if read.is_err() {
-            // A sled that failed may wait for ever when it is dropped.
-            std::mem::forget(self.clone());
+            self.clone().abandon();
         }
         read
     }
@@ -220,6 +226,31 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of a view that has failed, and keeps its files. A sled whose write failed may wait for ever when it is
+    /// dropped, and hold a lock of every sled in this process meanwhile: so it is not dropped.
+    pub(super) fn abandon(self) {
+        std::mem::forget(self);
+    }
+
+    /// Gives the space of its files back.
+    pub(super) fn give_back(&self) {
+        self.headroom.give_back();
+    }
+
+    /// The same for a view whose files are of no use any more: their space comes back at once. `readable`: it was not
+    /// a write that failed, so that sled can be dropped as well; on a thread of its own, since that may take long.
+    pub(super) fn discard(self, readable: bool) {
+        self.give_back();
+        if readable {
+            let drop_it = move || {
+                let _panicked = std::panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
+            };
+            let _then_it_stays = std::thread::Builder::new().name("sled-drop".into()).spawn(drop_it);
+        } else {
+            self.abandon();
+        }
     }
 
     /// Brings everything to the disk: at the end, so that the next start has nothing to replay.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
@@ -28,6 +29,9 @@ use crate::store::StoreError;
 const GROUP: usize = 1024;
 /// Most bytes in one group, beyond the change that passes it.
 const GROUP_BYTES: usize = 4 << 20;
+
+/// How long closing may take: a view that is being built anew ends in time, one whose sled hangs never does.
+const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A change that waits for its group, and who waits for it.
 struct Waiting {
@@ -84,10 +88,20 @@ impl Writer {
     /// Writes what is still queued, and ends.
     pub(super) fn close(&mut self) {
         (self.queue, self.applier) = (None, None);
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store panicked");
+        let threads = std::mem::take(&mut self.threads);
+        let (done, ended) = crossbeam_channel::bounded(1);
+        let join = move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the store panicked");
+                }
             }
+            let _given_up = done.send(());
+        };
+        let joining = std::thread::Builder::new().name("store-close".into()).spawn(join);
+        if joining.is_ok() && ended.recv_timeout(CLOSE_LIMIT).is_err() {
+            // What is acknowledged is in the journal; the next start brings the view up to date.
+            tracing::error!("the store does not come to an end, and is left as it is");
         }
     }
 }
@@ -134,8 +148,18 @@ impl State {
                 answers.push((done, Err(error.clone())));
                 continue;
             }
-            if let Change::Roll { before_ms } | Change::Prune { before_ms, .. } = change {
-                answers.push((done, prune(&mut self.journal, &change, before_ms)));
+            let pruned = match change {
+                Change::Roll { before_ms } => Some(
+                    (self.journal.roll_if_older(before_ms).map(|()| 0))
+                        .map_err(|error| append_failed(error, &self.shared, &mut self.broken)),
+                ),
+                Change::Prune { covered, before_ms } => {
+                    Some(self.journal.remove(covered, before_ms).map_err(|e| StoreError::Write(e.to_string())))
+                }
+                _ => None,
+            };
+            if let Some(pruned) = pruned {
+                answers.push((done, pruned.map(Done::Freed)));
                 continue;
             }
             let answer = decider.decide(change).map(|(written, done)| {
@@ -163,24 +187,9 @@ impl State {
         group: super::journal::GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
     ) -> Result<(), StoreError> {
-        let bytes = match self.journal.append(group, events) {
-            Ok(bytes) => bytes,
-            Err(AppendError::Full(error)) if failure::is_full(&error) => {
-                return Err(self.shared.room().err().unwrap_or(StoreError::NoSpace(error.to_string())));
-            }
-            // The journal is as it was: the next write may succeed.
-            Err(AppendError::Full(error)) => {
-                tracing::error!(cause = %error, "a group cannot be written");
-                return Err(StoreError::Write(error.to_string()));
-            }
-            Err(AppendError::Sync(error)) => {
-                tracing::error!(cause = %error, "the journal cannot be written: nothing is stored until a restart");
-                let error = StoreError::Write(error.to_string());
-                self.broken = Some(error.clone());
-                self.shared.journal_failed(error.clone());
-                return Err(error);
-            }
-        };
+        let appended = self.journal.append(group, events);
+        let bytes = appended.map_err(|error| append_failed(error, &self.shared, &mut self.broken))?;
+        self.shared.set_full(false);
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
         self.shared.set_acked(last);
@@ -195,12 +204,26 @@ impl State {
     }
 }
 
-fn prune(journal: &mut Journal, change: &Change, before_ms: i64) -> Result<Done, StoreError> {
-    let result = match change {
-        Change::Prune { covered, .. } => journal.remove(*covered, before_ms),
-        _ => journal.roll_if_older(before_ms).map(|()| 0),
-    };
-    result.map(Done::Freed).map_err(|e| StoreError::Write(e.to_string()))
+/// What a failed append means for what comes after it.
+fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreError>) -> StoreError {
+    match error {
+        AppendError::Full(error) if failure::is_full(&error) => {
+            shared.set_full(true);
+            shared.room().err().unwrap_or(StoreError::NoSpace(error.to_string()))
+        }
+        // The journal is as it was: the next write may succeed.
+        AppendError::Full(error) => {
+            tracing::error!(cause = %error, "a group cannot be written");
+            StoreError::Write(error.to_string())
+        }
+        AppendError::Sync(error) => {
+            tracing::error!(cause = %error, "the journal cannot be written: nothing is stored until a restart");
+            let error = StoreError::Write(error.to_string());
+            *broken = Some(error.clone());
+            shared.journal_failed(error.clone());
+            error
+        }
+    }
 }
 
 /// On a thread of its own: it reads the whole view.

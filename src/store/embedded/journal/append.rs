@@ -61,7 +61,7 @@ impl Journal {
     ) -> Result<Vec<u8>, AppendError> {
         let (bytes, next) = group.finish();
         if self.offset + bytes.len() as u64 > self.capacity {
-            self.roll(bytes.len() as u64).map_err(AppendError::Full)?;
+            self.roll(bytes.len() as u64)?;
         }
         self.file.write_all_at(&bytes, self.offset).map_err(AppendError::Full)?;
         self.file.sync_data().map_err(AppendError::Sync)?;
@@ -86,7 +86,7 @@ impl Journal {
     }
 
     /// Begins a new segment.
-    pub(super) fn roll(&mut self, needed: u64) -> std::io::Result<()> {
+    pub(super) fn roll(&mut self, needed: u64) -> Result<(), AppendError> {
         let header =
             SegmentHeader { first: self.next, created_ms: chrono::Utc::now().timestamp_millis(), salt: self.salt };
         let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
@@ -94,13 +94,14 @@ impl Journal {
         let ready = if capacity == self.segment_bytes { self.preparer.take() } else { None };
         let (file, path) = match ready {
             Some(Ok(ready)) => ready,
-            _ => fresh(&self.dir, capacity)?,
+            _ => fresh(&self.dir, capacity).map_err(AppendError::Full)?,
         };
-        file.write_all_at(&header.encode(), 0)?;
-        file.sync_all()?;
+        file.write_all_at(&header.encode(), 0).map_err(AppendError::Full)?;
+        file.sync_all().map_err(AppendError::Full)?;
         let name = self.dir.join(file_name(self.next));
-        std::fs::rename(&path, &name)?;
-        sync_dir(&self.dir)?;
+        std::fs::rename(&path, &name).map_err(AppendError::Full)?;
+        // It has its name now, and whether that stays is not known.
+        sync_dir(&self.dir).map_err(AppendError::Sync)?;
         // What was preallocated and not used.
         let _gives_back_space = self.file.set_len(self.offset);
         self.preparer.seal(self.first);
@@ -120,7 +121,7 @@ impl Journal {
     }
 
     /// Begins a new segment where the last one is older than this, so that what is in it can expire.
-    pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> std::io::Result<()> {
+    pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
         if self.created_ms < before_ms && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
     }
 
@@ -164,11 +165,19 @@ pub(super) fn place(offset: u64, length: usize) -> Place {
 pub(super) fn fresh(dir: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> {
     let path = dir.join("fresh.tmp");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-    if let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+    if let Err(error) = allocate(&file, bytes) {
         let _frees_the_space = std::fs::remove_file(&path);
-        return Err(error.into());
+        return Err(error);
     }
     Ok((file, path))
+}
+
+/// Takes the space for a file; on a file system that cannot do that (ext2), the file is only as long.
+pub(super) fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(bytes),
+        result => result.map_err(Into::into),
+    }
 }
 
 /// Why a group did not become durable.

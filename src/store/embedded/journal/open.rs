@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -88,16 +89,18 @@ impl Survey {
 }
 
 fn opened(mut read: Read, last: bool) -> std::io::Result<Segment> {
+    let path = index_path(&read.path);
     let events = if last {
         Events::Open(read.events.into_iter().collect::<HashMap<_, _>>())
+    } else if index_is(&path, &mut read.events) {
+        Events::Sealed(read.events.first().zip(read.events.last()).map(|(low, high)| (low.0, high.0)))
     } else {
-        let path = index_path(&read.path);
-        let range = if index_is(&path, &mut read.events) {
-            read.events.first().zip(read.events.last()).map(|(low, high)| (low.0, high.0))
-        } else {
-            write_index(&path, read.events)?
-        };
-        Events::Sealed(range)
+        match write_index(&path, read.events.clone()) {
+            Ok(range) => Events::Sealed(range),
+            // In memory it does as well, until there is room.
+            Err(e) if e.kind() == ErrorKind::StorageFull => Events::Open(read.events.into_iter().collect()),
+            Err(e) => return Err(e),
+        }
     };
     Ok(Segment {
         first: read.first,

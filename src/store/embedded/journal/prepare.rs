@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::append::allocate;
 use super::segments::Segments;
 
 /// How the name ends under which a segment waits.
@@ -27,11 +28,14 @@ impl Preparer {
         let (made, ready) = bounded(0);
         let (seal, to_seal) = unbounded();
         let sealer = move |to_seal: Receiver<u64>| {
+            let mut waiting = Vec::new();
             while let Ok(first) = to_seal.recv() {
-                if let Err(error) = segments.seal(first) {
-                    // It is made again from the segment at the next start, and stays in memory until then.
-                    tracing::warn!(cause = %error, "an event index cannot be written");
-                }
+                waiting.push(first);
+                // What cannot be written stays in memory, and is tried again with the next; or made at the next start.
+                waiting.retain(|first| {
+                    let told = |e: &std::io::Error| tracing::warn!(cause = %e, "an event index cannot be written");
+                    segments.seal(*first).inspect_err(told).is_err()
+                });
             }
         };
         std::thread::Builder::new().name("journal-seal".into()).spawn(move || sealer(to_seal))?;
@@ -85,7 +89,7 @@ fn ready_file(dir: &Path, path: &Path, bytes: u64) -> std::io::Result<(File, Pat
     let making = dir.join(MAKING);
     let made = (|| {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&making)?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        allocate(&file, bytes)?;
         let zeros = vec![0; CHUNK];
         let mut at = 0;
         while at < bytes {
