@@ -1,0 +1,180 @@
+//! Plugins that probe, flood and outgrow what they may: each is told its limit by name, and nobody else feels it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod guests;
+mod harness;
+
+use guests::{command, component, says};
+use harness::{Setup, task};
+use serde_json::json;
+
+/// Every function of WASI preview 1 but `proc_exit`, and the types of its arguments: `i` is i32, `l` is i64.
+const PREVIEW_1: [(&str, &str); 45] = [
+    ("args_get", "ii"),
+    ("args_sizes_get", "ii"),
+    ("clock_res_get", "ii"),
+    ("clock_time_get", "ili"),
+    ("environ_get", "ii"),
+    ("environ_sizes_get", "ii"),
+    ("fd_advise", "illi"),
+    ("fd_allocate", "ill"),
+    ("fd_close", "i"),
+    ("fd_datasync", "i"),
+    ("fd_fdstat_get", "ii"),
+    ("fd_fdstat_set_flags", "ii"),
+    ("fd_fdstat_set_rights", "ill"),
+    ("fd_filestat_get", "ii"),
+    ("fd_filestat_set_size", "il"),
+    ("fd_filestat_set_times", "illi"),
+    ("fd_pread", "iiili"),
+    ("fd_prestat_dir_name", "iii"),
+    ("fd_prestat_get", "ii"),
+    ("fd_pwrite", "iiili"),
+    ("fd_read", "iiii"),
+    ("fd_readdir", "iiili"),
+    ("fd_renumber", "ii"),
+    ("fd_seek", "ilii"),
+    ("fd_sync", "i"),
+    ("fd_tell", "ii"),
+    ("fd_write", "iiii"),
+    ("path_create_directory", "iii"),
+    ("path_filestat_get", "iiiii"),
+    ("path_filestat_set_times", "iiiilli"),
+    ("path_link", "iiiiiii"),
+    ("path_open", "iiiiillii"),
+    ("path_readlink", "iiiiii"),
+    ("path_remove_directory", "iii"),
+    ("path_rename", "iiiiii"),
+    ("path_symlink", "iiiii"),
+    ("path_unlink_file", "iii"),
+    ("poll_oneoff", "iiii"),
+    ("proc_raise", "i"),
+    ("random_get", "ii"),
+    ("sched_yield", ""),
+    ("sock_accept", "iii"),
+    ("sock_recv", "iiiiii"),
+    ("sock_send", "iiiii"),
+    ("sock_shutdown", "ii"),
+];
+
+/// A command that calls each of them with this value in every place, and then skips as if nothing had been.
+fn probes(value: i64) -> String {
+    let mut imports = String::new();
+    let mut calls = String::new();
+    for (name, arguments) in PREVIEW_1 {
+        let types: Vec<_> = arguments.chars().map(|it| if it == 'i' { "i32" } else { "i64" }).collect();
+        imports += &format!(
+            "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} (param {}) (result i32)))\n",
+            types.join(" ")
+        );
+        let values: String = types.iter().map(|it| format!("({it}.const {value}) ")).collect();
+        calls += &format!("(drop (call ${name} {values}))\n");
+    }
+    // Memory may be overwritten by then: the output is put there at the end. {"skip":"done"}
+    format!(
+        r#"(module {imports} (memory (export "memory") 1)
+        (func (export "_start") {calls}
+          (i64.store (i32.const 16) (i64.const 0x3a2270696b73227b))
+          (i64.store (i32.const 24) (i64.const 0x0a7d22656e6f6422))
+          (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 16))
+          (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+    )
+}
+
+#[test]
+fn every_wasi_call_with_every_kind_of_pointer_gives_an_error_code_and_no_more() {
+    for value in [0_i64, -1, 3, 65_528, 65_536, 0x7fff_ffff, -0x8000_0000] {
+        let server = Setup::new().plugin("guest", "[limits]\ntime_ms = 5000\n", &probes(value)).start();
+        let reply = server.post("/v1/hooks/guest", &json!({}));
+        // Writing the guest's own memory to stdout, as it may, makes the output something else than JSON.
+        let fine = reply.status == 200 || reply.code() == "plugin_output_invalid";
+        assert!(fine, "{value}: {}", reply.text);
+        server.post("/v1/tasks", &task()).expect(201);
+        assert!(!server.stop().contains("panic"), "{value}");
+    }
+}
+
+#[test]
+fn output_that_is_not_utf_8_is_named_and_a_log_flood_is_cut() {
+    let latin = says("LATIN").replace("\\4c\\41\\54\\49\\4e", "\\7b\\22\\ff\\22\\7d");
+    let flood = command(
+        r#"(func (export "_start") (local $n i32)
+          (i32.store (i32.const 0) (i32.const 32)) (i32.store (i32.const 4) (i32.const 60000))
+          (loop (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if 0 (i32.lt_u (local.get $n) (i32.const 500)))))"#,
+    );
+    let limits = "[limits]\ntime_ms = 5000\nlog_kib = 2\n";
+    let server = Setup::new().plugin("latin", "", &latin).plugin("flood", limits, &flood).start();
+    let reply = server.post("/v1/hooks/latin", &json!({})).expect(422);
+    assert!(reply.message().contains("stdout is not JSON"), "{}", reply.text);
+    let reply = server.post("/v1/hooks/flood", &json!({})).expect(422);
+    let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+    assert_eq!(event["plugin_log"].as_str().unwrap().len(), 2048, "30 MB were written");
+}
+
+#[test]
+fn modules_that_are_too_large_or_too_slow_to_compile_are_refused_by_name() {
+    let large = format!(
+        r#"(module (memory (export "memory") 64) (data (i32.const 0) "{}") (func (export "_start")))"#,
+        "x".repeat(2 << 20)
+    );
+    let adds = "(local.set $n (i32.add (i32.mul (local.get $n) (i32.const 3)) (i32.const 1)))".repeat(250);
+    let functions: String = (0..200).map(|n| format!("(func $f{n} (local $n i32) {adds})")).collect();
+    let heavy = format!("(module (memory (export \"memory\") 1) {functions} (func (export \"_start\")))");
+    let setup = Setup::new()
+        .config("[plugins]\nmodule_mib = 1\ncompile_ms = 20\n")
+        .plugin("large", "", &large)
+        .plugin("heavy", "", &heavy);
+    let server = setup.start();
+    let refused = server.get("/readyz").expect(200).json()["refused_plugins"].clone();
+    assert_eq!(refused, json!(["heavy", "large"]));
+    let log = server.stop();
+    for part in ["plugins.module_mib", "plugins.compile_ms"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}
+
+#[test]
+fn fixtures_have_a_time_for_all_of_them_together() {
+    // Each is well within time_ms; together they are not within fixtures_ms.
+    let count = "(local $n i64) (loop (local.set $n (i64.add (local.get $n) (i64.const 1))) (br_if 0 (i64.lt_u (local.get $n) (i64.const 20000000))))";
+    let busy =
+        says("{\"skip\":\"x\"}").replace("(func (export \"_start\")", &format!("(func (export \"_start\") {count}"));
+    let setup =
+        Setup::new().config("[plugins]\nfixtures_ms = 5\n").plugin("busy", "[limits]\ntime_ms = 20000\n", &busy);
+    let fixtures = setup.plugins.join("busy/fixtures");
+    std::fs::create_dir(&fixtures).unwrap();
+    for name in ["a", "b", "c"] {
+        let fixture =
+            json!({"name": name, "received_at": "2026-11-24T08:00:00Z", "payload": {}, "expect": {"skip": "x"}});
+        std::fs::write(fixtures.join(format!("{name}.json")), fixture.to_string()).unwrap();
+    }
+    let log = setup.start().stop();
+    assert!(log.contains("plugins.fixtures_ms"), "{log}");
+}
+
+#[test]
+fn a_queue_takes_as_many_as_it_says() {
+    let spin = command("(func (export \"_start\") (loop (br 0)))");
+    let limits = "[limits]\ntime_ms = 400\nconcurrency = 1\nqueue = 3\n";
+    let server = Setup::new().plugin("guest", limits, &spin).start();
+    let replies: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..12).map(|_| scope.spawn(|| server.post("/v1/hooks/guest", &json!({})))).collect();
+        calls.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let (kept, busy): (Vec<_>, Vec<_>) = replies.iter().partition(|it| it.status == 502);
+    // One runs and three wait; the first may have been taken off the queue before the last came, or not.
+    assert!((3..=5).contains(&kept.len()), "{} were taken", kept.len());
+    assert!(busy.iter().all(|it| it.status == 503 && it.code() == "plugin_busy" && it.header("retry-after") == "1"));
+}
+
+/// A component gets its time and its id from the context alone: the same event gives the same bytes.
+#[test]
+fn a_component_can_import_neither_clock_nor_random() {
+    for import in ["wasi:clocks/wall-clock@0.2.0", "wasi:random/random@0.2.0", "wasi:filesystem/types@0.2.0"] {
+        let foreign = component("").replacen("(component", &format!("(component (import \"{import}\" (instance))"), 1);
+        let setup = Setup::new().plugin("guest", "", &foreign);
+        let log = setup.start().stop();
+        assert!(log.contains(&format!("imports \"{import}\", which is not offered")), "{log}");
+    }
+}
