@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::HostError;
+use super::priority::Starter;
 
 /// How often the epoch moves on: a call's time limit is kept to within one tick or two.
 const TICK: Duration = Duration::from_millis(2);
@@ -27,6 +28,7 @@ pub(super) struct Engine {
     wasmtime: wasmtime::Engine,
     description: Arc<str>,
     counts_fuel: bool,
+    starter: Arc<Starter>,
 }
 
 impl Engine {
@@ -46,7 +48,12 @@ impl Engine {
             },
         };
         start_ticker(&wasmtime)?;
-        Ok(Self { wasmtime, description: description.into(), counts_fuel })
+        let starter = Starter::start().map_err(|e| HostError(e.to_string()))?;
+        Ok(Self { wasmtime, description: description.into(), counts_fuel, starter })
+    }
+
+    pub(super) fn starter(&self) -> &Starter {
+        &self.starter
     }
 
     /// Gives a call all the fuel there is, where fuel is counted; and says how much that is.

@@ -3,7 +3,7 @@
 //! A [`Host`] is one engine for all plugins; it loads a file into a [`Plugin`], whose own threads run the calls.
 //! `engine.rs` has the engine's settings, `abi_component.rs` and `abi_command.rs` the two ways to be a plugin,
 //! `wasi_stdio.rs` (with `wasi_calls.rs` and `stdio.rs`) all that a command sees of a system, `limits.rs` what a call may cost, `threads.rs` where calls
-//! run, `cache.rs` compiled artefacts, `fixtures.rs` a plugin's own examples.
+//! run, `priority.rs` who goes first, `cache.rs` compiled artefacts, `stats.rs` counts, `fixtures.rs` a plugin's own examples.
 
 mod abi_command;
 mod abi_component;
@@ -12,6 +12,7 @@ mod engine;
 mod error;
 pub mod fixtures;
 mod limits;
+mod priority;
 mod state;
 mod stats;
 mod stdio;
@@ -71,6 +72,8 @@ pub struct Called {
     pub log: String,
     /// What it cost.
     pub usage: Usage,
+    /// It took so long that its thread has stepped back.
+    slow: bool,
 }
 
 /// What a call has used of its limits.
@@ -251,11 +254,29 @@ enum Code {
 }
 
 impl Program {
+    /// The call steps back first, where it takes long, and is stopped at its limit.
+    fn set_deadline(&self, store: &mut Store<CallState>) {
+        let (limit, patience) = (self.engine.ticks(self.limits.time), self.engine.ticks(priority::PATIENCE));
+        if limit <= patience {
+            store.set_epoch_deadline(limit);
+            return;
+        }
+        store.set_epoch_deadline(patience);
+        store.epoch_deadline_callback(move |mut context| {
+            let state = context.data_mut();
+            if std::mem::replace(&mut state.slow, true) {
+                return Err(wasmtime::Trap::Interrupt.into());
+            }
+            priority::step_back();
+            Ok(wasmtime::UpdateDeadline::Continue(limit - patience))
+        });
+    }
+
     /// One call in a store of its own, which is dropped whatever happens.
     fn call(&self, payload: &str, context: &CallContext) -> Called {
         let mut store = Store::new(self.engine.wasmtime(), CallState::new(&self.limits, context.received_at));
         store.limiter(|state| &mut state.meter);
-        store.set_epoch_deadline(self.engine.ticks(self.limits.time));
+        self.set_deadline(&mut store);
         let tank = self.engine.fill(&mut store);
         let result = match &self.code {
             Code::Component(component) => component.call(&mut store, payload, context),
@@ -264,14 +285,15 @@ impl Program {
         let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
         let state = store.into_data();
         let usage = Usage { fuel, ..state.usage() };
+        let slow = state.slow;
         let result = result.map_err(|error| state.explain(error, &self.limits));
-        Called { result, log: state.log.into_text(), usage }
+        Called { result, log: state.log.into_text(), usage, slow }
     }
 }
 
 impl Called {
     /// A call that was not made.
     fn not_made(error: PluginError) -> Self {
-        Self { result: Err(error), log: String::new(), usage: Usage::default() }
+        Self { result: Err(error), log: String::new(), usage: Usage::default(), slow: false }
     }
 }

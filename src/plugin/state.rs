@@ -18,6 +18,8 @@ pub(super) struct CallState {
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
+    /// It has taken long, and its thread has stepped back.
+    pub(super) slow: bool,
     /// A command's memory, once it is known.
     pub(super) memory: Option<Memory>,
 }
@@ -29,6 +31,7 @@ impl CallState {
             log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
             stdio: Stdio::new(limits.output_bytes),
             received_at,
+            slow: false,
             memory: None,
         }
     }

@@ -28,9 +28,8 @@ impl Workers {
         let (queue, jobs) = bounded(program.limits.queue);
         let stats = Arc::new(Stats::default());
         for number in 0..program.limits.concurrency {
-            let (program, jobs, stats) = (Arc::clone(program), jobs.clone(), Arc::clone(&stats));
-            let thread = std::thread::Builder::new().name(format!("plugin-{}-{number}", program.name));
-            thread.spawn(move || work(&program, &jobs, &stats))?;
+            let worker = Worker { number, program: Arc::clone(program), jobs: jobs.clone(), stats: Arc::clone(&stats) };
+            std::thread::Builder::new().name(worker.name()).spawn(move || worker.run())?;
         }
         Ok(Self { queue, stats })
     }
@@ -52,21 +51,58 @@ impl Workers {
     }
 }
 
-fn work(program: &Program, jobs: &Receiver<Job>, stats: &Stats) {
-    // The first call on a thread would otherwise pay for this.
-    wasmtime::Engine::tls_eager_initialize();
-    while let Ok(job) = jobs.recv() {
-        // Nobody waits any more: the sender has hung up.
-        if job.done.is_closed() {
-            continue;
+/// What one of a plugin's threads needs.
+struct Worker {
+    number: usize,
+    program: Arc<Program>,
+    jobs: Receiver<Job>,
+    stats: Arc<Stats>,
+}
+
+impl Worker {
+    fn name(&self) -> String {
+        format!("plugin-{}-{}", self.program.name, self.number)
+    }
+
+    fn run(self) {
+        // The first call on a thread would otherwise pay for this.
+        wasmtime::Engine::tls_eager_initialize();
+        let mut stepped_back = false;
+        while let Ok(job) = self.jobs.recv() {
+            // Nobody waits any more: the sender has hung up.
+            if job.done.is_closed() {
+                continue;
+            }
+            let called = self.call(&job);
+            let slow = called.slow;
+            let _gone = job.done.send(called);
+            stepped_back |= slow;
+            // As long as its calls are slow they may as well stand back from the start.
+            if stepped_back && !slow && self.replaced() {
+                return;
+            }
         }
+    }
+
+    fn call(&self, job: &Job) -> Called {
         let started = Instant::now();
-        let called = catch_unwind(AssertUnwindSafe(|| program.call(&job.payload, &job.context)));
+        let called = catch_unwind(AssertUnwindSafe(|| self.program.call(&job.payload, &job.context)));
         let called = called.unwrap_or_else(|_| {
-            tracing::error!(plugin = program.name, "a plugin call panicked in the host");
+            tracing::error!(plugin = self.program.name, "a plugin call panicked in the host");
             Called::not_made(PluginError::Host)
         });
-        stats.count(&job.context, started.elapsed(), &called.result);
-        let _gone = job.done.send(called);
+        self.stats.count(&job.context, started.elapsed(), &called.result);
+        called
+    }
+
+    /// Whether a thread that has not stepped back does this one's work from now on.
+    fn replaced(&self) -> bool {
+        let worker = Self {
+            number: self.number,
+            program: Arc::clone(&self.program),
+            jobs: self.jobs.clone(),
+            stats: Arc::clone(&self.stats),
+        };
+        self.program.engine.starter().spawn(worker.name(), move || worker.run())
     }
 }

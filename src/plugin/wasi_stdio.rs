@@ -9,6 +9,8 @@ use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 use super::state::CallState;
 use super::wasi_calls::{environ, environ_sizes, fd_read, fd_write, fdstat, nanos, poll, put, slice, with};
 
+/// Most random bytes of one call: drawing them is the host's work, which no deadline stops.
+const RANDOM_BYTES: u32 = 1 << 20;
 const MODULE: &str = "wasi_snapshot_preview1";
 
 pub(super) const SUCCESS: i32 = 0;
@@ -130,6 +132,9 @@ fn offered(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
             with(&mut guest, |memory, state| put(memory, out, &nanos(state).to_le_bytes()))
         })?
         .func_wrap(MODULE, "random_get", |mut guest: Guest<'_>, out: u32, length: u32| {
+            if length > RANDOM_BYTES {
+                return INVAL;
+            }
             with(&mut guest, |memory, state| slice(memory, out, length).map(|out| state.stdio.fill(out)))
         })?
         .func_wrap(MODULE, "fd_read", |mut guest: Guest<'_>, fd: i32, list: u32, count: u32, out: u32| {
