@@ -11,8 +11,8 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 
 /// How long a call may take before it steps back.
 pub(super) const PATIENCE: Duration = Duration::from_millis(2);
-/// By how much: a tenth of the weight of the others (sched(7), nice values).
-const STEPS: libc::c_int = 10;
+/// By how much: to the lowest, a seventieth of the weight of the others (sched(7), nice values).
+const STEPS: libc::c_int = 19;
 
 /// Lowers the priority of this thread.
 pub(super) fn step_back() {

@@ -278,7 +278,10 @@ mod tests {
         let config = r#"{"who":"Ada"}"#;
         match call(r#"{"n":1}"#, config) {
             Ok(bindings::Outcome::Tasks(it)) => {
-                assert_eq!(it, [r#"{"title":"Ada","description":"","assigned_user_ids":[],"created_by_id":"","deadline":""}"#]);
+                assert_eq!(
+                    it,
+                    [r#"{"title":"Ada","description":"","assigned_user_ids":[],"created_by_id":"","deadline":""}"#]
+                );
             }
             _ => panic!("no task"),
         }
