@@ -24,6 +24,33 @@ fn stages(c: &mut Criterion) {
     c.bench_function("lax values and task schema", |b| b.iter(|| NewTask::parse(payload.clone(), &rules).unwrap()));
 }
 
+#[rustfmt::skip]
+#[allow(unreachable_pub, reason = "the plugin's own source")]
+#[path = "../plugins/calendly/src/event.rs"]
+mod event;
+#[allow(dead_code, unreachable_pub, reason = "the plugin's own source")]
+#[rustfmt::skip]
+#[path = "../plugins/calendly/src/map.rs"]
+mod map;
+
+/// The mapping of plugins/calendly as native code, from text to text: what the sandbox is measured against.
+fn native(c: &mut Criterion) {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/calendly/fixtures/created.json");
+    let text = std::fs::read_to_string(fixture).unwrap();
+    let text = serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"].to_string();
+    let config = r#"{"default_assignee":"user_1","created_by_id":"calendly"}"#;
+    c.bench_function("calendly: native serde_json", |b| {
+        b.iter(|| {
+            let event = serde_json::from_str(black_box(&text)).unwrap();
+            let config = serde_json::from_str(black_box(config)).unwrap();
+            match map::map(&event, &config) {
+                map::Mapped::Task(task) => serde_json::to_string(&task).unwrap(),
+                map::Mapped::Skip(reason) => reason,
+            }
+        });
+    });
+}
+
 fn plugins(c: &mut Criterion) {
     let host = Host::new(None, hookmill::plugin::LoadLimits::default()).unwrap();
     println!("engine: {}", host.describe());
@@ -45,5 +72,5 @@ fn plugins(c: &mut Criterion) {
     }
 }
 
-criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, plugins }
+criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, native, plugins }
 criterion_main!(benches);

@@ -156,7 +156,7 @@ fn fixtures_have_a_time_for_all_of_them_together() {
 #[test]
 fn a_queue_takes_as_many_as_it_says() {
     let spin = command("(func (export \"_start\") (loop (br 0)))");
-    let limits = "[limits]\ntime_ms = 400\nconcurrency = 1\nqueue = 3\n";
+    let limits = "[limits]\ntime_ms = 1500\nconcurrency = 1\nqueue = 3\n";
     let server = Setup::new().plugin("guest", limits, &spin).start();
     let replies: Vec<_> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..12).map(|_| scope.spawn(|| server.post("/v1/hooks/guest", &json!({})))).collect();

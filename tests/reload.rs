@@ -118,13 +118,14 @@ fn a_folder_that_is_still_being_copied_is_waited_for() {
 
 #[test]
 fn calls_under_way_end_on_the_version_that_they_began_with() {
-    // Some 300 ms of counting, whatever the machine: the deadline is generous.
+    // A second or more of counting, so that the swap comes in the middle of it.
     let slow = |text: &str| {
-        let count = "(local $n i64) (loop (local.set $n (i64.add (local.get $n) (i64.const 1))) (br_if 0 (i64.lt_u (local.get $n) (i64.const 300000000))))";
+        let count = "(local $n i64) (loop (local.set $n (i64.add (local.get $n) (i64.const 1))) (br_if 0 (i64.lt_u (local.get $n) (i64.const 1500000000))))";
         skips(text).replace("(func (export \"_start\")", &format!("(func (export \"_start\") {count}"))
     };
-    let limits = "[limits]\ntime_ms = 20000\n";
-    let setup = Setup::new().config(SETTLE).plugin("guest", limits, &slow("old"));
+    let limits = "[limits]\ntime_ms = 60000\n";
+    // Long enough for all four to have come, and shorter than they take.
+    let setup = Setup::new().config("[plugins]\nsettle_ms = 1000\n").plugin("guest", limits, &slow("old"));
     let server = setup.start();
     std::thread::scope(|scope| {
         let before: Vec<_> = (0..4).map(|_| scope.spawn(|| reason(&server))).collect();

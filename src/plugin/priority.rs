@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-/// How long a call may take before it steps back.
-pub(super) const PATIENCE: Duration = Duration::from_millis(2);
-/// By how much: to the lowest, a seventieth of the weight of the others (sched(7), nice values).
-const STEPS: libc::c_int = 19;
+/// How long a call may take before it steps back: a fifth of the usual limit, and more than mappings take in any
+/// language. On a machine that is busy, what steps back may miss its deadline; that has to be the loop alone.
+pub(super) const PATIENCE: Duration = Duration::from_millis(20);
+/// By how much: to a tenth of the weight of the others (sched(7), nice values).
+const STEPS: libc::c_int = 10;
 
 /// Lowers the priority of this thread.
 pub(super) fn step_back() {
