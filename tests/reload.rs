@@ -189,3 +189,18 @@ fn the_list_says_what_a_plugin_is_and_how_its_calls_go() {
     let theirs = server.send_as("GET", "/v1/admin/plugins", &[("x-api-key", &stranger)], b"").expect(200).json();
     assert_eq!(theirs["data"], json!([]));
 }
+
+/// A pipe would be waited for, and with it every other plugin's change.
+#[test]
+fn what_is_no_file_is_refused_and_holds_nothing_up() {
+    let setup = Setup::new().config(SETTLE).plugin("pipe", "", &skips("x"));
+    for name in ["mapper.wasm", "input.schema.json"] {
+        let file = setup.plugins.join("pipe").join(name);
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    }
+    let server = setup.start();
+    assert_eq!(server.get("/readyz").expect(200).json()["refused_plugins"], json!(["pipe"]));
+    setup.plugin("guest", "", &skips("one"));
+    until("another plugin", || reason(&server).as_deref() == Some("one"));
+}

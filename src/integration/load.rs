@@ -130,8 +130,20 @@ fn auth(table: AuthTable, secrets: &Secrets) -> Auth {
     }
 }
 
+/// Largest manifest, schema or fixture, in bytes.
+const TEXT_BYTES: u64 = 16 << 20;
+
+/// A folder's text file. What is no file is not opened: a pipe would be waited for.
 pub(crate) fn read(file: &Path) -> Result<String, LoadFailure> {
-    std::fs::read_to_string(file).map_err(|cause| LoadFailure::Read { file: file.to_owned(), cause })
+    let failed = |cause| LoadFailure::Read { file: file.to_owned(), cause };
+    let metadata = std::fs::metadata(file).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(std::io::Error::other("it is no file")));
+    }
+    if metadata.len() > TEXT_BYTES {
+        return Err(failed(std::io::Error::other(format!("it has more than {TEXT_BYTES} bytes"))));
+    }
+    std::fs::read_to_string(file).map_err(failed)
 }
 
 fn hex(bytes: &[u8]) -> String {

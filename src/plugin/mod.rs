@@ -175,7 +175,11 @@ fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
 
 fn read_module(file: &Path, most: u64) -> Result<Vec<u8>, String> {
     let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
-    let size = std::fs::metadata(file).map_err(unreadable)?.len();
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("is no file".into());
+    }
+    let size = metadata.len();
     if size > most {
         return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
     }
