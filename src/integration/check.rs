@@ -82,6 +82,17 @@ impl Checked {
 /// Looks through a folder and runs its fixtures, as the server does, and goes on after each error.
 #[must_use]
 pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
+    let mut checked = open(host, folder, secrets, now);
+    if let Some(integration) = checked.integration.take() {
+        run_fixtures(&integration, folder, &mut checked);
+        checked.integration = Some(integration);
+    }
+    checked
+}
+
+/// The same without the fixtures, for whoever runs them himself.
+#[must_use]
+pub fn open(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();
     let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
     let schema = read_schema(folder, &manifest);
@@ -93,15 +104,20 @@ pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) 
         checked.error(&module, &it.cause, fix);
     });
     let (Ok(schema), Ok(plugin)) = (schema, plugin) else { return checked };
-    let open = folder.join(&manifest.schema);
+    let schema_file = folder.join(&manifest.schema);
     // What the pipeline would do with anything at all.
     if schema.check(&serde_json::json!({})).is_ok() {
-        checked.warn(&open, "the schema accepts an empty object", "List what the plugin needs under \"required\"");
+        checked.warn(
+            &schema_file,
+            "the schema accepts an empty object",
+            "List what the plugin needs under \"required\"",
+        );
     }
-    // Where that fails, its manifest has been complained of already.
-    if let Ok(integration) = assemble(manifest, schema, plugin, secrets, now) {
-        run_fixtures(&integration, folder, &mut checked);
-        checked.integration = Some(integration);
+    match assemble(manifest, schema, plugin, secrets, now) {
+        Ok(integration) => checked.integration = Some(integration),
+        // A field may have been complained of already.
+        Err(reason) if checked.is_good() => checked.error(&folder.join("plugin.toml"), reason, ""),
+        Err(_) => {}
     }
     checked
 }

@@ -1,8 +1,8 @@
 //! Slow calls step back: what is quick goes first, so that a plugin that loops takes no time from the others.
 //!
 //! A call that has run for longer than [`PATIENCE`] lowers its thread's priority. Nobody may raise it again without
-//! privileges, so such a thread ends after the next call that is quick, and another takes its place; and since a thread begins with the
-//! priority of the one that starts it, a thread of its own does that.
+//! privileges, so such a thread ends after the next call that is quick, and another takes its place; and since a
+//! thread begins with the priority of the one that starts it, a thread of its own does that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn step_back() {
 type Work = Box<dyn FnOnce() + Send>;
 
 /// Starts threads that begin with the process's own priority.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Starter {
     requests: Sender<(String, Work, Sender<std::io::Result<()>>)>,
 }

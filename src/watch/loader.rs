@@ -14,8 +14,8 @@ use crate::integration::load::load;
 use crate::integration::{Integration, LoadFailure, Refused, Registry};
 use crate::plugin::Host;
 
-/// How often a folder may go on changing while it is waited for.
-const PATIENCE: u32 = 60;
+/// How often folders may go on changing before a pass ends without them.
+const PATIENCE: u32 = 20;
 
 /// What a pass has come to: names of folders.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -28,6 +28,8 @@ pub struct Pass {
     pub removed: Vec<String>,
     /// As they were.
     pub unchanged: Vec<String>,
+    /// Still being written to: these come later.
+    pub changing: Vec<String>,
 }
 
 /// Loads plugin folders into a registry.
@@ -51,6 +53,20 @@ struct Changed {
     stamp: Stamp,
 }
 
+/// What the plugins folder looks like, beside what was tried last.
+struct Look {
+    changed: Vec<Changed>,
+    unchanged: Vec<String>,
+    gone: Vec<String>,
+}
+
+impl Look {
+    /// Whether this folder was like this then.
+    fn has(&self, it: &Changed) -> bool {
+        self.changed.iter().any(|before| before.name == it.name && before.stamp == it.stamp)
+    }
+}
+
 impl Loader {
     /// Nothing is loaded yet.
     #[must_use]
@@ -60,16 +76,18 @@ impl Loader {
 
     /// Loads what is new or changed, and takes down what is gone. `again`: what was refused is tried once more.
     ///
-    /// A folder that is still being written to is waited for, `settle` at a time; none is loaded in two halves, as
-    /// what changes while it is loaded is not taken.
+    /// A folder that is still being written to, or has just gone, is waited for, `settle` at a time; what is at rest
+    /// does not wait for what is not. None is loaded in two halves, as what changes while it is loaded is not taken.
     ///
     /// # Errors
     /// Where the folder itself cannot be read: everything stays as it is.
     pub fn pass(&mut self, settle: Duration, again: bool) -> std::io::Result<Pass> {
         let mut pass = Pass::default();
         if again {
+            // Known still, so that it is taken down where it is gone; and like no folder that is there.
             let refused = self.registry.refused();
-            self.tried.retain(|name, _| !refused.contains_key(name));
+            let again = self.tried.iter_mut().filter(|(name, _)| refused.contains_key(*name));
+            again.for_each(|(_, stamp)| *stamp = Stamp::default());
         }
         let changed = self.settled(settle, &mut pass)?;
         let results = std::thread::scope(|scope| {
@@ -84,51 +102,60 @@ impl Loader {
         Ok(pass)
     }
 
-    /// What differs from what was tried last, once it does not change any more.
+    /// What differs from what was tried last, and has not changed between two looks. What is gone is taken down.
     fn settled(&mut self, settle: Duration, pass: &mut Pass) -> std::io::Result<Vec<Changed>> {
-        let mut before: HashMap<String, Stamp> = HashMap::new();
-        for _ in 0..PATIENCE {
-            let (changed, unchanged) = self.look()?;
-            let still = changed.iter().all(|it| before.get(&it.name) == Some(&it.stamp));
-            if changed.is_empty() || still || settle.is_zero() {
-                (pass.unchanged, pass.removed) = (unchanged, self.remove_gone()?);
-                return Ok(changed);
+        let mut before: Option<Look> = None;
+        let mut patience = PATIENCE;
+        loop {
+            let now = self.look()?;
+            let (still, restless) = match (&before, settle.is_zero()) {
+                (_, true) => (now.changed, Vec::new()),
+                (Some(before), false) => now.changed.into_iter().partition(|it| before.has(it)),
+                (None, false) => (Vec::new(), now.changed),
+            };
+            let was_gone = |name: &String| settle.is_zero() || before.as_ref().is_some_and(|it| it.gone.contains(name));
+            let (gone, going): (Vec<_>, Vec<_>) = now.gone.into_iter().partition(was_gone);
+            let nothing_waits = restless.is_empty() && going.is_empty();
+            if nothing_waits || !still.is_empty() || !gone.is_empty() || patience == 0 {
+                self.take_down(&gone);
+                pass.changing = restless.into_iter().map(|it| it.name).collect();
+                (pass.unchanged, pass.removed) = (now.unchanged, gone);
+                return Ok(still);
             }
-            before = changed.into_iter().map(|it| (it.name, it.stamp)).collect();
+            before = Some(Look { changed: restless, unchanged: Vec::new(), gone: going });
+            patience -= 1;
             std::thread::sleep(settle);
         }
-        Err(std::io::Error::other("its files do not stop changing"))
     }
 
-    fn look(&self) -> std::io::Result<(Vec<Changed>, Vec<String>)> {
-        let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
-        for (name, path) in folders(&self.dir)? {
+    fn look(&self) -> std::io::Result<Look> {
+        let there = folders(&self.dir)?;
+        let gone = self.tried.keys().filter(|name| !there.iter().any(|(it, _)| it == *name)).cloned().collect();
+        let mut look = Look { changed: Vec::new(), unchanged: Vec::new(), gone };
+        for (name, path) in there {
             let Ok(stamp) = Stamp::of(&path) else { continue };
             if self.tried.get(&name) == Some(&stamp) {
-                unchanged.push(name);
+                look.unchanged.push(name);
             } else {
-                changed.push(Changed { name, path, stamp });
+                look.changed.push(Changed { name, path, stamp });
             }
         }
-        Ok((changed, unchanged))
+        Ok(look)
     }
 
-    fn remove_gone(&mut self) -> std::io::Result<Vec<String>> {
-        let there = folders(&self.dir)?;
-        let gone = |name: &&String| !there.iter().any(|(it, _)| it == *name);
-        let gone: Vec<String> = self.tried.keys().filter(gone).cloned().collect();
-        for name in &gone {
+    fn take_down(&mut self, gone: &[String]) {
+        for name in gone {
             self.tried.remove(name);
             self.registry.remove(name);
             tracing::info!(plugin = name, "plugin is removed");
         }
-        Ok(gone)
     }
 
     fn take(&mut self, it: &Changed, result: Result<Result<Integration, LoadFailure>, String>, pass: &mut Pass) {
         if Stamp::of(&it.path).ok().as_ref() != Some(&it.stamp) {
             // It was changed meanwhile: what was loaded may be half of each. The next pass finds it.
             tracing::info!(plugin = it.name, "plugin changed while it was loaded: it is loaded again");
+            pass.changing.push(it.name.clone());
             return;
         }
         self.tried.insert(it.name.clone(), it.stamp.clone());
@@ -150,7 +177,7 @@ impl Loader {
 
     /// Whether something has changed since the last pass.
     pub(super) fn is_behind(&self) -> bool {
-        self.look().is_ok_and(|(changed, _)| !changed.is_empty())
+        self.look().is_ok_and(|it| !it.changed.is_empty() || !it.gone.is_empty())
     }
 
     /// Everything whose changes count.

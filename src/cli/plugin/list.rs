@@ -68,7 +68,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn print_pass(pass: &Value) {
-    for what in ["loaded", "removed", "unchanged"] {
+    for what in ["loaded", "removed", "unchanged", "changing"] {
         let names: Vec<_> = pass[what].as_array().into_iter().flatten().map(text).collect();
         if !names.is_empty() {
             println!("{what}: {}", names.join(", "));

@@ -13,7 +13,7 @@ use super::Failure;
 use crate::app::now;
 use crate::config::{Config, user_cache};
 use crate::integration::Integration;
-use crate::integration::check::{Checked, check as look_through};
+use crate::integration::check::{Checked, open};
 use crate::plugin::Host;
 
 #[derive(Debug, clap::Args)]
@@ -78,7 +78,7 @@ fn host(config: &Config) -> Result<Host, Failure> {
 
 /// A folder that can be run, whatever its fixtures say; else its first error.
 fn runnable(host: &Host, config: &Config, dir: &Path) -> Result<Integration, Failure> {
-    let Checked { findings, integration } = look_through(host, dir, &config.secrets, now());
+    let Checked { findings, integration } = open(host, dir, &config.secrets, now());
     integration.ok_or_else(|| {
         let first = findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
         Failure::new(format!("{first}\n`hookmill plugin check {}` says all of it", dir.display()))
