@@ -228,7 +228,10 @@ fn print_report(report: &Report) {
     println!("snapshot: {} entries", report.snapshot_entries);
     match report.view_entries {
         Some(entries) => println!("view: {entries} entries"),
-        None => println!("view: none; the next start builds it"),
+        None if report.unchecked.is_empty() && report.repairable.is_empty() => {
+            println!("view: none; the next start builds it")
+        }
+        None => println!("view: not read"),
     }
     report.damages.iter().for_each(|it| println!("LOST: {it}"));
     report.repairable.iter().for_each(|it| println!("mendable: {it}"));

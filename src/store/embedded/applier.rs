@@ -103,7 +103,7 @@ fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
                 rebuild::remove_old(old.as_deref());
                 return Some(view);
             }
-            Err(error) => drop(shared.view_failed(error)),
+            Err(error) => shared.not_healed(error),
         }
         // The store is being closed: the next start heals it.
         if shared.closing() {

@@ -125,9 +125,8 @@ fn give_up(view: View, path: &Path) {
 /// While the store runs: a view that is up to now, and falls behind until it takes over.
 pub(super) fn beside(shared: &Shared) -> Result<Built, StoreError> {
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = build(&shared.dir, source(shared, snapshot.as_ref()), shared.applied());
-    shared.rebuilt.store(0, Ordering::Relaxed);
-    built
+    build(&shared.dir, source(shared, snapshot.as_ref()), shared.applied())
+        .inspect_err(|_| shared.rebuilt.store(0, Ordering::Relaxed))
 }
 
 /// Brings a view up to `applied`, and lets it take the place of the present one; gives the directory of that, to be
@@ -139,6 +138,7 @@ pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(
     let ready = source(shared, None)
         .catch_up(&mut view, &index, applied, false)
         .and_then(|()| set_current(&shared.dir, &path).map_err(|e| failure::io(&e, StoreError::Write)));
+    shared.rebuilt.store(0, Ordering::Relaxed);
     if let Err(error) = ready {
         give_up(view, &path);
         return Err(error);
@@ -154,8 +154,7 @@ pub(super) fn anew(shared: &Shared) -> Result<(View, Option<PathBuf>), StoreErro
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     let built = build(&shared.dir, source(shared, snapshot.as_ref()), applied);
     drop(snapshot);
-    shared.rebuilt.store(0, Ordering::Relaxed);
-    take_over(shared, built?, applied)
+    take_over(shared, built.inspect_err(|_| shared.rebuilt.store(0, Ordering::Relaxed))?, applied)
 }
 
 fn source<'a>(shared: &'a Shared, snapshot: Option<&'a Snapshot>) -> Source<'a> {

@@ -177,6 +177,12 @@ impl Shared {
         error
     }
 
+    /// The view that failed cannot be built anew yet, and why.
+    pub(super) fn not_healed(&self, error: StoreError) {
+        self.progress().view = Some(told(error));
+        self.moved.notify_all();
+    }
+
     /// Whether no write of the view that has failed did so. The next one begins anew.
     pub(super) fn take_readable(&self) -> bool {
         std::mem::replace(&mut self.progress().readable, true)

@@ -187,6 +187,10 @@ impl State {
         group: super::journal::GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
     ) -> Result<(), StoreError> {
+        // A roll in this very group may have failed.
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         let appended = self.journal.append(group, events);
         let bytes = appended.map_err(|error| append_failed(error, &self.shared, &mut self.broken))?;
         self.shared.set_full(false);
