@@ -90,7 +90,7 @@ impl Thread {
     fn run(mut self, asked: &Receiver<Answer>) {
         self.watch_all();
         // What changed before it was watched.
-        let mut behind = self.loader.is_behind();
+        let mut behind = self.watcher.is_some() && self.loader.is_behind();
         loop {
             let mut waiting = Vec::new();
             if !behind {

@@ -140,6 +140,24 @@ fn setup_again(plugins: &Path, wat: &str) {
     std::fs::write(plugins.join("guest/mapper.wasm"), wat::parse_str(wat).unwrap()).unwrap();
 }
 
+#[test]
+fn a_folder_whose_manifest_comes_last_is_noticed() {
+    let setup = Setup::new().config(SETTLE);
+    let server = setup.start();
+    let made = Setup::new().plugin("guest", "", &skips("whole"));
+    let (from, to) = (made.plugins.join("guest"), setup.plugins.join("guest"));
+    std::fs::create_dir(&to).unwrap();
+    let copy = |name: &str| std::fs::copy(from.join(name), to.join(name)).unwrap();
+    copy("mapper.wasm");
+    copy("input.schema.json");
+    // Two passes have seen that there is none.
+    for _ in 0..2 {
+        server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
+    }
+    copy("plugin.toml");
+    until("the whole folder", || reason(&server).as_deref() == Some("whole"));
+}
+
 /// For mounts that tell nothing of changes.
 #[test]
 fn without_notifications_a_request_or_sighup_reloads() {

@@ -1,14 +1,14 @@
 //! One pass over the plugins folder: what changed is loaded, and takes the old one's place if it is good.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
 
-use super::stamp::{Stamp, folders};
+use super::stamp::{Stamp, folders, visible};
 use crate::config::Secrets;
 use crate::integration::load::load;
 use crate::integration::{Integration, LoadFailure, Refused, Registry};
@@ -180,11 +180,9 @@ impl Loader {
         self.look().is_ok_and(|it| !it.changed.is_empty() || !it.gone.is_empty())
     }
 
-    /// Everything whose changes count.
+    /// Everything whose changes count; folders without a plugin.toml too, as it may come last.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
-        let folders = folders(&self.dir).unwrap_or_default();
-        let inside = |(_, path): (String, PathBuf)| [path.join("fixtures"), path];
-        let own: &Path = &self.dir;
-        std::iter::once(own.to_owned()).chain(folders.into_iter().flat_map(inside)).filter(|it| it.is_dir()).collect()
+        let inside = visible(&self.dir).unwrap_or_default().into_iter().flat_map(|(_, it)| [it.join("fixtures"), it]);
+        std::iter::once(self.dir.clone()).chain(inside).filter(|it| it.is_dir()).collect()
     }
 }

@@ -38,17 +38,21 @@ fn list(folder: &Path, into: &mut Vec<(PathBuf, Identity)>) -> std::io::Result<(
     Ok(())
 }
 
-/// Folders of `dir` that have a plugin.toml, by name. Names that begin with a dot are left alone: a place to copy to
-/// before a rename.
+/// Folders of `dir` that have a plugin.toml, by name.
 pub(super) fn folders(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
-    let mut folders = Vec::new();
+    Ok(visible(dir)?.into_iter().filter(|(_, it)| it.join("plugin.toml").is_file()).collect())
+}
+
+/// What is in `dir`, by name. Names that begin with a dot are left alone: a place to copy to before a rename.
+pub(super) fn visible(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let mut entries = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with('.') && path.join("plugin.toml").is_file() {
-            folders.push((name, path));
+        if !name.starts_with('.') {
+            entries.push((name, path));
         }
     }
-    folders.sort();
-    Ok(folders)
+    entries.sort();
+    Ok(entries)
 }
