@@ -38,8 +38,13 @@
 //! [`Refusal`], which the sender reads. There are no files, no network and no clock: the time is
 //! [`Context::received_at`], so that the same event always gives the same tasks.
 
+mod arena;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+#[doc(hidden)]
+pub use arena::Arena;
 
 #[doc(hidden)]
 #[allow(missing_docs, reason = "generated; wit/mapper.wit says it")]
@@ -226,6 +231,10 @@ where
 macro_rules! plugin {
     ($map:path) => {
         struct HookmillPlugin;
+
+        #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
+        #[global_allocator]
+        static HOOKMILL_ARENA: $crate::Arena = $crate::Arena::new();
 
         impl $crate::bindings::Guest for HookmillPlugin {
             fn transform(
