@@ -51,6 +51,31 @@ pub enum EventStatus {
     Quarantined,
     /// It was not let in (wrong signature, too large). Its body is not kept.
     Rejected,
+    /// It had come before, and was answered as it was then.
+    Duplicate,
+}
+
+/// A stage of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Bytes to JSON.
+    Decode,
+    /// The integration's schema.
+    Schema,
+    /// The integration's plugin, with its queue.
+    Plugin,
+    /// What came out, as a task.
+    Task,
+}
+
+/// A stage that an event has gone through, or in which it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// Which.
+    pub stage: Stage,
+    /// How long it took, in microseconds.
+    pub micros: u32,
 }
 
 /// Why an event ended as it did.
@@ -86,8 +111,37 @@ pub struct RawEvent {
     pub company_id: CompanyId,
     /// The `Content-Type` header as sent.
     pub content_type: Option<String>,
+    /// The headers that are kept; see [`kept_headers`].
+    pub headers: Headers,
     /// The body, byte for byte.
     pub body: Bytes,
+}
+
+impl RawEvent {
+    /// A kept header's value, by its lower-case name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, value)| it == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Names, lower case, and values; an empty value was secret.
+pub type Headers = Vec<(String, String)>;
+
+/// Of a request's headers those that say something of the delivery. What may be a secret or a signature is named and
+/// its value left out; what belongs to the connection is not kept.
+#[must_use]
+pub fn kept_headers(headers: &hyper::header::HeaderMap) -> Headers {
+    const OF_THE_CONNECTION: [&str; 7] =
+        ["host", "connection", "content-length", "content-type", "accept", "accept-encoding", "transfer-encoding"];
+    const SECRET: [&str; 8] =
+        ["authorization", "cookie", "signature", "secret", "token", "hmac", "password", "api-key"];
+    let kept = headers.iter().filter(|(name, _)| !OF_THE_CONNECTION.contains(&name.as_str()));
+    let value = |name: &str, value: &hyper::header::HeaderValue| {
+        let secret = SECRET.iter().any(|it| name.contains(it)) && !name.contains("idempotency");
+        if secret { String::new() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
+    };
+    kept.map(|(name, it)| (name.as_str().to_owned(), value(name.as_str(), it))).collect()
 }
 
 /// A stored event.
@@ -114,9 +168,19 @@ pub struct Event {
     pub plugin_log: String,
     /// The `Content-Type` header as sent.
     pub content_type: Option<String>,
+    /// The headers that are kept.
+    #[serde(serialize_with = "shown")]
+    pub headers: Headers,
+    /// The stages that it went through, and how long each took; the last one is where it ended, if it was stopped.
+    pub stages: Vec<StageTime>,
     /// The body's size in bytes.
     pub body_bytes: u64,
     /// The body; empty for a rejected event. Not part of the answer: it may hold a patient's data.
     #[serde(skip)]
     pub body: Bytes,
+}
+
+fn shown<S: serde::Serializer>(headers: &Headers, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = |value: &'static str, it: &String| if it.is_empty() { value.to_owned() } else { it.clone() };
+    serializer.collect_map(headers.iter().map(|(name, it)| (name, value("(removed)", it))))
 }

@@ -8,22 +8,24 @@
 mod batch;
 mod checked;
 mod outcome;
+mod stages;
 mod stop;
 
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::event::RawEvent;
+use crate::event::{RawEvent, Stage};
 use crate::integration::Integration;
 use crate::payload::{self, DecodeError, Payload, Rules};
 use crate::schema::{self, Schema};
-use crate::store::Commit;
+use crate::store::{Commit, FirstAnswer, StoreError};
 use crate::task::NewTask;
 
 pub use batch::batch;
 pub use checked::CheckedPayload;
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
+use stages::Stages;
 pub use stop::{Failed, Stop};
 
 /// `POST /v1/hooks/{integration}`: the whole line, plugin included. `tell` makes the answer, before the commit, so
@@ -37,8 +39,9 @@ pub async fn hook<A>(
     raw: RawEvent,
     tell: impl FnOnce(&Receipt) -> Told<A>,
 ) -> Result<Ended<A>, Stop> {
-    let result = mapped_line(integration, &raw).await;
-    finish(app, Some(integration), raw, result, tell).await
+    let mut stages = Stages::start();
+    let result = mapped_line(integration, &raw, &mut stages).await;
+    finish(app, Some(integration), raw, result, stages, tell).await
 }
 
 /// `POST /v1/tasks`: the same line with a built-in integration that has no plugin.
@@ -51,25 +54,48 @@ pub async fn task<A>(
     raw: RawEvent,
     tell: impl FnOnce(&Receipt) -> Told<A>,
 ) -> Result<Ended<A>, Stop> {
-    let result = direct_line(rules, &raw);
-    finish(app, None, raw, result, tell).await
+    let mut stages = Stages::start();
+    let result = direct_line(rules, &raw, &mut stages);
+    finish(app, None, raw, result, stages, tell).await
 }
 
-async fn mapped_line(integration: &Integration, raw: &RawEvent) -> Result<Ready, Stop> {
-    let payload = raw.decode(&integration.schema, &integration.rules)?;
-    let checked = CheckedPayload::check(payload, &integration.schema)?;
+async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
+    let payload = stages.end(Stage::Decode, raw.decode(&integration.schema, &integration.rules))?;
+    let checked = stages.end(Stage::Schema, CheckedPayload::check(payload, &integration.schema))?;
     let context = integration.context(raw.id, raw.received_at);
     let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
-    match called.result {
-        Ok(outcome) => checked.ready(outcome, called.log, &integration.rules),
+    match stages.end(Stage::Plugin, called.result) {
+        Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, &integration.rules)),
         Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, &checked)),
     }
 }
 
-fn direct_line(rules: &Rules, raw: &RawEvent) -> Result<Ready, Stop> {
-    let payload = raw.decode(schema::task_create(), rules)?;
-    let (task, loosened) = NewTask::parse(payload, rules).map_err(Stop::Schema)?;
+fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
+    let payload = stages.end(Stage::Decode, raw.decode(schema::task_create(), rules))?;
+    let (task, loosened) = stages.end(Stage::Task, NewTask::parse(payload, rules)).map_err(Stop::Schema)?;
     Ok(Ready::one(task, loosened))
+}
+
+/// A delivery that came before: noted, and nothing else.
+///
+/// # Errors
+/// Where it cannot be stored.
+pub async fn duplicate(
+    app: &App,
+    integration: &Integration,
+    raw: RawEvent,
+    first: &FirstAnswer,
+) -> Result<(), StoreError> {
+    app.store.commit(outcome::duplicate(integration, raw, first).into()).await.map(drop)
+}
+
+/// A delivery that the server answers itself.
+///
+/// # Errors
+/// Where it cannot be stored.
+pub async fn skip(app: &App, integration: &Integration, raw: RawEvent, reason: &str) -> Result<(), StoreError> {
+    let ready = Ready::skip(reason.to_owned());
+    app.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new()).0.into()).await.map(drop)
 }
 
 /// One durable commit, whatever the outcome; then the answer.
@@ -78,11 +104,12 @@ async fn finish<A>(
     integration: Option<&Integration>,
     raw: RawEvent,
     result: Result<Ready, Stop>,
+    stages: Stages,
     tell: impl FnOnce(&Receipt) -> Told<A>,
 ) -> Result<Ended<A>, Stop> {
     match result {
         Ok(ready) => {
-            let (ingested, receipt) = outcome::stored(integration, raw, ready);
+            let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done());
             let Told { answer, remembered } = tell(&receipt);
             let commit = Commit { ingested: vec![ingested], idempotency: remembered };
             Ok(Ended::of(answer, app.store.commit(commit).await?))
@@ -91,7 +118,7 @@ async fn finish<A>(
         Err(stop) if !stop.is_kept() => Err(stop),
         Err(stop) => {
             // Stored before the answer, so that whoever reads the answer finds the event.
-            app.store.commit(outcome::quarantined(integration, raw, &stop).into()).await?;
+            app.store.commit(outcome::quarantined(integration, raw, &stop, stages.done()).into()).await?;
             Err(stop)
         }
     }

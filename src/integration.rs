@@ -3,7 +3,9 @@
 //! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` turns a folder into an [`Integration`]
 //! or says why not, `integration/check.rs` says all of it for a plugin's author, and [`Registry`] holds what is live.
 
+mod auth_table;
 pub mod check;
+mod dedupe;
 pub mod load;
 mod manifest;
 
@@ -14,12 +16,15 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use crate::auth::CompanyId;
-use crate::auth::signature::HmacSha256;
+use crate::auth::signature::{Delivery, Signature};
+use crate::auth::{AuthError, password};
+use crate::config::Secret;
 use crate::event::{EventId, IntegrationName, Provenance};
 use crate::payload::Rules;
 use crate::plugin::{CallContext, Plugin};
 use crate::schema::Schema;
 
+pub use dedupe::{Dedupe, Named};
 pub use load::LoadFailure;
 
 /// How a sender proves who it is.
@@ -28,7 +33,42 @@ pub enum Auth {
     /// `X-API-Key` with the scope `hooks:write`, of the integration's company.
     ApiKey,
     /// A signature over the raw body.
-    HmacSha256(HmacSha256),
+    Signature(Box<Signature>),
+    /// HTTP Basic authentication.
+    Basic {
+        /// The user's name.
+        username: String,
+        /// Each of them is good.
+        passwords: Vec<Secret>,
+    },
+    /// A secret behind the name in the URL.
+    UrlSecret(Vec<Secret>),
+}
+
+impl Auth {
+    /// What is to be answered where the sender only asks whether the URL is ours; of a delivery that has passed.
+    #[must_use]
+    pub fn challenge(&self, body: &[u8]) -> Option<String> {
+        if let Self::Signature(signature) = self { signature.challenge(body) } else { None }
+    }
+
+    /// Nothing, where the delivery proves that it is from who knows the secret. `in_url` is what stands behind the
+    /// integration's name in the URL. A key is none of this module's: it is refused here.
+    ///
+    /// # Errors
+    /// What is wrong with the proof, or that there is nothing to check it with.
+    pub fn check(&self, delivery: &Delivery<'_>, in_url: Option<&str>) -> Result<(), AuthError> {
+        match self {
+            Self::ApiKey => Err(AuthError::NoKey),
+            Self::Signature(signature) if !signature.is_configured() => Err(AuthError::NotConfigured),
+            Self::Signature(signature) => signature.check(delivery).map_err(AuthError::Signature),
+            Self::UrlSecret(secrets) => password::in_url(in_url, secrets),
+            Self::Basic { username, passwords } => {
+                let header = delivery.headers.get("authorization").and_then(|it| it.to_str().ok());
+                password::basic(header, username, passwords)
+            }
+        }
+    }
 }
 
 /// A plugin folder that has loaded and passed its fixtures.
@@ -44,6 +84,8 @@ pub struct Integration {
     pub company_id: CompanyId,
     /// Its senders' proof.
     pub auth: Auth,
+    /// What a delivery that comes again is known by.
+    pub dedupe: Dedupe,
     /// How loosely values are read.
     pub rules: Rules,
     /// What a payload has to look like.

@@ -195,7 +195,7 @@ fn a_plugin_that_does_not_load_is_named_with_its_cause_and_the_others_serve() {
         "import/mapper.wasm: imports \"env\" \"secret\", which is not offered",
         "library/mapper.wasm: has no _start",
         "toml/plugin.toml: limits does not take: unknown",
-        "auth/plugin.toml: auth.scheme: \"none\" is not one of api-key, hmac-sha256",
+        "auth/plugin.toml: auth.scheme: \"none\" is not one of api-key, standard-webhooks, ",
         "zone/plugin.toml: timezone: \"Mars/Base\" is no IANA zone",
         "text/mapper.wasm: is not WebAssembly",
         "schema/input.schema.json: not a JSON Schema: at /type",

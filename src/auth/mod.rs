@@ -2,6 +2,7 @@
 
 pub mod key;
 pub mod limit;
+pub mod password;
 pub mod signature;
 
 use std::sync::Arc;
@@ -64,10 +65,25 @@ pub enum AuthError {
     /// The key is good for something else.
     #[error("this API key lacks the scope {0}")]
     Scope(Scope),
-    /// The signature header is missing or does not fit the body.
+    /// The signature is missing or does not fit the body.
     #[error("the request's signature is missing or wrong")]
-    Signature,
+    Signature(signature::Mismatch),
+    /// The password or the secret in the URL is missing or wrong.
+    #[error("the request's credentials are missing or wrong")]
+    Credentials(&'static str),
     /// The integration's secret is not set on the server, so nothing can be checked.
     #[error("this integration cannot check its senders yet: its secret is not set on the server")]
     NotConfigured,
+}
+
+impl AuthError {
+    /// The whole reason, for the admin and not for the sender.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Signature(mismatch) => mismatch.to_string(),
+            Self::Credentials(cause) => (*cause).to_owned(),
+            other => other.to_string(),
+        }
+    }
 }

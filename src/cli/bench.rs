@@ -245,6 +245,8 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         provenance: None,
         plugin_log: String::new(),
         content_type: Some("application/json".into()),
+        headers: Vec::new(),
+        stages: Vec::new(),
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::progress::Progress;
 use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
-use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason};
+use crate::event::{Event, EventId, EventStatus, Headers, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::Embedded;
 use crate::store::embedded::Item;
 use crate::task::{NewTask, Task, TaskId};
@@ -48,6 +48,10 @@ struct EventLine {
     provenance: Option<Provenance>,
     plugin_log: String,
     content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Headers,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<StageTime>,
     body_bytes: u64,
     body_base64: String,
 }
@@ -248,6 +252,8 @@ impl From<Event> for EventLine {
             provenance: event.provenance,
             plugin_log: event.plugin_log,
             content_type: event.content_type,
+            headers: event.headers,
+            stages: event.stages,
             body_bytes: event.body_bytes,
             body_base64: BASE64_STANDARD.encode(&event.body),
         }
@@ -268,6 +274,8 @@ impl EventLine {
             provenance: self.provenance,
             plugin_log: self.plugin_log,
             content_type: self.content_type,
+            headers: self.headers,
+            stages: self.stages,
             body_bytes: self.body_bytes,
             body: Bytes::from(body),
         })

@@ -31,6 +31,7 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
         received_at,
         company_id: key.company_id.clone(),
         content_type: Some("application/json".into()),
+        headers: Vec::new(),
         body,
     };
     let events: Vec<_> = items.into_iter().map(event).collect();

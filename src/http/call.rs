@@ -14,7 +14,7 @@ use warp::reply::Response;
 use super::Problem;
 use crate::app::{App, now};
 use crate::auth::{ApiKey, AuthError, Scope};
-use crate::event::{EventId, RawEvent, new_id};
+use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::store::FirstAnswer;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
@@ -84,7 +84,8 @@ impl Call {
     pub(super) fn raw_event(&self, company_id: crate::auth::CompanyId, body: Bytes) -> RawEvent {
         let now = now();
         let content_type = self.header("content-type").map(str::to_owned);
-        RawEvent { id: EventId(new_id(now)), received_at: now, company_id, content_type, body }
+        let headers = kept_headers(&self.headers);
+        RawEvent { id: EventId(new_id(now)), received_at: now, company_id, content_type, headers, body }
     }
 }
 

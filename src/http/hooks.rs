@@ -1,7 +1,6 @@
 //! `POST /v1/hooks/{integration}`: third-party webhooks.
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use serde_json::json;
 use warp::http::StatusCode;
 
@@ -10,50 +9,97 @@ use super::call::{Answer, Call, Failed};
 use super::repeat::Once;
 use super::tasks::{created, with_loosened};
 use crate::app::now;
+use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
-use crate::event::{EventId, new_id};
-use crate::ingest::{self, Receipt};
+use crate::event::{EventId, RawEvent, kept_headers, new_id};
+use crate::ingest::{self, Ended, Receipt};
 use crate::integration::{Auth, Integration};
+use crate::store::{FirstAnswer, IdempotencyId};
 
 /// `POST /v1/hooks/{integration}`
-pub(super) async fn receive(mut call: Call, name: String) -> Result<Answer, Failed> {
+pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
+    delivered(call, name, None).await
+}
+
+/// `POST /v1/hooks/{integration}/{secret}`, for senders that can prove themselves in no other way.
+pub(super) async fn receive_with_secret(call: Call, name: String, secret: String) -> Result<Answer, Failed> {
+    delivered(call, name, Some(&secret)).await
+}
+
+async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result<Answer, Failed> {
     let Some(integration) = call.app.registry.get(&name) else {
         let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
         // It is nobody's: no company could list it.
         tracing::warn!(integration = name, "delivery for an integration that is not here");
         return Err(Problem::UnknownIntegration { name }.into());
     };
-    let (sender, body) = match admit(&mut call, &integration, now()).await {
+    let (sender, body) = match admit(&mut call, &integration, secret).await {
         Ok(admitted) => admitted,
         Err(problem) => return Err(reject(&call, &integration, problem).await),
     };
-    let once = Once::of(&call, &sender, &format!("/v1/hooks/{}", integration.name), &body)?;
-    // Providers take any 2xx; 200 says that nothing was made this time.
-    let once = once.answered_again_with(StatusCode::OK);
-    if let Some(answer) = once.before(&call).await? {
-        return Ok(answer);
-    }
     let raw = call.raw_event(integration.company_id.clone(), body);
-    let event_id = raw.id;
+    if let Some(challenge) = integration.auth.challenge(&raw.body) {
+        return greet(&call, &integration, raw, &challenge).await;
+    }
+    // Providers take any 2xx; 200 says that nothing was made this time.
+    let once = once(&call, &integration, &sender, &raw)?.answered_again_with(StatusCode::OK);
+    if let Some(first) = once.first(&call).await? {
+        return again(&call, &integration, &once, raw, first).await;
+    }
+    let (event_id, same) = (raw.id, raw.clone());
     let tell = |receipt: &Receipt| once.tell(answer(receipt, event_id).map(|it| it.for_event(event_id)));
-    let ended = ingest::hook(&call.app, &integration, raw, tell).await.map_err(Failed::of(event_id))?;
-    Ok(once.ended(ended)?)
+    match ingest::hook(&call.app, &integration, raw, tell).await.map_err(Failed::of(event_id))? {
+        Ended::Now(answer) => Ok(answer?),
+        Ended::Before(first) => again(&call, &integration, &once, same, first).await,
+    }
+}
+
+/// A delivery that came before, or at the same time and a little later.
+async fn again(
+    call: &Call,
+    integration: &Integration,
+    once: &Once,
+    raw: RawEvent,
+    first: FirstAnswer,
+) -> Result<Answer, Failed> {
+    ingest::duplicate(&call.app, integration, raw, &first).await?;
+    Ok(once.repeated(first)?)
+}
+
+/// What the delivery is known by: its own id, or else the sender's `Idempotency-Key`.
+fn once(call: &Call, integration: &Integration, sender: &str, raw: &RawEvent) -> Result<Once, Problem> {
+    match integration.delivery_id(raw) {
+        Some(id) => {
+            let id = IdempotencyId::delivery(&integration.name.0, &id, integration.dedupe.window);
+            Ok(Once::delivery(id, &raw.body))
+        }
+        None => Once::of(call, sender, &format!("/v1/hooks/{}", integration.name), &raw.body),
+    }
+}
+
+/// Slack asks once whether the URL is ours.
+async fn greet(call: &Call, integration: &Integration, raw: RawEvent, challenge: &str) -> Result<Answer, Failed> {
+    let event_id = raw.id;
+    let reason = "url_verification: Slack has asked whether this URL is ours, and was told";
+    ingest::skip(&call.app, integration, raw, reason).await?;
+    Ok(Answer::json(StatusCode::OK, &json!({ "challenge": challenge }))?.for_event(event_id))
 }
 
 /// A sender that has proved who it is, and its body. A key is checked before the body is read.
-async fn admit(call: &mut Call, integration: &Integration, now: DateTime<Utc>) -> Result<(String, Bytes), Problem> {
+async fn admit(call: &mut Call, integration: &Integration, secret: Option<&str>) -> Result<(String, Bytes), Problem> {
     match &integration.auth {
         Auth::ApiKey => {
-            let key = call.key(Scope::HooksWrite, now)?;
+            let key = call.key(Scope::HooksWrite, now())?;
             // Another company's key is as good as none.
             if key.company_id != integration.company_id {
                 return Err(AuthError::WrongKey.into());
             }
             Ok((key.id.0.clone(), call.body().await?))
         }
-        Auth::HmacSha256(scheme) => {
+        auth => {
             let body = call.body().await?;
-            scheme.check(call.header(&scheme.header), &body)?;
+            let delivery = Delivery { headers: &call.headers, query: &call.query, body: &body, received_at: now() };
+            auth.check(&delivery, secret)?;
             Ok((integration.name.to_string(), body))
         }
     }
@@ -68,7 +114,9 @@ async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Fai
         return problem.into();
     }
     let id = EventId(new_id(now));
-    let event = ingest::rejected(integration, id, now, code, &problem.to_string(), announced);
+    let why = if let Problem::Auth(error) = &problem { error.detail() } else { problem.to_string() };
+    let headers = kept_headers(&call.headers);
+    let event = ingest::rejected(integration, id, now, headers, code, &why, announced);
     // The sender is refused either way; a store that fails says so in its own log line.
     let stored = call.app.store.commit(event.into()).await.is_ok();
     Failed { problem, event_id: stored.then_some(id) }

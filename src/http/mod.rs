@@ -44,6 +44,7 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(patch ("v1" / "tasks" / String) tasks::change, id))
         .or(on!(delete ("v1" / "tasks" / String) tasks::delete, id))
         .or(on!(post ("v1" / "hooks" / String) hooks::receive, name))
+        .or(on!(post ("v1" / "hooks" / String / String) hooks::receive_with_secret, name, secret))
         .or(on!(get ("v1" / "events" / String) events::show, id))
         .or(on!(post ("v1" / "admin" / "keys") admin::create_key))
         .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))

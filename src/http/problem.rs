@@ -213,7 +213,8 @@ fn auth(error: &AuthError) -> Told<'static> {
     match error {
         AuthError::NoKey => (StatusCode::UNAUTHORIZED, "authentication_error", "no_key"),
         AuthError::WrongKey => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_key"),
-        AuthError::Signature => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_signature"),
+        AuthError::Signature(_) => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_signature"),
+        AuthError::Credentials(_) => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_credentials"),
         AuthError::NotConfigured => (StatusCode::UNAUTHORIZED, "authentication_error", "auth_not_configured"),
         AuthError::Scope(_) => (StatusCode::FORBIDDEN, "permission_error", "scope_missing"),
     }

@@ -23,7 +23,8 @@ pub(super) struct Once {
 }
 
 struct Key {
-    text: String,
+    /// What was sent as `Idempotency-Key`; none for a delivery, which may differ a little when it comes again.
+    text: Option<String>,
     id: IdempotencyId,
     fingerprint: [u8; 16],
     at: DateTime<Utc>,
@@ -39,8 +40,14 @@ impl Once {
             return Err(Problem::Invalid(said));
         };
         let id = IdempotencyId::of(sender, route, text);
-        let key = Key { text: text.to_owned(), id, fingerprint: FirstAnswer::fingerprint(body), at: now() };
+        let key = Key { text: Some(text.to_owned()), id, fingerprint: FirstAnswer::fingerprint(body), at: now() };
         Ok(Self { key: Some(key), again: None })
+    }
+
+    /// A delivery that has an id of its own.
+    pub(super) fn delivery(id: IdempotencyId, body: &[u8]) -> Self {
+        let key = Key { text: None, id, fingerprint: FirstAnswer::fingerprint(body), at: now() };
+        Self { key: Some(key), again: None }
     }
 
     /// Repetitions get this status.
@@ -50,9 +57,13 @@ impl Once {
 
     /// The answer, where this request is a repetition.
     pub(super) async fn before(&self, call: &Call) -> Result<Option<Answer>, Problem> {
+        self.first(call).await?.map(|first| self.repeated(first)).transpose()
+    }
+
+    /// What was answered first, where this request is a repetition.
+    pub(super) async fn first(&self, call: &Call) -> Result<Option<FirstAnswer>, Problem> {
         let Some(key) = &self.key else { return Ok(None) };
-        let first = call.app.store.first_answer(key.id, key.at).await?;
-        first.map(|first| self.repeated(first)).transpose()
+        Ok(call.app.store.first_answer(key.id, key.at).await?)
     }
 
     /// An answer, and what is to be remembered of it.
@@ -78,8 +89,8 @@ impl Once {
     /// The first answer, once more; a conflict where the request is another one under the same key.
     pub(super) fn repeated(&self, first: FirstAnswer) -> Telling {
         let Some(key) = &self.key else { return Err(Problem::Internal) };
-        if first.fingerprint != key.fingerprint {
-            return Err(Problem::IdempotencyConflict { key: key.text.clone() });
+        if let Some(text) = key.text.as_ref().filter(|_| first.fingerprint != key.fingerprint) {
+            return Err(Problem::IdempotencyConflict { key: text.clone() });
         }
         let answer = Answer::again(first)?.with("idempotent-replayed", "true");
         Ok(match self.again {

@@ -1,5 +1,6 @@
 //! Many deliveries in one request: a line for each, and one commit for all.
 
+use super::stages::Stages;
 use super::{Ended, Receipt, Stop, Told, direct_line, outcome};
 use crate::app::App;
 use crate::event::RawEvent;
@@ -18,12 +19,13 @@ pub async fn batch<A>(
 ) -> Result<Ended<A>, StoreError> {
     let (mut ingested, mut results) = (Vec::with_capacity(raws.len()), Vec::with_capacity(raws.len()));
     for raw in raws {
-        let (stored, result) = match direct_line(rules, &raw) {
+        let mut stages = Stages::start();
+        let (stored, result) = match direct_line(rules, &raw, &mut stages) {
             Ok(ready) => {
-                let (stored, receipt) = outcome::stored(None, raw, ready);
+                let (stored, receipt) = outcome::stored(None, raw, ready, stages.done());
                 (stored, Ok(receipt))
             }
-            Err(stop) => (outcome::quarantined(None, raw, &stop), Err(stop)),
+            Err(stop) => (outcome::quarantined(None, raw, &stop, stages.done()), Err(stop)),
         };
         ingested.push(stored);
         results.push(result);

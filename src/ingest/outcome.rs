@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Stop;
-use crate::event::{Event, EventId, EventStatus, RawEvent, Reason, new_id};
+use crate::event::{Event, EventId, EventStatus, Headers, RawEvent, Reason, StageTime, new_id};
 use crate::integration::Integration;
 use crate::integration::load::direct;
 use crate::payload::Loosened;
@@ -64,17 +64,28 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    /// What needs nothing done.
+    pub(super) fn skip(reason: String) -> Self {
+        Self { tasks: Vec::new(), skip: Some(reason), loosened: Loosened::default(), plugin_log: String::new() }
+    }
+
     /// What needed no plugin.
     pub(super) fn one(task: NewTask, loosened: Loosened) -> Self {
         Self { tasks: vec![task], skip: None, loosened, plugin_log: String::new() }
     }
 }
 
-pub(super) fn stored(integration: Option<&Integration>, raw: RawEvent, ready: Ready) -> (Ingested, Receipt) {
+pub(super) fn stored(
+    integration: Option<&Integration>,
+    raw: RawEvent,
+    ready: Ready,
+    stages: Vec<StageTime>,
+) -> (Ingested, Receipt) {
     let (event_id, company, now) = (raw.id, raw.company_id.clone(), raw.received_at);
     let into_task = |task: NewTask| task.into_task(TaskId(new_id(now)), event_id, company.clone(), now);
     let tasks: Vec<Task> = ready.tasks.into_iter().map(into_task).collect();
     let mut event = event(integration, raw, EventStatus::Stored, None);
+    event.stages = stages;
     event.task_ids = tasks.iter().map(|task| task.id).collect();
     event.plugin_log = ready.plugin_log;
     let receipt = match ready.skip {
@@ -88,13 +99,27 @@ pub(super) fn stored(integration: Option<&Integration>, raw: RawEvent, ready: Re
     (Ingested { event, tasks }, receipt)
 }
 
-pub(super) fn quarantined(integration: Option<&Integration>, raw: RawEvent, stop: &Stop) -> Ingested {
+pub(super) fn quarantined(
+    integration: Option<&Integration>,
+    raw: RawEvent,
+    stop: &Stop,
+    stages: Vec<StageTime>,
+) -> Ingested {
     let reason = Reason { stage: stop.stage().into(), code: stop.code().into(), message: stop.to_string() };
     let mut event = event(integration, raw, EventStatus::Quarantined, Some(reason));
+    event.stages = stages;
     if let Stop::Plugin(failed) = stop {
         event.plugin_log.clone_from(&failed.log);
     }
     Ingested { event, tasks: Vec::new() }
+}
+
+/// A delivery that had come before.
+pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstAnswer) -> Ingested {
+    let of = first.headers.iter().find(|(name, _)| name == "x-event-id").map_or("another", |(_, id)| id);
+    let message = format!("the same delivery came before, as event {of}, and was answered as then");
+    let reason = Reason { stage: "dedupe".into(), code: "duplicate".into(), message };
+    Ingested { event: event(Some(integration), raw, EventStatus::Duplicate, Some(reason)), tasks: Vec::new() }
 }
 
 /// A delivery that was not let in: noted without its body.
@@ -103,6 +128,7 @@ pub fn rejected(
     integration: &Integration,
     id: EventId,
     now: DateTime<Utc>,
+    headers: Headers,
     code: &str,
     message: &str,
     body_bytes: u64,
@@ -113,6 +139,7 @@ pub fn rejected(
         received_at: now,
         company_id: integration.company_id.clone(),
         content_type: None,
+        headers,
         body: bytes::Bytes::new(),
     };
     let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
@@ -132,6 +159,8 @@ fn event(integration: Option<&Integration>, raw: RawEvent, status: EventStatus, 
         provenance: integration.map(|it| it.provenance.clone()),
         plugin_log: String::new(),
         content_type: raw.content_type,
+        headers: raw.headers,
+        stages: Vec::new(),
         body_bytes: raw.body.len() as u64,
         body: raw.body,
     }

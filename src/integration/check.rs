@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Integration;
 use super::load::{LoadFailure, assemble, check_name, read, read_schema, timezone};
-use super::manifest::{AuthTable, Manifest};
+use super::manifest::Manifest;
 use crate::config::Secrets;
 use crate::plugin::Host;
 use crate::plugin::fixtures::{self, Fixture, Run};
@@ -146,10 +146,11 @@ fn manifest(folder: &Path, secrets: &Secrets, checked: &mut Checked) -> Option<M
     if let Err(reason) = timezone(&manifest) {
         checked.error(&file, reason, "Name a zone of the IANA time zone database");
     }
-    if let AuthTable::HmacSha256 { secret, .. } = &manifest.auth
-        && secrets.get(secret).is_none()
-    {
-        let reason = format!("the secret {secret} is not set here, so every sender would be refused");
+    let (names, unset) = (manifest.auth.secret_names(), manifest.auth.unset(secrets));
+    for name in &unset {
+        let all = unset.len() == names.len();
+        let so = if all { "so every sender would be refused" } else { "so senders that use it would be refused" };
+        let reason = format!("the secret {name} is not set here, {so}");
         checked.warn(&file, reason, "Set it in the server's environment, or in its secrets file");
     }
     Some(manifest)

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 
-use super::manifest::{AuthTable, Manifest};
-use super::{Auth, Integration};
+use super::manifest::Manifest;
+use super::{Dedupe, Integration, Named};
 use crate::auth::CompanyId;
-use crate::auth::signature::HmacSha256;
 use crate::config::Secrets;
 use crate::event::{IntegrationName, Provenance};
 use crate::payload::Rules;
@@ -101,7 +100,8 @@ pub(super) fn assemble(
     Ok(Integration {
         company_id: CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))?,
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
-        auth: auth(manifest.auth, secrets),
+        auth: manifest.auth.auth(secrets)?,
+        dedupe: dedupe(&manifest),
         config: serde_json::Value::Object(manifest.config).to_string().into(),
         name: IntegrationName(manifest.name.into()),
         version: manifest.version,
@@ -113,21 +113,17 @@ pub(super) fn assemble(
     })
 }
 
+/// The configured place first, then the provider's own.
+fn dedupe(manifest: &Manifest) -> Dedupe {
+    let (own, hours) = manifest.auth.deliveries();
+    let configured = manifest.dedupe.pointer.clone().map(Named::Body);
+    let window = Duration::hours(manifest.dedupe.hours.unwrap_or(hours).into());
+    Dedupe { by: configured.into_iter().chain(own).collect(), window }
+}
+
 pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
     let zone = manifest.timezone.as_deref().unwrap_or("UTC");
     zone.parse().map_err(|_| format!("timezone: \"{zone}\" is no IANA zone such as Europe/Berlin"))
-}
-
-fn auth(table: AuthTable, secrets: &Secrets) -> Auth {
-    match table {
-        AuthTable::ApiKey => Auth::ApiKey,
-        AuthTable::HmacSha256 { secret, header, prefix, encoding } => Auth::HmacSha256(HmacSha256 {
-            header: header.to_ascii_lowercase(),
-            prefix,
-            encoding,
-            secret: secrets.get(&secret),
-        }),
-    }
 }
 
 /// Largest manifest, schema or fixture, in bytes.

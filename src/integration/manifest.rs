@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::auth::signature::Encoding;
+use super::auth_table::AuthTable;
 use crate::plugin;
 use crate::schema::{Schema, SchemaError};
 
@@ -26,24 +26,17 @@ pub(super) struct Manifest {
     pub(super) timezone: Option<String>,
     pub(super) auth: AuthTable,
     #[serde(default)]
+    pub(super) dedupe: DedupeTable,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     pub(super) config: Map<String, Value>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "scheme", rename_all = "kebab-case")]
-pub(super) enum AuthTable {
-    ApiKey,
-    #[serde(rename = "hmac-sha256")]
-    HmacSha256 {
-        secret: String,
-        header: String,
-        #[serde(default)]
-        prefix: String,
-        #[serde(default)]
-        encoding: Encoding,
-    },
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct DedupeTable {
+    pub(super) pointer: Option<String>,
+    pub(super) hours: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

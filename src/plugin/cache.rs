@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
@@ -60,7 +61,10 @@ impl Cache {
 
     /// A mapped file must never change, so a new one takes the old one's place.
     fn write(&self, file: &Path, artefact: &[u8]) -> std::io::Result<()> {
-        let new = file.with_extension(format!("{}.new", std::process::id()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Two plugins may have the same module, and be loaded at the same time.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let new = file.with_extension(format!("{}-{number}.new", std::process::id()));
         let mut out = fs::File::create(&new)?;
         out.write_all(MAGIC)?;
         out.write_all(&Sha256::digest(artefact))?;

@@ -1,19 +1,30 @@
 //! What a repeated request is known by, and what it is answered (draft-ietf-httpapi-idempotency-key-header-07).
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
 
-/// Names a request: who sent it, to which route, with which `Idempotency-Key`. 128 bits of SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct IdempotencyId(pub [u8; 16]);
+/// Names a request: who sent it, to which route, with which `Idempotency-Key`, or which delivery it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IdempotencyId {
+    /// 128 bits of SHA-256.
+    pub name: [u8; 16],
+    /// For how long it is the same request: an integration's own time for its deliveries, and none where that is the
+    /// store's, for the `Idempotency-Key`.
+    pub window: Option<Duration>,
+}
 
 impl IdempotencyId {
     /// Of one sender (an API key's id, or an integration's name), one route and one header value.
     #[must_use]
     pub fn of(sender: &str, route: &str, key: &str) -> Self {
-        Self(digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]))
+        Self { name: digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]), window: None }
+    }
+
+    /// Of a delivery of this integration, by its own id.
+    #[must_use]
+    pub fn delivery(integration: &str, id: &str, window: Duration) -> Self {
+        Self { name: digest(&[b"delivery", integration.as_bytes(), id.as_bytes()]), window: Some(window) }
     }
 }
 

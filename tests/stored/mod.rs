@@ -35,6 +35,8 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
         provenance: None,
         plugin_log: String::new(),
         content_type: Some("application/json".into()),
+        headers: Vec::new(),
+        stages: Vec::new(),
         body_bytes: body.len() as u64,
         body,
     };
@@ -42,7 +44,7 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
 }
 
 pub fn once(n: u8) -> IdempotencyId {
-    IdempotencyId([n; 16])
+    IdempotencyId { name: [n; 16], window: None }
 }
 
 pub fn answer(body: &str, at: DateTime<Utc>) -> FirstAnswer {

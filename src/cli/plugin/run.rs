@@ -85,6 +85,7 @@ impl Run {
             received_at: now(),
             company_id: integration.company_id.clone(),
             content_type: Some(self.content_type.clone()),
+            headers: Vec::new(),
             body: Bytes::from(body),
         };
         let payload = raw.decode(&integration.schema, &integration.rules);

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::change::{Change, Done, Guard, Written};
 use super::journal::Kind;
 use super::shared::Shared;
-use super::writer::days;
 use super::{failure, keys, record, task_record};
 use crate::auth::CompanyId;
 use crate::store::{Committed, FirstAnswer, StoreError, Updated};
@@ -46,7 +45,7 @@ impl<'a> Decider<'a> {
                     written.push(self.put(key, value.into())?);
                 }
                 if let Some(guard) = guard {
-                    let key = keys::idempotency(keys::day(guard.at), guard.id);
+                    let key = keys::answer(guard.id, guard.at);
                     written.push(self.put(key, guard.value.into())?);
                 }
                 Ok((written, Done::Committed(Committed::Stored)))
@@ -141,9 +140,9 @@ impl<'a> Decider<'a> {
     }
 
     fn first(&mut self, guard: &Guard) -> Result<Option<FirstAnswer>, StoreError> {
-        let since = guard.at - self.shared.options.idempotency;
-        for day in days(since, guard.at).rev() {
-            if let Some(value) = self.get(&keys::idempotency(day, guard.id))? {
+        let (since, places) = keys::answers(guard.id, guard.at, self.shared.options.idempotency);
+        for key in places {
+            if let Some(value) = self.get(&key)? {
                 let first = record::decode_answer(&value)?;
                 if first.at > since {
                     return Ok(Some(first));

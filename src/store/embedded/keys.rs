@@ -5,13 +5,14 @@
 //! | `T` company `00` id | a task | view |
 //! | `K` key id | an API key | view |
 //! | `I` day u16, big endian; 16 bytes of the request's name | an idempotency key's first answer | view |
+//! | `D` day u16, big endian; 16 bytes of the delivery's name | a delivery's first answer, under the day on which it ends | view |
 //! | `M` | what of the journal the view has seen, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
 //! A company id holds no NUL, so the layout keeps the order of companies and, within one, of ids, which are
 //! UUIDs of version 7 and so sort by time. Idempotency keys of a day stand together, so that a day expires at once.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use crate::auth::{CompanyId, KeyId};
@@ -26,6 +27,7 @@ pub(super) const TASK: u8 = b'T';
 const EVENT: u8 = b'E';
 pub(super) const API_KEY: u8 = b'K';
 pub(super) const IDEMPOTENCY: u8 = b'I';
+pub(super) const DELIVERY: u8 = b'D';
 pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
@@ -57,8 +59,31 @@ pub(super) fn api_key(id: &KeyId) -> Vec<u8> {
     [&[API_KEY], id.0.as_bytes()].concat()
 }
 
-pub(super) fn idempotency(day: u16, id: IdempotencyId) -> Vec<u8> {
-    [&[IDEMPOTENCY][..], &day.to_be_bytes(), &id.0].concat()
+/// Where the answer to a request of this moment is put.
+pub(super) fn answer(id: IdempotencyId, at: DateTime<Utc>) -> Vec<u8> {
+    match id.window {
+        None => on_day(IDEMPOTENCY, day(at), id),
+        Some(window) => on_day(DELIVERY, day(at + window), id),
+    }
+}
+
+/// Where the first answer may be that counts at `now`, newest first; and since when it counts.
+pub(super) fn answers(id: IdempotencyId, now: DateTime<Utc>, default: Duration) -> (DateTime<Utc>, Vec<Vec<u8>>) {
+    let (since, tag, days) = match id.window {
+        None => (now - default, IDEMPOTENCY, day(now - default)..=day(now)),
+        Some(window) => (now - window, DELIVERY, day(now)..=day(now + window)),
+    };
+    (since, days.rev().map(|day| on_day(tag, day, id)).collect())
+}
+
+fn on_day(tag: u8, day: u16, id: IdempotencyId) -> Vec<u8> {
+    [&[tag][..], &day.to_be_bytes(), &id.name].concat()
+}
+
+/// Up to where the answers stand that count no longer, of each kind.
+pub(super) fn ended_answers(now: DateTime<Utc>, default: Duration) -> [std::ops::Range<Vec<u8>>; 2] {
+    let until = |tag: u8, day: u16| vec![tag]..[&[tag][..], &day.to_be_bytes()].concat();
+    [until(IDEMPOTENCY, day(now - default)), until(DELIVERY, day(now))]
 }
 
 /// Days since 1970, enough up to the year 2149.
@@ -84,6 +109,9 @@ mod tests {
         assert_eq!(event(&company, EventId(id)), [b"Ec-1\0", &[7; 16][..]].concat());
         assert_eq!(api_key(&KeyId("key_0a".into())), b"Kkey_0a");
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
-        assert_eq!(idempotency(day(at), IdempotencyId([9; 16])), [b"I\x01\x02", &[9; 16][..]].concat());
+        let mut id = IdempotencyId { name: [9; 16], window: None };
+        assert_eq!(answer(id, at), [b"I\x01\x02", &[9; 16][..]].concat());
+        id.window = Some(Duration::days(3));
+        assert_eq!(answer(id, at), [b"D\x01\x05", &[9; 16][..]].concat());
     }
 }

@@ -118,8 +118,11 @@ impl Store for Embedded {
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
-        self.read(move |shared| shared.view(|tree| first_answer(tree, id, now - shared.options.idempotency, now)))
-            .boxed()
+        self.read(move |shared| {
+            let (since, places) = keys::answers(id, now, shared.options.idempotency);
+            shared.view(|tree| first_answer(tree, since, &places))
+        })
+        .boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
@@ -197,12 +200,11 @@ impl Store for Embedded {
 
 fn first_answer(
     tree: &sled::Tree,
-    id: IdempotencyId,
     since: DateTime<Utc>,
-    now: DateTime<Utc>,
+    places: &[Vec<u8>],
 ) -> Result<Option<FirstAnswer>, StoreError> {
-    for day in writer::days(since, now).rev() {
-        let value = tree.get(keys::idempotency(day, id)).map_err(failure::read)?;
+    for key in places {
+        let value = tree.get(key).map_err(failure::read)?;
         if let Some(first) = value.map(|it| record::decode_answer(&it)).transpose()?
             && first.at > since
         {

@@ -10,11 +10,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
-use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason};
+use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::{FirstAnswer, StoreError};
 use crate::task::TaskId;
 
 const FORMAT_1: u8 = 1;
+/// Of events: since they have headers and stages.
+const FORMAT_2: u8 = 2;
 /// Format byte and checksum.
 pub(super) const HEADER: usize = 5;
 
@@ -35,7 +37,21 @@ struct Event1 {
     body: Bytes1,
 }
 
-/// [`Event1`] as it is written: field by field the same.
+#[derive(Serialize, Deserialize)]
+struct Event2 {
+    event: Event1,
+    headers: Vec<(String, String)>,
+    stages: Vec<StageTime>,
+}
+
+/// [`Event2`] as it is written: field by field the same.
+#[derive(Serialize)]
+struct Event2Ref<'a> {
+    event: Event1Ref<'a>,
+    headers: &'a [(String, String)],
+    stages: &'a [StageTime],
+}
+
 #[derive(Serialize)]
 struct Event1Ref<'a> {
     integration: &'a IntegrationName,
@@ -68,7 +84,7 @@ struct ApiKey1 {
 }
 
 pub(super) fn encode_event(event: &Event) -> Result<Vec<u8>, StoreError> {
-    encode(&Event1Ref {
+    let first = Event1Ref {
         integration: &event.integration,
         received_at: time(event.received_at),
         status: event.status,
@@ -79,11 +95,16 @@ pub(super) fn encode_event(event: &Event) -> Result<Vec<u8>, StoreError> {
         content_type: event.content_type.as_deref(),
         body_bytes: event.body_bytes,
         body: Bytes1(event.body.clone()),
-    })
+    };
+    encode_as(FORMAT_2, &Event2Ref { event: first, headers: &event.headers, stages: &event.stages })
 }
 
 pub(super) fn decode_event(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Event, StoreError> {
-    let record: Event1 = decode(bytes, "event")?;
+    let Event2 { event: record, headers, stages } = if bytes.first() == Some(&FORMAT_1) {
+        Event2 { event: decode(bytes, "event")?, headers: Vec::new(), stages: Vec::new() }
+    } else {
+        decode_as(FORMAT_2, bytes, "event")?
+    };
     Ok(Event {
         id,
         integration: record.integration,
@@ -95,6 +116,8 @@ pub(super) fn decode_event(bytes: &[u8], id: EventId, company_id: CompanyId) -> 
         provenance: record.provenance,
         plugin_log: record.plugin_log,
         content_type: record.content_type,
+        headers,
+        stages,
         body_bytes: record.body_bytes,
         body: record.body.0,
     })
@@ -165,14 +188,22 @@ pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
 }
 
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    let bytes = postcard::to_extend(record, vec![FORMAT_1, 0, 0, 0, 0]);
+    encode_as(FORMAT_1, record)
+}
+
+fn encode_as(format: u8, record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    let bytes = postcard::to_extend(record, vec![format, 0, 0, 0, 0]);
     let mut bytes = bytes.map_err(|e| StoreError::Write(e.to_string()))?;
     seal(&mut bytes);
     Ok(bytes)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
-    let body = opened(bytes, FORMAT_1, what)?;
+    decode_as(FORMAT_1, bytes, what)
+}
+
+fn decode_as<T: DeserializeOwned>(format: u8, bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
+    let body = opened(bytes, format, what)?;
     postcard::from_bytes(body).map_err(|e| damaged(what, &e))
 }
 

@@ -25,14 +25,16 @@ const CHUNK: usize = 1000;
 /// Removes what is past its time.
 pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expired, StoreError> {
     let mut expired = Expired::default();
-    let last_day = keys::day(now - store.shared.options.idempotency);
-    loop {
-        let found = store.read(move |shared| expired_answers(shared, last_day)).await?;
-        let count = found.len();
-        expired.idempotency_keys += count as u64;
-        remove(store, found).await?;
-        if count < CHUNK {
-            break;
+    for ended in keys::ended_answers(now, store.shared.options.idempotency) {
+        loop {
+            let ended = ended.clone();
+            let found = store.read(move |shared| expired_answers(shared, ended)).await?;
+            let count = found.len();
+            expired.idempotency_keys += count as u64;
+            remove(store, found).await?;
+            if count < CHUNK {
+                break;
+            }
         }
     }
     if let Some(age) = store.shared.options.deleted_tasks {
@@ -57,10 +59,9 @@ async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> 
     if keys.is_empty() { Ok(()) } else { store.writer.write(Change::Remove(keys)).await.map(drop) }
 }
 
-fn expired_answers(shared: &Shared, last_day: u16) -> Result<Vec<Vec<u8>>, StoreError> {
-    let until = [&[keys::IDEMPOTENCY][..], &last_day.to_be_bytes()].concat();
+fn expired_answers(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
     shared.view(|tree| {
-        let entries = tree.range([keys::IDEMPOTENCY].to_vec()..until).keys().take(CHUNK);
+        let entries = tree.range(ended).keys().take(CHUNK);
         entries.map(|key| key.map(|it| it.to_vec()).map_err(failure::read)).collect()
     })
 }
@@ -99,7 +100,7 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     Ok(Stats {
         companies,
         api_keys: count(keys::API_KEY)?,
-        idempotency_keys: count(keys::IDEMPOTENCY)?,
+        idempotency_keys: count(keys::IDEMPOTENCY)? + count(keys::DELIVERY)?,
         disk,
         sequence: shared.acked(),
         rebuilt: shared.rebuilt(),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -242,9 +241,4 @@ fn start_snapshot(shared: &Arc<Shared>) {
     if let Err(error) = std::thread::Builder::new().name("store-snapshot".into()).spawn(take) {
         tracing::warn!(cause = %error, "a snapshot cannot be taken");
     }
-}
-
-/// When an idempotency key was first used, in the days that may still count.
-pub(super) fn days(from: DateTime<Utc>, until: DateTime<Utc>) -> std::ops::RangeInclusive<u16> {
-    super::keys::day(from)..=super::keys::day(until)
 }

@@ -1,0 +1,195 @@
+//! Signatures over the raw body, as each provider makes them.
+//!
+//! Nearly all are an HMAC (RFC 2104) over a text that holds the body: [`hmac::Rule`] is that in general,
+//! `presets.rs` has each provider's. `twilio.rs` signs its URL and form, `ed25519.rs` is Standard Webhooks' `v1a`.
+
+mod ed25519;
+pub mod hmac;
+mod presets;
+mod twilio;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hyper::header::HeaderMap;
+
+use crate::config::Secret;
+use ed25519::PublicKey;
+use hmac::{Key, Rule};
+pub use presets::Preset;
+use twilio::Twilio;
+
+/// How far a sender's clock may be from ours, either way: what Stripe, Slack and Standard Webhooks recommend.
+pub const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// A delivery, as its signature sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// What stands behind the `?` of its URL, as sent.
+    pub query: &'a str,
+    /// Its body, byte for byte.
+    pub body: &'a [u8],
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+}
+
+impl<'a> Delivery<'a> {
+    /// A header's text, without spaces around it.
+    fn header(&self, name: &str) -> Result<&'a str, Mismatch> {
+        let value = self.headers.get(name).ok_or_else(|| Mismatch::Missing { header: name.to_owned() })?;
+        value.to_str().map(str::trim).map_err(|_| Mismatch::malformed(name, "it is not ASCII"))
+    }
+}
+
+/// Which check failed: for the admin, in the event list. The sender is told no more than that one did.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// A header is not there.
+    #[error("the header {header} is missing")]
+    Missing {
+        /// Its name.
+        header: String,
+    },
+    /// A header does not say what it should.
+    #[error("the header {header} cannot be read: {cause}")]
+    Malformed {
+        /// Its name.
+        header: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// It was signed at another time.
+    #[error(
+        "it was signed {seconds} s {when} now, and {allowed} s are allowed; is a clock wrong, or was it sent again?"
+    )]
+    Time {
+        /// How long.
+        seconds: u64,
+        /// Before or after.
+        when: &'static str,
+        /// How long it may be.
+        allowed: i64,
+    },
+    /// The signature is another one.
+    #[error(
+        "no signature in {header} fits the body with any of the {secrets} secrets; is the secret the sender's, and the body as it was sent?"
+    )]
+    Wrong {
+        /// The header with the signature.
+        header: String,
+        /// How many secrets were tried.
+        secrets: usize,
+    },
+    /// Twilio: the URL's `bodySHA256` is that of another body.
+    #[error("bodySHA256 in the URL is not that of the body")]
+    BodyHash,
+}
+
+impl Mismatch {
+    fn malformed(header: &str, cause: &'static str) -> Self {
+        Self::Malformed { header: header.to_owned(), cause }
+    }
+}
+
+/// A scheme and its secrets, ready to check.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    how: How,
+    tolerance: TimeDelta,
+    greets: bool,
+    keys: Vec<Key>,
+    public_keys: Vec<PublicKey>,
+}
+
+#[derive(Debug, Clone)]
+enum How {
+    Hmac(Rule),
+    Twilio(Twilio),
+}
+
+impl Signature {
+    /// One provider's scheme. Without secrets nothing passes.
+    ///
+    /// # Errors
+    /// What is wrong with a secret; never the secret.
+    pub fn preset(preset: Preset, secrets: &[Secret]) -> Result<Self, String> {
+        Ok(Self { greets: preset == Preset::Slack, ..Self::hmac(preset.rule(), secrets)? })
+    }
+
+    /// Any HMAC over the body.
+    ///
+    /// # Errors
+    /// What is wrong with a secret; never the secret.
+    pub fn hmac(rule: Rule, secrets: &[Secret]) -> Result<Self, String> {
+        let (mut keys, mut public_keys) = (Vec::new(), Vec::new());
+        for secret in secrets {
+            match rule.asymmetric().then(|| secret.expose().trim().strip_prefix(ed25519::PREFIX)).flatten() {
+                Some(public) => public_keys.push(PublicKey::parse(public)?),
+                None => keys.push(rule.key(secret.expose())?),
+            }
+        }
+        Ok(Self { how: How::Hmac(rule), tolerance: TOLERANCE, greets: false, keys, public_keys })
+    }
+
+    /// Twilio's: `url` is the whole address that Twilio was given, without its query.
+    ///
+    /// # Errors
+    /// Never for any secret that can be had.
+    pub fn twilio(url: String, secrets: &[Secret]) -> Result<Self, String> {
+        let keys = secrets.iter().map(|it| twilio::keys(it.expose())).collect::<Result<Vec<_>, _>>()?;
+        let (how, keys) = (How::Twilio(Twilio { url }), keys.concat());
+        Ok(Self { how, tolerance: TOLERANCE, greets: false, keys, public_keys: Vec::new() })
+    }
+
+    /// The same with another tolerance.
+    #[must_use]
+    pub fn within(self, tolerance: TimeDelta) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    /// Whether there is a secret to check with.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        !self.keys.is_empty() || !self.public_keys.is_empty()
+    }
+
+    /// Nothing, where one of the delivery's signatures was made with one of the secrets. Every comparison takes the
+    /// same time wherever the two differ.
+    ///
+    /// # Errors
+    /// Which check failed.
+    pub fn check(&self, delivery: &Delivery<'_>) -> Result<(), Mismatch> {
+        match &self.how {
+            How::Hmac(rule) => rule.check(delivery, self.tolerance, &self.keys, &self.public_keys),
+            How::Twilio(twilio) => twilio.check(delivery, &self.keys),
+        }
+    }
+}
+
+impl Signature {
+    /// Slack's `url_verification`: what it wants to read again
+    /// (<https://docs.slack.dev/reference/events/url_verification>).
+    #[must_use]
+    pub fn challenge(&self, body: &[u8]) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Asked {
+            r#type: String,
+            challenge: String,
+        }
+        let asked: Asked = self.greets.then(|| serde_json::from_slice(body).ok()).flatten()?;
+        (asked.r#type == "url_verification").then_some(asked.challenge)
+    }
+}
+
+/// Hexadecimal digits of either case as bytes.
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Each provider's way to sign, from its own documentation.
+
+use serde::Deserialize;
+
+use super::hmac::{Algorithm, Clock, Described, Encoding, Rule, Secrets, Written};
+
+/// A provider whose signature is an HMAC over the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
+    StandardWebhooks,
+    /// <https://docs.stripe.com/webhooks#verify-manually>
+    Stripe,
+    /// <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>
+    Github,
+    /// <https://docs.slack.dev/authentication/verifying-requests-from-slack>
+    Slack,
+    /// <https://shopify.dev/docs/apps/build/webhooks/subscribe/https>
+    Shopify,
+    /// <https://developer.calendly.com/api-docs/4c305798a61d3-webhook-signatures>
+    Calendly,
+    /// <https://www.typeform.com/developers/webhooks/secure-your-webhooks/>
+    Typeform,
+}
+
+impl Preset {
+    pub(super) fn rule(self) -> Rule {
+        use Encoding::{Base64, Hex};
+        match self {
+            Self::StandardWebhooks => Rule {
+                written: Written::Words { version: "v1" },
+                clock: Clock::Header("webhook-timestamp".into()),
+                id_header: Some("webhook-id".into()),
+                secrets: Secrets::Whsec,
+                ..whole("webhook-signature", "", Base64)
+            }
+            .with_payload("{id}.{timestamp}.{body}"),
+            Self::Stripe => beside_time("stripe-signature"),
+            Self::Calendly => beside_time("calendly-webhook-signature"),
+            Self::Github => whole("x-hub-signature-256", "sha256=", Hex),
+            Self::Slack => Rule {
+                clock: Clock::Header("x-slack-request-timestamp".into()),
+                ..whole("x-slack-signature", "v0=", Hex)
+            }
+            .with_payload("v0:{timestamp}:{body}"),
+            Self::Shopify => whole("x-shopify-hmac-sha256", "", Base64),
+            Self::Typeform => whole("typeform-signature", "sha256=", Base64),
+        }
+    }
+}
+
+/// The header is the signature of the body.
+fn whole(header: &str, prefix: &str, encoding: Encoding) -> Rule {
+    Rule::new(&Described {
+        header,
+        prefix,
+        encoding,
+        algorithm: Algorithm::Sha256,
+        timestamp_header: None,
+        id_header: None,
+        payload: "{body}",
+    })
+}
+
+/// `t=…,v1=…`, over the time, a dot and the body.
+fn beside_time(header: &str) -> Rule {
+    Rule { written: Written::Fields { name: "v1" }, clock: Clock::Field("t"), ..whole(header, "", Encoding::Hex) }
+        .with_payload("{timestamp}.{body}")
+}

@@ -1,0 +1,151 @@
+//! `[auth]` of plugin.toml: how senders prove who they are.
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+use super::{Auth, Named};
+use crate::auth::signature::hmac::{Algorithm, Described, Encoding, Rule};
+use crate::auth::signature::{Preset, Signature, TOLERANCE};
+use crate::config::{Secret, Secrets};
+
+/// As the schema has accepted it.
+#[derive(Debug, Deserialize)]
+pub(super) struct AuthTable {
+    scheme: Scheme,
+    #[serde(default)]
+    secret: Names,
+    header: Option<String>,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    encoding: Encoding,
+    timestamp_header: Option<String>,
+    id_header: Option<String>,
+    payload: Option<String>,
+    tolerance_seconds: Option<u32>,
+    url: Option<String>,
+    username: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Scheme {
+    Preset(Preset),
+    Other(Other),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Other {
+    ApiKey,
+    Basic,
+    UrlSecret,
+    Twilio,
+    #[serde(rename = "hmac-sha1")]
+    HmacSha1,
+    #[serde(rename = "hmac-sha256")]
+    HmacSha256,
+    #[serde(rename = "hmac-sha512")]
+    HmacSha512,
+}
+
+/// One secret's name, or those of several that are good at the same time.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Names {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl AuthTable {
+    pub(super) fn secret_names(&self) -> &[String] {
+        match &self.secret {
+            Names::One(name) => std::slice::from_ref(name),
+            Names::Several(names) => names,
+        }
+    }
+
+    /// Those of its secrets that are not set.
+    pub(super) fn unset<'a>(&'a self, secrets: &Secrets) -> Vec<&'a String> {
+        self.secret_names().iter().filter(|name| secrets.get(name).is_none()).collect()
+    }
+
+    /// Ready to check with. Where no secret is set, nobody passes.
+    ///
+    /// # Errors
+    /// What is wrong with the table, or with a secret; never the secret.
+    pub(super) fn auth(&self, secrets: &Secrets) -> Result<Auth, String> {
+        let found: Vec<Secret> = self.secret_names().iter().filter_map(|name| secrets.get(name)).collect();
+        let tolerance = self.tolerance_seconds.map_or(TOLERANCE, |it| TimeDelta::seconds(it.into()));
+        let wrong = |cause: String| format!("auth: {cause}");
+        let signed = |signature: Result<Signature, String>| {
+            signature.map(|it| Auth::Signature(Box::new(it.within(tolerance)))).map_err(wrong)
+        };
+        match self.scheme {
+            Scheme::Preset(preset) => signed(Signature::preset(preset, &found)),
+            Scheme::Other(Other::ApiKey) => Ok(Auth::ApiKey),
+            Scheme::Other(Other::UrlSecret) => Ok(Auth::UrlSecret(found)),
+            Scheme::Other(Other::Basic) => {
+                Ok(Auth::Basic { username: self.username.clone().unwrap_or_default(), passwords: found })
+            }
+            Scheme::Other(Other::Twilio) => {
+                let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?');
+                signed(Signature::twilio(url.to_owned(), &found))
+            }
+            Scheme::Other(Other::HmacSha1) => signed(self.described(Algorithm::Sha1, &found)),
+            Scheme::Other(Other::HmacSha256) => signed(self.described(Algorithm::Sha256, &found)),
+            Scheme::Other(Other::HmacSha512) => signed(self.described(Algorithm::Sha512, &found)),
+        }
+    }
+
+    /// Where this sender names a delivery, and for how many hours one may come again.
+    pub(super) fn deliveries(&self) -> (Option<Named>, u32) {
+        match self.scheme {
+            Scheme::Preset(preset) => deliveries(preset),
+            // https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides: retries end within seconds.
+            Scheme::Other(Other::Twilio) => (Some(Named::Header("i-twilio-idempotency-token".into())), 24),
+            Scheme::Other(_) => (self.id_header.as_ref().map(|it| Named::Header(it.to_ascii_lowercase())), 72),
+        }
+    }
+
+    fn described(&self, algorithm: Algorithm, secrets: &[Secret]) -> Result<Signature, String> {
+        let rule = Rule::described(&Described {
+            header: self.header.as_deref().unwrap_or_default(),
+            prefix: &self.prefix,
+            encoding: self.encoding,
+            algorithm,
+            timestamp_header: self.timestamp_header.as_deref(),
+            id_header: self.id_header.as_deref(),
+            payload: self.payload.as_deref().unwrap_or("{body}"),
+        })?;
+        Signature::hmac(rule, secrets)
+    }
+}
+
+/// Each provider's id of a delivery, and for how long it goes on trying, rounded up to a day.
+fn deliveries(preset: Preset) -> (Option<Named>, u32) {
+    let header = |name: &str| Some(Named::Header(name.into()));
+    let body = |pointer: &str| Some(Named::Body(pointer.into()));
+    match preset {
+        // "over several days", in the specification.
+        Preset::StandardWebhooks => (header("webhook-id"), 120),
+        // Three days: https://docs.stripe.com/webhooks#behaviors
+        Preset::Stripe => (body("/id"), 72),
+        // By hand only, within three days: https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks
+        Preset::Github => (header("x-github-delivery"), 72),
+        // Three times within six minutes, or for a day: https://docs.slack.dev/apis/events-api
+        Preset::Slack => (body("/event_id"), 24),
+        // Eight times within four hours: https://shopify.dev/docs/apps/build/webhooks/subscribe/https
+        Preset::Shopify => (header("x-shopify-webhook-id"), 24),
+        // For a day; it names no delivery: https://developer.calendly.com
+        Preset::Calendly => (None, 24),
+        // Within a day: https://www.typeform.com/developers/webhooks/
+        Preset::Typeform => (body("/event_id"), 24),
+    }
+}

@@ -1,0 +1,55 @@
+//! What a delivery that comes again is known by.
+
+use chrono::Duration;
+use serde_json::Value;
+
+use super::Integration;
+use crate::event::RawEvent;
+
+/// Longest id, in bytes: what is longer names nothing.
+const LONGEST: usize = 1024;
+
+/// Where a delivery's id stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// In a header of this name, lower case.
+    Header(String),
+    /// In the body, at this JSON Pointer.
+    Body(String),
+}
+
+/// How deliveries are told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedupe {
+    /// In this order: the first that a delivery has is its id.
+    pub by: Vec<Named>,
+    /// For how long it is known.
+    pub window: Duration,
+}
+
+impl Integration {
+    /// The delivery's id, where it has one: never made of the body as a whole, since two equal bodies may be two events.
+    #[must_use]
+    pub fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
+        let mut decoded: Option<Option<Value>> = None;
+        let mut body = |pointer: &str| {
+            let payload = decoded.get_or_insert_with(|| raw.decode(&self.schema, &self.rules).ok().map(|it| it.value));
+            payload.as_ref().and_then(|it| it.pointer(pointer)).and_then(text)
+        };
+        self.dedupe.by.iter().find_map(|named| {
+            let id = match named {
+                Named::Header(name) => raw.header(name).map(str::to_owned),
+                Named::Body(pointer) => body(pointer),
+            };
+            id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
+        })
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
