@@ -1,6 +1,7 @@
 //! What a request handler may reach.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::Semaphore;
@@ -9,6 +10,7 @@ use crate::auth::key::{self, KeyId};
 use crate::auth::limit::TokenBucket;
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
+use crate::event::EventId;
 use crate::integration::Registry;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 use crate::watch::Watch;
@@ -31,6 +33,8 @@ pub struct App {
     pub operator_token: Option<Secret>,
     /// The embedded store, where that is what `store` is: backups and the like are its own.
     pub embedded: Option<Arc<Embedded>>,
+    /// Events that are being driven through again.
+    pub redriving: Mutex<HashSet<EventId>>,
     /// Reloads the plugins folder, where there is one.
     pub watch: Option<Watch>,
 }
@@ -66,6 +70,7 @@ impl App {
             operator_token,
             embedded: None,
             watch: None,
+            redriving: Mutex::default(),
         })
     }
 

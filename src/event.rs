@@ -180,6 +180,21 @@ pub struct Event {
     pub body: Bytes,
 }
 
+impl Event {
+    /// As it came in.
+    #[must_use]
+    pub fn raw(&self) -> RawEvent {
+        RawEvent {
+            id: self.id,
+            received_at: self.received_at,
+            company_id: self.company_id.clone(),
+            content_type: self.content_type.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+        }
+    }
+}
+
 fn shown<S: serde::Serializer>(headers: &Headers, serializer: S) -> Result<S::Ok, S::Error> {
     let value = |value: &'static str, it: &String| if it.is_empty() { value.to_owned() } else { it.clone() };
     serializer.collect_map(headers.iter().map(|(name, it)| (name, value("(removed)", it))))

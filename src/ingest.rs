@@ -3,11 +3,12 @@
 //! [`Task`](crate::task::Task).
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
-//! `ingest/stop.rs` why a line ends early, `ingest/batch.rs` many lines with one end.
+//! `ingest/redrive.rs` an event once more, `ingest/stages.rs` how long each took, `ingest/stop.rs` why a line ends early, `ingest/batch.rs` many lines with one end.
 
 mod batch;
 mod checked;
 mod outcome;
+mod redrive;
 mod stages;
 mod stop;
 
@@ -25,6 +26,7 @@ pub use batch::batch;
 pub use checked::CheckedPayload;
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
+pub use redrive::{Existing, NotRedriven, Redriven, redrive};
 use stages::Stages;
 pub use stop::{Failed, Stop};
 

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod bench;
+mod events;
 mod key;
 mod plugin;
 mod progress;
@@ -41,6 +42,8 @@ enum Command {
     Serve(serve::Serve),
     /// Create, list and revoke API keys, with the server running or not
     Key(key::Key),
+    /// List and show what came in, and drive it through again
+    Events(events::EventsCommand),
     /// List, reload, write and try plugins
     Plugin(plugin::PluginCommand),
     /// Back up, restore, export, import, check and measure the database
@@ -57,6 +60,11 @@ pub(crate) struct Failure {
 impl Failure {
     fn new(message: impl std::fmt::Display) -> Self {
         Self { message: message.to_string(), code: 1 }
+    }
+
+    fn no_server(data_dir: &std::path::Path) -> Self {
+        let dir = data_dir.display();
+        Self::new(format!("no server is running on {dir}; start one with `hookmill serve`, or name its --data-dir"))
     }
 }
 
@@ -103,6 +111,7 @@ pub fn run(args: &Args) -> ExitCode {
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),
         Command::Key(key) => key.run(&config),
+        Command::Events(events) => events.run(&config),
         Command::Plugin(plugin) => plugin.run(&config),
         Command::Store(store) => store.run(&config),
     });

@@ -125,6 +125,12 @@ impl Answer {
         Ok(Self { status, body, headers: HeaderMap::new() }.with("content-type", "application/json"))
     }
 
+    /// Bytes of no kind that is known.
+    pub(super) fn bytes(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, body, headers: HeaderMap::new() }
+            .with("content-type", "application/octet-stream")
+    }
+
     /// No body.
     pub(super) fn empty() -> Self {
         Self { status: StatusCode::NO_CONTENT, body: Vec::new(), headers: HeaderMap::new() }

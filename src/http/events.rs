@@ -1,23 +1,78 @@
 //! `/v1/events`: what came in, and what became of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::event_query::EventQuery;
 use super::tasks::{MISSING, parse_id};
-use crate::app::now;
-use crate::auth::Scope;
-use crate::event::EventId;
+use crate::app::{Admin, now};
+use crate::auth::{CompanyId, Scope};
+use crate::event::{Event, EventId, EventStatus};
 
-/// `GET /v1/events/{id}`
+/// `GET /v1/events`: newest first.
+pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
+    let company = reader(&call)?.0;
+    let query = EventQuery::parse(&call.query)?;
+    let page = call.app.store.list_events(&company, query.filter, query.after, query.limit).await?;
+    let answer = json!({
+        "data": page.events,
+        "pagination": { "limit": query.limit, "next_cursor": page.next },
+    });
+    Ok(Answer::json(StatusCode::OK, &answer)?)
+}
+
+/// `GET /v1/events/{id}`; with the scope `admin` also what was sent.
 pub(super) async fn show(call: Call, id: String) -> Result<Answer, Failed> {
+    let (company, is_admin) = reader(&call)?;
+    let event = find(&call, &company, &id).await?;
+    let mut shown = serde_json::to_value(&event).map_err(|_| Problem::Internal)?;
+    if let Some(shown) = shown.as_object_mut().filter(|_| is_admin && event.status != EventStatus::Rejected) {
+        shown.insert("body".into(), String::from_utf8_lossy(&event.body).into());
+        shown.insert("payload".into(), payload(&call, &event));
+    }
+    Ok(Answer::json(StatusCode::OK, &shown)?.for_event(event.id))
+}
+
+/// `GET /v1/events/{id}/raw`: the body, byte for byte. It may be anything, so it is never shown by a browser.
+pub(super) async fn raw(call: Call, id: String) -> Result<Answer, Failed> {
+    let (company, is_admin) = reader(&call)?;
+    if !is_admin {
+        return Err(crate::auth::AuthError::Scope(Scope::Admin).into());
+    }
+    let event = find(&call, &company, &id).await?;
+    if event.status == EventStatus::Rejected {
+        return Err(Problem::NotFound("a rejected event is kept without its body").into());
+    }
+    let answer = Answer::bytes(event.body.to_vec()).for_event(event.id);
+    Ok(answer.with("content-disposition", "attachment").with("x-content-type-options", "nosniff"))
+}
+
+/// Whose events, and whether what was sent may be seen. The operator names the company in the query.
+pub(super) fn reader(call: &Call) -> Result<(CompanyId, bool), Problem> {
+    if let Ok(Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
+        let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
+        let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
+        return Ok((CompanyId::parse(&company).map_err(Problem::Invalid)?, true));
+    }
     let key = call.key(Scope::TasksRead, now())?;
+    Ok((key.company_id.clone(), key.allow(Scope::Admin).is_ok()))
+}
+
+pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<Event, Problem> {
     let missing = Problem::NotFound("no such event");
-    let Ok(id) = Uuid::parse_str(&id) else { return Err(missing.into()) };
-    let event = call.app.store.event(&key.company_id, EventId(id)).await?.ok_or(missing)?;
-    Ok(Answer::json(StatusCode::OK, &event)?.for_event(EventId(id)))
+    let Ok(id) = Uuid::parse_str(id) else { return Err(missing) };
+    call.app.store.event(company, EventId(id)).await?.ok_or(missing)
+}
+
+/// What the plugin would get, as its integration reads it today; null where that is not live, or cannot read it.
+fn payload(call: &Call, event: &Event) -> Value {
+    let integration = call.app.registry.get(&event.integration.0);
+    integration
+        .and_then(|it| event.raw().decode(&it.schema, &it.rules).ok())
+        .map_or(Value::Null, |payload| payload.value)
 }
 
 /// `GET /v1/tasks/{id}/provenance`: what a task was made of, so that it can be made again. Where its event has

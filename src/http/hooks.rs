@@ -122,7 +122,7 @@ async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Fai
     Failed { problem, event_id: stored.then_some(id) }
 }
 
-fn answer(receipt: &Receipt, event_id: EventId) -> Result<Answer, Problem> {
+pub(super) fn answer(receipt: &Receipt, event_id: EventId) -> Result<Answer, Problem> {
     match receipt {
         Receipt::Created { tasks, loosened } => match tasks.as_slice() {
             [task] => created(task, loosened),

@@ -8,6 +8,7 @@ mod admin;
 mod batch;
 mod call;
 pub(crate) mod edge;
+mod event_query;
 mod events;
 mod health;
 mod hooks;
@@ -15,6 +16,7 @@ mod plugins;
 mod problem;
 mod query;
 mod repeat;
+mod replay;
 mod tasks;
 mod upkeep;
 
@@ -45,7 +47,10 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(delete ("v1" / "tasks" / String) tasks::delete, id))
         .or(on!(post ("v1" / "hooks" / String) hooks::receive, name))
         .or(on!(post ("v1" / "hooks" / String / String) hooks::receive_with_secret, name, secret))
+        .or(on!(get ("v1" / "events") events::list))
         .or(on!(get ("v1" / "events" / String) events::show, id))
+        .or(on!(get ("v1" / "events" / String / "raw") events::raw, id))
+        .or(on!(post ("v1" / "events" / String / "replay") replay::replay, id))
         .or(on!(post ("v1" / "admin" / "keys") admin::create_key))
         .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))
         .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))

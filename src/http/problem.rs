@@ -46,6 +46,8 @@ pub(crate) enum Problem {
     VersionConflict { version: u64 },
     #[error("Idempotency-Key \"{key}\" came before with another body; a new request needs a new key")]
     IdempotencyConflict { key: String },
+    #[error("the event cannot be driven through again: {0}")]
+    NotReplayable(&'static str),
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -98,6 +100,7 @@ impl Problem {
             }
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
+            Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
             Self::VersionConflict { .. } => (StatusCode::CONFLICT, "conflict", "version_conflict"),
             Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "conflict", "idempotency_conflict"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),

@@ -24,7 +24,7 @@ impl ListQuery {
     /// Reads the raw query. Names that are not known are ignored, and blank values are absent unless the rules are
     /// strict.
     pub(super) fn parse(raw: &str, rules: &Rules) -> Result<Self, Vec<Violation>> {
-        let mut query = Query::read(raw, rules);
+        let mut query = Query::read(raw, rules, &KNOWN);
         let filter = TaskFilter {
             patient_id: query.text("patient_id"),
             status: query.one_of("status", "one of pending, in_progress, completed"),
@@ -52,16 +52,16 @@ impl ListQuery {
 }
 
 /// Known names with their values, and what was wrong so far.
-struct Query {
+pub(super) struct Query {
     values: Vec<(&'static str, String)>,
-    violations: Vec<Violation>,
+    pub(super) violations: Vec<Violation>,
 }
 
 impl Query {
-    fn read(raw: &str, rules: &Rules) -> Self {
+    pub(super) fn read(raw: &str, rules: &Rules, known: &[&'static str]) -> Self {
         let mut query = Self { values: Vec::new(), violations: Vec::new() };
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
-            let Some(name) = KNOWN.into_iter().find(|it| *it == name) else { continue };
+            let Some(name) = known.iter().copied().find(|it| *it == name) else { continue };
             let Some(text) = filter_text(name, &value, rules) else { continue };
             if query.values.iter().any(|(seen, _)| *seen == name) {
                 query.wrong(name, &text, "one value", "stands twice in the query; send it once");
@@ -72,17 +72,17 @@ impl Query {
         query
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, text)| text.clone())
     }
 
-    fn one_of<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
+    pub(super) fn one_of<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
         let text = self.text(name)?;
         let read = serde_json::from_value(Value::String(text.clone())).ok();
         self.or_wrong(name, &text, expected, read)
     }
 
-    fn number(&mut self, name: &str, expected: &str, least: usize, most: usize) -> Option<usize> {
+    pub(super) fn number(&mut self, name: &str, expected: &str, least: usize, most: usize) -> Option<usize> {
         let text = self.text(name)?;
         let read = text.parse().ok().filter(|it| (least..=most).contains(it));
         self.or_wrong(name, &text, expected, read)
@@ -94,7 +94,7 @@ impl Query {
         self.or_wrong("cursor", &text, "the next_cursor of a page before, as it was answered", read)
     }
 
-    fn or_wrong<T>(&mut self, name: &str, text: &str, expected: &str, read: Option<T>) -> Option<T> {
+    pub(super) fn or_wrong<T>(&mut self, name: &str, text: &str, expected: &str, read: Option<T>) -> Option<T> {
         if read.is_none() {
             self.wrong(name, text, expected, &format!("{} is not {expected}", got(&Value::String(text.to_owned()))));
         }

@@ -147,7 +147,12 @@ pub fn rejected(
     Ingested { event, tasks: Vec::new() }
 }
 
-fn event(integration: Option<&Integration>, raw: RawEvent, status: EventStatus, reason: Option<Reason>) -> Event {
+pub(super) fn event(
+    integration: Option<&Integration>,
+    raw: RawEvent,
+    status: EventStatus,
+    reason: Option<Reason>,
+) -> Event {
     Event {
         id: raw.id,
         integration: integration.map_or_else(direct, |it| it.name.clone()),

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Commit, Committed, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats, Store, StoreError, TaskFilter,
-    TaskPage, Updated,
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats, Store,
+    StoreError, TaskFilter, TaskPage, Updated,
 };
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
@@ -123,6 +123,16 @@ impl<S: Store> Store for Faulty<S> {
 
     fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
         self.inner.event(company, id)
+    }
+
+    fn list_events<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: EventFilter,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
+        self.inner.list_events(company, filter, after, limit)
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {

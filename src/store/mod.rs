@@ -23,7 +23,7 @@ pub use embedded::Embedded;
 pub use error::{Damage, StoreError};
 pub use faulty::{Fault, Faulty};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
-pub use query::{Cursor, Page, TaskFilter, TaskPage};
+pub use query::{Cursor, EventFilter, EventPage, Page, TaskFilter, TaskPage};
 
 /// One event and the tasks that it made: stored whole or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,6 +161,14 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Updated, StoreError>>;
     /// One event of a company; none where it has expired.
     fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>>;
+    /// A company's events, newest first: at most so many, behind this one.
+    fn list_events<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: EventFilter,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<EventPage, StoreError>>;
     /// Every API key.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
     /// Adds a key or stores its new state. When it answers, that is durable.

@@ -3,7 +3,10 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::task::{Priority, Status, Task};
+use chrono::{DateTime, Utc};
+
+use crate::event::{Event, EventId, EventStatus};
+use crate::task::{Priority, Status, Task, TaskId};
 
 /// Which tasks: those that fit everything that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +33,50 @@ impl TaskFilter {
             && self.assigned_user_id.as_ref().is_none_or(|it| task.assigned_user_ids.contains(it))
             && self.kind.as_ref().is_none_or(|it| task.kind.as_ref() == Some(it))
     }
+}
+
+/// Which events: those that fit everything that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Of this integration.
+    pub integration: Option<String>,
+    /// That ended like this.
+    pub status: Option<EventStatus>,
+    /// For this reason: its stage, or its code.
+    pub reason: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Received before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// That made this task.
+    pub task_id: Option<TaskId>,
+    /// With this text in the id.
+    pub id: Option<String>,
+}
+
+impl EventFilter {
+    /// Whether an event fits.
+    #[must_use]
+    pub fn fits(&self, event: &Event) -> bool {
+        let reason = |it: &String| event.reason.as_ref().is_some_and(|why| why.stage == *it || why.code == *it);
+        self.integration.as_ref().is_none_or(|it| *event.integration.0 == **it)
+            && self.status.is_none_or(|it| event.status == it)
+            && self.reason.as_ref().is_none_or(reason)
+            && self.since.is_none_or(|it| event.received_at >= it)
+            && self.until.is_none_or(|it| event.received_at < it)
+            && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
+            && self.id.as_ref().is_none_or(|it| event.id.to_string().contains(it.as_str()))
+    }
+}
+
+/// A part of the list of events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// Behind which event the list goes on; none where it has ended. There may be a next page where this one is short
+    /// or empty: what one request looks at is bounded.
+    pub next: Option<EventId>,
 }
 
 /// A place in a list: everything behind it was stored earlier. Opaque to clients.

@@ -28,11 +28,7 @@ pub(super) fn reload(config: &Config, as_json: bool) -> Result<(), Failure> {
 }
 
 fn server(config: &Config) -> Result<Remote, Failure> {
-    let missing = || {
-        let dir = config.data_dir.display();
-        Failure::new(format!("no server is running on {dir}; start one with `hookmill serve`, or name its --data-dir"))
-    };
-    Remote::holding(&config.data_dir).ok_or_else(missing)
+    Remote::holding(&config.data_dir).ok_or_else(|| Failure::no_server(&config.data_dir))
 }
 
 fn print_list(answer: &Value) {

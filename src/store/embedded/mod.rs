@@ -11,6 +11,7 @@ mod applier;
 mod change;
 mod check;
 mod decide;
+mod events;
 mod failure;
 mod headroom;
 mod index;
@@ -38,8 +39,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Commit, Committed, Cursor, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats, Store, StoreError,
-    TaskFilter, TaskPage, Updated,
+    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats,
+    Store, StoreError, TaskFilter, TaskPage, Updated,
 };
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
@@ -174,6 +175,17 @@ impl Store for Embedded {
             value.map(|it| record::decode_event(&it, id, company)).transpose()
         })
         .boxed()
+    }
+
+    fn list_events<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: EventFilter,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
+        let company = company.clone();
+        self.read(move |shared| events::list(&shared.segments, &company, &filter, after, limit)).boxed()
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {

@@ -105,7 +105,7 @@ impl Journal {
         // What was preallocated and not used.
         let _gives_back_space = self.file.set_len(self.offset);
         self.preparer.seal(self.first);
-        let events = Events::Open(std::collections::HashMap::new());
+        let events = Events::Open(std::collections::BTreeMap::new());
         let segment = Segment {
             first: header.first,
             created_ms: header.created_ms,

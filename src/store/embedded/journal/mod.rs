@@ -7,6 +7,7 @@
 
 mod append;
 mod format;
+mod listing;
 mod mark;
 mod open;
 mod prepare;

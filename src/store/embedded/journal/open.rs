@@ -1,6 +1,6 @@
 //! Taking a journal over for writing, after it was read from end to end (`survey.rs`).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -91,7 +91,7 @@ impl Survey {
 fn opened(mut read: Read, last: bool) -> std::io::Result<Segment> {
     let path = index_path(&read.path);
     let events = if last {
-        Events::Open(read.events.into_iter().collect::<HashMap<_, _>>())
+        Events::Open(read.events.into_iter().collect::<BTreeMap<_, _>>())
     } else if index_is(&path, &mut read.events) {
         Events::Sealed(read.events.first().zip(read.events.last()).map(|(low, high)| (low.0, high.0)))
     } else {

@@ -1,6 +1,6 @@
 //! The segments that are there, for readers: which event stands where.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -41,7 +41,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) enum Events {
     /// In memory: the segment is still written, or its index is.
-    Open(HashMap<Uuid, Place>),
+    Open(BTreeMap<Uuid, Place>),
     /// In the file beside the segment, sorted by id: the lowest and the highest.
     Sealed(Option<(Uuid, Uuid)>),
 }
@@ -68,15 +68,9 @@ impl Segments {
             found
         };
         let Some((file, place)) = found else { return Ok(None) };
-        let mut bytes = vec![0; place.length as usize];
-        file.read_exact_at(&mut bytes, u64::from(place.offset))?;
-        let op = format::split_op(&bytes).filter(|(op, rest)| op.kind == Kind::Event && rest.is_empty());
-        match op {
-            Some((op, _)) if op.key == key => Ok(Some(op.value.to_vec())),
-            // Another company's: as good as none.
-            Some((op, _)) if op.key.ends_with(id.as_bytes()) => Ok(None),
-            _ => Err(std::io::Error::other("its index does not fit its segment")),
-        }
+        let (found, value) = read_event(&file, place, id)?;
+        // Another company's is as good as none.
+        Ok((found == key).then_some(value))
     }
 
     /// First sequences and files, oldest first, with the bytes of each that are durable; and the sequence after the last record of all.
@@ -138,6 +132,18 @@ impl Events {
     }
 }
 
+/// An event's key and value.
+pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut bytes = vec![0; place.length as usize];
+    file.read_exact_at(&mut bytes, u64::from(place.offset))?;
+    match format::split_op(&bytes) {
+        Some((op, [])) if op.kind == Kind::Event && op.key.ends_with(id.as_bytes()) => {
+            Ok((op.key.to_vec(), op.value.to_vec()))
+        }
+        _ => Err(std::io::Error::other("its index does not fit its segment")),
+    }
+}
+
 /// The file beside a segment that says where its events stand.
 pub(super) fn index_path(segment: &Path) -> PathBuf {
     segment.with_extension("events")
@@ -179,20 +185,35 @@ fn encode_index(entries: &[(Uuid, Place)]) -> Vec<u8> {
 }
 
 fn search(index: &File, id: Uuid) -> std::io::Result<Option<Place>> {
-    let entries = index.metadata()?.len().saturating_sub(HEADER as u64) / ENTRY as u64;
-    let (mut low, mut high) = (0, entries);
+    let position = position(index, id)?;
+    let found = read_entries(index, position, position + 1)?;
+    Ok(found.first().filter(|(it, _)| *it == id).map(|(_, place)| *place))
+}
+
+/// How many of an index's ids are lower than this.
+pub(super) fn position(index: &File, id: Uuid) -> std::io::Result<u64> {
+    let (mut low, mut high) = (0, index.metadata()?.len().saturating_sub(HEADER as u64) / ENTRY as u64);
     while low < high {
         let middle = u64::midpoint(low, high);
-        let mut entry = [0; ENTRY];
-        index.read_exact_at(&mut entry, HEADER as u64 + middle * ENTRY as u64)?;
-        match entry[..16].cmp(id.as_bytes()) {
-            std::cmp::Ordering::Less => low = middle + 1,
-            std::cmp::Ordering::Greater => high = middle,
-            std::cmp::Ordering::Equal => {
-                let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
-                return Ok(Some(Place { offset: number(16), length: number(20) }));
-            }
-        }
+        let mut found = [0; 16];
+        index.read_exact_at(&mut found, HEADER as u64 + middle * ENTRY as u64)?;
+        if found < *id.as_bytes() { low = middle + 1 } else { high = middle }
     }
-    Ok(None)
+    Ok(low)
+}
+
+/// Entries of an index from one place up to another, or to its end.
+pub(super) fn read_entries(index: &File, from: u64, to: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
+    let to = to.min(index.metadata()?.len().saturating_sub(HEADER as u64) / ENTRY as u64);
+    let count = usize::try_from(to.saturating_sub(from)).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; count * ENTRY];
+    index.read_exact_at(&mut bytes, HEADER as u64 + from * ENTRY as u64)?;
+    let entry = |it: &[u8]| {
+        let (id, rest) = it.split_first_chunk::<16>()?;
+        let (offset, rest) = rest.split_first_chunk::<4>()?;
+        let length = rest.first_chunk::<4>()?;
+        let place = Place { offset: u32::from_le_bytes(*offset), length: u32::from_le_bytes(*length) };
+        Some((Uuid::from_bytes(*id), place))
+    };
+    Ok(bytes.chunks_exact(ENTRY).filter_map(entry).collect())
 }

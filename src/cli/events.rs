@@ -1,0 +1,249 @@
+//! `hookmill events list|show|replay`: a running server's events.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::progress::Progress;
+use super::remote::{Remote, text};
+use crate::app::now;
+use crate::auth::CompanyId;
+use crate::config::Config;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill events list --company company-1 --status quarantined --since 24h
+  hookmill events show 01a20f92-f38c-7145-a565-df7733d05cfc --company company-1
+  hookmill events replay --company company-1 --integration calendly --reason schema --since 7d
+  hookmill events replay --company company-1 --integration calendly --status stored --tasks update
+
+replay drives each event that fits through its line again, oldest last, with the plugin that is live now. An event keeps
+its id and its time, and never makes a task twice: what is stored already is left, or updated as --tasks says. It can be
+stopped and begun again at any time; --after goes on where it was. Exit codes: 0 every event is stored or skipped; 1
+some are not, or the server could not be asked; 2 wrong arguments.")]
+pub(super) struct EventsCommand {
+    #[command(subcommand)]
+    action: Action,
+    /// Base URL of a server elsewhere
+    #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
+    server: Option<String>,
+    /// A key of scope admin for --server
+    #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
+    api_key: Option<String>,
+    /// Print JSON, for scripts: an event a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List events, newest first
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show one event: headers, stages, body, what became of it
+    Show {
+        /// The event's id
+        id: String,
+        /// Whose it is
+        #[arg(long)]
+        company: CompanyId,
+    },
+    /// Drive events through their line again
+    Replay(Replay),
+}
+
+#[derive(Debug, clap::Args)]
+struct Filter {
+    /// Whose events
+    #[arg(long)]
+    company: CompanyId,
+    /// Of this integration
+    #[arg(long)]
+    integration: Option<String>,
+    /// stored, skipped, duplicate, quarantined or rejected
+    #[arg(long)]
+    status: Option<String>,
+    /// The stage that ended it, or the error's code
+    #[arg(long)]
+    reason: Option<String>,
+    /// Received since: 30m, 24h, 7d, or a time (RFC 3339)
+    #[arg(long, value_parser = time)]
+    since: Option<DateTime<Utc>>,
+    /// Received before: the same
+    #[arg(long, value_parser = time)]
+    until: Option<DateTime<Utc>>,
+    /// Behind this event in the list
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Replay {
+    #[command(flatten)]
+    filter: Filter,
+    /// What to do with tasks that an event has made before
+    #[arg(long, value_parser = ["leave", "update"], default_value = "leave")]
+    tasks: String,
+    /// Most events a second
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Only say which events fit
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// An age, or a time.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    let unit = text.chars().last().unwrap_or_default();
+    let number = text.strip_suffix(unit).and_then(|it| it.parse::<u32>().ok()).map(i64::from);
+    let age = match (number, unit) {
+        (Some(it), 'm') => TimeDelta::try_minutes(it),
+        (Some(it), 'h') => TimeDelta::try_hours(it),
+        (Some(it), 'd') => TimeDelta::try_days(it),
+        _ => None,
+    };
+    let at = age.and_then(|it| now().checked_sub_signed(it));
+    at.ok_or_else(|| "write an age such as 30m, 24h or 7d, or a time such as 2026-12-01T09:00:00Z".into())
+}
+
+impl EventsCommand {
+    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        let remote = match (&self.server, &self.api_key) {
+            (Some(url), Some(key)) => Remote::new(url, key),
+            _ => Remote::holding(&config.data_dir).ok_or_else(|| Failure::no_server(&config.data_dir))?,
+        };
+        match &self.action {
+            Action::List { filter, limit } => self.list(&remote, filter, *limit),
+            Action::Show { id, company } => {
+                let event = remote.call("GET", &format!("/v1/events/{id}?company_id={company}"), None)?;
+                let pretty = serde_json::to_string_pretty(&event).map_err(Failure::new)?;
+                println!("{}", if self.json { event.to_string() } else { pretty });
+                Ok(())
+            }
+            Action::Replay(replay) => self.replay(&remote, replay),
+        }
+    }
+
+    fn list(&self, remote: &Remote, filter: &Filter, limit: usize) -> Result<(), Failure> {
+        let mut pages = Pages::new(remote, filter, None);
+        let mut left = limit;
+        while let Some(events) = pages.next()? {
+            events.iter().take(left).for_each(|it| self.print(it));
+            left = left.saturating_sub(events.len());
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, event: &Value) {
+        if self.json {
+            return println!("{event}");
+        }
+        let field = |name: &str| text(&event[name]);
+        let why = event["reason"].as_object().map(|it| format!("{}: {}", text(&it["stage"]), text(&it["message"])));
+        println!(
+            "{}  {}  {:<11} {:<16} {}",
+            field("received_at"),
+            field("id"),
+            field("status"),
+            field("integration"),
+            why.unwrap_or_else(|| format!("{} tasks", event["task_ids"].as_array().map_or(0, Vec::len)))
+        );
+    }
+
+    fn replay(&self, remote: &Remote, asked: &Replay) -> Result<(), Failure> {
+        // What is asked for without a status is what waits.
+        let waiting = asked.filter.status.is_none().then_some("quarantined");
+        let mut pages = Pages::new(remote, &asked.filter, waiting);
+        let (mut done, mut failed, mut last) = (0_u64, 0_u64, None);
+        let mut progress = Progress::new("driven through again", 0);
+        let pause = Duration::from_secs(1) / asked.rate;
+        while let Some(events) = pages.next().map_err(|e| at(last.as_deref(), e))? {
+            for event in events {
+                let id = text(&event["id"]);
+                if asked.dry_run {
+                    self.print(&event);
+                    continue;
+                }
+                let started = Instant::now();
+                let path = format!("/v1/events/{id}/replay?company_id={}", asked.filter.company);
+                match remote.call("POST", &path, Some(json!({ "tasks": asked.tasks }))) {
+                    Ok(now) => {
+                        let good = now["status"] == "stored" || now["status"] == "skipped";
+                        failed += u64::from(!good);
+                        if self.json || !good {
+                            self.print(&now);
+                        }
+                    }
+                    Err(failure) => {
+                        failed += 1;
+                        println!("{id}: {}", failure.message);
+                    }
+                }
+                done += 1;
+                progress.add(1);
+                last = Some(id);
+                std::thread::sleep(pause.saturating_sub(started.elapsed()));
+            }
+        }
+        progress.finish();
+        if failed == 0 { Ok(()) } else { Err(Failure::new(format!("{failed} of {done} are not stored"))) }
+    }
+}
+
+/// Where to go on.
+fn at(last: Option<&str>, failure: Failure) -> Failure {
+    let Some(last) = last else { return failure };
+    Failure { message: format!("{}; go on with --after {last}", failure.message), ..failure }
+}
+
+/// A list, page by page.
+struct Pages<'a> {
+    remote: &'a Remote,
+    query: String,
+    after: Option<String>,
+    ended: bool,
+}
+
+impl<'a> Pages<'a> {
+    fn new(remote: &'a Remote, filter: &Filter, status: Option<&str>) -> Self {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("company_id", filter.company.as_str()).append_pair("limit", "100");
+        let status = filter.status.as_deref().or(status);
+        let texts =
+            [("integration", filter.integration.as_deref()), ("status", status), ("reason", filter.reason.as_deref())];
+        for (name, value) in texts.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            query.append_pair(name, value);
+        }
+        for (name, value) in [("since", filter.since), ("until", filter.until)] {
+            if let Some(at) = value {
+                query.append_pair(name, &crate::payload::format_utc(at));
+            }
+        }
+        Self { remote, query: query.finish(), after: filter.after.clone(), ended: false }
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<Value>>, Failure> {
+        if self.ended {
+            return Ok(None);
+        }
+        let after = self.after.as_ref().map(|it| format!("&cursor={it}")).unwrap_or_default();
+        let mut page = self.remote.call("GET", &format!("/v1/events?{}{after}", self.query), None)?;
+        self.after = page["pagination"]["next_cursor"].as_str().map(str::to_owned);
+        self.ended = self.after.is_none();
+        Ok(Some(page["data"].as_array_mut().map(std::mem::take).unwrap_or_default()))
+    }
+}

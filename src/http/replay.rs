@@ -1,0 +1,72 @@
+//! `POST /v1/events/{id}/replay`: an event once more through its line.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use super::events::{find, reader};
+use super::hooks;
+use super::repeat::Once;
+use crate::app::now;
+use crate::auth::{AuthError, Scope};
+use crate::event::EventId;
+use crate::ingest::{self, Existing, NotRedriven, Receipt, Told};
+use crate::integration::load::direct;
+
+/// What may be said of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    tasks: Existing,
+}
+
+/// `POST /v1/events/{id}/replay`
+pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed> {
+    let (company, is_admin) = reader(&call)?;
+    if !is_admin {
+        return Err(AuthError::Scope(Scope::Admin).into());
+    }
+    let body = call.body().await?;
+    let asked = if body.is_empty() { Ok(Asked::default()) } else { serde_json::from_slice(&body) };
+    let asked = asked.map_err(|e| Problem::Invalid(format!("not a replay request: {e}")))?;
+    let named = find(&call, &company, &id).await?.id;
+    let _alone = Alone::with(&call.app.redriving, named)?;
+    // Another replay may have ended in between.
+    let event = find(&call, &company, &id).await?;
+    let name = event.integration.clone();
+    let integration = call.app.registry.get(&name.0);
+    if integration.is_none() && name != direct() {
+        return Err(Problem::UnknownIntegration { name: name.to_string() }.into());
+    }
+    let once = Once::event(&event.body);
+    let tell = |receipt: &Receipt| {
+        let Told { remembered, .. } = once.tell(hooks::answer(receipt, named).map(|it| it.for_event(named)));
+        Told { answer: (), remembered }
+    };
+    let redriven = ingest::redrive(&call.app, integration.as_deref(), event, asked.tasks, now(), tell).await;
+    match redriven {
+        Ok(redriven) => Ok(Answer::json(StatusCode::OK, &redriven)?.for_event(named)),
+        Err(NotRedriven::Refused(why)) => Err(Problem::NotReplayable(why).into()),
+        Err(NotRedriven::Stop(stop)) => Err(Problem::Stop(stop).into()),
+    }
+}
+
+/// An event that nobody else drives meanwhile: one server at a time has the store.
+struct Alone<'a>(&'a Mutex<HashSet<EventId>>, EventId);
+
+impl<'a> Alone<'a> {
+    fn with(all: &'a Mutex<HashSet<EventId>>, id: EventId) -> Result<Self, Problem> {
+        let free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        free.then(|| Self(all, id)).ok_or(Problem::NotReplayable("it is being driven through just now"))
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}

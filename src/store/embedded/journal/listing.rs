@@ -1,0 +1,98 @@
+//! Events in the order of their ids, newest first, over all segments.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use uuid::Uuid;
+
+use super::segments::{Events, Place, Segment, Segments, index_path, position, read_entries, read_event};
+
+/// How many places are looked up at a time.
+const CHUNK: usize = 512;
+
+/// Where an event stands.
+struct Found {
+    id: Uuid,
+    segment: PathBuf,
+    place: Place,
+}
+
+impl Segments {
+    /// Hands over keys and values of the events whose ids are lower than this, highest first, until there are no more
+    /// or `take` has enough. An event that was stored again is met once, as it is now.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or does not hold what its index says.
+    pub(in super::super) fn events_before(
+        &self,
+        mut before: Uuid,
+        mut take: impl FnMut(Uuid, &[u8], &[u8]) -> bool,
+    ) -> std::io::Result<()> {
+        let mut files: HashMap<PathBuf, File> = HashMap::new();
+        loop {
+            let found = self.places_before(before, CHUNK)?;
+            let Some(last) = found.last().map(|it| it.id) else { return Ok(()) };
+            for it in &found {
+                if !files.contains_key(&it.segment) {
+                    match File::open(&it.segment) {
+                        Ok(file) => drop(files.insert(it.segment.clone(), file)),
+                        // Its events have expired meanwhile.
+                        Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                        Err(e) => return Err(e),
+                    }
+                }
+                let Some(file) = files.get(&it.segment) else { continue };
+                let (key, value) = read_event(file, it.place, it.id)?;
+                if !take(it.id, &key, &value) {
+                    return Ok(());
+                }
+            }
+            before = last;
+        }
+    }
+
+    fn places_before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<Found>> {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // The newest segment first: of two states of an event, the stable sort below leaves the newer one in front.
+        let mut found: Vec<Found> = Vec::new();
+        for segment in segments.iter().rev() {
+            // What a segment may hold is lower than all that is found already, and enough is found.
+            let lowest = found.get(most - 1).map(|it| it.id);
+            if highest(segment).is_none_or(|it| lowest.is_some_and(|lowest| it < lowest)) {
+                continue;
+            }
+            let places = segment.events.before(&segment.path, before, most)?;
+            found.extend(places.into_iter().map(|(id, place)| Found { id, segment: segment.path.clone(), place }));
+            found.sort_by_key(|it| std::cmp::Reverse(it.id));
+            found.dedup_by_key(|it| it.id);
+            found.truncate(most);
+        }
+        Ok(found)
+    }
+}
+
+fn highest(segment: &Segment) -> Option<Uuid> {
+    match &segment.events {
+        Events::Open(events) => events.last_key_value().map(|(id, _)| *id),
+        Events::Sealed(range) => range.map(|(_, highest)| highest),
+    }
+}
+
+impl Events {
+    /// The highest ids that are lower than this, highest first.
+    fn before(&self, segment: &Path, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, Place)>> {
+        match self {
+            Self::Open(events) => Ok(events.range(..before).rev().take(most).map(|(id, at)| (*id, *at)).collect()),
+            Self::Sealed(Some((lowest, _))) if *lowest < before => {
+                let index = File::open(index_path(segment))?;
+                let end = position(&index, before)?;
+                let mut found = read_entries(&index, end.saturating_sub(most as u64), end)?;
+                found.reverse();
+                Ok(found)
+            }
+            Self::Sealed(_) => Ok(Vec::new()),
+        }
+    }
+}
