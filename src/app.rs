@@ -1,13 +1,13 @@
 //! What a request handler may reach.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::Semaphore;
 
 use crate::auth::key::{self, KeyId};
-use crate::auth::limit::TokenBucket;
+use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::event::EventId;
@@ -35,6 +35,8 @@ pub struct App {
     pub embedded: Option<Arc<Embedded>>,
     /// Events that are being driven through again.
     pub redriving: Mutex<HashSet<EventId>>,
+    /// What each key may still do, where keys are limited: as many as there are keys.
+    key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, where there is one.
     pub watch: Option<Watch>,
 }
@@ -71,7 +73,17 @@ impl App {
             embedded: None,
             watch: None,
             redriving: Mutex::default(),
+            key_buckets: Mutex::default(),
         })
+    }
+
+    /// A known key's bucket, where keys are limited.
+    #[must_use]
+    pub fn key_bucket(&self, id: &KeyId) -> Option<(Rate, Arc<TokenBucket>)> {
+        let rate = self.config.limits.key_rate?;
+        let mut all = self.key_buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = all.entry(id.clone()).or_insert_with(|| Arc::new(TokenBucket::of(rate)));
+        Some((rate, Arc::clone(bucket)))
     }
 
     /// Stores a key, durably, and then lets it in.

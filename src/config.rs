@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::limit::Rate;
 use crate::{plugin, store, watch};
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 pub use secret::{BOOTSTRAP_KEY_MIN, Secret, Secrets};
@@ -41,6 +42,8 @@ pub struct Options {
 /// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// What each API key may do; all, where there is none.
+    pub key_rate: Option<Rate>,
     /// `body_bytes`: largest body, 1 MiB. Beyond it: 413.
     pub body_bytes: usize,
     /// `header_bytes`: names and values of all headers together, 16 KiB. Beyond it: 431.
@@ -62,6 +65,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            key_rate: None,
             body_bytes: 1024 * 1024,
             header_bytes: 16 * 1024,
             connections: 4096,
@@ -181,7 +185,13 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         Some(0) => Err(zero(file, "limits", name)),
         given => Ok(given.map_or(default, Duration::from_millis)),
     };
+    let key_rate = match (given.key_per_minute, given.key_burst) {
+        (Some(0), _) => return Err(zero(file, "limits", "key_per_minute")),
+        (_, Some(0)) => return Err(zero(file, "limits", "key_burst")),
+        (per_minute, burst) => per_minute.map(|it| Rate { per_minute: it, burst: burst.unwrap_or(it) }),
+    };
     Ok(Limits {
+        key_rate,
         body_bytes: size("body_bytes", given.body_bytes, default.body_bytes)?,
         header_bytes: size("header_bytes", given.header_bytes, default.header_bytes)?,
         connections: size("connections", given.connections, default.connections)?,

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use crate::auth::CompanyId;
+use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::signature::{Delivery, Signature};
 use crate::auth::{AuthError, password};
 use crate::config::Secret;
@@ -86,6 +87,8 @@ pub struct Integration {
     pub auth: Auth,
     /// What a delivery that comes again is known by.
     pub dedupe: Dedupe,
+    /// How often its senders may deliver, where that is limited.
+    pub rate: Option<(Rate, TokenBucket)>,
     /// How loosely values are read.
     pub rules: Rules,
     /// What a payload has to look like.

@@ -1,6 +1,7 @@
 //! Every limit of the server has an answer of its own, bad input gets a clear one, and nothing brings it down.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod guests;
 mod harness;
 
 use std::io::{Read as _, Write as _};
@@ -140,4 +141,32 @@ fn sigterm_answers_what_is_under_way_and_takes_nothing_more() {
     assert_eq!(status.code(), Some(0), "{log}");
     let id = answer.split("\"id\":\"").nth(1).and_then(|it| it.split('"').next()).unwrap();
     setup.start().get(&format!("/v1/tasks/{id}")).expect(200);
+}
+
+#[test]
+fn who_sends_too_often_is_told_how_often_and_when_and_others_are_not_held_up() {
+    let manifest = "[limits]\nper_minute = 6\nburst = 3\n";
+    let setup = Setup::new().config("[limits]\nkey_per_minute = 60\nkey_burst = 10\n").plugin(
+        "guest",
+        manifest,
+        &guests::component(""),
+    );
+    let server = setup.start();
+    let (one, other) = (setup.key("company-1", &["hooks:write"]), setup.key("company-1", &["tasks:read"]));
+    let post = |key: &str| server.send_as("POST", "/v1/hooks/guest", &[("x-api-key", key)], b"{}");
+    for _ in 0..3 {
+        post(&one).expect(200);
+    }
+    let limited = post(&one).expect(429);
+    assert_eq!(limited.code(), "rate_limited");
+    assert_eq!(limited.header("ratelimit-policy"), "\"integration\";q=6;w=60");
+    let seconds: u64 = limited.header("retry-after").parse().unwrap();
+    assert!((1..=10).contains(&seconds) && limited.header("ratelimit").contains(&format!("t={seconds}")));
+    // Strangers use nothing up, and have no bucket.
+    assert_eq!(post("nonsense").expect(401).code(), "wrong_key");
+    let list = || server.send_as("GET", "/v1/tasks", &[("x-api-key", &other)], b"");
+    let answers: Vec<_> = (0..40).map(|_| list()).collect();
+    assert!(answers[..10].iter().all(|it| it.status == 200));
+    let limited = answers.iter().find(|it| it.status == 429).expect("forty at once are too many");
+    assert_eq!(limited.header("ratelimit-policy"), "\"key\";q=60;w=60");
 }

@@ -13,7 +13,8 @@ use warp::reply::Response;
 
 use super::Problem;
 use crate::app::{App, now};
-use crate::auth::{ApiKey, AuthError, Scope};
+use crate::auth::limit::{Rate, TokenBucket};
+use crate::auth::{ApiKey, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::store::FirstAnswer;
 
@@ -49,10 +50,13 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The key that the request carries, if it may do this.
-    pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, AuthError> {
+    /// The key that the request carries, if it may do this, and as often.
+    pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
         key.allow(scope)?;
+        if let Some((rate, bucket)) = self.app.key_bucket(&key.id) {
+            within("key", rate, &bucket, now)?;
+        }
         Ok(key)
     }
 
@@ -87,6 +91,12 @@ impl Call {
         let headers = kept_headers(&self.headers);
         RawEvent { id: EventId(new_id(now)), received_at: now, company_id, content_type, headers, body }
     }
+}
+
+/// Nothing, where there is a token left.
+pub(super) fn within(whose: &'static str, rate: Rate, bucket: &TokenBucket, now: DateTime<Utc>) -> Result<(), Problem> {
+    let seconds = |wait: chrono::TimeDelta| (wait.num_milliseconds() + 999) / 1000;
+    bucket.ask(now).map_err(|wait| Problem::RateLimited { whose, rate, seconds: seconds(wait).max(1) })
 }
 
 /// A chunked body announces no length, so its size is watched as it comes.

@@ -5,7 +5,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 
 use super::Problem;
-use super::call::{Answer, Call, Failed};
+use super::call::{Answer, Call, Failed, within};
 use super::repeat::Once;
 use super::tasks::{created, with_loosened};
 use crate::app::now;
@@ -37,6 +37,9 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         Ok(admitted) => admitted,
         Err(problem) => return Err(reject(&call, &integration, problem).await),
     };
+    if let Some((rate, bucket)) = &integration.rate {
+        within("integration", *rate, bucket, now())?;
+    }
     let raw = call.raw_event(integration.company_id.clone(), body);
     if let Some(challenge) = integration.auth.challenge(&raw.body) {
         return greet(&call, &integration, raw, &challenge).await;

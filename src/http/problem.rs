@@ -8,6 +8,7 @@ use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use crate::auth::AuthError;
+use crate::auth::limit::Rate;
 use crate::event::EventId;
 use crate::ingest::Stop;
 use crate::payload::DecodeError;
@@ -36,6 +37,8 @@ pub(crate) enum Problem {
     BodyBroken,
     #[error("Content-Encoding \"{got}\" is not understood; send the body uncompressed")]
     ContentEncoding { got: String },
+    #[error("too many requests of this {whose}: {} a minute are allowed, {} at once; the next one in {seconds} s", rate.per_minute, rate.burst)]
+    RateLimited { whose: &'static str, rate: Rate, seconds: i64 },
     #[error("the server is busy with other requests; try again in a second")]
     Overloaded,
     #[error("no answer after {} seconds; what was asked for may still happen", timeout.as_secs_f64())]
@@ -98,6 +101,7 @@ impl Problem {
             Self::ContentEncoding { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "unsupported_encoding")
             }
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "rate_limited"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
             Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
@@ -144,6 +148,7 @@ impl Problem {
         if let (Value::Object(body), Some(id)) = (&mut body, event_id) {
             body.insert("event_id".into(), id.to_string().into());
         }
+        let limited = self.limits();
         let mut response = Response::default();
         response.extensions_mut().insert(ProblemBody(body));
         *response.status_mut() = status;
@@ -153,10 +158,25 @@ impl Problem {
             let seconds = if code == "storage_full" { "30" } else { "1" };
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
+        for (name, value) in limited.into_iter().flatten() {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
         if let Some(id) = event_id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
             headers.insert("x-event-id", id);
         }
         response
+    }
+
+    /// When to try again, and the limit (draft-ietf-httpapi-ratelimit-headers-10).
+    fn limits(&self) -> Option<[(&'static str, String); 3]> {
+        let Self::RateLimited { whose, rate, seconds } = self else { return None };
+        Some([
+            ("retry-after", seconds.to_string()),
+            ("ratelimit-policy", format!("\"{whose}\";q={};w=60", rate.per_minute)),
+            ("ratelimit", format!("\"{whose}\";r=0;t={seconds}")),
+        ])
     }
 
     /// The sentence for the sender. What the disk or the database said is for the log only.

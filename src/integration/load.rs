@@ -8,6 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::manifest::Manifest;
 use super::{Dedupe, Integration, Named};
 use crate::auth::CompanyId;
+use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
 use crate::event::{IntegrationName, Provenance};
 use crate::payload::Rules;
@@ -102,6 +103,7 @@ pub(super) fn assemble(
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
         auth: manifest.auth.auth(secrets)?,
         dedupe: dedupe(&manifest),
+        rate: manifest.rate().map(|rate| (rate, TokenBucket::of(rate))),
         config: serde_json::Value::Object(manifest.config).to_string().into(),
         name: IntegrationName(manifest.name.into()),
         version: manifest.version,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth_table::AuthTable;
+use crate::auth::limit::Rate;
 use crate::plugin;
 use crate::schema::{Schema, SchemaError};
 
@@ -47,6 +48,8 @@ struct LimitsTable {
     log_kib: Option<usize>,
     concurrency: Option<usize>,
     queue: Option<usize>,
+    per_minute: Option<u32>,
+    burst: Option<u32>,
 }
 
 static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
@@ -65,6 +68,12 @@ impl Manifest {
         let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
         schema.check(&value).map_err(|all| all.into_iter().map(|it| (it.message, it.hint)).collect::<Vec<_>>())?;
         serde_json::from_value(value).map_err(|e| one(e.to_string()))
+    }
+
+    /// How often its senders may deliver, where that is limited.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        let (per_minute, burst) = (self.limits.per_minute?, self.limits.burst);
+        Some(Rate { per_minute, burst: burst.unwrap_or(per_minute) })
     }
 
     /// The limits given, and the defaults of the others.
