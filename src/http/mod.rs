@@ -38,20 +38,23 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
             path!($($path)*).and(warp::$method()).and(call.clone()).then(reply!($handler $(, $param)*))
         };
     }
-    on!(post ("v1" / "tasks") tasks::create)
+    // In groups with types of their own: one type of all routes is deeper than the compiler goes.
+    let tasks = on!(post ("v1" / "tasks") tasks::create)
         .or(on!(get ("v1" / "tasks") tasks::list))
         .or(on!(post ("v1" / "tasks" / "batch") batch::create))
         .or(on!(get ("v1" / "tasks" / String) tasks::show, id))
         .or(on!(get ("v1" / "tasks" / String / "provenance") events::provenance, id))
         .or(on!(patch ("v1" / "tasks" / String) tasks::change, id))
         .or(on!(delete ("v1" / "tasks" / String) tasks::delete, id))
-        .or(on!(post ("v1" / "hooks" / String) hooks::receive, name))
+        .boxed();
+    let deliveries = on!(post ("v1" / "hooks" / String) hooks::receive, name)
         .or(on!(post ("v1" / "hooks" / String / String) hooks::receive_with_secret, name, secret))
         .or(on!(get ("v1" / "events") events::list))
         .or(on!(get ("v1" / "events" / String) events::show, id))
         .or(on!(get ("v1" / "events" / String / "raw") events::raw, id))
         .or(on!(post ("v1" / "events" / String / "replay") replay::replay, id))
-        .or(on!(post ("v1" / "admin" / "keys") admin::create_key))
+        .boxed();
+    let admin = on!(post ("v1" / "admin" / "keys") admin::create_key)
         .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))
         .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))
         .or(on!(get ("v1" / "admin" / "plugins") plugins::list))
@@ -61,8 +64,9 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(post ("v1" / "admin" / "store" / "compact") upkeep::compact))
         .or(on!(get ("healthz") health::live))
         .or(on!(get ("readyz") health::ready))
-        .map(|reply| -> Response { warp::Reply::into_response(reply) })
-        .or_else(move |rejection: Rejection| {
+        .boxed();
+    tasks.or(deliveries).or(admin).map(|reply| -> Response { warp::Reply::into_response(reply) }).or_else(
+        move |rejection: Rejection| {
             let allowed = rejection.find::<warp::reject::MethodNotAllowed>().is_some();
             let problem = if allowed {
                 Problem::Method
@@ -70,5 +74,6 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
                 Problem::NotFound("no such URL; see the API description for the ones there are")
             };
             std::future::ready(Ok::<_, Infallible>((problem.reply(None),)))
-        })
+        },
+    )
 }
