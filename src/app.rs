@@ -12,6 +12,7 @@ use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::event::EventId;
 use crate::integration::Registry;
+use crate::queue::Queue;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 use crate::watch::Watch;
 
@@ -33,6 +34,8 @@ pub struct App {
     pub operator_token: Option<Secret>,
     /// The embedded store, where that is what `store` is: backups and the like are its own.
     pub embedded: Option<Arc<Embedded>>,
+    /// Deliveries that were answered and wait.
+    pub queue: Queue,
     /// Events that are being driven through again.
     pub redriving: Mutex<HashSet<EventId>>,
     /// What each key may still do, where keys are limited: as many as there are keys.
@@ -64,6 +67,7 @@ impl App {
         keys.replace(store.keys().await?);
         Ok(Self {
             in_flight: Semaphore::new(config.limits.concurrency),
+            queue: Queue::new(config.limits.queue),
             config,
             store,
             registry: Arc::default(),

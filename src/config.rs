@@ -42,6 +42,8 @@ pub struct Options {
 /// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Most deliveries that wait to be worked on: 10,000.
+    pub queue: usize,
     /// What each API key may do; all, where there is none.
     pub key_rate: Option<Rate>,
     /// `body_bytes`: largest body, 1 MiB. Beyond it: 413.
@@ -65,6 +67,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            queue: 10_000,
             key_rate: None,
             body_bytes: 1024 * 1024,
             header_bytes: 16 * 1024,
@@ -191,6 +194,7 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         (per_minute, burst) => per_minute.map(|it| Rate { per_minute: it, burst: burst.unwrap_or(it) }),
     };
     Ok(Limits {
+        queue: size("queue", given.queue, default.queue)?,
         key_rate,
         body_bytes: size("body_bytes", given.body_bytes, default.body_bytes)?,
         header_bytes: size("header_bytes", given.header_bytes, default.header_bytes)?,

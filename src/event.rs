@@ -53,6 +53,8 @@ pub enum EventStatus {
     Rejected,
     /// It had come before, and was answered as it was then.
     Duplicate,
+    /// It is durable and was answered; it goes through the line next.
+    Queued,
 }
 
 /// A stage of the line.

@@ -3,10 +3,11 @@
 //! [`Task`](crate::task::Task).
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
-//! `ingest/redrive.rs` an event once more, `ingest/stages.rs` how long each took, `ingest/stop.rs` why a line ends early, `ingest/batch.rs` many lines with one end.
+//! `ingest/later.rs` a delivery that is answered first, `ingest/redrive.rs` an event once more, `ingest/stages.rs` how long each took, `ingest/stop.rs` why a line ends early, `ingest/batch.rs` many lines with one end.
 
 mod batch;
 mod checked;
+mod later;
 mod outcome;
 mod redrive;
 mod stages;
@@ -24,6 +25,7 @@ use crate::task::NewTask;
 
 pub use batch::batch;
 pub use checked::CheckedPayload;
+pub use later::{accept, work};
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
 pub use redrive::{Existing, NotRedriven, Redriven, redrive};

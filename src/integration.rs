@@ -25,7 +25,7 @@ use crate::payload::Rules;
 use crate::plugin::{CallContext, Plugin};
 use crate::schema::Schema;
 
-pub use dedupe::{Dedupe, Named};
+pub use dedupe::{Dedupe, Later, Named};
 pub use load::LoadFailure;
 
 /// How a sender proves who it is.
@@ -87,6 +87,8 @@ pub struct Integration {
     pub auth: Auth,
     /// What a delivery that comes again is known by.
     pub dedupe: Dedupe,
+    /// Which deliveries are answered before they go through the line.
+    pub later: Later,
     /// How often its senders may deliver, where that is limited.
     pub rate: Option<(Rate, TokenBucket)>,
     /// How loosely values are read.

@@ -13,6 +13,7 @@
 //! - [`payload`] turns any encoding and looseness into JSON of the documented shape.
 //! - [`schema`] checks it and says in words what is wrong.
 //! - [`integration`] is a plugin folder that is live; [`plugin`] runs its WebAssembly in a sandbox.
+//! - [`queue`] has the deliveries that were answered first; [`watch`] reloads plugin folders; [`diff`] compares JSON.
 //! - [`task`] is what comes out, and [`store`] keeps it.
 //! - [`cli`] is the command line.
 
@@ -27,6 +28,7 @@ pub mod ingest;
 pub mod integration;
 pub mod payload;
 pub mod plugin;
+pub mod queue;
 pub mod schema;
 pub mod server;
 pub mod store;

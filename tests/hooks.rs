@@ -55,7 +55,7 @@ fn each_outcome_is_stored_as_an_event_with_status_and_reason() {
         (&json!("stored"), &Value::Null, &stored.json()["id"])
     );
     assert_eq!(it["provenance"]["module_sha256"].as_str().unwrap().len(), 64);
-    assert!(it.get("body").is_none(), "a payload may be a patient's");
+    assert_eq!(it["payload"], json!({"subject": "Call back"}), "an admin's key");
     let it = event(&server.post("/v1/hooks/n8n-intake", &json!({"test": true})).expect(200));
     assert_eq!((&it["status"], &it["reason"]["message"]), (&json!("skipped"), &json!("a test item")));
     let it = event(&server.post("/v1/hooks/n8n-intake", &json!({"x": 1})).expect(422));

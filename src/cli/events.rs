@@ -68,7 +68,7 @@ struct Filter {
     /// Of this integration
     #[arg(long)]
     integration: Option<String>,
-    /// stored, skipped, duplicate, quarantined or rejected
+    /// queued, stored, skipped, duplicate, quarantined or rejected
     #[arg(long)]
     status: Option<String>,
     /// The stage that ended it, or the error's code

@@ -94,9 +94,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
     println!("hookmill serves on {url}");
     let app = Arc::new(app);
+    app.queue.resume(&app).await?;
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
     let reloader = tokio::spawn(reload_at(hangup, Arc::clone(&app)));
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
+    app.queue.stop();
     sweeper.abort();
     reloader.abort();
     tracing::info!("stopped");

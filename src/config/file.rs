@@ -48,6 +48,7 @@ pub(super) struct LimitsFile {
     pub(super) body_timeout_ms: Option<u64>,
     pub(super) request_timeout_ms: Option<u64>,
     pub(super) drain_timeout_ms: Option<u64>,
+    pub(super) queue: Option<usize>,
     pub(super) key_per_minute: Option<u32>,
     pub(super) key_burst: Option<u32>,
 }

@@ -27,7 +27,7 @@ impl EventQuery {
         let mut query = Query::read(raw, &Rules::default(), &KNOWN);
         let filter = EventFilter {
             integration: query.text("integration"),
-            status: query.one_of("status", "one of stored, skipped, duplicate, quarantined, rejected"),
+            status: query.one_of("status", "one of queued, stored, skipped, duplicate, quarantined, rejected"),
             reason: query.text("reason"),
             since: time(&mut query, "since"),
             until: time(&mut query, "until"),

@@ -49,11 +49,37 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     if let Some(first) = once.first(&call).await? {
         return again(&call, &integration, &once, raw, first).await;
     }
+    if integration.later.always || call.header("prefer").is_some_and(prefers_later) {
+        return later(&call, &integration, &once, raw).await;
+    }
     let (event_id, same) = (raw.id, raw.clone());
     let tell = |receipt: &Receipt| once.tell(answer(receipt, event_id).map(|it| it.for_event(event_id)));
     match ingest::hook(&call.app, &integration, raw, tell).await.map_err(Failed::of(event_id))? {
         Ended::Now(answer) => Ok(answer?),
         Ended::Before(first) => again(&call, &integration, &once, same, first).await,
+    }
+}
+
+/// `Prefer: respond-async` (RFC 7240, section 4.1).
+fn prefers_later(header: &str) -> bool {
+    header.split([',', ';']).any(|it| it.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// 202 as soon as it is durable.
+async fn later(call: &Call, integration: &Integration, once: &Once, raw: RawEvent) -> Result<Answer, Failed> {
+    let place = call.app.queue.place().ok_or(Problem::Overloaded)?;
+    let answer = Answer::json(StatusCode::ACCEPTED, &json!({ "event_id": raw.id, "status": "queued" }));
+    let answer = answer.map(|it| {
+        it.for_event(raw.id)
+            .with("location", &format!("/v1/events/{}", raw.id))
+            .with("preference-applied", "respond-async")
+    });
+    match ingest::accept(&call.app, integration, raw.clone(), once.tell(answer)).await? {
+        Ended::Now(answer) => {
+            call.app.queue.push(&call.app, integration, &raw, Some(place));
+            Ok(answer?)
+        }
+        Ended::Before(first) => again(call, integration, once, raw, first).await,
     }
 }
 

@@ -72,6 +72,7 @@ pub async fn redrive(
 ) -> Result<Redriven, NotRedriven> {
     match event.status {
         EventStatus::Rejected => return Err(NotRedriven::Refused("a rejected event is kept without its body")),
+        EventStatus::Queued => return Err(NotRedriven::Refused("it waits for its first time")),
         EventStatus::Duplicate => return Err(NotRedriven::Refused("a duplicate: drive the first one again")),
         _ => {}
     }

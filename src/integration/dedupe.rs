@@ -46,6 +46,25 @@ impl Integration {
     }
 }
 
+impl Integration {
+    /// What says which events are to be worked on one after another, where that is configured and the event has it.
+    #[must_use]
+    pub fn order_key(&self, raw: &RawEvent) -> Option<String> {
+        let pointer = self.later.order_by.as_deref()?;
+        let payload = raw.decode(&self.schema, &self.rules).ok()?;
+        payload.value.pointer(pointer).and_then(text)
+    }
+}
+
+/// Whether deliveries are answered before they go through the line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Later {
+    /// All of them, whatever the sender prefers.
+    pub always: bool,
+    /// A JSON Pointer to what says which events are to be worked on one after another.
+    pub order_by: Option<String>,
+}
+
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::manifest::Manifest;
-use super::{Dedupe, Integration, Named};
+use super::manifest::{Manifest, Mode};
+use super::{Dedupe, Integration, Later, Named};
 use crate::auth::CompanyId;
 use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
@@ -103,6 +103,7 @@ pub(super) fn assemble(
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
         auth: manifest.auth.auth(secrets)?,
         dedupe: dedupe(&manifest),
+        later: Later { always: manifest.mode == Mode::Async, order_by: manifest.order_by.clone() },
         rate: manifest.rate().map(|rate| (rate, TokenBucket::of(rate))),
         config: serde_json::Value::Object(manifest.config).to_string().into(),
         name: IntegrationName(manifest.name.into()),

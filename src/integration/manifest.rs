@@ -29,9 +29,20 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) dedupe: DedupeTable,
     #[serde(default)]
+    pub(super) mode: Mode,
+    pub(super) order_by: Option<String>,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     pub(super) config: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mode {
+    #[default]
+    Sync,
+    Async,
 }
 
 #[derive(Debug, Default, Deserialize)]

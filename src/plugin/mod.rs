@@ -258,21 +258,19 @@ enum Code {
 }
 
 impl Program {
-    /// The call steps back first, where it takes long, and is stopped at its limit.
+    /// The call is looked at from time to time, steps back where it takes long, and is stopped at its limit.
     fn set_deadline(&self, store: &mut Store<CallState>) {
-        let (limit, patience) = (self.engine.ticks(self.limits.time), self.engine.ticks(priority::PATIENCE));
-        if limit <= patience {
-            store.set_epoch_deadline(limit);
-            return;
-        }
-        store.set_epoch_deadline(patience);
+        let (limit, look) = (self.engine.ticks(self.limits.time), self.engine.ticks(priority::LOOK));
+        let mut left = limit.saturating_sub(look);
+        store.set_epoch_deadline(limit.min(look));
         store.epoch_deadline_callback(move |mut context| {
-            let state = context.data_mut();
-            if std::mem::replace(&mut state.slow, true) {
+            if left == 0 {
                 return Err(wasmtime::Trap::Interrupt.into());
             }
-            priority::step_back();
-            Ok(wasmtime::UpdateDeadline::Continue(limit - patience))
+            context.data_mut().pace.look();
+            let next = left.min(look);
+            left -= next;
+            Ok(wasmtime::UpdateDeadline::Continue(next))
         });
     }
 
@@ -289,7 +287,7 @@ impl Program {
         let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
         let state = store.into_data();
         let usage = Usage { fuel, ..state.usage() };
-        let slow = state.slow;
+        let slow = state.pace.is_slow();
         let result = result.map_err(|error| state.explain(error, &self.limits));
         Called { result, log: state.log.into_text(), usage, slow }
     }

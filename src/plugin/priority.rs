@@ -1,27 +1,58 @@
 //! Slow calls step back: what is quick goes first, so that a plugin that loops takes no time from the others.
 //!
-//! A call that has run for longer than [`PATIENCE`] lowers its thread's priority. Nobody may raise it again without
-//! privileges, so such a thread ends after the next call that is quick, and another takes its place; and since a
-//! thread begins with the priority of the one that starts it, a thread of its own does that.
+//! A call that has run for some [`LOOK`]s, and was really running, has its thread run only when no other wants to.
+//! Nobody may take that back without privileges, so such a thread ends after the next call that is quick, and another
+//! takes its place; and since a thread begins as the one that starts it is, a thread of its own does that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-/// How long a call may take before it steps back: a fifth of the usual limit, and more than mappings take in any
-/// language. On a machine that is busy, what steps back may miss its deadline; that has to be the loop alone.
-pub(super) const PATIENCE: Duration = Duration::from_millis(20);
-/// By how much: to a tenth of the weight of the others (sched(7), nice values).
-const STEPS: libc::c_int = 10;
+/// How often a call is looked at. Mappings take less in any language.
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
-/// Lowers the priority of this thread.
-pub(super) fn step_back() {
-    // On Linux that is the thread's own (setpriority(2), C library/kernel differences). Where it fails, the thread
-    // goes on as it is.
-    #[allow(unsafe_code, reason = "a system call on numbers, without memory")]
+/// What a call's thread has been seen doing.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Its CPU time at the last look.
+    cpu: Option<Duration>,
+    slow: bool,
+}
+
+impl Pace {
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow
+    }
+
+    /// One look. A call that waits for the processor is not slow: on a busy machine that is anybody's. One that has
+    /// had it for most of the time since the look before steps back.
+    pub(super) fn look(&mut self) {
+        if self.slow {
+            return;
+        }
+        let now = thread_cpu_time();
+        let ran = self.cpu.replace(now).map(|before| now.saturating_sub(before));
+        if ran.is_some_and(|it| it >= LOOK / 2) {
+            self.slow = true;
+            step_back();
+        }
+    }
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Has this thread run only when no other wants to.
+fn step_back() {
+    // SCHED_IDLE (sched(7)) and not only a lower priority: a thread that wakes up takes such a one's place at once,
+    // and need not wait for its slice to end. Where it fails, the thread goes on as it is.
+    #[allow(unsafe_code, reason = "a system call on numbers, and a structure that it only reads")]
     unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, STEPS);
+        let parameter = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter);
     }
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use wasmtime::{Memory, Trap, WasmBacktrace};
 
 use super::limits::{Hit, Limits, Meter};
+use super::priority::Pace;
 use super::stdio::Stdio;
 use super::{PluginError, Usage};
 
@@ -18,8 +19,8 @@ pub(super) struct CallState {
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
-    /// It has taken long, and its thread has stepped back.
-    pub(super) slow: bool,
+    /// Whether its thread has stepped back.
+    pub(super) pace: Pace,
     /// A command's memory, once it is known.
     pub(super) memory: Option<Memory>,
 }
@@ -31,7 +32,7 @@ impl CallState {
             log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
             stdio: Stdio::new(limits.output_bytes),
             received_at,
-            slow: false,
+            pace: Pace::default(),
             memory: None,
         }
     }

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats, Store,
-    StoreError, TaskFilter, TaskPage, Updated,
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Stats,
+    Store, StoreError, TaskFilter, TaskPage, Updated,
 };
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
@@ -123,6 +123,14 @@ impl<S: Store> Store for Faulty<S> {
 
     fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
         self.inner.event(company, id)
+    }
+
+    fn settle(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(self.inner.settle(ingested))
+    }
+
+    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {
+        self.inner.queued()
     }
 
     fn list_events<'a>(

@@ -127,6 +127,10 @@ impl Stats {
 pub trait Store: Send + Sync + 'static {
     /// Stores a request's events and tasks. When it answers, they are durable.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// Stores what an event has come to that was stored as queued: it waits no more. When it answers, that is durable.
+    fn settle(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// The events that wait, in the order in which they came.
+    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>>;
     /// What the first request of this idempotency key was answered, where it is still remembered at `now`.
     fn first_answer(
         &self,

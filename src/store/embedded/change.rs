@@ -1,12 +1,15 @@
 //! What callers ask the writer thread for, encoded as far as that can be done before their turn has come.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::journal::{Kind, Op};
 use super::{keys, record, task_record};
 use crate::auth::{ApiKey, CompanyId};
-use crate::store::{Commit, Committed, Idempotency, IdempotencyId, StoreError, Updated};
+use crate::event::{Event, EventStatus};
+use crate::store::{Commit, Committed, Idempotency, IdempotencyId, Ingested, StoreError, Updated};
 use crate::task::{TaskId, TaskPatch};
 
 /// A change of the store.
@@ -19,6 +22,7 @@ pub(super) enum Change {
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         api_key: Option<(Vec<u8>, Vec<u8>)>,
         guard: Option<Guard>,
+        queue: Vec<Waiting>,
     },
     /// What another store had: what is there already is skipped.
     Import {
@@ -42,6 +46,24 @@ pub(super) struct Guard {
     pub(super) id: IdempotencyId,
     pub(super) at: DateTime<Utc>,
     pub(super) value: Vec<u8>,
+}
+
+/// A change of what waits.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A key and its place in the order.
+    Enters(Vec<u8>, Vec<u8>),
+    Leaves(Vec<u8>),
+}
+
+impl Waiting {
+    /// Events of the same millisecond keep the order in which they are stored: ids alone would not say it.
+    fn enters(event: &Event) -> Result<Self, StoreError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
+        let order = (millis, COUNT.fetch_add(1, Ordering::Relaxed));
+        Ok(Self::Enters(keys::queued(&event.company_id, event.id), record::encode_order(order)?))
+    }
 }
 
 /// How a change ended.
@@ -83,13 +105,25 @@ impl Change {
             }
         }
         let guard = commit.idempotency.as_ref().map(Guard::new).transpose()?;
-        Ok(Self::Put { events, tasks, api_key: None, guard })
+        let waits = commit.ingested.iter().filter(|it| it.event.status == EventStatus::Queued);
+        let queue = waits.map(|it| Waiting::enters(&it.event)).collect::<Result<_, _>>()?;
+        Ok(Self::Put { events, tasks, api_key: None, guard, queue })
+    }
+
+    /// What an event has come to that waited.
+    pub(super) fn settle(ingested: &Ingested) -> Result<Self, StoreError> {
+        let (company, id) = (&ingested.event.company_id, ingested.event.id);
+        let mut change = Self::commit(&ingested.clone().into())?;
+        if let Self::Put { queue, .. } = &mut change {
+            queue.push(Waiting::Leaves(keys::queued(company, id)));
+        }
+        Ok(change)
     }
 
     pub(super) fn api_key(key: &ApiKey, idempotency: Option<&Idempotency>) -> Result<Self, StoreError> {
         let api_key = Some((keys::api_key(&key.id), record::encode_key(key)?));
         let guard = idempotency.map(Guard::new).transpose()?;
-        Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, guard })
+        Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, guard, queue: Vec::new() })
     }
 
     /// Allowed while the disk is nearly full: what frees space, and what an admin may have to do at once.

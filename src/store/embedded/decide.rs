@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::change::{Change, Done, Guard, Written};
+use super::change::{Change, Done, Guard, Waiting, Written};
 use super::journal::Kind;
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
@@ -30,7 +30,7 @@ impl<'a> Decider<'a> {
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
         match change {
-            Change::Put { events, tasks, api_key, guard } => {
+            Change::Put { events, tasks, api_key, guard, queue } => {
                 if let Some(first) = guard.as_ref().map(|it| self.first(it)).transpose()?.flatten() {
                     return Ok((Vec::new(), Done::Committed(Committed::Repeated(first))));
                 }
@@ -43,6 +43,13 @@ impl<'a> Decider<'a> {
                 }
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
+                }
+                for waiting in queue {
+                    written.push(match waiting {
+                        // Its id is new, so nothing need be looked up.
+                        Waiting::Enters(key, value) => new(Kind::Insert, key, value),
+                        Waiting::Leaves(key) => self.gone(key),
+                    });
                 }
                 if let Some(guard) = guard {
                     let key = keys::answer(guard.id, guard.at);
@@ -64,11 +71,7 @@ impl<'a> Decider<'a> {
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
             Change::Import { events, tasks, api_keys } => self.import(events, tasks, api_keys),
-            Change::Remove(keys) => {
-                let gone = |key: Vec<u8>| Written { kind: Kind::Delete, key, value: Bytes::new() };
-                keys.iter().for_each(|key| drop(self.changed.insert(key.clone(), None)));
-                Ok((keys.into_iter().map(gone).collect(), Done::Removed))
-            }
+            Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
             Change::Roll { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
     }
@@ -118,6 +121,11 @@ impl<'a> Decider<'a> {
         let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
         self.changed.insert(key.clone(), Some(value.clone()));
         Ok(Written { kind, key, value })
+    }
+
+    fn gone(&mut self, key: Vec<u8>) -> Written {
+        self.changed.insert(key.clone(), None);
+        Written { kind: Kind::Delete, key, value: Bytes::new() }
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::journal::Segments;
-use super::{keys, record};
+use super::{failure, keys, record};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId};
 use crate::store::{EventFilter, EventPage, StoreError};
@@ -52,6 +52,18 @@ fn fitting(
     }
     let event = record::decode_event(value, EventId(id), company.clone())?;
     Ok(filter.fits(&event).then_some(event))
+}
+
+/// The events that wait, oldest first.
+pub(super) fn queued(tree: &sled::Tree) -> Result<Vec<(CompanyId, EventId)>, StoreError> {
+    let mut waiting = Vec::new();
+    for entry in tree.scan_prefix([keys::QUEUED]) {
+        let (key, value) = entry.map_err(failure::read)?;
+        let named = keys::parse_queued(&key).ok_or_else(|| record::damaged("queued event", &"its key"))?;
+        waiting.push((record::decode_order(&value)?, named));
+    }
+    waiting.sort_unstable_by_key(|(order, _)| *order);
+    Ok(waiting.into_iter().map(|(_, named)| named).collect())
 }
 
 /// The lowest id of this millisecond or a later one (RFC 9562, section 5.7): ids begin with the time of receipt.

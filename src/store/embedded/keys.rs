@@ -6,6 +6,7 @@
 //! | `K` key id | an API key | view |
 //! | `I` day u16, big endian; 16 bytes of the request's name | an idempotency key's first answer | view |
 //! | `D` day u16, big endian; 16 bytes of the delivery's name | a delivery's first answer, under the day on which it ends | view |
+//! | `Q` company `00` id | an event that waits: its place in the order | view |
 //! | `M` | what of the journal the view has seen, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
@@ -28,6 +29,7 @@ const EVENT: u8 = b'E';
 pub(super) const API_KEY: u8 = b'K';
 pub(super) const IDEMPOTENCY: u8 = b'I';
 pub(super) const DELIVERY: u8 = b'D';
+pub(super) const QUEUED: u8 = b'Q';
 pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
@@ -53,6 +55,15 @@ fn parse(tag: u8, key: &[u8]) -> Option<(CompanyId, Uuid)> {
 
 pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(EVENT, company, id.0)
+}
+
+pub(super) fn queued(company: &CompanyId, id: EventId) -> Vec<u8> {
+    scoped(QUEUED, company, id.0)
+}
+
+/// Company and id of an event that waits.
+pub(super) fn parse_queued(key: &[u8]) -> Option<(CompanyId, EventId)> {
+    parse(QUEUED, key).map(|(company, id)| (company, EventId(id)))
 }
 
 pub(super) fn api_key(id: &KeyId) -> Vec<u8> {
@@ -107,6 +118,7 @@ mod tests {
         assert_eq!(task_key, [b"Tc-1\0", &[7; 16][..]].concat());
         assert_eq!(parse_task(&task_key), Some((company.clone(), TaskId(id))));
         assert_eq!(event(&company, EventId(id)), [b"Ec-1\0", &[7; 16][..]].concat());
+        assert_eq!(queued(&company, EventId(id)), [b"Qc-1\0", &[7; 16][..]].concat());
         assert_eq!(api_key(&KeyId("key_0a".into())), b"Kkey_0a");
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
         let mut id = IdempotencyId { name: [9; 16], window: None };

@@ -39,8 +39,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Stats,
-    Store, StoreError, TaskFilter, TaskPage, Updated,
+    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested,
+    Page, Stats, Store, StoreError, TaskFilter, TaskPage, Updated,
 };
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
@@ -175,6 +175,14 @@ impl Store for Embedded {
             value.map(|it| record::decode_event(&it, id, company)).transpose()
         })
         .boxed()
+    }
+
+    fn settle(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move { self.put(Change::settle(&ingested)).await.map(drop) }.boxed()
+    }
+
+    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {
+        self.read(|shared| shared.view(events::queued)).boxed()
     }
 
     fn list_events<'a>(

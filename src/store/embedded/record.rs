@@ -187,6 +187,17 @@ pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
     })
 }
 
+/// A place in the order of events that wait: milliseconds since 1970, and a count within a process.
+pub(super) type Order = (u64, u64);
+
+pub(super) fn encode_order(order: Order) -> Result<Vec<u8>, StoreError> {
+    encode(&order)
+}
+
+pub(super) fn decode_order(bytes: &[u8]) -> Result<Order, StoreError> {
+    decode(bytes, "queued event")
+}
+
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     encode_as(FORMAT_1, record)
 }

@@ -1,0 +1,45 @@
+//! A delivery that is answered first and goes through the line next.
+
+use super::outcome::{self, event};
+use super::stages::Stages;
+use super::{Ended, Stop, Told, mapped_line};
+use crate::app::App;
+use crate::auth::CompanyId;
+use crate::event::{EventId, EventStatus, RawEvent, Reason};
+use crate::integration::Integration;
+use crate::store::{Commit, Ingested};
+
+/// Makes it durable; nothing has looked into it yet.
+///
+/// # Errors
+/// Where it cannot be stored.
+pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told: Told<A>) -> Result<Ended<A>, Stop> {
+    let event = event(Some(integration), raw, EventStatus::Queued, None);
+    let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
+    Ok(Ended::of(told.answer, app.store.commit(commit).await?))
+}
+
+/// Takes an event that waits through the line. What it comes to is stored together with its leaving the queue, so a
+/// process that is killed meanwhile does neither, and the next one does both.
+///
+/// # Errors
+/// Where that cannot be done now: it waits still.
+pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
+    let Some(event) = app.store.event(company, id).await?.filter(|it| it.status == EventStatus::Queued) else {
+        return Ok(());
+    };
+    let raw = event.raw();
+    let Some(integration) = app.registry.get(&event.integration.0) else {
+        let message = format!("no integration named \"{}\" is live any more", event.integration);
+        let reason = Reason { stage: "plugin".into(), code: "unknown_integration".into(), message };
+        let event = crate::event::Event { status: EventStatus::Quarantined, reason: Some(reason), ..event };
+        return Ok(app.store.settle(Ingested { event, tasks: Vec::new() }).await?);
+    };
+    let mut stages = Stages::start();
+    let ingested = match mapped_line(&integration, &raw, &mut stages).await {
+        Ok(ready) => outcome::stored(Some(&integration), raw, ready, stages.done()).0,
+        Err(stop) if !stop.is_kept() => return Err(stop),
+        Err(stop) => outcome::quarantined(Some(&integration), raw, &stop, stages.done()),
+    };
+    Ok(app.store.settle(ingested).await?)
+}

@@ -1,0 +1,178 @@
+//! Deliveries that are answered first and go through the line next.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod guests;
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use guests::{command, says};
+use harness::{DEADLINE, KEY, Server, Setup, shipped_plugins, task};
+use serde_json::{Value, json};
+
+fn events(server: &Server, query: &str) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = server.get(&format!("/v1/events?limit=100&{query}{cursor}")).expect(200).json();
+        all.extend(page["data"].as_array().unwrap().iter().cloned());
+        let Some(next) = page["pagination"]["next_cursor"].as_str() else { return all };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+fn until_nothing_waits(server: &Server) {
+    let start = Instant::now();
+    while !events(server, "status=queued").is_empty() {
+        assert!(start.elapsed() < DEADLINE, "some events wait for ever");
+    }
+}
+
+/// n8n-intake, whose tasks are named as the item says.
+fn named(manifest: &str) -> Setup {
+    let setup = Setup::new();
+    let (from, to) = (shipped_plugins().join("n8n-intake"), setup.plugins.join("n8n-intake"));
+    std::fs::create_dir_all(&to).unwrap();
+    for file in ["mapper.wasm", "input.schema.json"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    let own = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
+    std::fs::write(to.join("plugin.toml"), format!("{manifest}{own}")).unwrap();
+    setup
+}
+
+#[test]
+fn a_sender_who_prefers_it_is_answered_before_the_plugin_runs() {
+    let setup = Setup::new().plugin("guest", "", &says(&task().to_string())).plugin(
+        "refuses",
+        "",
+        &command("(func (export \"_start\") (call $exit (i32.const 1)))"),
+    );
+    let server = setup.start();
+    let send = |name: &str, key: &str| {
+        let headers =
+            [("prefer", "respond-async, wait=10"), ("content-type", "application/json"), ("idempotency-key", key)];
+        server.send("POST", &format!("/v1/hooks/{name}"), &headers, b"{}")
+    };
+    let reply = send("guest", "1").expect(202);
+    let location = reply.header("location").to_owned();
+    assert_eq!(reply.json(), json!({"event_id": reply.header("x-event-id"), "status": "queued"}));
+    assert_eq!(
+        (location.as_str(), reply.header("preference-applied")),
+        (&*format!("/v1/events/{}", reply.header("x-event-id")), "respond-async")
+    );
+    let refused = send("refuses", "1").expect(202);
+    until_nothing_waits(&server);
+    let event = server.get(&location).expect(200).json();
+    assert_eq!((&event["status"], event["stages"].as_array().unwrap().len()), (&json!("stored"), 4));
+    server.get(&format!("/v1/tasks/{}", event["task_ids"][0].as_str().unwrap())).expect(200);
+    let event = server.get(refused.header("location")).expect(200).json();
+    assert_eq!((&event["status"], &event["reason"]["code"]), (&json!("quarantined"), &json!("plugin_refused")));
+    // What came before is not queued again.
+    let again = send("guest", "1").expect(200);
+    assert_eq!((again.text, again.headers["idempotent-replayed"].as_bytes()), (reply.text, &b"true"[..]));
+    until_nothing_waits(&server);
+    assert_eq!(server.get("/v1/tasks").expect(200).json()["pagination"]["total"], 1);
+}
+
+#[test]
+fn events_with_the_same_ordering_key_become_tasks_in_the_order_in_which_they_came() {
+    let setup = named("mode = \"async\"\norder_by = \"/group\"\n");
+    let server = setup.start();
+    for n in 0..40 {
+        for group in ["a", "b", "c"] {
+            server
+                .post("/v1/hooks/n8n-intake", &json!({"subject": format!("{group}-{n:02}"), "group": group}))
+                .expect(202);
+        }
+    }
+    until_nothing_waits(&server);
+    let mut titles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for page in 1..=2 {
+        for task in
+            server.get(&format!("/v1/tasks?limit=100&page={page}")).expect(200).json()["data"].as_array().unwrap()
+        {
+            let title = task["title"].as_str().unwrap();
+            titles.entry(title[..1].to_owned()).or_default().push(title.to_owned());
+        }
+    }
+    for (group, titles) in titles {
+        let expected: Vec<_> = (0..40).rev().map(|n| format!("{group}-{n:02}")).collect();
+        assert_eq!(titles, expected, "newest first");
+    }
+}
+
+#[test]
+fn a_killed_server_loses_nothing_that_waited_and_does_nothing_twice() {
+    let setup = named("mode = \"async\"\n");
+    let mut acknowledged: BTreeSet<String> = BTreeSet::new();
+    for round in 0..5 {
+        let mut server = setup.start();
+        let count = AtomicUsize::new(0);
+        let heard: Vec<Vec<String>> = std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..4)
+                .map(|sender| {
+                    let (url, count) = (server.url.clone(), &count);
+                    scope.spawn(move || {
+                        let mut heard = Vec::new();
+                        for n in 0.. {
+                            let subject = format!("{round}-{sender}-{n}");
+                            let sent = ureq::post(&format!("{url}/v1/hooks/n8n-intake"))
+                                .header("x-api-key", KEY)
+                                .send_json(json!({ "subject": subject }));
+                            let Ok(mut reply) = sent else { break };
+                            let Ok(body) = reply.body_mut().read_json::<Value>() else { break };
+                            heard.push(body["event_id"].as_str().unwrap().to_owned());
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
+                        heard
+                    })
+                })
+                .collect();
+            while count.load(Ordering::Relaxed) < 150 {
+                std::thread::yield_now();
+            }
+            server.child.kill().unwrap();
+            senders.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        acknowledged.extend(heard.into_iter().flatten());
+    }
+    let server = setup.start();
+    until_nothing_waits(&server);
+    let all = events(&server, "");
+    let stored: BTreeMap<_, _> = all.iter().map(|it| (it["id"].as_str().unwrap().to_owned(), it)).collect();
+    assert_eq!(stored.len(), all.len());
+    for id in &acknowledged {
+        let event = stored.get(id).unwrap_or_else(|| panic!("{id} is lost"));
+        assert_eq!((&event["status"], event["task_ids"].as_array().unwrap().len()), (&json!("stored"), 1), "{event}");
+    }
+    let tasks = server.get("/v1/tasks").expect(200).json()["pagination"]["total"].as_u64().unwrap();
+    assert_eq!(tasks as usize, all.len(), "each event has made one task");
+    assert!(acknowledged.len() >= 750);
+}
+
+#[test]
+fn a_full_queue_and_a_plugin_that_is_gone_are_told() {
+    let looping = command("(func (export \"_start\") (loop (br 0)))");
+    let setup = Setup::new().config("[limits]\nqueue = 2\n[plugins]\nwatch = false\nsettle_ms = 0\n").plugin(
+        "guest",
+        "[limits]\ntime_ms = 60000\nconcurrency = 1\n",
+        &looping,
+    );
+    let server = setup.start();
+    let headers = [("prefer", "respond-async"), ("content-type", "application/json")];
+    let send = |server: &Server| server.send("POST", "/v1/hooks/guest", &headers, b"{}");
+    let waiting = [send(&server).expect(202), send(&server).expect(202)];
+    assert_eq!(send(&server).expect(503).code(), "overloaded");
+    drop(server);
+    std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
+    let server = setup.start();
+    for reply in waiting {
+        let event = server.get(reply.header("location")).expect(200).json();
+        assert_eq!(
+            (&event["status"], &event["reason"]["code"]),
+            (&json!("quarantined"), &json!("unknown_integration"))
+        );
+    }
+}
