@@ -1,4 +1,4 @@
--- wrk script: posts one JSON body. BODY names a file, or is the text itself; KEY is the API key.
+-- wrk script: posts one JSON body. BODY names a file, or is the text itself; KEY is the API key, PREFER a header.
 local text = os.getenv("BODY")
 local file = io.open(text, "r")
 if file then text = file:read("a") file:close() end
@@ -6,6 +6,7 @@ wrk.method = "POST"
 wrk.body = text
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["X-API-Key"] = os.getenv("KEY")
+wrk.headers["Prefer"] = os.getenv("PREFER")
 
 -- wrk itself counts socket errors and answers of 400 and above; this says them in a line of their own.
 function done(summary, latency)

@@ -1,8 +1,7 @@
 //! Deliveries that were answered before they went through the line: who works on them, and in which order.
 //!
-//! What waits is in the store; here are ids only, as many as [`Queue::new`] says. Each integration has lanes of its own,
-//! as many as its plugin makes calls at once. A lane works on one event after another, and events with the same ordering
-//! key go into the same lane.
+//! What waits is in the store; here are ids only, as many as [`Queue::new`] says. Each integration has lanes of its own.
+//! A lane works on one event after another, and events with the same ordering key go into the same lane.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -23,6 +22,10 @@ use crate::store::StoreError;
 
 /// How long until an event is tried again that could not be worked on: at first, and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Lanes for each call that a plugin makes at once: most of a lane's time goes into waiting for the disk, together with
+/// others.
+const LANES_A_CALL: usize = 16;
 
 /// What waits, by integration and lane.
 #[derive(Debug)]
@@ -67,7 +70,10 @@ impl Queue {
         let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, _room: place };
         let mut all = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lanes = all.entry(integration.name.clone()).or_insert_with(|| {
-            (0..integration.plugin.limits().concurrency).map(|_| Lane::start(Arc::clone(app))).collect()
+            let limits = integration.plugin.limits();
+            // No more than may wait for the plugin: others must not be turned away.
+            let lanes = (limits.concurrency * LANES_A_CALL).min(limits.queue.div_ceil(2));
+            (0..lanes).map(|_| Lane::start(Arc::clone(app))).collect()
         });
         let number = integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number);
         let lane = number % lanes.len().max(1);

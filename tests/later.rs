@@ -5,6 +5,7 @@ mod guests;
 mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -150,6 +151,31 @@ fn a_killed_server_loses_nothing_that_waited_and_does_nothing_twice() {
     let tasks = server.get("/v1/tasks").expect(200).json()["pagination"]["total"].as_u64().unwrap();
     assert_eq!(tasks as usize, all.len(), "each event has made one task");
     assert!(acknowledged.len() >= 750);
+}
+
+/// The delivery may be durable by then, and somebody has to work on it.
+#[test]
+fn a_sender_that_hangs_up_at_once_leaves_nothing_that_nobody_works_on() {
+    let server = named("mode = \"async\"\n").start();
+    let body = r#"{"subject": "Call back"}"#;
+    let request = format!(
+        "POST /v1/hooks/n8n-intake HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address = server.url.trim_start_matches("http://");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for pause in 0..100 {
+                    let mut stream = std::net::TcpStream::connect(address).unwrap();
+                    stream.write_all(request.as_bytes()).unwrap();
+                    // At another moment of what the server does, each time.
+                    (0..pause * 20).for_each(|_| std::hint::spin_loop());
+                }
+            });
+        }
+    });
+    until_nothing_waits(&server);
 }
 
 #[test]

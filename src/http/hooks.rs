@@ -1,5 +1,7 @@
 //! `POST /v1/hooks/{integration}`: third-party webhooks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -12,7 +14,7 @@ use crate::app::now;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
-use crate::ingest::{self, Ended, Receipt};
+use crate::ingest::{self, Ended, Receipt, Stop};
 use crate::integration::{Auth, Integration};
 use crate::store::{FirstAnswer, IdempotencyId};
 
@@ -66,7 +68,7 @@ fn prefers_later(header: &str) -> bool {
 }
 
 /// 202 as soon as it is durable.
-async fn later(call: &Call, integration: &Integration, once: &Once, raw: RawEvent) -> Result<Answer, Failed> {
+async fn later(call: &Call, integration: &Arc<Integration>, once: &Once, raw: RawEvent) -> Result<Answer, Failed> {
     let place = call.app.queue.place().ok_or(Problem::Overloaded)?;
     let answer = Answer::json(StatusCode::ACCEPTED, &json!({ "event_id": raw.id, "status": "queued" }));
     let answer = answer.map(|it| {
@@ -74,11 +76,17 @@ async fn later(call: &Call, integration: &Integration, once: &Once, raw: RawEven
             .with("location", &format!("/v1/events/{}", raw.id))
             .with("preference-applied", "respond-async")
     });
-    match ingest::accept(&call.app, integration, raw.clone(), once.tell(answer)).await? {
-        Ended::Now(answer) => {
-            call.app.queue.push(&call.app, integration, &raw, Some(place));
-            Ok(answer?)
+    // On a task of its own: a sender that hangs up must not leave an event that is durable and in no lane.
+    let (app, told, owned, copy) = (Arc::clone(&call.app), once.tell(answer), Arc::clone(integration), raw.clone());
+    let accepted = tokio::spawn(async move {
+        let ended = ingest::accept(&app, &owned, copy.clone(), told).await?;
+        if let Ended::Now(_) = ended {
+            app.queue.push(&app, &owned, &copy, Some(place));
         }
+        Ok::<_, Stop>(ended)
+    });
+    match accepted.await.map_err(|_| Problem::Internal)?? {
+        Ended::Now(answer) => Ok(answer?),
         Ended::Before(first) => again(call, integration, once, raw, first).await,
     }
 }
