@@ -27,6 +27,13 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// others.
 const LANES_A_CALL: usize = 16;
 
+/// While more requests than this are under way, whoever waits for an answer goes first: a burst is taken in before it is
+/// worked on.
+const BUSY: usize = 8;
+/// For how long an event lets them: so many events a second and lane are worked on however busy the server is.
+const PATIENCE: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(5);
+
 /// What waits, by integration and lane.
 #[derive(Debug)]
 pub struct Queue {
@@ -124,10 +131,18 @@ impl Lane {
         let (waiting, mut next) = unbounded_channel::<Waiting>();
         let worker = tokio::spawn(async move {
             while let Some(waiting) = next.recv().await {
+                let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
                 until_done(&app, &waiting).await;
             }
         });
         Self { waiting, worker: worker.abort_handle() }
+    }
+}
+
+/// Returns when few requests are under way.
+async fn quiet(app: &App) {
+    while app.config.limits.concurrency.saturating_sub(app.in_flight.available_permits()) > BUSY {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
