@@ -6,7 +6,8 @@ use std::path::Path;
 
 use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
-use hookmill::config::Secrets;
+use hookmill::auth::signature::{Delivery, Preset, Signature};
+use hookmill::config::{Secret, Secrets};
 use hookmill::event::{EventId, new_id};
 use hookmill::integration::load::load;
 use hookmill::payload::{Rules, decode, unwrap_envelope};
@@ -22,6 +23,20 @@ fn stages(c: &mut Criterion) {
     c.bench_function("decode JSON", |b| b.iter(read));
     let payload = unwrap_envelope(read(), task_create().shape(), &rules).unwrap();
     c.bench_function("lax values and task schema", |b| b.iter(|| NewTask::parse(payload.clone(), &rules).unwrap()));
+}
+
+/// A delivery of 2 KB.
+fn signature(c: &mut Criterion) {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let body = vec![b'x'; 2048];
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"secret").unwrap();
+    mac.update(&body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut headers = hyper::header::HeaderMap::new();
+    headers.insert("x-hub-signature-256", format!("sha256={hex}").parse().unwrap());
+    let scheme = Signature::preset(Preset::Github, &[Secret::new("secret".into())]).unwrap();
+    let delivery = Delivery { headers: &headers, query: "", body: &body, received_at: Utc::now() };
+    c.bench_function("GitHub's signature of 2 KB", |b| b.iter(|| scheme.check(black_box(&delivery)).unwrap()));
 }
 
 #[rustfmt::skip]
@@ -72,5 +87,5 @@ fn plugins(c: &mut Criterion) {
     }
 }
 
-criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, native, plugins }
+criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, signature, native, plugins }
 criterion_main!(benches);

@@ -20,7 +20,7 @@ use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::signature::{Delivery, Signature};
 use crate::auth::{AuthError, password};
 use crate::config::Secret;
-use crate::event::{EventId, IntegrationName, Provenance};
+use crate::event::{EventId, Headers, IntegrationName, Provenance};
 use crate::payload::Rules;
 use crate::plugin::{CallContext, Plugin};
 use crate::schema::Schema;
@@ -51,6 +51,12 @@ impl Auth {
     #[must_use]
     pub fn challenge(&self, body: &[u8]) -> Option<String> {
         if let Self::Signature(signature) = self { signature.challenge(body) } else { None }
+    }
+
+    /// Takes the proof's value out of headers that are to be kept, whatever the header is called.
+    pub fn hide(&self, headers: &mut Headers) {
+        let Self::Signature(signature) = self else { return };
+        headers.iter_mut().filter(|(name, _)| name == signature.header()).for_each(|(_, value)| value.clear());
     }
 
     /// Nothing, where the delivery proves that it is from who knows the secret. `in_url` is what stands behind the

@@ -101,6 +101,7 @@ fn a_signature_over_the_raw_body_lets_a_sender_in_and_nothing_else_does() {
         assert_eq!(reply.code(), "wrong_signature");
         let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
         assert_eq!((&event["status"], &event["body_bytes"]), (&json!("rejected"), &json!(body.len())));
+        assert_eq!(event["headers"]["x-signature"], "(removed)");
     }
     let log = server.stop();
     assert!(!log.contains("s3cret") && !log.contains(&good), "secrets stay out of the log");

@@ -202,3 +202,45 @@ fn a_full_queue_and_a_plugin_that_is_gone_are_told() {
         );
     }
 }
+
+/// Of ten thousand deliveries every hundredth is bad, in one of three ways.
+#[test]
+fn of_ten_thousand_deliveries_none_is_lost_and_each_bad_one_waits_with_its_reason() {
+    const SENDERS: usize = 8;
+    let setup = Setup::new();
+    let (from, to) = (shipped_plugins().join("calendly"), setup.plugins.join("calendly"));
+    std::fs::create_dir_all(&to).unwrap();
+    for file in ["mapper.wasm", "input.schema.json"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    let own = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
+    std::fs::write(to.join("plugin.toml"), format!("mode = \"async\"\n{own}")).unwrap();
+    let fixture = std::fs::read_to_string(from.join("fixtures/created.json")).unwrap();
+    let good = serde_json::from_str::<Value>(&fixture).unwrap()["payload"].to_string();
+    let server = setup.start();
+    let body = |n: usize| match (n % 100, n / 100 % 3) {
+        (0, 0) => "{".to_owned(),
+        (0, 1) => "{\"event\": 1}".into(),
+        (0, _) => good.replace("invitee.created", "something.else"),
+        _ => good.clone(),
+    };
+    std::thread::scope(|scope| {
+        for sender in 0..SENDERS {
+            let (url, body) = (&server.url, &body);
+            scope.spawn(move || {
+                let agent = ureq::Agent::new_with_defaults();
+                for n in (sender..10_000).step_by(SENDERS) {
+                    let request = agent.post(&format!("{url}/v1/hooks/calendly")).header("x-api-key", KEY);
+                    let reply = request.header("content-type", "application/json").send(body(n)).unwrap();
+                    assert_eq!(reply.status().as_u16(), 202);
+                }
+            });
+        }
+    });
+    until_nothing_waits(&server);
+    let count = |query: &str| events(&server, query).len();
+    assert_eq!(count(""), 10_000);
+    assert_eq!([count("status=stored"), count("status=quarantined"), count("status=skipped")], [9_900, 67, 33]);
+    assert_eq!([count("reason=malformed_json"), count("reason=schema"), count("reason=skipped")], [34, 33, 33]);
+    assert_eq!(server.get("/v1/tasks").expect(200).json()["pagination"]["total"], 9_900);
+}

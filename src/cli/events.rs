@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::progress::Progress;
-use super::remote::{Remote, text};
+use super::remote::{Elsewhere, Remote, text};
 use crate::app::now;
 use crate::auth::CompanyId;
 use crate::config::Config;
@@ -27,12 +27,8 @@ some are not, or the server could not be asked; 2 wrong arguments.")]
 pub(super) struct EventsCommand {
     #[command(subcommand)]
     action: Action,
-    /// Base URL of a server elsewhere
-    #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
-    server: Option<String>,
-    /// A key of scope admin for --server
-    #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
-    api_key: Option<String>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// Print JSON, for scripts: an event a line
     #[arg(long, global = true)]
     json: bool,
@@ -119,10 +115,8 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
 
 impl EventsCommand {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
-        let remote = match (&self.server, &self.api_key) {
-            (Some(url), Some(key)) => Remote::new(url, key),
-            _ => Remote::holding(&config.data_dir).ok_or_else(|| Failure::no_server(&config.data_dir))?,
-        };
+        let dir = &config.data_dir;
+        let remote = self.elsewhere.remote(dir).ok_or_else(|| Failure::no_server(dir))?;
         match &self.action {
             Action::List { filter, limit } => self.list(&remote, filter, *limit),
             Action::Show { id, company } => {

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::remote::{Remote, text};
+use super::remote::{Elsewhere, Remote, text};
 use super::{Failure, runtime};
 use crate::app::{KeyRequest, now};
 use crate::auth::{ApiKey, CompanyId, Scope, key};
@@ -26,12 +26,8 @@ For a server on another machine: --server URL, and an admin key in HOOKMILL_API_
 pub(super) struct Key {
     #[command(subcommand)]
     action: Action,
-    /// Base URL of a server elsewhere
-    #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
-    server: Option<String>,
-    /// A key of scope admin for --server
-    #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
-    api_key: Option<String>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// Print JSON, for scripts
     #[arg(long, global = true)]
     json: bool,
@@ -74,7 +70,7 @@ struct Create {
 
 impl Key {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
-        let answer = match self.remote(config) {
+        let answer = match self.elsewhere.remote(&config.data_dir) {
             Some(remote) => self.through(&remote)?,
             None => match Embedded::open(&config.data_dir, &config.store) {
                 Ok(store) => runtime()?.block_on(self.directly(&store))?,
@@ -91,14 +87,6 @@ impl Key {
         };
         self.print(&answer);
         Ok(())
-    }
-
-    /// The server to speak to, if any.
-    fn remote(&self, config: &Config) -> Option<Remote> {
-        if let (Some(url), Some(key)) = (&self.server, &self.api_key) {
-            return Some(Remote::new(url, key));
-        }
-        Remote::holding(&config.data_dir)
     }
 
     fn through(&self, remote: &Remote) -> Result<Value, Failure> {

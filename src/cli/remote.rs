@@ -7,6 +7,27 @@ use serde_json::Value;
 use super::Failure;
 use crate::store::embedded::running_server;
 
+/// Which server to speak to, where it is not the one on this machine.
+#[derive(Debug, clap::Args)]
+pub(super) struct Elsewhere {
+    /// Base URL of a server elsewhere
+    #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
+    server: Option<String>,
+    /// A key of scope admin for --server
+    #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
+    api_key: Option<String>,
+}
+
+impl Elsewhere {
+    /// That server, or else the one that holds the data directory.
+    pub(super) fn remote(&self, data_dir: &Path) -> Option<Remote> {
+        match (&self.server, &self.api_key) {
+            (Some(url), Some(key)) => Some(Remote::new(url, key)),
+            _ => Remote::holding(data_dir),
+        }
+    }
+}
+
 /// A server and a key for it.
 pub(super) struct Remote {
     url: String,

@@ -42,7 +42,8 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     if let Some((rate, bucket)) = &integration.rate {
         within("integration", *rate, bucket, now())?;
     }
-    let raw = call.raw_event(integration.company_id.clone(), body);
+    let mut raw = call.raw_event(integration.company_id.clone(), body);
+    integration.auth.hide(&mut raw.headers);
     if let Some(challenge) = integration.auth.challenge(&raw.body) {
         return greet(&call, &integration, raw, &challenge).await;
     }
@@ -152,7 +153,8 @@ async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Fai
     }
     let id = EventId(new_id(now));
     let why = if let Problem::Auth(error) = &problem { error.detail() } else { problem.to_string() };
-    let headers = kept_headers(&call.headers);
+    let mut headers = kept_headers(&call.headers);
+    integration.auth.hide(&mut headers);
     let event = ingest::rejected(integration, id, now, headers, code, &why, announced);
     // The sender is refused either way; a store that fails says so in its own log line.
     let stored = call.app.store.commit(event.into()).await.is_ok();

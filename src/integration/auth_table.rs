@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::{Auth, Named};
-use crate::auth::signature::hmac::{Algorithm, Described, Encoding, Rule};
+use crate::auth::signature::hmac::{Algorithm, Encoding};
+use crate::auth::signature::rule::{Described, Rule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};
 use crate::config::{Secret, Secrets};
 

@@ -1,11 +1,12 @@
 //! Signatures over the raw body, as each provider makes them.
 //!
-//! Nearly all are an HMAC (RFC 2104) over a text that holds the body: [`hmac::Rule`] is that in general,
-//! `presets.rs` has each provider's. `twilio.rs` signs its URL and form, `ed25519.rs` is Standard Webhooks' `v1a`.
+//! Nearly all are an HMAC (RFC 2104) over a text that holds the body: [`rule::Rule`] is that in general, `hmac.rs` the
+//! function, `presets.rs` has each provider's. `twilio.rs` signs its URL and form, `ed25519.rs` is Standard Webhooks' `v1a`.
 
 mod ed25519;
 pub mod hmac;
 mod presets;
+pub mod rule;
 mod twilio;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,8 +14,9 @@ use hyper::header::HeaderMap;
 
 use crate::config::Secret;
 use ed25519::PublicKey;
-use hmac::{Key, Rule};
+use hmac::Key;
 pub use presets::Preset;
+use rule::Rule;
 use twilio::Twilio;
 
 /// How far a sender's clock may be from ours, either way: what Stripe, Slack and Standard Webhooks recommend.
@@ -145,6 +147,15 @@ impl Signature {
     #[must_use]
     pub fn within(self, tolerance: TimeDelta) -> Self {
         Self { tolerance, ..self }
+    }
+
+    /// The header that holds the signature, lower case.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        match &self.how {
+            How::Hmac(rule) => &rule.header,
+            How::Twilio(_) => twilio::HEADER,
+        }
     }
 
     /// Whether there is a secret to check with.

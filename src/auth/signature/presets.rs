@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::hmac::{Algorithm, Clock, Described, Encoding, Rule, Secrets, Written};
+use super::hmac::{Algorithm, Encoding};
+use super::rule::{Clock, Described, Rule, Secrets, Written};
 
 /// A provider whose signature is an HMAC over the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

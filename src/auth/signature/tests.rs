@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::hmac::{Algorithm, Described, Encoding, Rule};
+use super::hmac::{Algorithm, Encoding};
+use super::rule::{Described, Rule};
 use super::{Delivery, Mismatch, Preset, Signature};
 use crate::config::Secret;
 

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::hmac::{Algorithm, Key};
 use super::{Delivery, Mismatch, decode_hex};
 
-const HEADER: &str = "x-twilio-signature";
+pub(super) const HEADER: &str = "x-twilio-signature";
 /// Says that a key of the account's signs, and with which hash; the auth token signs with SHA-1.
 const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 

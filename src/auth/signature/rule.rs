@@ -1,0 +1,272 @@
+//! An HMAC over a text that holds the body, in general: where the signature stands, and what it is made of.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use chrono::{DateTime, TimeDelta};
+
+use super::ed25519::PublicKey;
+use super::hmac::{Algorithm, Encoding, Key};
+use super::{Delivery, Mismatch, decode_hex};
+
+/// How the secret's text becomes the key's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrets {
+    /// As they are.
+    Text,
+    /// Standard Webhooks: base64, after `whsec_`.
+    Whsec,
+}
+
+/// How a header holds signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Written {
+    /// One, after a prefix.
+    Whole { prefix: String },
+    /// `t=1492774577,v1=…,v1=…`: those named so, and the time as `t`.
+    Fields { name: &'static str },
+    /// `v1,… v1,…`: those of a version, between spaces.
+    Words { version: &'static str },
+}
+
+/// Where the time of signing stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Clock {
+    None,
+    /// In a header of its own.
+    Header(String),
+    /// Beside the signatures.
+    Field(&'static str),
+}
+
+/// A part of what is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Text(String),
+    Timestamp,
+    Id,
+    Body,
+}
+
+/// How one provider signs.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub(super) header: String,
+    pub(super) written: Written,
+    pub(super) encoding: Encoding,
+    pub(super) algorithm: Algorithm,
+    pub(super) clock: Clock,
+    pub(super) id_header: Option<String>,
+    pub(super) secrets: Secrets,
+    pub(super) payload: Vec<Piece>,
+}
+
+/// A scheme that plugin.toml describes.
+#[derive(Debug, Clone)]
+pub struct Described<'a> {
+    /// The header with the signature.
+    pub header: &'a str,
+    /// What stands before it there.
+    pub prefix: &'a str,
+    /// How it is written.
+    pub encoding: Encoding,
+    /// The hash function.
+    pub algorithm: Algorithm,
+    /// The header with the time of signing: Unix seconds, or milliseconds.
+    pub timestamp_header: Option<&'a str>,
+    /// The header with the delivery's id.
+    pub id_header: Option<&'a str>,
+    /// What is signed, such as `{timestamp}.{body}`.
+    pub payload: &'a str,
+}
+
+impl Rule {
+    /// A scheme as plugin.toml describes it.
+    ///
+    /// # Errors
+    /// Where it would leave the body, or a time that counts, unsigned.
+    pub fn described(it: &Described<'_>) -> Result<Self, String> {
+        let payload = pieces(it.payload)?;
+        let (clock, id) = (payload.contains(&Piece::Timestamp), payload.contains(&Piece::Id));
+        if !payload.contains(&Piece::Body) {
+            return Err("payload: has to hold {body}, or anybody could change it".into());
+        }
+        match (clock, it.timestamp_header) {
+            (true, None) => return Err("payload: {timestamp} needs a timestamp_header".into()),
+            (false, Some(_)) => {
+                return Err("payload: has to hold {timestamp}, or anybody could change the time".into());
+            }
+            _ if id != it.id_header.is_some() => return Err("payload: {id} and id_header belong together".into()),
+            _ => {}
+        }
+        Ok(Self { payload, ..Self::new(it) })
+    }
+
+    /// Its payload is the body, whatever was said of it.
+    pub(super) fn new(it: &Described<'_>) -> Self {
+        let lower = |name: &str| name.to_ascii_lowercase();
+        Self {
+            header: lower(it.header),
+            written: Written::Whole { prefix: it.prefix.to_owned() },
+            encoding: it.encoding,
+            algorithm: it.algorithm,
+            clock: it.timestamp_header.map_or(Clock::None, |name| Clock::Header(lower(name))),
+            id_header: it.id_header.map(lower),
+            secrets: Secrets::Text,
+            payload: vec![Piece::Body],
+        }
+    }
+
+    pub(super) fn with_payload(self, template: &str) -> Self {
+        Self { payload: pieces(template).unwrap_or_else(|_| vec![Piece::Body]), ..self }
+    }
+
+    pub(super) fn key(&self, secret: &str) -> Result<Key, String> {
+        match self.secrets {
+            Secrets::Text => Key::new(self.algorithm, secret.as_bytes()),
+            Secrets::Whsec => {
+                let secret = secret.trim();
+                let bytes = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
+                let bytes = bytes.map_err(|_| "the secret has to be whsec_ and base64".to_owned())?;
+                Key::new(self.algorithm, &bytes)
+            }
+        }
+    }
+
+    /// Whether senders may sign with ed25519 as well.
+    pub(super) fn asymmetric(&self) -> bool {
+        self.secrets == Secrets::Whsec
+    }
+
+    pub(super) fn check(
+        &self,
+        delivery: &Delivery<'_>,
+        tolerance: TimeDelta,
+        keys: &[Key],
+        public_keys: &[PublicKey],
+    ) -> Result<(), Mismatch> {
+        let value = delivery.header(&self.header)?;
+        let timestamp = self.timestamp(delivery, value)?;
+        if let Some((header, text)) = timestamp {
+            within(delivery, tolerance, header, text)?;
+        }
+        let id = self.id_header.as_deref().map(|name| delivery.header(name)).transpose()?.unwrap_or_default();
+        let pieces = || {
+            self.payload.iter().map(|piece| match piece {
+                Piece::Text(text) => text.as_bytes(),
+                Piece::Timestamp => timestamp.map_or(&b""[..], |(_, text)| text.as_bytes()),
+                Piece::Id => id.as_bytes(),
+                Piece::Body => delivery.body,
+            })
+        };
+        let (mut read, mut fits) = (0, false);
+        for signature in self.signatures(value).filter_map(|it| self.decode(it)) {
+            read += 1;
+            fits |= keys.iter().any(|key| key.fits(pieces(), &signature));
+        }
+        if self.asymmetric() && !public_keys.is_empty() && !fits {
+            let message = pieces().collect::<Vec<_>>().concat();
+            for signature in words(value, super::ed25519::VERSION).filter_map(|it| BASE64_STANDARD.decode(it).ok()) {
+                read += 1;
+                fits |= public_keys.iter().any(|key| key.fits(&message, &signature));
+            }
+        }
+        match (fits, read) {
+            (true, _) => Ok(()),
+            (false, 0) => Err(Mismatch::malformed(&self.header, self.expected())),
+            (false, _) => Err(Mismatch::Wrong { header: self.header.clone(), secrets: keys.len() + public_keys.len() }),
+        }
+    }
+
+    /// The time of signing: the header that says it, and its text.
+    fn timestamp<'a>(
+        &'a self,
+        delivery: &Delivery<'a>,
+        value: &'a str,
+    ) -> Result<Option<(&'a str, &'a str)>, Mismatch> {
+        match &self.clock {
+            Clock::None => Ok(None),
+            Clock::Header(name) => delivery.header(name).map(|text| Some((name.as_str(), text))),
+            Clock::Field(name) => {
+                let text =
+                    fields(value, name).next().ok_or_else(|| Mismatch::malformed(&self.header, "it holds no time"))?;
+                Ok(Some((&self.header, text)))
+            }
+        }
+    }
+
+    fn signatures<'a>(&'a self, value: &'a str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+        match &self.written {
+            Written::Whole { prefix } => Box::new(value.strip_prefix(prefix.as_str()).into_iter()),
+            Written::Fields { name } => Box::new(fields(value, name)),
+            Written::Words { version } => Box::new(words(value, version)),
+        }
+    }
+
+    fn decode(&self, text: &str) -> Option<Vec<u8>> {
+        match self.encoding {
+            Encoding::Base64 => BASE64_STANDARD.decode(text).ok(),
+            Encoding::Hex => decode_hex(text),
+        }
+    }
+
+    fn expected(&self) -> &'static str {
+        match (&self.written, self.encoding) {
+            (Written::Whole { .. }, Encoding::Hex) => "it should hold its prefix and hexadecimal digits",
+            (Written::Whole { .. }, Encoding::Base64) => "it should hold its prefix and base64",
+            (Written::Fields { .. }, _) => "it should hold t=… and v1=…, with commas between",
+            (Written::Words { .. }, _) => "it should hold v1,… with spaces between",
+        }
+    }
+}
+
+fn fields<'a>(value: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    value.split(',').filter_map(move |field| {
+        let (key, value) = field.trim().split_once('=')?;
+        (key == name).then_some(value)
+    })
+}
+
+fn words<'a>(value: &'a str, version: &str) -> impl Iterator<Item = &'a str> {
+    value.split_ascii_whitespace().filter_map(move |word| {
+        let (key, value) = word.split_once(',')?;
+        (key == version).then_some(value)
+    })
+}
+
+/// Whether the time of signing is near enough to that of receipt.
+fn within(delivery: &Delivery<'_>, tolerance: TimeDelta, header: &str, text: &str) -> Result<(), Mismatch> {
+    let number: i64 = text.parse().map_err(|_| Mismatch::malformed(header, "its time should be Unix seconds"))?;
+    // Seconds have 13 digits from the year 33658 on.
+    let at =
+        if text.len() >= 13 { DateTime::from_timestamp_millis(number) } else { DateTime::from_timestamp(number, 0) };
+    let at = at.ok_or_else(|| Mismatch::malformed(header, "its time is out of range"))?;
+    let age = delivery.received_at - at;
+    if age.abs() <= tolerance {
+        return Ok(());
+    }
+    let when = if age > TimeDelta::zero() { "before" } else { "after" };
+    Err(Mismatch::Time { seconds: age.num_seconds().unsigned_abs(), when, allowed: tolerance.num_seconds() })
+}
+
+fn pieces(template: &str) -> Result<Vec<Piece>, String> {
+    let (mut pieces, mut rest) = (Vec::new(), template);
+    while let Some((text, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or("payload: a { has no }")?;
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text.to_owned()));
+        }
+        pieces.push(match name {
+            "timestamp" => Piece::Timestamp,
+            "id" => Piece::Id,
+            "body" => Piece::Body,
+            other => {
+                return Err(format!("payload: {{{other}}} is not known; there are {{timestamp}}, {{id}} and {{body}}"));
+            }
+        });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}
