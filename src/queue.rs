@@ -75,6 +75,7 @@ impl Queue {
     /// Puts an event behind the others; it is durable by now.
     pub fn push(&self, app: &Arc<App>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
         let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, _room: place };
+        let number = integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number);
         let mut all = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lanes = all.entry(integration.name.clone()).or_insert_with(|| {
             let limits = integration.plugin.limits();
@@ -82,7 +83,6 @@ impl Queue {
             let lanes = (limits.concurrency * LANES_A_CALL).min(limits.queue.div_ceil(2));
             (0..lanes).map(|_| Lane::start(Arc::clone(app))).collect()
         });
-        let number = integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number);
         let lane = number % lanes.len().max(1);
         if let Some(Err(_)) = lanes.get(lane).map(|it| it.waiting.send(waiting)) {
             tracing::error!(integration = %integration.name, "a lane has ended; what waits in it is worked on after a restart");

@@ -145,16 +145,27 @@ fn operator_routes_are_not_for_keys_of_a_company() {
     assert_eq!(server.get("/v1/admin/store").expect(403).code(), "scope_missing");
 }
 
-/// Data of users who come from this version have to be readable by every later one: tests/fixtures/store is a backup
-/// that the first version with a journal made, and what it exports.
+/// Data of users who come from an older version have to be readable by every later one: each fixture is a backup that
+/// such a version made, and what it exports. `store` is the first with a journal; `store-2` has events with headers and
+/// stages, a delivery's id, and events that wait.
 #[test]
-fn a_directory_of_the_first_format_still_opens() {
+fn directories_of_every_format_still_open() {
+    opens("store", 4);
+    let setup = opens("store-2", 2);
+    let (server, key) = (setup.start(), setup.key("company-1", &["tasks:read"]));
+    let events = server.send_as("GET", "/v1/events?integration=loops", &[("x-api-key", &key)], b"").expect(200).json();
+    let reasons: Vec<_> = events["data"].as_array().unwrap().iter().map(|it| it["reason"]["code"].clone()).collect();
+    assert_eq!(reasons, ["unknown_integration", "unknown_integration"], "what waited is taken up");
+}
+
+fn opens(name: &str, idempotency_keys: u64) -> Setup {
     let setup = Setup::new();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     succeeds(&store(&setup.data, &["restore", path(&fixture.join("data"))]));
     succeeds(&store(&setup.data, &["check"]));
     let stats: Value = serde_json::from_str(&succeeds(&store(&setup.data, &["stats", "--json"]))).unwrap();
-    assert_eq!(stats["idempotency_keys"], 4);
+    assert_eq!(stats["idempotency_keys"], idempotency_keys);
     let exported = succeeds(&store(&setup.data, &["export"]));
     assert_eq!(exported, std::fs::read_to_string(fixture.join("items.ndjson")).unwrap());
+    setup
 }
