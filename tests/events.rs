@@ -220,6 +220,11 @@ fn events_are_driven_through_from_the_command_line_and_found_over_many_segments_
     let expected: Vec<_> = sent.iter().rev().map(|it| (json!(it), json!("stored"))).collect();
     assert_eq!(everything(&server), expected);
     server.stop();
+    // Each is exported once, as it is now.
+    let out = harness::binary().args(["store", "export", "--data-dir"]).arg(&setup.data).output().unwrap();
+    let exported = String::from_utf8(out.stdout).unwrap();
+    let events: Vec<_> = exported.lines().filter(|it| it.contains("\"kind\":\"event\"")).collect();
+    assert!(events.len() == 40 && events.iter().all(|it| it.contains("\"status\":\"stored\"")), "{}", events.len());
     let server = setup.start();
     assert_eq!(everything(&server), expected);
     assert_eq!(command(&["--since", "soon"]).0, Some(2));

@@ -153,6 +153,28 @@ fn a_killed_server_loses_nothing_that_waited_and_does_nothing_twice() {
     assert!(acknowledged.len() >= 750);
 }
 
+/// An event stands in the journal as it came and as it ended: the latter counts, in segments that are full as well.
+#[test]
+fn after_a_restart_an_event_is_what_it_has_come_to_and_the_store_is_well() {
+    let setup = named("mode = \"async\"\n").config("[store]\nsegment_mib = 1\n");
+    let server = setup.start();
+    let filler = "x".repeat(20_000);
+    for n in 0..120 {
+        server.post("/v1/hooks/n8n-intake", &json!({"subject": format!("{n}"), "filler": filler})).expect(202);
+    }
+    until_nothing_waits(&server);
+    server.stop();
+    let check = harness::binary().args(["store", "check", "--data-dir"]).arg(&setup.data).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    let server = setup.start();
+    let all = events(&server, "");
+    assert!(all.len() == 120 && all.iter().all(|it| it["status"] == "stored"), "{}", all.len());
+    for event in &all {
+        let one = server.get(&format!("/v1/events/{}", event["id"].as_str().unwrap())).expect(200).json();
+        assert_eq!(one["status"], "stored");
+    }
+}
+
 /// The delivery may be durable by then, and somebody has to work on it.
 #[test]
 fn a_sender_that_hangs_up_at_once_leaves_nothing_that_nobody_works_on() {

@@ -152,6 +152,16 @@ fn operator_routes_are_not_for_keys_of_a_company() {
 fn directories_of_every_format_still_open() {
     opens("store", 4);
     let setup = opens("store-2", 2);
+    // What waited does so after an export and an import as well.
+    let (all, copy) = (setup.data.with_extension("ndjson"), Setup::new());
+    succeeds(&store(&setup.data, &["export", path(&all)]));
+    succeeds(&store(&copy.data, &["import", path(&all)]));
+    for setup in [setup, copy] {
+        what_waited_is_taken_up(&setup);
+    }
+}
+
+fn what_waited_is_taken_up(setup: &Setup) {
     let (server, key) = (setup.start(), setup.key("company-1", &["tasks:read"]));
     let events = server.send_as("GET", "/v1/events?integration=loops", &[("x-api-key", &key)], b"").expect(200).json();
     let reasons: Vec<_> = events["data"].as_array().unwrap().iter().map(|it| it["reason"]["code"].clone()).collect();

@@ -26,7 +26,7 @@ pub(super) enum Change {
     },
     /// What another store had: what is there already is skipped.
     Import {
-        events: Vec<(Vec<u8>, Vec<u8>)>,
+        events: Vec<(Vec<u8>, Vec<u8>, Option<Waiting>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         api_keys: Vec<(Vec<u8>, Vec<u8>)>,
     },
@@ -58,7 +58,7 @@ pub(super) enum Waiting {
 
 impl Waiting {
     /// Events of the same millisecond keep the order in which they are stored: ids alone would not say it.
-    fn enters(event: &Event) -> Result<Self, StoreError> {
+    pub(super) fn enters(event: &Event) -> Result<Self, StoreError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
         let order = (millis, COUNT.fetch_add(1, Ordering::Relaxed));

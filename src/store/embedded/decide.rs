@@ -78,18 +78,21 @@ impl<'a> Decider<'a> {
 
     fn import(
         &mut self,
-        events: Vec<(Vec<u8>, Vec<u8>)>,
+        events: Vec<(Vec<u8>, Vec<u8>, Option<Waiting>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         api_keys: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Decided, StoreError> {
         let (mut written, mut skipped) = (Vec::new(), 0);
-        for (key, value) in events {
+        for (key, value, waits) in events {
             let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
             let known = self.shared.segments.event(&key, id).map_err(|e| StoreError::Read(e.to_string()))?;
             if known.is_some() {
                 skipped += 1;
             } else {
                 written.push(Written { kind: Kind::Event, key, value: value.into() });
+                if let Some(Waiting::Enters(key, value)) = waits {
+                    written.push(self.put(key, value.into())?);
+                }
             }
         }
         for (company, key, mut value) in tasks {

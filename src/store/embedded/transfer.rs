@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
-use super::change::{Change, Done};
+use super::change::{Change, Done, Waiting};
 use super::journal::{Kind, ops, replay};
 use super::{Embedded, keys, record, task_record};
 use crate::auth::ApiKey;
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, EventStatus};
 use crate::store::StoreError;
 use crate::task::{Task, TaskId};
 
@@ -52,13 +52,22 @@ impl Embedded {
         let replayed = replay(&self.shared.segments, self.shared.salt, 0, &mut |found| {
             for op in ops(found.payload).unwrap_or_default() {
                 if op.kind == Kind::Event && result.is_ok() {
-                    result = decode_event(op.key, op.value)
-                        .and_then(|event| visit(Item::Event(Box::new(event))).map_err(written));
+                    result = self.newest(op.key, op.value).and_then(|event| match event {
+                        Some(event) => visit(Item::Event(Box::new(event))).map_err(written),
+                        None => Ok(()),
+                    });
                 }
             }
         });
         replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
         result
+    }
+
+    /// An event, unless it was stored again since: then that is met later.
+    fn newest(&self, key: &[u8], value: &[u8]) -> Result<Option<Event>, StoreError> {
+        let event = decode_event(key, value)?;
+        let newest = self.shared.segments.event(key, event.id.0).map_err(|e| StoreError::Read(e.to_string()))?;
+        Ok(newest.is_none_or(|it| it == value).then_some(event))
     }
 
     /// Stores items that are not there yet, in one durable group; gives how many were there.
@@ -73,7 +82,10 @@ impl Embedded {
                     let key = keys::task(&it.company_id, it.id);
                     tasks.push((it.company_id.clone(), key, task_record::encode(&it)?));
                 }
-                Item::Event(it) => events.push((keys::event(&it.company_id, it.id), record::encode_event(&it)?)),
+                Item::Event(it) => {
+                    let waits = (it.status == EventStatus::Queued).then(|| Waiting::enters(&it)).transpose()?;
+                    events.push((keys::event(&it.company_id, it.id), record::encode_event(&it)?, waits));
+                }
                 Item::Key(it) => api_keys.push((keys::api_key(&it.id), record::encode_key(&it)?)),
             }
         }

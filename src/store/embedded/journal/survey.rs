@@ -112,6 +112,7 @@ impl Survey {
         for (offset, sequence) in unknown {
             self.lose(path, offset, "a record that this version cannot read", sequence, sequence + 1);
         }
+        let events = newest(events);
         self.records += records;
         self.events += events.len() as u64;
         self.lost.extend(lost);
@@ -195,6 +196,14 @@ pub(in super::super) fn replay(
         })?;
     }
     Ok(())
+}
+
+/// Each event once, where it was stored last; sorted by id.
+fn newest(mut events: Vec<(Uuid, Place)>) -> Vec<(Uuid, Place)> {
+    events.reverse();
+    events.sort_by_key(|(id, _)| *id);
+    events.dedup_by_key(|(id, _)| *id);
+    events
 }
 
 fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, Place)>) {
