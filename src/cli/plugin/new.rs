@@ -69,6 +69,7 @@ impl Lang {
                     "build.sh": "templates/rust/build.sh",
                     "sdk/Cargo.toml": "sdk/rust/Cargo.toml",
                     "sdk/src/lib.rs": "sdk/rust/src/lib.rs",
+                    "sdk/src/arena.rs": "sdk/rust/src/arena.rs",
                     "sdk/wit/mapper.wit": "wit/mapper.wit",
                 },
             },
