@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::auth::key::{self, KeyId};
 use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
-use crate::event::EventId;
 use crate::integration::Registry;
 use crate::queue::Queue;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
@@ -37,7 +37,7 @@ pub struct App {
     /// Deliveries that were answered and wait.
     pub queue: Queue,
     /// Events that are being driven through again.
-    pub redriving: Mutex<HashSet<EventId>>,
+    pub redriving: Mutex<HashSet<Uuid>>,
     /// What each key may still do, where keys are limited: as many as there are keys.
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, where there is one.

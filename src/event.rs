@@ -198,6 +198,6 @@ impl Event {
 }
 
 fn shown<S: serde::Serializer>(headers: &Headers, serializer: S) -> Result<S::Ok, S::Error> {
-    let value = |value: &'static str, it: &String| if it.is_empty() { value.to_owned() } else { it.clone() };
-    serializer.collect_map(headers.iter().map(|(name, it)| (name, value("(removed)", it))))
+    let value = |it: &'_ String| if it.is_empty() { "(removed)".to_owned() } else { it.clone() };
+    serializer.collect_map(headers.iter().map(|(name, it)| (name, value(it))))
 }

@@ -3,11 +3,14 @@
 //! [`Task`](crate::task::Task).
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
-//! `ingest/later.rs` a delivery that is answered first, `ingest/redrive.rs` an event once more, `ingest/stages.rs` how long each took, `ingest/stop.rs` why a line ends early, `ingest/batch.rs` many lines with one end.
+//! `ingest/stop.rs` why a line ends early, `ingest/stages.rs` how long each part took. `ingest/batch.rs` is many lines
+//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a line once more, and
+//! `ingest/noted.rs` what goes through no line.
 
 mod batch;
 mod checked;
 mod later;
+mod noted;
 mod outcome;
 mod redrive;
 mod stages;
@@ -20,12 +23,13 @@ use crate::event::{RawEvent, Stage};
 use crate::integration::Integration;
 use crate::payload::{self, DecodeError, Payload, Rules};
 use crate::schema::{self, Schema};
-use crate::store::{Commit, FirstAnswer, StoreError};
+use crate::store::Commit;
 use crate::task::NewTask;
 
 pub use batch::batch;
 pub use checked::CheckedPayload;
 pub use later::{accept, work};
+pub use noted::{duplicate, skip};
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
 pub use redrive::{Existing, NotRedriven, Redriven, redrive};
@@ -78,28 +82,6 @@ fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) -> Result<Rea
     let payload = stages.end(Stage::Decode, raw.decode(schema::task_create(), rules))?;
     let (task, loosened) = stages.end(Stage::Task, NewTask::parse(payload, rules)).map_err(Stop::Schema)?;
     Ok(Ready::one(task, loosened))
-}
-
-/// A delivery that came before: noted, and nothing else.
-///
-/// # Errors
-/// Where it cannot be stored.
-pub async fn duplicate(
-    app: &App,
-    integration: &Integration,
-    raw: RawEvent,
-    first: &FirstAnswer,
-) -> Result<(), StoreError> {
-    app.store.commit(outcome::duplicate(integration, raw, first).into()).await.map(drop)
-}
-
-/// A delivery that the server answers itself.
-///
-/// # Errors
-/// Where it cannot be stored.
-pub async fn skip(app: &App, integration: &Integration, raw: RawEvent, reason: &str) -> Result<(), StoreError> {
-    let ready = Ready::skip(reason.to_owned());
-    app.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new()).0.into()).await.map(drop)
 }
 
 /// One durable commit, whatever the outcome; then the answer.

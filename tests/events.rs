@@ -190,6 +190,29 @@ fn a_delivery_that_was_driven_through_is_known_when_its_sender_tries_again() {
     assert_eq!(refused.code(), "not_replayable");
 }
 
+/// Its delivery's id is remembered from the moment it was answered 202: that is the event itself, and no other.
+#[test]
+fn an_event_that_was_answered_first_and_refused_then_can_be_driven_through() {
+    let setup = Setup::new().config(RELOADED).plugin("guest", "[dedupe]\npointer = \"/id\"\n", &refuses());
+    let file = setup.plugins.join("guest/plugin.toml");
+    let own = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("mode = \"async\"\n{own}")).unwrap();
+    let server = setup.start();
+    let send = || server.post("/v1/hooks/guest", &json!({"id": "d-1"}));
+    let first = send().expect(202);
+    let started = std::time::Instant::now();
+    while list(&server, "status=quarantined").is_empty() {
+        assert!(started.elapsed() < harness::DEADLINE, "it is not worked on");
+    }
+    reload(&setup, &server, &makes("x"));
+    let replay = || server.post(&format!("/v1/events/{}/replay", id(&first)), &json!({})).expect(200).json();
+    let driven = replay();
+    assert_eq!((&driven["status"], &driven["created"]), (&json!("stored"), &json!(1)));
+    assert_eq!((&replay()["left"], total(&server)), (&json!(1), 1));
+    let again = send().expect(200);
+    assert_eq!((again.text, total(&server)), (first.text, 1));
+}
+
 #[test]
 fn events_are_driven_through_from_the_command_line_and_found_over_many_segments_after_a_restart() {
     let setup = Setup::new().config(&format!("{RELOADED}[store]\nsegment_mib = 1\n")).plugin("guest", "", &refuses());

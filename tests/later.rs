@@ -30,10 +30,10 @@ fn until_nothing_waits(server: &Server) {
     }
 }
 
-/// n8n-intake, whose tasks are named as the item says.
-fn named(manifest: &str) -> Setup {
+/// A shipped plugin without its fixtures, with these lines before its manifest.
+fn shipped(name: &str, manifest: &str) -> Setup {
     let setup = Setup::new();
-    let (from, to) = (shipped_plugins().join("n8n-intake"), setup.plugins.join("n8n-intake"));
+    let (from, to) = (shipped_plugins().join(name), setup.plugins.join(name));
     std::fs::create_dir_all(&to).unwrap();
     for file in ["mapper.wasm", "input.schema.json"] {
         std::fs::copy(from.join(file), to.join(file)).unwrap();
@@ -41,6 +41,11 @@ fn named(manifest: &str) -> Setup {
     let own = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
     std::fs::write(to.join("plugin.toml"), format!("{manifest}{own}")).unwrap();
     setup
+}
+
+/// n8n-intake, whose tasks are named as the item says.
+fn named(manifest: &str) -> Setup {
+    shipped("n8n-intake", manifest)
 }
 
 #[test]
@@ -229,15 +234,8 @@ fn a_full_queue_and_a_plugin_that_is_gone_are_told() {
 #[test]
 fn of_ten_thousand_deliveries_none_is_lost_and_each_bad_one_waits_with_its_reason() {
     const SENDERS: usize = 8;
-    let setup = Setup::new();
-    let (from, to) = (shipped_plugins().join("calendly"), setup.plugins.join("calendly"));
-    std::fs::create_dir_all(&to).unwrap();
-    for file in ["mapper.wasm", "input.schema.json"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-    let own = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
-    std::fs::write(to.join("plugin.toml"), format!("mode = \"async\"\n{own}")).unwrap();
-    let fixture = std::fs::read_to_string(from.join("fixtures/created.json")).unwrap();
+    let setup = shipped("calendly", "mode = \"async\"\n");
+    let fixture = std::fs::read_to_string(shipped_plugins().join("calendly/fixtures/created.json")).unwrap();
     let good = serde_json::from_str::<Value>(&fixture).unwrap()["payload"].to_string();
     let server = setup.start();
     let body = |n: usize| match (n % 100, n / 100 % 3) {

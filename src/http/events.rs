@@ -7,10 +7,13 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::event_query::EventQuery;
-use super::tasks::{MISSING, parse_id};
+use super::tasks::{self, parse_id};
 use crate::app::{Admin, now};
 use crate::auth::{CompanyId, Scope};
 use crate::event::{Event, EventId, EventStatus};
+
+/// There is none of this id, for this company.
+pub(super) const MISSING: Problem = Problem::NotFound("no such event");
 
 /// `GET /v1/events`: newest first.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
@@ -62,9 +65,8 @@ pub(super) fn reader(call: &Call) -> Result<(CompanyId, bool), Problem> {
 }
 
 pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<Event, Problem> {
-    let missing = Problem::NotFound("no such event");
-    let Ok(id) = Uuid::parse_str(id) else { return Err(missing) };
-    call.app.store.event(company, EventId(id)).await?.ok_or(missing)
+    let id = Uuid::parse_str(id).map_err(|_| MISSING)?;
+    call.app.store.event(company, EventId(id)).await?.ok_or(MISSING)
 }
 
 /// What the plugin would get, as its integration reads it today; null where that is not live, or cannot read it.
@@ -79,7 +81,7 @@ fn payload(call: &Call, event: &Event) -> Value {
 /// expired, only the event's id is left.
 pub(super) async fn provenance(call: Call, id: String) -> Result<Answer, Failed> {
     let key = call.key(Scope::Admin, now())?;
-    let task = call.app.store.task(&key.company_id, parse_id(&id)?).await?.ok_or(MISSING)?;
+    let task = call.app.store.task(&key.company_id, parse_id(&id)?).await?.ok_or(tasks::MISSING)?;
     let event = call.app.store.event(&key.company_id, task.event_id).await?;
     let derived = event.as_ref().and_then(|it| it.provenance.as_ref());
     let answer = json!({

@@ -16,7 +16,7 @@ use crate::auth::{AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::ingest::{self, Ended, Receipt, Stop};
 use crate::integration::{Auth, Integration};
-use crate::store::{FirstAnswer, IdempotencyId};
+use crate::store::FirstAnswer;
 
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
@@ -106,11 +106,8 @@ async fn again(
 
 /// What the delivery is known by: its own id, or else the sender's `Idempotency-Key`.
 fn once(call: &Call, integration: &Integration, sender: &str, raw: &RawEvent) -> Result<Once, Problem> {
-    match integration.delivery_id(raw) {
-        Some(id) => {
-            let id = IdempotencyId::delivery(&integration.name.0, &id, integration.dedupe.window);
-            Ok(Once::delivery(id, &raw.body))
-        }
+    match integration.delivery(raw) {
+        Some(id) => Ok(Once::delivery(id, &raw.body)),
         None => Once::of(call, sender, &format!("/v1/hooks/{}", integration.name), &raw.body),
     }
 }

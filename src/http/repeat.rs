@@ -50,11 +50,6 @@ impl Once {
         Self { key: Some(key), again: None }
     }
 
-    /// An event that is driven through again; the store is told its delivery's id.
-    pub(super) fn event(body: &[u8]) -> Self {
-        Self::delivery(IdempotencyId { name: [0; 16], window: None }, body)
-    }
-
     /// Repetitions get this status.
     pub(super) fn answered_again_with(self, status: StatusCode) -> Self {
         Self { again: Some(status), ..self }

@@ -4,17 +4,17 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
+use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
-use super::events::{find, reader};
+use super::events::{MISSING, find, reader};
 use super::hooks;
 use super::repeat::Once;
 use crate::app::now;
 use crate::auth::{AuthError, Scope};
-use crate::event::EventId;
-use crate::ingest::{self, Existing, NotRedriven, Receipt, Told};
+use crate::ingest::{self, Existing, NotRedriven, Receipt};
 use crate::integration::load::direct;
 
 /// What may be said of it.
@@ -33,21 +33,21 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
     let body = call.body().await?;
     let asked = if body.is_empty() { Ok(Asked::default()) } else { serde_json::from_slice(&body) };
     let asked = asked.map_err(|e| Problem::Invalid(format!("not a replay request: {e}")))?;
-    let named = find(&call, &company, &id).await?.id;
-    let _alone = Alone::with(&call.app.redriving, named)?;
-    // Another replay may have ended in between.
+    let _alone = Alone::with(&call.app.redriving, &id)?;
     let event = find(&call, &company, &id).await?;
+    let named = event.id;
     let name = event.integration.clone();
     let integration = call.app.registry.get(&name.0);
     if integration.is_none() && name != direct() {
         return Err(Problem::UnknownIntegration { name: name.to_string() }.into());
     }
-    let once = Once::event(&event.body);
-    let tell = |receipt: &Receipt| {
-        let Told { remembered, .. } = once.tell(hooks::answer(receipt, named).map(|it| it.for_event(named)));
-        Told { answer: (), remembered }
+    let known = integration.as_ref().and_then(|it| it.delivery(&event.raw()));
+    let once = known.map(|id| Once::delivery(id, &event.body));
+    let remembered = |receipt: &Receipt| {
+        let answer = hooks::answer(receipt, named).ok()?.for_event(named);
+        once.as_ref()?.remember(&answer)
     };
-    let redriven = ingest::redrive(&call.app, integration.as_deref(), event, asked.tasks, now(), tell).await;
+    let redriven = ingest::redrive(&call.app, integration.as_deref(), event, asked.tasks, now(), remembered).await;
     match redriven {
         Ok(redriven) => Ok(Answer::json(StatusCode::OK, &redriven)?.for_event(named)),
         Err(NotRedriven::Refused(why)) => Err(Problem::NotReplayable(why).into()),
@@ -56,10 +56,11 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
 }
 
 /// An event that nobody else drives meanwhile: one server at a time has the store.
-struct Alone<'a>(&'a Mutex<HashSet<EventId>>, EventId);
+struct Alone<'a>(&'a Mutex<HashSet<Uuid>>, Uuid);
 
 impl<'a> Alone<'a> {
-    fn with(all: &'a Mutex<HashSet<EventId>>, id: EventId) -> Result<Self, Problem> {
+    fn with(all: &'a Mutex<HashSet<Uuid>>, id: &str) -> Result<Self, Problem> {
+        let id = Uuid::parse_str(id).map_err(|_| MISSING)?;
         let free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         free.then(|| Self(all, id)).ok_or(Problem::NotReplayable("it is being driven through just now"))
     }

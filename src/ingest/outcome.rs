@@ -116,7 +116,7 @@ pub(super) fn quarantined(
 
 /// A delivery that had come before.
 pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstAnswer) -> Ingested {
-    let of = first.headers.iter().find(|(name, _)| name == "x-event-id").map_or("another", |(_, id)| id);
+    let of = first.event_id().map_or_else(|| "another".to_owned(), |id| id.to_string());
     let message = format!("the same delivery came before, as event {of}, and was answered as then");
     let reason = Reason { stage: "dedupe".into(), code: "duplicate".into(), message };
     Ingested { event: event(Some(integration), raw, EventStatus::Duplicate, Some(reason)), tasks: Vec::new() }

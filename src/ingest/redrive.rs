@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::outcome::{Ready, event as event_of};
 use super::stages::Stages;
-use super::{Receipt, Stop, Told, direct_line, mapped_line, outcome};
+use super::{Receipt, Stop, direct_line, mapped_line, outcome};
 use crate::app::App;
 use crate::event::{Event, EventStatus, StageTime, new_id};
 use crate::integration::Integration;
 use crate::payload::Rules;
-use crate::store::{Commit, Committed, FirstAnswer, Idempotency, IdempotencyId, Ingested, StoreError, Updated};
+use crate::store::{Commit, Committed, FirstAnswer, Idempotency, Ingested, StoreError, Updated};
 use crate::task::{NewTask, Task, TaskId, TaskPatch};
 
 /// How often a task that others change meanwhile is tried.
@@ -56,8 +56,8 @@ impl From<StoreError> for NotRedriven {
     }
 }
 
-/// Drives an event through its line again. `integration` is none for what came as `POST /v1/tasks`; `answer` makes
-/// what the sender is told, should it send the delivery once more. The caller sees to it that nobody drives the same
+/// Drives an event through its line again. `integration` is none for what came as `POST /v1/tasks`; `remembered`
+/// is what the sender is told, should it send the delivery once more. The caller sees to it that nobody drives the same
 /// event meanwhile.
 ///
 /// # Errors
@@ -68,7 +68,7 @@ pub async fn redrive(
     event: Event,
     existing: Existing,
     now: DateTime<Utc>,
-    answer: impl FnOnce(&Receipt) -> Told<()>,
+    remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
 ) -> Result<Redriven, NotRedriven> {
     match event.status {
         EventStatus::Rejected => return Err(NotRedriven::Refused("a rejected event is kept without its body")),
@@ -90,7 +90,7 @@ pub async fn redrive(
         Err(stop) if !stop.is_kept() => Err(NotRedriven::Stop(stop)),
         Err(stop) => run.stopped(&stop).await,
         Ok(ready) if ready.tasks.is_empty() => run.skipped(ready).await,
-        Ok(ready) => run.made(ready, answer).await,
+        Ok(ready) => run.made(ready, remembered).await,
     }
 }
 
@@ -125,7 +125,11 @@ impl Run<'_> {
         Ok(Redriven { event: ingested.event, created: 0, updated: 0, left })
     }
 
-    async fn made(self, ready: Ready, answer: impl FnOnce(&Receipt) -> Told<()>) -> Result<Redriven, NotRedriven> {
+    async fn made(
+        self,
+        ready: Ready,
+        remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
+    ) -> Result<Redriven, NotRedriven> {
         let (mut updated, had) = (0, self.event.task_ids.clone());
         let mut new = ready.tasks.into_iter();
         for (id, task) in had.iter().zip(&mut new) {
@@ -138,12 +142,19 @@ impl Run<'_> {
         event.task_ids = had.iter().copied().chain(tasks.iter().map(|it| it.id)).collect();
         (event.stages, event.plugin_log) = (self.stages.clone(), ready.plugin_log);
         let created = tasks.len();
-        let guard = had.is_empty().then(|| self.guard(&tasks, ready.loosened, answer)).flatten();
-        let commit = Commit { ingested: vec![Ingested { event: event.clone(), tasks }], idempotency: guard };
+        let receipt = Receipt::Created { tasks: tasks.clone(), loosened: ready.loosened };
+        let idempotency = had.is_empty().then(|| remembered(&receipt)).flatten();
+        let ingested = Ingested { event: event.clone(), tasks };
+        let commit = Commit { ingested: vec![ingested.clone()], idempotency };
         match self.app.store.commit(commit).await? {
-            Committed::Stored => Ok(Redriven { event, created, updated, left: had.len() - updated.min(had.len()) }),
-            Committed::Repeated(first) => self.came_again(&first).await,
+            Committed::Stored => {}
+            // Answered 202 when it came, and remembered since then: that is this event itself.
+            Committed::Repeated(first) if first.event_id() == Some(event.id) => {
+                self.app.store.commit(ingested.into()).await?;
+            }
+            Committed::Repeated(first) => return self.came_again(&first).await,
         }
+        Ok(Redriven { event, created, updated, left: had.len() - updated })
     }
 
     /// The sender has tried again meanwhile, and that made the tasks.
@@ -154,20 +165,6 @@ impl Run<'_> {
         let ingested = outcome::duplicate(integration, self.event.raw(), first);
         self.app.store.commit(ingested.clone().into()).await?;
         Ok(Redriven { event: ingested.event, created: 0, updated: 0, left: 0 })
-    }
-
-    /// What a delivery with this id is answered from now on.
-    fn guard(
-        &self,
-        tasks: &[Task],
-        loosened: crate::payload::Loosened,
-        answer: impl FnOnce(&Receipt) -> Told<()>,
-    ) -> Option<Idempotency> {
-        let integration = self.integration?;
-        let id = integration.delivery_id(&self.event.raw())?;
-        let id = IdempotencyId::delivery(&integration.name.0, &id, integration.dedupe.window);
-        let receipt = Receipt::Created { tasks: tasks.to_vec(), loosened };
-        answer(&receipt).remembered.map(|it| Idempotency { id, ..it })
     }
 
     /// Whether the task was there to be changed.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Integration;
 use crate::event::RawEvent;
+use crate::store::IdempotencyId;
 
 /// Longest id, in bytes: what is longer names nothing.
 const LONGEST: usize = 1024;
@@ -28,9 +29,14 @@ pub struct Dedupe {
 }
 
 impl Integration {
-    /// The delivery's id, where it has one: never made of the body as a whole, since two equal bodies may be two events.
+    /// What the delivery is known by, where it has an id.
     #[must_use]
-    pub fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
+    pub fn delivery(&self, raw: &RawEvent) -> Option<IdempotencyId> {
+        self.delivery_id(raw).map(|id| IdempotencyId::delivery(&self.name.0, &id, self.dedupe.window))
+    }
+
+    /// Never made of the body as a whole, since two equal bodies may be two events.
+    fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
         let mut decoded: Option<Option<Value>> = None;
         let mut body = |pointer: &str| {
             let payload = decoded.get_or_insert_with(|| raw.decode(&self.schema, &self.rules).ok().map(|it| it.value));
@@ -44,9 +50,7 @@ impl Integration {
             id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
         })
     }
-}
 
-impl Integration {
     /// What says which events are to be worked on one after another, where that is configured and the event has it.
     #[must_use]
     pub fn order_key(&self, raw: &RawEvent) -> Option<String> {

@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::event::EventId;
 
 /// Names a request: who sent it, to which route, with which `Idempotency-Key`, or which delivery it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +47,13 @@ pub struct FirstAnswer {
 }
 
 impl FirstAnswer {
+    /// The event that was answered so.
+    #[must_use]
+    pub fn event_id(&self) -> Option<EventId> {
+        let (_, id) = self.headers.iter().find(|(name, _)| name == "x-event-id")?;
+        Uuid::parse_str(id).ok().map(EventId)
+    }
+
     /// The fingerprint of a body.
     #[must_use]
     pub fn fingerprint(body: &[u8]) -> [u8; 16] {

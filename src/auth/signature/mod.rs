@@ -175,9 +175,7 @@ impl Signature {
             How::Twilio(twilio) => twilio.check(delivery, &self.keys),
         }
     }
-}
 
-impl Signature {
     /// Slack's `url_verification`: what it wants to read again
     /// (<https://docs.slack.dev/reference/events/url_verification>).
     #[must_use]
