@@ -12,6 +12,7 @@ use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::integration::Registry;
+use crate::plugin::Host;
 use crate::queue::Queue;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 use crate::watch::Watch;
@@ -36,6 +37,10 @@ pub struct App {
     pub embedded: Option<Arc<Embedded>>,
     /// Deliveries that were answered and wait.
     pub queue: Queue,
+    /// Runs plugins, where there are any.
+    pub host: Option<Host>,
+    /// One dry run at a time.
+    pub dry_run: Arc<Semaphore>,
     /// Events that are being driven through again.
     pub redriving: Mutex<HashSet<Uuid>>,
     /// What each key may still do, where keys are limited: as many as there are keys.
@@ -75,6 +80,8 @@ impl App {
             rejected: TokenBucket::new(100, 5),
             operator_token,
             embedded: None,
+            host: None,
+            dry_run: Arc::new(Semaphore::new(1)),
             watch: None,
             redriving: Mutex::default(),
             key_buckets: Mutex::default(),

@@ -4,8 +4,8 @@
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
 //! `ingest/stop.rs` why a line ends early, `ingest/stages.rs` how long each part took. `ingest/batch.rs` is many lines
-//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a line once more, and
-//! `ingest/noted.rs` what goes through no line.
+//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a line once more, `ingest/rehearsal.rs` a line
+//! without its end, and `ingest/noted.rs` what goes through no line.
 
 mod batch;
 mod checked;
@@ -13,6 +13,7 @@ mod later;
 mod noted;
 mod outcome;
 mod redrive;
+mod rehearsal;
 mod stages;
 mod stop;
 
@@ -33,6 +34,7 @@ pub use noted::{duplicate, skip};
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
 pub use redrive::{Existing, NotRedriven, Redriven, redrive};
+pub use rehearsal::{Rehearsed, rehearse};
 use stages::Stages;
 pub use stop::{Failed, Stop};
 

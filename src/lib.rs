@@ -14,6 +14,7 @@
 //! - [`schema`] checks it and says in words what is wrong.
 //! - [`integration`] is a plugin folder that is live; [`plugin`] runs its WebAssembly in a sandbox.
 //! - [`queue`] has the deliveries that were answered first; [`watch`] reloads plugin folders; [`diff`] compares JSON.
+//! - [`dry_run`] runs a plugin that is not live, over stored events or beside the one that is.
 //! - [`task`] is what comes out, and [`store`] keeps it.
 //! - [`cli`] is the command line.
 
@@ -22,6 +23,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod diff;
+pub mod dry_run;
 pub mod event;
 mod http;
 pub mod ingest;

@@ -123,6 +123,28 @@ impl NewTask {
     }
 }
 
+/// What a plugin would have to say to make this task.
+impl From<Task> for NewTask {
+    fn from(task: Task) -> Self {
+        Self {
+            title: task.title,
+            description: task.description,
+            assigned_user_ids: task.assigned_user_ids,
+            created_by_id: task.created_by_id,
+            deadline: task.deadline,
+            tags: Some(task.tags),
+            call_id: task.call_id,
+            fax_id: task.fax_id,
+            assistant_id: task.assistant_id,
+            session_id: task.session_id,
+            patient_id: task.patient_id,
+            status: task.status,
+            priority: task.priority,
+            kind: task.kind,
+        }
+    }
+}
+
 /// A stored task. Serialised, it is the documented response: assignees and the event stay out of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "schemas/task.schema.json describes every field")]

@@ -81,6 +81,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let operator_token = key::generate().map_err(Failure::new)?.1;
     let mut app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
     app.embedded = Some(Arc::clone(&store));
+    app.host = Some(host.clone());
     app.watch = Some(watch_plugins(&app, host)?);
     let listener = bind(app.config.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;

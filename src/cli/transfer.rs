@@ -199,29 +199,14 @@ impl From<Task> for TaskLine {
     fn from(task: Task) -> Self {
         Self {
             id: task.id,
-            company_id: task.company_id,
+            company_id: task.company_id.clone(),
             version: task.version,
             created_at: task.created_at,
             updated_at: task.updated_at,
             deleted_at: task.deleted_at,
-            external_message_ids: task.external_message_ids,
+            external_message_ids: task.external_message_ids.clone(),
             event_id: task.event_id,
-            task: NewTask {
-                title: task.title,
-                description: task.description,
-                assigned_user_ids: task.assigned_user_ids,
-                created_by_id: task.created_by_id,
-                deadline: task.deadline,
-                tags: Some(task.tags),
-                call_id: task.call_id,
-                fax_id: task.fax_id,
-                assistant_id: task.assistant_id,
-                session_id: task.session_id,
-                patient_id: task.patient_id,
-                status: task.status,
-                priority: task.priority,
-                kind: task.kind,
-            },
+            task: task.into(),
         }
     }
 }

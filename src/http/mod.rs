@@ -7,6 +7,7 @@
 mod admin;
 mod batch;
 mod call;
+mod dry_run;
 pub(crate) mod edge;
 mod event_query;
 mod events;
@@ -59,6 +60,7 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))
         .or(on!(get ("v1" / "admin" / "plugins") plugins::list))
         .or(on!(post ("v1" / "admin" / "plugins" / "reload") plugins::reload))
+        .or(on!(post ("v1" / "admin" / "plugins" / "diff") dry_run::diff))
         .or(on!(get ("v1" / "admin" / "store") upkeep::stats))
         .or(on!(post ("v1" / "admin" / "store" / "backup") upkeep::backup))
         .or(on!(post ("v1" / "admin" / "store" / "compact") upkeep::compact))

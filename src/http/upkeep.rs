@@ -45,7 +45,7 @@ pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
     Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
 }
 
-fn operator(call: &Call) -> Result<(), AuthError> {
+pub(super) fn operator(call: &Call) -> Result<(), AuthError> {
     match call.app.admin(call.header("x-api-key"), now())? {
         Admin::Operator => Ok(()),
         Admin::Company(..) => Err(AuthError::Scope(Scope::Admin)),

@@ -1,6 +1,7 @@
 //! Everything that is wrong with a plugin folder at once, for its author.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,8 +10,8 @@ use super::Integration;
 use super::load::{LoadFailure, assemble, check_name, read, read_schema, timezone};
 use super::manifest::Manifest;
 use crate::config::Secrets;
-use crate::plugin::Host;
 use crate::plugin::fixtures::{self, Fixture, Run};
+use crate::plugin::{Host, Usage};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -211,15 +212,21 @@ impl Share {
     /// Every limit of a call.
     #[must_use]
     pub fn of(integration: &Integration, run: &Run) -> Vec<Self> {
+        Self::of_usage(integration, &run.usage, run.took)
+    }
+
+    /// The same of what is known otherwise.
+    #[must_use]
+    pub fn of_usage(integration: &Integration, usage: &Usage, took: Duration) -> Vec<Self> {
         let limits = integration.plugin.limits();
-        let micros = |it: std::time::Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
+        let micros = |it: Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
         let share = |name, used, limit, unit| Self { name, used, limit, unit };
         vec![
-            share("time_ms", micros(run.took), micros(limits.time), "µs"),
-            share("memory_mib", run.usage.memory_bytes as u64, limits.memory_bytes as u64, "bytes"),
-            share("output_kib", run.usage.output_bytes as u64, limits.output_bytes as u64, "bytes"),
-            share("log_kib", run.usage.log_bytes as u64, limits.log_bytes as u64, "bytes"),
-            share("table elements", run.usage.table_elements as u64, limits.table_elements as u64, "elements"),
+            share("time_ms", micros(took), micros(limits.time), "µs"),
+            share("memory_mib", usage.memory_bytes as u64, limits.memory_bytes as u64, "bytes"),
+            share("output_kib", usage.output_bytes as u64, limits.output_bytes as u64, "bytes"),
+            share("log_kib", usage.log_bytes as u64, limits.log_bytes as u64, "bytes"),
+            share("table elements", usage.table_elements as u64, limits.table_elements as u64, "elements"),
         ]
     }
 

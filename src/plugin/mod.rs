@@ -37,6 +37,7 @@ use threads::Workers;
 
 pub use error::{HostError, LoadError, PluginError};
 pub use limits::{Limits, LoadLimits};
+pub use priority::stand_back;
 pub use stats::{LastError, Summary};
 
 /// What a plugin is told of the event. The same event always gives the same context.
@@ -89,6 +90,20 @@ pub struct Usage {
     pub log_bytes: usize,
     /// Instructions, about, where the host counts them: wasmtime's fuel.
     pub fuel: Option<u64>,
+}
+
+impl Usage {
+    /// The larger of the two, of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            table_elements: self.table_elements.max(other.table_elements),
+            output_bytes: self.output_bytes.max(other.output_bytes),
+            log_bytes: self.log_bytes.max(other.log_bytes),
+            fuel: self.fuel.max(other.fuel),
+        }
+    }
 }
 
 /// How a module takes its payload; told by its first bytes, never by its name.

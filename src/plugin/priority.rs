@@ -35,7 +35,7 @@ impl Pace {
         let ran = self.cpu.replace(now).map(|before| now.saturating_sub(before));
         if ran.is_some_and(|it| it >= LOOK / 2) {
             self.slow = true;
-            step_back();
+            stand_back();
         }
     }
 }
@@ -45,8 +45,8 @@ fn thread_cpu_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// Has this thread run only when no other wants to.
-fn step_back() {
+/// Has this thread, and those that it starts, run only when no other wants to.
+pub fn stand_back() {
     // SCHED_IDLE (sched(7)) and not only a lower priority: a thread that wakes up takes such a one's place at once,
     // and need not wait for its slice to end. Where it fails, the thread goes on as it is.
     #[allow(unsafe_code, reason = "a system call on numbers, and a structure that it only reads")]

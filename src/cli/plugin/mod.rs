@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod diff;
 mod list;
 mod new;
 mod run;
@@ -23,11 +24,12 @@ Examples:
   hookmill plugin check plugins/orders             everything that is wrong with it, and what to do
   hookmill plugin test plugins/orders              runs its fixtures; --update writes down what comes out
   hookmill plugin run plugins/orders < order.json  what the server would make of one payload, and what it costs
+  hookmill plugin diff next/orders --since 30d     what another version would have made of what came in
   hookmill plugin bench plugins/orders             calls a second
   hookmill plugin list                             what is live on the running server, and how the calls go
   hookmill plugin reload                           looks at the plugins folder now; SIGHUP does the same
 
-Only list and reload need a server. Exit codes: 0 all is well; 1 it is not (a finding, a failed fixture, a payload that
+Only list and reload need a server; diff reads the data directory, whether a server runs on it or not. Exit codes: 0 all is well; 1 it is not (a finding, a failed fixture, a payload that
 was refused); 2 wrong arguments or settings.")]
 pub(super) struct PluginCommand {
     #[command(subcommand)]
@@ -54,6 +56,8 @@ enum Action {
     Test(test::Test),
     /// Send one payload from stdin through schema and plugin
     Run(run::Run),
+    /// Run a plugin that is not live over stored events: what would be different
+    Diff(diff::Diff),
     /// Measure a plugin's calls
     Bench(bench::Bench),
 }
@@ -67,6 +71,7 @@ impl PluginCommand {
             Action::Check { dir } => check::run(config, dir, self.json),
             Action::Test(test) => test.run(config, self.json),
             Action::Run(run) => run.run(config, self.json),
+            Action::Diff(diff) => diff.run(config, self.json),
             Action::Bench(bench) => bench.run(config, self.json),
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn queued(tree: &sled::Tree) -> Result<Vec<(CompanyId, EventId)>, Sto
 }
 
 /// The lowest id of this millisecond or a later one (RFC 9562, section 5.7): ids begin with the time of receipt.
-fn first_id(at: chrono::DateTime<chrono::Utc>) -> Uuid {
+pub(super) fn first_id(at: chrono::DateTime<chrono::Utc>) -> Uuid {
     let millis = u128::try_from(at.timestamp_millis()).unwrap_or(0).min((1 << 48) - 1);
     Uuid::from_u128(millis << 80)
 }

@@ -57,6 +57,11 @@ pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(EVENT, company, id.0)
 }
 
+/// What the keys of a company's events begin with.
+pub(super) fn events_of(company: &CompanyId) -> Vec<u8> {
+    [&[EVENT], company.as_str().as_bytes(), &[0]].concat()
+}
+
 pub(super) fn queued(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(QUEUED, company, id.0)
 }

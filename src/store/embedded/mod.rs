@@ -4,7 +4,7 @@
 //! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
 //! `open.rs` is the start, `rebuild.rs` another view
 //! from a snapshot (`snapshot.rs`) and the journal (`source.rs`), `headroom.rs` its space on a full disk, `upkeep.rs` what
-//! expires and what is backed up, `transfer.rs` everything item by item, `check.rs` reads everything, `watchdog.rs` is the last resort. `keys.rs`, `record.rs` and `task_record.rs` have the
+//! expires and what is backed up, `transfer.rs` everything item by item, `history.rs` events with what they made, `check.rs` reads everything, `watchdog.rs` is the last resort. `keys.rs`, `record.rs` and `task_record.rs` have the
 //! frozen formats, `lock.rs` says who holds the directory.
 
 mod applier;
@@ -14,6 +14,7 @@ mod decide;
 mod events;
 mod failure;
 mod headroom;
+mod history;
 mod index;
 mod journal;
 mod keys;
@@ -51,6 +52,7 @@ use shared::Shared;
 use writer::Writer;
 
 pub use check::{Report, check, repair};
+pub use history::{History, Packed, Past, Wanted};
 pub use lock::{Running, running_server};
 pub use options::Options;
 pub use transfer::Item;

@@ -123,6 +123,11 @@ pub(super) fn decode_event(bytes: &[u8], id: EventId, company_id: CompanyId) -> 
     })
 }
 
+/// An event's integration, which stands first in every format; its checksum is not looked at.
+pub(super) fn event_integration(value: &[u8]) -> Option<&str> {
+    postcard::take_from_bytes(value.get(HEADER..)?).ok().map(|(name, _)| name)
+}
+
 pub(super) fn encode_key(key: &ApiKey) -> Result<Vec<u8>, StoreError> {
     let key = key.clone();
     encode(&ApiKey1 {

@@ -2,11 +2,12 @@
 //!
 //! Append-only segments of one directory, named by the sequence of their first record. A group of records becomes
 //! durable with one fdatasync. `format.rs` has the bytes, `append.rs` the end that grows, `survey.rs` and
-//! `open.rs` what happens at the start, `scan.rs` how a segment is read, `segments.rs` where events are found, `mark.rs` what was
+//! `open.rs` what happens at the start, `history.rs` every event for whoever only reads, `scan.rs` how a segment is read, `segments.rs` where events are found, `mark.rs` what was
 //! acknowledged, `prepare.rs` segments made ahead.
 
 mod append;
 mod format;
+mod history;
 mod listing;
 mod mark;
 mod open;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use append::{AppendError, Journal, removable};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
+pub(super) use history::History;
 pub(super) use open::Opened;
 pub(super) use segments::Segments;
 pub(super) use survey::{Survey, read_only, replay};

@@ -199,14 +199,14 @@ pub(in super::super) fn replay(
 }
 
 /// Each event once, where it was stored last; sorted by id.
-fn newest(mut events: Vec<(Uuid, Place)>) -> Vec<(Uuid, Place)> {
+pub(super) fn newest(mut events: Vec<(Uuid, Place)>) -> Vec<(Uuid, Place)> {
     events.reverse();
     events.sort_by_key(|(id, _)| *id);
     events.dedup_by_key(|(id, _)| *id);
     events
 }
 
-fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, Place)>) {
+pub(super) fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, Place)>) {
     let mut at = record.offset;
     for op in ops {
         if op.kind == Kind::Event
@@ -218,7 +218,7 @@ fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, P
     }
 }
 
-fn segment_paths(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn segment_paths(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();

@@ -1,0 +1,102 @@
+//! `POST /v1/admin/plugins/diff`: a plugin that is not live over stored events. For the operator alone, as it names paths
+//! of the server's machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use super::upkeep::operator;
+use crate::app::{App, now};
+use crate::dry_run::{self, Options, Report};
+use crate::event::IntegrationName;
+use crate::integration::Integration;
+use crate::integration::check::open;
+use crate::plugin::stand_back;
+use crate::store::StoreError;
+use crate::store::embedded::{History, Wanted};
+
+/// Samples, where nothing is said, and most.
+const SAMPLES: (usize, usize) = (10, 1000);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    dir: PathBuf,
+    against: Option<PathBuf>,
+    integration: Option<String>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+    samples: Option<usize>,
+}
+
+/// Stops a dry run whose caller has gone.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `POST /v1/admin/plugins/diff`: one at a time, on a thread that stands back behind everything else.
+pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
+    operator(&call)?;
+    let body = call.body().await?;
+    let asked: Asked =
+        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request for a dry run: {e}")))?;
+    let alone = Arc::clone(&call.app.dry_run).try_acquire_owned().map_err(|_| Problem::Overloaded)?;
+    let stop = Stop(Arc::default());
+    let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop.0));
+    let (done, answer) = tokio::sync::oneshot::channel();
+    let work = move || {
+        let _alone = alone;
+        stand_back();
+        let _gone = done.send(run(&app, asked, &stopped));
+    };
+    std::thread::Builder::new().name("dry-run".into()).spawn(work).map_err(|_| Problem::Internal)?;
+    let report = answer.await.map_err(|_| Problem::Internal)??;
+    Ok(Answer::json(StatusCode::OK, &report)?)
+}
+
+fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
+    let mut candidate = candidate(app, &asked.dir)?;
+    let mut against = asked.against.as_ref().map(|dir| self::candidate(app, dir)).transpose()?;
+    if let Some(name) = asked.integration {
+        candidate.name = IntegrationName(name.into());
+    }
+    if let Some(against) = &mut against {
+        against.name = candidate.name.clone();
+    }
+    let wanted = Wanted {
+        company: candidate.company_id.clone(),
+        integration: candidate.name.to_string(),
+        since: asked.since,
+        until: asked.until,
+    };
+    let embedded = app.embedded.as_ref();
+    let dir = embedded.ok_or(Problem::NotFound("this server's store is not an embedded one"))?.dir();
+    let history = History::open(dir).map_err(|e| cannot(&e))?;
+    let options = Options { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
+    dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
+}
+
+/// An operator may see what the disk said.
+fn cannot(error: &StoreError) -> Problem {
+    Problem::Operation(error.to_string())
+}
+
+fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
+    if !dir.is_absolute() {
+        return Err(Problem::Invalid("dir: an absolute path is needed".into()));
+    }
+    let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
+    let checked = open(host, dir, &app.config.secrets, now());
+    let why = checked.findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
+    checked.integration.ok_or_else(|| Problem::Invalid(format!("dir: {why}")))
+}

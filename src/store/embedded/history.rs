@@ -1,0 +1,123 @@
+//! Stored events with what they made, one after another, for whoever looks at all of them.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::events::first_id;
+use super::journal::{self, Kind, Op, ops};
+use super::shared::journal_dir;
+use super::{keys, record, task_record};
+use crate::auth::CompanyId;
+use crate::event::{Event, EventId};
+use crate::store::StoreError;
+use crate::task::Task;
+
+/// The events of a data directory, whether a server runs on it or not. Reading changes nothing.
+#[derive(Debug)]
+pub struct History(journal::History);
+
+/// Which of them.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Whose.
+    pub company: CompanyId,
+    /// Of this integration.
+    pub integration: String,
+    /// Received at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Received before this time.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Events that were stored together, not yet decoded: that is for other threads to do.
+#[derive(Debug)]
+pub struct Packed {
+    record: Vec<u8>,
+    events: Vec<usize>,
+}
+
+/// An event, and what it made.
+#[derive(Debug)]
+pub struct Past {
+    /// As it is now.
+    pub event: Event,
+    /// Its tasks as they were made, whatever became of them. Fewer than it names where a re-drive has changed them
+    /// since.
+    pub tasks: Vec<Task>,
+}
+
+impl History {
+    /// Finds what there is.
+    ///
+    /// # Errors
+    /// Where the directory holds no journal that can be read.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let dir = journal_dir(data_dir);
+        let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
+        journal::History::open(&dir).map(Self).map_err(failed)
+    }
+
+    /// How many events [`Self::read`] meets, about.
+    #[must_use]
+    pub fn events(&self, wanted: &Wanted) -> u64 {
+        self.0.events(&wanted.ids())
+    }
+
+    /// Visits those that are wanted, until `visit` gives false. Also says how many events were met on the way to them,
+    /// these included.
+    ///
+    /// # Errors
+    /// Where a file cannot be read. What of it is damaged is left out.
+    pub fn read(&self, wanted: &Wanted, visit: &mut dyn FnMut(u64, Packed) -> bool) -> Result<(), StoreError> {
+        let scope = keys::events_of(&wanted.company);
+        let fits = |op: &Op<'_>| {
+            op.key.starts_with(&scope) && record::event_integration(op.value) == Some(wanted.integration.as_str())
+        };
+        let mut met = 0;
+        let read = self.0.visit(&wanted.ids(), &mut |record, events| {
+            met += events.len() as u64;
+            let all = ops(record).unwrap_or_default();
+            let events: Vec<usize> = events.iter().copied().filter(|it| all.get(*it).is_some_and(fits)).collect();
+            events.is_empty() || visit(std::mem::take(&mut met), Packed { record: record.to_vec(), events })
+        });
+        read.map_err(|e| StoreError::Read(format!("the journal: {e}")))
+    }
+}
+
+impl Wanted {
+    fn ids(&self) -> std::ops::Range<Uuid> {
+        self.since.map_or(Uuid::nil(), first_id)..self.until.map_or(Uuid::max(), first_id)
+    }
+}
+
+impl Packed {
+    /// How many events it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The events.
+    ///
+    /// # Errors
+    /// Where this version cannot read one.
+    pub fn unpack(&self) -> Result<Vec<Past>, StoreError> {
+        let ops = ops(&self.record).unwrap_or_default();
+        self.events.iter().filter_map(|it| ops.get(*it)).map(|op| past(op, &ops)).collect()
+    }
+}
+
+fn past(op: &Op<'_>, all: &[Op<'_>]) -> Result<Past, StoreError> {
+    let (company, id) = keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is no event's"))?;
+    let event = record::decode_event(op.value, EventId(id), company)?;
+    let mut tasks = Vec::with_capacity(event.task_ids.len());
+    for id in &event.task_ids {
+        let key = keys::task(&event.company_id, *id);
+        if let Some(op) = all.iter().find(|it| it.kind == Kind::Insert && it.key == key) {
+            tasks.push(task_record::decode(op.value, *id, event.company_id.clone())?.0);
+        }
+    }
+    Ok(Past { event, tasks })
+}

@@ -1,0 +1,125 @@
+//! Every event as it is now, with the record that it stands in, from files that another process may be appending to.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::format::{Kind, ops};
+use super::scan::{self, Record};
+use super::segments::{Place, index_path, read_entries};
+use super::survey::{collect_events, newest, segment_paths};
+
+/// The segments of a journal that is only read.
+#[derive(Debug)]
+pub(in super::super) struct History {
+    segments: Vec<Old>,
+    salt: u32,
+    /// In which segment an event stands last that stands in several.
+    again: HashMap<Uuid, u64>,
+}
+
+#[derive(Debug)]
+struct Old {
+    first: u64,
+    path: PathBuf,
+    events: u64,
+    /// The lowest and the highest id in it.
+    range: Option<(Uuid, Uuid)>,
+}
+
+impl Old {
+    fn has_any(&self, ids: &Range<Uuid>) -> bool {
+        self.range.is_some_and(|(low, high)| high >= ids.start && low < ids.end)
+    }
+}
+
+impl History {
+    /// Reads where events stand. Memory grows with those that were stored again after their segment was full, which
+    /// re-drives do, and not with all of them.
+    pub(in super::super) fn open(dir: &Path) -> std::io::Result<Self> {
+        let mut history = Self { segments: Vec::new(), salt: 0, again: HashMap::new() };
+        let mut highest: Option<Uuid> = None;
+        for (first, path) in segment_paths(dir)? {
+            let Some(header) = there(scan::header(&path))?.flatten() else { continue };
+            history.salt = header.salt;
+            let Some(entries) = there(entries(&path, header.salt, first))? else { continue };
+            let again = entries.iter().take_while(|(id, _)| highest.is_some_and(|it| *id <= it));
+            history.again.extend(again.map(|(id, _)| (*id, first)));
+            let range = entries.first().zip(entries.last()).map(|(low, high)| (low.0, high.0));
+            highest = highest.max(range.map(|(_, high)| high));
+            history.segments.push(Old { first, path, events: entries.len() as u64, range });
+        }
+        Ok(history)
+    }
+
+    /// How many there are in the segments that [`Self::visit`] would read.
+    pub(in super::super) fn events(&self, ids: &Range<Uuid>) -> u64 {
+        self.segments.iter().filter(|it| it.has_any(ids)).map(|it| it.events).sum()
+    }
+
+    /// Visits every record with events whose ids are in `ids`: its operations' bytes, and which of them are those
+    /// events, as they are now. Returns early when `visit` gives false.
+    pub(in super::super) fn visit(
+        &self,
+        ids: &Range<Uuid>,
+        visit: &mut dyn FnMut(&[u8], &[usize]) -> bool,
+    ) -> std::io::Result<()> {
+        for segment in self.segments.iter().filter(|it| it.has_any(ids)) {
+            let Some(entries) = there(entries(&segment.path, self.salt, segment.first))? else { continue };
+            let mut go_on = true;
+            let scanned = scan::scan(&segment.path, self.salt, segment.first, u64::MAX, &mut |record| {
+                let found = if go_on { self.current(segment.first, &record, ids, &entries) } else { Vec::new() };
+                if !found.is_empty() {
+                    go_on = visit(record.payload, &found);
+                }
+            });
+            there(scanned)?;
+            if !go_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of a record's operations are events that are not stored again later.
+    fn current(&self, segment: u64, record: &Record<'_>, ids: &Range<Uuid>, entries: &[(Uuid, Place)]) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut at = record.offset;
+        for (index, op) in ops(record.payload).unwrap_or_default().iter().enumerate() {
+            if op.kind == Kind::Event
+                && let Some(id) = op.key.last_chunk::<16>().map(|it| Uuid::from_bytes(*it))
+                && ids.contains(&id)
+                && self.again.get(&id).is_none_or(|last| *last == segment)
+                // What has come since the entries were read is newer than this history.
+                && entries.binary_search_by_key(&id, |(it, _)| *it).is_ok_and(|it| u64::from(entries[it].1.offset) == at)
+            {
+                found.push(index);
+            }
+            at += op.encoded_len() as u64;
+        }
+        found
+    }
+}
+
+/// A segment's events, each once, sorted by id: from the file beside it, or from itself where it has none yet.
+fn entries(segment: &Path, salt: u32, first: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
+    if let Some(index) = there(File::open(index_path(segment)))? {
+        return read_entries(&index, 0, u64::MAX);
+    }
+    let mut events = Vec::new();
+    scan::scan(segment, salt, first, u64::MAX, &mut |record| {
+        collect_events(&record, &ops(record.payload).unwrap_or_default(), &mut events);
+    })?;
+    Ok(newest(events))
+}
+
+/// Nothing, where the file has expired meanwhile.
+fn there<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
