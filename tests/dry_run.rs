@@ -100,6 +100,7 @@ fn a_candidate_is_judged_by_what_came_of_each_event() {
     let why = &report["failures"]["schema type at /n"];
     assert_eq!((&why["events"], &why["example"]), (&json!(1), &json!(text)));
     // Both are run now, whatever came of the events then.
+    let same = candidate(&setup, &makes("first"));
     let live = setup.plugins.join("guest");
     let (code, report, _) = diff(&setup, &same, &["--against", live.to_str().unwrap()]);
     assert_eq!((code, counts(&report)), (Some(0), [5, 0, 0, 0, 5]), "{report}");
