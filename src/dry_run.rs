@@ -1,7 +1,10 @@
 //! A plugin that is not live yet, over events of before: what would be different. Nothing is stored.
 //!
-//! `dry_run/verdict.rs` is what a line has come to, `dry_run/tally.rs` counts how two of them differ.
+//! `dry_run/verdict.rs` is what a line has come to, `dry_run/tally.rs` counts how two of them differ, and
+//! `dry_run/compared.rs` what the calls took besides. `dry_run/shadow.rs` does the same beside the live plugin.
 
+mod compared;
+mod shadow;
 mod tally;
 mod verdict;
 
@@ -10,24 +13,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::event::EventStatus;
-use crate::ingest::{Rehearsed, rehearse};
+use crate::ingest::rehearse;
 use crate::integration::Integration;
-use crate::integration::check::Share;
-use crate::plugin::Usage;
 use crate::store::StoreError;
 use crate::store::embedded::{History, Packed, Past, Wanted};
 
+pub use compared::{Compared, Runs};
+pub use shadow::{Shadow, ShadowReport};
 pub use tally::{Sample, Tally};
 pub use verdict::{Class, Verdict};
 
 /// Records that wait for a thread, each: what bounds memory.
 const AHEAD: usize = 64;
-/// Longest call that is told apart from longer ones, in nanoseconds: a minute.
-const LONGEST: u64 = 60_000_000_000;
 
 /// How a dry run is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -41,21 +41,13 @@ pub struct Options {
 /// What a dry run has come to.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Events that were run.
-    pub events: u64,
-    /// How they differ from what came of them before.
+    /// The events that were run, beside what came of them before.
     #[serde(flatten)]
-    pub tally: Tally,
+    pub compared: Compared,
     /// Events that were not run, by why: `duplicate`, `queued`, `rejected` (no body is kept), `unreadable` (damaged), …
     pub not_run: BTreeMap<&'static str, u64>,
     /// Events by the version of the plugin that they went through before.
     pub versions: BTreeMap<String, u64>,
-    /// What the calls have used at most, of each limit.
-    pub limits: Vec<Share>,
-    /// Half of the calls took at most so many microseconds.
-    pub p50_us: f64,
-    /// 99 in a hundred took at most so many.
-    pub p99_us: f64,
     /// How long it all took, in seconds.
     pub seconds: f64,
     /// It was stopped before its end.
@@ -64,12 +56,9 @@ pub struct Report {
 
 /// What one thread has counted.
 struct Part {
-    tally: Tally,
+    runs: Runs,
     not_run: BTreeMap<&'static str, u64>,
     versions: BTreeMap<String, u64>,
-    events: u64,
-    most: Usage,
-    times: Option<Histogram<u64>>,
 }
 
 /// Runs `candidate` over stored events and compares: with what came of them, or with what `against` makes of them now.
@@ -109,14 +98,7 @@ pub fn run(
 
 impl Part {
     fn new(samples: usize) -> Self {
-        Self {
-            tally: Tally::new(samples, false),
-            not_run: BTreeMap::new(),
-            versions: BTreeMap::new(),
-            events: 0,
-            most: Usage::default(),
-            times: Histogram::new_with_bounds(1, LONGEST, 3).ok(),
-        }
+        Self { runs: Runs::new(Tally::new(samples, false)), not_run: BTreeMap::new(), versions: BTreeMap::new() }
     }
 
     fn run(mut self, records: &Receiver<Packed>, candidate: &Integration, against: Option<&Integration>) -> Self {
@@ -141,41 +123,21 @@ impl Part {
             None => drop(self.versions.insert(version.to_owned(), 1)),
         }
         let before = against.map_or_else(|| Verdict::of(past), |it| Some(rehearse(it, &raw).verdict));
-        let Rehearsed { verdict, call } = rehearse(candidate, &raw);
-        if let Some((usage, took)) = call {
-            self.most = self.most.max(usage);
-            if let Some(times) = &mut self.times {
-                times.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(LONGEST));
-            }
-        }
-        self.events += 1;
-        self.tally.add(raw.id, &before.unwrap_or(Verdict::Lost), &verdict);
+        self.runs.add(raw.id, &before.unwrap_or(Verdict::Lost), &rehearse(candidate, &raw));
     }
 
     fn merge(&mut self, other: Self) {
-        self.tally.merge(other.tally);
-        self.events += other.events;
-        self.most = self.most.max(other.most);
+        self.runs.merge(other.runs);
         other.not_run.into_iter().for_each(|(why, count)| *self.not_run.entry(why).or_default() += count);
         other.versions.into_iter().for_each(|(version, count)| *self.versions.entry(version).or_default() += count);
-        if let (Some(times), Some(more)) = (&mut self.times, other.times) {
-            *times += more;
-        }
     }
 
     fn report(self, candidate: &Integration, started: Instant, stopped: bool) -> Report {
-        let nanos = |part: f64| self.times.as_ref().map_or(0, |it| it.value_at_quantile(part));
-        let micros = |nanos: u64| (nanos as f64 / 100.0).round() / 10.0;
-        let longest = self.times.as_ref().map_or(0, Histogram::max);
         Report {
-            events: self.events,
+            compared: self.runs.compared(candidate),
             not_run: self.not_run,
             versions: self.versions,
-            limits: Share::of_usage(candidate, &self.most, std::time::Duration::from_nanos(longest)),
-            p50_us: micros(nanos(0.5)),
-            p99_us: micros(nanos(0.99)),
             seconds: started.elapsed().as_secs_f64(),
-            tally: self.tally,
             stopped,
         }
     }

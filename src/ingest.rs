@@ -4,8 +4,8 @@
 //!
 //! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
 //! `ingest/stop.rs` why a line ends early, `ingest/stages.rs` how long each part took. `ingest/batch.rs` is many lines
-//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a line once more, `ingest/rehearsal.rs` a line
-//! without its end, and `ingest/noted.rs` what goes through no line.
+//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a line once more, `ingest/rehearsal.rs` a
+//! line without its end, and `ingest/noted.rs` what goes through no line.
 
 mod batch;
 mod checked;
@@ -51,6 +51,7 @@ pub async fn hook<A>(
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
+    rehearsal::beside(integration, &raw, &result);
     finish(app, Some(integration), raw, result, stages, tell).await
 }
 

@@ -20,6 +20,7 @@ use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::signature::{Delivery, Signature};
 use crate::auth::{AuthError, password};
 use crate::config::Secret;
+use crate::dry_run::Shadow;
 use crate::event::{EventId, Headers, IntegrationName, Provenance};
 use crate::payload::Rules;
 use crate::plugin::{CallContext, Plugin};
@@ -109,6 +110,17 @@ pub struct Integration {
     pub provenance: Provenance,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
+    /// The candidate that gets what this one gets, where plugin.toml names one.
+    pub beside: Option<Beside>,
+}
+
+/// A candidate beside a live plugin.
+#[derive(Debug)]
+pub struct Beside {
+    /// As in plugin.toml.
+    pub folder: String,
+    /// What is running, or why nothing is. The live plugin does not depend on it.
+    pub shadow: Result<Shadow, String>,
 }
 
 impl Integration {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::verdict::{Class, Verdict};
@@ -14,7 +14,7 @@ const PLACES: usize = 200;
 const ELSEWHERE: &str = "(elsewhere)";
 
 /// Counts and examples.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Events that came to the same.
     pub same: u64,
@@ -35,22 +35,22 @@ pub struct Tally {
 }
 
 /// A place that differs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Field {
     /// In how many events.
     pub events: u64,
     /// One of them.
     pub example: EventId,
     /// What was there in it; none where nothing was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
     /// What is there now.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 
 /// A reason for failing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Why {
     /// How many events.
     pub events: u64,
@@ -61,7 +61,7 @@ pub struct Why {
 }
 
 /// An event that did not come to the same.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sample {
     /// The event.
     pub event_id: EventId,
@@ -137,6 +137,12 @@ impl Tally {
         other.samples.kept.into_values().for_each(|it| self.samples.add(it));
     }
 
+    /// Forgets the samples, and every value that was seen; the counts stay.
+    pub fn forget_samples(&mut self) {
+        self.forget_values();
+        self.samples.kept.clear();
+    }
+
     /// Forgets every value that was seen, and no count.
     pub fn forget_values(&mut self) {
         for it in self.fields.values_mut() {
@@ -180,6 +186,13 @@ impl Samples {
 impl Serialize for Samples {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Samples {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = Vec::<Sample>::deserialize(deserializer)?;
+        Ok(Self { most: all.len(), newest: false, kept: all.into_iter().map(|it| (it.event_id, it)).collect() })
     }
 }
 

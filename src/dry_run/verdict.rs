@@ -36,7 +36,7 @@ pub struct Failure {
 }
 
 /// How the second of two lines went, beside the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The same tasks, the same skip, or the same kind of failure.

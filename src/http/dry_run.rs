@@ -55,9 +55,11 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop.0));
     let (done, answer) = tokio::sync::oneshot::channel();
     let work = move || {
-        let _alone = alone;
         stand_back();
-        let _gone = done.send(run(&app, asked, &stopped));
+        let report = run(&app, asked, &stopped);
+        // Whoever has the answer may ask for the next one.
+        drop(alone);
+        let _gone = done.send(report);
     };
     std::thread::Builder::new().name("dry-run".into()).spawn(work).map_err(|_| Problem::Internal)?;
     let report = answer.await.map_err(|_| Problem::Internal)??;

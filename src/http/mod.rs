@@ -61,6 +61,7 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(get ("v1" / "admin" / "plugins") plugins::list))
         .or(on!(post ("v1" / "admin" / "plugins" / "reload") plugins::reload))
         .or(on!(post ("v1" / "admin" / "plugins" / "diff") dry_run::diff))
+        .or(on!(get ("v1" / "admin" / "plugins" / String / "shadow") plugins::shadow, name))
         .or(on!(get ("v1" / "admin" / "store") upkeep::stats))
         .or(on!(post ("v1" / "admin" / "store" / "backup") upkeep::backup))
         .or(on!(post ("v1" / "admin" / "store" / "compact") upkeep::compact))

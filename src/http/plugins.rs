@@ -7,7 +7,7 @@ use super::Problem;
 use super::call::{Answer, Call, Failed};
 use crate::app::{Admin, now};
 use crate::auth::CompanyId;
-use crate::integration::{Integration, Refused};
+use crate::integration::{Beside, Integration, Refused};
 
 /// `GET /v1/admin/plugins`: the operator sees every folder, a company's admin those that make its tasks.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
@@ -38,6 +38,42 @@ pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
     Ok(Answer::json(StatusCode::OK, &pass)?)
 }
 
+/// `GET /v1/admin/plugins/{name}/shadow`: how the candidate compares, with examples; `?values=false` leaves out what is
+/// the senders' data.
+pub(super) async fn shadow(call: Call, name: String) -> Result<Answer, Failed> {
+    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let live = call.app.registry.get(&name).filter(|it| admin.manages(&it.company_id));
+    let live = live.ok_or(Problem::NotFound("no such plugin is live"))?;
+    let beside = live.beside.as_ref().ok_or(Problem::NotFound("this plugin has no shadow"))?;
+    let shadow = beside.shadow.as_ref().map_err(|why| Problem::NoShadow(why.clone()))?;
+    let mut report = shadow.report();
+    if call.query.split('&').any(|it| it == "values=false") {
+        report.compared.tally.forget_values();
+    }
+    Ok(Answer::json(StatusCode::OK, &report)?)
+}
+
+fn beside(it: &Beside) -> Value {
+    let (report, why) = match &it.shadow {
+        Ok(shadow) => (Some(shadow.report()), None),
+        Err(why) => (None, Some(why)),
+    };
+    let tally = report.as_ref().map(|it| &it.compared.tally);
+    json!({
+        "folder": it.folder,
+        "state": if why.is_some() { "refused" } else { "running" },
+        "message": why,
+        "version": report.as_ref().map(|it| &it.version),
+        "sha256": report.as_ref().map(|it| &it.sha256),
+        "events": report.as_ref().map(|it| it.compared.events),
+        "dropped": report.as_ref().map(|it| it.dropped),
+        "same": tally.map(|it| it.same),
+        "changed": tally.map(|it| it.changed),
+        "newly_failing": tally.map(|it| it.newly_failing),
+        "newly_passing": tally.map(|it| it.newly_passing),
+    })
+}
+
 fn described(it: &Integration, refused: Option<&Refused>) -> Value {
     let limits = it.plugin.limits();
     json!({
@@ -62,5 +98,6 @@ fn described(it: &Integration, refused: Option<&Refused>) -> Value {
         },
         "loaded_at": it.loaded_at,
         "calls": it.plugin.summary(),
+        "shadow": it.beside.as_ref().map(beside),
     })
 }

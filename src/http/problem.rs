@@ -51,6 +51,8 @@ pub(crate) enum Problem {
     IdempotencyConflict { key: String },
     #[error("the event cannot be driven through again: {0}")]
     NotReplayable(&'static str),
+    #[error("the shadow does not run: {0}")]
+    NoShadow(String),
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -105,6 +107,7 @@ impl Problem {
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
             Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
+            Self::NoShadow(_) => (StatusCode::CONFLICT, "conflict", "shadow_refused"),
             Self::VersionConflict { .. } => (StatusCode::CONFLICT, "conflict", "version_conflict"),
             Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "conflict", "idempotency_conflict"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),

@@ -2,7 +2,7 @@
 
 use super::outcome::{self, event};
 use super::stages::Stages;
-use super::{Ended, Stop, Told, mapped_line};
+use super::{Ended, Stop, Told, mapped_line, rehearsal};
 use crate::app::App;
 use crate::auth::CompanyId;
 use crate::event::{EventId, EventStatus, RawEvent, Reason};
@@ -36,7 +36,9 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
         return Ok(app.store.settle(Ingested { event, tasks: Vec::new() }).await?);
     };
     let mut stages = Stages::start();
-    let ingested = match mapped_line(&integration, &raw, &mut stages).await {
+    let result = mapped_line(&integration, &raw, &mut stages).await;
+    rehearsal::beside(&integration, &raw, &result);
+    let ingested = match result {
         Ok(ready) => outcome::stored(Some(&integration), raw, ready, stages.done()).0,
         Err(stop) if !stop.is_kept() => return Err(stop),
         Err(stop) => outcome::quarantined(Some(&integration), raw, &stop, stages.done()),

@@ -1,13 +1,14 @@
 //! Everything that is wrong with a plugin folder at once, for its author.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Integration;
-use super::load::{LoadFailure, assemble, check_name, read, read_schema, timezone};
+use super::{Beside, Integration};
+use super::load::{LoadFailure, assemble, check_name, read, read_schema, shadow, timezone};
 use super::manifest::Manifest;
 use crate::config::Secrets;
 use crate::plugin::fixtures::{self, Fixture, Run};
@@ -86,6 +87,10 @@ pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) 
     let mut checked = open(host, folder, secrets, now);
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
+        if let Some(Beside { shadow: Err(cause), .. }) = shadow(host, folder, &integration, secrets, now) {
+            let fix = "Mend it, or take `shadow` out; the plugin goes live without it";
+            checked.warn(&folder.join("plugin.toml"), format!("shadow: {cause}"), fix);
+        }
         checked.integration = Some(integration);
     }
     checked
@@ -196,16 +201,16 @@ fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut 
 }
 
 /// How much of a limit a run has used.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Share {
     /// As in plugin.toml.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What was used.
     pub used: u64,
     /// What may be used.
     pub limit: u64,
     /// Of both.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
 }
 
 impl Share {
@@ -220,7 +225,7 @@ impl Share {
     pub fn of_usage(integration: &Integration, usage: &Usage, took: Duration) -> Vec<Self> {
         let limits = integration.plugin.limits();
         let micros = |it: Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
-        let share = |name, used, limit, unit| Self { name, used, limit, unit };
+        let share = |name: &'static str, used, limit, unit: &'static str| Self { name: name.into(), used, limit, unit: unit.into() };
         vec![
             share("time_ms", micros(took), micros(limits.time), "µs"),
             share("memory_mib", usage.memory_bytes as u64, limits.memory_bytes as u64, "bytes"),

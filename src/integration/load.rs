@@ -6,10 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 
 use super::manifest::{Manifest, Mode};
-use super::{Dedupe, Integration, Later, Named};
+use super::{Beside, Dedupe, Integration, Later, Named};
 use crate::auth::CompanyId;
 use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
+use crate::dry_run::Shadow;
 use crate::event::{IntegrationName, Provenance};
 use crate::payload::Rules;
 use crate::plugin::{Host, LoadError, Plugin, fixtures};
@@ -55,20 +56,71 @@ pub enum LoadFailure {
     },
 }
 
-/// Loads one folder and runs its fixtures.
+/// Loads one folder, runs its fixtures, and starts its shadow.
 ///
 /// # Errors
-/// The first thing that is wrong, with its file.
+/// The first thing that is wrong, with its file. A shadow that cannot be started is none: the live plugin does without.
 pub fn load(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
-    let manifest_file = folder.join("plugin.toml");
-    let wrong = |cause: String| LoadFailure::Manifest { file: manifest_file.clone(), cause };
-    let manifest = Manifest::parse(&read(&manifest_file)?).map_err(wrong)?;
+    let manifest = manifest(folder)?;
+    let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     check_name(folder, &manifest).map_err(wrong)?;
+    let mut integration = tested(host, folder, manifest, secrets, now)?;
+    integration.beside = shadow(host, folder, &integration, secrets, now);
+    Ok(integration)
+}
+
+fn manifest(folder: &Path) -> Result<Manifest, LoadFailure> {
+    let file = folder.join("plugin.toml");
+    Manifest::parse(&read(&file)?).map_err(|cause| LoadFailure::Manifest { file, cause })
+}
+
+/// An integration that does what its fixtures say.
+fn tested(
+    host: &Host,
+    folder: &Path,
+    manifest: Manifest,
+    secrets: &Secrets,
+    now: DateTime<Utc>,
+) -> Result<Integration, LoadFailure> {
     let schema = read_schema(folder, &manifest)?;
     let plugin = host.load(&manifest.name, &folder.join(&manifest.module), manifest.limits())?;
+    let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
     fixtures::run_all(&integration, &folder.join("fixtures"), host.limits().fixtures)?;
     Ok(integration)
+}
+
+/// The folder of the shadow that a folder's plugin.toml names; whether it is there or not.
+pub(crate) fn shadow_of(folder: &Path) -> Option<PathBuf> {
+    let manifest = manifest(folder).ok()?;
+    manifest.shadow.map(|named| shadow_folder(folder, &named))
+}
+
+fn shadow_folder(folder: &Path, named: &str) -> PathBuf {
+    // Beside the live one, as the manifest's schema has it; a link is where it stands, not where it leads.
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    whole.parent().unwrap_or(&whole).join(named.trim_start_matches("../"))
+}
+
+/// The candidate that plugin.toml names, started.
+pub(super) fn shadow(
+    host: &Host,
+    folder: &Path,
+    live: &Integration,
+    secrets: &Secrets,
+    now: DateTime<Utc>,
+) -> Option<Beside> {
+    let named = manifest(folder).ok()?.shadow?;
+    let start = || {
+        let folder = shadow_folder(folder, &named);
+        let mut candidate = tested(host, &folder, manifest(&folder)?, secrets, now)?;
+        // It is told what the live one is told.
+        candidate.name = live.name.clone();
+        candidate.company_id = live.company_id.clone();
+        Shadow::start(candidate).map_err(|cause| LoadFailure::Read { file: folder, cause })
+    };
+    let shadow = start().map_err(|e| e.to_string());
+    Some(Beside { folder: named, shadow })
 }
 
 pub(super) fn check_name(folder: &Path, manifest: &Manifest) -> Result<(), String> {
@@ -113,6 +165,7 @@ pub(super) fn assemble(
         plugin,
         provenance,
         loaded_at: now,
+        beside: None,
     })
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) mode: Mode,
     pub(super) order_by: Option<String>,
+    pub(super) shadow: Option<String>,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]

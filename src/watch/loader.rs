@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::stamp::{Stamp, folders, visible};
 use crate::config::Secrets;
-use crate::integration::load::load;
-use crate::integration::{Integration, LoadFailure, Refused, Registry};
+use crate::integration::load::{load, shadow_of};
+use crate::integration::{Beside, Integration, LoadFailure, Refused, Registry};
 use crate::plugin::Host;
 
 /// How often folders may go on changing before a pass ends without them.
@@ -163,6 +163,9 @@ impl Loader {
             Ok(plugin) => {
                 let sha256 = &plugin.provenance.module_sha256;
                 tracing::info!(plugin = it.name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
+                if let Some(Beside { folder, shadow: Err(cause) }) = &plugin.beside {
+                    tracing::error!(plugin = it.name, "its shadow {folder} does not run: {cause}");
+                }
                 self.registry.set(plugin);
                 pass.loaded.push(it.name.clone());
             }
@@ -182,7 +185,9 @@ impl Loader {
 
     /// Everything whose changes count; folders without a plugin.toml too, as it may come last.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
-        let inside = visible(&self.dir).unwrap_or_default().into_iter().flat_map(|(_, it)| [it.join("fixtures"), it]);
+        let folders = visible(&self.dir).unwrap_or_default().into_iter().map(|(_, it)| it);
+        let with_shadows = folders.flat_map(|it| std::iter::once(it.clone()).chain(shadow_of(&it)));
+        let inside = with_shadows.flat_map(|it| [it.join("fixtures"), it]);
         std::iter::once(self.dir.clone()).chain(inside).filter(|it| it.is_dir()).collect()
     }
 }

@@ -3,7 +3,10 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// What of a folder counts: its own files and those of `fixtures/`. Sources and build folders do not.
+use crate::integration::load::shadow_of;
+
+/// What of a folder counts: its own files and those of `fixtures/`, and the same of its shadow's folder. Sources and build
+/// folders do not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<(PathBuf, Identity)>);
 
@@ -16,10 +19,14 @@ impl Stamp {
     pub(super) fn of(folder: &Path) -> std::io::Result<Self> {
         let mut files = Vec::new();
         list(folder, &mut files)?;
-        match list(&folder.join("fixtures"), &mut files) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-            _ => files.sort(),
+        let shadow = shadow_of(folder).into_iter().flat_map(|it| [it.join("fixtures"), it]);
+        for more in std::iter::once(folder.join("fixtures")).chain(shadow) {
+            match list(&more, &mut files) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
         }
+        files.sort();
         Ok(Self(files))
     }
 }

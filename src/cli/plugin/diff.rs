@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
-use console::style;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::Failure;
 use super::super::events::time;
 use super::super::progress::Progress;
-use super::{host, runnable};
+use super::{differences, host, runnable};
 use crate::config::Config;
-use crate::dry_run::{self, Options, Report, Sample};
+use crate::dry_run::{self, Options, Report};
 use crate::event::IntegrationName;
 use crate::store::embedded::{History, Wanted};
 
@@ -83,7 +82,7 @@ impl Diff {
         progress.finish();
         let mut report = report?;
         if self.no_values {
-            report.tally.forget_values();
+            report.compared.tally.forget_values();
         }
         if as_json {
             println!("{}", json!(report));
@@ -94,10 +93,10 @@ impl Diff {
     }
 
     fn judge(&self, report: &Report, wanted: &Wanted) -> Result<(), Failure> {
-        let tally = &report.tally;
+        let tally = &report.compared.tally;
         let changed = if self.allow_changed { 0 } else { tally.changed };
         match (tally.newly_failing, changed) {
-            _ if report.events == 0 => {
+            _ if report.compared.events == 0 => {
                 let (name, company) = (&wanted.integration, &wanted.company);
                 Err(Failure::new(format!(
                     "there is no event of \"{name}\" for {company} in this time; --integration names another one"
@@ -106,69 +105,20 @@ impl Diff {
             (0, 0) => Ok(()),
             (0, changed) => Err(Failure::new(format!(
                 "{changed} of {} events come to something else; --allow-changed if that is what you want",
-                report.events
+                report.compared.events
             ))),
-            (failing, _) => Err(Failure::new(format!("{failing} of {} events fail that passed before", report.events))),
+            (failing, _) => Err(Failure::new(format!("{failing} of {} events fail that passed before", report.compared.events))),
         }
     }
 }
 
 fn print(report: &Report, wanted: &Wanted) {
-    let tally = &report.tally;
-    println!("{} events of {} in {:.1} s", report.events, wanted.integration, report.seconds);
-    for (count, word, shown) in [
-        (tally.same, "same", style("same").green()),
-        (tally.changed, "changed", style("changed").yellow()),
-        (tally.newly_failing, "newly failing", style("newly failing").red().bold()),
-        (tally.newly_passing, "newly passing", style("newly passing").green()),
-        (tally.uncompared, "pass", style("pass, and were changed by a re-drive since").dim()),
-    ] {
-        if count > 0 || word != "pass" {
-            println!("{count:>9}  {shown}");
-        }
-    }
+    println!("{} events of {} in {:.1} s", report.compared.events, wanted.integration, report.seconds);
+    differences::print_counts(&report.compared.tally);
     for (why, count) in &report.not_run {
         println!("{count:>9}  not run: {why}");
     }
     let versions: Vec<_> = report.versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
     println!("came through version {}", versions.join(", "));
-    if !tally.fields.is_empty() {
-        println!("\n{}", style("Fields that differ").bold());
-    }
-    for (pointer, it) in &tally.fields {
-        println!(
-            "{:>9}  {pointer}: {} → {}, as in {}",
-            it.events,
-            shown(it.before.as_ref()),
-            shown(it.after.as_ref()),
-            it.example
-        );
-    }
-    if !tally.failures.is_empty() {
-        println!("\n{}", style("Why events fail now").bold());
-    }
-    for (name, it) in &tally.failures {
-        println!("{:>9}  {name}: {}, as {}", it.events, it.message, it.example);
-    }
-    let samples: Vec<&Sample> = tally.samples.iter().collect();
-    if !samples.is_empty() {
-        println!("\n{}", style("Events").bold());
-    }
-    samples.into_iter().for_each(print_sample);
-    println!("\n{}", style("Calls").bold());
-    println!("took {} µs at the median, {} µs at the 99th percentile; at most:", report.p50_us, report.p99_us);
-    for it in &report.limits {
-        println!("{:>5.1} % of {:<15} {} of {} {}", it.percent(), it.name, it.used, it.limit, it.unit);
-    }
-}
-
-fn print_sample(it: &Sample) {
-    println!("{}  {}: {} → {}", it.event_id, json!(it.class).as_str().unwrap_or_default(), it.before, it.after);
-    for it in &it.differences {
-        println!("    {}: {} → {}", it.pointer, shown(it.expected.as_ref()), shown(it.found.as_ref()));
-    }
-}
-
-fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
+    differences::print(&report.compared);
 }

@@ -27,7 +27,7 @@ pub(super) fn reload(config: &Config, as_json: bool) -> Result<(), Failure> {
     if refused { Err(Failure::new("not every plugin could be loaded")) } else { Ok(()) }
 }
 
-fn server(config: &Config) -> Result<Remote, Failure> {
+pub(super) fn server(config: &Config) -> Result<Remote, Failure> {
     Remote::holding(&config.data_dir).ok_or_else(|| Failure::no_server(&config.data_dir))
 }
 
@@ -48,6 +48,9 @@ fn print_list(answer: &Value) {
         if !it["message"].is_null() {
             println!("  {}", text(&it["message"]));
         }
+        if !it["shadow"].is_null() {
+            println!("  {}", shadow(&it["shadow"]));
+        }
         if let Some(error) = calls["last_error"].as_object() {
             println!(
                 "  last error: {} at {}, event {}",
@@ -57,6 +60,18 @@ fn print_list(answer: &Value) {
             );
         }
     }
+}
+
+fn shadow(it: &Value) -> String {
+    let [folder, version, message] = ["folder", "version", "message"].map(|name| shown(&it[name]));
+    if it["state"] == "refused" {
+        return format!("shadow {folder} does not run: {message}");
+    }
+    let [events, same, changed, failing, passing, dropped] =
+        ["events", "same", "changed", "newly_failing", "newly_passing", "dropped"].map(|name| shown(&it[name]));
+    format!(
+        "shadow {folder} {version}: {events} events, {same} same, {changed} changed, {failing} newly failing, {passing} newly passing, {dropped} missed"
+    )
 }
 
 fn shown(value: &Value) -> String {

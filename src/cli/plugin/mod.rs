@@ -1,11 +1,13 @@
-//! `hookmill plugin list|reload|new|check|test|run|bench`
+//! `hookmill plugin list|reload|shadow|new|check|test|run|diff|bench`
 
 mod bench;
 mod check;
 mod diff;
+mod differences;
 mod list;
 mod new;
 mod run;
+mod shadow;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -27,10 +29,11 @@ Examples:
   hookmill plugin diff next/orders --since 30d     what another version would have made of what came in
   hookmill plugin bench plugins/orders             calls a second
   hookmill plugin list                             what is live on the running server, and how the calls go
+  hookmill plugin shadow orders                    how the candidate beside it compares, on live deliveries
   hookmill plugin reload                           looks at the plugins folder now; SIGHUP does the same
 
-Only list and reload need a server; diff reads the data directory, whether a server runs on it or not. Exit codes: 0 all is well; 1 it is not (a finding, a failed fixture, a payload that
-was refused); 2 wrong arguments or settings.")]
+Only list, shadow and reload need a server; diff reads the data directory, whether a server runs on it or not. Exit codes:
+0 all is well; 1 it is not (a finding, a failed fixture, a payload that was refused); 2 wrong arguments or settings.")]
 pub(super) struct PluginCommand {
     #[command(subcommand)]
     action: Action,
@@ -58,6 +61,8 @@ enum Action {
     Run(run::Run),
     /// Run a plugin that is not live over stored events: what would be different
     Diff(diff::Diff),
+    /// How the candidate beside a live plugin compares
+    Shadow(shadow::Shadow),
     /// Measure a plugin's calls
     Bench(bench::Bench),
 }
@@ -72,6 +77,7 @@ impl PluginCommand {
             Action::Test(test) => test.run(config, self.json),
             Action::Run(run) => run.run(config, self.json),
             Action::Diff(diff) => diff.run(config, self.json),
+            Action::Shadow(shadow) => shadow.run(config, self.json),
             Action::Bench(bench) => bench.run(config, self.json),
         }
     }

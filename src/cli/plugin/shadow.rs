@@ -1,0 +1,54 @@
+//! `hookmill plugin shadow NAME`
+
+use serde_json::json;
+
+use super::super::Failure;
+use super::differences;
+use super::list::server;
+use crate::config::Config;
+use crate::dry_run::ShadowReport;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill plugin shadow orders
+  hookmill plugin shadow orders --json --no-values
+
+plugin.toml of the live plugin names its shadow: shadow = \"../.orders-next\". It gets every delivery that the live plugin
+gets, stores nothing, and is counted from anew whenever one of the two is loaded again. Exit codes: 0 no event fails that
+the live plugin passes; 1 one does, or there is no shadow; 2 wrong arguments.")]
+pub(super) struct Shadow {
+    /// The live plugin's name
+    name: String,
+    /// Show where events differ, and no values: those are your senders' data
+    #[arg(long)]
+    no_values: bool,
+}
+
+impl Shadow {
+    pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
+        let values = if self.no_values { "?values=false" } else { "" };
+        let answer = server(config)?.call("GET", &format!("/v1/admin/plugins/{}/shadow{values}", self.name), None)?;
+        if as_json {
+            println!("{answer}");
+        }
+        let report: ShadowReport = serde_json::from_value(answer).map_err(Failure::new)?;
+        let compared = &report.compared;
+        if !as_json {
+            let since = json!(report.since);
+            let (name, events) = (&self.name, compared.events);
+            println!(
+                "version {} has seen {events} events of {name} since {}, and missed {}",
+                report.version,
+                since.as_str().unwrap_or_default(),
+                report.dropped
+            );
+            differences::print_counts(&compared.tally);
+            differences::print(compared);
+        }
+        match compared.tally.newly_failing {
+            0 => Ok(()),
+            failing => Err(Failure::new(format!("{failing} of {} events fail that the live plugin passes", compared.events))),
+        }
+    }
+}
