@@ -145,8 +145,10 @@ impl Part {
 
 /// Why an event's line cannot be run again; none where it can.
 fn not_run(past: &Past, candidate: &Integration) -> Option<&'static str> {
+    if let Some(why) = past.event.no_body() {
+        return Some(why.word());
+    }
     match past.event.status {
-        EventStatus::Rejected => Some("rejected"),
         EventStatus::Duplicate => Some("duplicate"),
         EventStatus::Queued => Some("queued"),
         _ if candidate.auth.challenge(&past.event.body).is_some() => Some("challenge"),

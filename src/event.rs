@@ -115,8 +115,11 @@ pub struct RawEvent {
     pub content_type: Option<String>,
     /// The headers that are kept; see [`kept_headers`].
     pub headers: Headers,
-    /// The body, byte for byte.
+    /// The body, byte for byte; unless something in it was replaced.
     pub body: Bytes,
+    /// JSON Pointers at which values of the payload were replaced; the empty one where the whole body was, as it could
+    /// not be read.
+    pub redacted: Vec<String>,
 }
 
 impl RawEvent {
@@ -175,14 +178,66 @@ pub struct Event {
     pub headers: Headers,
     /// The stages that it went through, and how long each took; the last one is where it ended, if it was stopped.
     pub stages: Vec<StageTime>,
+    /// JSON Pointers at which values of the payload were replaced before it was stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<String>,
+    /// When what was sent was erased; only what happened is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<DateTime<Utc>>,
     /// The body's size in bytes.
     pub body_bytes: u64,
-    /// The body; empty for a rejected event. Not part of the answer: it may hold a patient's data.
+    /// The body; empty for a rejected or erased event. Not part of the answer: it may hold a patient's data.
     #[serde(skip)]
     pub body: Bytes,
 }
 
+/// Why an event's body is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoBody {
+    /// A rejected event is kept without it.
+    Rejected,
+    /// It was erased.
+    Erased,
+    /// It could not be read, so nobody could tell what in it was to be redacted.
+    Unreadable,
+}
+
+impl NoBody {
+    /// One word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Erased => "erased",
+            Self::Unreadable => "redacted",
+        }
+    }
+
+    /// A sentence.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Rejected => "a rejected event is kept without its body",
+            Self::Erased => "erased: what was sent is not kept any more",
+            Self::Unreadable => {
+                "redacted: its body could not be read, so nobody could tell what in it was to be replaced, and it was not kept"
+            }
+        }
+    }
+}
+
 impl Event {
+    /// Why there is no body; none where there is one.
+    #[must_use]
+    pub fn no_body(&self) -> Option<NoBody> {
+        match self {
+            Self { status: EventStatus::Rejected, .. } => Some(NoBody::Rejected),
+            Self { erased_at: Some(_), .. } => Some(NoBody::Erased),
+            Self { redacted, .. } if redacted.iter().any(String::is_empty) => Some(NoBody::Unreadable),
+            _ => None,
+        }
+    }
+
     /// As it came in.
     #[must_use]
     pub fn raw(&self) -> RawEvent {
@@ -193,6 +248,7 @@ impl Event {
             content_type: self.content_type.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
+            redacted: self.redacted.clone(),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::task::NewTask;
 pub use batch::batch;
 pub use checked::CheckedPayload;
 pub use later::{accept, work};
-pub use noted::{duplicate, skip};
+pub use noted::{duplicate, skip, unreadable};
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, rejected};
 pub use redrive::{Existing, NotRedriven, Redriven, redrive};
@@ -71,8 +71,8 @@ pub async fn task<A>(
 }
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
-    let payload = stages.end(Stage::Decode, raw.decode(&integration.schema, &integration.rules))?;
-    let checked = stages.end(Stage::Schema, CheckedPayload::check(payload, &integration.schema))?;
+    let payload = stages.end(Stage::Decode, integration.payload(raw))?;
+    let checked = stages.end(Stage::Schema, CheckedPayload::of(integration, raw, payload))?;
     let context = integration.context(raw.id, raw.received_at);
     let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
     match stages.end(Stage::Plugin, called.result) {

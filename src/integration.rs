@@ -2,12 +2,14 @@
 //!
 //! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` turns a folder into an [`Integration`]
 //! or says why not, `integration/check.rs` says all of it for a plugin's author, and [`Registry`] holds what is live.
+//! `integration/dedupe.rs` is what deliveries are known by, `integration/redact.rs` what of them is never stored.
 
 mod auth_table;
 pub mod check;
 mod dedupe;
 pub mod load;
 mod manifest;
+mod redact;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::schema::Schema;
 
 pub use dedupe::{Dedupe, Later, Named};
 pub use load::LoadFailure;
+pub use redact::{PLACEHOLDER, Redact};
 
 /// How a sender proves who it is.
 #[derive(Debug, Clone)]
@@ -98,6 +101,8 @@ pub struct Integration {
     pub later: Later,
     /// How often its senders may deliver, where that is limited.
     pub rate: Option<(Rate, TokenBucket)>,
+    /// What is replaced before anything is stored.
+    pub redact: Redact,
     /// How loosely values are read.
     pub rules: Rules,
     /// What a payload has to look like.

@@ -247,6 +247,8 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         content_type: Some("application/json".into()),
         headers: Vec::new(),
         stages: Vec::new(),
+        redacted: Vec::new(),
+        erased_at: None,
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };

@@ -52,6 +52,10 @@ struct EventLine {
     headers: Headers,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageTime>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    redacted: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased_at: Option<DateTime<Utc>>,
     body_bytes: u64,
     body_base64: String,
 }
@@ -239,6 +243,8 @@ impl From<Event> for EventLine {
             content_type: event.content_type,
             headers: event.headers,
             stages: event.stages,
+            redacted: event.redacted,
+            erased_at: event.erased_at,
             body_bytes: event.body_bytes,
             body_base64: BASE64_STANDARD.encode(&event.body),
         }
@@ -261,6 +267,8 @@ impl EventLine {
             content_type: self.content_type,
             headers: self.headers,
             stages: self.stages,
+            redacted: self.redacted,
+            erased_at: self.erased_at,
             body_bytes: self.body_bytes,
             body: Bytes::from(body),
         })

@@ -33,6 +33,7 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
         content_type: Some("application/json".into()),
         headers: Vec::new(),
         body,
+        redacted: Vec::new(),
     };
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();

@@ -89,7 +89,15 @@ impl Call {
         let now = now();
         let content_type = self.header("content-type").map(str::to_owned);
         let headers = kept_headers(&self.headers);
-        RawEvent { id: EventId(new_id(now)), received_at: now, company_id, content_type, headers, body }
+        RawEvent {
+            id: EventId(new_id(now)),
+            received_at: now,
+            company_id,
+            content_type,
+            headers,
+            body,
+            redacted: Vec::new(),
+        }
     }
 }
 

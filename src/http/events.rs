@@ -10,7 +10,7 @@ use super::event_query::EventQuery;
 use super::tasks::{self, parse_id};
 use crate::app::{Admin, now};
 use crate::auth::{CompanyId, Scope};
-use crate::event::{Event, EventId, EventStatus};
+use crate::event::{Event, EventId};
 
 /// There is none of this id, for this company.
 pub(super) const MISSING: Problem = Problem::NotFound("no such event");
@@ -32,7 +32,7 @@ pub(super) async fn show(call: Call, id: String) -> Result<Answer, Failed> {
     let (company, is_admin) = reader(&call)?;
     let event = find(&call, &company, &id).await?;
     let mut shown = serde_json::to_value(&event).map_err(|_| Problem::Internal)?;
-    if let Some(shown) = shown.as_object_mut().filter(|_| is_admin && event.status != EventStatus::Rejected) {
+    if let Some(shown) = shown.as_object_mut().filter(|_| is_admin && event.no_body().is_none()) {
         shown.insert("body".into(), String::from_utf8_lossy(&event.body).into());
         shown.insert("payload".into(), payload(&call, &event));
     }
@@ -46,8 +46,8 @@ pub(super) async fn raw(call: Call, id: String) -> Result<Answer, Failed> {
         return Err(crate::auth::AuthError::Scope(Scope::Admin).into());
     }
     let event = find(&call, &company, &id).await?;
-    if event.status == EventStatus::Rejected {
-        return Err(Problem::NotFound("a rejected event is kept without its body").into());
+    if let Some(why) = event.no_body() {
+        return Err(Problem::NotFound(why.sentence()).into());
     }
     let answer = Answer::bytes(event.body.to_vec()).for_event(event.id);
     Ok(answer.with("content-disposition", "attachment").with("x-content-type-options", "nosniff"))
@@ -73,7 +73,7 @@ pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<E
 fn payload(call: &Call, event: &Event) -> Value {
     let integration = call.app.registry.get(&event.integration.0);
     integration
-        .and_then(|it| event.raw().decode(&it.schema, &it.rules).ok())
+        .and_then(|it| it.payload(&event.raw()).ok())
         .map_or(Value::Null, |payload| payload.value)
 }
 

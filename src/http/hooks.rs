@@ -44,7 +44,16 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     }
     let mut raw = call.raw_event(integration.company_id.clone(), body);
     integration.auth.hide(&mut raw.headers);
-    if let Some(challenge) = integration.auth.challenge(&raw.body) {
+    let challenge = integration.auth.challenge(&raw.body);
+    let (event_id, sent) = (raw.id, raw.body.len() as u64);
+    let raw = match integration.redacted(raw) {
+        Ok(raw) => raw,
+        Err((raw, error)) => {
+            let stop = ingest::unreadable(&call.app, &integration, raw, error, sent).await;
+            return Err(Failed::of(event_id)(stop));
+        }
+    };
+    if let Some(challenge) = challenge {
         return greet(&call, &integration, raw, &challenge).await;
     }
     // Providers take any 2xx; 200 says that nothing was made this time.
@@ -55,7 +64,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     if integration.later.always || call.header("prefer").is_some_and(prefers_later) {
         return later(&call, &integration, &once, raw).await;
     }
-    let (event_id, same) = (raw.id, raw.clone());
+    let same = raw.clone();
     let tell = |receipt: &Receipt| once.tell(answer(receipt, event_id).map(|it| it.for_event(event_id)));
     match ingest::hook(&call.app, &integration, raw, tell).await.map_err(Failed::of(event_id))? {
         Ended::Now(answer) => Ok(answer?),

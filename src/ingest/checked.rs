@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::Stop;
 use super::outcome::Ready;
+use crate::event::RawEvent;
+use crate::integration::{Integration, Redact};
 use crate::payload::{Encoding, Loosened, Payload, Rules};
 use crate::plugin::Outcome;
 use crate::schema::{Schema, Violation};
@@ -19,12 +21,33 @@ pub struct CheckedPayload {
 }
 
 impl CheckedPayload {
-    /// The one way to get one.
+    /// A delivery's. What was replaced in it fits whatever the schema says: nobody can tell any more.
     ///
     /// # Errors
     /// Every violation at once.
-    pub fn check(payload: Payload, schema: &Schema) -> Result<Self, Stop> {
-        schema.check(&payload.value).map_err(Stop::Schema)?;
+    pub fn of(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
+        let then = Redact::new(&raw.redacted);
+        let replaced = |it: &Violation| integration.redact.covers(&it.pointer) || then.covers(&it.pointer);
+        Self::check(payload, &integration.schema, replaced)
+    }
+
+    /// A payload that is no delivery.
+    ///
+    /// # Errors
+    /// Every violation at once.
+    pub fn example(integration: &Integration, mut value: Value) -> Result<Self, Stop> {
+        integration.redact.apply(&mut value);
+        let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
+        Self::check(payload, &integration.schema, |it| integration.redact.covers(&it.pointer))
+    }
+
+    fn check(payload: Payload, schema: &Schema, replaced: impl Fn(&Violation) -> bool) -> Result<Self, Stop> {
+        if let Err(mut violations) = schema.check(&payload.value) {
+            violations.retain(|it| !replaced(it));
+            if !violations.is_empty() {
+                return Err(Stop::Schema(violations));
+            }
+        }
         Ok(Self { text: payload.value.to_string().into(), loosened: payload.loosened })
     }
 

@@ -5,7 +5,7 @@ use super::stages::Stages;
 use super::{Ended, Stop, Told, mapped_line, rehearsal};
 use crate::app::App;
 use crate::auth::CompanyId;
-use crate::event::{EventId, EventStatus, RawEvent, Reason};
+use crate::event::{Event, EventId, EventStatus, RawEvent, Reason};
 use crate::integration::Integration;
 use crate::store::{Commit, Ingested};
 
@@ -29,11 +29,12 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
         return Ok(());
     };
     let raw = event.raw();
+    if let Some(why) = event.no_body() {
+        return given_up(app, event, "decode", why.word(), why.sentence().into()).await;
+    }
     let Some(integration) = app.registry.get(&event.integration.0) else {
         let message = format!("no integration named \"{}\" is live any more", event.integration);
-        let reason = Reason { stage: "plugin".into(), code: "unknown_integration".into(), message };
-        let event = crate::event::Event { status: EventStatus::Quarantined, reason: Some(reason), ..event };
-        return Ok(app.store.settle(Ingested { event, tasks: Vec::new() }).await?);
+        return given_up(app, event, "plugin", "unknown_integration", message).await;
     };
     let mut stages = Stages::start();
     let result = mapped_line(&integration, &raw, &mut stages).await;
@@ -44,4 +45,11 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
         Err(stop) => outcome::quarantined(Some(&integration), raw, &stop, stages.done()),
     };
     Ok(app.store.settle(ingested).await?)
+}
+
+/// An event that cannot even be begun.
+async fn given_up(app: &App, event: Event, stage: &str, code: &str, message: String) -> Result<(), Stop> {
+    let reason = Reason { stage: stage.into(), code: code.into(), message };
+    let event = Event { status: EventStatus::Quarantined, reason: Some(reason), ..event };
+    Ok(app.store.settle(Ingested { event, tasks: Vec::new() }).await?)
 }

@@ -1,9 +1,11 @@
 //! Deliveries that are stored and go through no line.
 
+use super::Stop;
 use super::outcome::{self, Ready};
 use crate::app::App;
 use crate::event::RawEvent;
 use crate::integration::Integration;
+use crate::payload::DecodeError;
 use crate::store::{FirstAnswer, StoreError};
 
 /// A delivery that came before: noted, and nothing else.
@@ -17,6 +19,21 @@ pub async fn duplicate(
     first: &FirstAnswer,
 ) -> Result<(), StoreError> {
     app.store.commit(outcome::duplicate(integration, raw, first).into()).await.map(drop)
+}
+
+/// A delivery that cannot be read, and is kept without its body, as something in it was to be redacted. Gives what its
+/// sender is told.
+pub async fn unreadable(
+    app: &App,
+    integration: &Integration,
+    raw: RawEvent,
+    error: DecodeError,
+    body_bytes: u64,
+) -> Stop {
+    let stop = Stop::Decode(error);
+    let mut ingested = outcome::quarantined(Some(integration), raw, &stop, Vec::new());
+    ingested.event.body_bytes = body_bytes;
+    app.store.commit(ingested.into()).await.map_or_else(Stop::from, |_| stop)
 }
 
 /// A delivery that the server answers itself.

@@ -141,6 +141,7 @@ pub fn rejected(
         content_type: None,
         headers,
         body: bytes::Bytes::new(),
+        redacted: Vec::new(),
     };
     let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
     event.body_bytes = body_bytes;
@@ -166,6 +167,8 @@ pub(super) fn event(
         content_type: raw.content_type,
         headers: raw.headers,
         stages: Vec::new(),
+        redacted: raw.redacted,
+        erased_at: None,
         body_bytes: raw.body.len() as u64,
         body: raw.body,
     }

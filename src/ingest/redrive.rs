@@ -70,8 +70,10 @@ pub async fn redrive(
     now: DateTime<Utc>,
     remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
 ) -> Result<Redriven, NotRedriven> {
+    if let Some(why) = event.no_body() {
+        return Err(NotRedriven::Refused(why.sentence()));
+    }
     match event.status {
-        EventStatus::Rejected => return Err(NotRedriven::Refused("a rejected event is kept without its body")),
         EventStatus::Queued => return Err(NotRedriven::Refused("it waits for its first time")),
         EventStatus::Duplicate => return Err(NotRedriven::Refused("a duplicate: drive the first one again")),
         _ => {}

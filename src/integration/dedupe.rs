@@ -39,7 +39,7 @@ impl Integration {
     fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
         let mut decoded: Option<Option<Value>> = None;
         let mut body = |pointer: &str| {
-            let payload = decoded.get_or_insert_with(|| raw.decode(&self.schema, &self.rules).ok().map(|it| it.value));
+            let payload = decoded.get_or_insert_with(|| self.payload(raw).ok().map(|it| it.value));
             payload.as_ref().and_then(|it| it.pointer(pointer)).and_then(text)
         };
         self.dedupe.by.iter().find_map(|named| {
@@ -55,7 +55,7 @@ impl Integration {
     #[must_use]
     pub fn order_key(&self, raw: &RawEvent) -> Option<String> {
         let pointer = self.later.order_by.as_deref()?;
-        let payload = raw.decode(&self.schema, &self.rules).ok()?;
+        let payload = self.payload(raw).ok()?;
         payload.value.pointer(pointer).and_then(text)
     }
 }

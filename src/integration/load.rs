@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 
 use super::manifest::{Manifest, Mode};
-use super::{Beside, Dedupe, Integration, Later, Named};
+use super::{Beside, Dedupe, Integration, Later, Named, Redact};
 use crate::auth::CompanyId;
 use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
@@ -150,11 +150,14 @@ pub(super) fn assemble(
         module_sha256: hex(plugin.sha256()),
         schema_sha256: hex(schema.sha256()),
     };
+    let (dedupe, redact) = (dedupe(&manifest), Redact::new(&manifest.redact));
+    not_redacted(&redact, &dedupe, manifest.order_by.as_deref())?;
     Ok(Integration {
         company_id: CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))?,
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
         auth: manifest.auth.auth(secrets)?,
-        dedupe: dedupe(&manifest),
+        dedupe,
+        redact,
         later: Later { always: manifest.mode == Mode::Async, order_by: manifest.order_by.clone() },
         rate: manifest.rate().map(|rate| (rate, TokenBucket::of(rate))),
         config: serde_json::Value::Object(manifest.config).to_string().into(),
@@ -167,6 +170,16 @@ pub(super) fn assemble(
         loaded_at: now,
         beside: None,
     })
+}
+
+/// What deliveries are told apart by has to be there.
+fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
+    let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointer) = it { Some(pointer.as_str()) } else { None });
+    let named = by.map(|it| ("a delivery is known by", it)).chain(order_by.map(|it| ("order_by names", it)));
+    match named.into_iter().find(|(_, pointer)| redact.covers(pointer)) {
+        None => Ok(()),
+        Some((what, pointer)) => Err(format!("redact: {what} {pointer}, which would be replaced")),
+    }
 }
 
 /// The configured place first, then the provider's own.

@@ -33,6 +33,9 @@ pub(super) struct Manifest {
     pub(super) order_by: Option<String>,
     pub(super) shadow: Option<String>,
     #[serde(default)]
+    pub(super) redact: Vec<String>,
+    pub(super) keep_days: Option<u32>,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     pub(super) config: Map<String, Value>,

@@ -126,8 +126,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, LoadFailure> {
 /// # Errors
 /// Where the payload is none at all.
 pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<Run, Stop> {
-    let payload = Payload { value: payload.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
-    let checked = match CheckedPayload::check(payload, &integration.schema) {
+    let checked = match CheckedPayload::example(integration, payload.clone()) {
         Ok(checked) => checked,
         Err(Stop::Schema(found)) => {
             let (came, usage) = (Came::Violations(found), Usage::default());

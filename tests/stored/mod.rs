@@ -37,6 +37,8 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
         content_type: Some("application/json".into()),
         headers: Vec::new(),
         stages: Vec::new(),
+        redacted: Vec::new(),
+        erased_at: None,
         body_bytes: body.len() as u64,
         body,
     };

@@ -87,8 +87,9 @@ impl Run {
             content_type: Some(self.content_type.clone()),
             headers: Vec::new(),
             body: Bytes::from(body),
+            redacted: Vec::new(),
         };
-        let payload = raw.decode(&integration.schema, &integration.rules);
+        let payload = integration.payload(&raw);
         let payload = payload.map_err(|e| Failure::new(format!("the payload on stdin: {e}")))?;
         Ok((payload.value, payload.loosened.iter().map(str::to_owned).collect()))
     }

@@ -17,6 +17,8 @@ use crate::task::TaskId;
 const FORMAT_1: u8 = 1;
 /// Of events: since they have headers and stages.
 const FORMAT_2: u8 = 2;
+/// Of events of which something was replaced or erased.
+const FORMAT_3: u8 = 3;
 /// Format byte and checksum.
 pub(super) const HEADER: usize = 5;
 
@@ -42,6 +44,22 @@ struct Event2 {
     event: Event1,
     headers: Vec<(String, String)>,
     stages: Vec<StageTime>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Event3 {
+    event: Event2,
+    redacted: Vec<String>,
+    /// Seconds since 1970.
+    erased_at: Option<i64>,
+}
+
+/// [`Event3`] as it is written.
+#[derive(Serialize)]
+struct Event3Ref<'a> {
+    event: Event2Ref<'a>,
+    redacted: &'a [String],
+    erased_at: Option<i64>,
 }
 
 /// [`Event2`] as it is written: field by field the same.
@@ -96,14 +114,20 @@ pub(super) fn encode_event(event: &Event) -> Result<Vec<u8>, StoreError> {
         body_bytes: event.body_bytes,
         body: Bytes1(event.body.clone()),
     };
-    encode_as(FORMAT_2, &Event2Ref { event: first, headers: &event.headers, stages: &event.stages })
+    let second = Event2Ref { event: first, headers: &event.headers, stages: &event.stages };
+    if event.redacted.is_empty() && event.erased_at.is_none() {
+        return encode_as(FORMAT_2, &second);
+    }
+    let erased_at = event.erased_at.map(|it| it.timestamp());
+    encode_as(FORMAT_3, &Event3Ref { event: second, redacted: &event.redacted, erased_at })
 }
 
 pub(super) fn decode_event(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Event, StoreError> {
-    let Event2 { event: record, headers, stages } = if bytes.first() == Some(&FORMAT_1) {
-        Event2 { event: decode(bytes, "event")?, headers: Vec::new(), stages: Vec::new() }
-    } else {
-        decode_as(FORMAT_2, bytes, "event")?
+    let second = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
+    let Event3 { event: Event2 { event: record, headers, stages }, redacted, erased_at } = match bytes.first() {
+        Some(&FORMAT_1) => second(Event2 { event: decode(bytes, "event")?, headers: Vec::new(), stages: Vec::new() }),
+        Some(&FORMAT_3) => decode_as(FORMAT_3, bytes, "event")?,
+        _ => second(decode_as(FORMAT_2, bytes, "event")?),
     };
     Ok(Event {
         id,
@@ -118,6 +142,8 @@ pub(super) fn decode_event(bytes: &[u8], id: EventId, company_id: CompanyId) -> 
         content_type: record.content_type,
         headers,
         stages,
+        redacted,
+        erased_at: erased_at.map(|it| from_time((it, 0), "event")).transpose()?,
         body_bytes: record.body_bytes,
         body: record.body.0,
     })

@@ -1,0 +1,102 @@
+//! Values that are never stored: `redact` in plugin.toml.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod guests;
+mod harness;
+
+use std::path::Path;
+
+use guests::says;
+use harness::{Setup, shipped_plugins, task};
+use serde_json::{Value, json};
+
+const SECRET: &str = "+35319605860";
+
+fn fixture() -> Value {
+    let file = shipped_plugins().join("fax-inbound/fixtures/received.json");
+    serde_json::from_slice::<Value>(&std::fs::read(file).unwrap()).unwrap()["payload"].clone()
+}
+
+/// The shipped fax plugin with more lines in its plugin.toml, and without fixtures.
+fn faxes(more: &str) -> Setup {
+    let setup = Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 0\n[store]\nsegment_mib = 1\n");
+    let (from, to) = (shipped_plugins().join("fax-inbound"), setup.plugins.join("fax-inbound"));
+    std::fs::create_dir(&to).unwrap();
+    std::fs::copy(from.join("mapper.wasm"), to.join("mapper.wasm")).unwrap();
+    let mut schema: Value = serde_json::from_slice(&std::fs::read(from.join("input.schema.json")).unwrap()).unwrap();
+    // What stands in the value's place does not fit this.
+    schema["properties"]["data"]["properties"]["payload"]["properties"]["from"] =
+        json!({"type": "string", "pattern": "^\\+"});
+    std::fs::write(to.join("input.schema.json"), schema.to_string()).unwrap();
+    let manifest = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
+    std::fs::write(to.join("plugin.toml"), format!("{more}\n{manifest}")).unwrap();
+    setup
+}
+
+/// Whether any file below has these bytes.
+fn holds(dir: &Path, text: &str) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, text);
+        }
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).any(|it| it == text.as_bytes())
+    })
+}
+
+#[test]
+fn what_is_redacted_is_stored_nowhere_and_replay_works_on_the_rest() {
+    let setup = faxes("redact = [\"/data/payload/from\", \"/meta/*\"]");
+    let server = setup.start();
+    let reply = server.post("/v1/hooks/fax-inbound", &fixture()).expect(201);
+    let title = "Fax from [redacted] (3 pages)";
+    assert_eq!(reply.json()["data"][0]["title"], title);
+    let id = reply.header("x-event-id").to_owned();
+    // As a form's field, wrapped by n8n, and answered first: another way to the same.
+    let wrapped = json!([{ "headers": {"x-from": "n8n"}, "params": {}, "query": {}, "body": fixture() }]);
+    let sent = [("prefer", "respond-async"), ("content-type", "text/plain")];
+    server.send("POST", "/v1/hooks/fax-inbound", &sent, wrapped.to_string().as_bytes()).expect(202);
+
+    let event = server.get(&format!("/v1/events/{id}")).expect(200).json();
+    assert_eq!(event["redacted"], json!(["/data/payload/from", "/meta/*"]));
+    assert_eq!(event["payload"]["meta"], json!({"attempt": 0, "delivered_to": "[redacted]"}));
+    let raw: Value = serde_json::from_str(&server.get(&format!("/v1/events/{id}/raw")).expect(200).text).unwrap();
+    assert_eq!(raw["data"]["payload"]["from"], "[redacted]");
+
+    let replay = format!("/v1/events/{id}/replay");
+    let replayed = server.post(&replay, &json!({"tasks": "update"})).expect(200).json();
+    assert_eq!([&replayed["status"], &replayed["updated"]], [&json!("stored"), &json!(2)], "{replayed}");
+    let log = server.stop();
+    assert!(!log.contains(SECRET), "{log}");
+    assert!(holds(&setup.data, "[redacted]") && !holds(&setup.data, SECRET));
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_not_kept_where_something_in_it_must_not_be() {
+    let setup = faxes("redact = [\"/data/payload/from\"]");
+    let server = setup.start();
+    let broken = fixture().to_string().replacen('{', "", 1);
+    let reply = server.send("POST", "/v1/hooks/fax-inbound", &[], broken.as_bytes());
+    assert_eq!((reply.status, reply.code().as_str()), (400, "malformed_json"), "{}", reply.text);
+    let id = reply.header("x-event-id").to_owned();
+    let event = server.get(&format!("/v1/events/{id}")).expect(200).json();
+    assert_eq!([&event["status"], &event["redacted"]], [&json!("quarantined"), &json!([""])]);
+    assert_eq!(event["body_bytes"].as_u64().unwrap(), broken.len() as u64);
+    assert_eq!(event.get("body"), None);
+    server.get(&format!("/v1/events/{id}/raw")).expect(404);
+    let refused = server.post(&format!("/v1/events/{id}/replay"), &json!({})).expect(409);
+    assert!(refused.message().contains("redacted"), "{}", refused.text);
+    drop(server);
+    assert!(!holds(&setup.data, SECRET));
+}
+
+#[test]
+fn what_deliveries_are_known_by_cannot_be_redacted() {
+    let manifest = "redact = [\"/delivery\"]\n[auth]\nscheme = \"api-key\"\n[dedupe]\npointer = \"/delivery/id\"\n";
+    let setup = Setup::new().plugin("guest", manifest, &says(&task().to_string()));
+    let out = harness::binary().args(["plugin", "check"]).arg(setup.plugins.join("guest")).output().unwrap();
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(told.contains("redact: a delivery is known by /delivery/id, which would be replaced"), "{told}");
+}
