@@ -7,6 +7,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::audit::{Action, Entry, OPERATOR};
 use crate::auth::key::{self, KeyId};
 use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
@@ -97,20 +98,17 @@ impl App {
         Some((rate, Arc::clone(bucket)))
     }
 
-    /// Stores a key, durably, and then lets it in.
+    /// Stores a key and who made or changed it, durably, and then lets it in; unless the request is a repetition.
     ///
     /// # Errors
     /// Where it cannot be stored.
-    pub async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
-        self.create_key(key, None).await.map(drop)
-    }
-
-    /// The same for a new key, unless the request for it is a repetition.
-    ///
-    /// # Errors
-    /// Where it cannot be stored.
-    pub async fn create_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> Result<Committed, StoreError> {
-        let committed = self.store.put_key(key.clone(), idempotency).await?;
+    pub async fn put_key(
+        &self,
+        key: ApiKey,
+        entry: Entry,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Committed, StoreError> {
+        let committed = self.store.put_key(key.clone(), entry, idempotency).await?;
         match &committed {
             Committed::Stored => self.keys.put(key),
             // The first request may have stored its key and not have known it.
@@ -146,12 +144,22 @@ impl Admin {
         }
     }
 
-    /// Who it is, where requests are told apart.
+    /// Who it is: in the audit log, and where requests are told apart.
     #[must_use]
-    pub fn sender(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
-            Self::Operator => "operator",
+            Self::Operator => OPERATOR,
             Self::Company(_, key) => &key.0,
+        }
+    }
+
+    /// Something that it does now.
+    #[must_use]
+    pub fn does(&self, action: Action, target: impl ToString) -> Entry {
+        let entry = Entry::new(self.name(), action, target, now());
+        match self {
+            Self::Operator => entry,
+            Self::Company(company, _) => entry.of(company),
         }
     }
 }

@@ -103,6 +103,8 @@ pub struct Integration {
     pub rate: Option<(Rate, TokenBucket)>,
     /// What is replaced before anything is stored.
     pub redact: Redact,
+    /// For how long what its senders sent is kept, where that is not as long as events are.
+    pub keep: Option<chrono::Duration>,
     /// How loosely values are read.
     pub rules: Rules,
     /// What a payload has to look like.
@@ -129,6 +131,13 @@ pub struct Beside {
 }
 
 impl Integration {
+    /// Its shadow forgets what it has seen of any event.
+    pub fn forget_shadow(&self) {
+        if let Some(Beside { shadow: Ok(shadow), .. }) = &self.beside {
+            shadow.forget();
+        }
+    }
+
     /// What the plugin is told of an event.
     #[must_use]
     pub fn context(&self, event_id: EventId, received_at: DateTime<Utc>) -> CallContext {

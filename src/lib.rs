@@ -8,7 +8,7 @@
 //!
 //! - [`config`] is read once, [`server`] binds and drains, [`app`] is what a request may reach.
 //! - `http` has every route on one screen, and turns failures into the documented error body.
-//! - [`auth`] knows keys, scopes and signatures.
+//! - [`auth`] knows keys, scopes and signatures; [`audit`] is who did what with them.
 //! - [`event`] is a delivery and what became of it; [`ingest`] is the line above, and reads like it.
 //! - [`payload`] turns any encoding and looseness into JSON of the documented shape.
 //! - [`schema`] checks it and says in words what is wrong.
@@ -19,6 +19,7 @@
 //! - [`cli`] is the command line.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;

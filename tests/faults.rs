@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookmill::app::{App, KeyRequest, now};
+use hookmill::audit::{Action, COMMAND_LINE, Entry};
 use hookmill::auth::{CompanyId, Scope, key};
 use hookmill::config::{Config, Options};
 use hookmill::store::{Embedded, Fault, Faulty};
@@ -43,7 +44,8 @@ impl Failing {
         let url = runtime.block_on(async {
             let app = App::new(config, store.clone(), None).await.unwrap();
             let (id, _) = key::generate().unwrap();
-            app.put_key(every_scope().into_key(id, KEY, now())).await.unwrap();
+            let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &id, now());
+            app.put_key(every_scope().into_key(id, KEY, now()), entry, None).await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             tokio::spawn(hookmill::server::run(listener, Arc::new(app), std::future::pending()));

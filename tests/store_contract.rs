@@ -5,11 +5,17 @@ mod stored;
 
 use std::sync::Arc;
 
-use chrono::{Duration, SubsecRound as _, Utc};
+use chrono::{DateTime, Duration, SubsecRound as _, Utc};
+use hookmill::audit::{Action, COMMAND_LINE, Entry};
 use hookmill::store::embedded::Options;
 use hookmill::store::{Commit, Committed, Embedded, Faulty, Idempotency, Page, Store, TaskFilter, Updated};
 use hookmill::task::{Priority, Status, TaskId, TaskPatch};
 use stored::{answer, api_key, company, ingested, list, once};
+
+/// Somebody of this company has made a key.
+fn entry(of: &str, at: DateTime<Utc>) -> Entry {
+    Entry::new(COMMAND_LINE, Action::KeyCreated, "key_1", at).of(&company(of)).with("tasks:read")
+}
 
 async fn a_commit_is_read_back_as_it_was(store: Arc<dyn Store>) {
     let it = ingested("a", |task| task.tags = vec!["x".into()]);
@@ -158,9 +164,10 @@ async fn the_first_answer_is_remembered_for_its_time_and_no_second_is_stored(sto
     assert!(store.task(&a, first).await.unwrap().is_some() && store.task(&a, second).await.unwrap().is_none());
     // An API key is guarded in the same way.
     let key = api_key("key_1");
-    assert!(matches!(store.put_key(key.clone(), once(1, now)).await.unwrap(), Committed::Repeated(_)));
-    assert_eq!(store.put_key(key.clone(), once(2, now)).await.unwrap(), Committed::Stored);
+    assert!(matches!(store.put_key(key.clone(), entry("a", now), once(1, now)).await.unwrap(), Committed::Repeated(_)));
+    assert_eq!(store.put_key(key.clone(), entry("a", now), once(2, now)).await.unwrap(), Committed::Stored);
     assert_eq!(store.keys().await.unwrap(), vec![key]);
+    assert_eq!(store.audit(None, None, 9).await.unwrap().len(), 1, "what was not done is not noted");
     assert_eq!(store.expire(now).await.unwrap().idempotency_keys, 0);
     assert_eq!(store.expire(now + Duration::days(3)).await.unwrap().idempotency_keys, 2);
 }
@@ -189,6 +196,21 @@ async fn a_request_s_events_are_stored_whole(store: Arc<dyn Store>) {
     let ids: Vec<_> = batch.iter().rev().map(|it| it.tasks[0].id).collect();
     store.commit(Commit { ingested: batch, idempotency: None }).await.unwrap();
     assert_eq!(list(&*store, "a", TaskFilter::default()).await, (ids, 300));
+}
+
+async fn what_was_done_is_listed_newest_first_and_by_company(store: Arc<dyn Store>) {
+    let now = Utc::now().trunc_subsecs(3);
+    let mut all = Vec::new();
+    for n in 0..6 {
+        let it = entry(if n % 2 == 0 { "a" } else { "b" }, now + Duration::milliseconds(n));
+        store.note(it.clone()).await.unwrap();
+        all.insert(0, it);
+    }
+    assert_eq!(store.audit(None, None, 100).await.unwrap(), all);
+    assert_eq!(store.audit(None, Some(all[1].id), 3).await.unwrap(), all[2..5]);
+    let of_b: Vec<Entry> = all.iter().step_by(2).cloned().collect();
+    assert_eq!(store.audit(Some(&company("b")), None, 100).await.unwrap(), of_b);
+    assert_eq!(store.audit(Some(&company("c")), None, 100).await.unwrap(), []);
 }
 
 macro_rules! contract {
@@ -228,4 +250,5 @@ every_backend!(
     the_first_answer_is_remembered_for_its_time_and_no_second_is_stored,
     fifty_equal_requests_at_once_store_one_task,
     a_request_s_events_are_stored_whole,
+    what_was_done_is_listed_newest_first_and_by_company,
 );

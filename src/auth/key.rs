@@ -99,6 +99,12 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// What it may do, for people: `tasks:read, admin`.
+    #[must_use]
+    pub fn scope_names(&self) -> String {
+        self.scopes.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether it opens anything at this moment.
     #[must_use]
     pub fn is_good(&self, now: DateTime<Utc>) -> bool {

@@ -1,4 +1,4 @@
-//! `hookmill events list|show|replay`: a running server's events.
+//! `hookmill events list|show|replay|erase`: a running server's events.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::erase::Erase;
 use super::progress::Progress;
 use super::remote::{Elsewhere, Remote, text};
 use crate::app::now;
@@ -19,6 +20,7 @@ Examples:
   hookmill events show 01a20f92-f38c-7145-a565-df7733d05cfc --company company-1
   hookmill events replay --company company-1 --integration calendly --reason schema --since 7d
   hookmill events replay --company company-1 --integration calendly --status stored --tasks update
+  hookmill events erase --company company-1 --patient p-4711          shows what was sent of a patient; --yes erases it
 
 replay drives each event that fits through its line again, oldest last, with the plugin that is live now. An event keeps
 its id and its time, and never makes a task twice: what is stored already is left, or updated as --tasks says. It can be
@@ -54,6 +56,8 @@ enum Action {
     },
     /// Drive events through their line again
     Replay(Replay),
+    /// Erase what was sent of a patient: headers, bodies, plugin logs. The events stay, and say so
+    Erase(Erase),
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,7 +120,12 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
 impl EventsCommand {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let dir = &config.data_dir;
-        let remote = self.elsewhere.remote(dir).ok_or_else(|| Failure::no_server(dir))?;
+        let remote = self.elsewhere.remote(dir);
+        // The only one that needs no server.
+        if let Action::Erase(erase) = &self.action {
+            return erase.run(config, remote.as_ref(), self.json);
+        }
+        let remote = remote.ok_or_else(|| Failure::no_server(dir))?;
         match &self.action {
             Action::List { filter, limit } => self.list(&remote, filter, *limit),
             Action::Show { id, company } => {
@@ -126,6 +135,7 @@ impl EventsCommand {
                 Ok(())
             }
             Action::Replay(replay) => self.replay(&remote, replay),
+            Action::Erase(_) => Ok(()),
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::remote::{Elsewhere, Remote, text};
 use super::{Failure, runtime};
 use crate::app::{KeyRequest, now};
+use crate::audit::{Action, COMMAND_LINE, Entry};
 use crate::auth::{ApiKey, CompanyId, Scope, key};
 use crate::config::Config;
 use crate::store::{Embedded, Store as _, StoreError};
@@ -25,7 +26,7 @@ With a server running on --data-dir, they go through its admin API by themselves
 For a server on another machine: --server URL, and an admin key in HOOKMILL_API_KEY.")]
 pub(super) struct Key {
     #[command(subcommand)]
-    action: Action,
+    action: Asked,
     #[command(flatten)]
     elsewhere: Elsewhere,
     /// Print JSON, for scripts
@@ -34,7 +35,7 @@ pub(super) struct Key {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum Asked {
     /// Make a key and print it, once
     Create(Create),
     /// List keys: ids, companies, scopes; never the keys
@@ -91,30 +92,33 @@ impl Key {
 
     fn through(&self, remote: &Remote) -> Result<Value, Failure> {
         match &self.action {
-            Action::Create(create) => remote.call("POST", "/v1/admin/keys", Some(create.request())),
-            Action::List => remote.call("GET", "/v1/admin/keys", None),
-            Action::Revoke { id } => remote.call("DELETE", &format!("/v1/admin/keys/{id}"), None),
+            Asked::Create(create) => remote.call("POST", "/v1/admin/keys", Some(create.request())),
+            Asked::List => remote.call("GET", "/v1/admin/keys", None),
+            Asked::Revoke { id } => remote.call("DELETE", &format!("/v1/admin/keys/{id}"), None),
         }
     }
 
     async fn directly(&self, store: &Embedded) -> Result<Value, Failure> {
         match &self.action {
-            Action::Create(create) => {
+            Asked::Create(create) => {
                 let (id, secret) = key::generate().map_err(Failure::new)?;
                 let stored = create.key_request().into_key(id, &secret, now());
-                store.put_key(stored.clone(), None).await?;
+                let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &stored.id, now());
+                let entry = entry.of(&stored.company_id).with(stored.scope_names());
+                store.put_key(stored.clone(), entry, None).await?;
                 Ok(json!({ "key": secret, "details": stored }))
             }
-            Action::List => {
+            Asked::List => {
                 let mut keys = store.keys().await?;
                 keys.sort_by_key(|a| a.created_at);
                 Ok(json!({ "data": keys }))
             }
-            Action::Revoke { id } => {
+            Asked::Revoke { id } => {
                 let found = store.keys().await?.into_iter().find(|it| it.id.0 == *id);
                 let key = found.ok_or_else(|| Failure::new("no such key; `hookmill key list` shows the ids"))?;
                 let revoked_at = key.revoked_at.or(Some(now()));
-                store.put_key(ApiKey { revoked_at, ..key }, None).await?;
+                let entry = Entry::new(COMMAND_LINE, Action::KeyRevoked, &key.id, now()).of(&key.company_id);
+                store.put_key(ApiKey { revoked_at, ..key }, entry, None).await?;
                 Ok(Value::Null)
             }
         }
@@ -126,12 +130,12 @@ impl Key {
             return;
         }
         match &self.action {
-            Action::Create(_) => {
+            Asked::Create(_) => {
                 println!("{}", text(&answer["key"]));
                 eprintln!("This is shown once. Its id is {}.", text(&answer["details"]["id"]));
             }
-            Action::List => print_table(&answer["data"]),
-            Action::Revoke { id } => println!("{id} is revoked"),
+            Asked::List => print_table(&answer["data"]),
+            Asked::Revoke { id } => println!("{id} is revoked"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
+mod audit;
 mod bench;
+mod erase;
 mod events;
 mod key;
 mod plugin;
@@ -42,10 +44,12 @@ enum Command {
     Serve(serve::Serve),
     /// Create, list and revoke API keys, with the server running or not
     Key(key::Key),
-    /// List and show what came in, and drive it through again
+    /// List and show what came in, drive it through again, erase it
     Events(events::EventsCommand),
     /// List, reload, write and try plugins
     Plugin(plugin::PluginCommand),
+    /// Who did what, and when
+    Audit(audit::Audit),
     /// Back up, restore, export, import, check and measure the database
     Store(store::StoreCommand),
 }
@@ -113,6 +117,7 @@ pub fn run(args: &Args) -> ExitCode {
         Command::Key(key) => key.run(&config),
         Command::Events(events) => events.run(&config),
         Command::Plugin(plugin) => plugin.run(&config),
+        Command::Audit(audit) => audit.run(&config),
         Command::Store(store) => store.run(&config),
     });
     match result {

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
+use crate::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::auth::{CompanyId, Scope, key};
 use crate::config::{Config, Secret};
+use crate::integration::Integration;
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::Running;
@@ -82,7 +85,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
     app.embedded = Some(Arc::clone(&store));
     app.host = Some(host.clone());
-    app.watch = Some(watch_plugins(&app, host)?);
+    let (done, changes) = unbounded_channel();
+    app.watch = Some(watch_plugins(&app, host, done)?);
     let listener = bind(app.config.listen).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     let url = format!("http://{address}");
@@ -96,14 +100,28 @@ async fn serve(config: Config) -> Result<(), Failure> {
     println!("hookmill serves on {url}");
     let app = Arc::new(app);
     app.queue.resume(&app).await?;
+    let auditor = tokio::spawn(note_changes(changes, Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
     let reloader = tokio::spawn(reload_at(hangup, Arc::clone(&app)));
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     app.queue.stop();
     sweeper.abort();
     reloader.abort();
+    auditor.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Plugins that come and go, into the audit log.
+async fn note_changes(mut changes: UnboundedReceiver<Entry>, app: Arc<App>) {
+    while let Some(entry) = changes.recv().await {
+        note(&app, entry).await;
+    }
+}
+
+async fn note(app: &App, entry: Entry) {
+    let noted = app.store.note(entry).await;
+    noted.unwrap_or_else(|error| tracing::warn!(cause = %error, "the audit log cannot be written"));
 }
 
 /// Removes what has expired, once a minute.
@@ -117,6 +135,28 @@ async fn sweep(app: Arc<App>) {
             Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),
             Err(error) => tracing::warn!(cause = %error, "what is past its time cannot be removed"),
         }
+        for integration in app.registry.list() {
+            forget(&app, &integration).await;
+        }
+    }
+}
+
+/// Erases what an integration was sent longer ago than it says.
+async fn forget(app: &App, integration: &Integration) {
+    let (Some(store), Some(keep)) = (app.embedded.clone(), integration.keep) else { return };
+    let name = integration.name.clone();
+    let erased = tokio::task::spawn_blocking(move || store.forget(&name.0, keep, now())).await;
+    match erased {
+        Ok(Ok(0)) => {}
+        Ok(Ok(events)) => {
+            tracing::info!(integration = %integration.name, events, "what was sent is erased, as its time is over");
+            let entry = Entry::new(SERVER, Action::EventsForgotten, &integration.name, now());
+            note(app, entry.of(&integration.company_id).with(format!("{events} events"))).await;
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(integration = %integration.name, cause = %error, "what was sent cannot be erased")
+        }
+        Err(_) => tracing::error!(integration = %integration.name, "erasing what was sent panicked"),
     }
 }
 
@@ -127,7 +167,7 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// Loads every plugin, and watches their folder from then on.
-fn watch_plugins(app: &App, host: Host) -> Result<Watch, Failure> {
+fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<Watch, Failure> {
     let dir = app.config.plugins_dir.clone();
     let told = |e: std::io::Error| Failure {
         message: format!(
@@ -136,7 +176,8 @@ fn watch_plugins(app: &App, host: Host) -> Result<Watch, Failure> {
         ),
         code: 2,
     };
-    let loader = Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry));
+    let mut loader = Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry));
+    loader.done = Some(done);
     Watch::start(loader, app.config.watch).map_err(told)
 }
 
@@ -145,7 +186,10 @@ async fn reload_at(mut hangup: Signal, app: Arc<App>) {
     while hangup.recv().await.is_some() {
         if let Some(watch) = &app.watch {
             match watch.reload().await {
-                Ok(pass) => tracing::info!(?pass, "SIGHUP: the plugins folder was looked at"),
+                Ok(pass) => {
+                    tracing::info!(?pass, "SIGHUP: the plugins folder was looked at");
+                    note(&app, Entry::new(OPERATOR, Action::PluginsReloaded, "plugins", now()).with("SIGHUP")).await;
+                }
                 Err(error) => tracing::error!(cause = error, "SIGHUP: the plugins folder cannot be reloaded"),
             }
         }
@@ -169,7 +213,9 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     let (id, drawn) = key::generate().map_err(Failure::new)?;
     let preset = app.config.bootstrap_key.as_ref();
     let secret = preset.map_or(drawn.as_str(), Secret::expose);
-    app.put_key(request.into_key(id, secret, now())).await?;
+    let key = request.into_key(id, secret, now());
+    let entry = Entry::new(SERVER, Action::KeyCreated, &key.id, now()).of(&key.company_id).with("the first key");
+    app.put_key(key, entry, None).await?;
     let shown = if preset.is_some() { "$HOOKMILL_BOOTSTRAP_KEY" } else { secret };
     println!(
         "The first API key (company-1, every scope). It is shown this once, so keep it:\n\n  {shown}\n\nTry it:\n"

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::remote::{Remote, text};
 use super::{Failure, bench, progress, runtime, transfer};
+use crate::app::now;
+use crate::audit::{self, COMMAND_LINE, Entry};
 use crate::config::Config;
 use crate::store::embedded::{self, Report};
 use crate::store::{Embedded, Stats, Store as _};
@@ -97,6 +99,8 @@ impl StoreCommand {
             Some(path) => Box::new(private_file(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdout().lock()),
         };
+        // Before the first line: whoever has those has read them.
+        note(&store, audit::Action::StoreExported, file)?;
         let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
         // Where the lines themselves go to stdout, nothing else does.
         if file.is_none() { Ok(Value::Null) } else { Ok(counts) }
@@ -108,7 +112,9 @@ impl StoreCommand {
             Some(path) => Box::new(File::open(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdin().lock()),
         };
-        runtime()?.block_on(transfer::import(&store, &mut BufReader::with_capacity(1 << 20, input)))
+        let counts = runtime()?.block_on(transfer::import(&store, &mut BufReader::with_capacity(1 << 20, input)))?;
+        note(&store, audit::Action::StoreImported, file)?;
+        Ok(counts)
     }
 
     fn check(&self, config: &Config, repair: bool) -> Result<(), Failure> {
@@ -136,10 +142,11 @@ impl StoreCommand {
             }
             Action::Restore { dir } => println!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => println!(
-                "{} tasks, {} events, {} API keys{}",
+                "{} tasks, {} events, {} API keys, {} entries of the audit log{}",
                 answer["tasks"],
                 answer["events"],
                 answer["api_keys"],
+                answer["audit_entries"],
                 answer["skipped"]
                     .as_u64()
                     .filter(|it| *it > 0)
@@ -151,6 +158,12 @@ impl StoreCommand {
 
 fn open(config: &Config) -> Result<Embedded, Failure> {
     Ok(Embedded::open(&config.data_dir, &config.store)?)
+}
+
+/// What was done with everything, with no server running.
+fn note(store: &Embedded, action: audit::Action, file: Option<&Path>) -> Result<(), Failure> {
+    let target = file.map_or_else(|| "-".to_owned(), |it| it.display().to_string());
+    Ok(runtime()?.block_on(store.note(Entry::new(COMMAND_LINE, action, target, now())))?)
 }
 
 fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::progress::Progress;
+use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
 use crate::event::{Event, EventId, EventStatus, Headers, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::Embedded;
@@ -80,6 +81,7 @@ enum Line {
     Task(Box<TaskLine>),
     Event(Box<EventLine>),
     ApiKey(Box<KeyLine>),
+    Audit(Box<Entry>),
 }
 
 #[derive(Default)]
@@ -87,6 +89,7 @@ struct Counts {
     tasks: u64,
     events: u64,
     api_keys: u64,
+    audit: u64,
     skipped: u64,
 }
 
@@ -96,11 +99,15 @@ impl Counts {
             Item::Task(_) => self.tasks += 1,
             Item::Event(_) => self.events += 1,
             Item::Key(_) => self.api_keys += 1,
+            Item::Audit(_) => self.audit += 1,
         }
     }
 
     fn json(&self) -> Value {
-        json!({"tasks": self.tasks, "events": self.events, "api_keys": self.api_keys, "skipped": self.skipped})
+        json!({
+            "tasks": self.tasks, "events": self.events, "api_keys": self.api_keys, "audit_entries": self.audit,
+            "skipped": self.skipped,
+        })
     }
 }
 
@@ -153,6 +160,7 @@ impl From<Item> for Line {
         match item {
             Item::Task(task) => Self::Task(Box::new((*task).into())),
             Item::Event(event) => Self::Event(Box::new((*event).into())),
+            Item::Audit(entry) => Self::Audit(entry),
             Item::Key(key) => Self::ApiKey(Box::new(KeyLine {
                 id: key.id,
                 label: key.label,
@@ -175,6 +183,7 @@ impl TryFrom<Line> for Item {
         Ok(match line {
             Line::Task(line) => Self::Task(Box::new(line.into_task()?)),
             Line::Event(line) => Self::Event(Box::new(line.into_event()?)),
+            Line::Audit(entry) => Self::Audit(entry),
             Line::ApiKey(line) => {
                 let hash = BASE64_STANDARD.decode(&line.sha256_base64).ok().and_then(|it| it.try_into().ok());
                 Self::Key(Box::new(ApiKey {

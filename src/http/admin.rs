@@ -9,6 +9,7 @@ use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::repeat::Once;
 use crate::app::{KeyRequest, now};
+use crate::audit::Action;
 use crate::auth::{ApiKey, AuthError, CompanyId, Scope, key};
 use crate::ingest::Ended;
 
@@ -29,7 +30,7 @@ struct CreateKey {
 pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
     let admin = call.app.admin(call.header("x-api-key"), now())?;
     let body = call.body().await?;
-    let once = Once::of(&call, admin.sender(), "/v1/admin/keys", &body)?;
+    let once = Once::of(&call, admin.name(), "/v1/admin/keys", &body)?;
     if let Some(answer) = once.before(&call).await? {
         return Ok(answer);
     }
@@ -55,7 +56,8 @@ pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
     // What is kept for a repetition does not hold the key.
     let remembered = once.remember(&made(None, &stored)?);
     let answer = made(Some(&secret), &stored);
-    let committed = call.app.create_key(stored, remembered).await?;
+    let entry = admin.does(Action::KeyCreated, &stored.id).of(&stored.company_id).with(stored.scope_names());
+    let committed = call.app.put_key(stored, entry, remembered).await?;
     Ok(once.ended(Ended::of(answer, committed))?)
 }
 
@@ -79,6 +81,7 @@ pub(super) async fn revoke_key(call: Call, id: String) -> Result<Answer, Failed>
     let key = found.ok_or(Problem::NotFound("no such key"))?;
     let mut key = key.as_ref().clone();
     key.revoked_at = key.revoked_at.or(Some(now()));
-    call.app.put_key(key).await?;
+    let entry = admin.does(Action::KeyRevoked, &key.id).of(&key.company_id);
+    call.app.put_key(key, entry, None).await?;
     Ok(Answer::empty())
 }

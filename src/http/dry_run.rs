@@ -12,7 +12,8 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::upkeep::operator;
-use crate::app::{App, now};
+use crate::app::{Admin, App, now};
+use crate::audit::Action;
 use crate::dry_run::{self, Options, Report};
 use crate::event::IntegrationName;
 use crate::integration::Integration;
@@ -50,6 +51,7 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     let body = call.body().await?;
     let asked: Asked =
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request for a dry run: {e}")))?;
+    let target = asked.dir.display().to_string();
     let alone = Arc::clone(&call.app.dry_run).try_acquire_owned().map_err(|_| Problem::Overloaded)?;
     let stop = Stop(Arc::default());
     let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop.0));
@@ -63,6 +65,8 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     };
     std::thread::Builder::new().name("dry-run".into()).spawn(work).map_err(|_| Problem::Internal)?;
     let report = answer.await.map_err(|_| Problem::Internal)??;
+    let entry = Admin::Operator.does(Action::PluginCompared, target).with(format!("{} events", report.compared.events));
+    call.app.store.note(entry).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)
 }
 

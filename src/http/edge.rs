@@ -15,7 +15,7 @@ use super::problem::ProblemBody;
 use crate::app::{App, now};
 use crate::event::new_id;
 
-/// How long a backup, a rebuild or a dry run may take.
+/// How long a backup, a rebuild, a dry run or an erasure may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Takes one request through the limits and its route.
@@ -27,9 +27,9 @@ where
     let method = request.method().clone();
     let started = std::time::Instant::now();
     let limits = &app.config.limits;
-    // A backup or a dry run takes as long as it takes; its caller is the operator.
+    // These take as long as they take; their callers are admins.
     let path = request.uri().path();
-    let upkeep = path.starts_with("/v1/admin/store/") || path == "/v1/admin/plugins/diff";
+    let upkeep = path.starts_with("/v1/admin/store/") || ["/v1/admin/plugins/diff", "/v1/events/erase"].contains(&path);
     let timeout = if upkeep { UPKEEP_TIMEOUT } else { limits.request_timeout };
     let too_large = header_bytes(request.headers()) > limits.header_bytes;
     let response = match app.in_flight.try_acquire() {

@@ -9,7 +9,8 @@ use super::call::{Answer, Call, Failed};
 use super::event_query::EventQuery;
 use super::tasks::{self, parse_id};
 use crate::app::{Admin, now};
-use crate::auth::{CompanyId, Scope};
+use crate::audit::Action;
+use crate::auth::{AuthError, CompanyId, Scope};
 use crate::event::{Event, EventId};
 
 /// There is none of this id, for this company.
@@ -17,7 +18,7 @@ pub(super) const MISSING: Problem = Problem::NotFound("no such event");
 
 /// `GET /v1/events`: newest first.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
-    let company = reader(&call)?.0;
+    let company = reader(&call)?.company;
     let query = EventQuery::parse(&call.query)?;
     let page = call.app.store.list_events(&company, query.filter, query.after, query.limit).await?;
     let answer = json!({
@@ -29,10 +30,13 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
 
 /// `GET /v1/events/{id}`; with the scope `admin` also what was sent.
 pub(super) async fn show(call: Call, id: String) -> Result<Answer, Failed> {
-    let (company, is_admin) = reader(&call)?;
-    let event = find(&call, &company, &id).await?;
+    let reader = reader(&call)?;
+    let event = find(&call, &reader.company, &id).await?;
     let mut shown = serde_json::to_value(&event).map_err(|_| Problem::Internal)?;
-    if let Some(shown) = shown.as_object_mut().filter(|_| is_admin && event.no_body().is_none()) {
+    if let Some(admin) = reader.admin.filter(|_| event.no_body().is_none())
+        && let Some(shown) = shown.as_object_mut()
+    {
+        call.app.store.note(admin.does(Action::EventRead, event.id).of(&event.company_id)).await?;
         shown.insert("body".into(), String::from_utf8_lossy(&event.body).into());
         shown.insert("payload".into(), payload(&call, &event));
     }
@@ -41,27 +45,42 @@ pub(super) async fn show(call: Call, id: String) -> Result<Answer, Failed> {
 
 /// `GET /v1/events/{id}/raw`: the body, byte for byte. It may be anything, so it is never shown by a browser.
 pub(super) async fn raw(call: Call, id: String) -> Result<Answer, Failed> {
-    let (company, is_admin) = reader(&call)?;
-    if !is_admin {
-        return Err(crate::auth::AuthError::Scope(Scope::Admin).into());
-    }
+    let (company, admin) = reader(&call)?.admin()?;
     let event = find(&call, &company, &id).await?;
     if let Some(why) = event.no_body() {
         return Err(Problem::NotFound(why.sentence()).into());
     }
+    call.app.store.note(admin.does(Action::EventRead, event.id).of(&company)).await?;
     let answer = Answer::bytes(event.body.to_vec()).for_event(event.id);
     Ok(answer.with("content-disposition", "attachment").with("x-content-type-options", "nosniff"))
 }
 
-/// Whose events, and whether what was sent may be seen. The operator names the company in the query.
-pub(super) fn reader(call: &Call) -> Result<(CompanyId, bool), Problem> {
+/// Who reads whose events.
+pub(super) struct Reader {
+    pub(super) company: CompanyId,
+    /// Who may see what was sent.
+    pub(super) admin: Option<Admin>,
+}
+
+impl Reader {
+    /// Whose, and who, where it may see what was sent.
+    pub(super) fn admin(self) -> Result<(CompanyId, Admin), AuthError> {
+        let admin = self.admin.ok_or(AuthError::Scope(Scope::Admin))?;
+        Ok((self.company, admin))
+    }
+}
+
+/// The operator names the company in the query.
+pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
     if let Ok(Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
         let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
-        return Ok((CompanyId::parse(&company).map_err(Problem::Invalid)?, true));
+        let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
+        return Ok(Reader { company, admin: Some(Admin::Operator) });
     }
     let key = call.key(Scope::TasksRead, now())?;
-    Ok((key.company_id.clone(), key.allow(Scope::Admin).is_ok()))
+    let admin = key.allow(Scope::Admin).is_ok().then(|| Admin::Company(key.company_id.clone(), key.id.clone()));
+    Ok(Reader { company: key.company_id.clone(), admin })
 }
 
 pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<Event, Problem> {
@@ -72,9 +91,7 @@ pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<E
 /// What the plugin would get, as its integration reads it today; null where that is not live, or cannot read it.
 fn payload(call: &Call, event: &Event) -> Value {
     let integration = call.app.registry.get(&event.integration.0);
-    integration
-        .and_then(|it| it.payload(&event.raw()).ok())
-        .map_or(Value::Null, |payload| payload.value)
+    integration.and_then(|it| it.payload(&event.raw()).ok()).map_or(Value::Null, |payload| payload.value)
 }
 
 /// `GET /v1/tasks/{id}/provenance`: what a task was made of, so that it can be made again. Where its event has

@@ -5,10 +5,12 @@
 //! what repeated requests are answered in `repeat.rs`.
 
 mod admin;
+mod audit;
 mod batch;
 mod call;
 mod dry_run;
 pub(crate) mod edge;
+mod erase;
 mod event_query;
 mod events;
 mod health;
@@ -51,6 +53,7 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
     let deliveries = on!(post ("v1" / "hooks" / String) hooks::receive, name)
         .or(on!(post ("v1" / "hooks" / String / String) hooks::receive_with_secret, name, secret))
         .or(on!(get ("v1" / "events") events::list))
+        .or(on!(post ("v1" / "events" / "erase") erase::erase))
         .or(on!(get ("v1" / "events" / String) events::show, id))
         .or(on!(get ("v1" / "events" / String / "raw") events::raw, id))
         .or(on!(post ("v1" / "events" / String / "replay") replay::replay, id))
@@ -58,6 +61,7 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
     let admin = on!(post ("v1" / "admin" / "keys") admin::create_key)
         .or(on!(get ("v1" / "admin" / "keys") admin::list_keys))
         .or(on!(delete ("v1" / "admin" / "keys" / String) admin::revoke_key, id))
+        .or(on!(get ("v1" / "admin" / "audit") audit::list))
         .or(on!(get ("v1" / "admin" / "plugins") plugins::list))
         .or(on!(post ("v1" / "admin" / "plugins" / "reload") plugins::reload))
         .or(on!(post ("v1" / "admin" / "plugins" / "diff") dry_run::diff))

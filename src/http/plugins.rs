@@ -6,6 +6,7 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call, Failed};
 use crate::app::{Admin, now};
+use crate::audit::Action;
 use crate::auth::CompanyId;
 use crate::integration::{Beside, Integration, Refused};
 
@@ -28,6 +29,9 @@ pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
     let admin = call.app.admin(call.header("x-api-key"), now())?;
     let watch = call.app.watch.as_ref().ok_or(Problem::NotFound("this server has no plugins folder"))?;
     let mut pass = watch.reload().await.map_err(Problem::Operation)?;
+    let counts =
+        format!("{} loaded, {} refused, {} removed", pass.loaded.len(), pass.refused.len(), pass.removed.len());
+    call.app.store.note(admin.does(Action::PluginsReloaded, "plugins").with(counts)).await?;
     // Why a folder is refused names files, and may quote its fixtures.
     for (name, message) in &mut pass.refused {
         let own = call.app.registry.get(name).is_some_and(|live| admin.manages(&live.company_id));
@@ -49,6 +53,8 @@ pub(super) async fn shadow(call: Call, name: String) -> Result<Answer, Failed> {
     let mut report = shadow.report();
     if call.query.split('&').any(|it| it == "values=false") {
         report.compared.tally.forget_values();
+    } else {
+        call.app.store.note(admin.does(Action::ShadowRead, &live.name).of(&live.company_id)).await?;
     }
     Ok(Answer::json(StatusCode::OK, &report)?)
 }

@@ -13,8 +13,8 @@ use super::events::{MISSING, find, reader};
 use super::hooks;
 use super::repeat::Once;
 use crate::app::now;
-use crate::auth::{AuthError, Scope};
-use crate::ingest::{self, Existing, NotRedriven, Receipt};
+use crate::audit::Action;
+use crate::ingest::{self, Existing, NotRedriven, Receipt, Redriven};
 use crate::integration::load::direct;
 
 /// What may be said of it.
@@ -26,10 +26,7 @@ struct Asked {
 
 /// `POST /v1/events/{id}/replay`
 pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed> {
-    let (company, is_admin) = reader(&call)?;
-    if !is_admin {
-        return Err(AuthError::Scope(Scope::Admin).into());
-    }
+    let (company, admin) = reader(&call)?.admin()?;
     let body = call.body().await?;
     let asked = if body.is_empty() { Ok(Asked::default()) } else { serde_json::from_slice(&body) };
     let asked = asked.map_err(|e| Problem::Invalid(format!("not a replay request: {e}")))?;
@@ -48,6 +45,9 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
         once.as_ref()?.remember(&answer)
     };
     let redriven = ingest::redrive(&call.app, integration.as_deref(), event, asked.tasks, now(), remembered).await;
+    let came = |it: &Redriven| format!("{} created, {} updated, {} left", it.created, it.updated, it.left);
+    let detail = redriven.as_ref().map_or_else(|_| "not done".to_owned(), came);
+    call.app.store.note(admin.does(Action::EventReplayed, named).of(&company).with(detail)).await?;
     match redriven {
         Ok(redriven) => Ok(Answer::json(StatusCode::OK, &redriven)?.for_event(named)),
         Err(NotRedriven::Refused(why)) => Err(Problem::NotReplayable(why).into()),

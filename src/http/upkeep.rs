@@ -10,6 +10,7 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call, Failed};
 use crate::app::{Admin, now};
+use crate::audit::Action;
 use crate::auth::{AuthError, Scope};
 use crate::store::{Embedded, StoreError};
 
@@ -34,7 +35,9 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
     if !asked.dir.is_absolute() {
         return Err(Problem::Invalid("dir: an absolute path is needed".into()).into());
     }
+    let target = asked.dir.display().to_string();
     let report = off_the_reactor(&call, move |store| store.backup(&asked.dir)).await?;
+    call.app.store.note(Admin::Operator.does(Action::StoreBackedUp, target)).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)
 }
 
@@ -42,6 +45,7 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
 pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
     off_the_reactor(&call, Embedded::compact).await?;
+    call.app.store.note(Admin::Operator.does(Action::StoreCompacted, "view")).await?;
     Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
 }
 
@@ -52,7 +56,7 @@ pub(super) fn operator(call: &Call) -> Result<(), AuthError> {
     }
 }
 
-async fn off_the_reactor<T: Send + 'static>(
+pub(super) async fn off_the_reactor<T: Send + 'static>(
     call: &Call,
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failed> {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Beside, Integration};
 use super::load::{LoadFailure, assemble, check_name, read, read_schema, shadow, timezone};
 use super::manifest::Manifest;
+use super::{Beside, Integration};
 use crate::config::Secrets;
 use crate::plugin::fixtures::{self, Fixture, Run};
 use crate::plugin::{Host, Usage};
@@ -225,7 +225,12 @@ impl Share {
     pub fn of_usage(integration: &Integration, usage: &Usage, took: Duration) -> Vec<Self> {
         let limits = integration.plugin.limits();
         let micros = |it: Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
-        let share = |name: &'static str, used, limit, unit: &'static str| Self { name: name.into(), used, limit, unit: unit.into() };
+        let share = |name: &'static str, used, limit, unit: &'static str| Self {
+            name: name.into(),
+            used,
+            limit,
+            unit: unit.into(),
+        };
         vec![
             share("time_ms", micros(took), micros(limits.time), "µs"),
             share("memory_mib", usage.memory_bytes as u64, limits.memory_bytes as u64, "bytes"),

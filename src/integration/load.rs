@@ -158,6 +158,7 @@ pub(super) fn assemble(
         auth: manifest.auth.auth(secrets)?,
         dedupe,
         redact,
+        keep: manifest.keep_days.map(|it| Duration::days(it.into())),
         later: Later { always: manifest.mode == Mode::Async, order_by: manifest.order_by.clone() },
         rate: manifest.rate().map(|rate| (rate, TokenBucket::of(rate))),
         config: serde_json::Value::Object(manifest.config).to_string().into(),
@@ -174,7 +175,8 @@ pub(super) fn assemble(
 
 /// What deliveries are told apart by has to be there.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
-    let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointer) = it { Some(pointer.as_str()) } else { None });
+    let by =
+        dedupe.by.iter().filter_map(|it| if let Named::Body(pointer) = it { Some(pointer.as_str()) } else { None });
     let named = by.map(|it| ("a delivery is known by", it)).chain(order_by.map(|it| ("order_by names", it)));
     match named.into_iter().find(|(_, pointer)| redact.covers(pointer)) {
         None => Ok(()),

@@ -6,11 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::{
     Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Stats,
     Store, StoreError, TaskFilter, TaskPage, Updated,
 };
+use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
 use crate::task::{Task, TaskId, TaskPatch};
@@ -147,8 +149,26 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.keys()
     }
 
-    fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        self.write(self.inner.put_key(key, idempotency))
+    fn put_key(
+        &self,
+        key: ApiKey,
+        entry: Entry,
+        idempotency: Option<Idempotency>,
+    ) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        self.write(self.inner.put_key(key, entry, idempotency))
+    }
+
+    fn note(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(self.inner.note(entry))
+    }
+
+    fn audit<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        self.inner.audit(company, before, limit)
     }
 
     fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {

@@ -14,7 +14,9 @@ mod query;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
+use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
 use crate::task::{Task, TaskId, TaskPatch};
@@ -175,8 +177,22 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<EventPage, StoreError>>;
     /// Every API key.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
-    /// Adds a key or stores its new state. When it answers, that is durable.
-    fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// Adds a key or stores its new state, and who did that. When it answers, both are durable.
+    fn put_key(
+        &self,
+        key: ApiKey,
+        entry: Entry,
+        idempotency: Option<Idempotency>,
+    ) -> BoxFuture<'_, Result<Committed, StoreError>>;
+    /// Adds to the audit log. When it answers, that is durable.
+    fn note(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// The audit log, newest first: a company's or all of it; at most so many entries, before this one.
+    fn audit<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
     /// Removes what is past its time at `now`.
     fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>>;
     /// Counts and sizes.

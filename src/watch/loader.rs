@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::stamp::{Stamp, folders, visible};
+use crate::app::now;
+use crate::audit::{Action, Entry, SERVER};
 use crate::config::Secrets;
 use crate::integration::load::{load, shadow_of};
 use crate::integration::{Beside, Integration, LoadFailure, Refused, Registry};
@@ -43,6 +46,8 @@ pub struct Loader {
     pub secrets: Secrets,
     /// Where they go live.
     pub registry: Arc<Registry>,
+    /// Where it says what it has done, for the audit log.
+    pub done: Option<UnboundedSender<Entry>>,
     tried: HashMap<String, Stamp>,
 }
 
@@ -71,7 +76,7 @@ impl Loader {
     /// Nothing is loaded yet.
     #[must_use]
     pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>) -> Self {
-        Self { host, dir, secrets, registry, tried: HashMap::new() }
+        Self { host, dir, secrets, registry, done: None, tried: HashMap::new() }
     }
 
     /// Loads what is new or changed, and takes down what is gone. `again`: what was refused is tried once more.
@@ -146,6 +151,7 @@ impl Loader {
     fn take_down(&mut self, gone: &[String]) {
         for name in gone {
             self.tried.remove(name);
+            self.note(Action::PluginRemoved, name, self.registry.get(name).as_deref(), "");
             self.registry.remove(name);
             tracing::info!(plugin = name, "plugin is removed");
         }
@@ -166,16 +172,30 @@ impl Loader {
                 if let Some(Beside { folder, shadow: Err(cause) }) = &plugin.beside {
                     tracing::error!(plugin = it.name, "its shadow {folder} does not run: {cause}");
                 }
+                let what = format!("version {}, module sha256 {sha256}", plugin.version);
+                self.note(Action::PluginLive, &it.name, Some(&plugin), &what);
                 self.registry.set(plugin);
                 pass.loaded.push(it.name.clone());
             }
             Err(message) => {
-                let stays = self.registry.get(&it.name).map(|live| live.version.clone());
+                let live = self.registry.get(&it.name);
+                let stays = live.as_ref().map(|live| &live.version);
                 tracing::error!(plugin = it.name, stays_live = stays, "plugin is refused: {message}");
+                let what = stays.map_or_else(String::new, |it| format!("version {it} stays live"));
+                self.note(Action::PluginRefused, &it.name, live.as_deref(), &what);
                 self.registry.refuse(Refused { name: it.name.clone(), message: message.clone() });
                 pass.refused.insert(it.name.clone(), message);
             }
         }
+    }
+
+    fn note(&self, action: Action, name: &str, plugin: Option<&Integration>, detail: &str) {
+        let Some(done) = &self.done else { return };
+        let entry = Entry::new(SERVER, action, name, now()).with(detail);
+        let _ended = done.send(match plugin {
+            Some(plugin) => entry.of(&plugin.company_id),
+            None => entry,
+        });
     }
 
     /// Whether something has changed since the last pass.

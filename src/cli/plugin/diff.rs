@@ -107,7 +107,9 @@ impl Diff {
                 "{changed} of {} events come to something else; --allow-changed if that is what you want",
                 report.compared.events
             ))),
-            (failing, _) => Err(Failure::new(format!("{failing} of {} events fail that passed before", report.compared.events))),
+            (failing, _) => {
+                Err(Failure::new(format!("{failing} of {} events fail that passed before", report.compared.events)))
+            }
         }
     }
 }

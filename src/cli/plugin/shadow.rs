@@ -48,7 +48,9 @@ impl Shadow {
         }
         match compared.tally.newly_failing {
             0 => Ok(()),
-            failing => Err(Failure::new(format!("{failing} of {} events fail that the live plugin passes", compared.events))),
+            failing => {
+                Err(Failure::new(format!("{failing} of {} events fail that the live plugin passes", compared.events)))
+            }
         }
     }
 }

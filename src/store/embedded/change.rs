@@ -1,5 +1,6 @@
 //! What callers ask the writer thread for, encoded as far as that can be done before their turn has come.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::journal::{Kind, Op};
 use super::{keys, record, task_record};
+use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventStatus};
 use crate::store::{Commit, Committed, Idempotency, IdempotencyId, Ingested, StoreError, Updated};
@@ -21,6 +23,7 @@ pub(super) enum Change {
         events: Vec<(Vec<u8>, Vec<u8>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         api_key: Option<(Vec<u8>, Vec<u8>)>,
+        audit: Option<(Vec<u8>, Vec<u8>)>,
         guard: Option<Guard>,
         queue: Vec<Waiting>,
     },
@@ -28,7 +31,8 @@ pub(super) enum Change {
     Import {
         events: Vec<(Vec<u8>, Vec<u8>, Option<Waiting>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
-        api_keys: Vec<(Vec<u8>, Vec<u8>)>,
+        /// API keys and entries of the audit log.
+        others: Vec<(Vec<u8>, Vec<u8>)>,
     },
     /// A task's patch, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
@@ -36,6 +40,8 @@ pub(super) enum Change {
     Remove(Vec<Vec<u8>>),
     /// Begin a new segment where the last is older than this.
     Roll { before_ms: i64 },
+    /// Put a rewritten copy in the place of a segment that is full.
+    Replace { first: u64, copy: PathBuf },
     /// Remove segments that a snapshot covers.
     Prune { covered: u64, before_ms: i64 },
 }
@@ -107,7 +113,7 @@ impl Change {
         let guard = commit.idempotency.as_ref().map(Guard::new).transpose()?;
         let waits = commit.ingested.iter().filter(|it| it.event.status == EventStatus::Queued);
         let queue = waits.map(|it| Waiting::enters(&it.event)).collect::<Result<_, _>>()?;
-        Ok(Self::Put { events, tasks, api_key: None, guard, queue })
+        Ok(Self::Put { events, tasks, api_key: None, audit: None, guard, queue })
     }
 
     /// What an event has come to that waited.
@@ -120,17 +126,27 @@ impl Change {
         Ok(change)
     }
 
-    pub(super) fn api_key(key: &ApiKey, idempotency: Option<&Idempotency>) -> Result<Self, StoreError> {
-        let api_key = Some((keys::api_key(&key.id), record::encode_key(key)?));
+    /// Something that was done, and with a key's change that change.
+    pub(super) fn audited(
+        entry: &Entry,
+        key: Option<&ApiKey>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Self, StoreError> {
+        let api_key = key.map(|it| Ok((keys::api_key(&it.id), record::encode_key(it)?))).transpose()?;
+        let audit = Some((keys::audit(entry.id), record::encode_audit(entry)?));
         let guard = idempotency.map(Guard::new).transpose()?;
-        Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, guard, queue: Vec::new() })
+        Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, audit, guard, queue: Vec::new() })
     }
 
     /// Allowed while the disk is nearly full: what frees space, and what an admin may have to do at once.
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
-            Self::Remove(_) | Self::Roll { .. } | Self::Prune { .. } | Self::Update { patch: None, .. } => true,
-            Self::Put { events, tasks, api_key, .. } => api_key.is_some() && events.is_empty() && tasks.is_empty(),
+            Self::Remove(_)
+            | Self::Roll { .. }
+            | Self::Prune { .. }
+            | Self::Replace { .. }
+            | Self::Update { patch: None, .. } => true,
+            Self::Put { events, tasks, audit, .. } => audit.is_some() && events.is_empty() && tasks.is_empty(),
             Self::Update { .. } | Self::Import { .. } => false,
         }
     }

@@ -30,7 +30,7 @@ impl<'a> Decider<'a> {
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
         match change {
-            Change::Put { events, tasks, api_key, guard, queue } => {
+            Change::Put { events, tasks, api_key, audit, guard, queue } => {
                 if let Some(first) = guard.as_ref().map(|it| self.first(it)).transpose()?.flatten() {
                     return Ok((Vec::new(), Done::Committed(Committed::Repeated(first))));
                 }
@@ -43,6 +43,10 @@ impl<'a> Decider<'a> {
                 }
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
+                }
+                if let Some((key, value)) = audit {
+                    // Its id is new.
+                    written.push(new(Kind::Insert, key, value));
                 }
                 for waiting in queue {
                     written.push(match waiting {
@@ -70,9 +74,9 @@ impl<'a> Decider<'a> {
                 task_record::set_row(&mut value, row);
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
-            Change::Import { events, tasks, api_keys } => self.import(events, tasks, api_keys),
+            Change::Import { events, tasks, others } => self.import(events, tasks, others),
             Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
-            Change::Roll { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
+            Change::Roll { .. } | Change::Replace { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
     }
 
@@ -80,7 +84,7 @@ impl<'a> Decider<'a> {
         &mut self,
         events: Vec<(Vec<u8>, Vec<u8>, Option<Waiting>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
-        api_keys: Vec<(Vec<u8>, Vec<u8>)>,
+        others: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Decided, StoreError> {
         let (mut written, mut skipped) = (Vec::new(), 0);
         for (key, value, waits) in events {
@@ -103,7 +107,7 @@ impl<'a> Decider<'a> {
             task_record::set_row(&mut value, self.next_row(company));
             written.push(self.put(key, value.into())?);
         }
-        for (key, value) in api_keys {
+        for (key, value) in others {
             if self.get(&key)?.is_some() {
                 skipped += 1;
                 continue;

@@ -7,6 +7,7 @@
 //! | `I` day u16, big endian; 16 bytes of the request's name | an idempotency key's first answer | view |
 //! | `D` day u16, big endian; 16 bytes of the delivery's name | a delivery's first answer, under the day on which it ends | view |
 //! | `Q` company `00` id | an event that waits: its place in the order | view |
+//! | `A` id | an entry of the audit log | view |
 //! | `M` | what of the journal the view has seen, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
@@ -30,6 +31,7 @@ pub(super) const API_KEY: u8 = b'K';
 pub(super) const IDEMPOTENCY: u8 = b'I';
 pub(super) const DELIVERY: u8 = b'D';
 pub(super) const QUEUED: u8 = b'Q';
+pub(super) const AUDIT: u8 = b'A';
 pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
@@ -62,6 +64,11 @@ pub(super) fn events_of(company: &CompanyId) -> Vec<u8> {
     [&[EVENT], company.as_str().as_bytes(), &[0]].concat()
 }
 
+/// What the keys of a company's tasks begin with.
+pub(super) fn tasks_of(company: &CompanyId) -> Vec<u8> {
+    [&[TASK], company.as_str().as_bytes(), &[0]].concat()
+}
+
 pub(super) fn queued(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(QUEUED, company, id.0)
 }
@@ -73,6 +80,16 @@ pub(super) fn parse_queued(key: &[u8]) -> Option<(CompanyId, EventId)> {
 
 pub(super) fn api_key(id: &KeyId) -> Vec<u8> {
     [&[API_KEY], id.0.as_bytes()].concat()
+}
+
+pub(super) fn audit(id: Uuid) -> Vec<u8> {
+    [&[AUDIT], &id.as_bytes()[..]].concat()
+}
+
+/// The id of an entry of the audit log.
+pub(super) fn parse_audit(key: &[u8]) -> Option<Uuid> {
+    let id: &[u8; 16] = key.strip_prefix(&[AUDIT])?.try_into().ok()?;
+    Some(Uuid::from_bytes(*id))
 }
 
 /// Where the answer to a request of this moment is put.
@@ -125,6 +142,8 @@ mod tests {
         assert_eq!(event(&company, EventId(id)), [b"Ec-1\0", &[7; 16][..]].concat());
         assert_eq!(queued(&company, EventId(id)), [b"Qc-1\0", &[7; 16][..]].concat());
         assert_eq!(api_key(&KeyId("key_0a".into())), b"Kkey_0a");
+        assert_eq!(audit(id), [b"A", &[7; 16][..]].concat());
+        assert_eq!(parse_audit(&audit(id)), Some(id));
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
         let mut id = IdempotencyId { name: [9; 16], window: None };
         assert_eq!(answer(id, at), [b"I\x01\x02", &[9; 16][..]].concat());

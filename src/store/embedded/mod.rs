@@ -2,15 +2,18 @@
 //!
 //! In the order of a write: `change.rs` encodes it on the caller's thread, `writer.rs` decides it (`decide.rs`) and
 //! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
-//! `open.rs` is the start, `rebuild.rs` another view
-//! from a snapshot (`snapshot.rs`) and the journal (`source.rs`), `headroom.rs` its space on a full disk, `upkeep.rs` what
-//! expires and what is backed up, `transfer.rs` everything item by item, `history.rs` events with what they made, `check.rs` reads everything, `watchdog.rs` is the last resort. `keys.rs`, `record.rs` and `task_record.rs` have the
-//! frozen formats, `lock.rs` says who holds the directory.
+//! `open.rs` is the start, `rebuild.rs` another view from a snapshot (`snapshot.rs`) and the journal (`source.rs`),
+//! `headroom.rs` its space on a full disk, `upkeep.rs` what expires and what is backed up, `transfer.rs` everything item by
+//! item, `history.rs` events with what they made, `erase.rs` what is taken out again, `check.rs` reads everything,
+//! `watchdog.rs` is the last resort. `keys.rs`, `record.rs` and `task_record.rs` have the frozen formats, `lock.rs` says
+//! who holds the directory.
 
 mod applier;
+mod audit;
 mod change;
 mod check;
 mod decide;
+mod erase;
 mod events;
 mod failure;
 mod headroom;
@@ -38,11 +41,13 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::{
     Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested,
     Page, Stats, Store, StoreError, TaskFilter, TaskPage, Updated,
 };
+use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId};
 use crate::task::{Task, TaskId, TaskPatch};
@@ -52,9 +57,11 @@ use shared::Shared;
 use writer::Writer;
 
 pub use check::{Report, check, repair};
+pub use erase::{Erased, ErasedEvent, FoundBy, Patient, erase};
 pub use history::{History, Packed, Past, Wanted};
 pub use lock::{Running, running_server};
 pub use options::Options;
+pub use rebuild::has_view;
 pub use transfer::Item;
 pub use upkeep::restore;
 
@@ -202,8 +209,28 @@ impl Store for Embedded {
         self.read(|shared| shared.view(api_keys)).boxed()
     }
 
-    fn put_key(&self, key: ApiKey, idempotency: Option<Idempotency>) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Change::api_key(&key, idempotency.as_ref())).await }.boxed()
+    fn put_key(
+        &self,
+        key: ApiKey,
+        entry: Entry,
+        idempotency: Option<Idempotency>,
+    ) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        async move { self.put(Change::audited(&entry, Some(&key), idempotency.as_ref())).await }.boxed()
+    }
+
+    fn note(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move { self.put(Change::audited(&entry, None, None)).await.map(drop) }.boxed()
+    }
+
+    fn audit<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        let company = company.cloned();
+        let fits = move |it: &Entry| company.is_none() || it.company_id == company;
+        self.read(move |shared| shared.view(|tree| audit::audit(tree, &fits, before, limit))).boxed()
     }
 
     fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {

@@ -24,6 +24,12 @@ pub(super) fn current(dir: &Path) -> Option<PathBuf> {
     number(&name).map(|_| dir.join(name))
 }
 
+/// Whether a directory is one that is, or was, served from; a backup is not.
+#[must_use]
+pub fn has_view(dir: &Path) -> bool {
+    current(dir).is_some()
+}
+
 fn number(name: &str) -> Option<u64> {
     name.strip_prefix("sled-")?.parse().ok()
 }

@@ -2,13 +2,14 @@
 //!
 //! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable.
 //! Ids and companies stand in the key, and not again in here. Enums are stored by the place of their variant, so
-//! [`EventStatus`] and [`Scope`](crate::auth::Scope) may grow at the end only.
+//! [`EventStatus`], [`Action`] and [`Scope`](crate::auth::Scope) may grow at the end only.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Entry};
 use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::{FirstAnswer, StoreError};
@@ -122,6 +123,31 @@ pub(super) fn encode_event(event: &Event) -> Result<Vec<u8>, StoreError> {
     encode_as(FORMAT_3, &Event3Ref { event: second, redacted: &event.redacted, erased_at })
 }
 
+/// An event without what was sent, in exactly so many bytes: less and less of it, until it fits.
+pub(super) fn encode_erased(mut event: Event, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
+    event.erased_at = Some(at);
+    event.body = Bytes::new();
+    event.headers.clear();
+    (event.content_type, event.plugin_log) = (None, String::new());
+    if let Some(reason) = &mut event.reason {
+        // It may quote what was sent.
+        reason.message.clear();
+    }
+    let shorter: [fn(&mut Event); 5] =
+        [|_| {}, |it| it.stages.clear(), |it| it.redacted.clear(), |it| it.provenance = None, |it| it.reason = None];
+    for shorten in shorter {
+        shorten(&mut event);
+        let mut value = encode_event(&event)?;
+        if value.len() <= length {
+            // What follows a record is not read.
+            value.resize(length, 0);
+            seal(&mut value);
+            return Ok(value);
+        }
+    }
+    Err(StoreError::Write("an event is too short to say that it was erased".into()))
+}
+
 pub(super) fn decode_event(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Event, StoreError> {
     let second = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let Event3 { event: Event2 { event: record, headers, stages }, redacted, erased_at } = match bytes.first() {
@@ -184,6 +210,41 @@ pub(super) fn decode_key(bytes: &[u8]) -> Result<ApiKey, StoreError> {
         timezone: zone.map_err(|e| damaged("API key", &e))?,
         strict: record.strict,
         hash: record.hash,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct Audit1 {
+    at: Time,
+    company_id: Option<CompanyId>,
+    actor: String,
+    action: Action,
+    target: String,
+    detail: String,
+}
+
+pub(super) fn encode_audit(entry: &Entry) -> Result<Vec<u8>, StoreError> {
+    let entry = entry.clone();
+    encode(&Audit1 {
+        at: time(entry.at),
+        company_id: entry.company_id,
+        actor: entry.actor,
+        action: entry.action,
+        target: entry.target,
+        detail: entry.detail,
+    })
+}
+
+pub(super) fn decode_audit(bytes: &[u8], id: uuid::Uuid) -> Result<Entry, StoreError> {
+    let record: Audit1 = decode(bytes, "audit entry")?;
+    Ok(Entry {
+        id,
+        at: from_time(record.at, "audit entry")?,
+        company_id: record.company_id,
+        actor: record.actor,
+        action: record.action,
+        target: record.target,
+        detail: record.detail,
     })
 }
 

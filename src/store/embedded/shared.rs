@@ -1,5 +1,6 @@
 //! What the writer, the applier and the readers share.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) rebuilt: AtomicU64,
     /// The newest snapshot. Held while one is taken or the view is built anew: these come one after the other.
     pub(super) snapshot: Mutex<Option<Snapshot>>,
+    /// The last segment out of which an integration's old events were erased, by its name.
+    forgotten: Mutex<HashMap<String, u64>>,
 }
 
 /// The view's tree, and how many were in its place before.
@@ -96,6 +99,7 @@ impl Shared {
             beat: AtomicU64::new(0),
             rebuilt: AtomicU64::new(0),
             snapshot: Mutex::new(parts.snapshot),
+            forgotten: Mutex::default(),
         })
     }
 
@@ -274,6 +278,17 @@ impl Shared {
     pub(super) fn journal_after_snapshot(&self) -> u64 {
         let current = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         self.segments.bytes_after(current.as_ref().map_or(0, |it| it.sequence))
+    }
+
+    /// Up to where an integration's old events were erased since the start.
+    pub(super) fn forgotten(&self, integration: &str) -> u64 {
+        let all = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(integration).copied().unwrap_or(0)
+    }
+
+    pub(super) fn set_forgotten(&self, integration: &str, first: u64) {
+        let mut all = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(integration.to_owned(), first);
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

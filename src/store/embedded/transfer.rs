@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
+use super::audit::audit;
 use super::change::{Change, Done, Waiting};
 use super::journal::{Kind, ops, replay};
 use super::{Embedded, keys, record, task_record};
+use crate::audit::Entry;
 use crate::auth::ApiKey;
 use crate::event::{Event, EventId, EventStatus};
 use crate::store::StoreError;
@@ -20,6 +22,8 @@ pub enum Item {
     Event(Box<Event>),
     /// An API key's record.
     Key(Box<ApiKey>),
+    /// An entry of the audit log.
+    Audit(Box<Entry>),
 }
 
 impl Embedded {
@@ -31,7 +35,7 @@ impl Embedded {
         tasks + self.shared.segments.event_count()
     }
 
-    /// Visits API keys, tasks (those of a company in the order in which they were stored) and events. Blocking.
+    /// Visits API keys, the audit log (newest first), tasks (those of a company in the order in which they were stored) and events. Blocking.
     ///
     /// # Errors
     /// Where something cannot be read, or `visit` gives an error.
@@ -40,6 +44,9 @@ impl Embedded {
         self.shared.settle()?;
         for key in self.shared.view(super::api_keys)? {
             visit(Item::Key(Box::new(key))).map_err(written)?;
+        }
+        for entry in self.shared.view(|tree| audit(tree, &|_| true, None, usize::MAX))? {
+            visit(Item::Audit(Box::new(entry))).map_err(written)?;
         }
         let ids = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).ids();
         for (company, id) in ids {
@@ -75,7 +82,7 @@ impl Embedded {
     /// # Errors
     /// As for any write.
     pub async fn import(&self, items: Vec<Item>) -> Result<u64, StoreError> {
-        let (mut events, mut tasks, mut api_keys) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut tasks, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for item in items {
             match item {
                 Item::Task(it) => {
@@ -86,10 +93,11 @@ impl Embedded {
                     let waits = (it.status == EventStatus::Queued).then(|| Waiting::enters(&it)).transpose()?;
                     events.push((keys::event(&it.company_id, it.id), record::encode_event(&it)?, waits));
                 }
-                Item::Key(it) => api_keys.push((keys::api_key(&it.id), record::encode_key(&it)?)),
+                Item::Key(it) => others.push((keys::api_key(&it.id), record::encode_key(&it)?)),
+                Item::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),
             }
         }
-        match self.writer.write(Change::Import { events, tasks, api_keys }).await? {
+        match self.writer.write(Change::Import { events, tasks, others }).await? {
             Done::Imported { skipped } => Ok(skipped),
             _ => Err(StoreError::Write("another answer than was asked for".into())),
         }

@@ -70,6 +70,14 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// The same for a thread that may wait.
+    pub(super) fn write_blocking(&self, change: Change) -> Result<Done, StoreError> {
+        let (done, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.blocking_send(Waiting { change, done }).map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+
     /// Nothing, where it takes writes at all.
     pub(super) fn open(&self) -> Result<(), StoreError> {
         let open = self.queue.as_ref().is_some_and(|queue| !queue.is_closed());
@@ -154,6 +162,10 @@ impl State {
                 ),
                 Change::Prune { covered, before_ms } => {
                     Some(self.journal.remove(covered, before_ms).map_err(|e| StoreError::Write(e.to_string())))
+                }
+                Change::Replace { first, ref copy } => {
+                    let replaced = self.journal.replace(first, copy).map(u64::from);
+                    Some(replaced.map_err(|e| failure::io(&e, StoreError::Write)))
                 }
                 _ => None,
             };

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader};
 use super::mark::Mark;
 use super::prepare::Preparer;
+use super::rewrite::put_in_place;
 use super::segments::{Events, Place, Segment, Segments, index_path};
 use super::{file_name, sync_dir};
 
@@ -123,6 +124,18 @@ impl Journal {
     /// Begins a new segment where the last one is older than this, so that what is in it can expire.
     pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
         if self.created_ms < before_ms && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
+    }
+
+    /// Puts a rewritten copy in the place of a segment that is full; whether it was there still.
+    pub(in super::super) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
+        let path = {
+            let segments = self.segments.0.read().unwrap_or_else(PoisonError::into_inner);
+            segments.iter().find(|it| it.first == first && first != self.first).map(|it| it.path.clone())
+        };
+        match path {
+            Some(path) => put_in_place(copy, &path).map(|()| true),
+            None => std::fs::remove_file(copy).map(|()| false),
+        }
     }
 
     /// Removes whole segments all of whose records are at most `covered` and older than `before_ms`; gives the bytes.

@@ -199,7 +199,7 @@ impl GroupWriter {
         }
         let payload = start + RECORD_HEADER;
         let length = u32::try_from(self.bytes.len() - payload).unwrap_or(u32::MAX);
-        let crc = crc(self.salt, &[&self.next().to_le_bytes(), &self.bytes[payload..]]);
+        let crc = record_crc(self.salt, self.next(), &self.bytes[payload..]);
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.bytes[start + 4..payload].copy_from_slice(&crc.to_le_bytes());
         self.count += 1;
@@ -222,10 +222,15 @@ pub(super) fn record(bytes: &[u8], salt: u32, sequence: u64) -> Result<&[u8], (&
     };
     let length = usize::try_from(u32_at(header, 0)).unwrap_or(usize::MAX);
     let Some(payload) = rest.get(..length) else { return Err(("a record's length is wrong", None)) };
-    if crc(salt, &[&sequence.to_le_bytes(), payload]) != u32_at(header, 4) {
+    if record_crc(salt, sequence, payload) != u32_at(header, 4) {
         return Err(("a record's checksum does not match", Some(RECORD_HEADER + length)));
     }
     Ok(payload)
+}
+
+/// What stands before a record's payload.
+pub(super) fn record_crc(salt: u32, sequence: u64, payload: &[u8]) -> u32 {
+    crc(salt, &[&sequence.to_le_bytes(), payload])
 }
 
 fn crc(salt: u32, parts: &[&[u8]]) -> u32 {

@@ -2,8 +2,9 @@
 //!
 //! Append-only segments of one directory, named by the sequence of their first record. A group of records becomes
 //! durable with one fdatasync. `format.rs` has the bytes, `append.rs` the end that grows, `survey.rs` and
-//! `open.rs` what happens at the start, `history.rs` every event for whoever only reads, `scan.rs` how a segment is read, `segments.rs` where events are found, `mark.rs` what was
-//! acknowledged, `prepare.rs` segments made ahead.
+//! `open.rs` what happens at the start, `history.rs` every event for whoever only reads, `scan.rs` how a segment is read,
+//! `segments.rs` where events are found, `mark.rs` what was acknowledged, `prepare.rs` segments made ahead, `rewrite.rs`
+//! how values are taken out of a segment again.
 
 mod append;
 mod format;
@@ -12,6 +13,7 @@ mod listing;
 mod mark;
 mod open;
 mod prepare;
+mod rewrite;
 mod scan;
 mod segments;
 mod survey;
@@ -23,6 +25,7 @@ pub(super) use append::{AppendError, Journal, removable};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
 pub(super) use history::History;
 pub(super) use open::Opened;
+pub(super) use rewrite::{Rewritten, at_rest, put_in_place, rewrite};
 pub(super) use segments::Segments;
 pub(super) use survey::{Survey, read_only, replay};
 

@@ -10,6 +10,7 @@ use super::append::{Journal, fresh};
 use super::format::{SEGMENT_HEADER, SegmentHeader};
 use super::mark::Mark;
 use super::prepare::Preparer;
+use super::rewrite::UNFINISHED;
 use super::segments::{Events, Segment, Segments, index_is, index_path, write_index};
 use super::survey::{ACCEPTED, Accepted, Read, Survey};
 use super::{file_name, sync_dir};
@@ -53,6 +54,10 @@ impl Survey {
         };
         if self.segments.is_empty() {
             self.segments.push(begin(dir, self.next, salt, segment_bytes)?);
+        }
+        match std::fs::remove_file(dir.join(UNFINISHED)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
         }
         let mut mark = Mark::open(dir)?;
         if mark.oldest == 0 {

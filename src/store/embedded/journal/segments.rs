@@ -80,6 +80,14 @@ impl Segments {
         (segments.iter().map(|it| (it.first, it.path.clone(), it.end)).collect(), next)
     }
 
+    /// The segments that ended before this time, oldest first: each with the sequence of its first record.
+    pub(in super::super) fn ended_before(&self, before_ms: i64) -> Vec<(u64, PathBuf)> {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // A segment ends when the next begins.
+        let ended = segments.windows(2).take_while(|pair| pair[1].created_ms < before_ms);
+        ended.map(|pair| (pair[0].first, pair[0].path.clone())).collect()
+    }
+
     /// Bytes of the segments that hold something newer than this sequence.
     pub(in super::super) fn bytes_after(&self, sequence: u64) -> u64 {
         let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);

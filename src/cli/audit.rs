@@ -1,0 +1,80 @@
+//! `hookmill audit`
+
+use serde_json::{Value, json};
+
+use super::remote::{Elsewhere, text};
+use super::{Failure, runtime};
+use crate::auth::CompanyId;
+use crate::config::Config;
+use crate::store::{Embedded, Store as _};
+
+/// Entries that one request asks for.
+const PAGE: usize = 1000;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill audit
+  hookmill audit --company clinic-7 --limit 500 --json
+
+What was done with keys, plugins, events and the store, newest first: by whom (a key's id, operator, command line, server), and
+when. It is only ever added to. Without a running server it is read from the data directory, or from a backup.")]
+pub(super) struct Audit {
+    /// What is about this company
+    #[arg(long)]
+    company: Option<CompanyId>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
+    /// Print JSON, for scripts: an entry a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Audit {
+    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        let entries = match self.elsewhere.remote(&config.data_dir) {
+            Some(remote) => self.ask(&|path| remote.call("GET", path, None))?,
+            None => {
+                let store = Embedded::open(&config.data_dir, &config.store)?;
+                let entries = runtime()?.block_on(store.audit(self.company.as_ref(), None, self.limit))?;
+                entries.into_iter().map(|it| json!(it)).collect()
+            }
+        };
+        for it in &entries {
+            if self.json {
+                println!("{it}");
+                continue;
+            }
+            let field = |name: &str| if it[name].is_null() { "-".to_owned() } else { text(&it[name]) };
+            println!(
+                "{}  {:<17} {:<16} {:<16} {}  {}",
+                field("at"),
+                field("actor"),
+                field("action"),
+                field("company_id"),
+                field("target"),
+                field("detail")
+            );
+        }
+        Ok(())
+    }
+
+    fn ask(&self, get: &dyn Fn(&str) -> Result<Value, Failure>) -> Result<Vec<Value>, Failure> {
+        let (mut entries, mut cursor) = (Vec::new(), None::<String>);
+        while entries.len() < self.limit {
+            let company = self.company.as_ref().map_or_else(String::new, |it| format!("&company_id={it}"));
+            let after = cursor.map_or_else(String::new, |it| format!("&cursor={it}"));
+            let limit = PAGE.min(self.limit - entries.len());
+            let mut page = get(&format!("/v1/admin/audit?limit={limit}{company}{after}"))?;
+            entries.extend(page["data"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            cursor = page["pagination"]["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+}

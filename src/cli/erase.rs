@@ -1,0 +1,86 @@
+//! `hookmill events erase`
+
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::remote::{Remote, text};
+use super::{Failure, runtime};
+use crate::app::now;
+use crate::audit::{Action, COMMAND_LINE, Entry};
+use crate::auth::CompanyId;
+use crate::config::Config;
+use crate::store::embedded::{self, Erased, Patient};
+use crate::store::{Embedded, Store as _};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Erase {
+    /// Whose patient
+    #[arg(long)]
+    company: CompanyId,
+    /// The patient's id, as tasks and senders write it
+    #[arg(long, value_name = "ID")]
+    patient: String,
+    /// Erase; without this, only show what would be erased
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Erase {
+    pub(super) fn run(&self, config: &Config, remote: Option<&Remote>, as_json: bool) -> Result<(), Failure> {
+        let answer = match remote {
+            Some(remote) => {
+                let path = format!("/v1/events/erase?company_id={}", self.company);
+                remote.call("POST", &path, Some(json!({ "patient_id": self.patient, "dry_run": !self.yes })))?
+            }
+            None => json!(self.here(config)?),
+        };
+        if as_json {
+            println!("{answer}")
+        } else {
+            self.print(&answer)
+        }
+        if answer["damaged"] == 0 {
+            return Ok(());
+        }
+        let message =
+            "the journal is damaged, and there may be more in what cannot be read; see `hookmill store check`";
+        Err(Failure { message: message.into(), code: 4 })
+    }
+
+    /// In a directory on which no server runs: a data directory, or a backup.
+    fn here(&self, config: &Config) -> Result<Erased, Failure> {
+        let patient = Patient::new(self.company.clone(), &self.patient);
+        let patient = patient.ok_or_else(|| Failure { message: "--patient: is empty".into(), code: 2 })?;
+        let mut progress = Progress::new("bytes read", 0);
+        let erased = embedded::erase(&config.data_dir, &patient, now(), !self.yes, &mut |it| progress.add(it))?;
+        progress.finish();
+        // A backup has no view, and is not to get one.
+        if self.yes && embedded::has_view(&config.data_dir) {
+            let (events, bytes) = (erased.events.len(), erased.body_bytes);
+            let entry = Entry::new(COMMAND_LINE, Action::EventsErased, "events", now()).of(&self.company);
+            let store = Embedded::open(&config.data_dir, &config.store)?;
+            runtime()?.block_on(store.note(entry.with(format!("{events} events, {bytes} bytes"))))?;
+        }
+        Ok(erased)
+    }
+
+    fn print(&self, answer: &Value) {
+        let empty = Vec::new();
+        let events = answer["events"].as_array().unwrap_or(&empty);
+        for it in events {
+            let [at, id, status, integration, by, bytes] =
+                ["received_at", "id", "status", "integration", "found_by", "body_bytes"].map(|name| text(&it[name]));
+            println!("{at}  {id}  {status:<11} {integration:<16} {bytes:>8} bytes  found by its {by}");
+        }
+        let (count, bytes) = (events.len(), &answer["body_bytes"]);
+        if self.yes {
+            println!("{count} events are erased: {bytes} bytes of what was sent. They stay in the list, and say so.");
+        } else {
+            println!("{count} events would be erased: {bytes} bytes of what was sent. --yes erases them.");
+        }
+        println!(
+            "Tasks stay; delete them through the API. Backups and exports are files of their own: erase in a backup with \
+             --data-dir, and see docs/OPERATIONS.md."
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! `POST /v1/events/erase`: what was sent of a patient is taken out of the event log.
+
+use serde::Deserialize;
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use super::events::reader;
+use super::upkeep::off_the_reactor;
+use crate::app::now;
+use crate::audit::Action;
+use crate::store::embedded::Patient;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    patient_id: String,
+    /// Only say what would be erased.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /v1/events/erase`. Who asked is noted before anything is done; the patient is not, as that would be kept.
+pub(super) async fn erase(mut call: Call) -> Result<Answer, Failed> {
+    let (company, admin) = reader(&call)?.admin()?;
+    let body = call.body().await?;
+    let asked: Asked =
+        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request to erase: {e}")))?;
+    let patient = Patient::new(company.clone(), &asked.patient_id);
+    let patient = patient.ok_or_else(|| Problem::Invalid("patient_id: is empty".into()))?;
+    let note = |detail: String| admin.does(Action::EventsErased, "events").of(&company).with(detail);
+    if !asked.dry_run {
+        call.app.store.note(note("begun".into())).await?;
+    }
+    let erased = off_the_reactor(&call, move |store| store.erase(&patient, now(), asked.dry_run)).await?;
+    if !asked.dry_run {
+        call.app.registry.list().iter().for_each(|it| it.forget_shadow());
+        let (events, bytes) = (erased.events.len(), erased.body_bytes);
+        call.app.store.note(note(format!("{events} events, {bytes} bytes"))).await?;
+    }
+    let answer = json!({ "dry_run": asked.dry_run, "events": erased.events, "body_bytes": erased.body_bytes, "damaged": erased.damaged });
+    Ok(Answer::json(StatusCode::OK, &answer)?)
+}

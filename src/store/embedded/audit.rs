@@ -1,0 +1,30 @@
+//! Lists of the audit log, from the view.
+
+use uuid::Uuid;
+
+use super::{failure, keys, record};
+use crate::audit::Entry;
+use crate::store::StoreError;
+
+/// Entries that fit, newest first: at most so many, before this one.
+pub(super) fn audit(
+    tree: &sled::Tree,
+    fits: &dyn Fn(&Entry) -> bool,
+    before: Option<Uuid>,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut found = Vec::new();
+    let end = before.map_or_else(|| vec![keys::AUDIT + 1], keys::audit);
+    for entry in tree.range(vec![keys::AUDIT]..end).rev() {
+        let (key, value) = entry.map_err(failure::read)?;
+        let id = keys::parse_audit(&key).ok_or_else(|| record::damaged("audit entry", &"its key"))?;
+        let entry = record::decode_audit(&value, id)?;
+        if fits(&entry) {
+            found.push(entry);
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,280 @@
+//! What was sent, taken out of the journal again: of one patient, or of one integration when its time is over. The events
+//! stay, and say that they were erased.
+//!
+//! `erase/patient.rs` tells what is a patient's.
+
+mod patient;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::change::Change;
+use super::check::refuse_unfinished;
+use super::journal::{Kind, Op, Rewritten, at_rest, put_in_place, rewrite};
+use super::lock::DirLock;
+use super::shared::journal_dir;
+use super::{Embedded, events, keys, record};
+use crate::event::{Event, EventId, EventStatus, IntegrationName};
+use crate::store::StoreError;
+pub use patient::{FoundBy, Patient};
+
+/// How often what was stored meanwhile is looked for.
+const ROUNDS: usize = 3;
+
+/// What was erased, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Each event once, oldest first.
+    pub events: Vec<ErasedEvent>,
+    /// Bytes of their bodies.
+    pub body_bytes: u64,
+    /// Places of the journal that cannot be read: there may be more in them.
+    pub damaged: u64,
+}
+
+/// An event that was erased, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// The way in that it took.
+    pub integration: IntegrationName,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// What became of it.
+    pub status: EventStatus,
+    /// How it was found to be this patient's.
+    pub found_by: FoundBy,
+    /// The size of what was sent, in bytes.
+    pub body_bytes: u64,
+}
+
+/// Puts a rewritten copy in the place of the segment that begins with this sequence.
+type Replace<'a> = &'a dyn Fn(u64, PathBuf) -> Result<(), StoreError>;
+
+/// The segments that are gone through.
+struct Files {
+    segments: Vec<(u64, PathBuf)>,
+    salt: u32,
+}
+
+impl Embedded {
+    /// Erases what was sent of a patient, in every segment, while the server runs; or says what that would be. Blocking.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read or written. What was erased until then stays so, and the same call again erases
+    /// the rest.
+    pub fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError> {
+        if dry_run {
+            return self.files(true).find(patient, &mut |_| {}).map(Erased::from);
+        }
+        let mut erased = BTreeMap::new();
+        let mut damaged = 0;
+        for _ in 0..ROUNDS {
+            // What is in the segment that is written to can be erased when that is full.
+            self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
+            // No backup meanwhile: it would have what is gone.
+            let _alone = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            let files = self.files(false);
+            let found = files.find(patient, &mut |_| {})?;
+            files.erase(&found, now, &|first, copy| self.put_copy(first, copy))?;
+            damaged = found.damaged;
+            if found.events.is_empty() {
+                break;
+            }
+            erased.extend(found.events);
+        }
+        Ok(Found { events: erased, damaged }.into())
+    }
+
+    /// Erases what an integration was sent longer ago than this; gives how many events. Blocking.
+    ///
+    /// # Errors
+    /// As [`Self::erase`].
+    pub fn forget(&self, integration: &str, age: Duration, now: DateTime<Utc>) -> Result<u64, StoreError> {
+        // A segment that is hardly written to must end some time, or nothing in it could be erased.
+        let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
+        self.writer.write_blocking(Change::Roll { before_ms: roll })?;
+        let before = now - age;
+        let done = self.shared.forgotten(integration);
+        let ended = self.shared.segments.ended_before(before.timestamp_millis());
+        let ended: Vec<_> = ended.into_iter().filter(|(first, _)| *first > done).collect();
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        // What waits still is not lost: it is erased when it has been worked on.
+        let waiting = self.shared.view(events::queued)?.into_iter().map(|(_, id)| id.0);
+        let waiting: HashSet<Uuid> = waiting.filter(|it| *it < events::first_id(before)).collect();
+        let _alone = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = 0;
+        for (first, path) in ended {
+            let mut change = |op: &Op<'_>| {
+                let id = event_id(op).filter(|it| !waiting.contains(it))?;
+                let its = record::event_integration(op.value) == Some(integration);
+                let event = its.then(|| decode(op, id)).flatten().filter(|it| it.erased_at.is_none())?;
+                let value = record::encode_erased(event, now, op.value.len()).ok()?;
+                count += 1;
+                Some(value)
+            };
+            if let Some(copy) = rewritten(&path, self.shared.salt, first, &mut change)?.copy {
+                self.put_copy(first, copy)?;
+            }
+            if waiting.is_empty() {
+                self.shared.set_forgotten(integration, first);
+            }
+        }
+        Ok(count)
+    }
+
+    fn files(&self, with_last: bool) -> Files {
+        let mut files = self.shared.segments.files().0;
+        if !with_last {
+            files.pop();
+        }
+        Files { segments: files.into_iter().map(|(first, path, _)| (first, path)).collect(), salt: self.shared.salt }
+    }
+
+    fn put_copy(&self, first: u64, copy: PathBuf) -> Result<(), StoreError> {
+        self.writer.write_blocking(Change::Replace { first, copy }).map(drop)
+    }
+}
+
+/// The same for a data directory on which no server runs, or a backup. `read` is told of every so many bytes of the
+/// journal.
+///
+/// # Errors
+/// Where a server runs on it, or as [`Embedded::erase`].
+pub fn erase(
+    dir: &Path,
+    patient: &Patient,
+    now: DateTime<Utc>,
+    dry_run: bool,
+    read: &mut dyn FnMut(u64),
+) -> Result<Erased, StoreError> {
+    refuse_unfinished(dir)?;
+    let _held = DirLock::take(dir)?;
+    let journal = journal_dir(dir);
+    let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", journal.display()));
+    let Some((segments, salt)) = at_rest(&journal).map_err(failed)? else { return Ok(Erased::default()) };
+    let files = Files { segments, salt };
+    let found = files.find(patient, read)?;
+    if !dry_run {
+        files.erase(&found, now, &|first, copy| {
+            let segment = files.segments.iter().find(|(it, _)| *it == first);
+            let put = segment.map_or(Ok(()), |(_, segment)| put_in_place(&copy, segment));
+            put.map_err(|e| StoreError::Write(e.to_string()))
+        })?;
+    }
+    Ok(found.into())
+}
+
+/// What a patient's is.
+#[derive(Default)]
+struct Found {
+    events: BTreeMap<Uuid, ErasedEvent>,
+    damaged: u64,
+}
+
+impl From<Found> for Erased {
+    fn from(found: Found) -> Self {
+        let events: Vec<_> = found.events.into_values().collect();
+        Self { body_bytes: events.iter().map(|it| it.body_bytes).sum(), damaged: found.damaged, events }
+    }
+}
+
+impl Files {
+    /// Reads everything twice: a task may stand in another segment than its event.
+    fn find(&self, patient: &Patient, read: &mut dyn FnMut(u64)) -> Result<Found, StoreError> {
+        let (mut by, mut found) = (BTreeMap::new(), Found::default());
+        for (first, path) in &self.segments {
+            let mut look = |op: &Op<'_>| {
+                if let Some((id, how)) = patient.owns(op) {
+                    by.entry(id).or_insert(how);
+                }
+                None
+            };
+            found.damaged += rewritten(path, self.salt, *first, &mut look)?.damaged;
+            read(path.metadata().map_or(0, |it| it.len()));
+        }
+        if by.is_empty() {
+            return Ok(found);
+        }
+        for (first, path) in &self.segments {
+            let mut note = |op: &Op<'_>| {
+                let id = event_id(op)?;
+                let how = *by.get(&id)?;
+                // The last state counts; one that was erased before has nothing to lose.
+                if let Some(event) = decode(op, id).filter(|it| patient.is_of(it) && it.erased_at.is_none()) {
+                    found.events.insert(id, ErasedEvent::of(&event, how));
+                }
+                None
+            };
+            rewritten(path, self.salt, *first, &mut note)?;
+        }
+        Ok(found)
+    }
+
+    fn erase(&self, found: &Found, now: DateTime<Utc>, replace: Replace<'_>) -> Result<(), StoreError> {
+        if found.events.is_empty() {
+            return Ok(());
+        }
+        for (first, path) in &self.segments {
+            let mut failed = None;
+            let mut change = |op: &Op<'_>| {
+                let id = event_id(op).filter(|it| found.events.contains_key(it))?;
+                let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
+                record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
+            };
+            let copy = rewritten(path, self.salt, *first, &mut change)?.copy;
+            if let Some(copy) = copy {
+                replace(*first, copy)?;
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ErasedEvent {
+    fn of(event: &Event, found_by: FoundBy) -> Self {
+        Self {
+            id: event.id,
+            integration: event.integration.clone(),
+            received_at: event.received_at,
+            status: event.status,
+            found_by,
+            body_bytes: event.body_bytes,
+        }
+    }
+}
+
+fn rewritten(
+    segment: &Path,
+    salt: u32,
+    first: u64,
+    change: &mut dyn FnMut(&Op<'_>) -> Option<Vec<u8>>,
+) -> Result<Rewritten, StoreError> {
+    match rewrite(segment, salt, first, change) {
+        // It has expired meanwhile.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Rewritten { copy: None, damaged: 0 }),
+        other => other.map_err(|e| super::failure::io(&e, |it| StoreError::Write(format!("the journal: {it}")))),
+    }
+}
+
+fn event_id(op: &Op<'_>) -> Option<Uuid> {
+    let id = op.key.last_chunk::<16>().filter(|_| op.kind == Kind::Event)?;
+    Some(Uuid::from_bytes(*id))
+}
+
+/// An event as it stands in the journal; none where it cannot be read.
+fn decode(op: &Op<'_>, id: Uuid) -> Option<Event> {
+    let (company, _) = keys::parse_event(op.key)?;
+    record::decode_event(op.value, EventId(id), company).ok()
+}
