@@ -4,10 +4,12 @@
 mod stored;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{Duration, Utc};
+use hookmill::event::{Event, EventStatus, IntegrationName};
 use hookmill::store::embedded::{Options, check};
-use hookmill::store::{Embedded, Store as _, TaskFilter};
+use hookmill::store::{Embedded, Ingested, Store as _, TaskFilter};
 use stored::{company, ingested, list};
 use tempfile::TempDir;
 
@@ -74,4 +76,53 @@ async fn groups_larger_than_a_segment_leave_no_prepared_segment_behind() {
     let names = std::fs::read_dir(data.join("journal")).unwrap().map(|it| it.unwrap().path());
     let waiting = names.filter(|it| it.extension().is_some_and(|it| it == "ready")).count();
     assert!(waiting <= 2, "{waiting} segments wait");
+}
+
+/// An integration's own time is shorter than that of events: what it was sent goes, and what others were sent stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Arc::new(Embedded::open(&data, &Options { events: None, ..options() }).unwrap());
+    let (mut its, mut others) = (Vec::new(), Vec::new());
+    for n in 0..200 {
+        let mut it = ingested("a", |task| task.description = "d".repeat(400));
+        if n % 2 == 0 {
+            it.event.integration = IntegrationName("short".into());
+            if n == 0 {
+                (it.event.status, it.event.task_ids, it.tasks) = (EventStatus::Queued, Vec::new(), Vec::new());
+            }
+            its.push(it.event.clone());
+        } else {
+            others.push(it.event.clone());
+        }
+        store.commit(it.into()).await.unwrap();
+    }
+    let a = company("a");
+    let forget = |hours| {
+        let store = Arc::clone(&store);
+        let forget = move || store.forget("short", Duration::days(1), Utc::now() + Duration::hours(hours)).unwrap();
+        tokio::task::spawn_blocking(forget)
+    };
+    assert_eq!(forget(20).await.unwrap(), 0);
+    assert_eq!(store.event(&a, its[1].id).await.unwrap().unwrap(), its[1]);
+    // What waits is not lost.
+    assert_eq!(forget(48).await.unwrap(), 99);
+    assert_eq!(store.event(&a, its[0].id).await.unwrap().unwrap(), its[0]);
+    for it in &its[1..] {
+        let now = store.event(&a, it.id).await.unwrap().unwrap();
+        assert!(now.erased_at.is_some() && now.body.is_empty(), "{now:?}");
+        assert_eq!((now.task_ids, now.body_bytes), (it.task_ids.clone(), it.body_bytes));
+    }
+    for it in &others {
+        assert_eq!(store.event(&a, it.id).await.unwrap().unwrap(), *it);
+    }
+    let worked_on = Event { status: EventStatus::Skipped, ..its[0].clone() };
+    store.settle(Ingested { event: worked_on, tasks: Vec::new() }).await.unwrap();
+    // Both of its states: that in which it waited, and the one since then.
+    assert_eq!(forget(96).await.unwrap(), 2);
+    assert_eq!(forget(97).await.unwrap(), 0);
+    drop(store);
+    let report = check(&data).unwrap();
+    assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
 }
