@@ -46,13 +46,10 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     integration.auth.hide(&mut raw.headers);
     let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
-    let raw = match integration.redacted(raw) {
-        Ok(raw) => raw,
-        Err((raw, error)) => {
-            let stop = ingest::unreadable(&call.app, &integration, raw, error, sent).await;
-            return Err(Failed::of(event_id)(stop));
-        }
-    };
+    if let Err(error) = integration.redact(&mut raw) {
+        let stop = ingest::unreadable(&call.app, &integration, raw, error, sent).await;
+        return Err(Failed::of(event_id)(stop));
+    }
     if let Some(challenge) = challenge {
         return greet(&call, &integration, raw, &challenge).await;
     }

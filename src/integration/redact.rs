@@ -95,26 +95,27 @@ impl Integration {
         Ok(payload)
     }
 
-    /// A delivery as it may be stored: where this integration redacts, the payload with its values replaced, as JSON and
-    /// without what was wrapped around it. One that cannot be read loses its body, as nobody can tell what stands in it.
+    /// Makes of a delivery what may be stored: where this integration redacts, the payload with its values replaced, as JSON
+    /// and without what was wrapped around it. One that cannot be read loses its body, as nobody can tell what stands in it.
     ///
     /// # Errors
-    /// The delivery without its body, and why it cannot be read.
-    pub fn redacted(&self, mut raw: RawEvent) -> Result<RawEvent, (RawEvent, DecodeError)> {
+    /// Why it cannot be read.
+    pub fn redact(&self, raw: &mut RawEvent) -> Result<(), DecodeError> {
         if self.redact.is_empty() {
-            return Ok(raw);
+            return Ok(());
         }
-        match raw.decode(&self.schema, &self.rules) {
+        let decoded = raw.decode(&self.schema, &self.rules);
+        raw.body = bytes::Bytes::new();
+        match decoded {
             Ok(mut payload) => {
                 raw.redacted = self.redact.apply(&mut payload.value);
                 raw.body = payload.value.to_string().into();
                 raw.content_type = Some("application/json".into());
-                Ok(raw)
+                Ok(())
             }
             Err(error) => {
                 raw.redacted = vec![String::new()];
-                raw.body = bytes::Bytes::new();
-                Err((raw, error))
+                Err(error)
             }
         }
     }

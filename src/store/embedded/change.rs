@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::journal::{Kind, Op};
-use super::{keys, record, task_record};
+use super::{event_record, keys, record, task_record};
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventStatus};
@@ -16,7 +16,6 @@ use crate::task::{TaskId, TaskPatch};
 
 /// A change of the store.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per request, and moved twice")]
 pub(super) enum Change {
     /// Events and tasks that are new, keys in any state; and the idempotency key that guards them.
     Put {
@@ -104,7 +103,7 @@ impl Change {
         let (mut events, mut tasks) = (Vec::with_capacity(commit.ingested.len()), Vec::new());
         for ingested in &commit.ingested {
             let event = &ingested.event;
-            events.push((keys::event(&event.company_id, event.id), record::encode_event(event)?));
+            events.push((keys::event(&event.company_id, event.id), event_record::encode(event)?));
             for task in &ingested.tasks {
                 let key = keys::task(&task.company_id, task.id);
                 tasks.push((task.company_id.clone(), key, task_record::encode(task)?));

@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::check::refuse_unfinished;
-use super::journal::{Kind, Op, Rewritten, at_rest, put_in_place, rewrite};
+use super::journal::{Files, Kind, Op, Rewritten, put_in_place, rewrite};
 use super::lock::DirLock;
 use super::shared::journal_dir;
-use super::{Embedded, events, keys, record};
+use super::{Embedded, event_record, events, keys};
 use crate::event::{Event, EventId, EventStatus, IntegrationName};
 use crate::store::StoreError;
 pub use patient::{FoundBy, Patient};
@@ -56,12 +56,6 @@ pub struct ErasedEvent {
 
 /// Puts a rewritten copy in the place of the segment that begins with this sequence.
 type Replace<'a> = &'a dyn Fn(u64, PathBuf) -> Result<(), StoreError>;
-
-/// The segments that are gone through.
-struct Files {
-    segments: Vec<(u64, PathBuf)>,
-    salt: u32,
-}
 
 impl Embedded {
     /// Erases what was sent of a patient, in every segment, while the server runs; or says what that would be. Blocking.
@@ -115,9 +109,9 @@ impl Embedded {
         for (first, path) in ended {
             let mut change = |op: &Op<'_>| {
                 let id = event_id(op).filter(|it| !waiting.contains(it))?;
-                let its = record::event_integration(op.value) == Some(integration);
+                let its = event_record::integration(op.value) == Some(integration);
                 let event = its.then(|| decode(op, id)).flatten().filter(|it| it.erased_at.is_none())?;
-                let value = record::encode_erased(event, now, op.value.len()).ok()?;
+                let value = event_record::encode_erased(event, now, op.value.len()).ok()?;
                 count += 1;
                 Some(value)
             };
@@ -160,8 +154,7 @@ pub fn erase(
     let _held = DirLock::take(dir)?;
     let journal = journal_dir(dir);
     let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", journal.display()));
-    let Some((segments, salt)) = at_rest(&journal).map_err(failed)? else { return Ok(Erased::default()) };
-    let files = Files { segments, salt };
+    let files = Files::at_rest(&journal).map_err(failed)?;
     let found = files.find(patient, read)?;
     if !dry_run {
         files.erase(&found, now, &|first, copy| {
@@ -228,7 +221,7 @@ impl Files {
             let mut change = |op: &Op<'_>| {
                 let id = event_id(op).filter(|it| found.events.contains_key(it))?;
                 let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
-                record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
+                event_record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
             };
             let copy = rewritten(path, self.salt, *first, &mut change)?.copy;
             if let Some(copy) = copy {
@@ -276,5 +269,5 @@ fn event_id(op: &Op<'_>) -> Option<Uuid> {
 /// An event as it stands in the journal; none where it cannot be read.
 fn decode(op: &Op<'_>, id: Uuid) -> Option<Event> {
     let (company, _) = keys::parse_event(op.key)?;
-    record::decode_event(op.value, EventId(id), company).ok()
+    event_record::decode(op.value, EventId(id), company).ok()
 }

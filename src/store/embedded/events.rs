@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::journal::Segments;
-use super::{failure, keys, record};
+use super::{event_record, failure, keys, record};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId};
 use crate::store::{EventFilter, EventPage, StoreError};
@@ -50,7 +50,7 @@ fn fitting(
     if key != keys::event(company, EventId(id)) {
         return Ok(None);
     }
-    let event = record::decode_event(value, EventId(id), company.clone())?;
+    let event = event_record::decode(value, EventId(id), company.clone())?;
     Ok(filter.fits(&event).then_some(event))
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::events::first_id;
 use super::journal::{self, Kind, Op, ops};
 use super::shared::journal_dir;
-use super::{keys, record, task_record};
+use super::{event_record, keys, record, task_record};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId};
 use crate::store::StoreError;
@@ -73,7 +73,7 @@ impl History {
     pub fn read(&self, wanted: &Wanted, visit: &mut dyn FnMut(u64, Packed) -> bool) -> Result<(), StoreError> {
         let scope = keys::events_of(&wanted.company);
         let fits = |op: &Op<'_>| {
-            op.key.starts_with(&scope) && record::event_integration(op.value) == Some(wanted.integration.as_str())
+            op.key.starts_with(&scope) && event_record::integration(op.value) == Some(wanted.integration.as_str())
         };
         let mut met = 0;
         let read = self.0.visit(&wanted.ids(), &mut |record, events| {
@@ -111,7 +111,7 @@ impl Packed {
 
 fn past(op: &Op<'_>, all: &[Op<'_>]) -> Result<Past, StoreError> {
     let (company, id) = keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is no event's"))?;
-    let event = record::decode_event(op.value, EventId(id), company)?;
+    let event = event_record::decode(op.value, EventId(id), company)?;
     let mut tasks = Vec::with_capacity(event.task_ids.len());
     for id in &event.task_ids {
         let key = keys::task(&event.company_id, *id);

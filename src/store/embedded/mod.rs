@@ -5,7 +5,8 @@
 //! `open.rs` is the start, `rebuild.rs` another view from a snapshot (`snapshot.rs`) and the journal (`source.rs`),
 //! `headroom.rs` its space on a full disk, `upkeep.rs` what expires and what is backed up, `transfer.rs` everything item by
 //! item, `history.rs` events with what they made, `erase.rs` what is taken out again, `check.rs` reads everything,
-//! `watchdog.rs` is the last resort. `keys.rs`, `record.rs` and `task_record.rs` have the frozen formats, `lock.rs` says
+//! `watchdog.rs` is the last resort. `keys.rs`, `record.rs`, `event_record.rs` and `task_record.rs` have the frozen
+//! formats, `lock.rs` says
 //! who holds the directory.
 
 mod applier;
@@ -14,6 +15,7 @@ mod change;
 mod check;
 mod decide;
 mod erase;
+mod event_record;
 mod events;
 mod failure;
 mod headroom;
@@ -181,7 +183,7 @@ impl Store for Embedded {
         self.read(move |shared| {
             let value = shared.segments.event(&keys::event(&company, id), id.0);
             let value = value.map_err(|e| record::damaged("event", &e))?;
-            value.map(|it| record::decode_event(&it, id, company)).transpose()
+            value.map(|it| event_record::decode(&it, id, company)).transpose()
         })
         .boxed()
     }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use super::audit::audit;
 use super::change::{Change, Done, Waiting};
 use super::journal::{Kind, ops, replay};
-use super::{Embedded, keys, record, task_record};
+use super::{Embedded, event_record, keys, record, task_record};
 use crate::audit::Entry;
 use crate::auth::ApiKey;
 use crate::event::{Event, EventId, EventStatus};
@@ -91,7 +91,7 @@ impl Embedded {
                 }
                 Item::Event(it) => {
                     let waits = (it.status == EventStatus::Queued).then(|| Waiting::enters(&it)).transpose()?;
-                    events.push((keys::event(&it.company_id, it.id), record::encode_event(&it)?, waits));
+                    events.push((keys::event(&it.company_id, it.id), event_record::encode(&it)?, waits));
                 }
                 Item::Key(it) => others.push((keys::api_key(&it.id), record::encode_key(&it)?)),
                 Item::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),
@@ -112,5 +112,5 @@ impl Embedded {
 
 fn decode_event(key: &[u8], value: &[u8]) -> Result<Event, StoreError> {
     let (company, id) = keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is no event's"))?;
-    record::decode_event(value, EventId(id), company)
+    event_record::decode(value, EventId(id), company)
 }

@@ -25,7 +25,7 @@ pub(super) use append::{AppendError, Journal, removable};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
 pub(super) use history::History;
 pub(super) use open::Opened;
-pub(super) use rewrite::{Rewritten, at_rest, put_in_place, rewrite};
+pub(super) use rewrite::{Files, Rewritten, put_in_place, rewrite};
 pub(super) use segments::Segments;
 pub(super) use survey::{Survey, read_only, replay};
 

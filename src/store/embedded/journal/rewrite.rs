@@ -84,13 +84,22 @@ pub(in super::super) fn put_in_place(copy: &Path, segment: &Path) -> std::io::Re
     segment.parent().map_or(Ok(()), sync_dir)
 }
 
-/// The segments of a journal that nobody writes to, oldest first, and its salt; none where it has no segment.
-pub(in super::super) fn at_rest(dir: &Path) -> std::io::Result<Option<(Vec<(u64, PathBuf)>, u32)>> {
-    let segments = segment_paths(dir)?;
-    for (_, path) in &segments {
-        if let Some(header) = scan::header(path)? {
-            return Ok(Some((segments, header.salt)));
+/// The segments that are gone through, oldest first, each with the sequence of its first record; and their salt.
+#[derive(Debug, Default)]
+pub(in super::super) struct Files {
+    pub(in super::super) segments: Vec<(u64, PathBuf)>,
+    pub(in super::super) salt: u32,
+}
+
+impl Files {
+    /// Those of a journal that nobody writes to.
+    pub(in super::super) fn at_rest(dir: &Path) -> std::io::Result<Self> {
+        let segments = segment_paths(dir)?;
+        for (_, path) in &segments {
+            if let Some(header) = scan::header(path)? {
+                return Ok(Self { segments, salt: header.salt });
+            }
         }
+        Ok(Self::default())
     }
-    Ok(None)
 }
