@@ -187,7 +187,9 @@ impl Files {
         for (first, path) in &self.segments {
             let mut look = |op: &Op<'_>| {
                 if let Some((id, how)) = patient.owns(op) {
-                    by.entry(id).or_insert(how);
+                    // A task says it more surely.
+                    let known = by.entry(id).or_insert(how);
+                    *known = if how == FoundBy::Task { how } else { *known };
                 }
                 None
             };
