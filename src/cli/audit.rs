@@ -49,7 +49,7 @@ impl Audit {
                 continue;
             }
             let field = |name: &str| if it[name].is_null() { "-".to_owned() } else { text(&it[name]) };
-            println!(
+            let line = format!(
                 "{}  {:<17} {:<16} {:<16} {}  {}",
                 field("at"),
                 field("actor"),
@@ -58,6 +58,7 @@ impl Audit {
                 field("target"),
                 field("detail")
             );
+            println!("{}", line.trim_end());
         }
         Ok(())
     }

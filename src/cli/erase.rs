@@ -13,6 +13,16 @@ use crate::store::embedded::{self, Erased, Patient};
 use crate::store::{Embedded, Store as _};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill events erase --company company-1 --patient p-4711                  shows what would be erased
+  hookmill events erase --company company-1 --patient p-4711 --yes
+  hookmill events erase --company company-1 --patient p-4711 --yes --data-dir /backups/monday
+
+An event is the patient's where it made a task with this patient_id, or where its body names the patient: an id of six
+characters or more anywhere, a shorter one where a name has \"patient\" in it. Bodies, headers and plugin logs are erased
+from the journal; the events stay, and say so. Exit codes: 0 done; 2 wrong arguments; 3 a server holds the directory and
+cannot be asked; 4 the journal is damaged, so there may be more.")]
 pub(super) struct Erase {
     /// Whose patient
     #[arg(long)]
@@ -74,9 +84,9 @@ impl Erase {
         }
         let (count, bytes) = (events.len(), &answer["body_bytes"]);
         if self.yes {
-            println!("{count} events are erased: {bytes} bytes of what was sent. They stay in the list, and say so.");
+            println!("erased: {count} events, {bytes} bytes of what was sent. They stay in the list, and say so.");
         } else {
-            println!("{count} events would be erased: {bytes} bytes of what was sent. --yes erases them.");
+            println!("would be erased: {count} events, {bytes} bytes of what was sent. --yes erases them.");
         }
         println!(
             "Tasks stay; delete them through the API. Backups and exports are files of their own: erase in a backup with \

@@ -37,6 +37,7 @@ pub struct ShadowReport {
     /// SHA-256 of its module, hexadecimal.
     pub sha256: String,
     /// Since when it runs beside this live version.
+    #[serde(serialize_with = "crate::task::utc")]
     pub since: DateTime<Utc>,
     /// Events that it has not seen, as it was behind.
     pub dropped: u64,
