@@ -2,7 +2,7 @@
 //!
 //! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable.
 //! Ids and companies stand in the key, and not again in here. Enums are stored by the place of their variant, so
-//! [`EventStatus`], [`Action`] and [`Scope`](crate::auth::Scope) may grow at the end only.
+//! [`Action`] and [`Scope`](crate::auth::Scope) may grow at the end only.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
