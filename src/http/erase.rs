@@ -1,5 +1,7 @@
 //! `POST /v1/events/erase`: what was sent of a patient is taken out of the event log.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -8,9 +10,10 @@ use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::events::reader;
 use super::upkeep::off_the_reactor;
-use crate::app::now;
+use crate::app::{Admin, App, now};
 use crate::audit::Action;
-use crate::store::embedded::Patient;
+use crate::auth::CompanyId;
+use crate::store::embedded::{Erased, Patient};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,16 +32,23 @@ pub(super) async fn erase(mut call: Call) -> Result<Answer, Failed> {
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request to erase: {e}")))?;
     let patient = Patient::new(company.clone(), &asked.patient_id);
     let patient = patient.ok_or_else(|| Problem::Invalid("patient_id: is empty".into()))?;
-    let note = |detail: String| admin.does(Action::EventsErased, "events").of(&company).with(detail);
-    if !asked.dry_run {
-        call.app.store.note(note("begun".into())).await?;
-    }
-    let erased = off_the_reactor(&call, move |store| store.erase(&patient, now(), asked.dry_run)).await?;
-    if !asked.dry_run {
-        call.app.registry.list().iter().for_each(|it| it.forget_shadow());
-        let (events, bytes) = (erased.events.len(), erased.body_bytes);
-        call.app.store.note(note(format!("{events} events, {bytes} bytes"))).await?;
-    }
+    let erased = if asked.dry_run {
+        off_the_reactor(&call.app, move |store| store.erase(&patient, now(), true)).await?
+    } else {
+        // To its end, and to its entry in the audit log, should the caller hang up.
+        let work = erased(Arc::clone(&call.app), admin, company, patient);
+        tokio::spawn(work).await.map_err(|_| Problem::Internal)??
+    };
     let answer = json!({ "dry_run": asked.dry_run, "events": erased.events, "body_bytes": erased.body_bytes, "damaged": erased.damaged });
     Ok(Answer::json(StatusCode::OK, &answer)?)
+}
+
+async fn erased(app: Arc<App>, admin: Admin, company: CompanyId, patient: Patient) -> Result<Erased, Failed> {
+    let note = |detail: String| admin.does(Action::EventsErased, "events").of(&company).with(detail);
+    app.store.note(note("begun".into())).await?;
+    let erased = off_the_reactor(&app, move |store| store.erase(&patient, now(), false)).await;
+    app.registry.list().iter().for_each(|it| it.forget_shadow());
+    let came = |it: &Erased| format!("{} events, {} bytes", it.events.len(), it.body_bytes);
+    app.store.note(note(erased.as_ref().map_or_else(|_| "not done to its end".into(), came))).await?;
+    erased
 }

@@ -9,7 +9,7 @@ use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, now};
+use crate::app::{Admin, App, now};
 use crate::audit::Action;
 use crate::auth::{AuthError, Scope};
 use crate::store::{Embedded, StoreError};
@@ -36,7 +36,7 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
         return Err(Problem::Invalid("dir: an absolute path is needed".into()).into());
     }
     let target = asked.dir.display().to_string();
-    let report = off_the_reactor(&call, move |store| store.backup(&asked.dir)).await?;
+    let report = off_the_reactor(&call.app, move |store| store.backup(&asked.dir)).await?;
     call.app.store.note(Admin::Operator.does(Action::StoreBackedUp, target)).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)
 }
@@ -44,7 +44,7 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
 /// `POST /v1/admin/store/compact`
 pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
-    off_the_reactor(&call, Embedded::compact).await?;
+    off_the_reactor(&call.app, Embedded::compact).await?;
     call.app.store.note(Admin::Operator.does(Action::StoreCompacted, "view")).await?;
     Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
 }
@@ -57,10 +57,10 @@ pub(super) fn operator(call: &Call) -> Result<(), AuthError> {
 }
 
 pub(super) async fn off_the_reactor<T: Send + 'static>(
-    call: &Call,
+    app: &App,
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failed> {
-    let store = call.app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
+    let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
     let run = move |store: &Arc<Embedded>| work(store);
     let done = tokio::task::spawn_blocking(move || run(&store)).await;
     match done {

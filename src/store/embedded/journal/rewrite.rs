@@ -40,7 +40,8 @@ pub(in super::super) fn rewrite(
         }
     });
     let finished = result.and(scanned).and_then(|it| copy.iter().try_for_each(File::sync_all).map(|()| it));
-    if finished.is_err() {
+    // Another's copy is not touched.
+    if finished.is_err() && copy.is_some() {
         let _frees_the_space = std::fs::remove_file(&path);
     }
     Ok(Rewritten { damaged: finished?.lost.len() as u64, copy: copy.map(|_| path) })
