@@ -35,7 +35,14 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Packed {
     record: Vec<u8>,
-    events: Vec<usize>,
+    events: Vec<PackedEvent>,
+}
+
+/// An operation of the record, and what was sent where that is stored in another record.
+#[derive(Debug)]
+struct PackedEvent {
+    op: usize,
+    base: Option<Vec<u8>>,
 }
 
 /// An event, and what it made.
@@ -79,10 +86,20 @@ impl History {
         let read = self.0.visit(&wanted.ids(), &mut |record, events| {
             met += events.len() as u64;
             let all = ops(record).unwrap_or_default();
-            let events: Vec<usize> = events.iter().copied().filter(|it| all.get(*it).is_some_and(fits)).collect();
+            let fitting = events.iter().filter_map(|it| all.get(*it).filter(|op| fits(op)).map(|op| (*it, op)));
+            let events: Vec<_> = fitting.map(|(op, it)| PackedEvent { op, base: self.base(it) }).collect();
             events.is_empty() || visit(std::mem::take(&mut met), Packed { record: record.to_vec(), events })
         });
         read.map_err(|e| StoreError::Read(format!("the journal: {e}")))
+    }
+}
+
+impl History {
+    /// What was sent, where another record has it. Where that cannot be read, unpacking says so.
+    fn base(&self, op: &Op<'_>) -> Option<Vec<u8>> {
+        let (company, id) = keys::parse_event(op.key)?;
+        let base = event_record::decode(op.value, EventId(id), company).ok()?.base?;
+        self.0.at(base.segment, base.place(), id).ok().flatten()
     }
 }
 
@@ -105,13 +122,16 @@ impl Packed {
     /// Where this version cannot read one.
     pub fn unpack(&self) -> Result<Vec<Past>, StoreError> {
         let ops = ops(&self.record).unwrap_or_default();
-        self.events.iter().filter_map(|it| ops.get(*it)).map(|op| past(op, &ops)).collect()
+        let found = self.events.iter().filter_map(|it| Some((ops.get(it.op)?, it.base.as_ref())));
+        found.map(|(op, base)| past(op, base, &ops)).collect()
     }
 }
 
-fn past(op: &Op<'_>, all: &[Op<'_>]) -> Result<Past, StoreError> {
-    let (company, id) = keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is no event's"))?;
-    let event = event_record::decode(op.value, EventId(id), company)?;
+fn past(op: &Op<'_>, base: Option<&Vec<u8>>, all: &[Op<'_>]) -> Result<Past, StoreError> {
+    let (company, id) =
+        keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;
+    let whole = event_record::decode(op.value, EventId(id), company)?.whole(|_| Ok(base.cloned()))?;
+    let event = whole.ok_or_else(|| record::damaged("event", &"the record of what was sent is missing"))?;
     let mut tasks = Vec::with_capacity(event.task_ids.len());
     for id in &event.task_ids {
         let key = keys::task(&event.company_id, *id);
