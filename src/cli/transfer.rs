@@ -57,7 +57,7 @@ struct EventLine {
     redacted: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     erased_at: Option<DateTime<Utc>>,
-    #[serde(default = "once")]
+    #[serde(default = "once", skip_serializing_if = "is_once")]
     attempts: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_attempt_at: Option<DateTime<Utc>>,
@@ -241,9 +241,13 @@ impl TaskLine {
     }
 }
 
-/// Exports of earlier versions do not count attempts.
+/// A line without attempts counts one: most events, and exports of earlier versions.
 fn once() -> u32 {
     1
+}
+
+fn is_once(attempts: &u32) -> bool {
+    *attempts == 1
 }
 
 impl From<Event> for EventLine {

@@ -157,6 +157,12 @@ pub struct Stats {
     pub disk: std::collections::BTreeMap<String, u64>,
     /// The last change that is durable.
     pub sequence: u64,
+    /// Closed segments of the journal that were not read at the start and are still to be verified.
+    #[serde(default)]
+    pub unverified_segments: u64,
+    /// Damage in the journal that was found since the start: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damages: Vec<String>,
     /// While another view is being built: how many entries it has so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<u64>,

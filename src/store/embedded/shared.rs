@@ -45,6 +45,8 @@ pub(super) struct Shared {
     /// Held while the files of closed segments are copied, rewritten or removed: a backup must not have what an erasure
     /// removes meanwhile, and must find every segment. Taken before `snapshot` (docs/JOURNAL.md has the order of locks).
     pub(super) files: Mutex<()>,
+    /// Closed segments that are still to be verified.
+    pub(super) unverified: AtomicU64,
     /// Damage that was found while the store was running.
     damages: Mutex<Vec<Damage>>,
     /// Events received before this are past their retention, in milliseconds since 1970.
@@ -116,6 +118,7 @@ impl Shared {
             rebuilt: AtomicU64::new(0),
             snapshot: Mutex::new(parts.snapshot),
             files: Mutex::default(),
+            unverified: AtomicU64::new(0),
             damages: Mutex::default(),
             horizon: AtomicI64::new(i64::MIN),
             erasures: Erasures::default(),

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -118,6 +119,8 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
         idempotency_keys: count(keys::IDEMPOTENCY)? + count(keys::DELIVERY)?,
         disk,
         sequence: shared.acked(),
+        unverified_segments: shared.unverified.load(Ordering::Acquire),
+        damages: shared.damages().iter().map(ToString::to_string).collect(),
         rebuilt: shared.rebuilt(),
     })
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -122,9 +122,8 @@ impl Journal {
         let _gives_back_space = self.file.set_len(self.offset);
         self.preparer.seal(self.first);
         let events = Events::Open(std::collections::BTreeMap::new());
-        let extent = RwLock::new(Extent { end: SEGMENT_HEADER as u64, next: header.first, events });
-        let (first, created_ms) = (header.first, header.created_ms);
-        self.segments.push(Segment { first, created_ms, path: name, extent });
+        let extent = Extent { end: SEGMENT_HEADER as u64, next: header.first, events };
+        self.segments.push(Segment::new(name, (header.first, header.created_ms, self.salt), extent));
         (self.file, self.first, self.offset) = (file, header.first, SEGMENT_HEADER as u64);
         (self.capacity, self.created_ms) = (capacity, header.created_ms);
         Ok(())

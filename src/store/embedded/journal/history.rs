@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::format::{Kind, ops};
-use super::index_file::{index_path, read_entries};
+use super::index_file::{index_path, read_entries, verify};
 use super::scan::{self, Record};
 use super::segments::{Place, expired_is_none, read_value};
 use super::survey::{collect_events, newest, segment_paths};
@@ -113,8 +113,10 @@ impl History {
 
 /// A segment's events, each once, sorted by id: from the file beside it, or from itself where it has none yet.
 fn entries(segment: &Path, salt: u32, first: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
-    if let Some(index) = expired_is_none(File::open(index_path(segment)))? {
-        return read_entries(&index, 0, u64::MAX);
+    let path = index_path(segment);
+    // A damaged index would hide events.
+    if expired_is_none(verify(&path))?.flatten().is_some() {
+        return read_entries(&File::open(path)?, 0, u64::MAX);
     }
     let mut events = Vec::new();
     scan::scan(segment, salt, first, u64::MAX, &mut |record| {

@@ -2,11 +2,11 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | header, 40 | `HMEVIX02`, entries u64, sequence after the last record u64, bytes of the segment u64, CRC-32 of all entries u32, CRC-32 of the 36 bytes before u32 |
+//! | header, 72 | `HMEVIX02`, entries u64, sequence after the last record u64, bytes of the segment u64, lowest and highest id (zeros where there is none), CRC-32 of all entries u32, CRC-32 of the 68 bytes before u32 |
 //! | entry, 24 | id, offset u32, length u32 |
 //!
-//! A start reads the headers only. `HMEVIX01` had no sequence and no size: a segment with such an index, or with none, is
-//! read from end to end once, and gets a new one.
+//! A start reads the headers only; the entries are verified before they are first used. `HMEVIX01` had a shorter header: a
+//! segment with such an index, or with none, is read from end to end once, and gets a new one.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ use super::segments::Place;
 use super::sync_dir;
 
 const MAGIC: &[u8; 8] = b"HMEVIX02";
-const HEADER: usize = 40;
+const HEADER: usize = 72;
 const ENTRY: usize = 24;
 
 /// The file next to a segment that says where its events are.
@@ -69,24 +69,31 @@ pub(super) fn index_is(path: &Path, entries: &mut [(Uuid, Place)], next: u64, en
     std::fs::read(path).is_ok_and(|bytes| bytes == encode(entries, next, end))
 }
 
-/// What an index says, from its header, its size and its two ends only: starting must not take longer the more events
-/// there are. Its entries are verified in the background. None where it cannot be an index.
+/// What an index says, from its header and its size only: starting must not take longer the more events there are. None
+/// where it cannot be an index.
 pub(super) fn glance(path: &Path) -> Option<Summary> {
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     let mut header = [0; HEADER];
     file.read_exact(&mut header).ok()?;
+    summary(&header, length)
+}
+
+/// What an index says whose entries are as they were written.
+pub(super) fn verify(path: &Path) -> std::io::Result<Option<Summary>> {
+    let bytes = std::fs::read(path)?;
+    let Some((header, entries)) = bytes.split_first_chunk::<HEADER>() else { return Ok(None) };
+    let whole = header[64..68] == crc32fast::hash(entries).to_le_bytes();
+    Ok(summary(header, bytes.len() as u64).filter(|_| whole))
+}
+
+fn summary(header: &[u8; HEADER], length: u64) -> Option<Summary> {
     let number = |at: usize| header[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+    let id = |at: usize| header[at..at + 16].try_into().map_or(Uuid::nil(), Uuid::from_bytes);
     let (count, next, end) = (number(8), number(16), number(24));
     let size = count.checked_mul(ENTRY as u64)?.checked_add(HEADER as u64)?;
-    if &header[..8] != MAGIC || header[36..] != crc32fast::hash(&header[..36]).to_le_bytes() || size != length {
-        return None;
-    }
-    if count == 0 {
-        return Some(Summary { next, end, range: None });
-    }
-    let (low, high) = (read_entries(&file, 0, 1).ok()?, read_entries(&file, count - 1, count).ok()?);
-    Some(Summary { next, end, range: Some((low.first()?.0, high.first()?.0)) })
+    let whole = &header[..8] == MAGIC && header[68..] == crc32fast::hash(&header[..68]).to_le_bytes();
+    (whole && size == length).then(|| Summary { next, end, range: (count > 0).then(|| (id(32), id(48))) })
 }
 
 fn encode(entries: &[(Uuid, Place)], next: u64, end: u64) -> Vec<u8> {
@@ -101,9 +108,13 @@ fn encode(entries: &[(Uuid, Place)], next: u64, end: u64) -> Vec<u8> {
     bytes[8..16].copy_from_slice(&(entries.len() as u64).to_le_bytes());
     bytes[16..24].copy_from_slice(&next.to_le_bytes());
     bytes[24..32].copy_from_slice(&end.to_le_bytes());
-    bytes[32..36].copy_from_slice(&crc.to_le_bytes());
-    let crc = crc32fast::hash(&bytes[..36]);
-    bytes[36..HEADER].copy_from_slice(&crc.to_le_bytes());
+    if let Some((lowest, highest)) = range(entries) {
+        bytes[32..48].copy_from_slice(lowest.as_bytes());
+        bytes[48..64].copy_from_slice(highest.as_bytes());
+    }
+    bytes[64..68].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..68]);
+    bytes[68..HEADER].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 

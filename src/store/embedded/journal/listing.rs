@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::index_file::{index_path, position, read_entries};
+use super::index_file::{position, read_entries};
 use super::segments::{Events, Place, Segment, Segments, expired_is_none, read_event};
 
 /// How many places are looked up at a time.
@@ -81,7 +81,7 @@ impl Segment {
         if let Some(found) = in_memory {
             return Ok(found);
         }
-        let index = File::open(index_path(&self.path))?;
+        let index = self.index()?;
         let end = position(&index, before)?;
         let mut found = read_entries(&index, end.saturating_sub(most as u64), end)?;
         found.reverse();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::append::{Journal, fresh};
 use super::format::{SEGMENT_HEADER, SegmentHeader};
@@ -79,7 +79,7 @@ impl Survey {
             file.sync_all()?;
             capacity = end;
         }
-        let segments = self.segments.drain(..).enumerate().map(|(index, it)| opened(it, index == last));
+        let segments = self.segments.drain(..).enumerate().map(|(index, it)| opened(it, salt, index == last));
         let segments = Arc::new(Segments::new(segments.collect::<std::io::Result<_>>()?));
         let preparer = Preparer::start(dir.to_owned(), segment_bytes, Arc::clone(&segments))?;
         Ok(Journal {
@@ -99,7 +99,7 @@ impl Survey {
     }
 }
 
-fn opened(read: Read, last: bool) -> std::io::Result<Segment> {
+fn opened(read: Read, salt: u32, last: bool) -> std::io::Result<Segment> {
     let path = index_path(&read.path);
     let events = match read.events {
         Found::Indexed(range) => Events::Sealed(range),
@@ -117,8 +117,8 @@ fn opened(read: Read, last: bool) -> std::io::Result<Segment> {
             }
         }
     };
-    let extent = RwLock::new(Extent { end: read.end, next: read.next, events });
-    Ok(Segment { first: read.first, created_ms: read.created_ms, path: read.path, extent })
+    let extent = Extent { end: read.end, next: read.next, events };
+    Ok(Segment::new(read.path, (read.first, read.created_ms, salt), extent))
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

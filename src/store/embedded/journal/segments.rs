@@ -9,12 +9,14 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use uuid::Uuid;
 
 use super::format::{self, Kind};
-use super::index_file::{index_path, read_entry_count, search, write_index};
+use super::index_file::{Summary, index_path, read_entry_count, search, verify, write_index};
+use super::scan;
+use super::survey::{collect_events, newest};
 
 /// Where an event's operation is in its segment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,10 @@ pub(in super::super) struct Segment {
     pub(super) first: u64,
     pub(super) created_ms: i64,
     pub(super) path: PathBuf,
+    pub(super) salt: u32,
     pub(super) extent: RwLock<Extent>,
+    /// Whether the index file is known to be as it was written. Held while it is verified, or written again.
+    pub(super) verified: Mutex<bool>,
 }
 
 /// What changes while a segment is written to, and when it is closed.
@@ -171,7 +176,9 @@ impl Segments {
             Events::Sealed(_) => None,
         });
         let Some((entries, next, end)) = entries else { return Ok(()) };
+        let mut verified = segment.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let range = write_index(&index_path(&segment.path), entries, next, end)?;
+        *verified = true;
         segment.change(|it| it.events = Events::Sealed(range));
         Ok(())
     }
@@ -191,6 +198,36 @@ pub(in super::super) struct Closed {
 }
 
 impl Segment {
+    pub(super) fn new(path: PathBuf, (first, created_ms, salt): (u64, i64, u32), extent: Extent) -> Self {
+        Self { first, created_ms, path, salt, extent: RwLock::new(extent), verified: Mutex::new(false) }
+    }
+
+    /// The index file of a closed segment. Its entries are verified before the first use; a damaged index is written again
+    /// from the segment, so that it never hides an event.
+    pub(super) fn index(&self) -> std::io::Result<File> {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = index_path(&self.path);
+        if !*verified {
+            let said = self.extent(|it| Summary { next: it.next, end: it.end, range: it.events.range() });
+            if verify(&path)? != Some(said) {
+                tracing::warn!(index = %path.display(), "a damaged event index is written again from its segment");
+                self.write_index(&path)?;
+            }
+            *verified = true;
+        }
+        File::open(path)
+    }
+
+    fn write_index(&self, path: &Path) -> std::io::Result<()> {
+        let mut events = Vec::new();
+        let scanned = scan::scan(&self.path, self.salt, self.first, u64::MAX, &mut |record| {
+            collect_events(&record, &format::ops(record.payload).unwrap_or_default(), &mut events);
+        })?;
+        let range = write_index(path, newest(events), scanned.next, scanned.end)?;
+        self.change(|it| it.events = Events::Sealed(range));
+        Ok(())
+    }
+
     pub(super) fn extent<T>(&self, read: impl FnOnce(&Extent) -> T) -> T {
         read(&self.extent.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -208,7 +245,7 @@ impl Segment {
         });
         match in_memory {
             Some(place) => Ok(place),
-            None => search(&File::open(index_path(&self.path))?, id),
+            None => search(&self.index()?, id),
         }
     }
 }

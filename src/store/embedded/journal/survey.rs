@@ -4,7 +4,6 @@
 //! whose index does not say how far they reach; the others are verified in the background (`verify.rs`).
 
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -224,8 +223,7 @@ pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)
         let header = scan::header(&path)?;
         salt = header.map_or(salt, |it| it.salt);
         let (end, events) = (path.metadata()?.len(), Events::Sealed(None));
-        let extent = RwLock::new(Extent { end, next: first, events });
-        segments.push(Segment { first, created_ms: 0, path, extent });
+        segments.push(Segment::new(path, (first, 0, salt), Extent { end, next: first, events }));
     }
     Ok((Segments::new(segments), salt))
 }

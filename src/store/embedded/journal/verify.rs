@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::format::ops;
-use super::index_file::{index_is, index_path, write_index};
 use super::open::write_json;
 use super::scan::{self, Lost};
-use super::survey::{Accepted, Found, Survey, collect_events, newest};
+use super::segments::{Segments, expired_is_none};
+use super::survey::{Accepted, Found, Survey};
 use crate::store::Damage;
 
 /// What the last verification found: the next start reads everything, and refuses to serve what is damaged.
@@ -33,55 +32,44 @@ pub(in super::super) fn known_damaged(dir: &Path) -> bool {
     dir.join(DAMAGED).exists()
 }
 
-/// Reads these segments, newest first, and gives what is damaged, other than what an admin has accepted. Rests as long
-/// after each segment as reading it took. Ends early, without a result, once `stop` says so.
+/// Reads these segments, newest first. After each of them, `next` gets what is damaged in it, other than what an admin has
+/// accepted, and how long reading it took; it says whether to go on.
 pub(in super::super) fn verify(
     dir: &Path,
     unverified: &[Unverified],
-    salt: u32,
-    stop: &dyn Fn(Duration) -> bool,
-) -> std::io::Result<Vec<Damage>> {
+    (segments, salt): (&Segments, u32),
+    next: &mut dyn FnMut(Vec<Damage>, Duration) -> bool,
+) -> std::io::Result<()> {
     let accepted = Accepted::read(dir);
-    let mut found: Vec<Damage> = Vec::new();
+    let mut places: Vec<String> = Vec::new();
     for segment in unverified.iter().rev() {
         let started = Instant::now();
-        match segment.damages(salt, &accepted) {
-            // It has expired meanwhile.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-            Ok(damages) if damages.is_empty() => {}
-            Ok(damages) => {
-                found.extend(damages);
-                let places: Vec<String> = found.iter().map(ToString::to_string).collect();
-                write_json(dir, DAMAGED, &places)?;
-            }
+        let damages = expired_is_none(segment.damages(salt, &accepted))?.unwrap_or_default();
+        if !damages.is_empty() {
+            places.extend(damages.iter().map(ToString::to_string));
+            write_json(dir, DAMAGED, &places)?;
         }
-        if stop(started.elapsed()) {
+        if let Some(it) = segments.list().iter().find(|it| it.first == segment.first) {
+            expired_is_none(it.index())?;
+        }
+        if !next(damages, started.elapsed()) {
             break;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 impl Unverified {
     fn damages(&self, salt: u32, accepted: &Accepted) -> std::io::Result<Vec<Damage>> {
-        let mut events = Vec::new();
-        let scanned = scan::scan(&self.path, salt, self.first, u64::MAX, &mut |record| {
-            collect_events(&record, &ops(record.payload).unwrap_or_default(), &mut events);
-        })?;
-        let name = || self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let scanned = scan::scan(&self.path, salt, self.first, u64::MAX, &mut |_| {})?;
         let mut lost = scanned.lost;
         if scanned.next < self.next || scanned.tail.is_some() {
+            let segment = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let cause = "the segment ends before its last record".to_owned();
-            let damage = scanned.tail.unwrap_or_else(|| Damage { segment: name(), offset: scanned.end, cause });
+            let damage = scanned.tail.unwrap_or(Damage { segment, offset: scanned.end, cause });
             lost.push(Lost { damage, from: scanned.next.min(self.next), until: self.next });
         }
         lost.retain(|it| !accepted.covers(it));
-        let mut events = newest(events);
-        if lost.is_empty() && !index_is(&index_path(&self.path), &mut events, scanned.next, scanned.end) {
-            tracing::warn!(segment = name(), "a damaged event index was written again from its segment");
-            write_index(&index_path(&self.path), events, scanned.next, scanned.end)?;
-        }
         Ok(lost.into_iter().map(|it| it.damage).collect())
     }
 }
