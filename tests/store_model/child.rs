@@ -114,6 +114,13 @@ async fn handle(open: &mut Option<Arc<Embedded>>, request: Request) -> Result<Re
             blocking(store, move |store| store.backup(&to).map(|it| report(it.damages, it.repairable))).await
         }
         Request::Ready { patience_ms } => patiently(patience_ms, async || store.ready()).await.map(|()| Reply::Done),
+        Request::Verify => loop {
+            let stats = store.stats().await?;
+            if stats.unverified_segments == 0 {
+                return Ok(report(stats.damages, Vec::new()));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        },
         Request::Dump { answers, now_ms, gone, patience_ms } => {
             patiently(patience_ms, async || dump(store, &answers, now_ms, &gone).await).await
         }

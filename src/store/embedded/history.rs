@@ -38,11 +38,11 @@ pub struct Packed {
     events: Vec<PackedEvent>,
 }
 
-/// An operation of the record, and what was sent where that is stored in another record.
+/// An operation of the record, and what was sent where that is stored in another record: none where it has expired.
 #[derive(Debug)]
 struct PackedEvent {
     op: usize,
-    base: Option<Vec<u8>>,
+    base: Result<Option<Vec<u8>>, String>,
 }
 
 /// An event, and what it made.
@@ -95,11 +95,12 @@ impl History {
 }
 
 impl History {
-    /// What was sent, where another record has it. Where that cannot be read, unpacking says so.
-    fn base(&self, op: &Op<'_>) -> Option<Vec<u8>> {
-        let (company, id) = keys::parse_event(op.key)?;
-        let base = event_record::decode(op.value, EventId(id), company).ok()?.base?;
-        self.0.at(base.segment, base.place(), id).ok().flatten()
+    /// What was sent, where another record has it.
+    fn base(&self, op: &Op<'_>) -> Result<Option<Vec<u8>>, String> {
+        let Some((company, id)) = keys::parse_event(op.key) else { return Ok(None) };
+        let decoded = event_record::decode(op.value, EventId(id), company).map_err(|e| e.to_string())?;
+        let Some(base) = decoded.base else { return Ok(None) };
+        self.0.at(base.segment, base.place(), id).map_err(|e| e.to_string())
     }
 }
 
@@ -122,16 +123,17 @@ impl Packed {
     /// Where this version cannot read one.
     pub fn unpack(&self) -> Result<Vec<Past>, StoreError> {
         let ops = ops(&self.record).unwrap_or_default();
-        let found = self.events.iter().filter_map(|it| Some((ops.get(it.op)?, it.base.as_ref())));
-        found.map(|(op, base)| past(op, base, &ops)).collect()
+        let found = self.events.iter().filter_map(|it| Some((ops.get(it.op)?, &it.base)));
+        found.filter_map(|(op, base)| past(op, base, &ops).transpose()).collect()
     }
 }
 
-fn past(op: &Op<'_>, base: Option<&Vec<u8>>, all: &[Op<'_>]) -> Result<Past, StoreError> {
+/// None where what was sent has expired, and the event with it.
+fn past(op: &Op<'_>, base: &Result<Option<Vec<u8>>, String>, all: &[Op<'_>]) -> Result<Option<Past>, StoreError> {
     let (company, id) =
         keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;
-    let whole = event_record::decode(op.value, EventId(id), company)?.whole(|_| Ok(base.cloned()))?;
-    let event = whole.ok_or_else(|| record::damaged("event", &"the record of what was sent is missing"))?;
+    let decoded = event_record::decode(op.value, EventId(id), company)?;
+    let Some(event) = decoded.whole(|_| base.clone().map_err(std::io::Error::other))? else { return Ok(None) };
     let mut tasks = Vec::with_capacity(event.task_ids.len());
     for id in &event.task_ids {
         let key = keys::task(&event.company_id, *id);
@@ -139,5 +141,5 @@ fn past(op: &Op<'_>, base: Option<&Vec<u8>>, all: &[Op<'_>]) -> Result<Past, Sto
             tasks.push(task_record::decode(op.value, *id, event.company_id.clone())?.0);
         }
     }
-    Ok(Past { event, tasks })
+    Ok(Some(Past { event, tasks }))
 }

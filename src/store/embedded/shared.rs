@@ -93,7 +93,8 @@ pub(super) struct Parts {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
-        let forgotten = Forgotten::read(&journal_dir(&parts.dir));
+        let journal = journal_dir(&parts.dir);
+        let (forgotten, horizon) = (Forgotten::read(&journal), read_horizon(&journal));
         Ok(Self {
             filesystem: File::open(&parts.dir)?,
             dir: parts.dir,
@@ -120,7 +121,7 @@ impl Shared {
             files: Mutex::default(),
             unverified: AtomicU64::new(0),
             damages: Mutex::default(),
-            horizon: AtomicI64::new(i64::MIN),
+            horizon: AtomicI64::new(horizon),
             erasures: Erasures::default(),
             forgotten: Mutex::new(forgotten),
         })
@@ -252,9 +253,16 @@ impl Shared {
         self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Events received before this time are past their retention.
+    /// Events received before this time are past their retention. It is kept in a file, so that they are not shown again
+    /// after a restart; not durably, since the next expiry says it again.
     pub(super) fn set_horizon(&self, millis: i64) {
-        self.horizon.fetch_max(millis, Ordering::Relaxed);
+        if self.horizon.fetch_max(millis, Ordering::Relaxed) < millis {
+            let (journal, temporary) = (journal_dir(&self.dir), journal_dir(&self.dir).join("horizon.tmp"));
+            let written = std::fs::write(&temporary, millis.to_string());
+            if let Err(error) = written.and_then(|()| std::fs::rename(temporary, journal.join(HORIZON))) {
+                tracing::warn!(cause = %error, "the time up to which events have expired cannot be written");
+            }
+        }
     }
 
     /// Whether an event with this id is past its retention: its segment may hold newer events, and is still there.
@@ -359,6 +367,13 @@ fn told(error: StoreError) -> StoreError {
         StoreError::Full { .. } | StoreError::NoSpace(_) | StoreError::Rebuilding(_) | StoreError::Journal(_) => error,
         other => StoreError::Rebuilding(other.to_string()),
     }
+}
+
+/// The file that says up to when events have expired, in milliseconds since 1970.
+const HORIZON: &str = "horizon";
+
+fn read_horizon(journal: &Path) -> i64 {
+    std::fs::read_to_string(journal.join(HORIZON)).ok().and_then(|it| it.parse().ok()).unwrap_or(i64::MIN)
 }
 
 pub(super) fn journal_dir(dir: &Path) -> PathBuf {

@@ -91,10 +91,11 @@ impl Survey {
             survey.lose(path, 0, "the segments before this one are missing", mark.oldest, *first);
         }
         for (index, (first, path)) in paths.iter().enumerate() {
-            let last = index + 1 == paths.len();
-            match headers[index].filter(|it| quick && !last && it.first == *first).zip(indexed(path)) {
+            let following = paths.get(index + 1).map(|(first, _)| *first);
+            let trusted = headers[index].filter(|it| quick && following.is_some() && it.first == *first);
+            match trusted.zip(indexed(path)) {
                 Some((header, summary)) => survey.trust(path, header, summary),
-                None => survey.read(path, *first, headers[index], acked, last)?,
+                None => survey.read(path, *first, headers[index], acked, following)?,
             }
         }
         if survey.next <= acked {
@@ -126,7 +127,7 @@ impl Survey {
         first: u64,
         header: Option<SegmentHeader>,
         acked: u64,
-        last: bool,
+        following: Option<u64>,
     ) -> std::io::Result<()> {
         if first > self.next {
             self.lose(path, 0, "the records before this segment are missing", self.next, first);
@@ -154,11 +155,15 @@ impl Survey {
         self.events += events.len() as u64;
         self.lost.extend(lost);
         self.next = self.next.max(next);
-        if last {
-            self.torn = tail;
-        } else if let Some(tail) = tail {
-            // Sealed segments end with their last group.
-            self.lost.push(Lost { damage: tail, from: next, until: next });
+        match (following, tail) {
+            (None, tail) => self.torn = tail,
+            // A write that failed may have left something behind the last group: the space after it is given back without
+            // waiting for the disk. Nothing is lost where the next segment goes on with the next record.
+            (Some(following), Some(tail)) if next < following => {
+                self.lost.push(Lost { damage: tail, from: next, until: following });
+                self.next = self.next.max(following);
+            }
+            (Some(_), _) => {}
         }
         let created_ms = header.map_or(0, |it| it.created_ms);
         self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events: Found::Read(events) });

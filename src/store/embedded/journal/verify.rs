@@ -63,11 +63,11 @@ impl Unverified {
     fn damages(&self, salt: u32, accepted: &Accepted) -> std::io::Result<Vec<Damage>> {
         let scanned = scan::scan(&self.path, salt, self.first, u64::MAX, &mut |_| {})?;
         let mut lost = scanned.lost;
-        if scanned.next < self.next || scanned.tail.is_some() {
+        if scanned.next < self.next {
             let segment = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let cause = "the segment ends before its last record".to_owned();
             let damage = scanned.tail.unwrap_or(Damage { segment, offset: scanned.end, cause });
-            lost.push(Lost { damage, from: scanned.next.min(self.next), until: self.next });
+            lost.push(Lost { damage, from: scanned.next, until: self.next });
         }
         lost.retain(|it| !accepted.covers(it));
         Ok(lost.into_iter().map(|it| it.damage).collect())
