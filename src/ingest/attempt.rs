@@ -6,7 +6,7 @@ use super::outcome::{self, Told};
 use super::stages::Stages;
 use super::{Receipt, Stop, mapped_line, rehearsal};
 use crate::app::App;
-use crate::event::Event;
+use crate::event::EventStatus;
 use crate::integration::Integration;
 use crate::store::{EventVersion, FirstAnswer, Replace, Replaced, Versioned};
 
@@ -23,48 +23,63 @@ pub enum Attempted<A> {
     Changed,
 }
 
-/// Runs a quarantined event's line again, under its own id and time, as its sender delivers it again at `now`.
+/// How often an attempt is counted again because another one was quicker.
+const TRIES: usize = 1000;
+
+/// Runs a quarantined event's line again, under its own id and time, as its sender delivers it again at `now`. The line runs
+/// once: where other attempts are counted meanwhile, only the count is taken again.
 ///
 /// # Errors
 /// The stage that ended it; the event is then still quarantined.
 pub async fn attempt<A>(
     app: &App,
     integration: &Integration,
-    Versioned { event, version }: Versioned,
+    read: Versioned,
     now: DateTime<Utc>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
 ) -> Result<Attempted<A>, Stop> {
-    let (raw, mut stages) = (event.raw(), Stages::start());
+    let (raw, mut stages) = (read.event.raw(), Stages::start());
     let result = mapped_line(integration, &raw, &mut stages).await;
     rehearsal::beside(integration, &raw, &result);
-    let counted = |it: Event| Event { attempts: event.attempts.saturating_add(1), last_attempt_at: Some(now), ..it };
-    match result {
-        Err(stop) if !stop.is_kept() => Err(stop),
+    let (replace, ended) = match result {
+        Err(stop) if !stop.is_kept() => return Err(stop),
         Err(stop) => {
-            let mut ingested = outcome::quarantined(Some(integration), raw, &stop, stages.done());
-            ingested.event = counted(ingested.event);
-            match app.store.replace(Replace::of(ingested, version)).await? {
-                Replaced::Stored => Err(stop),
-                Replaced::Repeated(first) => Ok(Attempted::Before(first)),
-                Replaced::Erased => Ok(Attempted::Erased),
-                Replaced::Changed => Ok(Attempted::Changed),
-            }
+            let ingested = outcome::quarantined(Some(integration), raw, &stop, stages.done());
+            (Replace::of(ingested, read.version), Err(stop))
         }
         Ok(ready) => {
             let delivery = integration.delivery(&raw);
-            let (mut ingested, receipt) = outcome::stored(Some(integration), raw, ready, stages.done(), now);
-            ingested.event = counted(ingested.event);
+            let (ingested, receipt) = outcome::stored(Some(integration), raw, ready, stages.done(), now);
             let Told { answer, remembered } = tell(&receipt);
             let forget = delivery.filter(|_| matches!(receipt, Receipt::Skipped { .. }));
-            let replace = Replace { idempotency: remembered, forget, ..Replace::of(ingested, version) };
-            Ok(match app.store.replace(replace).await? {
-                Replaced::Stored => Attempted::Now(answer),
-                Replaced::Repeated(first) => Attempted::Before(first),
-                Replaced::Erased => Attempted::Erased,
-                Replaced::Changed => Attempted::Changed,
-            })
+            (Replace { idempotency: remembered, forget, ..Replace::of(ingested, read.version) }, Ok(answer))
+        }
+    };
+    Ok(match stored(app, replace, read, now).await? {
+        Replaced::Stored => Attempted::Now(ended?),
+        Replaced::Repeated(first) => Attempted::Before(first),
+        Replaced::Erased => Attempted::Erased,
+        Replaced::Changed => Attempted::Changed,
+    })
+}
+
+async fn stored(app: &App, mut replace: Replace, mut read: Versioned, now: DateTime<Utc>) -> Result<Replaced, Stop> {
+    let (company, id) = (read.event.company_id.clone(), read.event.id);
+    for _ in 0..TRIES {
+        replace.read = read.version;
+        let event = &mut replace.ingested.event;
+        (event.attempts, event.last_attempt_at) = (read.event.attempts.saturating_add(1), Some(now));
+        match app.store.replace(replace.clone()).await? {
+            Replaced::Changed => {}
+            other => return Ok(other),
+        }
+        let again = app.store.versioned(&company, id).await?;
+        match again.filter(|it| it.event.status == EventStatus::Quarantined && it.event.erased_at.is_none()) {
+            Some(again) => read = again,
+            None => break,
         }
     }
+    Ok(Replaced::Changed)
 }
 
 impl Replace {

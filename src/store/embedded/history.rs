@@ -5,9 +5,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::events::first_id;
+use super::events::{first_id, first_id_of};
 use super::journal::{self, Kind, Op, ops};
-use super::shared::journal_dir;
+use super::shared::{journal_dir, read_horizon};
 use super::{event_record, keys, record, task_record};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId};
@@ -16,7 +16,11 @@ use crate::task::Task;
 
 /// The events of a data directory, whether a server runs on it or not. Reading changes nothing.
 #[derive(Debug)]
-pub struct History(journal::History);
+pub struct History {
+    journal: journal::History,
+    /// What is lower than this is past its retention.
+    lowest: Uuid,
+}
 
 /// Which of them.
 #[derive(Debug, Clone)]
@@ -63,13 +67,14 @@ impl History {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let dir = journal_dir(data_dir);
         let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
-        journal::History::open(&dir).map(Self).map_err(failed)
+        let journal = journal::History::open(&dir).map_err(failed)?;
+        Ok(Self { journal, lowest: first_id_of(read_horizon(&dir)) })
     }
 
     /// How many events [`Self::read`] meets, about.
     #[must_use]
     pub fn events(&self, wanted: &Wanted) -> u64 {
-        self.0.events(&wanted.ids())
+        self.journal.events(&wanted.ids(self.lowest))
     }
 
     /// Visits those that are wanted, until `visit` gives false. Also says how many events were met on the way to them,
@@ -83,7 +88,7 @@ impl History {
             op.key.starts_with(&scope) && event_record::integration(op.value) == Some(wanted.integration.as_str())
         };
         let mut met = 0;
-        let read = self.0.visit(&wanted.ids(), &mut |record, events| {
+        let read = self.journal.visit(&wanted.ids(self.lowest), &mut |record, events| {
             met += events.len() as u64;
             let all = ops(record).unwrap_or_default();
             let fitting = events.iter().filter_map(|it| all.get(*it).filter(|op| fits(op)).map(|op| (*it, op)));
@@ -100,13 +105,13 @@ impl History {
         let Some((company, id)) = keys::parse_event(op.key) else { return Ok(None) };
         let decoded = event_record::decode(op.value, EventId(id), company).map_err(|e| e.to_string())?;
         let Some(base) = decoded.base else { return Ok(None) };
-        self.0.at(base.segment, base.place(), id).map_err(|e| e.to_string())
+        self.journal.at(base.segment, base.place(), id).map_err(|e| e.to_string())
     }
 }
 
 impl Wanted {
-    fn ids(&self) -> std::ops::Range<Uuid> {
-        self.since.map_or(Uuid::nil(), first_id)..self.until.map_or(Uuid::max(), first_id)
+    fn ids(&self, lowest: Uuid) -> std::ops::Range<Uuid> {
+        self.since.map_or(lowest, |it| first_id(it).max(lowest))..self.until.map_or(Uuid::max(), first_id)
     }
 }
 

@@ -372,7 +372,8 @@ fn told(error: StoreError) -> StoreError {
 /// The file that says up to when events have expired, in milliseconds since 1970.
 const HORIZON: &str = "horizon";
 
-fn read_horizon(journal: &Path) -> i64 {
+/// Up to when events of this journal have expired.
+pub(super) fn read_horizon(journal: &Path) -> i64 {
     std::fs::read_to_string(journal.join(HORIZON)).ok().and_then(|it| it.parse().ok()).unwrap_or(i64::MIN)
 }
 
