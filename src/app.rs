@@ -1,11 +1,10 @@
 //! What a request handler may reach.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::audit::{Action, Entry, OPERATOR};
 use crate::auth::key::{self, KeyId};
@@ -42,8 +41,6 @@ pub struct App {
     pub host: Option<Host>,
     /// One dry run at a time.
     pub dry_run: Arc<Semaphore>,
-    /// Events that are being driven through again.
-    pub redriving: Mutex<HashSet<Uuid>>,
     /// What each key may still do, where keys are limited: as many as there are keys.
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, where there is one.
@@ -84,7 +81,6 @@ impl App {
             host: None,
             dry_run: Arc::new(Semaphore::new(1)),
             watch: None,
-            redriving: Mutex::default(),
             key_buckets: Mutex::default(),
         })
     }
@@ -113,6 +109,7 @@ impl App {
             Committed::Stored => self.keys.put(key),
             // The first request may have stored its key and not have known it.
             Committed::Repeated(_) => self.keys.replace(self.store.keys().await?),
+            Committed::Erased => {}
         }
         Ok(committed)
     }

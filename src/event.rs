@@ -184,6 +184,11 @@ pub struct Event {
     /// When what was sent was erased; only what happened is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<DateTime<Utc>>,
+    /// How often the sender has delivered it: 1, and more where it tried again while the event was in quarantine.
+    pub attempts: u32,
+    /// When the sender delivered it last, where that was not the first time.
+    #[serde(serialize_with = "crate::task::utc_or_null", skip_serializing_if = "Option::is_none")]
+    pub last_attempt_at: Option<DateTime<Utc>>,
     /// The body's size in bytes.
     pub body_bytes: u64,
     /// The body; empty for a rejected or erased event. Not part of the answer: it may hold a patient's data.
@@ -200,6 +205,8 @@ pub enum NoBody {
     Erased,
     /// It could not be read, so nobody could tell what in it was to be redacted.
     Unreadable,
+    /// A repeated delivery is kept without the body, which the first one has.
+    Repeated,
 }
 
 impl NoBody {
@@ -210,6 +217,7 @@ impl NoBody {
             Self::Rejected => "rejected",
             Self::Erased => "erased",
             Self::Unreadable => "redacted",
+            Self::Repeated => "duplicate",
         }
     }
 
@@ -222,6 +230,7 @@ impl NoBody {
             Self::Unreadable => {
                 "redacted: its body could not be read, so nobody could tell what in it was to be replaced, and it was not kept"
             }
+            Self::Repeated => "a repeated delivery is kept without its body, which the event that it repeats has",
         }
     }
 }
@@ -234,6 +243,9 @@ impl Event {
             Self { status: EventStatus::Rejected, .. } => Some(NoBody::Rejected),
             Self { erased_at: Some(_), .. } => Some(NoBody::Erased),
             Self { redacted, .. } if redacted.iter().any(String::is_empty) => Some(NoBody::Unreadable),
+            Self { status: EventStatus::Duplicate, .. } if self.body.is_empty() && self.body_bytes > 0 => {
+                Some(NoBody::Repeated)
+            }
             _ => None,
         }
     }

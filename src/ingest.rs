@@ -2,11 +2,13 @@
 //! [`RawEvent`] → [`Payload`] → [`CheckedPayload`] → [`Outcome`](crate::plugin::Outcome) → [`NewTask`] →
 //! [`Task`](crate::task::Task).
 //!
-//! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and told,
+//! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and answered,
 //! `ingest/stop.rs` why a line ends early, `ingest/stages.rs` how long each part took. `ingest/batch.rs` is many lines
-//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a line once more, `ingest/rehearsal.rs` a
-//! line without its end, and `ingest/noted.rs` what goes through no line.
+//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a replay, `ingest/attempt.rs` a quarantined
+//! delivery that its sender tries again, `ingest/rehearsal.rs` a line without its end, and `ingest/noted.rs` what goes
+//! through no line.
 
+mod attempt;
 mod batch;
 mod checked;
 mod later;
@@ -24,22 +26,24 @@ use crate::event::{RawEvent, Stage};
 use crate::integration::Integration;
 use crate::payload::{self, DecodeError, Payload, Rules};
 use crate::schema::{self, Schema};
-use crate::store::Commit;
+use crate::store::{Commit, Idempotency};
 use crate::task::NewTask;
 
+pub use attempt::{Attempted, attempt};
 pub use batch::batch;
 pub use checked::CheckedPayload;
 pub use later::{accept, work};
 pub use noted::{duplicate, skip, unreadable};
 use outcome::Ready;
-pub use outcome::{Ended, Receipt, Told, rejected};
-pub use redrive::{Existing, NotRedriven, Redriven, redrive};
+pub use outcome::{Ended, Receipt, Told, refusal, rejected};
+pub use redrive::{Asking, Existing, NotRedriven, Redriven, redrive};
 pub use rehearsal::{Rehearsed, rehearse};
 use stages::Stages;
 pub use stop::{Failed, Stop};
 
 /// `POST /v1/hooks/{integration}`: the whole line, plugin included. `tell` makes the answer, before the commit, so
-/// that what is remembered of it is stored together with what was done.
+/// that what is remembered of it is stored together with what was done; `refusal` is what is remembered where it is
+/// quarantined.
 ///
 /// # Errors
 /// The stage that ended it; the event is then quarantined.
@@ -47,12 +51,13 @@ pub async fn hook<A>(
     app: &App,
     integration: &Integration,
     raw: RawEvent,
+    refusal: Option<Idempotency>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
     rehearsal::beside(integration, &raw, &result);
-    finish(app, Some(integration), raw, result, stages, tell).await
+    finish(app, Some(integration), raw, result, stages, refusal, tell).await
 }
 
 /// `POST /v1/tasks`: the same line with a built-in integration that has no plugin.
@@ -67,7 +72,7 @@ pub async fn task<A>(
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
-    finish(app, None, raw, result, stages, tell).await
+    finish(app, None, raw, result, stages, None, tell).await
 }
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
@@ -94,11 +99,13 @@ async fn finish<A>(
     raw: RawEvent,
     result: Result<Ready, Stop>,
     stages: Stages,
+    refusal: Option<Idempotency>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
 ) -> Result<Ended<A>, Stop> {
     match result {
         Ok(ready) => {
-            let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done());
+            let now = raw.received_at;
+            let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done(), now);
             let Told { answer, remembered } = tell(&receipt);
             let commit = Commit { ingested: vec![ingested], idempotency: remembered };
             Ok(Ended::of(answer, app.store.commit(commit).await?))
@@ -106,9 +113,13 @@ async fn finish<A>(
         // Nothing was begun: the sender tries again, and that is a new delivery.
         Err(stop) if !stop.is_kept() => Err(stop),
         Err(stop) => {
-            // Stored before the answer, so that whoever reads the answer finds the event.
-            app.store.commit(outcome::quarantined(integration, raw, &stop, stages.done()).into()).await?;
-            Err(stop)
+            let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
+            // Stored before the answer, so that the event can be found with what the answer says.
+            match Ended::of((), app.store.commit(Commit { ingested, idempotency: refusal }).await?) {
+                Ended::Now(()) => Err(stop),
+                Ended::Before(first) => Ok(Ended::Before(first)),
+                Ended::Erased => Ok(Ended::Erased),
+            }
         }
     }
 }

@@ -274,3 +274,10 @@ fn unreadable() -> Violation {
 pub(crate) fn utc<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&payload::format_utc(*time))
 }
+
+pub(crate) fn utc_or_null<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => utc(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}

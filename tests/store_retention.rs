@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use chrono::{Duration, Utc};
 use hookmill::event::{Event, EventStatus, IntegrationName};
-use hookmill::store::embedded::{Options, check};
-use hookmill::store::{Embedded, Ingested, Store as _, TaskFilter};
+use hookmill::store::embedded::{Keep, Options, check};
+use hookmill::store::{Embedded, Ingested, Replace, Replaced, Store as _, TaskFilter};
 use stored::{company, ingested, list};
 use tempfile::TempDir;
 
@@ -101,13 +101,15 @@ async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
     let a = company("a");
     let forget = |hours| {
         let store = Arc::clone(&store);
-        let forget = move || store.forget("short", Duration::days(1), Utc::now() + Duration::hours(hours)).unwrap();
-        tokio::task::spawn_blocking(forget)
+        let keep = Keep { integration: "short".into(), age: Duration::days(1) };
+        let forget = move || store.forget(&[keep], Utc::now() + Duration::hours(hours)).unwrap();
+        let erased = tokio::task::spawn_blocking(forget);
+        async move { erased.await.unwrap().into_iter().map(|(_, events)| events).sum::<u64>() }
     };
-    assert_eq!(forget(20).await.unwrap(), 0);
+    assert_eq!(forget(20).await, 0);
     assert_eq!(store.event(&a, its[1].id).await.unwrap().unwrap(), its[1]);
     // What waits is not lost.
-    assert_eq!(forget(48).await.unwrap(), 99);
+    assert_eq!(forget(48).await, 99);
     assert_eq!(store.event(&a, its[0].id).await.unwrap().unwrap(), its[0]);
     for it in &its[1..] {
         let now = store.event(&a, it.id).await.unwrap().unwrap();
@@ -117,11 +119,13 @@ async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
     for it in &others {
         assert_eq!(store.event(&a, it.id).await.unwrap().unwrap(), *it);
     }
-    let worked_on = Event { status: EventStatus::Skipped, ..its[0].clone() };
-    store.settle(Ingested { event: worked_on, tasks: Vec::new() }).await.unwrap();
-    // Both of its states: that in which it waited, and the one since then.
-    assert_eq!(forget(96).await.unwrap(), 2);
-    assert_eq!(forget(97).await.unwrap(), 0);
+    let read = store.versioned(&a, its[0].id).await.unwrap().unwrap();
+    let event = Event { status: EventStatus::Skipped, ..read.event };
+    let ingested = Ingested { event, tasks: Vec::new() };
+    let replace = Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None };
+    assert_eq!(store.replace(replace).await.unwrap(), Replaced::Stored);
+    assert_eq!(forget(96).await, 1);
+    assert_eq!(forget(97).await, 0);
     drop(store);
     let report = check(&data).unwrap();
     assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");

@@ -249,6 +249,8 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         stages: Vec::new(),
         redacted: Vec::new(),
         erased_at: None,
+        attempts: 1,
+        last_attempt_at: None,
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };

@@ -17,7 +17,7 @@ use crate::config::{Config, Secret};
 use crate::integration::Integration;
 use crate::plugin::Host;
 use crate::server;
-use crate::store::embedded::Running;
+use crate::store::embedded::{Keep, Running};
 use crate::store::{Embedded, Expired};
 use crate::watch::{Loader, Watch};
 
@@ -135,28 +135,28 @@ async fn sweep(app: Arc<App>) {
             Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),
             Err(error) => tracing::warn!(cause = %error, "what is past its time cannot be removed"),
         }
-        for integration in app.registry.list() {
-            forget(&app, &integration).await;
-        }
+        forget(&app).await;
     }
 }
 
-/// Erases what an integration was sent longer ago than it says.
-async fn forget(app: &App, integration: &Integration) {
-    let (Some(store), Some(keep)) = (app.embedded.clone(), integration.keep) else { return };
-    let name = integration.name.clone();
-    let erased = tokio::task::spawn_blocking(move || store.forget(&name.0, keep, now())).await;
-    match erased {
-        Ok(Ok(0)) => {}
-        Ok(Ok(events)) => {
-            tracing::info!(integration = %integration.name, events, "what was sent is erased, as its time is over");
-            let entry = Entry::new(SERVER, Action::EventsForgotten, &integration.name, now());
-            note(app, entry.of(&integration.company_id).with(format!("{events} events"))).await;
+/// Erases what integrations were sent longer ago than they keep it.
+async fn forget(app: &App) {
+    let Some(store) = app.embedded.clone() else { return };
+    let live = app.registry.list();
+    let keep = |it: &Arc<Integration>| it.keep.map(|age| Keep { integration: it.name.to_string(), age });
+    let keeps: Vec<Keep> = live.iter().filter_map(keep).collect();
+    match tokio::task::spawn_blocking(move || store.forget(&keeps, now())).await {
+        Ok(Ok(erased)) => {
+            for (integration, events) in erased {
+                tracing::info!(integration, events, "events past keep_days were erased");
+                let entry = Entry::new(SERVER, Action::EventsForgotten, &integration, now());
+                let company = live.iter().find(|it| *it.name.0 == *integration).map(|it| &it.company_id);
+                let entry = company.map_or(entry.clone(), |it| entry.of(it));
+                note(app, entry.with(format!("{events} events"))).await;
+            }
         }
-        Ok(Err(error)) => {
-            tracing::warn!(integration = %integration.name, cause = %error, "what was sent cannot be erased")
-        }
-        Err(_) => tracing::error!(integration = %integration.name, "erasing what was sent panicked"),
+        Ok(Err(error)) => tracing::warn!(cause = %error, "events past keep_days cannot be erased"),
+        Err(_) => tracing::error!("erasing events past keep_days panicked"),
     }
 }
 

@@ -57,6 +57,10 @@ struct EventLine {
     redacted: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     erased_at: Option<DateTime<Utc>>,
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_attempt_at: Option<DateTime<Utc>>,
     body_bytes: u64,
     body_base64: String,
 }
@@ -237,6 +241,15 @@ impl TaskLine {
     }
 }
 
+/// A line without attempts counts one: most events, and exports of earlier versions.
+fn once() -> u32 {
+    1
+}
+
+fn is_once(attempts: &u32) -> bool {
+    *attempts == 1
+}
+
 impl From<Event> for EventLine {
     fn from(event: Event) -> Self {
         Self {
@@ -254,6 +267,8 @@ impl From<Event> for EventLine {
             stages: event.stages,
             redacted: event.redacted,
             erased_at: event.erased_at,
+            attempts: event.attempts,
+            last_attempt_at: event.last_attempt_at,
             body_bytes: event.body_bytes,
             body_base64: BASE64_STANDARD.encode(&event.body),
         }
@@ -278,6 +293,8 @@ impl EventLine {
             stages: self.stages,
             redacted: self.redacted,
             erased_at: self.erased_at,
+            attempts: self.attempts,
+            last_attempt_at: self.last_attempt_at,
             body_bytes: self.body_bytes,
             body: Bytes::from(body),
         })

@@ -174,6 +174,7 @@ impl Answer {
         FirstAnswer {
             fingerprint,
             at,
+            refused: false,
             status: self.status.as_u16(),
             headers: self.headers.iter().filter_map(text).collect(),
             body: Bytes::copy_from_slice(&self.body),

@@ -12,6 +12,7 @@ use crate::app::{Admin, now};
 use crate::audit::Action;
 use crate::auth::{AuthError, CompanyId, Scope};
 use crate::event::{Event, EventId};
+use crate::store::Versioned;
 
 /// There is none of this id, for this company.
 pub(super) const MISSING: Problem = Problem::NotFound("no such event");
@@ -84,8 +85,13 @@ pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
 }
 
 pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<Event, Problem> {
+    Ok(find_version(call, company, id).await?.event)
+}
+
+/// The same with the version that a change has to name.
+pub(super) async fn find_version(call: &Call, company: &CompanyId, id: &str) -> Result<Versioned, Problem> {
     let id = Uuid::parse_str(id).map_err(|_| MISSING)?;
-    call.app.store.event(company, EventId(id)).await?.ok_or(MISSING)
+    call.app.store.versioned(company, EventId(id)).await?.ok_or(MISSING)
 }
 
 /// What the plugin would get, as its integration reads it today; null where that is not live, or cannot read it.

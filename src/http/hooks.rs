@@ -7,6 +7,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 
 use super::Problem;
+use super::attempts;
 use super::call::{Answer, Call, Failed, within};
 use super::repeat::Once;
 use super::tasks::{created, with_loosened};
@@ -16,7 +17,6 @@ use crate::auth::{AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::ingest::{self, Ended, Receipt, Stop};
 use crate::integration::{Auth, Integration};
-use crate::store::FirstAnswer;
 
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
@@ -55,17 +55,18 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     }
     // Providers take any 2xx; 200 says that nothing was made this time.
     let once = once(&call, &integration, &sender, &raw)?.answered_again_with(StatusCode::OK);
-    if let Some(first) = once.first(&call).await? {
-        return again(&call, &integration, &once, raw, first).await;
+    if let Some(answer) = attempts::repeated(&call, &integration, &once, &raw).await? {
+        return Ok(answer);
     }
     if integration.later.always || call.header("prefer").is_some_and(prefers_later) {
         return later(&call, &integration, &once, raw).await;
     }
-    let same = raw.clone();
-    let tell = |receipt: &Receipt| once.tell(answer(receipt, event_id).map(|it| it.for_event(event_id)));
-    match ingest::hook(&call.app, &integration, raw, tell).await.map_err(Failed::of(event_id))? {
+    let (same, refusal) = (raw.clone(), once.refusal(event_id, &raw.body));
+    let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, event_id));
+    match ingest::hook(&call.app, &integration, raw, refusal, tell).await.map_err(Failed::of(event_id))? {
         Ended::Now(answer) => Ok(answer?),
-        Ended::Before(first) => again(&call, &integration, &once, same, first).await,
+        Ended::Before(first) => attempts::copied(&call, &integration, &once, same, first).await,
+        Ended::Erased => erased(event_id),
     }
 }
 
@@ -94,26 +95,22 @@ async fn later(call: &Call, integration: &Arc<Integration>, once: &Once, raw: Ra
     });
     match accepted.await.map_err(|_| Problem::Internal)?? {
         Ended::Now(answer) => Ok(answer?),
-        Ended::Before(first) => again(call, integration, once, raw, first).await,
+        Ended::Before(first) => attempts::copied(call, integration, once, raw, first).await,
+        Ended::Erased => erased(raw.id),
     }
 }
 
-/// A delivery that came before, or at the same time and a little later.
-async fn again(
-    call: &Call,
-    integration: &Integration,
-    once: &Once,
-    raw: RawEvent,
-    first: FirstAnswer,
-) -> Result<Answer, Failed> {
-    ingest::duplicate(&call.app, integration, raw, &first).await?;
-    Ok(once.repeated(first)?)
+/// The sender could do nothing about it, and must not try again.
+pub(super) fn erased(event_id: EventId) -> Result<Answer, Failed> {
+    let reason = "what was sent about this patient was erased while this delivery was being processed";
+    let answer = json!({ "skipped": true, "reason": reason, "event_id": event_id });
+    Ok(Answer::json(StatusCode::OK, &answer)?.for_event(event_id))
 }
 
 /// What the delivery is known by: its own id, or else the sender's `Idempotency-Key`.
 fn once(call: &Call, integration: &Integration, sender: &str, raw: &RawEvent) -> Result<Once, Problem> {
     match integration.delivery(raw) {
-        Some(id) => Ok(Once::delivery(id, &raw.body)),
+        Some(id) => Ok(Once::delivery(id, &raw.body, raw.received_at)),
         None => Once::of(call, sender, &format!("/v1/hooks/{}", integration.name), &raw.body),
     }
 }
@@ -164,8 +161,9 @@ async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Fai
     Failed { problem, event_id: stored.then_some(id) }
 }
 
-pub(super) fn answer(receipt: &Receipt, event_id: EventId) -> Result<Answer, Problem> {
-    match receipt {
+/// What a sender is answered, with the event named in the headers.
+pub(super) fn told(receipt: &Receipt, event_id: EventId) -> Result<Answer, Problem> {
+    let answer = match receipt {
         Receipt::Created { tasks, loosened } => match tasks.as_slice() {
             [task] => created(task, loosened),
             tasks => Ok(with_loosened(Answer::json(StatusCode::CREATED, &json!({ "data": tasks }))?, loosened)),
@@ -173,5 +171,6 @@ pub(super) fn answer(receipt: &Receipt, event_id: EventId) -> Result<Answer, Pro
         Receipt::Skipped { reason } => {
             Answer::json(StatusCode::OK, &json!({ "skipped": true, "reason": reason, "event_id": event_id }))
         }
-    }
+    };
+    Ok(answer?.for_event(event_id))
 }

@@ -5,6 +5,7 @@
 //! what repeated requests are answered in `repeat.rs`.
 
 mod admin;
+mod attempts;
 mod audit;
 mod batch;
 mod call;

@@ -49,8 +49,10 @@ pub(crate) enum Problem {
     VersionConflict { version: u64 },
     #[error("Idempotency-Key \"{key}\" came before with another body; a new request needs a new key")]
     IdempotencyConflict { key: String },
-    #[error("the event cannot be driven through again: {0}")]
+    #[error("This event cannot be replayed: {0}")]
     NotReplayable(&'static str),
+    #[error("what was sent about this patient was erased while this request was being processed; nothing was created")]
+    Erased,
     #[error("the shadow does not run: {0}")]
     NoShadow(String),
     #[error("{0}")]
@@ -107,6 +109,7 @@ impl Problem {
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
             Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
+            Self::Erased => (StatusCode::CONFLICT, "conflict", "erased"),
             Self::NoShadow(_) => (StatusCode::CONFLICT, "conflict", "shadow_refused"),
             Self::VersionConflict { .. } => (StatusCode::CONFLICT, "conflict", "version_conflict"),
             Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "conflict", "idempotency_conflict"),

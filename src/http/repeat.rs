@@ -6,7 +6,8 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call};
 use crate::app::now;
-use crate::ingest::{Ended, Told};
+use crate::event::EventId;
+use crate::ingest::{self, Ended, Receipt, Told};
 use crate::store::{FirstAnswer, Idempotency, IdempotencyId};
 
 /// Longest key, in characters.
@@ -44,10 +45,31 @@ impl Once {
         Ok(Self { key: Some(key), again: None })
     }
 
-    /// A delivery that has an id of its own.
-    pub(super) fn delivery(id: IdempotencyId, body: &[u8]) -> Self {
-        let key = Key { text: None, id, fingerprint: FirstAnswer::fingerprint(body), at: now() };
+    /// A delivery that has an id of its own. `at` is when it was received.
+    pub(super) fn delivery(id: IdempotencyId, body: &[u8], at: DateTime<Utc>) -> Self {
+        let key = Key { text: None, id, fingerprint: FirstAnswer::fingerprint(body), at };
         Self { key: Some(key), again: None }
+    }
+
+    /// What to remember of a delivery that is quarantined: its next copy is an attempt of the same event.
+    pub(super) fn refusal(&self, event: EventId, body: &[u8]) -> Option<Idempotency> {
+        self.key.as_ref().map(|it| ingest::refusal(it.id, event, body, it.at))
+    }
+
+    /// Whether it has the body of this earlier request.
+    pub(super) fn is_copy_of(&self, first: &FirstAnswer) -> bool {
+        self.key.as_ref().is_some_and(|it| it.fingerprint == first.fingerprint)
+    }
+
+    /// An answer, and what is to be remembered of it. A delivery that made nothing is not remembered: another message may
+    /// have the same id, such as the booking and the cancellation of one appointment.
+    pub(super) fn tell_receipt(&self, receipt: &Receipt, answer: Telling) -> Told<Telling> {
+        let told = self.tell(answer);
+        let is_delivery = self.key.as_ref().is_some_and(|it| it.text.is_none());
+        match receipt {
+            Receipt::Skipped { .. } if is_delivery => Told { remembered: None, ..told },
+            _ => told,
+        }
     }
 
     /// Repetitions get this status.
@@ -83,6 +105,7 @@ impl Once {
         match ended {
             Ended::Now(answer) => answer,
             Ended::Before(first) => self.repeated(first),
+            Ended::Erased => Err(Problem::Erased),
         }
     }
 

@@ -22,7 +22,8 @@ pub async fn batch<A>(
         let mut stages = Stages::start();
         let (stored, result) = match direct_line(rules, &raw, &mut stages) {
             Ok(ready) => {
-                let (stored, receipt) = outcome::stored(None, raw, ready, stages.done());
+                let now = raw.received_at;
+                let (stored, receipt) = outcome::stored(None, raw, ready, stages.done(), now);
                 (stored, Ok(receipt))
             }
             Err(stop) => (outcome::quarantined(None, raw, &stop, stages.done()), Err(stop)),

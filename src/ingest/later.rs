@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, RawEvent, Reason};
 use crate::integration::Integration;
-use crate::store::{Commit, Ingested};
+use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
 
 /// Makes it durable; nothing has looked into it yet.
 ///
@@ -19,37 +19,62 @@ pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told
     Ok(Ended::of(told.answer, app.store.commit(commit).await?))
 }
 
-/// Takes an event that waits through the line. What it comes to is stored together with its leaving the queue, so a
-/// process that is killed meanwhile does neither, and the next one does both.
+/// Takes a queued event through the line. What it comes to is stored together with its leaving the queue, so a process that
+/// is killed meanwhile does neither, and the next one does both. A result that comes after the event was erased, or was
+/// settled by another, is dropped by the store.
 ///
 /// # Errors
-/// Where that cannot be done now: it waits still.
+/// Where that cannot be done now: it is still queued.
 pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
-    let Some(event) = app.store.event(company, id).await?.filter(|it| it.status == EventStatus::Queued) else {
-        return Ok(());
-    };
+    let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
+    let Some(Versioned { event, version }) = read else { return Ok(()) };
     let raw = event.raw();
     if let Some(why) = event.no_body() {
-        return given_up(app, event, "decode", why.word(), why.sentence().into()).await;
+        return settle(app, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
     }
     let Some(integration) = app.registry.get(&event.integration.0) else {
         let message = format!("no integration named \"{}\" is live any more", event.integration);
-        return given_up(app, event, "plugin", "unknown_integration", message).await;
+        return settle(app, given_up(event, version, "plugin", "unknown_integration", message)).await;
     };
     let mut stages = Stages::start();
     let result = mapped_line(&integration, &raw, &mut stages).await;
     rehearsal::beside(&integration, &raw, &result);
-    let ingested = match result {
-        Ok(ready) => outcome::stored(Some(&integration), raw, ready, stages.done()).0,
+    // What was answered 202 is remembered as a delivery; only one that made something may stay so.
+    let delivery = integration.delivery(&raw);
+    let replace = match result {
+        Ok(ready) => {
+            let forget = delivery.filter(|_| ready.tasks.is_empty());
+            let now = raw.received_at;
+            let ingested = outcome::stored(Some(&integration), raw, ready, stages.done(), now).0;
+            Replace { forget, ..Replace::of(ingested, version) }
+        }
         Err(stop) if !stop.is_kept() => return Err(stop),
-        Err(stop) => outcome::quarantined(Some(&integration), raw, &stop, stages.done()),
+        Err(stop) => {
+            let idempotency = delivery.map(|it| outcome::refusal(it, id, &raw.body, raw.received_at));
+            let ingested = outcome::quarantined(Some(&integration), raw, &stop, stages.done());
+            Replace { idempotency, ..Replace::of(ingested, version) }
+        }
     };
-    Ok(app.store.settle(ingested).await?)
+    settle(app, replace).await
+}
+
+async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
+    let id = replace.ingested.event.id;
+    match app.store.replace(replace).await? {
+        Replaced::Stored => {}
+        Replaced::Erased => {
+            tracing::info!(event.id = %id, "a queued event was erased before its result: no task was created")
+        }
+        Replaced::Changed | Replaced::Repeated(_) => {
+            tracing::warn!(event.id = %id, "a queued event was changed before its result: the result is dropped");
+        }
+    }
+    Ok(())
 }
 
 /// An event that cannot even be begun.
-async fn given_up(app: &App, event: Event, stage: &str, code: &str, message: String) -> Result<(), Stop> {
+fn given_up(event: Event, version: EventVersion, stage: &str, code: &str, message: String) -> Replace {
     let reason = Reason { stage: stage.into(), code: code.into(), message };
     let event = Event { status: EventStatus::Quarantined, reason: Some(reason), ..event };
-    Ok(app.store.settle(Ingested { event, tasks: Vec::new() }).await?)
+    Replace::of(Ingested { event, tasks: Vec::new() }, version)
 }

@@ -8,7 +8,7 @@ use crate::integration::Integration;
 use crate::payload::DecodeError;
 use crate::store::{FirstAnswer, StoreError};
 
-/// A delivery that came before: noted, and nothing else.
+/// A delivery that came before: it is stored that it came, and nothing else happens.
 ///
 /// # Errors
 /// Where it cannot be stored.
@@ -18,7 +18,17 @@ pub async fn duplicate(
     raw: RawEvent,
     first: &FirstAnswer,
 ) -> Result<(), StoreError> {
-    app.store.commit(outcome::duplicate(integration, raw, first).into()).await.map(drop)
+    let ingested = outcome::duplicate(integration, raw, first);
+    let event = &ingested.event;
+    if event.reason.as_ref().is_some_and(|it| it.code == outcome::DIFFERS) {
+        tracing::warn!(
+            integration = %integration.name,
+            event.id = %event.id,
+            first = first.event_id().map(tracing::field::display),
+            "a delivery has the id of an earlier one and another body: it made nothing, and can be replayed"
+        );
+    }
+    app.store.commit(ingested.into()).await.map(drop)
 }
 
 /// A delivery that cannot be read, and is kept without its body, as something in it was to be redacted. Gives what its
@@ -42,5 +52,6 @@ pub async fn unreadable(
 /// Where it cannot be stored.
 pub async fn skip(app: &App, integration: &Integration, raw: RawEvent, reason: &str) -> Result<(), StoreError> {
     let ready = Ready::skip(reason.to_owned());
-    app.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new()).0.into()).await.map(drop)
+    let now = raw.received_at;
+    app.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new(), now).0.into()).await.map(drop)
 }

@@ -7,7 +7,7 @@ use crate::event::{Event, EventId, EventStatus, Headers, RawEvent, Reason, Stage
 use crate::integration::Integration;
 use crate::integration::load::direct;
 use crate::payload::Loosened;
-use crate::store::{Committed, FirstAnswer, Idempotency, Ingested};
+use crate::store::{Committed, FirstAnswer, Idempotency, IdempotencyId, Ingested};
 use crate::task::{NewTask, Task, TaskId};
 
 /// What the sender is told when the line has reached its end.
@@ -43,6 +43,8 @@ pub enum Ended<A> {
     Now(A),
     /// With that of an equal request, which came first. Nothing was stored.
     Before(FirstAnswer),
+    /// The patient that it is about was erased meanwhile: no task was stored.
+    Erased,
 }
 
 impl<A> Ended<A> {
@@ -51,6 +53,7 @@ impl<A> Ended<A> {
         match committed {
             Committed::Stored => Self::Now(answer),
             Committed::Repeated(first) => Self::Before(first),
+            Committed::Erased => Self::Erased,
         }
     }
 }
@@ -75,13 +78,15 @@ impl Ready {
     }
 }
 
+/// `now` is when its tasks are created.
 pub(super) fn stored(
     integration: Option<&Integration>,
     raw: RawEvent,
     ready: Ready,
     stages: Vec<StageTime>,
+    now: DateTime<Utc>,
 ) -> (Ingested, Receipt) {
-    let (event_id, company, now) = (raw.id, raw.company_id.clone(), raw.received_at);
+    let (event_id, company) = (raw.id, raw.company_id.clone());
     let into_task = |task: NewTask| task.into_task(TaskId(new_id(now)), event_id, company.clone(), now);
     let tasks: Vec<Task> = ready.tasks.into_iter().map(into_task).collect();
     let mut event = event(integration, raw, EventStatus::Stored, None);
@@ -114,12 +119,43 @@ pub(super) fn quarantined(
     Ingested { event, tasks: Vec::new() }
 }
 
-/// A delivery that had come before.
+/// What is remembered of a delivery that was quarantined: its next copy is an attempt of the same event. `at` is when it was
+/// received.
+#[must_use]
+pub fn refusal(id: IdempotencyId, event: EventId, body: &[u8], at: DateTime<Utc>) -> Idempotency {
+    let answer = FirstAnswer {
+        fingerprint: FirstAnswer::fingerprint(body),
+        at,
+        refused: true,
+        status: 422,
+        headers: vec![("x-event-id".into(), event.to_string())],
+        body: bytes::Bytes::new(),
+    };
+    Idempotency { id, answer }
+}
+
+/// The reason's code of a delivery that has the id of an earlier one and another body.
+pub(super) const DIFFERS: &str = "duplicate_differs";
+
+/// A delivery that came before. The same body is not stored a second time; another one is, and can be replayed.
 pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstAnswer) -> Ingested {
     let of = first.event_id().map_or_else(|| "another".to_owned(), |id| id.to_string());
-    let message = format!("the same delivery came before, as event {of}, and was answered as then");
-    let reason = Reason { stage: "dedupe".into(), code: "duplicate".into(), message };
-    Ingested { event: event(Some(integration), raw, EventStatus::Duplicate, Some(reason)), tasks: Vec::new() }
+    let same = first.fingerprint == FirstAnswer::fingerprint(&raw.body);
+    let (code, message) = if same {
+        ("duplicate", format!("the same delivery came before, as event {of}; it got the first answer again"))
+    } else {
+        let message = format!(
+            "its id is that of event {of}, and its body is another one: it made nothing. If it is another message, name \
+             more of what tells deliveries apart in [dedupe], and replay it"
+        );
+        (DIFFERS, message)
+    };
+    let reason = Reason { stage: "dedupe".into(), code: code.into(), message };
+    let mut event = event(Some(integration), raw, EventStatus::Duplicate, Some(reason));
+    if same {
+        event.body = bytes::Bytes::new();
+    }
+    Ingested { event, tasks: Vec::new() }
 }
 
 /// A delivery that was not let in: noted without its body.
@@ -169,6 +205,8 @@ pub(super) fn event(
         stages: Vec::new(),
         redacted: raw.redacted,
         erased_at: None,
+        attempts: 1,
+        last_attempt_at: None,
         body_bytes: raw.body.len() as u64,
         body: raw.body,
     }

@@ -1,16 +1,19 @@
-//! An event once more through the line: it keeps its identity, and never makes a task twice.
+//! Replays: an event runs through the line again, keeps its identity, and never makes a task twice.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::outcome::{Ready, event as event_of};
+use super::outcome::{DIFFERS, Ready, event as event_of};
 use super::stages::Stages;
 use super::{Receipt, Stop, direct_line, mapped_line, outcome};
 use crate::app::App;
-use crate::event::{Event, EventStatus, StageTime, new_id};
+use crate::audit::Entry;
+use crate::event::{Event, EventStatus, NoBody, StageTime, new_id};
 use crate::integration::Integration;
 use crate::payload::Rules;
-use crate::store::{Commit, Committed, FirstAnswer, Idempotency, Ingested, StoreError, Updated};
+use crate::store::{
+    EventVersion, FirstAnswer, Idempotency, Ingested, Replace, Replaced, StoreError, Updated, Versioned,
+};
 use crate::task::{NewTask, Task, TaskId, TaskPatch};
 
 /// How often a task that others change meanwhile is tried.
@@ -27,7 +30,7 @@ pub enum Existing {
     Update,
 }
 
-/// What a re-drive has come to.
+/// The result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Redriven {
     /// The event, as it is now.
@@ -41,7 +44,7 @@ pub struct Redriven {
     pub left: usize,
 }
 
-/// Why an event cannot be driven through again.
+/// Why an event cannot be replayed.
 #[derive(Debug)]
 pub enum NotRedriven {
     /// A sentence.
@@ -56,30 +59,50 @@ impl From<StoreError> for NotRedriven {
     }
 }
 
-/// Drives an event through its line again. `integration` is none for what came as `POST /v1/tasks`; `remembered`
-/// is what the sender is told, should it send the delivery once more. The caller sees to it that nobody drives the same
-/// event meanwhile.
+/// What a replay is asked to do, and by whom.
+pub struct Asking<'a> {
+    /// What to do with the tasks that the event has made before.
+    pub existing: Existing,
+    /// The time of the replay.
+    pub now: DateTime<Utc>,
+    /// The entry for the audit log, with this detail: stored in one commit with what the replay does.
+    pub audit: &'a (dyn Fn(&str) -> Entry + Send + Sync),
+}
+
+impl std::fmt::Debug for Asking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asking").field("existing", &self.existing).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+const CHANGED: &str = "it has been changed by another replay or attempt meanwhile; look at it again";
+
+/// Runs an event's line again. `integration` is none for what came as `POST /v1/tasks`; `remembered` is what the sender is
+/// answered, should it send the delivery once more. Of two replays at once the store takes one.
 ///
 /// # Errors
-/// Where it has no body, or cannot be run or stored just now.
+/// Where it has no body, was changed or erased meanwhile, or cannot be run or stored just now.
 pub async fn redrive(
     app: &App,
     integration: Option<&Integration>,
-    event: Event,
-    existing: Existing,
-    now: DateTime<Utc>,
+    Versioned { event, version }: Versioned,
+    asking: Asking<'_>,
     remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
 ) -> Result<Redriven, NotRedriven> {
+    let differs = event.reason.as_ref().is_some_and(|it| it.code == DIFFERS);
     if let Some(why) = event.no_body() {
-        return Err(NotRedriven::Refused(why.sentence()));
+        return refused(app, &asking, why.sentence()).await;
     }
     match event.status {
-        EventStatus::Queued => return Err(NotRedriven::Refused("it waits for its first time")),
-        EventStatus::Duplicate => return Err(NotRedriven::Refused("a duplicate: drive the first one again")),
+        EventStatus::Queued => return refused(app, &asking, "it is still queued").await,
+        EventStatus::Duplicate if !differs => {
+            return refused(app, &asking, "a duplicate; replay the event that it repeats").await;
+        }
         _ => {}
     }
     let had = event.task_ids.len();
-    if had > 0 && existing == Existing::Leave {
+    if had > 0 && asking.existing == Existing::Leave {
+        app.store.note((asking.audit)(&counts(0, 0, had))).await?;
         return Ok(Redriven { event, created: 0, updated: 0, left: had });
     }
     let (raw, mut stages) = (event.raw(), Stages::start());
@@ -87,44 +110,58 @@ pub async fn redrive(
         Some(integration) => mapped_line(integration, &raw, &mut stages).await,
         None => direct_line(&Rules::default(), &raw, &mut stages),
     };
-    let run = Run { app, integration, event, now, stages: stages.done() };
+    let run = Run { app, integration, event, version, asking, stages: stages.done() };
     match result {
         Err(stop) if !stop.is_kept() => Err(NotRedriven::Stop(stop)),
         Err(stop) => run.stopped(&stop).await,
         Ok(ready) if ready.tasks.is_empty() => run.skipped(ready).await,
+        // Its delivery id is that of another event, which is remembered under it.
+        Ok(ready) if differs => run.made(ready, |_| None).await,
         Ok(ready) => run.made(ready, remembered).await,
     }
+}
+
+async fn refused(app: &App, asking: &Asking<'_>, why: &'static str) -> Result<Redriven, NotRedriven> {
+    app.store.note((asking.audit)("not done")).await?;
+    Err(NotRedriven::Refused(why))
+}
+
+fn counts(created: usize, updated: usize, left: usize) -> String {
+    format!("{created} created, {updated} updated, {left} left")
 }
 
 struct Run<'a> {
     app: &'a App,
     integration: Option<&'a Integration>,
     event: Event,
-    now: DateTime<Utc>,
+    version: EventVersion,
+    asking: Asking<'a>,
     stages: Vec<StageTime>,
 }
 
 impl Run<'_> {
-    /// Tasks of before stay, and the event with them; only its caller is told.
+    /// Earlier tasks stay, and the event with them; only the caller learns of it.
     async fn stopped(self, stop: &Stop) -> Result<Redriven, NotRedriven> {
-        let mut ingested = outcome::quarantined(self.integration, self.event.raw(), stop, self.stages);
-        if self.event.task_ids.is_empty() {
-            self.app.store.commit(ingested.clone().into()).await?;
-        } else {
-            ingested.event.task_ids.clone_from(&self.event.task_ids);
-        }
-        Ok(Redriven { created: 0, updated: 0, left: self.event.task_ids.len(), event: ingested.event })
+        let ingested = outcome::quarantined(self.integration, self.event.raw(), stop, self.stages.clone());
+        self.without_tasks(ingested).await
     }
 
     async fn skipped(self, ready: Ready) -> Result<Redriven, NotRedriven> {
-        let had = self.event.task_ids.clone();
-        let (mut ingested, _) = outcome::stored(self.integration, self.event.raw(), ready, self.stages);
-        if had.is_empty() {
-            self.app.store.commit(ingested.clone().into()).await?;
+        let (raw, now) = (self.event.raw(), self.asking.now);
+        let (ingested, _) = outcome::stored(self.integration, raw, ready, self.stages.clone(), now);
+        self.without_tasks(ingested).await
+    }
+
+    async fn without_tasks(self, mut ingested: Ingested) -> Result<Redriven, NotRedriven> {
+        let had = self.event.task_ids.len();
+        self.keep_attempts(&mut ingested.event);
+        if had == 0 {
+            self.replace(ingested.clone(), counts(0, 0, 0), None).await?;
+        } else {
+            self.app.store.note((self.asking.audit)(&counts(0, 0, had))).await?;
+            ingested.event.task_ids.clone_from(&self.event.task_ids);
         }
-        let left = had.len();
-        ingested.event.task_ids = had;
-        Ok(Redriven { event: ingested.event, created: 0, updated: 0, left })
+        Ok(Redriven { event: ingested.event, created: 0, updated: 0, left: had })
     }
 
     async fn made(
@@ -137,36 +174,52 @@ impl Run<'_> {
         for (id, task) in had.iter().zip(&mut new) {
             updated += usize::from(self.update(*id, task).await?);
         }
-        let (company, now) = (self.event.company_id.clone(), self.now);
+        let (company, now) = (self.event.company_id.clone(), self.asking.now);
         let into_task = |it: NewTask| it.into_task(TaskId(new_id(now)), self.event.id, company.clone(), now);
         let tasks: Vec<Task> = new.map(into_task).collect();
         let mut event = event_of(self.integration, self.event.raw(), EventStatus::Stored, None);
         event.task_ids = had.iter().copied().chain(tasks.iter().map(|it| it.id)).collect();
         (event.stages, event.plugin_log) = (self.stages.clone(), ready.plugin_log);
-        let created = tasks.len();
+        self.keep_attempts(&mut event);
+        let (created, left) = (tasks.len(), had.len() - updated);
         let receipt = Receipt::Created { tasks: tasks.clone(), loosened: ready.loosened };
         let idempotency = had.is_empty().then(|| remembered(&receipt)).flatten();
         let ingested = Ingested { event: event.clone(), tasks };
-        let commit = Commit { ingested: vec![ingested.clone()], idempotency };
-        match self.app.store.commit(commit).await? {
-            Committed::Stored => {}
-            // Answered 202 when it came, and remembered since then: that is this event itself.
-            Committed::Repeated(first) if first.event_id() == Some(event.id) => {
-                self.app.store.commit(ingested.into()).await?;
-            }
-            Committed::Repeated(first) => return self.came_again(&first).await,
+        match self.replace(ingested, counts(created, updated, left), idempotency).await? {
+            None => Ok(Redriven { event, created, updated, left }),
+            Some(first) => self.came_again(&first).await,
         }
-        Ok(Redriven { event, created, updated, left: had.len() - updated })
     }
 
-    /// The sender has tried again meanwhile, and that made the tasks.
+    /// The event's new state and the audit log's entry, in one commit. Gives the first answer where its sender has tried
+    /// again meanwhile, and that made the tasks.
+    async fn replace(
+        &self,
+        ingested: Ingested,
+        detail: String,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<FirstAnswer>, NotRedriven> {
+        let audit = Some((self.asking.audit)(&detail));
+        match self.app.store.replace(Replace { idempotency, audit, ..Replace::of(ingested, self.version) }).await? {
+            Replaced::Stored => Ok(None),
+            Replaced::Repeated(first) => Ok(Some(first)),
+            Replaced::Changed => refused(self.app, &self.asking, CHANGED).await.map(|_| None),
+            Replaced::Erased => refused(self.app, &self.asking, NoBody::Erased.sentence()).await.map(|_| None),
+        }
+    }
+
     async fn came_again(self, first: &FirstAnswer) -> Result<Redriven, NotRedriven> {
         let Some(integration) = self.integration else {
-            return Err(NotRedriven::Refused("another request has done this meanwhile"));
+            return refused(self.app, &self.asking, "another request has done this meanwhile").await;
         };
         let ingested = outcome::duplicate(integration, self.event.raw(), first);
-        self.app.store.commit(ingested.clone().into()).await?;
+        self.replace(ingested.clone(), counts(0, 0, 0), None).await?;
         Ok(Redriven { event: ingested.event, created: 0, updated: 0, left: 0 })
+    }
+
+    /// A replay is no attempt of the sender's.
+    fn keep_attempts(&self, event: &mut Event) {
+        (event.attempts, event.last_attempt_at) = (self.event.attempts, self.event.last_attempt_at);
     }
 
     /// Whether the task was there to be changed.
@@ -175,7 +228,7 @@ impl Run<'_> {
         let patch = patch(new);
         for _ in 0..TRIES {
             let Some(task) = self.app.store.task(company, id).await? else { return Ok(false) };
-            match self.app.store.update_task(company, id, task.version, patch.clone(), self.now).await? {
+            match self.app.store.update_task(company, id, task.version, patch.clone(), self.asking.now).await? {
                 Updated::Done(_) => return Ok(true),
                 Updated::Missing => return Ok(false),
                 Updated::Stale { .. } => {}
@@ -185,7 +238,7 @@ impl Run<'_> {
     }
 }
 
-/// Everything that a plugin says of a task, but how far it is done.
+/// All task fields that a plugin sets, except `status`.
 fn patch(new: NewTask) -> TaskPatch {
     TaskPatch {
         title: Some(new.title),

@@ -132,7 +132,7 @@ impl AuthTable {
 /// Each provider's id of a delivery, and for how long it goes on trying, rounded up to a day.
 fn deliveries(preset: Preset) -> (Option<Named>, u32) {
     let header = |name: &str| Some(Named::Header(name.into()));
-    let body = |pointer: &str| Some(Named::Body(pointer.into()));
+    let body = |pointer: &str| Some(Named::Body(vec![pointer.into()]));
     match preset {
         // "over several days", in the specification.
         Preset::StandardWebhooks => (header("webhook-id"), 120),

@@ -15,8 +15,8 @@ const LONGEST: usize = 1024;
 pub enum Named {
     /// In a header of this name, lower case.
     Header(String),
-    /// In the body, at this JSON Pointer.
-    Body(String),
+    /// In the body, at these JSON Pointers: their values together.
+    Body(Vec<String>),
 }
 
 /// How deliveries are told apart.
@@ -38,14 +38,15 @@ impl Integration {
     /// Never made of the body as a whole, since two equal bodies may be two events.
     fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
         let mut decoded: Option<Option<Value>> = None;
-        let mut body = |pointer: &str| {
-            let payload = decoded.get_or_insert_with(|| self.payload(raw).ok().map(|it| it.value));
-            payload.as_ref().and_then(|it| it.pointer(pointer)).and_then(text)
+        let mut body = |pointers: &[String]| {
+            let payload = decoded.get_or_insert_with(|| self.payload(raw).ok().map(|it| it.value)).as_ref()?;
+            let value = |pointer: &String| payload.pointer(pointer).and_then(text).filter(|it| !it.trim().is_empty());
+            joined(pointers.iter().map(value).collect::<Option<Vec<_>>>()?)
         };
         self.dedupe.by.iter().find_map(|named| {
             let id = match named {
                 Named::Header(name) => raw.header(name).map(str::to_owned),
-                Named::Body(pointer) => body(pointer),
+                Named::Body(pointers) => body(pointers),
             };
             id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
         })
@@ -67,6 +68,11 @@ pub struct Later {
     pub always: bool,
     /// A JSON Pointer to what says which events are to be worked on one after another.
     pub order_by: Option<String>,
+}
+
+/// One value is the id as it is; several are joined so that no two lists give the same text.
+fn joined(mut values: Vec<String>) -> Option<String> {
+    if values.len() > 1 { serde_json::to_string(&values).ok() } else { values.pop() }
 }
 
 fn text(value: &Value) -> Option<String> {

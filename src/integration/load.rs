@@ -175,9 +175,12 @@ pub(super) fn assemble(
 
 /// What deliveries are told apart by has to be there.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
-    let by =
-        dedupe.by.iter().filter_map(|it| if let Named::Body(pointer) = it { Some(pointer.as_str()) } else { None });
-    let named = by.map(|it| ("a delivery is known by", it)).chain(order_by.map(|it| ("order_by names", it)));
+    let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointers) = it { Some(pointers) } else { None });
+    let named = by
+        .flatten()
+        .map(String::as_str)
+        .map(|it| ("a delivery is known by", it))
+        .chain(order_by.map(|it| ("order_by names", it)));
     match named.into_iter().find(|(_, pointer)| redact.covers(pointer)) {
         None => Ok(()),
         Some((what, pointer)) => Err(format!("redact: {what} {pointer}, which would be replaced")),
@@ -187,7 +190,7 @@ fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Res
 /// The configured place first, then the provider's own.
 fn dedupe(manifest: &Manifest) -> Dedupe {
     let (own, hours) = manifest.auth.deliveries();
-    let configured = manifest.dedupe.pointer.clone().map(Named::Body);
+    let configured = manifest.dedupe.pointers().map(Named::Body);
     let window = Duration::hours(manifest.dedupe.hours.unwrap_or(hours).into());
     Dedupe { by: configured.into_iter().chain(own).collect(), window }
 }

@@ -51,8 +51,26 @@ pub(super) enum Mode {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct DedupeTable {
-    pub(super) pointer: Option<String>,
+    pointer: Option<Pointers>,
     pub(super) hours: Option<u32>,
+}
+
+/// One pointer, or several whose values are joined.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Pointers {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl DedupeTable {
+    /// Where the configured id of a delivery is, if there is one.
+    pub(super) fn pointers(&self) -> Option<Vec<String>> {
+        self.pointer.as_ref().map(|it| match it {
+            Pointers::One(pointer) => vec![pointer.clone()],
+            Pointers::Several(pointers) => pointers.clone(),
+        })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

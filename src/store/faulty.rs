@@ -9,12 +9,12 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Stats,
-    Store, StoreError, TaskFilter, TaskPage, Updated,
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
+    Replaced, Stats, Store, StoreError, TaskFilter, TaskPage, Updated, Versioned,
 };
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventId};
+use crate::event::{EventId, IntegrationName, Reason};
 use crate::task::{Task, TaskId, TaskPatch};
 
 /// What writes run into.
@@ -123,12 +123,26 @@ impl<S: Store> Store for Faulty<S> {
         self.write(self.inner.delete_task(company, id, version, now))
     }
 
-    fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
-        self.inner.event(company, id)
+    fn versioned<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+    ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
+        self.inner.versioned(company, id)
     }
 
-    fn settle(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.write(self.inner.settle(ingested))
+    fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
+        self.write(self.inner.replace(replace))
+    }
+
+    fn give_up<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+        integration: &IntegrationName,
+        reason: Reason,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.write(self.inner.give_up(company, id, integration, reason))
     }
 
     fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {

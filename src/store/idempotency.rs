@@ -38,6 +38,9 @@ pub struct FirstAnswer {
     pub fingerprint: [u8; 16],
     /// When it came; it is remembered from then on.
     pub at: DateTime<Utc>,
+    /// The request was a delivery that was quarantined: it is remembered so that the sender's next try counts as an attempt
+    /// of the same event, and not as a repetition.
+    pub refused: bool,
     /// The HTTP status.
     pub status: u16,
     /// The headers that belong to the answer: `location`, `x-event-id`, `x-loosened` and the like.

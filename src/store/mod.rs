@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, IntegrationName, Reason};
 use crate::task::{Task, TaskId, TaskPatch};
 
 pub use embedded::Embedded;
@@ -51,13 +51,59 @@ impl From<Ingested> for Commit {
     }
 }
 
-/// How a write that carries an [`Idempotency`] ended.
+/// How a commit ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Committed {
     /// It is durable.
     Stored,
     /// Nothing was stored: a request with this idempotency key came first, and this was its answer.
     Repeated(FirstAnswer),
+    /// The patient that it is about was erased after it was received. It made no task; of a single event it is stored that
+    /// it came and was erased.
+    Erased,
+}
+
+/// An event as it was read, and the version that a write which replaces it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned {
+    /// The event.
+    pub event: Event,
+    /// Which of its states this is.
+    pub version: EventVersion,
+}
+
+/// Names one state of a stored event. Opaque: only its backend knows what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventVersion(pub u128);
+
+/// A new state of an event that is stored already: after its turn in the queue, a replay, or another attempt of its sender.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replace {
+    /// The event's new state, and the tasks that it has made now. What was sent (headers, content type and body) is not
+    /// stored again.
+    pub ingested: Ingested,
+    /// The state that was read.
+    pub read: EventVersion,
+    /// The answer to remember from now on. An answer that is remembered of this very event is replaced; another request's
+    /// is not.
+    pub idempotency: Option<Idempotency>,
+    /// The remembered answer of this event that is to be forgotten: the same delivery may come again.
+    pub forget: Option<IdempotencyId>,
+    /// Who asked for it, for the audit log.
+    pub audit: Option<Entry>,
+}
+
+/// How a [`Replace`] ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Replaced {
+    /// It is durable, and the event does not wait any more.
+    Stored,
+    /// Nothing was stored: another request with this idempotency key came first, and this was its answer.
+    Repeated(FirstAnswer),
+    /// Nothing was stored: the event is not as it was read.
+    Changed,
+    /// No task was stored: what was sent has been erased. The event does not wait any more.
+    Erased,
 }
 
 /// How a change of a task ended.
@@ -111,6 +157,12 @@ pub struct Stats {
     pub disk: std::collections::BTreeMap<String, u64>,
     /// The last change that is durable.
     pub sequence: u64,
+    /// Closed segments of the journal that were not read at the start and are still to be verified.
+    #[serde(default)]
+    pub unverified_segments: u64,
+    /// Damage in the journal that was found since the start: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damages: Vec<String>,
     /// While another view is being built: how many entries it has so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<u64>,
@@ -129,8 +181,16 @@ impl Stats {
 pub trait Store: Send + Sync + 'static {
     /// Stores a request's events and tasks. When it answers, they are durable.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>>;
-    /// Stores what an event has come to that was stored as queued: it waits no more. When it answers, that is durable.
-    fn settle(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Stores a new state of an event, if it is still as it was read. When it answers, that is durable.
+    fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>>;
+    /// Takes an event that cannot be read out of the queue. It is stored as quarantined, with this reason.
+    fn give_up<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+        integration: &IntegrationName,
+        reason: Reason,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
     /// The events that wait, in the order in which they came.
     fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>>;
     /// What the first request of this idempotency key was answered, where it is still remembered at `now`.
@@ -165,8 +225,17 @@ pub trait Store: Send + Sync + 'static {
         version: Option<u64>,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Updated, StoreError>>;
+    /// One event of a company, and the version to name when it is replaced; none where it has expired.
+    fn versioned<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+    ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>>;
     /// One event of a company; none where it has expired.
-    fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>>;
+    fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
+        let versioned = self.versioned(company, id);
+        Box::pin(async move { Ok(versioned.await?.map(|it| it.event)) })
+    }
     /// A company's events, newest first: at most so many, behind this one.
     fn list_events<'a>(
         &'a self,

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use chrono::Duration as Days;
 use hookmill::event::EventId;
-use hookmill::store::embedded::{History, Item, Options, Patient, Wanted, check, restore};
-use hookmill::store::{Committed, Cursor, Embedded, EventFilter, Page, Store as _, StoreError, TaskFilter, Updated};
+use hookmill::store::embedded::{History, Item, Keep, Options, Patient, Wanted, check, restore};
+use hookmill::store::{
+    Committed, Cursor, Embedded, EventFilter, Page, Replace, Replaced, Store as _, StoreError, TaskFilter, Updated,
+};
 use hookmill::task::{Priority, Status, Task, TaskId};
 use uuid::Uuid;
 
@@ -94,7 +96,8 @@ async fn handle(open: &mut Option<Arc<Embedded>>, request: Request) -> Result<Re
         Request::Expire { now_ms } => store.expire(time(now_ms)).await.map(|_| Reply::Done),
         Request::Forget { integration, days, now_ms } => {
             blocking(store, move |store| {
-                store.forget(&made::integration(integration), Days::days(days), time(now_ms)).map(|_| Reply::Done)
+                let keep = Keep { integration: made::integration(integration), age: Days::days(days) };
+                store.forget(&[keep], time(now_ms)).map(|_| Reply::Done)
             })
             .await
         }
@@ -111,6 +114,13 @@ async fn handle(open: &mut Option<Arc<Embedded>>, request: Request) -> Result<Re
             blocking(store, move |store| store.backup(&to).map(|it| report(it.damages, it.repairable))).await
         }
         Request::Ready { patience_ms } => patiently(patience_ms, async || store.ready()).await.map(|()| Reply::Done),
+        Request::Verify => loop {
+            let stats = store.stats().await?;
+            if stats.unverified_segments == 0 {
+                return Ok(report(stats.damages, Vec::new()));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        },
         Request::Dump { scans, answers, now_ms, gone, patience_ms } => {
             patiently(patience_ms, async || dump(store, scans, &answers, now_ms, &gone).await).await
         }
@@ -144,6 +154,7 @@ async fn write(store: &Embedded, write: Write) -> Result<Reply, StoreError> {
     let committed = |it: Committed| match it {
         Committed::Stored => Reply::Stored,
         Committed::Repeated(first) => Reply::Repeated(hash(&first)),
+        Committed::Erased => Reply::Erased,
     };
     match write {
         Write::Commit { deliveries, answer } => {
@@ -167,13 +178,19 @@ async fn write(store: &Embedded, write: Write) -> Result<Reply, StoreError> {
     }
 }
 
-/// Stores an event again, as a worker of the queue or a replay does: reads it, and goes by that.
+/// Stores an event again, as a worker of the queue or a replay does: if it is still as it was read.
 async fn again(store: &Embedded, delivery: &made::Delivery) -> Result<Reply, StoreError> {
-    let read = store.event(&company(delivery.company), delivery.event_id()).await?;
-    if read.is_some_and(|it| it.erased_at.is_some()) {
-        return Ok(Reply::Erased);
-    }
-    store.settle(delivery.ingested()).await.map(|()| Reply::Stored)
+    let Some(read) = store.versioned(&company(delivery.company), delivery.event_id()).await? else {
+        return Ok(Reply::Missing);
+    };
+    let (ingested, read) = (delivery.ingested(), read.version);
+    let replace = Replace { ingested, read, idempotency: None, forget: None, audit: None };
+    Ok(match store.replace(replace).await? {
+        Replaced::Stored => Reply::Stored,
+        Replaced::Repeated(first) => Reply::Repeated(hash(&first)),
+        Replaced::Changed => Reply::Missing,
+        Replaced::Erased => Reply::Erased,
+    })
 }
 
 async fn dump(

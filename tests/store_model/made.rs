@@ -152,6 +152,8 @@ impl Delivery {
             stages: Vec::new(),
             redacted: Vec::new(),
             erased_at: None,
+            attempts: 1,
+            last_attempt_at: None,
             body_bytes: body.len() as u64,
             body,
         };
@@ -194,6 +196,7 @@ impl AnswerOf {
     pub fn answer(&self) -> FirstAnswer {
         FirstAnswer {
             fingerprint: FirstAnswer::fingerprint(b"request"),
+            refused: false,
             at: time(self.at_ms),
             status: 201,
             headers: vec![("location".into(), format!("/v1/tasks/{}", self.at_ms))],

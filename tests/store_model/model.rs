@@ -32,8 +32,7 @@ pub enum Is {
 pub struct Known {
     /// Its last state.
     pub delivery: Delivery,
-    /// When that was stored.
-    pub stored_ms: i64,
+    /// Whether what was sent is erased.
     pub erased: Is,
     /// It may have expired.
     pub may_be_gone: bool,
@@ -102,17 +101,26 @@ impl Model {
     }
 
     /// Notes a write that was acknowledged.
-    pub fn apply(&mut self, write: &Write, stored_ms: i64) {
+    pub fn apply(&mut self, write: &Write) {
         match write {
             Write::Commit { deliveries, answer } => {
-                deliveries.iter().for_each(|it| self.store(it, stored_ms));
+                deliveries.iter().for_each(|it| self.store(it));
                 if let Some(answer) = answer {
                     self.answers.insert((answer.name, answer.window), *answer);
                 }
             }
+            // What comes after the erasure makes no task, and the event does not wait any more.
+            Write::Again { delivery } if self.is_erased(delivery) => {
+                let id = delivery.event_id().0;
+                let waited = self.queue.len();
+                self.queue.retain(|it| it.3 != id);
+                if let Some(known) = self.events.get_mut(&id).filter(|_| self.queue.len() < waited) {
+                    known.delivery.outcome = Outcome::Quarantined;
+                }
+            }
             Write::Again { delivery } => {
                 self.queue.retain(|it| it.3 != delivery.event_id().0);
-                self.store(delivery, stored_ms);
+                self.store(delivery);
             }
             Write::Update { company, task, .. } => {
                 if let Some(updated) = self.updated(write) {
@@ -131,7 +139,7 @@ impl Model {
         }
     }
 
-    fn store(&mut self, delivery: &Delivery, stored_ms: i64) {
+    fn store(&mut self, delivery: &Delivery) {
         let ingested = delivery.ingested();
         for task in ingested.tasks {
             self.order[usize::from(delivery.company)].push(task.id.0);
@@ -141,7 +149,7 @@ impl Model {
         if delivery.outcome == Outcome::Queued {
             self.queue.insert((delivery.at_ms, delivery.n, delivery.company, id));
         }
-        let known = Known { delivery: delivery.clone(), stored_ms, erased: Is::No, may_be_gone: false };
+        let known = Known { delivery: delivery.clone(), erased: Is::No, may_be_gone: false };
         self.events.insert(id, known);
     }
 
@@ -160,7 +168,7 @@ impl Model {
     pub fn expire(&mut self, now_ms: i64, days: Option<i64>) {
         let Some(days) = days else { return };
         for known in self.events.values_mut() {
-            known.may_be_gone |= known.stored_ms < now_ms - days * DAY_MS + SLACK_MS;
+            known.may_be_gone |= known.delivery.at_ms < now_ms - days * DAY_MS + SLACK_MS;
         }
     }
 
@@ -168,7 +176,7 @@ impl Model {
     pub fn forget(&mut self, integration: u8, days: i64, now_ms: i64, done: bool) {
         let waiting: HashSet<Uuid> = self.queue.iter().map(|it| it.3).collect();
         for (id, known) in &mut self.events {
-            let old = known.stored_ms < now_ms - days * DAY_MS + SLACK_MS;
+            let old = known.delivery.at_ms < now_ms - days * DAY_MS + SLACK_MS;
             if old && known.delivery.integration == integration && known.erased == Is::No && !waiting.contains(id) {
                 known.erased = if done { Is::Maybe } else { Is::Unsure };
             }
@@ -253,7 +261,7 @@ impl Model {
         let found = Found::of(dump);
         for doubt in doubts {
             if self.happened(&doubt, &found) {
-                self.apply(&doubt, now_ms);
+                self.apply(&doubt);
             } else if !reopened {
                 self.doubts.push(doubt);
             }

@@ -88,6 +88,8 @@ pub enum Request {
     Ready {
         patience_ms: u64,
     },
+    /// Waits until the closed segments of the journal are verified, and says what is damaged.
+    Verify,
     /// Everything, in every way in which it can be read.
     Dump {
         scans: Scans,

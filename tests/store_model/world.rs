@@ -273,7 +273,6 @@ impl World {
             }
             Some(other) => return Err(format!("writes were answered {other:?}")),
         };
-        let now_ms = self.now_ms();
         // Of several with the same key, the one that was stored gives the others their answer.
         let mut pairs: Vec<_> = writes.into_iter().zip(replies).collect();
         pairs.sort_by_key(|(_, reply)| matches!(reply, Reply::Repeated(_)));
@@ -288,8 +287,8 @@ impl World {
             if reply != expected {
                 return Err(format!("{} was answered {reply:?}, and should be {expected:?}", short(&write)));
             }
-            if matches!(reply, Reply::Stored | Reply::Updated(_)) {
-                self.model.apply(&write, now_ms);
+            if matches!(reply, Reply::Stored | Reply::Updated(_) | Reply::Erased) {
+                self.model.apply(&write);
             }
         }
         Ok(())

@@ -39,6 +39,8 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
         stages: Vec::new(),
         redacted: Vec::new(),
         erased_at: None,
+        attempts: 1,
+        last_attempt_at: None,
         body_bytes: body.len() as u64,
         body,
     };
@@ -53,6 +55,7 @@ pub fn answer(body: &str, at: DateTime<Utc>) -> FirstAnswer {
     FirstAnswer {
         fingerprint: FirstAnswer::fingerprint(b"request"),
         at,
+        refused: false,
         status: 201,
         headers: vec![("location".into(), "/v1/tasks/1".into())],
         body: Bytes::copy_from_slice(body.as_bytes()),

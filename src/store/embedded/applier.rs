@@ -53,7 +53,7 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver
             recv(broken) -> _ => {}
         }
         if let Some(cause) = shared.view_error() {
-            tracing::error!(%cause, "the view failed: it is built anew from the journal");
+            tracing::error!(%cause, "the read view failed: it is rebuilt from the journal");
             let Some(healed) = heal(&view, shared, work) else { return view.abandon() };
             std::mem::replace(&mut view, healed).discard(shared.take_readable());
         }
@@ -99,9 +99,15 @@ fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
         }
         match shared.room_for_view().and_then(|()| rebuild::anew(shared)) {
             Ok((view, old)) => {
-                tracing::info!("the view is whole again");
+                tracing::info!("the read view is whole again");
                 rebuild::remove_old(old.as_deref());
                 return Some(view);
+            }
+            Err(StoreError::Journal(damages)) => {
+                // As at a start: what cannot be made whole is not served. A restart says the same, or accepts the loss.
+                shared.found_damage(damages.clone());
+                shared.not_healed(StoreError::Journal(damages));
+                return None;
             }
             Err(error) => shared.not_healed(error),
         }

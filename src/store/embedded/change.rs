@@ -11,8 +11,10 @@ use super::{event_record, keys, record, task_record};
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventStatus};
-use crate::store::{Commit, Committed, Idempotency, IdempotencyId, Ingested, StoreError, Updated};
-use crate::task::{TaskId, TaskPatch};
+use crate::store::{
+    Commit, Committed, EventVersion, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError, Updated,
+};
+use crate::task::{Task, TaskId, TaskPatch};
 
 /// A change of the store.
 #[derive(Debug)]
@@ -24,11 +26,15 @@ pub(super) enum Change {
         api_key: Option<(Vec<u8>, Vec<u8>)>,
         audit: Option<(Vec<u8>, Vec<u8>)>,
         guard: Option<Guard>,
-        queue: Vec<Waiting>,
+        queue: Vec<(Vec<u8>, Vec<u8>)>,
     },
+    /// An event that is stored again, if it is still as it was read.
+    Replace(Box<Again>),
+    /// An event that cannot be read leaves the queue.
+    GiveUp(Box<Event>),
     /// What another store had: what is there already is skipped.
     Import {
-        events: Vec<(Vec<u8>, Vec<u8>, Option<Waiting>)>,
+        events: Vec<(Vec<u8>, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         /// API keys and entries of the audit log.
         others: Vec<(Vec<u8>, Vec<u8>)>,
@@ -39,10 +45,21 @@ pub(super) enum Change {
     Remove(Vec<Vec<u8>>),
     /// Begin a new segment where the last is older than this.
     Roll { before_ms: i64 },
-    /// Put a rewritten copy in the place of a segment that is full.
-    Replace { first: u64, copy: PathBuf },
+    /// Put a rewritten copy in the place of a closed segment.
+    SwapSegment { first: u64, copy: PathBuf },
     /// Remove segments that a snapshot covers.
     Prune { covered: u64, before_ms: i64 },
+}
+
+/// A new state of an event.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) event: Event,
+    pub(super) read: EventVersion,
+    pub(super) tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
+    pub(super) audit: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) guard: Option<Guard>,
+    pub(super) forget: Option<(IdempotencyId, DateTime<Utc>)>,
 }
 
 /// An idempotency key and the answer to store under it.
@@ -50,31 +67,25 @@ pub(super) enum Change {
 pub(super) struct Guard {
     pub(super) id: IdempotencyId,
     pub(super) at: DateTime<Utc>,
+    pub(super) fingerprint: [u8; 16],
+    pub(super) refused: bool,
     pub(super) value: Vec<u8>,
 }
 
-/// A change of what waits.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    /// A key and its place in the order.
-    Enters(Vec<u8>, Vec<u8>),
-    Leaves(Vec<u8>),
-}
-
-impl Waiting {
-    /// Events of the same millisecond keep the order in which they are stored: ids alone would not say it.
-    pub(super) fn enters(event: &Event) -> Result<Self, StoreError> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
-        let order = (millis, COUNT.fetch_add(1, Ordering::Relaxed));
-        Ok(Self::Enters(keys::queued(&event.company_id, event.id), record::encode_order(order)?))
-    }
+/// A queued event's key, and its place in the order: events of the same millisecond keep the order in which they are stored,
+/// which ids alone would not say.
+pub(super) fn enters_queue(event: &Event) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
+    let order = (millis, COUNT.fetch_add(1, Ordering::Relaxed));
+    Ok((keys::queued(&event.company_id, event.id), record::encode_order(order)?))
 }
 
 /// How a change ended.
 #[derive(Debug, Clone)]
 pub(super) enum Done {
     Committed(Committed),
+    Replaced(Replaced),
     Updated(Updated),
     /// Bytes.
     Freed(u64),
@@ -93,6 +104,10 @@ pub(super) struct Written {
 }
 
 impl Written {
+    pub(super) fn new(kind: Kind, key: Vec<u8>, value: Vec<u8>) -> Self {
+        Self { kind, key, value: value.into() }
+    }
+
     pub(super) fn op(&self) -> Op<'_> {
         Op { kind: self.kind, key: &self.key, value: &self.value }
     }
@@ -111,18 +126,25 @@ impl Change {
         }
         let guard = commit.idempotency.as_ref().map(Guard::new).transpose()?;
         let waits = commit.ingested.iter().filter(|it| it.event.status == EventStatus::Queued);
-        let queue = waits.map(|it| Waiting::enters(&it.event)).collect::<Result<_, _>>()?;
+        let queue = waits.map(|it| enters_queue(&it.event)).collect::<Result<_, _>>()?;
         Ok(Self::Put { events, tasks, api_key: None, audit: None, guard, queue })
     }
 
-    /// What an event has come to that waited.
-    pub(super) fn settle(ingested: &Ingested) -> Result<Self, StoreError> {
-        let (company, id) = (&ingested.event.company_id, ingested.event.id);
-        let mut change = Self::commit(&ingested.clone().into())?;
-        if let Self::Put { queue, .. } = &mut change {
-            queue.push(Waiting::Leaves(keys::queued(company, id)));
-        }
-        Ok(change)
+    pub(super) fn replace(replace: Replace) -> Result<Self, StoreError> {
+        let Replace { ingested: Ingested { event, tasks }, read, idempotency, forget, audit } = replace;
+        let encode = |task: &Task| {
+            let key = keys::task(&task.company_id, task.id);
+            Ok((task.company_id.clone(), key, task_record::encode(task)?))
+        };
+        let audit = audit.map(|it| Ok((keys::audit(it.id), record::encode_audit(&it)?))).transpose()?;
+        Ok(Self::Replace(Box::new(Again {
+            tasks: tasks.iter().map(encode).collect::<Result<_, _>>()?,
+            forget: forget.map(|it| (it, event.received_at)),
+            guard: idempotency.as_ref().map(Guard::new).transpose()?,
+            event,
+            read,
+            audit,
+        })))
     }
 
     /// Something that was done, and with a key's change that change.
@@ -143,17 +165,28 @@ impl Change {
             Self::Remove(_)
             | Self::Roll { .. }
             | Self::Prune { .. }
-            | Self::Replace { .. }
+            | Self::SwapSegment { .. }
             | Self::Update { patch: None, .. } => true,
             Self::Put { events, tasks, audit, .. } => audit.is_some() && events.is_empty() && tasks.is_empty(),
-            Self::Update { .. } | Self::Import { .. } => false,
+            Self::Update { .. } | Self::Import { .. } | Self::Replace(_) | Self::GiveUp(_) => false,
         }
+    }
+
+    /// Whether it is about the journal's files: the changes before it must be in them by then.
+    pub(super) fn is_of_files(&self) -> bool {
+        matches!(self, Self::Roll { .. } | Self::SwapSegment { .. } | Self::Prune { .. })
     }
 }
 
 impl Guard {
     fn new(idempotency: &Idempotency) -> Result<Self, StoreError> {
         let answer = &idempotency.answer;
-        Ok(Self { id: idempotency.id, at: answer.at, value: record::encode_answer(answer)? })
+        Ok(Self {
+            id: idempotency.id,
+            at: answer.at,
+            fingerprint: answer.fingerprint,
+            refused: answer.refused,
+            value: record::encode_answer(answer)?,
+        })
     }
 }

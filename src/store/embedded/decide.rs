@@ -1,15 +1,21 @@
 //! What a change comes to, against what is stored: versions, idempotency keys, rows.
+//!
+//! `decide/again.rs` decides events that are stored again, and those whose patient was erased meanwhile.
 
-use std::collections::HashMap;
+mod again;
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
-use super::change::{Change, Done, Guard, Waiting, Written};
+use super::change::{Change, Done, Guard, Written};
 use super::journal::Kind;
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
 use crate::auth::CompanyId;
-use crate::store::{Committed, FirstAnswer, StoreError, Updated};
+use crate::store::{Committed, FirstAnswer, IdempotencyId, StoreError, Updated};
 use crate::task::{Task, TaskId, TaskPatch};
 
 /// Decides the changes of one group, in order: each sees those before it.
@@ -18,6 +24,8 @@ pub(super) struct Decider<'a> {
     rows: &'a mut HashMap<CompanyId, u32>,
     /// What this group has changed so far, of what is looked up.
     changed: HashMap<Vec<u8>, Option<Bytes>>,
+    /// Events that this group stores again: they are not as anybody has read them.
+    replaced: HashSet<Uuid>,
     settled: bool,
 }
 
@@ -25,42 +33,32 @@ type Decided = (Vec<Written>, Done);
 
 impl<'a> Decider<'a> {
     pub(super) fn new(shared: &'a Shared, rows: &'a mut HashMap<CompanyId, u32>) -> Self {
-        Self { shared, rows, changed: HashMap::new(), settled: false }
+        Self { shared, rows, changed: HashMap::new(), replaced: HashSet::new(), settled: false }
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
         match change {
             Change::Put { events, tasks, api_key, audit, guard, queue } => {
-                if let Some(first) = guard.as_ref().map(|it| self.first(it)).transpose()?.flatten() {
+                if let Some(first) = self.repeated(guard.as_ref())? {
                     return Ok((Vec::new(), Done::Committed(Committed::Repeated(first))));
                 }
-                let mut written: Vec<Written> = Vec::with_capacity(events.len() + tasks.len() + 1);
-                let new = |kind, key, value: Vec<u8>| Written { kind, key, value: value.into() };
-                written.extend(events.into_iter().map(|(key, value)| new(Kind::Event, key, value)));
-                for (company, key, mut value) in tasks {
-                    task_record::set_row(&mut value, self.next_row(company));
-                    written.push(new(Kind::Insert, key, value));
+                if let Some(erased) = self.erased_meanwhile(&events, &tasks)? {
+                    return Ok((erased, Done::Committed(Committed::Erased)));
                 }
+                let mut written: Vec<Written> = Vec::with_capacity(events.len() + tasks.len() + 1);
+                written.extend(events.into_iter().map(|(key, value)| Written::new(Kind::Event, key, value)));
+                self.write_tasks(tasks, &mut written);
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
                 }
-                if let Some((key, value)) = audit {
-                    // Its id is new.
-                    written.push(new(Kind::Insert, key, value));
-                }
-                for waiting in queue {
-                    written.push(match waiting {
-                        // Its id is new, so nothing need be looked up.
-                        Waiting::Enters(key, value) => new(Kind::Insert, key, value),
-                        Waiting::Leaves(key) => self.gone(key),
-                    });
-                }
-                if let Some(guard) = guard {
-                    let key = keys::answer(guard.id, guard.at);
-                    written.push(self.put(key, guard.value.into())?);
-                }
+                // Its id is new, so nothing need be looked up.
+                written.extend(audit.map(|(key, value)| Written::new(Kind::Insert, key, value)));
+                written.extend(queue.into_iter().map(|(key, value)| Written::new(Kind::Insert, key, value)));
+                self.remember(guard, &mut written)?;
                 Ok((written, Done::Committed(Committed::Stored)))
             }
+            Change::Replace(again) => self.again(*again),
+            Change::GiveUp(event) => self.give_up(&event),
             Change::Update { company, id, version, patch, now } => {
                 let key = keys::task(&company, id);
                 let Some((task, row)) = self.task(&key, &company, id)? else {
@@ -76,25 +74,25 @@ impl<'a> Decider<'a> {
             }
             Change::Import { events, tasks, others } => self.import(events, tasks, others),
             Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
-            Change::Roll { .. } | Change::Replace { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
+            Change::Roll { .. } | Change::SwapSegment { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
     }
 
     fn import(
         &mut self,
-        events: Vec<(Vec<u8>, Vec<u8>, Option<Waiting>)>,
+        events: Vec<(Vec<u8>, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         others: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Decided, StoreError> {
         let (mut written, mut skipped) = (Vec::new(), 0);
         for (key, value, waits) in events {
             let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
-            let known = self.shared.segments.event(&key, id).map_err(|e| StoreError::Read(e.to_string()))?;
+            let known = self.stored(&key, id)?;
             if known.is_some() {
                 skipped += 1;
             } else {
                 written.push(Written { kind: Kind::Event, key, value: value.into() });
-                if let Some(Waiting::Enters(key, value)) = waits {
+                if let Some((key, value)) = waits {
                     written.push(self.put(key, value.into())?);
                 }
             }
@@ -115,6 +113,20 @@ impl<'a> Decider<'a> {
             written.push(self.put(key, value.into())?);
         }
         Ok((written, Done::Imported { skipped }))
+    }
+
+    fn write_tasks(&mut self, tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>, written: &mut Vec<Written>) {
+        for (company, key, mut value) in tasks {
+            task_record::set_row(&mut value, self.next_row(company));
+            written.push(Written::new(Kind::Insert, key, value));
+        }
+    }
+
+    fn remember(&mut self, guard: Option<Guard>, written: &mut Vec<Written>) -> Result<(), StoreError> {
+        if let Some(guard) = guard {
+            written.push(self.put(keys::answer(guard.id, guard.at), guard.value.into())?);
+        }
+        Ok(())
     }
 
     fn next_row(&mut self, company: CompanyId) -> u32 {
@@ -154,13 +166,23 @@ impl<'a> Decider<'a> {
         Ok(task.deleted_at.is_none().then_some((task, row)))
     }
 
-    fn first(&mut self, guard: &Guard) -> Result<Option<FirstAnswer>, StoreError> {
-        let (since, places) = keys::answers(guard.id, guard.at, self.shared.options.idempotency);
+    /// The first answer to the same request, where that is to be given again. A delivery that was quarantined may come
+    /// again; only another copy of it is an attempt of the same event.
+    fn repeated(&mut self, guard: Option<&Guard>) -> Result<Option<FirstAnswer>, StoreError> {
+        let Some(guard) = guard else { return Ok(None) };
+        let first = self.first(guard.id, guard.at)?.map(|(_, first)| first);
+        let copy = |first: &FirstAnswer| guard.refused && first.fingerprint == guard.fingerprint;
+        Ok(first.filter(|it| !it.refused || copy(it)))
+    }
+
+    /// What is remembered under an idempotency key, and where.
+    fn first(&mut self, id: IdempotencyId, at: DateTime<Utc>) -> Result<Option<(Vec<u8>, FirstAnswer)>, StoreError> {
+        let (since, places) = keys::answers(id, at, self.shared.options.idempotency);
         for key in places {
             if let Some(value) = self.get(&key)? {
                 let first = record::decode_answer(&value)?;
                 if first.at > since {
-                    return Ok(Some(first));
+                    return Ok(Some((key, first)));
                 }
             }
         }
@@ -168,7 +190,7 @@ impl<'a> Decider<'a> {
     }
 }
 
-fn changed(task: Task, patch: Option<TaskPatch>, now: chrono::DateTime<chrono::Utc>) -> Task {
+fn changed(task: Task, patch: Option<TaskPatch>, now: DateTime<Utc>) -> Task {
     let deleted_at = if patch.is_none() { Some(now) } else { None };
     Task { deleted_at, ..patch.unwrap_or_default().apply(task, now) }
 }

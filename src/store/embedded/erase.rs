@@ -1,15 +1,18 @@
-//! What was sent, taken out of the journal again: of one patient, or of one integration when its time is over. The events
-//! stay, and say that they were erased.
+//! Erasing what was sent: of one patient, or of one integration when its time is over. The events stay, and say that they
+//! were erased.
 //!
-//! `erase/patient.rs` tells what is a patient's.
+//! `erase/patient.rs` decides what is a patient's, `erase/late.rs` keeps what is still on its way from undoing an erasure,
+//! `erase/forget.rs` is `keep_days`.
 
+mod forget;
+mod late;
 mod patient;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,13 +21,17 @@ use super::check::refuse_unfinished;
 use super::journal::{Files, Kind, Op, Rewritten, put_in_place, rewrite};
 use super::lock::DirLock;
 use super::shared::journal_dir;
-use super::{Embedded, event_record, events, keys};
+use super::{Embedded, event_record, keys};
 use crate::event::{Event, EventId, EventStatus, IntegrationName};
 use crate::store::StoreError;
+pub(super) use forget::Forgotten;
+pub use forget::Keep;
+pub(super) use late::Erasures;
 pub use patient::{FoundBy, Patient};
 
-/// How often what was stored meanwhile is looked for.
-const ROUNDS: usize = 3;
+/// How often what was stored meanwhile is looked for. Two rounds find everything, unless new events of the patient are
+/// stored all the time.
+const ROUNDS: usize = 10;
 
 /// What was erased, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -58,71 +65,39 @@ pub struct ErasedEvent {
 type Replace<'a> = &'a dyn Fn(u64, PathBuf) -> Result<(), StoreError>;
 
 impl Embedded {
-    /// Erases what was sent of a patient, in every segment, while the server runs; or says what that would be. Blocking.
+    /// Erases what was sent of a patient, in every segment, while the server runs; or says what that would be. What was
+    /// received before `now` and is stored later (a plugin may still be working on it) is erased as it is stored. Blocking.
     ///
     /// # Errors
     /// Where the journal cannot be read or written. What was erased until then stays so, and the same call again erases
     /// the rest.
     pub fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError> {
         if dry_run {
-            return self.files(true).find(patient, &mut |_| {}).map(Erased::from);
+            return self.files(true).find(patient, BTreeMap::new(), &mut |_| {}).map(Erased::from);
         }
+        // First, so that a commit is either in a segment that is looked through below, or decided with this known.
+        self.shared.erasures.begin(Arc::new(patient.clone()), now);
+        // No backup meanwhile: it would have what is erased.
+        let _alone = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut erased = BTreeMap::new();
+        let mut known = BTreeMap::new();
         let mut damaged = 0;
         for _ in 0..ROUNDS {
-            // What is in the segment that is written to can be erased when that is full.
+            // What is in the segment that is written to can be erased when that is closed.
             self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
-            // No backup meanwhile: it would have what is gone.
-            let _alone = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
             let files = self.files(false);
-            let found = files.find(patient, &mut |_| {})?;
+            // An event that was stored again since the last round no longer has what it was found by.
+            let found = files.find(patient, std::mem::take(&mut known), &mut |_| {})?;
             files.erase(&found, now, &|first, copy| self.put_copy(first, copy))?;
             damaged = found.damaged;
-            if found.events.is_empty() {
+            let nothing = found.events.is_empty();
+            known = found.known;
+            erased.extend(found.events);
+            if nothing {
                 break;
             }
-            erased.extend(found.events);
         }
-        Ok(Found { events: erased, damaged }.into())
-    }
-
-    /// Erases what an integration was sent longer ago than this; gives how many events. Blocking.
-    ///
-    /// # Errors
-    /// As [`Self::erase`].
-    pub fn forget(&self, integration: &str, age: Duration, now: DateTime<Utc>) -> Result<u64, StoreError> {
-        // A segment that is hardly written to must end some time, or nothing in it could be erased.
-        let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
-        self.writer.write_blocking(Change::Roll { before_ms: roll })?;
-        let before = now - age;
-        let done = self.shared.forgotten(integration);
-        let ended = self.shared.segments.ended_before(before.timestamp_millis());
-        let ended: Vec<_> = ended.into_iter().filter(|(first, _)| *first > done).collect();
-        if ended.is_empty() {
-            return Ok(0);
-        }
-        // What waits still is not lost: it is erased when it has been worked on.
-        let waiting = self.shared.view(events::queued)?.into_iter().map(|(_, id)| id.0);
-        let waiting: HashSet<Uuid> = waiting.filter(|it| *it < events::first_id(before)).collect();
-        let _alone = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut count = 0;
-        for (first, path) in ended {
-            let mut change = |op: &Op<'_>| {
-                let id = event_id(op).filter(|it| !waiting.contains(it))?;
-                let its = event_record::integration(op.value) == Some(integration);
-                let event = its.then(|| decode(op, id)).flatten().filter(|it| it.erased_at.is_none())?;
-                let value = event_record::encode_erased(event, now, op.value.len()).ok()?;
-                count += 1;
-                Some(value)
-            };
-            if let Some(copy) = rewritten(&path, self.shared.salt, first, &mut change)?.copy {
-                self.put_copy(first, copy)?;
-            }
-            if waiting.is_empty() {
-                self.shared.set_forgotten(integration, first);
-            }
-        }
-        Ok(count)
+        Ok(Found { events: erased, known, damaged }.into())
     }
 
     fn files(&self, with_last: bool) -> Files {
@@ -134,7 +109,7 @@ impl Embedded {
     }
 
     fn put_copy(&self, first: u64, copy: PathBuf) -> Result<(), StoreError> {
-        self.writer.write_blocking(Change::Replace { first, copy }).map(drop)
+        self.writer.write_blocking(Change::SwapSegment { first, copy }).map(drop)
     }
 }
 
@@ -155,7 +130,7 @@ pub fn erase(
     let journal = journal_dir(dir);
     let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", journal.display()));
     let files = Files::at_rest(&journal).map_err(failed)?;
-    let found = files.find(patient, read)?;
+    let found = files.find(patient, BTreeMap::new(), read)?;
     if !dry_run {
         files.erase(&found, now, &|first, copy| {
             let segment = files.segments.iter().find(|(it, _)| *it == first);
@@ -166,10 +141,13 @@ pub fn erase(
     Ok(found.into())
 }
 
-/// What a patient's is.
+/// A patient's events.
 #[derive(Default)]
 struct Found {
+    /// Those that are not erased yet.
     events: BTreeMap<Uuid, ErasedEvent>,
+    /// All of them, and how each was found.
+    known: BTreeMap<Uuid, FoundBy>,
     damaged: u64,
 }
 
@@ -181,9 +159,14 @@ impl From<Found> for Erased {
 }
 
 impl Files {
-    /// Reads everything twice: a task may stand in another segment than its event.
-    fn find(&self, patient: &Patient, read: &mut dyn FnMut(u64)) -> Result<Found, StoreError> {
-        let (mut by, mut found) = (BTreeMap::new(), Found::default());
+    /// Reads everything twice: a task may be in another segment than its event. `known` are events that were found before.
+    fn find(
+        &self,
+        patient: &Patient,
+        known: BTreeMap<Uuid, FoundBy>,
+        read: &mut dyn FnMut(u64),
+    ) -> Result<Found, StoreError> {
+        let (mut by, mut found) = (known, Found::default());
         for (first, path) in &self.segments {
             let mut look = |op: &Op<'_>| {
                 if let Some((id, how)) = patient.owns(op) {
@@ -211,6 +194,7 @@ impl Files {
             };
             rewritten(path, self.salt, *first, &mut note)?;
         }
+        found.known = by;
         Ok(found)
     }
 
@@ -268,8 +252,8 @@ fn event_id(op: &Op<'_>) -> Option<Uuid> {
     Some(Uuid::from_bytes(*id))
 }
 
-/// An event as it stands in the journal; none where it cannot be read.
+/// An event as this record has it; none where it cannot be read.
 fn decode(op: &Op<'_>, id: Uuid) -> Option<Event> {
     let (company, _) = keys::parse_event(op.key)?;
-    event_record::decode(op.value, EventId(id), company).ok()
+    event_record::decode(op.value, EventId(id), company).ok().map(|it| it.event)
 }

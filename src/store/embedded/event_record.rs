@@ -1,13 +1,16 @@
 //! An event's value: format byte, CRC-32 of what follows, then a postcard record.
 //!
-//! Format 2 has headers and stages; format 3, in which events are written of which something was replaced or erased, has
-//! that as well. [`EventStatus`] is stored by the place of its variant, so it may grow at the end only.
+//! Format 2 has headers and stages. Format 3 is for events of which something was redacted or erased. Format 4 is for
+//! events that are stored again: it counts the attempts, and names the record that has what was sent (headers, content type
+//! and body), which is never stored twice. [`EventStatus`] is stored by the position of its variant, so it may grow at the
+//! end only.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_time, seal, time};
+use super::journal::Place;
+use super::record::{Bytes1, FORMAT_1, HEADER, Time, damaged, decode_as, encode_as, from_time, seal, time};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::StoreError;
@@ -15,6 +18,7 @@ use crate::task::TaskId;
 
 const FORMAT_2: u8 = 2;
 const FORMAT_3: u8 = 3;
+const FORMAT_4: u8 = 4;
 const WHAT: &str = "event";
 
 #[derive(Serialize, Deserialize)]
@@ -44,6 +48,67 @@ struct Event3 {
     redacted: Vec<String>,
     /// Seconds since 1970.
     erased_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Event4 {
+    event: Event3,
+    attempts: u32,
+    last_attempt_at: Option<Time>,
+    base: Option<Base>,
+}
+
+/// The record that has what was sent: its segment, by the sequence of its first record, and the place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Base {
+    pub(super) segment: u64,
+    offset: u32,
+    length: u32,
+}
+
+impl Base {
+    pub(super) fn new(segment: u64, place: Place) -> Self {
+        Self { segment, offset: place.offset, length: place.length }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { offset: self.offset, length: self.length }
+    }
+}
+
+/// An event as one record has it.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// Without what was sent, where `base` is given.
+    pub(super) event: Event,
+    /// Where what was sent is stored.
+    pub(super) base: Option<Base>,
+}
+
+impl Decoded {
+    /// The whole event. `read` gives the value at a place; where that has expired, so has the event.
+    pub(super) fn whole(
+        self,
+        read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
+    ) -> Result<Option<Event>, StoreError> {
+        let Self { mut event, base } = self;
+        let Some(base) = base else { return Ok(Some(event)) };
+        let Some(value) = read(base).map_err(|e| damaged(WHAT, &e))? else { return Ok(None) };
+        let sent = decode(&value, event.id, event.company_id.clone())?.event;
+        // Erased since this record was written.
+        event.erased_at = event.erased_at.or(sent.erased_at);
+        (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
+        Ok(Some(event))
+    }
+}
+
+/// [`Event4`] as it is written.
+#[derive(Serialize)]
+struct Event4Ref<'a> {
+    event: Event3Ref<'a>,
+    attempts: u32,
+    last_attempt_at: Option<Time>,
+    base: Option<Base>,
 }
 
 /// [`Event3`] as it is written.
@@ -76,7 +141,19 @@ struct Event1Ref<'a> {
     body: Bytes1,
 }
 
+/// With everything that was sent.
 pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
+    encode_with(event, None)
+}
+
+/// An event that is stored again, without what was sent: `base` has that.
+pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreError> {
+    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), ..event.clone() };
+    // What was erased is nowhere any more.
+    encode_with(&nothing, event.erased_at.is_none().then_some(base))
+}
+
+fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> {
     let first = Event1Ref {
         integration: &event.integration,
         received_at: time(event.received_at),
@@ -90,25 +167,42 @@ pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
         body: Bytes1(event.body.clone()),
     };
     let second = Event2Ref { event: first, headers: &event.headers, stages: &event.stages };
-    if event.redacted.is_empty() && event.erased_at.is_none() {
+    let again = base.is_some() || event.attempts > 1;
+    if !again && event.redacted.is_empty() && event.erased_at.is_none() {
         return encode_as(FORMAT_2, &second);
     }
     let erased_at = event.erased_at.map(|it| it.timestamp());
-    encode_as(FORMAT_3, &Event3Ref { event: second, redacted: &event.redacted, erased_at })
+    let third = Event3Ref { event: second, redacted: &event.redacted, erased_at };
+    if !again {
+        return encode_as(FORMAT_3, &third);
+    }
+    let last_attempt_at = event.last_attempt_at.map(time);
+    encode_as(FORMAT_4, &Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base })
 }
 
-/// An event without what was sent, in exactly so many bytes: less and less of it, until it fits.
-pub(super) fn encode_erased(mut event: Event, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
+/// An event of which what was sent is erased, and what may quote it.
+pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
     event.erased_at = Some(at);
     event.body = Bytes::new();
     event.headers.clear();
     (event.content_type, event.plugin_log) = (None, String::new());
     if let Some(reason) = &mut event.reason {
-        // It may quote what was sent.
         reason.message.clear();
     }
-    let shorter: [fn(&mut Event); 5] =
-        [|_| {}, |it| it.stages.clear(), |it| it.redacted.clear(), |it| it.provenance = None, |it| it.reason = None];
+    event
+}
+
+/// The same in exactly so many bytes, to overwrite a record in place: with less and less of the rest, until it fits.
+pub(super) fn encode_erased(event: Event, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
+    let mut event = without_content(event, at);
+    let shorter: [fn(&mut Event); 6] = [
+        |_| {},
+        |it| it.stages.clear(),
+        |it| it.redacted.clear(),
+        |it| it.provenance = None,
+        |it| it.reason = None,
+        |it| (it.attempts, it.last_attempt_at) = (1, None),
+    ];
     for shorten in shorter {
         shorten(&mut event);
         let mut value = encode(&event)?;
@@ -122,16 +216,21 @@ pub(super) fn encode_erased(mut event: Event, at: DateTime<Utc>, length: usize) 
     Err(StoreError::Write("an event is too short to say that it was erased".into()))
 }
 
-pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Event, StoreError> {
-    let second = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
-    let Event3 { event: Event2 { event: record, headers, stages }, redacted, erased_at } = match bytes.first() {
+pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
+    let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
+    let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
+    let fourth = match bytes.first() {
         Some(&FORMAT_1) => {
-            second(Event2 { event: decode_as(FORMAT_1, bytes, WHAT)?, headers: Vec::new(), stages: Vec::new() })
+            let event = decode_as(FORMAT_1, bytes, WHAT)?;
+            once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() }))
         }
-        Some(&FORMAT_3) => decode_as(FORMAT_3, bytes, WHAT)?,
-        _ => second(decode_as(FORMAT_2, bytes, WHAT)?),
+        Some(&FORMAT_3) => once(decode_as(FORMAT_3, bytes, WHAT)?),
+        Some(&FORMAT_4) => decode_as(FORMAT_4, bytes, WHAT)?,
+        _ => once(third(decode_as(FORMAT_2, bytes, WHAT)?)),
     };
-    Ok(Event {
+    let Event4 { event: Event3 { event: second, redacted, erased_at }, attempts, last_attempt_at, base } = fourth;
+    let Event2 { event: record, headers, stages } = second;
+    let event = Event {
         id,
         integration: record.integration,
         company_id,
@@ -146,12 +245,15 @@ pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result
         stages,
         redacted,
         erased_at: erased_at.map(|it| from_time((it, 0), WHAT)).transpose()?,
+        attempts,
+        last_attempt_at: last_attempt_at.map(|it| from_time(it, WHAT)).transpose()?,
         body_bytes: record.body_bytes,
         body: record.body.0,
-    })
+    };
+    Ok(Decoded { event, base })
 }
 
-/// An event's integration, which stands first in every format; its checksum is not looked at.
+/// An event's integration, which comes first in every format; its checksum is not verified.
 pub(super) fn integration(value: &[u8]) -> Option<&str> {
     postcard::take_from_bytes(value.get(HEADER..)?).ok().map(|(name, _)| name)
 }

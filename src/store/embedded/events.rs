@@ -1,19 +1,62 @@
-//! Lists of events, from the journal.
+//! Events, read from the journal: one by its id, and lists.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
-use super::journal::Segments;
-use super::{event_record, failure, keys, record};
+use super::event_record::{self, Base};
+use super::shared::Shared;
+use super::{failure, keys, record};
 use crate::auth::CompanyId;
-use crate::event::{Event, EventId};
-use crate::store::{EventFilter, EventPage, StoreError};
+use crate::event::{Event, EventId, EventStatus, IntegrationName, Reason};
+use crate::store::{EventFilter, EventPage, StoreError, Versioned};
 
 /// Most events, and most of their bytes, that one request looks at: a tenth of a second or so.
 const LOOKED_AT: usize = 20_000;
 const BYTES_LOOKED_AT: usize = 64 << 20;
 
+/// An event as it is now, with what was sent. None where it is past its retention.
+pub(super) fn one(shared: &Shared, company: &CompanyId, id: EventId) -> Result<Option<Versioned>, StoreError> {
+    if shared.is_expired(id.0) {
+        return Ok(None);
+    }
+    let stored = shared.segments.event(&keys::event(company, id), id.0);
+    let Some(stored) = stored.map_err(|e| record::damaged("event", &e))? else { return Ok(None) };
+    let event = event_record::decode(&stored.value, id, company.clone())?.whole(|base| sent(shared, base, id))?;
+    Ok(event.map(|event| Versioned { event, version: stored.version() }))
+}
+
+/// The record that has what was sent.
+fn sent(shared: &Shared, base: Base, id: EventId) -> std::io::Result<Option<Vec<u8>>> {
+    shared.segments.at(base.segment, base.place(), id.0)
+}
+
+/// What is known of an event that cannot be read.
+pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &IntegrationName, reason: Reason) -> Event {
+    let (seconds, nanos) = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
+    Event {
+        id,
+        integration: integration.clone(),
+        company_id: company.clone(),
+        received_at: chrono::DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), nanos).unwrap_or_default(),
+        status: EventStatus::Quarantined,
+        reason: Some(reason),
+        task_ids: Vec::new(),
+        provenance: None,
+        plugin_log: String::new(),
+        content_type: None,
+        headers: Vec::new(),
+        stages: Vec::new(),
+        redacted: vec![String::new()],
+        erased_at: None,
+        attempts: 1,
+        last_attempt_at: None,
+        body_bytes: 0,
+        body: Bytes::new(),
+    }
+}
+
 pub(super) fn list(
-    segments: &Segments,
+    shared: &Shared,
     company: &CompanyId,
     filter: &EventFilter,
     after: Option<EventId>,
@@ -22,11 +65,11 @@ pub(super) fn list(
     let mut page = EventPage { events: Vec::new(), next: None };
     let (mut events, mut bytes, mut failed) = (0, 0, None);
     let take = |id: Uuid, key: &[u8], value: &[u8]| {
-        if filter.since.is_some_and(|it| id < first_id(it)) {
+        if shared.is_expired(id) || filter.since.is_some_and(|it| id < first_id(it)) {
             return false;
         }
         (events, bytes) = (events + 1, bytes + value.len());
-        match fitting(company, filter, id, key, value) {
+        match fitting(shared, company, filter, id, key, value) {
             Ok(found) => page.events.extend(found),
             Err(error) => failed = Some(error),
         }
@@ -36,11 +79,12 @@ pub(super) fn list(
     };
     let until = filter.until.map_or(Uuid::max(), first_id);
     let before = after.map_or(until, |it| it.0.min(until));
-    segments.events_before(before, take).map_err(|e| record::damaged("event", &e))?;
+    shared.segments.events_before(before, take).map_err(|e| record::damaged("event", &e))?;
     failed.map_or(Ok(page), Err)
 }
 
 fn fitting(
+    shared: &Shared,
     company: &CompanyId,
     filter: &EventFilter,
     id: Uuid,
@@ -50,8 +94,11 @@ fn fitting(
     if key != keys::event(company, EventId(id)) {
         return Ok(None);
     }
-    let event = event_record::decode(value, EventId(id), company.clone())?;
-    Ok(filter.fits(&event).then_some(event))
+    let decoded = event_record::decode(value, EventId(id), company.clone())?;
+    if !filter.fits(&decoded.event) {
+        return Ok(None);
+    }
+    decoded.whole(|base| sent(shared, base, EventId(id)))
 }
 
 /// The events that wait, oldest first.
@@ -68,6 +115,10 @@ pub(super) fn queued(tree: &sled::Tree) -> Result<Vec<(CompanyId, EventId)>, Sto
 
 /// The lowest id of this millisecond or a later one (RFC 9562, section 5.7): ids begin with the time of receipt.
 pub(super) fn first_id(at: chrono::DateTime<chrono::Utc>) -> Uuid {
-    let millis = u128::try_from(at.timestamp_millis()).unwrap_or(0).min((1 << 48) - 1);
-    Uuid::from_u128(millis << 80)
+    first_id_of(at.timestamp_millis())
+}
+
+/// The same for milliseconds since 1970.
+pub(super) fn first_id_of(millis: i64) -> Uuid {
+    Uuid::from_u128(u128::try_from(millis).unwrap_or(0).min((1 << 48) - 1) << 80)
 }

@@ -34,11 +34,13 @@ mod source;
 mod task_record;
 mod transfer;
 mod upkeep;
+mod verify;
 mod view;
 mod watchdog;
 mod writer;
 
 use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -46,12 +48,12 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested,
-    Page, Stats, Store, StoreError, TaskFilter, TaskPage, Updated,
+    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
+    Replaced, Stats, Store, StoreError, TaskFilter, TaskPage, Updated, Versioned,
 };
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventId};
+use crate::event::{EventId, IntegrationName, Reason};
 use crate::task::{Task, TaskId, TaskPatch};
 use change::{Change, Done};
 use lock::DirLock;
@@ -59,7 +61,7 @@ use shared::Shared;
 use writer::Writer;
 
 pub use check::{Report, check, repair};
-pub use erase::{Erased, ErasedEvent, FoundBy, Patient, erase};
+pub use erase::{Erased, ErasedEvent, FoundBy, Keep, Patient, erase};
 pub use history::{History, Packed, Past, Wanted};
 pub use lock::{Running, running_server};
 pub use options::Options;
@@ -72,6 +74,7 @@ pub use upkeep::restore;
 pub struct Embedded {
     shared: Arc<Shared>,
     writer: Writer,
+    verifier: Option<JoinHandle<()>>,
     lock: Arc<DirLock>,
 }
 
@@ -105,6 +108,13 @@ impl Embedded {
         }
     }
 
+    async fn replaced(&self, change: Change) -> Result<Replaced, StoreError> {
+        match self.writer.write(change).await? {
+            Done::Replaced(replaced) => Ok(replaced),
+            _ => Err(StoreError::Write("another answer than was asked for".into())),
+        }
+    }
+
     async fn update(&self, change: Change) -> Result<Updated, StoreError> {
         match self.writer.write(change).await? {
             Done::Updated(updated) => Ok(updated),
@@ -117,6 +127,9 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.shared.close();
         self.writer.close();
+        if self.verifier.take().is_some_and(|it| it.join().is_err()) {
+            tracing::error!("the thread that verifies the journal panicked");
+        }
     }
 }
 
@@ -178,18 +191,28 @@ impl Store for Embedded {
         self.update(Change::Update { company: company.clone(), id, version, patch: None, now }).boxed()
     }
 
-    fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
+    fn versioned<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+    ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
         let company = company.clone();
-        self.read(move |shared| {
-            let value = shared.segments.event(&keys::event(&company, id), id.0);
-            let value = value.map_err(|e| record::damaged("event", &e))?;
-            value.map(|it| event_record::decode(&it, id, company)).transpose()
-        })
-        .boxed()
+        self.read(move |shared| events::one(shared, &company, id)).boxed()
     }
 
-    fn settle(&self, ingested: Ingested) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.put(Change::settle(&ingested)).await.map(drop) }.boxed()
+    fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
+        async move { self.replaced(Change::replace(replace)?).await }.boxed()
+    }
+
+    fn give_up<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+        integration: &IntegrationName,
+        reason: Reason,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let event = events::unreadable(company, id, integration, reason);
+        async move { self.replaced(Change::GiveUp(Box::new(event))).await.map(drop) }.boxed()
     }
 
     fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {
@@ -204,7 +227,7 @@ impl Store for Embedded {
         limit: usize,
     ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
         let company = company.clone();
-        self.read(move |shared| events::list(&shared.segments, &company, &filter, after, limit)).boxed()
+        self.read(move |shared| events::list(shared, &company, &filter, after, limit)).boxed()
     }
 
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {

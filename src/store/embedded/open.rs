@@ -1,18 +1,22 @@
-//! The start: whoever holds the directory, a journal that is read from end to end, and a view that is whole.
+//! The start: the directory's lock, the journal, and a view that is whole.
+//!
+//! Of the journal only its end is read, and what the view has not seen yet: the time does not grow with the events. Closed
+//! segments are verified in the background (`verify.rs`). Where an earlier verification has found damage, and with
+//! `--accept-loss`, everything is read first.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use super::index::Index;
-use super::journal::{Opened, Survey, sync_dir};
+use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
 use super::lock::DirLock;
 use super::options::Options;
 use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
 use super::source::Source;
 use super::view::View;
 use super::writer::Writer;
-use super::{Embedded, check, rebuild, snapshot, watchdog};
+use super::{Embedded, check, rebuild, snapshot, verify, watchdog};
 use crate::store::StoreError;
 
 impl Embedded {
@@ -48,13 +52,16 @@ impl Embedded {
             None => Err(failed(&"there is none")),
         };
         let applied = view.as_ref().map_or(0, |it| it.meta.applied);
+        let journal = journal_dir(dir);
+        let everything = options.accept_loss || known_damaged(&journal);
         let (survey, read) = std::thread::scope(|scope| {
-            let survey = scope.spawn(|| Survey::of(&journal_dir(dir), applied));
+            let survey = scope
+                .spawn(|| if everything { Survey::of(&journal, applied) } else { Survey::quick(&journal, applied) });
             let read = view.and_then(|view| view.read_all().map(|index| (view, index)));
             (survey.join(), read)
         });
         let survey = survey.map_err(|_| failed(&"reading the journal panicked"))?.map_err(|e| failed(&e))?;
-        let opened = survey.open(&journal_dir(dir), options.segment_bytes, options.accept_loss)?;
+        let opened = survey.open(&journal, options.segment_bytes, options.accept_loss)?;
         tell(&opened);
         let fresh = opened.journal.last() == 0;
         let (view, index) = whole_view(dir, read, &opened, fresh)?;
@@ -81,7 +88,9 @@ fn whole_view(
 ) -> Result<(View, Index), StoreError> {
     let (segments, last) = (opened.journal.segments(), opened.journal.last());
     let entries = AtomicU64::new(0);
-    let source = Source { snapshot: None, segments, salt: opened.journal.salt(), entries: &entries };
+    let accepted = Accepted::read(&journal_dir(dir));
+    let source =
+        Source { snapshot: None, segments, salt: opened.journal.salt(), accepted: &accepted, entries: &entries };
     let oldest = segments.oldest().map_or(1, |(_, first)| first);
     let cause = match read {
         // The view may be good; without space nobody can tell, or make another.
@@ -92,7 +101,8 @@ fn whole_view(
             let index = RwLock::new(index);
             match source.catch_up(&mut view, &index, last, false) {
                 Ok(()) => return Ok((view, index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))),
-                Err(error @ StoreError::NoSpace(_)) => {
+                // Another view could not have more than the journal has.
+                Err(error @ (StoreError::NoSpace(_) | StoreError::Journal(_))) => {
                     view.abandon();
                     return Err(error);
                 }
@@ -127,6 +137,7 @@ fn start(
         options: options.clone(),
         segments: Arc::clone(opened.journal.segments()),
         salt: opened.journal.salt(),
+        accepted: Accepted::read(&journal_dir(dir)),
         index,
         tree: view.tree.clone(),
         applied: view.meta.applied,
@@ -135,13 +146,14 @@ fn start(
     })?);
     watchdog::start(&shared)?;
     let after_loss = !opened.lost.is_empty();
+    let verifier = verify::start(&shared, opened.unverified)?;
     let writer = Writer::start(opened.journal, view, found_broken, rows, &shared)?;
     if after_loss {
         // The journal alone can no longer give the view.
         let taken = shared.take_snapshot(shared.applied());
         taken.map_err(|e| std::io::Error::other(e.to_string()))?;
     }
-    Ok(Embedded { shared, writer, lock })
+    Ok(Embedded { shared, writer, verifier: Some(verifier), lock })
 }
 
 /// Patients' data: nobody but the server's own user may read the directory.

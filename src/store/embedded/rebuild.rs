@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::index::Index;
-use super::journal::sync_dir;
+use super::journal::{Accepted, sync_dir};
 use super::shared::{Shared, journal_dir, room};
 use super::snapshot::{self, Snapshot};
 use super::source::Source;
@@ -164,7 +164,8 @@ pub(super) fn anew(shared: &Shared) -> Result<(View, Option<PathBuf>), StoreErro
 }
 
 fn source<'a>(shared: &'a Shared, snapshot: Option<&'a Snapshot>) -> Source<'a> {
-    Source { snapshot, segments: &shared.segments, salt: shared.salt, entries: &shared.rebuilt }
+    let Shared { segments, salt, accepted, rebuilt, .. } = shared;
+    Source { snapshot, segments, salt: *salt, accepted, entries: rebuilt }
 }
 
 /// Removes a view that another has replaced.
@@ -198,7 +199,9 @@ pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     // A snapshot may hold changes that a view which is behind has not seen: then there is nothing to compare.
     let snapshot = snapshot.filter(|it| it.sequence <= view.meta.applied);
-    let source = Source { snapshot: snapshot.as_ref(), segments: &segments, salt, entries: &AtomicU64::new(0) };
+    let (accepted, entries) = (Accepted::read(&journal_dir(dir)), AtomicU64::new(0));
+    let source =
+        Source { snapshot: snapshot.as_ref(), segments: &segments, salt, accepted: &accepted, entries: &entries };
     let compared = source.fill(&scratch, view.meta.applied).map(|(other, _)| other.meta == view.meta);
     remove_dir(&scratch)?;
     compared

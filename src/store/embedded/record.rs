@@ -14,6 +14,7 @@ use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
 use crate::store::{FirstAnswer, StoreError};
 
 pub(super) const FORMAT_1: u8 = 1;
+const FORMAT_2: u8 = 2;
 /// Format byte and checksum.
 pub(super) const HEADER: usize = 5;
 
@@ -115,21 +116,33 @@ struct Answer1 {
     body: Bytes1,
 }
 
+/// Format 2 is for deliveries that were quarantined.
+#[derive(Serialize, Deserialize)]
+struct Answer2 {
+    answer: Answer1,
+    refused: bool,
+}
+
 pub(super) fn encode_answer(answer: &FirstAnswer) -> Result<Vec<u8>, StoreError> {
-    encode(&Answer1 {
+    let first = Answer1 {
         fingerprint: answer.fingerprint,
         at: time(answer.at),
         status: answer.status,
         headers: answer.headers.clone(),
         body: Bytes1(answer.body.clone()),
-    })
+    };
+    if answer.refused { encode_as(FORMAT_2, &Answer2 { answer: first, refused: true }) } else { encode(&first) }
 }
 
 pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
-    let record: Answer1 = decode(bytes, "idempotency key")?;
+    let Answer2 { answer: record, refused } = match bytes.first() {
+        Some(&FORMAT_2) => decode_as(FORMAT_2, bytes, "idempotency key")?,
+        _ => Answer2 { answer: decode(bytes, "idempotency key")?, refused: false },
+    };
     Ok(FirstAnswer {
         fingerprint: record.fingerprint,
         at: from_time(record.at, "idempotency key")?,
+        refused,
         status: record.status,
         headers: record.headers,
         body: record.body.0,

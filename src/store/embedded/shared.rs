@@ -1,20 +1,22 @@
 //! What the writer, the applier and the readers share.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
+use uuid::Uuid;
 
+use super::erase::{Erasures, Forgotten};
+use super::events::first_id_of;
 use super::index::Index;
-use super::journal::Segments;
+use super::journal::{Accepted, Segments};
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
 use super::view::guarded;
 use super::{failure, keys, rebuild};
-use crate::store::StoreError;
+use crate::store::{Damage, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -22,6 +24,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
+    /// The losses in the journal that an admin has accepted.
+    pub(super) accepted: Accepted,
     pub(super) index: RwLock<Index>,
     tree: RwLock<Current>,
     /// Wakes the applier when a reader finds the view broken.
@@ -36,10 +40,21 @@ pub(super) struct Shared {
     beat: AtomicU64,
     /// Entries that a view which is being built has so far; 0 while there is none.
     pub(super) rebuilt: AtomicU64,
-    /// The newest snapshot. Held while one is taken or the view is built anew: these come one after the other.
+    /// The newest snapshot. Held while one is taken or read: these happen one after the other.
     pub(super) snapshot: Mutex<Option<Snapshot>>,
-    /// The last segment out of which an integration's old events were erased, by its name.
-    forgotten: Mutex<HashMap<String, u64>>,
+    /// Held while the files of closed segments are copied, rewritten or removed: a backup must not have what an erasure
+    /// removes meanwhile, and must find every segment. Taken before `snapshot` (docs/JOURNAL.md has the order of locks).
+    pub(super) files: Mutex<()>,
+    /// Closed segments that are still to be verified.
+    pub(super) unverified: AtomicU64,
+    /// Damage that was found while the store was running.
+    damages: Mutex<Vec<Damage>>,
+    /// Events received before this are past their retention, in milliseconds since 1970.
+    horizon: AtomicI64,
+    /// Erasures whose patients' events may still be on their way to the journal.
+    pub(super) erasures: Erasures,
+    /// Where old events were erased from, by integration.
+    pub(super) forgotten: Mutex<Forgotten>,
 }
 
 /// The view's tree, and how many were in its place before.
@@ -68,6 +83,7 @@ pub(super) struct Parts {
     pub(super) options: Options,
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
+    pub(super) accepted: Accepted,
     pub(super) index: Index,
     pub(super) tree: sled::Tree,
     pub(super) applied: u64,
@@ -77,12 +93,15 @@ pub(super) struct Parts {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
+        let journal = journal_dir(&parts.dir);
+        let (forgotten, horizon) = (Forgotten::read(&journal), read_horizon(&journal));
         Ok(Self {
             filesystem: File::open(&parts.dir)?,
             dir: parts.dir,
             options: parts.options,
             segments: parts.segments,
             salt: parts.salt,
+            accepted: parts.accepted,
             index: RwLock::new(parts.index),
             tree: RwLock::new(Current { tree: parts.tree, generation: 0 }),
             broken: parts.broken,
@@ -99,7 +118,12 @@ impl Shared {
             beat: AtomicU64::new(0),
             rebuilt: AtomicU64::new(0),
             snapshot: Mutex::new(parts.snapshot),
-            forgotten: Mutex::default(),
+            files: Mutex::default(),
+            unverified: AtomicU64::new(0),
+            damages: Mutex::default(),
+            horizon: AtomicI64::new(horizon),
+            erasures: Erasures::default(),
+            forgotten: Mutex::new(forgotten),
         })
     }
 
@@ -165,7 +189,12 @@ impl Shared {
     /// Whether the applier has anything to do.
     pub(super) fn is_behind(&self) -> bool {
         let progress = self.progress();
-        progress.view.is_some() || progress.applied < self.acked()
+        match &progress.view {
+            // Nothing that it could do would help.
+            Some(StoreError::Journal(_)) => false,
+            Some(_) => true,
+            None => progress.applied < self.acked(),
+        }
     }
 
     /// From now on nothing is written, until another view takes over. Gives what callers are told.
@@ -206,13 +235,47 @@ impl Shared {
         self.progress().journal = Some(error);
     }
 
-    /// Waits until the view has everything that anybody was told of.
+    /// Waits until the view has everything that was acknowledged.
     pub(super) fn settle(&self) -> Result<(), StoreError> {
         self.settle_at(self.acked())
     }
 
+    /// Damage in the journal, found while the store is running: it is logged, and shown until a restart.
+    pub(super) fn found_damage(&self, damages: Vec<Damage>) {
+        for damage in &damages {
+            tracing::error!(place = %damage, "the journal is damaged: acknowledged changes cannot be read");
+        }
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner).extend(damages);
+    }
+
+    /// Damage that was found since the start.
+    pub(super) fn damages(&self) -> Vec<Damage> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Events received before this time are past their retention. It is kept in a file, so that they are not shown again
+    /// after a restart; not durably, since the next expiry says it again.
+    pub(super) fn set_horizon(&self, millis: i64) {
+        if self.horizon.fetch_max(millis, Ordering::Relaxed) < millis {
+            let (journal, temporary) = (journal_dir(&self.dir), journal_dir(&self.dir).join("horizon.tmp"));
+            let written = std::fs::write(&temporary, millis.to_string());
+            if let Err(error) = written.and_then(|()| std::fs::rename(temporary, journal.join(HORIZON))) {
+                tracing::warn!(cause = %error, "the time up to which events have expired cannot be written");
+            }
+        }
+    }
+
+    /// Whether an event with this id is past its retention: its segment may hold newer events, and is still there.
+    pub(super) fn is_expired(&self, id: Uuid) -> bool {
+        id < first_id_of(self.horizon.load(Ordering::Relaxed))
+    }
+
     pub(super) fn settle_at(&self, sequence: u64) -> Result<(), StoreError> {
         let mut progress = self.progress();
+        // A view that can never be whole again answers nothing, whatever it may still have.
+        if let Some(error @ StoreError::Journal(_)) = &progress.view {
+            return Err(error.clone());
+        }
         while progress.applied < sequence {
             if let Some(error) = &progress.view {
                 return Err(error.clone());
@@ -229,6 +292,10 @@ impl Shared {
             return Err(error.clone());
         }
         drop(progress);
+        let damages = self.damages();
+        if !damages.is_empty() {
+            return Err(StoreError::Journal(damages));
+        }
         self.view(|tree| tree.get(keys::META).map_err(failure::read))?;
         self.room()
     }
@@ -263,7 +330,8 @@ impl Shared {
         // In this order: another view that takes over in between has more than this says, and never less.
         let applied = self.applied();
         let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner).tree.clone();
-        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir)) {
+        // The applier may wait for this lock to build another view: that is no standstill.
+        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir, &|| self.tick())) {
             Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
             written => written?,
         };
@@ -280,17 +348,6 @@ impl Shared {
         self.segments.bytes_after(current.as_ref().map_or(0, |it| it.sequence))
     }
 
-    /// Up to where an integration's old events were erased since the start.
-    pub(super) fn forgotten(&self, integration: &str) -> u64 {
-        let all = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(integration).copied().unwrap_or(0)
-    }
-
-    pub(super) fn set_forgotten(&self, integration: &str, first: u64) {
-        let mut all = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(integration.to_owned(), first);
-    }
-
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,12 +360,21 @@ pub(super) fn room(file: impl rustix::fd::AsFd, needed: u64) -> Result<(), Store
     if free < needed { Err(StoreError::Full { free, needed }) } else { Ok(()) }
 }
 
-/// What a caller is told of a view that fails: a full disk passes, and everything else is mended by a rebuild.
+/// The error that callers get when the view fails: a full disk passes, a damaged journal stays damaged, and everything else
+/// is repaired by a rebuild.
 fn told(error: StoreError) -> StoreError {
     match error {
-        StoreError::Full { .. } | StoreError::NoSpace(_) | StoreError::Rebuilding(_) => error,
+        StoreError::Full { .. } | StoreError::NoSpace(_) | StoreError::Rebuilding(_) | StoreError::Journal(_) => error,
         other => StoreError::Rebuilding(other.to_string()),
     }
+}
+
+/// The file that says up to when events have expired, in milliseconds since 1970.
+const HORIZON: &str = "horizon";
+
+/// Up to when events of this journal have expired.
+pub(super) fn read_horizon(journal: &Path) -> i64 {
+    std::fs::read_to_string(journal.join(HORIZON)).ok().and_then(|it| it.parse().ok()).unwrap_or(i64::MIN)
 }
 
 pub(super) fn journal_dir(dir: &Path) -> PathBuf {

@@ -48,11 +48,12 @@ pub(super) fn newest(dir: &Path) -> std::io::Result<Option<Snapshot>> {
     Ok(found)
 }
 
-/// Writes everything in `tree`, which has seen the journal up to `sequence`, into a new file of `dir`.
-pub(super) fn write(tree: &sled::Tree, sequence: u64, dir: &Path) -> Result<Snapshot, StoreError> {
+/// Writes everything in `tree`, which has seen the journal up to `sequence`, into a new file of `dir`. `moved` is called
+/// with every chunk.
+pub(super) fn write(tree: &sled::Tree, sequence: u64, dir: &Path, moved: &dyn Fn()) -> Result<Snapshot, StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("a snapshot cannot be written: {e}"));
     let (temporary, path) = (dir.join("snapshot.tmp"), dir.join(format!("{sequence:020}.snapshot")));
-    let written = write_to(tree, sequence, &temporary);
+    let written = write_to(tree, sequence, &temporary, moved);
     if written.is_err() {
         let _frees_the_space = std::fs::remove_file(&temporary);
     }
@@ -61,7 +62,7 @@ pub(super) fn write(tree: &sled::Tree, sequence: u64, dir: &Path) -> Result<Snap
     Ok(Snapshot { path, sequence })
 }
 
-fn write_to(tree: &sled::Tree, sequence: u64, path: &Path) -> Result<(), StoreError> {
+fn write_to(tree: &sled::Tree, sequence: u64, path: &Path, moved: &dyn Fn()) -> Result<(), StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("a snapshot cannot be written: {e}"));
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(failed)?);
     let mut header = [MAGIC.as_slice(), &sequence.to_le_bytes()].concat();
@@ -81,6 +82,7 @@ fn write_to(tree: &sled::Tree, sequence: u64, path: &Path) -> Result<(), StoreEr
         if chunk.len() >= CHUNK {
             write_chunk(&mut file, &chunk).map_err(failed)?;
             chunk.clear();
+            moved();
         }
     }
     if !chunk.is_empty() {

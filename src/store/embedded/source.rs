@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::index::Index;
-use super::journal::{Kind, Op, Segments, ops, replay};
+use super::journal::{Accepted, Kind, Op, Segments, ops, replay};
 use super::snapshot::{self, Snapshot};
 use super::view::View;
 use crate::store::{Damage, StoreError};
@@ -23,6 +23,8 @@ pub(super) struct Source<'a> {
     pub(super) snapshot: Option<&'a Snapshot>,
     pub(super) segments: &'a Segments,
     pub(super) salt: u32,
+    /// The losses that an admin has accepted.
+    pub(super) accepted: &'a Accepted,
     /// How many entries the view has got so far.
     pub(super) entries: &'a AtomicU64,
 }
@@ -66,6 +68,10 @@ impl Source<'_> {
     /// Replays what the view has not seen yet of the journal.
     ///
     /// `again` is for what it may have seen already, out of a snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError::Journal`] where records are damaged or missing: a view without them must not be served. Some of the
+    /// others are in the view by then.
     pub(super) fn catch_up(
         &self,
         view: &mut View,
@@ -76,8 +82,8 @@ impl Source<'_> {
         let (mut pending, mut bytes, mut result) = (Vec::<Vec<u8>>::new(), 0, Ok(()));
         let (from, mut last) = (view.meta.applied + 1, view.meta.applied);
         let mut told = Instant::now();
-        let read = replay(self.segments, self.salt, from, &mut |record| {
-            if result.is_err() || record.sequence > until {
+        let replayed = replay(self.segments, self.salt, (from, until), self.accepted, &mut |record| {
+            if result.is_err() {
                 return;
             }
             pending.push(record.payload.to_vec());
@@ -92,8 +98,11 @@ impl Source<'_> {
                 }
             }
         });
-        read.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
+        let lost = replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
         result?;
+        if !lost.is_empty() {
+            return Err(StoreError::Journal(lost));
+        }
         apply(view, last.max(until), &pending, index, again)
     }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::audit::audit;
-use super::change::{Change, Done, Waiting};
+use super::change::{Change, Done, enters_queue};
 use super::journal::{Kind, ops, replay};
-use super::{Embedded, event_record, keys, record, task_record};
+use super::shared::Shared;
+use super::{Embedded, event_record, events, keys, record, task_record};
 use crate::audit::Entry;
 use crate::auth::ApiKey;
 use crate::event::{Event, EventId, EventStatus};
@@ -56,7 +57,8 @@ impl Embedded {
             visit(Item::Task(Box::new(task))).map_err(written)?;
         }
         let mut result = Ok(());
-        let replayed = replay(&self.shared.segments, self.shared.salt, 0, &mut |found| {
+        let Shared { segments, salt, accepted, .. } = &*self.shared;
+        let replayed = replay(segments, *salt, (0, self.shared.acked()), accepted, &mut |found| {
             for op in ops(found.payload).unwrap_or_default() {
                 if op.kind == Kind::Event && result.is_ok() {
                     result = self.newest(op.key, op.value).and_then(|event| match event {
@@ -66,15 +68,20 @@ impl Embedded {
                 }
             }
         });
-        replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
-        result
+        let lost = replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
+        result?;
+        if lost.is_empty() { Ok(()) } else { Err(StoreError::Journal(lost)) }
     }
 
-    /// An event, unless it was stored again since: then that is met later.
+    /// An event with what was sent, unless it was stored again since: then that is met later.
     fn newest(&self, key: &[u8], value: &[u8]) -> Result<Option<Event>, StoreError> {
-        let event = decode_event(key, value)?;
-        let newest = self.shared.segments.event(key, event.id.0).map_err(|e| StoreError::Read(e.to_string()))?;
-        Ok(newest.is_none_or(|it| it == value).then_some(event))
+        let (company, id) =
+            keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;
+        let newest = self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))?;
+        if newest.is_some_and(|it| it.value != value) {
+            return Ok(None);
+        }
+        Ok(events::one(&self.shared, &company, EventId(id))?.map(|it| it.event))
     }
 
     /// Stores items that are not there yet, in one durable group; gives how many were there.
@@ -90,7 +97,7 @@ impl Embedded {
                     tasks.push((it.company_id.clone(), key, task_record::encode(&it)?));
                 }
                 Item::Event(it) => {
-                    let waits = (it.status == EventStatus::Queued).then(|| Waiting::enters(&it)).transpose()?;
+                    let waits = (it.status == EventStatus::Queued).then(|| enters_queue(&it)).transpose()?;
                     events.push((keys::event(&it.company_id, it.id), event_record::encode(&it)?, waits));
                 }
                 Item::Key(it) => others.push((keys::api_key(&it.id), record::encode_key(&it)?)),
@@ -108,9 +115,4 @@ impl Embedded {
     pub fn dir(&self) -> &Path {
         &self.shared.dir
     }
-}
-
-fn decode_event(key: &[u8], value: &[u8]) -> Result<Event, StoreError> {
-    let (company, id) = keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is no event's"))?;
-    event_record::decode(value, EventId(id), company)
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -13,7 +14,7 @@ use super::check::{self, Report};
 use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::open::create_private_dir;
 use super::shared::{Shared, journal_dir, snapshot_dir};
-use super::{Embedded, failure, keys, rebuild};
+use super::{Embedded, events, failure, keys, rebuild};
 use crate::store::{Expired, Stats, StoreError};
 use crate::task::TaskId;
 
@@ -72,18 +73,33 @@ fn deleted_tasks(shared: &Shared, before_ms: i64) -> Vec<Vec<u8>> {
     found.into_iter().map(|(company, id)| keys::task(&company, TaskId(id))).collect()
 }
 
-/// Whole segments go, once a snapshot has what else was in them.
+/// Whole segments go, once a snapshot has what else was in them. An event's time goes by when it was received: what is past
+/// it is not shown any more, even where a newer event keeps its segment.
 async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> Result<u64, StoreError> {
-    // A segment that is hardly written to must end some time, or nothing in it could expire.
+    // A segment that is hardly written to must be closed some time, or nothing in it could expire.
     let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
     store.writer.write(Change::Roll { before_ms: roll }).await?;
-    let before_ms = (now - age).timestamp_millis();
+    let before_ms = store.read(move |shared| expire_before(shared, (now - age).timestamp_millis())).await?;
     let Some(last) = removable(&store.shared.segments, u64::MAX - 1, before_ms).1 else { return Ok(0) };
     let covered = store.read(move |shared| shared.take_snapshot(last).map(|it| it.sequence)).await?;
     match store.writer.write(Change::Prune { covered, before_ms }).await? {
         Done::Freed(bytes) => Ok(bytes),
         _ => Ok(0),
     }
+}
+
+/// Up to when events expire: what is still queued, and all that came after it, is kept until it has had its turn.
+fn expire_before(shared: &Shared, before_ms: i64) -> Result<i64, StoreError> {
+    let queued = shared.view(events::queued)?;
+    let oldest = queued.iter().filter_map(|(_, id)| received_ms(id.0)).min();
+    let before_ms = oldest.map_or(before_ms, |it| it.min(before_ms));
+    shared.set_horizon(before_ms);
+    Ok(before_ms)
+}
+
+/// The time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
+fn received_ms(id: uuid::Uuid) -> Option<i64> {
+    i64::try_from(id.as_u128() >> 80).ok()
 }
 
 pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
@@ -103,6 +119,8 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
         idempotency_keys: count(keys::IDEMPOTENCY)? + count(keys::DELIVERY)?,
         disk,
         sequence: shared.acked(),
+        unverified_segments: shared.unverified.load(Ordering::Acquire),
+        damages: shared.damages().iter().map(ToString::to_string).collect(),
         rebuilt: shared.rebuilt(),
     })
 }
@@ -139,9 +157,13 @@ impl Embedded {
             create_private_dir(dir).map_err(failed)?;
         }
         // Held to the end, so that no segment goes that this snapshot does not cover.
-        let mut current = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = self.shared.take_snapshot_into(&mut current, self.shared.acked())?;
-        copy(&snapshot.path, &snapshots, u64::MAX).map_err(failed)?;
+        let held = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            // A newer snapshot would remove this one's file.
+            let mut current = self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            let snapshot = self.shared.take_snapshot_into(&mut current, self.shared.acked())?;
+            copy(&snapshot.path, &snapshots, u64::MAX).map_err(failed)?;
+        }
         self.shared.settle()?;
         let (files, next) = self.shared.segments.files();
         let mut oldest = None;
@@ -156,7 +178,7 @@ impl Embedded {
         if let Some(file) = companions(&journal_dir(&self.shared.dir)) {
             copy(&file, &journal, u64::MAX).map_err(failed)?;
         }
-        drop(current);
+        drop(held);
         mark_copy(&journal, oldest.unwrap_or(1), next - 1).map_err(failed)?;
         for dir in [journal.as_path(), &snapshots, to] {
             sync_dir(dir).map_err(failed)?;
@@ -173,8 +195,12 @@ impl Embedded {
     pub fn compact(&self) -> Result<(), StoreError> {
         self.shared.room_for_view()?;
         self.shared.take_snapshot(self.shared.acked())?;
-        let built = rebuild::beside(&self.shared)?;
-        self.writer.swap_view(built)
+        let built = rebuild::beside(&self.shared).and_then(|built| self.writer.swap_view(built));
+        built.inspect_err(|error| {
+            if let StoreError::Journal(damages) = error {
+                self.shared.found_damage(damages.clone());
+            }
+        })
     }
 }
 

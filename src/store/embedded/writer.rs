@@ -142,14 +142,19 @@ impl State {
     }
 
     /// One group: decided, durable, on its way into the view.
-    fn group(&mut self, queue: &mut dyn Iterator<Item = Waiting>, answers: &mut Answers) -> Result<(), StoreError> {
+    fn group(
+        &mut self,
+        queue: &mut std::iter::Peekable<impl Iterator<Item = Waiting>>,
+        answers: &mut Answers,
+    ) -> Result<(), StoreError> {
         let failed = self.broken.clone().or_else(|| self.shared.view_error());
         let room = self.shared.room();
         let mut group = self.journal.group();
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
         let mut decider = Decider::new(&self.shared, &mut self.rows);
         let mut bytes = 0;
-        for Waiting { change, done } in queue {
+        // What was decided before a change of files goes into them first: a group of its own.
+        while let Some(Waiting { change, done }) = queue.next_if(|it| group.is_empty() || !it.change.is_of_files()) {
             let refused = failed.as_ref().or_else(|| room.as_ref().err().filter(|_| !change.may_use_reserve()));
             if let Some(error) = refused {
                 answers.push((done, Err(error.clone())));
@@ -160,10 +165,12 @@ impl State {
                     (self.journal.roll_if_older(before_ms).map(|()| 0))
                         .map_err(|error| append_failed(error, &self.shared, &mut self.broken)),
                 ),
-                Change::Prune { covered, before_ms } => {
-                    Some(self.journal.remove(covered, before_ms).map_err(|e| StoreError::Write(e.to_string())))
-                }
-                Change::Replace { first, ref copy } => {
+                Change::Prune { covered, before_ms } => Some(match self.shared.files.try_lock() {
+                    // A backup or an erasure needs them: they go the next time.
+                    Err(std::sync::TryLockError::WouldBlock) => Ok(0),
+                    _held => self.journal.remove(covered, before_ms).map_err(|e| StoreError::Write(e.to_string())),
+                }),
+                Change::SwapSegment { first, ref copy } => {
                     let replaced = self.journal.replace(first, copy).map(u64::from);
                     Some(replaced.map_err(|e| failure::io(&e, StoreError::Write)))
                 }

@@ -17,7 +17,7 @@ use crate::payload::{self, Rules};
 const LONG: usize = 6;
 
 /// Whose data are to be erased.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Patient {
     company: CompanyId,
     id: String,
@@ -45,8 +45,13 @@ impl Patient {
         (!id.is_empty()).then(|| Self { finder: Finder::new(&id).into_owned(), company, id, events, tasks })
     }
 
+    /// Whether this names the same patient.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.company == other.company && self.id == other.id
+    }
+
     /// The event that this operation shows to be the patient's.
-    pub(super) fn owns(&self, op: &Op<'_>) -> Option<(Uuid, FoundBy)> {
+    pub(in crate::store::embedded) fn owns(&self, op: &Op<'_>) -> Option<(Uuid, FoundBy)> {
         match op.kind {
             Kind::Event if op.key.starts_with(&self.events) => {
                 let id = event_id(op)?;

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader};
+use super::index_file::index_path;
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::put_in_place;
-use super::segments::{Events, Place, Segment, Segments, index_path};
+use super::segments::{Events, Extent, Place, Segment, Segments};
 use super::{file_name, sync_dir};
 
 /// The journal, as its only writer has it.
@@ -62,7 +63,7 @@ impl Journal {
     ) -> Result<Vec<u8>, AppendError> {
         let (bytes, next) = group.finish();
         if self.offset + bytes.len() as u64 > self.capacity {
-            self.roll(bytes.len() as u64)?;
+            self.make_room(bytes.len() as u64)?;
         }
         self.file.write_all_at(&bytes, self.offset).map_err(AppendError::Full)?;
         self.file.sync_data().map_err(AppendError::Sync)?;
@@ -77,13 +78,27 @@ impl Journal {
     }
 
     fn note(&self, bytes: &[u8], next: u64, events: Vec<(Uuid, usize, usize)>) {
-        let mut segments = self.segments.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(segment) = segments.last_mut() else { return };
-        (segment.end, segment.next) = (self.offset + bytes.len() as u64, next);
-        let Events::Open(index) = &mut segment.events else { return };
-        for (id, at, length) in events {
-            index.insert(id, place(self.offset + at as u64, length));
+        let list = self.segments.list();
+        let Some(segment) = list.last() else { return };
+        segment.change(|it| {
+            (it.end, it.next) = (self.offset + bytes.len() as u64, next);
+            let Events::Open(index) = &mut it.events else { return };
+            for (id, at, length) in events {
+                index.insert(id, place(self.offset + at as u64, length));
+            }
+        });
+    }
+
+    /// Room for a group that does not fit: a new segment; or where this one is empty, a larger one. A new segment in the
+    /// place of an empty one would begin with the same sequence, and so have the same name.
+    fn make_room(&mut self, needed: u64) -> Result<(), AppendError> {
+        if self.offset > SEGMENT_HEADER as u64 {
+            return self.roll(needed);
         }
+        let capacity = self.offset + needed;
+        allocate(&self.file, capacity).and_then(|()| self.file.sync_all()).map_err(AppendError::Full)?;
+        self.capacity = capacity;
+        Ok(())
     }
 
     /// Begins a new segment.
@@ -107,15 +122,8 @@ impl Journal {
         let _gives_back_space = self.file.set_len(self.offset);
         self.preparer.seal(self.first);
         let events = Events::Open(std::collections::BTreeMap::new());
-        let segment = Segment {
-            first: header.first,
-            created_ms: header.created_ms,
-            path: name,
-            end: SEGMENT_HEADER as u64,
-            next: header.first,
-            events,
-        };
-        self.segments.0.write().unwrap_or_else(PoisonError::into_inner).push(segment);
+        let extent = Extent { end: SEGMENT_HEADER as u64, next: header.first, events };
+        self.segments.push(Segment::new(name, (header.first, header.created_ms, self.salt), extent));
         (self.file, self.first, self.offset) = (file, header.first, SEGMENT_HEADER as u64);
         (self.capacity, self.created_ms) = (capacity, header.created_ms);
         Ok(())
@@ -126,14 +134,11 @@ impl Journal {
         if self.created_ms < before_ms && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
     }
 
-    /// Puts a rewritten copy in the place of a segment that is full; whether it was there still.
+    /// Puts a rewritten copy in the place of a closed segment; whether it was still there.
     pub(in super::super) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
-        let path = {
-            let segments = self.segments.0.read().unwrap_or_else(PoisonError::into_inner);
-            segments.iter().find(|it| it.first == first && first != self.first).map(|it| it.path.clone())
-        };
-        match path {
-            Some(path) => put_in_place(copy, &path).map(|()| true),
+        let list = self.segments.list();
+        match list.iter().find(|it| it.first == first && first != self.first) {
+            Some(segment) => put_in_place(copy, &segment.path).map(|()| true),
             None => std::fs::remove_file(copy).map(|()| false),
         }
     }
@@ -141,18 +146,16 @@ impl Journal {
     /// Removes whole segments all of whose records are at most `covered` and older than `before_ms`; gives the bytes.
     pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64) -> std::io::Result<u64> {
         let (count, _) = removable(&self.segments, covered, before_ms);
-        let gone: Vec<Segment> = {
-            let mut segments = self.segments.0.write().unwrap_or_else(PoisonError::into_inner);
-            if count > 0
-                && let Some(oldest) = segments.get(count).map(|it| it.first)
-            {
-                self.mark.set_oldest(oldest)?;
-            }
-            segments.drain(..count).collect()
-        };
+        if count == 0 {
+            return Ok(0);
+        }
+        // Durable before the first file goes: else its absence would look like damage.
+        if let Some(oldest) = self.segments.list().get(count).map(|it| it.first) {
+            self.mark.set_oldest(oldest)?;
+        }
         let mut bytes = 0;
-        for segment in gone {
-            bytes += segment.end;
+        for segment in self.segments.take_oldest(count) {
+            bytes += segment.extent(|it| it.end);
             std::fs::remove_file(&segment.path)?;
             let _may_not_be_there_yet = std::fs::remove_file(index_path(&segment.path));
         }
@@ -163,10 +166,10 @@ impl Journal {
 /// How many of the oldest segments hold nothing that is newer, and the last sequence in them: a segment ends where and
 /// when the next begins.
 pub(in super::super) fn removable(segments: &Segments, covered: u64, before_ms: i64) -> (usize, Option<u64>) {
-    let segments = segments.0.read().unwrap_or_else(PoisonError::into_inner);
-    let ends = segments.windows(2).take_while(|pair| pair[1].first <= covered + 1 && pair[1].created_ms < before_ms);
+    let list = segments.list();
+    let ends = list.windows(2).take_while(|pair| pair[1].first <= covered + 1 && pair[1].created_ms < before_ms);
     let count = ends.count();
-    let last = (count > 0).then(|| segments[count].first - 1);
+    let last = (count > 0).then(|| list[count].first - 1);
     (count, last)
 }
 

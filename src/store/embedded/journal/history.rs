@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::format::{Kind, ops};
+use super::index_file::{index_path, read_entries, verify};
 use super::scan::{self, Record};
-use super::segments::{Place, index_path, read_entries};
+use super::segments::{Place, expired_is_none, read_value};
 use super::survey::{collect_events, newest, segment_paths};
 
 /// The segments of a journal that is only read.
@@ -43,9 +44,9 @@ impl History {
         let mut history = Self { segments: Vec::new(), salt: 0, again: HashMap::new() };
         let mut highest: Option<Uuid> = None;
         for (first, path) in segment_paths(dir)? {
-            let Some(header) = there(scan::header(&path))?.flatten() else { continue };
+            let Some(header) = expired_is_none(scan::header(&path))?.flatten() else { continue };
             history.salt = header.salt;
-            let Some(entries) = there(entries(&path, header.salt, first))? else { continue };
+            let Some(entries) = expired_is_none(entries(&path, header.salt, first))? else { continue };
             let again = entries.iter().take_while(|(id, _)| highest.is_some_and(|it| *id <= it));
             history.again.extend(again.map(|(id, _)| (*id, first)));
             let range = entries.first().zip(entries.last()).map(|(low, high)| (low.0, high.0));
@@ -68,7 +69,7 @@ impl History {
         visit: &mut dyn FnMut(&[u8], &[usize]) -> bool,
     ) -> std::io::Result<()> {
         for segment in self.segments.iter().filter(|it| it.has_any(ids)) {
-            let Some(entries) = there(entries(&segment.path, self.salt, segment.first))? else { continue };
+            let Some(entries) = expired_is_none(entries(&segment.path, self.salt, segment.first))? else { continue };
             let mut go_on = true;
             let scanned = scan::scan(&segment.path, self.salt, segment.first, u64::MAX, &mut |record| {
                 let found = if go_on { self.current(segment.first, &record, ids, &entries) } else { Vec::new() };
@@ -76,12 +77,18 @@ impl History {
                     go_on = visit(record.payload, &found);
                 }
             });
-            there(scanned)?;
+            expired_is_none(scanned)?;
             if !go_on {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// The value of an event at a place that another of its records names. None where that has expired.
+    pub(in super::super) fn at(&self, segment: u64, place: Place, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
+        let Some(old) = self.segments.iter().find(|it| it.first == segment) else { return Ok(None) };
+        expired_is_none(read_value(&old.path, place, id))
     }
 
     /// Which of a record's operations are events that are not stored again later.
@@ -106,20 +113,14 @@ impl History {
 
 /// A segment's events, each once, sorted by id: from the file beside it, or from itself where it has none yet.
 fn entries(segment: &Path, salt: u32, first: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
-    if let Some(index) = there(File::open(index_path(segment)))? {
-        return read_entries(&index, 0, u64::MAX);
+    let path = index_path(segment);
+    // A damaged index would hide events.
+    if expired_is_none(verify(&path))?.flatten().is_some() {
+        return read_entries(&File::open(path)?, 0, u64::MAX);
     }
     let mut events = Vec::new();
     scan::scan(segment, salt, first, u64::MAX, &mut |record| {
         collect_events(&record, &ops(record.payload).unwrap_or_default(), &mut events);
     })?;
     Ok(newest(events))
-}
-
-/// Nothing, where the file has expired meanwhile.
-fn there<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
-    match result {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
 }

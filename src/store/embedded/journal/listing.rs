@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::segments::{Events, Place, Segment, Segments, index_path, position, read_entries, read_event};
+use super::index_file::{position, read_entries};
+use super::segments::{Events, Place, Segment, Segments, expired_is_none, read_event};
 
 /// How many places are looked up at a time.
 const CHUNK: usize = 512;
@@ -35,13 +35,10 @@ impl Segments {
             let found = self.places_before(before, CHUNK)?;
             let Some(last) = found.last().map(|it| it.id) else { return Ok(()) };
             for it in &found {
-                if !files.contains_key(&it.segment) {
-                    match File::open(&it.segment) {
-                        Ok(file) => drop(files.insert(it.segment.clone(), file)),
-                        // Its events have expired meanwhile.
-                        Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                        Err(e) => return Err(e),
-                    }
+                if !files.contains_key(&it.segment)
+                    && let Some(file) = expired_is_none(File::open(&it.segment))?
+                {
+                    files.insert(it.segment.clone(), file);
                 }
                 let Some(file) = files.get(&it.segment) else { continue };
                 let (key, value) = read_event(file, it.place, it.id)?;
@@ -54,16 +51,16 @@ impl Segments {
     }
 
     fn places_before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<Found>> {
-        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
         // The newest segment first: of two states of an event, the stable sort below leaves the newer one in front.
         let mut found: Vec<Found> = Vec::new();
-        for segment in segments.iter().rev() {
+        for segment in self.list().iter().rev() {
             // What a segment may hold is lower than all that is found already, and enough is found.
             let lowest = found.get(most - 1).map(|it| it.id);
-            if highest(segment).is_none_or(|it| lowest.is_some_and(|lowest| it < lowest)) {
+            let highest = segment.extent(|it| it.events.range().map(|(_, highest)| highest));
+            if highest.is_none_or(|it| lowest.is_some_and(|lowest| it < lowest)) {
                 continue;
             }
-            let places = segment.events.before(&segment.path, before, most)?;
+            let places = expired_is_none(segment.before(before, most))?.unwrap_or_default();
             found.extend(places.into_iter().map(|(id, place)| Found { id, segment: segment.path.clone(), place }));
             found.sort_by_key(|it| std::cmp::Reverse(it.id));
             found.dedup_by_key(|it| it.id);
@@ -73,26 +70,21 @@ impl Segments {
     }
 }
 
-fn highest(segment: &Segment) -> Option<Uuid> {
-    match &segment.events {
-        Events::Open(events) => events.last_key_value().map(|(id, _)| *id),
-        Events::Sealed(range) => range.map(|(_, highest)| highest),
-    }
-}
-
-impl Events {
+impl Segment {
     /// The highest ids that are lower than this, highest first.
-    fn before(&self, segment: &Path, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, Place)>> {
-        match self {
-            Self::Open(events) => Ok(events.range(..before).rev().take(most).map(|(id, at)| (*id, *at)).collect()),
-            Self::Sealed(Some((lowest, _))) if *lowest < before => {
-                let index = File::open(index_path(segment))?;
-                let end = position(&index, before)?;
-                let mut found = read_entries(&index, end.saturating_sub(most as u64), end)?;
-                found.reverse();
-                Ok(found)
-            }
-            Self::Sealed(_) => Ok(Vec::new()),
+    fn before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, Place)>> {
+        let in_memory = self.extent(|it| match &it.events {
+            Events::Open(events) => Some(events.range(..before).rev().take(most).map(|(id, at)| (*id, *at)).collect()),
+            Events::Sealed(Some((lowest, _))) if *lowest < before => None,
+            Events::Sealed(_) => Some(Vec::new()),
+        });
+        if let Some(found) = in_memory {
+            return Ok(found);
         }
+        let index = self.index()?;
+        let end = position(&index, before)?;
+        let mut found = read_entries(&index, end.saturating_sub(most as u64), end)?;
+        found.reverse();
+        Ok(found)
     }
 }

@@ -1,22 +1,28 @@
 //! The journal: the truth. Every accepted change is one record here before anybody is told so.
 //!
 //! Append-only segments of one directory, named by the sequence of their first record. A group of records becomes
-//! durable with one fdatasync. `format.rs` has the bytes, `append.rs` the end that grows, `survey.rs` and
-//! `open.rs` what happens at the start, `history.rs` every event for whoever only reads, `scan.rs` how a segment is read,
-//! `segments.rs` where events are found, `mark.rs` what was acknowledged, `prepare.rs` segments made ahead, `rewrite.rs`
-//! how values are taken out of a segment again.
+//! durable with one fdatasync. In the order of a record's life:
+//!
+//! - `format.rs`: the bytes; `prepare.rs`: segments made ahead; `append.rs`: the end that grows; `mark.rs`: what was
+//!   acknowledged.
+//! - `survey.rs` and `open.rs`: the start; `verify.rs`: what the start did not read; `scan.rs`: how a segment is read.
+//! - `segments.rs`, `index_file.rs` and `listing.rs`: where events are found; `history.rs`: every event, for other processes.
+//! - `replay.rs`: records again, for a view; `rewrite.rs`: how values are erased from a segment.
 
 mod append;
 mod format;
 mod history;
+mod index_file;
 mod listing;
 mod mark;
 mod open;
 mod prepare;
+mod replay;
 mod rewrite;
 mod scan;
 mod segments;
 mod survey;
+mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,10 +30,12 @@ use std::path::{Path, PathBuf};
 pub(super) use append::{AppendError, Journal, removable};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
 pub(super) use history::History;
-pub(super) use open::Opened;
+pub(super) use open::{Opened, write_json};
+pub(super) use replay::replay;
 pub(super) use rewrite::{Files, Rewritten, put_in_place, rewrite};
-pub(super) use segments::Segments;
-pub(super) use survey::{Survey, read_only, replay};
+pub(super) use segments::{Closed, Place, Segments, Stored};
+pub(super) use survey::{Accepted, Survey, read_only};
+pub(super) use verify::{Unverified, known_damaged, verify};
 
 /// The name of the segment that begins with this sequence: names sort as sequences do.
 fn file_name(first: u64) -> String {

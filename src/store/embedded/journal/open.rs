@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::append::{Journal, fresh};
 use super::format::{SEGMENT_HEADER, SegmentHeader};
+use super::index_file::{index_is, index_path, range, write_index};
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::UNFINISHED;
-use super::segments::{Events, Segment, Segments, index_is, index_path, write_index};
-use super::survey::{ACCEPTED, Accepted, Read, Survey};
+use super::segments::{Events, Extent, Segment, Segments};
+use super::survey::{ACCEPTED, Found, Read, Survey};
+use super::verify::{DAMAGED, Unverified};
 use super::{file_name, sync_dir};
 use crate::store::{Damage, StoreError};
 
@@ -24,6 +26,8 @@ pub(in super::super) struct Opened {
     pub(in super::super) torn: Option<Damage>,
     /// What an admin has just accepted as lost.
     pub(in super::super) lost: Vec<Damage>,
+    /// Closed segments that were not read.
+    pub(in super::super) unverified: Vec<Unverified>,
 }
 
 impl Survey {
@@ -41,10 +45,15 @@ impl Survey {
                 return Err(StoreError::Journal(lost));
             }
             self.accepted.0.extend(self.lost.iter().map(|it| (it.from, it.until)));
-            write_accepted(dir, &self.accepted).map_err(failed)?;
+            write_json(dir, ACCEPTED, &self.accepted).map_err(failed)?;
+        }
+        // Everything was read, and is whole or accepted: what was found in the background is settled.
+        let unverified = self.unverified();
+        if unverified.is_empty() {
+            remove(&dir.join(DAMAGED)).map_err(failed)?;
         }
         let journal = self.take_over(dir, segment_bytes).map_err(failed)?;
-        Ok(Opened { journal, torn: self.torn, lost })
+        Ok(Opened { journal, torn: self.torn, lost, unverified })
     }
 
     fn take_over(&mut self, dir: &Path, segment_bytes: u64) -> std::io::Result<Journal> {
@@ -55,10 +64,7 @@ impl Survey {
         if self.segments.is_empty() {
             self.segments.push(begin(dir, self.next, salt, segment_bytes)?);
         }
-        match std::fs::remove_file(dir.join(UNFINISHED)) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
+        remove(&dir.join(UNFINISHED))?;
         let mut mark = Mark::open(dir)?;
         if mark.oldest == 0 {
             mark.set_oldest(self.segments[0].first)?;
@@ -73,8 +79,8 @@ impl Survey {
             file.sync_all()?;
             capacity = end;
         }
-        let segments = self.segments.drain(..).enumerate().map(|(index, it)| opened(it, index == last));
-        let segments = Arc::new(Segments(RwLock::new(segments.collect::<std::io::Result<_>>()?)));
+        let segments = self.segments.drain(..).enumerate().map(|(index, it)| opened(it, salt, index == last));
+        let segments = Arc::new(Segments::new(segments.collect::<std::io::Result<_>>()?));
         let preparer = Preparer::start(dir.to_owned(), segment_bytes, Arc::clone(&segments))?;
         Ok(Journal {
             dir: dir.to_owned(),
@@ -93,28 +99,33 @@ impl Survey {
     }
 }
 
-fn opened(mut read: Read, last: bool) -> std::io::Result<Segment> {
+fn opened(read: Read, salt: u32, last: bool) -> std::io::Result<Segment> {
     let path = index_path(&read.path);
-    let events = if last {
-        Events::Open(read.events.into_iter().collect::<BTreeMap<_, _>>())
-    } else if index_is(&path, &mut read.events) {
-        Events::Sealed(read.events.first().zip(read.events.last()).map(|(low, high)| (low.0, high.0)))
-    } else {
-        match write_index(&path, read.events.clone()) {
-            Ok(range) => Events::Sealed(range),
-            // In memory it does as well, until there is room.
-            Err(e) if e.kind() == ErrorKind::StorageFull => Events::Open(read.events.into_iter().collect()),
-            Err(e) => return Err(e),
+    let events = match read.events {
+        Found::Indexed(range) => Events::Sealed(range),
+        Found::Read(events) if last => Events::Open(events.into_iter().collect::<BTreeMap<_, _>>()),
+        Found::Read(mut events) => {
+            if index_is(&path, &mut events, read.next, read.end) {
+                Events::Sealed(range(&events))
+            } else {
+                match write_index(&path, events.clone(), read.next, read.end) {
+                    Ok(range) => Events::Sealed(range),
+                    // In memory it does as well, until there is room.
+                    Err(e) if e.kind() == ErrorKind::StorageFull => Events::Open(events.into_iter().collect()),
+                    Err(e) => return Err(e),
+                }
+            }
         }
     };
-    Ok(Segment {
-        first: read.first,
-        created_ms: read.created_ms,
-        path: read.path,
-        end: read.end,
-        next: read.next,
-        events,
-    })
+    let extent = Extent { end: read.end, next: read.next, events };
+    Ok(Segment::new(read.path, (read.first, read.created_ms, salt), extent))
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// The first segment of a new journal.
@@ -127,13 +138,15 @@ fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Resu
     let path = dir.join(file_name(first));
     std::fs::rename(made, &path)?;
     sync_dir(dir)?;
-    Ok(Read { path, first, created_ms: header.created_ms, end: SEGMENT_HEADER as u64, next: first, events: Vec::new() })
+    let events = Found::Read(Vec::new());
+    Ok(Read { path, first, created_ms: header.created_ms, end: SEGMENT_HEADER as u64, next: first, events })
 }
 
-fn write_accepted(dir: &Path, accepted: &Accepted) -> std::io::Result<()> {
-    let temporary = dir.join("accepted-loss.tmp");
-    std::fs::write(&temporary, serde_json::to_vec(accepted)?)?;
+/// Writes a small file durably, in the place of an older one.
+pub(in super::super) fn write_json(dir: &Path, name: &str, content: &impl serde::Serialize) -> std::io::Result<()> {
+    let temporary = dir.join(format!("{name}.tmp"));
+    std::fs::write(&temporary, serde_json::to_vec(content)?)?;
     File::open(&temporary)?.sync_all()?;
-    std::fs::rename(&temporary, dir.join(ACCEPTED))?;
+    std::fs::rename(&temporary, dir.join(name))?;
     sync_dir(dir)
 }

@@ -1,16 +1,19 @@
-//! Reading a whole journal: every segment, from end to end, so that damage is found now and not when it is needed.
+//! What a journal holds, before it is written to.
+//!
+//! [`Survey::of`] reads every segment from end to end. [`Survey::quick`] does so only with the last one and with those
+//! whose index does not say how far they reach; the others are verified in the background (`verify.rs`).
 
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::place;
 use super::format::{Kind, Op, SegmentHeader, ops};
+use super::index_file::{Summary, glance, index_is, index_path};
 use super::mark::Mark;
 use super::scan::{self, Lost, Record, Scanned};
-use super::segments::{Events, Place, Segment, Segments, index_is, index_path};
+use super::segments::{Events, Extent, Place, Segment, Segments};
 use super::sequence_of;
 use crate::store::Damage;
 
@@ -18,7 +21,7 @@ use crate::store::Damage;
 pub(super) const ACCEPTED: &str = "accepted-loss.json";
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub(super) struct Accepted(pub(super) Vec<(u64, u64)>);
+pub(in super::super) struct Accepted(pub(super) Vec<(u64, u64)>);
 
 /// A journal that was read and not changed.
 #[derive(Debug)]
@@ -42,12 +45,30 @@ pub(super) struct Read {
     pub(super) created_ms: i64,
     pub(super) end: u64,
     pub(super) next: u64,
-    pub(super) events: Vec<(Uuid, Place)>,
+    pub(super) events: Found,
+}
+
+/// A segment's events.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Read from the segment itself.
+    Read(Vec<(Uuid, Place)>),
+    /// Only the lowest and the highest id, as the index says them: the segment was not read.
+    Indexed(Option<(Uuid, Uuid)>),
 }
 
 impl Survey {
     /// Reads every segment. `applied` is the last sequence that the view has seen: it was acknowledged for sure.
     pub(in super::super) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
+        Self::survey(dir, applied, false)
+    }
+
+    /// The same without reading closed segments, where their indexes say how far they reach.
+    pub(in super::super) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
+        Self::survey(dir, applied, true)
+    }
+
+    fn survey(dir: &Path, applied: u64, quick: bool) -> std::io::Result<Self> {
         let paths = segment_paths(dir)?;
         let mark = Mark::open(dir)?;
         let acked = mark.acked.max(applied);
@@ -62,7 +83,7 @@ impl Survey {
             events: 0,
             next: first,
             segments: Vec::new(),
-            accepted: read_accepted(dir),
+            accepted: Accepted::read(dir),
         };
         if let Some((first, path)) = paths.first()
             && (1..*first).contains(&mark.oldest)
@@ -70,7 +91,12 @@ impl Survey {
             survey.lose(path, 0, "the segments before this one are missing", mark.oldest, *first);
         }
         for (index, (first, path)) in paths.iter().enumerate() {
-            survey.read(path, *first, headers[index], acked, index + 1 == paths.len())?;
+            let following = paths.get(index + 1).map(|(first, _)| *first);
+            let trusted = headers[index].filter(|it| quick && following.is_some() && it.first == *first);
+            match trusted.zip(indexed(path)) {
+                Some((header, summary)) => survey.trust(path, header, summary),
+                None => survey.read(path, *first, headers[index], acked, following)?,
+            }
         }
         if survey.next <= acked {
             let (path, end) = survey.segments.last().map_or((dir.to_owned(), 0), |it| (it.path.clone(), it.end));
@@ -78,9 +104,21 @@ impl Survey {
             survey.lose(&path, end, &torn, survey.next, acked + 1);
             survey.next = acked + 1;
         }
-        let accepted = &survey.accepted.0;
-        survey.lost.retain(|it| !accepted.iter().any(|(from, until)| *from <= it.from && it.until <= *until));
+        let accepted = survey.accepted.clone();
+        survey.lost.retain(|it| !accepted.covers(it));
         Ok(survey)
+    }
+
+    /// A closed segment whose index says how far it reaches.
+    fn trust(&mut self, path: &Path, header: SegmentHeader, summary: Summary) {
+        let SegmentHeader { first, created_ms, .. } = header;
+        if first > self.next {
+            self.lose(path, 0, "the records before this segment are missing", self.next, first);
+        }
+        let Summary { next, end, range } = summary;
+        self.next = self.next.max(next);
+        let events = Found::Indexed(range);
+        self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events });
     }
 
     fn read(
@@ -89,10 +127,10 @@ impl Survey {
         first: u64,
         header: Option<SegmentHeader>,
         acked: u64,
-        last: bool,
+        following: Option<u64>,
     ) -> std::io::Result<()> {
         if first > self.next {
-            self.lose(path, 0, "what stood before this segment is missing", self.next, first);
+            self.lose(path, 0, "the records before this segment are missing", self.next, first);
         }
         if header.is_none_or(|it| it.first != first) {
             self.lose(path, 0, "the segment's header is damaged", first, first);
@@ -117,14 +155,18 @@ impl Survey {
         self.events += events.len() as u64;
         self.lost.extend(lost);
         self.next = self.next.max(next);
-        if last {
-            self.torn = tail;
-        } else if let Some(tail) = tail {
-            // Sealed segments end with their last group.
-            self.lost.push(Lost { damage: tail, from: next, until: next });
+        match (following, tail) {
+            (None, tail) => self.torn = tail,
+            // A write that failed may have left something behind the last group: the space after it is given back without
+            // waiting for the disk. Nothing is lost where the next segment goes on with the next record.
+            (Some(following), Some(tail)) if next < following => {
+                self.lost.push(Lost { damage: tail, from: next, until: following });
+                self.next = self.next.max(following);
+            }
+            (Some(_), _) => {}
         }
         let created_ms = header.map_or(0, |it| it.created_ms);
-        self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events });
+        self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events: Found::Read(events) });
         Ok(())
     }
 
@@ -153,9 +195,29 @@ impl Survey {
         let sealed = self.segments.len().saturating_sub(1);
         let wrong = |it: &mut Read| {
             let path = index_path(&it.path);
-            (!index_is(&path, &mut it.events)).then_some(path)
+            let Found::Read(events) = &mut it.events else { return None };
+            (!index_is(&path, events, it.next, it.end)).then_some(path)
         };
         self.segments[..sealed].iter_mut().filter_map(wrong).collect()
+    }
+}
+
+/// What the index of a segment says, where the segment is as long as that.
+fn indexed(segment: &Path) -> Option<Summary> {
+    let length = std::fs::metadata(segment).ok()?.len();
+    glance(&index_path(segment)).filter(|it| it.end == length)
+}
+
+impl Accepted {
+    /// The losses that were accepted earlier.
+    pub(in super::super) fn read(dir: &Path) -> Self {
+        let read = std::fs::read(dir.join(ACCEPTED)).ok();
+        read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether this loss was accepted.
+    pub(super) fn covers(&self, lost: &Lost) -> bool {
+        self.0.iter().any(|(from, until)| *from <= lost.from && lost.until <= *until)
     }
 }
 
@@ -166,36 +228,9 @@ pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)
         let header = scan::header(&path)?;
         salt = header.map_or(salt, |it| it.salt);
         let (end, events) = (path.metadata()?.len(), Events::Sealed(None));
-        segments.push(Segment { first, created_ms: 0, path, end, next: first, events });
+        segments.push(Segment::new(path, (first, 0, salt), Extent { end, next: first, events }));
     }
-    Ok((Segments(RwLock::new(segments)), salt))
-}
-
-/// Visits every record from this sequence on.
-///
-/// # Errors
-/// Where a segment cannot be read. What is lost is not an error here: opening has told it.
-pub(in super::super) fn replay(
-    segments: &Segments,
-    salt: u32,
-    from: u64,
-    visit: &mut dyn FnMut(Record<'_>),
-) -> std::io::Result<()> {
-    let files: Vec<(u64, PathBuf)> = {
-        let segments = segments.0.read().unwrap_or_else(PoisonError::into_inner);
-        segments.iter().map(|it| (it.first, it.path.clone())).collect()
-    };
-    for (index, (first, path)) in files.iter().enumerate() {
-        if files.get(index + 1).is_some_and(|(next, _)| *next <= from) {
-            continue;
-        }
-        scan::scan(path, salt, *first, u64::MAX, &mut |record| {
-            if record.sequence >= from {
-                visit(record);
-            }
-        })?;
-    }
-    Ok(())
+    Ok((Segments::new(segments), salt))
 }
 
 /// Each event once, where it was stored last; sorted by id.
@@ -228,8 +263,4 @@ pub(super) fn segment_paths(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> 
     }
     paths.sort_unstable();
     Ok(paths)
-}
-
-fn read_accepted(dir: &Path) -> Accepted {
-    std::fs::read(dir.join(ACCEPTED)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }

@@ -1,0 +1,49 @@
+//! Visiting the journal's records again, without leaving any out silently.
+
+use super::scan::{self, Lost, Record, Scanned};
+use super::segments::Segments;
+use super::survey::Accepted;
+use crate::store::Damage;
+
+/// Visits every record from `from` up to `until`, in order. Gives the places where records are missing or damaged, other
+/// than those whose loss an admin has accepted: a view without them must not pass for whole.
+///
+/// # Errors
+/// Where a segment cannot be read.
+pub(in super::super) fn replay(
+    segments: &Segments,
+    salt: u32,
+    (from, until): (u64, u64),
+    accepted: &Accepted,
+    visit: &mut dyn FnMut(Record<'_>),
+) -> std::io::Result<Vec<Damage>> {
+    let list = segments.list();
+    let mut lost = Vec::new();
+    for (index, segment) in list.iter().enumerate() {
+        // What this segment has to hold ends where the next one begins.
+        let end = list.get(index + 1).map_or(u64::MAX, |it| it.first).min(until.saturating_add(1));
+        if end <= from || segment.first > until {
+            continue;
+        }
+        let scanned = scan::scan(&segment.path, salt, segment.first, u64::MAX, &mut |record| {
+            if (from..=until).contains(&record.sequence) {
+                visit(record);
+            }
+        })?;
+        lost.extend(missing(scanned, end, &segment.path.file_name().unwrap_or_default().to_string_lossy()));
+    }
+    // A group that is being written now comes after `until`, and is nobody's loss.
+    lost.retain(|it| it.until > from && it.from <= until && !accepted.covers(it));
+    Ok(lost.into_iter().map(|it| it.damage).collect())
+}
+
+/// What a segment has lost, its end included.
+fn missing(scanned: Scanned, end: u64, segment: &str) -> Vec<Lost> {
+    let Scanned { next, end: at, mut lost, tail } = scanned;
+    if next < end && end != u64::MAX {
+        let cause = "the segment ends before its last record".to_owned();
+        let damage = tail.unwrap_or_else(|| Damage { segment: segment.to_owned(), offset: at, cause });
+        lost.push(Lost { damage, from: next, until: end });
+    }
+    lost
+}

@@ -1,0 +1,53 @@
+//! The thread that verifies the closed segments of the journal after a start.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::journal::{Unverified, verify};
+use super::shared::{Shared, journal_dir};
+
+/// How often a pause looks whether the store is being closed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Starts the thread; it ends when everything is verified, or with the store.
+pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::io::Result<JoinHandle<()>> {
+    shared.unverified.store(unverified.len() as u64, Ordering::Release);
+    let weak = Arc::downgrade(shared);
+    let (dir, salt, segments) = (journal_dir(&shared.dir), shared.salt, Arc::clone(&shared.segments));
+    std::thread::Builder::new().name("store-verify".into()).spawn(move || {
+        let started = Instant::now();
+        let verified = verify(&dir, &unverified, (&segments, salt), &mut |damages, took| {
+            if let Some(shared) = weak.upgrade() {
+                shared.found_damage(damages);
+                shared.unverified.fetch_sub(1, Ordering::Release);
+            }
+            // Requests need the disk as well: it rests as long as it has read.
+            rest(&weak, took)
+        });
+        match verified {
+            Err(error) => tracing::warn!(cause = %error, "the journal's closed segments cannot be verified"),
+            Ok(()) if unverified.is_empty() || weak.upgrade().is_none_or(|it| it.closing()) => {}
+            Ok(()) => tracing::info!(
+                segments = unverified.len(),
+                millis = started.elapsed().as_millis(),
+                "the journal's closed segments have been read"
+            ),
+        }
+    })
+}
+
+/// Whether to go on.
+fn rest(shared: &Weak<Shared>, pause: Duration) -> bool {
+    let started = Instant::now();
+    loop {
+        if shared.upgrade().is_none_or(|it| it.closing()) {
+            return false;
+        }
+        if started.elapsed() >= pause {
+            return true;
+        }
+        std::thread::sleep(LOOK.min(pause));
+    }
+}
