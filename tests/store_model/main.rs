@@ -41,7 +41,7 @@ const CHILD: &str = "the_process_with_the_store";
 const CHILD_VARIABLE: &str = "HOOKMILL_MODEL_CHILD";
 
 /// Checks that can be left out: that an export has each event once; that it leaves nothing out of a damaged journal
-/// without an error; that a store which was closed has let go of its view; that what a start has read of the journal's
+/// without an error; that a store which was closed has let go of its files; that what a start has read of the journal's
 /// end is not lost by a power cut after it.
 const CHECKS: &[&str] = &["export-twice", "export-damaged", "closed-lock", "unsynced-start"];
 
@@ -126,7 +126,7 @@ fn live(world: &mut World, operations: &[&Operation], until: Instant) -> world::
         (operation.run)(world).map_err(|cause| format!("{}: {cause}", operation.name))?;
         if !world.runs() {
             world.recover()?;
-        } else if world.failing && world.random.percent(40) {
+        } else if world.has_fired() && world.random.percent(40) {
             world.reopen()?;
         }
     }

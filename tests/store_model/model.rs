@@ -219,7 +219,7 @@ impl Model {
     /// Settles what is open by what a store holds, and says where it holds anything else than it has to. `reopened`:
     /// what is not there by now does not come any more. `now_ms` is when the answers were asked for.
     pub fn compare(&mut self, dump: &Dump, asked: &[AnswerOf], now_ms: i64, reopened: bool) -> Result<(), String> {
-        self.settle_doubts(dump, now_ms, reopened);
+        self.settle_doubts(dump, reopened);
         for company in 0..made::COMPANIES {
             self.compare_tasks(company, &dump.tasks[usize::from(company)])?;
         }
@@ -253,7 +253,7 @@ impl Model {
         Ok(())
     }
 
-    fn settle_doubts(&mut self, dump: &Dump, now_ms: i64, reopened: bool) {
+    fn settle_doubts(&mut self, dump: &Dump, reopened: bool) {
         let doubts = std::mem::take(&mut self.doubts);
         if !doubts.is_empty() {
             self.loosen();

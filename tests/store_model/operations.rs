@@ -296,13 +296,13 @@ fn kill(world: &mut World) -> Outcomes {
 
 /// What a clean end leaves behind is in order.
 fn check(world: &mut World) -> Outcomes {
-    let disturbed = world.failing;
+    let disturbed = world.has_fired();
     world.close()?;
     let mut report = ask(world, "check".into(), &Request::Check { dir: world.data() })?;
     if let Some(Reply::Report { repairable, .. }) = &mut report
         && crate::without().iter().any(|it| it == "closed-lock")
     {
-        repairable.retain(|it| !it.contains("could not acquire lock"));
+        repairable.retain(|it| !it.contains("could not acquire lock") && !it.contains(".events"));
     }
     match report {
         Some(Reply::Report { damages, repairable }) if damages.is_empty() && (repairable.is_empty() || disturbed) => {}
@@ -314,7 +314,7 @@ fn check(world: &mut World) -> Outcomes {
 
 /// sled cannot write: the view is built anew while the store serves.
 fn heal(world: &mut World) -> Outcomes {
-    if world.failing {
+    if world.has_fired() {
         world.reopen()?;
     }
     fail_sled(world)?;
@@ -451,7 +451,7 @@ fn damage_at_rest(world: &mut World) -> Outcomes {
 /// says so, or has everything. What is served never becomes less.
 fn damage_while_running(world: &mut World) -> Outcomes {
     world.reopen()?;
-    if !world.runs() || world.failing {
+    if !world.runs() || world.has_fired() {
         return Ok(());
     }
     let Some(flipped) = flip(world, &|it| it.extension().is_some_and(|it| it == "journal")) else { return Ok(()) };

@@ -46,7 +46,7 @@ pub struct World {
     pub shim: Shim,
     process: Option<Process>,
     /// An I/O call has failed since the store was opened: it may refuse what it is asked, until it is opened again.
-    pub failing: bool,
+    failing: bool,
     fired: u64,
     clock_ms: i64,
     last_ms: i64,
@@ -221,7 +221,7 @@ impl World {
     }
 
     /// Whether a fault has come since this was last asked.
-    fn has_fired(&mut self) -> bool {
+    pub fn has_fired(&mut self) -> bool {
         let before = std::mem::replace(&mut self.fired, self.shim.fired());
         let fired = self.fired > before;
         self.counts.failed += u64::from(fired);
@@ -393,7 +393,7 @@ impl World {
         self.tell("start".into());
         self.open()?;
         self.disarm();
-        if self.failing { self.reopen() } else { self.compare(true) }
+        if self.has_fired() { self.reopen() } else { self.compare(true) }
     }
 }
 
