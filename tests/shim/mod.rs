@@ -7,6 +7,7 @@
 
 mod power;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
@@ -63,6 +64,8 @@ pub struct Shim {
     page: File,
     below: PathBuf,
     undo: PathBuf,
+    /// Bytes of the undo log that count as synced.
+    synced: Cell<u64>,
 }
 
 impl Shim {
@@ -86,7 +89,7 @@ impl Shim {
             assert!(dir.as_os_str().len() < 1024);
             page.write_all_at(dir.as_os_str().as_bytes(), at).unwrap();
         }
-        Some(Self { library, path, page, below, undo })
+        Some(Self { library, path, page, below, undo, synced: Cell::new(0) })
     }
 
     /// The variables that put a process behind it.
@@ -159,7 +162,7 @@ impl Shim {
         self.get(field::FIRED)
     }
 
-    /// From the next start of a process on, remembers what [`Self::power_cut`] needs. Syncs then reach that memory and
+    /// From the next start of a process on (one at a time), remembers what [`Self::power_cut`] needs. Syncs then reach that memory and
     /// not the disk, which is faster.
     pub fn keep_undo(&self) {
         std::fs::create_dir_all(&self.undo).unwrap();
@@ -170,13 +173,19 @@ impl Shim {
     /// it did.
     pub fn power_cut(&self, seed: Option<u64>) -> String {
         let log = self.undo_log();
-        let told = power::cut(&self.below, &self.undo, &log, seed);
+        let told = power::cut(&self.below, &self.undo, &log, self.synced.get(), seed);
         self.forget_undo();
         told
     }
 
-    /// While no process runs: as if everything had been synced.
+    /// As if everything had been synced by now; a process may run.
+    pub fn count_as_synced(&self) {
+        self.synced.set(self.undo_bytes());
+    }
+
+    /// The same, and forgets what is remembered, while no process runs.
     pub fn forget_undo(&self) {
+        self.synced.set(0);
         for field in [field::LOGGED, field::KEPT] {
             self.set(field, 0);
         }

@@ -71,8 +71,9 @@ impl Random {
     }
 }
 
-/// Changes the files below `dir` into what a power cut may leave of them; says how much was lost.
-pub(super) fn cut(dir: &Path, undo: &Path, log: &[u8], seed: Option<u64>) -> String {
+/// Changes the files below `dir` into what a power cut may leave of them; says how much was lost. The log's first
+/// `all_synced` bytes are about what is durable in any case.
+pub(super) fn cut(dir: &Path, undo: &Path, log: &[u8], all_synced: u64, seed: Option<u64>) -> String {
     let mut random = Random(seed.unwrap_or(0));
     let everything = seed.is_none();
     let records = parse(log);
@@ -82,7 +83,9 @@ pub(super) fn cut(dir: &Path, undo: &Path, log: &[u8], seed: Option<u64>) -> Str
             synced.insert(record.inodes[0], upto);
         }
     }
-    let durable = |record: &Record, inode: u64| synced.get(&inode).is_some_and(|upto| record.at < *upto);
+    let durable = |record: &Record, inode: u64| {
+        record.at < all_synced || synced.get(&inode).is_some_and(|upto| record.at < *upto)
+    };
     let (writes, names): (Vec<&Record>, Vec<&Record>) = records
         .iter()
         .filter(|it| !matches!(it.call, Call::Sync { .. }))
@@ -95,7 +98,14 @@ pub(super) fn cut(dir: &Path, undo: &Path, log: &[u8], seed: Option<u64>) -> Str
         .into_iter()
         .filter(|it| !it.inodes[1..].iter().filter(|inode| **inode != 0).all(|inode| durable(it, *inode)))
         .collect();
-    let keep = if everything { 0 } else { random.below(unsynced.len() as u64 + 1) as usize };
+    let mut keep = if everything { 0 } else { random.below(unsynced.len() as u64 + 1) as usize };
+    // A rename that replaces a file is logged as two changes, and happens whole or not at all.
+    if let (Some(Call::Unlink { path, .. }), Some(Call::Rename { to, .. })) =
+        (keep.checked_sub(1).map(|it| &unsynced[it].call), unsynced.get(keep).map(|it| &it.call))
+        && path == to
+    {
+        keep -= 1;
+    }
     unsynced[keep..].iter().rev().for_each(|it| undo_name(&it.call));
     format!(
         "of {} unsynced writes {kept} were kept, and of {} unsynced changes of names the first {keep}",

@@ -20,7 +20,10 @@ const SLACK_MS: i64 = 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Is {
     No,
+    /// It was asked for, and is settled by the next look.
     Maybe,
+    /// It was asked for and failed: what the next look sees may be undone by a power cut.
+    Unsure,
     Yes,
 }
 
@@ -169,12 +172,13 @@ impl Model {
         }
     }
 
-    pub fn forget(&mut self, integration: u8, days: i64, now_ms: i64) {
+    /// What an integration was sent so long ago may be erased; `done`: the store came to the end of it.
+    pub fn forget(&mut self, integration: u8, days: i64, now_ms: i64, done: bool) {
         let waiting: HashSet<Uuid> = self.queue.iter().map(|it| it.3).collect();
         for (id, known) in &mut self.events {
             let old = known.delivery.at_ms < now_ms - days * DAY_MS + SLACK_MS;
             if old && known.delivery.integration == integration && known.erased == Is::No && !waiting.contains(id) {
-                known.erased = Is::Maybe;
+                known.erased = if done { Is::Maybe } else { Is::Unsure };
             }
         }
     }
@@ -192,7 +196,7 @@ impl Model {
                     return Err(format!("{id} is the patient's, and was not erased"));
                 }
                 Some(_) if its => known.erased = Is::Yes,
-                None if its && known.erased == Is::No => known.erased = Is::Maybe,
+                None if its && known.erased == Is::No => known.erased = Is::Unsure,
                 _ => {}
             }
         }
@@ -215,7 +219,7 @@ impl Model {
     /// Settles what is open by what a store holds, and says where it holds anything else than it has to. `reopened`:
     /// what is not there by now does not come any more. `now_ms` is when the answers were asked for.
     pub fn compare(&mut self, dump: &Dump, asked: &[AnswerOf], now_ms: i64, reopened: bool) -> Result<(), String> {
-        self.settle_doubts(dump, now_ms, reopened);
+        self.settle_doubts(dump, reopened);
         for company in 0..made::COMPANIES {
             self.compare_tasks(company, &dump.tasks[usize::from(company)])?;
         }
@@ -249,7 +253,7 @@ impl Model {
         Ok(())
     }
 
-    fn settle_doubts(&mut self, dump: &Dump, now_ms: i64, reopened: bool) {
+    fn settle_doubts(&mut self, dump: &Dump, reopened: bool) {
         let doubts = std::mem::take(&mut self.doubts);
         if !doubts.is_empty() {
             self.loosen();
@@ -348,7 +352,9 @@ impl Model {
                         wrong = Some(format!("event {id} is not as it was stored: {:?}", known.delivery));
                     }
                     (_, erased) => {
-                        known.erased = if erased { Is::Yes } else { Is::No };
+                        if known.erased == Is::Maybe {
+                            known.erased = if erased { Is::Yes } else { Is::No };
+                        }
                         known.may_be_gone = false;
                     }
                 },

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::made::{AnswerOf, COMPANIES, Delivery, INTEGRATIONS, KeyOf, Outcome, PATIENTS, PatchOf};
 use crate::model::Is;
-use crate::protocol::{Reply, Request, Write};
+use crate::protocol::{Reply, Request, Scans, Write};
 use crate::shim::{Calls, EIO};
 use crate::world::{Outcomes, World};
 
@@ -164,7 +164,9 @@ fn again(world: &mut World, waiting: bool) -> Outcomes {
     let deliveries: Vec<Delivery> = known.map(|(_, it)| it.delivery.clone()).collect();
     let Some(mut delivery) = world.random.choose(&deliveries).cloned() else { return Ok(()) };
     // A doubt about it has to be settled first: it may have been stored already.
-    if !world.model.doubts.is_empty() || world.model.events[&delivery.event_id().0].erased == Is::Maybe {
+    if !world.model.doubts.is_empty()
+        || matches!(world.model.events[&delivery.event_id().0].erased, Is::Maybe | Is::Unsure)
+    {
         return Ok(());
     }
     delivery.attempt += 1;
@@ -217,8 +219,10 @@ fn expire(world: &mut World) -> Outcomes {
 fn forget(world: &mut World) -> Outcomes {
     let (integration, days) = (world.random.below(INTEGRATIONS.into()) as u8, 1);
     let now_ms = world.now_ms();
-    world.model.forget(integration, days, now_ms);
-    ask(world, format!("forget integration {integration}"), &Request::Forget { integration, days, now_ms }).map(drop)
+    let request = Request::Forget { integration, days, now_ms };
+    let done = ask(world, format!("forget integration {integration}"), &request)?.is_some();
+    world.model.forget(integration, days, now_ms, done);
+    Ok(())
 }
 
 fn erase(world: &mut World) -> Outcomes {
@@ -292,13 +296,13 @@ fn kill(world: &mut World) -> Outcomes {
 
 /// What a clean end leaves behind is in order.
 fn check(world: &mut World) -> Outcomes {
-    let disturbed = world.failing;
+    let disturbed = world.has_fired();
     world.close()?;
     let mut report = ask(world, "check".into(), &Request::Check { dir: world.data() })?;
     if let Some(Reply::Report { repairable, .. }) = &mut report
         && crate::without().iter().any(|it| it == "closed-lock")
     {
-        repairable.retain(|it| !it.contains("could not acquire lock"));
+        repairable.retain(|it| !it.contains("could not acquire lock") && !it.contains(".events"));
     }
     match report {
         Some(Reply::Report { damages, repairable }) if damages.is_empty() && (repairable.is_empty() || disturbed) => {}
@@ -310,6 +314,9 @@ fn check(world: &mut World) -> Outcomes {
 
 /// sled cannot write: the view is built anew while the store serves.
 fn heal(world: &mut World) -> Outcomes {
+    if world.has_fired() {
+        world.reopen()?;
+    }
     fail_sled(world)?;
     if let Some(reply @ Reply::Failed(_)) = world.ask(&Request::Ready { patience_ms: 60_000 })? {
         return Err(format!("the view is not built anew: {reply:?}"));
@@ -319,6 +326,7 @@ fn heal(world: &mut World) -> Outcomes {
 
 /// Has sled's next write fail. It writes when it has some megabytes.
 fn fail_sled(world: &mut World) -> Outcomes {
+    commit(world)?;
     let fired = world.shim.fired();
     world.tell("sled's file cannot be written".into());
     world.shim.only("/db");
@@ -424,7 +432,7 @@ fn damage_at_rest(world: &mut World) -> Outcomes {
                 Some(Reply::Report { damages, .. }) if damages.is_empty() => world.compare(true)?,
                 Some(Reply::Report { damages, .. }) if damages.iter().any(|it| it.contains(&name)) => {
                     // Reading what is damaged fails. What can be read has to be right.
-                    if let Some((dump, answers, now_ms)) = world.dump_if_readable(3000)? {
+                    if let Some((dump, answers, now_ms)) = world.dump_if_readable(Scans::Neither, 3000)? {
                         world.model.compare(&dump, &answers, now_ms, false)?;
                     }
                 }
@@ -443,7 +451,7 @@ fn damage_at_rest(world: &mut World) -> Outcomes {
 /// says so, or has everything. What is served never becomes less.
 fn damage_while_running(world: &mut World) -> Outcomes {
     world.reopen()?;
-    if !world.runs() || world.failing {
+    if !world.runs() || world.has_fired() {
         return Ok(());
     }
     let Some(flipped) = flip(world, &|it| it.extension().is_some_and(|it| it == "journal")) else { return Ok(()) };
@@ -458,7 +466,9 @@ fn damage_while_running(world: &mut World) -> Outcomes {
     let ready = world.ask(&Request::Ready { patience_ms: 3000 })?;
     world.tell(format!("ready: {ready:?}"));
     // Reading may fail, since the journal is damaged. What is read has to be right.
-    let read = world.dump_if_readable(3000)?;
+    let export_is_left_out = crate::without().iter().any(|it| it == "export-damaged");
+    let scans = if export_is_left_out { Scans::Neither } else { Scans::Export };
+    let read = world.dump_if_readable(scans, 3000)?;
     if let Some((dump, answers, now_ms)) = read {
         let compared = world.model.compare(&dump, &answers, now_ms, false);
         compared.map_err(|e| format!("with a damaged journal, and ready ({ready:?}): {e}"))?;

@@ -92,11 +92,24 @@ pub enum Request {
     Verify,
     /// Everything, in every way in which it can be read.
     Dump {
+        scans: Scans,
         answers: Vec<AnswerOf>,
         now_ms: i64,
         gone: Vec<(u8, Uuid)>,
         patience_ms: u64,
     },
+}
+
+/// What is compared of an export and of a dry run's history, which read the journal from its first byte on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scans {
+    /// They have what the lists have.
+    Exact,
+    /// They may have more: what failed to be written, and was not acknowledged.
+    More,
+    /// Where the journal is damaged, a dry run leaves events out, as it says; an export must not.
+    Export,
+    Neither,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::made::{AnswerOf, COMPANIES, Delivery, EntryOf, INTEGRATIONS, Outcome, PATIENTS};
 use crate::model::Model;
 use crate::process::{Gone, Process};
-use crate::protocol::{Dump, Reply, Request, Settings, Write};
+use crate::protocol::{Dump, Reply, Request, Scans, Settings, Write};
 use crate::random::Random;
 use crate::shim::{Calls, EIO, ENDED, ENOSPC, Shim};
 
@@ -46,7 +46,7 @@ pub struct World {
     pub shim: Shim,
     process: Option<Process>,
     /// An I/O call has failed since the store was opened: it may refuse what it is asked, until it is opened again.
-    pub failing: bool,
+    failing: bool,
     fired: u64,
     clock_ms: i64,
     last_ms: i64,
@@ -166,9 +166,12 @@ impl World {
                 if self.shim.undo_bytes() > UNDO_MOST {
                     self.shim.forget_undo();
                 }
-                self.process = Some(Process::start(self.dir.path(), &self.shim));
+                self.process = Some(Process::start(self.dir.path(), Some(&self.shim)));
             }
             let request = Request::Open { dir: self.data(), settings: self.settings.clone() };
+            if crate::without().iter().any(|it| it == "unsynced-start") {
+                self.shim.count_as_synced();
+            }
             self.has_fired();
             self.failing = false;
             match self.ask(&request)? {
@@ -218,7 +221,7 @@ impl World {
     }
 
     /// Whether a fault has come since this was last asked.
-    fn has_fired(&mut self) -> bool {
+    pub fn has_fired(&mut self) -> bool {
         let before = std::mem::replace(&mut self.fired, self.shim.fired());
         let fired = self.fired > before;
         self.counts.failed += u64::from(fired);
@@ -292,21 +295,23 @@ impl World {
     }
 
     /// Looks at everything in the store; nothing where that fails.
-    pub fn dump_if_readable(&mut self, patience_ms: u64) -> Result<Option<Looked>, String> {
-        self.looked(patience_ms).map(Result::ok)
+    pub fn dump_if_readable(&mut self, scans: Scans, patience_ms: u64) -> Result<Option<Looked>, String> {
+        self.looked(scans, patience_ms).map(Result::ok)
     }
 
     fn dump(&mut self) -> Result<Option<Looked>, String> {
-        match self.looked(PATIENCE_MS)? {
+        let scans = if self.has_fired() { Scans::More } else { Scans::Exact };
+        match self.looked(scans, PATIENCE_MS)? {
             Ok(looked) => Ok(Some(looked)),
             Err(None) => Ok(None),
             Err(Some(reply)) => self.tolerate("reading everything", &reply).map(|()| None),
         }
     }
 
-    fn looked(&mut self, patience_ms: u64) -> Result<Result<Looked, Option<Reply>>, String> {
+    fn looked(&mut self, scans: Scans, patience_ms: u64) -> Result<Result<Looked, Option<Reply>>, String> {
         let (answers, now_ms) = (self.model.keys_used(), self.now_ms());
-        let request = Request::Dump { answers: answers.clone(), now_ms, gone: self.model.gone(), patience_ms };
+        let gone = self.model.gone();
+        let request = Request::Dump { scans, answers: answers.clone(), now_ms, gone, patience_ms };
         Ok(match self.ask(&request)? {
             Some(Reply::Dump(dump)) => Ok((dump, answers, now_ms)),
             other => Err(other),
@@ -326,7 +331,7 @@ impl World {
 
     /// Compares the store in another directory with the model.
     pub fn compare_copy(&mut self, dir: &Path) -> Outcomes {
-        let mut process = Process::start(self.dir.path(), &self.shim);
+        let mut process = Process::start(self.dir.path(), None);
         let mut model = self.model.clone();
         let (answers, now_ms) = (model.keys_used(), self.now_ms());
         let open = Request::Open { dir: dir.to_owned(), settings: self.settings.clone() };
@@ -334,7 +339,13 @@ impl World {
             Ok(Reply::Done) => {}
             other => return Err(format!("{} does not open: {other:?}", dir.display())),
         }
-        let request = Request::Dump { answers: answers.clone(), now_ms, gone: model.gone(), patience_ms: PATIENCE_MS };
+        let request = Request::Dump {
+            scans: Scans::Exact,
+            answers: answers.clone(),
+            now_ms,
+            gone: model.gone(),
+            patience_ms: PATIENCE_MS,
+        };
         match process.ask(&request) {
             Ok(Reply::Dump(dump)) => {
                 let compared = model.compare(&dump, &answers, now_ms, true);
@@ -382,7 +393,7 @@ impl World {
         self.tell("start".into());
         self.open()?;
         self.disarm();
-        if self.failing { self.reopen() } else { self.compare(true) }
+        if self.has_fired() { self.reopen() } else { self.compare(true) }
     }
 }
 
