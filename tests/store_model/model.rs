@@ -346,7 +346,9 @@ impl Model {
                 None if known.may_be_gone => gone.push(*id),
                 None => wrong = wrong.or(Some(format!("event {id} ({:?}) is not there", known.delivery))),
                 Some(seen) => match (known.erased, seen.erased) {
-                    (Is::No, true) => wrong = Some(format!("event {id} was erased, and nobody asked for that: {:?}", known.delivery)),
+                    (Is::No, true) => {
+                        wrong = Some(format!("event {id} was erased, and nobody asked for that: {:?}", known.delivery))
+                    }
                     (Is::Yes, false) => wrong = Some(format!("event {id} was erased, and is back")),
                     (_, erased) if seen.hash != expected(&known.delivery, erased) => {
                         wrong = Some(format!("event {id} is not as it was stored: {:?}", known.delivery));

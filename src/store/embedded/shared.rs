@@ -254,9 +254,10 @@ impl Shared {
     }
 
     /// Events received before this time are past their retention. It is kept in a file, so that they are not shown again
-    /// after a restart; not durably, since the next expiry says it again.
+    /// after a restart; not durably, since the next expiry says it again. It may go back: a clock that was wrong once must
+    /// not hide events for ever.
     pub(super) fn set_horizon(&self, millis: i64) {
-        if self.horizon.fetch_max(millis, Ordering::Relaxed) < millis {
+        if self.horizon.swap(millis, Ordering::Relaxed) != millis {
             let (journal, temporary) = (journal_dir(&self.dir), journal_dir(&self.dir).join("horizon.tmp"));
             let written = std::fs::write(&temporary, millis.to_string());
             if let Err(error) = written.and_then(|()| std::fs::rename(temporary, journal.join(HORIZON))) {
