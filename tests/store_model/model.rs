@@ -331,7 +331,11 @@ impl Model {
             }
             for seen in events {
                 if self.lost_power && !self.events.contains_key(&seen.id) {
-                    self.events.extend(self.expired.remove_entry(&seen.id));
+                    // It may have been erased since it was last seen.
+                    let back = self.expired.remove_entry(&seen.id);
+                    let unsure =
+                        |it: Known| Known { erased: if it.erased == Is::No { Is::Unsure } else { it.erased }, ..it };
+                    self.events.extend(back.map(|(id, it)| (id, unsure(it))));
                 }
                 match self.events.get(&seen.id) {
                     Some(it) if usize::from(it.delivery.company) == company => {}

@@ -333,6 +333,7 @@ impl World {
     pub fn compare_copy(&mut self, dir: &Path) -> Outcomes {
         let mut process = Process::start(self.dir.path(), None);
         let mut model = self.model.clone();
+        model.lost_power |= crate::without().iter().any(|it| it == "expired-in-backup");
         let (answers, now_ms) = (model.keys_used(), self.now_ms());
         let open = Request::Open { dir: dir.to_owned(), settings: self.settings.clone() };
         match process.ask(&open) {
