@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Duration as Days;
@@ -79,20 +80,62 @@ async fn handle(open: &mut Option<Arc<Embedded>>, request: Request) -> Result<Re
     }
     let store = open.as_ref().unwrap();
     match request {
-        Request::Writes(writes) => {
-            let each: Vec<_> = writes
-                .into_iter()
-                .map(|it| {
-                    let store = Arc::clone(store);
-                    tokio::spawn(async move { write(&store, it).await })
-                })
-                .collect();
-            let mut replies = Vec::new();
-            for it in each {
-                replies.push(it.await.unwrap().unwrap_or_else(|e| Reply::Failed(format!("{e:?}"))));
+        Request::Writes(writes) => Ok(all_at_once(store, writes).await),
+        Request::Busy { upkeep, writes } => Ok(busy(store, *upkeep, writes).await),
+        other => do_upkeep(store, other).await,
+    }
+}
+
+fn or_failed(result: Result<Reply, StoreError>) -> Reply {
+    result.unwrap_or_else(|e| Reply::Failed(format!("{e:?}")))
+}
+
+async fn all_at_once(store: &Arc<Embedded>, writes: Vec<Write>) -> Reply {
+    let spawn = |it| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { write(&store, it).await })
+    };
+    let each: Vec<_> = writes.into_iter().map(spawn).collect();
+    let mut replies = Vec::new();
+    for it in each {
+        replies.push(or_failed(it.await.unwrap()));
+    }
+    Reply::Each(replies)
+}
+
+/// Writes go on, a few at a time, and reads do not fail while something is done that takes long.
+async fn busy(store: &Arc<Embedded>, upkeep: Request, mut writes: Vec<Write>) -> Reply {
+    let ended = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn({
+        let (store, ended) = (Arc::clone(store), Arc::clone(&ended));
+        async move {
+            while !ended.load(Ordering::Relaxed) {
+                for of in 0..made::COMPANIES {
+                    let page = Page::Number { page: 1, limit: 20 };
+                    store.list_tasks(&company(of), TaskFilter::default(), page).await?;
+                    store.list_events(&company(of), EventFilter::default(), None, 20).await?;
+                }
             }
-            Ok(Reply::Each(replies))
+            Ok(Reply::Done)
         }
+    });
+    let writer = async {
+        let mut replies = Vec::new();
+        while !writes.is_empty() {
+            let some = writes.drain(..writes.len().min(3)).collect();
+            if let Reply::Each(each) = all_at_once(store, some).await {
+                replies.extend(each);
+            }
+        }
+        Reply::Each(replies)
+    };
+    let (done, written) = tokio::join!(do_upkeep(store, upkeep), writer);
+    ended.store(true, Ordering::Relaxed);
+    Reply::Each(vec![or_failed(done), written, or_failed(reader.await.unwrap())])
+}
+
+async fn do_upkeep(store: &Arc<Embedded>, request: Request) -> Result<Reply, StoreError> {
+    match request {
         Request::Expire { now_ms } => store.expire(time(now_ms)).await.map(|_| Reply::Done),
         Request::Forget { integration, days, now_ms } => {
             blocking(store, move |store| {
@@ -124,7 +167,7 @@ async fn handle(open: &mut Option<Arc<Embedded>>, request: Request) -> Result<Re
         Request::Dump { scans, answers, now_ms, gone, patience_ms } => {
             patiently(patience_ms, async || dump(store, scans, &answers, now_ms, &gone).await).await
         }
-        Request::Open { .. } | Request::Close | Request::Check { .. } | Request::Restore { .. } => unreachable!(),
+        other => unreachable!("{other:?}"),
     }
 }
 

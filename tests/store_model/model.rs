@@ -109,15 +109,7 @@ impl Model {
                     self.answers.insert((answer.name, answer.window), *answer);
                 }
             }
-            // What comes after the erasure makes no task, and the event does not wait any more.
-            Write::Again { delivery } if self.is_erased(delivery) => {
-                let id = delivery.event_id().0;
-                let waited = self.queue.len();
-                self.queue.retain(|it| it.3 != id);
-                if let Some(known) = self.events.get_mut(&id).filter(|_| self.queue.len() < waited) {
-                    known.delivery.outcome = Outcome::Quarantined;
-                }
-            }
+            Write::Again { delivery } if self.is_erased(delivery) => self.late(write),
             Write::Again { delivery } => {
                 self.queue.retain(|it| it.3 != delivery.event_id().0);
                 self.store(delivery);
@@ -136,6 +128,17 @@ impl Model {
                 self.audit.insert(entry.entry().id, hash(&entry.entry()));
             }
             Write::Note { entry } => drop(self.audit.insert(entry.entry().id, hash(&entry.entry()))),
+        }
+    }
+
+    /// What comes after the erasure makes no task, and the event does not wait any more.
+    pub fn late(&mut self, write: &Write) {
+        let Write::Again { delivery } = write else { return };
+        let id = delivery.event_id().0;
+        let waited = self.queue.len();
+        self.queue.retain(|it| it.3 != id);
+        if let Some(known) = self.events.get_mut(&id).filter(|_| self.queue.len() < waited) {
+            known.delivery.outcome = Outcome::Quarantined;
         }
     }
 
@@ -183,8 +186,15 @@ impl Model {
         }
     }
 
-    /// A patient's events are erased; `done` says which, where the store came to the end of it.
-    pub fn erase(&mut self, company: u8, patient: u8, done: Option<&[Uuid]>) -> Result<(), String> {
+    /// A patient's events.
+    pub fn of_patient(&self, company: u8, patient: u8) -> Vec<Uuid> {
+        let its = |it: &Known| it.delivery.company == company && it.delivery.patient == patient;
+        self.events.iter().filter(|(_, it)| its(it)).map(|(id, _)| *id).collect()
+    }
+
+    /// A patient's events are erased; `done` says which, where the store came to the end of it. Those that were stored
+    /// meanwhile, and were not there `before`, may be.
+    pub fn erase(&mut self, company: u8, patient: u8, done: Option<&[Uuid]>, before: &[Uuid]) -> Result<(), String> {
         let done: Option<HashSet<&Uuid>> = done.map(|it| it.iter().collect());
         for (id, known) in &mut self.events {
             let its = known.delivery.company == company && known.delivery.patient == patient;
@@ -192,6 +202,7 @@ impl Model {
                 Some(done) if done.contains(id) && !its => {
                     return Err(format!("{id} is another patient's, and erased"));
                 }
+                Some(done) if its && !done.contains(id) && !before.contains(id) => {}
                 Some(done) if its && known.erased == Is::No && !known.may_be_gone && !done.contains(id) => {
                     return Err(format!("{id} is the patient's, and was not erased"));
                 }
@@ -260,12 +271,23 @@ impl Model {
         }
         let found = Found::of(dump);
         for doubt in doubts {
-            if self.happened(&doubt, &found) {
+            if self.came_late(&doubt, &found) {
+                self.late(&doubt);
+            } else if self.happened(&doubt, &found) {
                 self.apply(&doubt);
             } else if !reopened {
                 self.doubts.push(doubt);
             }
         }
+    }
+
+    /// Whether the event was erased when it was stored again.
+    fn came_late(&self, doubt: &Write, found: &Found<'_>) -> bool {
+        let Write::Again { delivery } = doubt else { return false };
+        let id = delivery.event_id().0;
+        let (Some(known), Some(seen)) = (self.events.get(&id), found.events.get(&id)) else { return false };
+        let late = Delivery { outcome: Outcome::Quarantined, ..known.delivery.clone() };
+        self.waits(&id) && seen.erased && seen.hash == expected(&late, true)
     }
 
     fn happened(&self, doubt: &Write, found: &Found<'_>) -> bool {
@@ -331,7 +353,11 @@ impl Model {
             }
             for seen in events {
                 if self.lost_power && !self.events.contains_key(&seen.id) {
-                    self.events.extend(self.expired.remove_entry(&seen.id));
+                    // It may have been erased since it was last seen.
+                    let back = self.expired.remove_entry(&seen.id);
+                    let unsure =
+                        |it: Known| Known { erased: if it.erased == Is::No { Is::Unsure } else { it.erased }, ..it };
+                    self.events.extend(back.map(|(id, it)| (id, unsure(it))));
                 }
                 match self.events.get(&seen.id) {
                     Some(it) if usize::from(it.delivery.company) == company => {}
@@ -350,8 +376,9 @@ impl Model {
                         wrong = Some(format!("event {id} was erased, and nobody asked for that: {:?}", known.delivery))
                     }
                     (Is::Yes, false) => wrong = Some(format!("event {id} was erased, and is back")),
-                    (_, erased) if seen.hash != expected(&known.delivery, erased) => {
-                        wrong = Some(format!("event {id} is not as it was stored: {:?}", known.delivery));
+                    (was, erased) if seen.hash != expected(&known.delivery, erased) => {
+                        let known = &known.delivery;
+                        wrong = Some(format!("event {id} is not as it was stored ({was:?}, {erased}): {known:?}"));
                     }
                     (_, erased) => {
                         if known.erased == Is::Maybe {

@@ -42,6 +42,7 @@ pub const ALL: &[Operation] = &[
     op("compact", 3, true, compact),
     op("backup", 3, false, backup),
     op("backup-fault", 1, true, interrupted_backup),
+    op("busy", 6, true, busy),
     op("compare", 4, false, |world| world.compare(false)),
     op("reopen", 3, false, reopen),
     op("twice", 1, false, twice),
@@ -157,17 +158,24 @@ fn replay(world: &mut World) -> Outcomes {
 }
 
 fn again(world: &mut World, waiting: bool) -> Outcomes {
+    match some_again(world, waiting) {
+        Some(delivery) => world.write(vec![Write::Again { delivery }]),
+        None => Ok(()),
+    }
+}
+
+/// What an event comes to that is stored again; one that waits, or one that made nothing.
+fn some_again(world: &mut World, waiting: bool) -> Option<Delivery> {
     let fits = |id, delivery: &Delivery| {
         if waiting { world.model.waits(id) } else { !matches!(delivery.outcome, Outcome::Tasks(_) | Outcome::Queued) }
     };
     let known = world.model.events.iter().filter(|(id, it)| fits(*id, &it.delivery) && !it.may_be_gone);
     let deliveries: Vec<Delivery> = known.map(|(_, it)| it.delivery.clone()).collect();
-    let Some(mut delivery) = world.random.choose(&deliveries).cloned() else { return Ok(()) };
+    let mut delivery = world.random.choose(&deliveries)?.clone();
     // A doubt about it has to be settled first: it may have been stored already.
-    if !world.model.doubts.is_empty()
-        || matches!(world.model.events[&delivery.event_id().0].erased, Is::Maybe | Is::Unsure)
-    {
-        return Ok(());
+    let erased = world.model.events[&delivery.event_id().0].erased;
+    if !world.model.doubts.is_empty() || matches!(erased, Is::Maybe | Is::Unsure) {
+        return None;
     }
     delivery.attempt += 1;
     delivery.outcome = match world.random.below(4) {
@@ -175,7 +183,7 @@ fn again(world: &mut World, waiting: bool) -> Outcomes {
         1 => Outcome::Quarantined,
         _ => Outcome::Tasks(world.random.from_to(1, 3) as u8),
     };
-    world.write(vec![Write::Again { delivery }])
+    Some(delivery)
 }
 
 fn key(world: &mut World) -> Outcomes {
@@ -228,9 +236,10 @@ fn forget(world: &mut World) -> Outcomes {
 fn erase(world: &mut World) -> Outcomes {
     let (company, patient) = (world.random.below(COMPANIES.into()) as u8, world.random.below(PATIENTS.into()) as u8);
     let request = Request::Erase { company, patient, now_ms: world.now_ms() };
+    let before = world.model.of_patient(company, patient);
     match ask(world, format!("erase patient {patient} of company {company}"), &request)? {
-        Some(Reply::ErasedEvents(ids)) => world.model.erase(company, patient, Some(&ids)),
-        _ => world.model.erase(company, patient, None),
+        Some(Reply::ErasedEvents(ids)) => world.model.erase(company, patient, Some(&ids), &before),
+        _ => world.model.erase(company, patient, None, &before),
     }
 }
 
@@ -270,6 +279,68 @@ fn interrupted_backup(world: &mut World) -> Outcomes {
     if world.runs() {
         let _there_may_be_none = std::fs::remove_dir_all(&to);
     }
+    Ok(())
+}
+
+/// Something that takes long, while others write and read.
+fn busy(world: &mut World) -> Outcomes {
+    let (company, patient) = (world.random.below(COMPANIES.into()) as u8, world.random.below(PATIENTS.into()) as u8);
+    let (integration, days, now_ms) = (world.random.below(INTEGRATIONS.into()) as u8, 1, world.now_ms());
+    let to = world.files().join(format!("backup-{}", world.number()));
+    let upkeep = match world.random.below(5) {
+        0 => Request::Compact,
+        1 => Request::Backup { to: to.clone() },
+        2 => Request::Expire { now_ms },
+        3 => Request::Forget { integration, days, now_ms },
+        _ => Request::Erase { company, patient, now_ms },
+    };
+    let count = world.random.from_to(3, 20);
+    let mut writes: Vec<Write> =
+        (0..count).map(|_| Write::Commit { deliveries: vec![world.delivery(300)], answer: None }).collect();
+    writes.extend(some_again(world, true).map(|delivery| Write::Again { delivery }));
+    world.tell(format!("busy: {upkeep:?} and {} writes", writes.len()));
+    world.counts.operations += 1 + writes.len() as u64;
+    let (before, its) = (world.model.clone(), world.model.of_patient(company, patient));
+    world.model.loosen();
+    let reply = world.ask(&Request::Busy { upkeep: Box::new(upkeep.clone()), writes: writes.clone() })?;
+    let (done, replies) = match reply {
+        Some(Reply::Each(all)) => match <[Reply; 3]>::try_from(all) {
+            Ok([done, Reply::Each(replies), read]) => {
+                if read != Reply::Done {
+                    world.tolerate(&format!("reading during {upkeep:?}"), &read)?;
+                }
+                (done, Some(replies))
+            }
+            other => return Err(format!("busy was answered {other:?}")),
+        },
+        _ => (Reply::Failed("the process has ended".into()), None),
+    };
+    if matches!(done, Reply::Failed(_)) && world.runs() {
+        world.tolerate(&format!("{upkeep:?}"), &done)?;
+    }
+    let finished = !matches!(done, Reply::Failed(_));
+    let erasing = if matches!(upkeep, Request::Erase { .. }) { its.as_slice() } else { &[] };
+    match replies {
+        Some(replies) => world.judge(writes.clone(), replies, erasing)?,
+        None => world.model.doubts.extend(writes.clone()),
+    }
+    match (upkeep, done) {
+        (Request::Expire { .. }, _) => world.model.expire(now_ms, world.settings.events),
+        (Request::Forget { .. }, _) => world.model.forget(integration, days, now_ms, finished),
+        (Request::Erase { .. }, Reply::ErasedEvents(ids)) => world.model.erase(company, patient, Some(&ids), &its)?,
+        (Request::Erase { .. }, _) => world.model.erase(company, patient, None, &its)?,
+        // It has everything that was there before, and any of what came meanwhile.
+        (Request::Backup { .. }, Reply::Report { damages, .. }) if damages.is_empty() => {
+            let mut may_have = before;
+            may_have.doubts.extend(writes);
+            world.compare_copy_with(&to, may_have)?;
+        }
+        (Request::Backup { .. }, Reply::Report { damages, .. }) => {
+            return Err(format!("the backup is damaged: {damages:?}"));
+        }
+        _ => {}
+    }
+    let _there_may_be_none = std::fs::remove_dir_all(&to);
     Ok(())
 }
 

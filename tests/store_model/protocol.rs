@@ -76,6 +76,11 @@ pub enum Request {
     Backup {
         to: PathBuf,
     },
+    /// One of the above, and writes and reads at the same time: each is answered. The last answer is that of the reads.
+    Busy {
+        upkeep: Box<Request>,
+        writes: Vec<Write>,
+    },
     /// Of a directory that no store has open.
     Check {
         dir: PathBuf,
