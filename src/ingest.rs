@@ -24,7 +24,7 @@ use crate::event::{RawEvent, Stage};
 use crate::integration::Integration;
 use crate::payload::{self, DecodeError, Payload, Rules};
 use crate::schema::{self, Schema};
-use crate::store::Commit;
+use crate::store::{Commit, FirstAnswer, StoreError};
 use crate::task::NewTask;
 
 pub use batch::batch;
@@ -52,10 +52,13 @@ pub async fn hook<A>(
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
     rehearsal::beside(integration, &raw, &result);
-    finish(app, Some(integration), raw, result, stages, tell).await
+    // A repetition was looked up before the plugin ran.
+    let earlier = std::future::ready(Ok(None));
+    finish(app, Some(integration), raw, result, stages, tell, earlier).await
 }
 
-/// `POST /v1/tasks`: the same line with a built-in integration that has no plugin.
+/// `POST /v1/tasks`: the same line with a built-in integration that has no plugin. `earlier` is the first answer to the
+/// same request: it is looked up only where the request would fail, since otherwise the commit decides.
 ///
 /// # Errors
 /// The stage that ended it; the event is then quarantined.
@@ -64,10 +67,11 @@ pub async fn task<A>(
     rules: &Rules,
     raw: RawEvent,
     tell: impl FnOnce(&Receipt) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
-    finish(app, None, raw, result, stages, tell).await
+    finish(app, None, raw, result, stages, tell, earlier).await
 }
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
@@ -95,22 +99,26 @@ async fn finish<A>(
     result: Result<Ready, Stop>,
     stages: Stages,
     tell: impl FnOnce(&Receipt) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, Stop> {
-    match result {
+    let stop = match result {
         Ok(ready) => {
             let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done());
             let Told { answer, remembered } = tell(&receipt);
             let commit = Commit { ingested: vec![ingested], idempotency: remembered };
-            Ok(Ended::of(answer, app.store.commit(commit).await?))
+            return Ok(outcome::committed(app, commit, answer, earlier).await?);
         }
-        // Nothing was begun: the sender tries again, and that is a new delivery.
-        Err(stop) if !stop.is_kept() => Err(stop),
-        Err(stop) => {
-            // Stored before the answer, so that whoever reads the answer finds the event.
-            app.store.commit(outcome::quarantined(integration, raw, &stop, stages.done()).into()).await?;
-            Err(stop)
-        }
+        Err(stop) => stop,
+    };
+    if let Some(first) = earlier.await? {
+        return Ok(Ended::Before(first));
     }
+    // Where nothing was begun, the sender tries again, and that is a new delivery.
+    if stop.is_kept() {
+        // Stored before the answer, so that whoever reads the answer finds the event.
+        app.store.commit(outcome::quarantined(integration, raw, &stop, stages.done()).into()).await?;
+    }
+    Err(stop)
 }
 
 impl RawEvent {

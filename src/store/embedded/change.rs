@@ -137,7 +137,8 @@ impl Change {
         Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, audit, guard, queue: Vec::new() })
     }
 
-    /// Allowed while the disk is nearly full: what frees space, and what an admin may have to do at once.
+    /// Allowed while the disk is nearly full: what frees space, and a key's change with its entry in the audit log, since
+    /// revoking must always be possible. Other entries are not, or a flood of them could use up the reserve.
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
             Self::Remove(_)
@@ -145,7 +146,7 @@ impl Change {
             | Self::Prune { .. }
             | Self::Replace { .. }
             | Self::Update { patch: None, .. } => true,
-            Self::Put { events, tasks, audit, .. } => audit.is_some() && events.is_empty() && tasks.is_empty(),
+            Self::Put { events, tasks, api_key, .. } => api_key.is_some() && events.is_empty() && tasks.is_empty(),
             Self::Update { .. } | Self::Import { .. } => false,
         }
     }

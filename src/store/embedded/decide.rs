@@ -1,11 +1,12 @@
 //! What a change comes to, against what is stored: versions, idempotency keys, rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
 use super::change::{Change, Done, Guard, Waiting, Written};
 use super::journal::Kind;
+use super::recent::{Changes, Recent};
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
 use crate::auth::CompanyId;
@@ -16,42 +17,60 @@ use crate::task::{Task, TaskId, TaskPatch};
 pub(super) struct Decider<'a> {
     shared: &'a Shared,
     rows: &'a mut HashMap<CompanyId, u32>,
-    /// What this group has changed so far, of what is looked up.
-    changed: HashMap<Vec<u8>, Option<Bytes>>,
-    settled: bool,
+    recent: &'a Recent,
+    /// What this group has changed so far.
+    group: Changes,
+    /// What the change that is being decided would change.
+    change: Changes,
 }
 
 type Decided = (Vec<Written>, Done);
 
 impl<'a> Decider<'a> {
-    pub(super) fn new(shared: &'a Shared, rows: &'a mut HashMap<CompanyId, u32>) -> Self {
-        Self { shared, rows, changed: HashMap::new(), settled: false }
+    pub(super) fn new(shared: &'a Shared, rows: &'a mut HashMap<CompanyId, u32>, recent: &'a mut Recent) -> Self {
+        recent.forget(shared.applied());
+        Self { shared, rows, recent, group: Changes::new(), change: Changes::new() }
+    }
+
+    /// What the group has changed, for [`Recent`] once it is durable.
+    pub(super) fn into_changes(self) -> Changes {
+        self.group
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
+        let decided = self.decide_one(change);
+        match decided {
+            Ok(_) => self.group.extend(self.change.drain()),
+            // Nothing of it is written, so the changes after it must not see any of it.
+            Err(_) => self.change.clear(),
+        }
+        decided
+    }
+
+    fn decide_one(&mut self, change: Change) -> Result<Decided, StoreError> {
         match change {
             Change::Put { events, tasks, api_key, audit, guard, queue } => {
                 if let Some(first) = guard.as_ref().map(|it| self.first(it)).transpose()?.flatten() {
                     return Ok((Vec::new(), Done::Committed(Committed::Repeated(first))));
                 }
                 let mut written: Vec<Written> = Vec::with_capacity(events.len() + tasks.len() + 1);
-                let new = |kind, key, value: Vec<u8>| Written { kind, key, value: value.into() };
-                written.extend(events.into_iter().map(|(key, value)| new(Kind::Event, key, value)));
+                let event = |(key, value): (Vec<u8>, Vec<u8>)| Written { kind: Kind::Event, key, value: value.into() };
+                written.extend(events.into_iter().map(event));
                 for (company, key, mut value) in tasks {
-                    task_record::set_row(&mut value, self.next_row(company));
-                    written.push(new(Kind::Insert, key, value));
+                    task_record::set_row(&mut value, self.next_row(company)?);
+                    written.push(self.insert(key, value.into()));
                 }
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
                 }
                 if let Some((key, value)) = audit {
                     // Its id is new.
-                    written.push(new(Kind::Insert, key, value));
+                    written.push(self.insert(key, value.into()));
                 }
                 for waiting in queue {
                     written.push(match waiting {
                         // Its id is new, so nothing need be looked up.
-                        Waiting::Enters(key, value) => new(Kind::Insert, key, value),
+                        Waiting::Enters(key, value) => self.insert(key, value.into()),
                         Waiting::Leaves(key) => self.gone(key),
                     });
                 }
@@ -75,7 +94,7 @@ impl<'a> Decider<'a> {
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
             Change::Import { events, tasks, others } => self.import(events, tasks, others),
-            Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
+            Change::Remove(keys) => Ok((self.remove(keys)?, Done::Removed)),
             Change::Roll { .. } | Change::Replace { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
     }
@@ -104,7 +123,7 @@ impl<'a> Decider<'a> {
                 skipped += 1;
                 continue;
             }
-            task_record::set_row(&mut value, self.next_row(company));
+            task_record::set_row(&mut value, self.next_row(company)?);
             written.push(self.put(key, value.into())?);
         }
         for (key, value) in others {
@@ -117,44 +136,65 @@ impl<'a> Decider<'a> {
         Ok((written, Done::Imported { skipped }))
     }
 
-    fn next_row(&mut self, company: CompanyId) -> u32 {
-        let row = self.rows.entry(company).or_default();
-        *row += 1;
-        *row - 1
+    /// Removes keys. Where tasks are among them, the company's next row is stored as well: after a restart, the rows
+    /// that remain do not show it, and a row must never be given twice (an old cursor would lead to newer tasks).
+    fn remove(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Written>, StoreError> {
+        let companies: BTreeSet<CompanyId> =
+            keys.iter().filter_map(|it| keys::parse_task(it)).map(|(company, _)| company).collect();
+        let mut written: Vec<Written> = keys.into_iter().map(|key| self.gone(key)).collect();
+        for company in companies {
+            let next = self.rows.get(&company).copied().unwrap_or(0);
+            let key = keys::rows(&company);
+            let stored = self.get(&key)?.map(|it| record::decode_rows(&it)).transpose()?;
+            if stored.unwrap_or(0) < next {
+                written.push(self.put(key, record::encode_rows(next)?.into())?);
+            }
+        }
+        Ok(written)
+    }
+
+    fn next_row(&mut self, company: CompanyId) -> Result<u32, StoreError> {
+        let next = self.rows.get(&company).copied().unwrap_or(0);
+        let after = next.checked_add(1).ok_or_else(|| StoreError::OutOfRows { company: company.to_string() })?;
+        self.rows.insert(company, after);
+        Ok(next)
+    }
+
+    /// A key that is known to be new.
+    fn insert(&mut self, key: Vec<u8>, value: Bytes) -> Written {
+        self.change.insert(key.clone(), Some(value.clone()));
+        Written { kind: Kind::Insert, key, value }
     }
 
     /// A key's new value; whether it had one decides how that is written.
     fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
         let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
-        self.changed.insert(key.clone(), Some(value.clone()));
+        self.change.insert(key.clone(), Some(value.clone()));
         Ok(Written { kind, key, value })
     }
 
     fn gone(&mut self, key: Vec<u8>) -> Written {
-        self.changed.insert(key.clone(), None);
+        self.change.insert(key.clone(), None);
         Written { kind: Kind::Delete, key, value: Bytes::new() }
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if let Some(value) = self.changed.get(key) {
+    /// A key's newest value: of this change, this group, the groups before it, or the view.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let changed = self.change.get(key).or_else(|| self.group.get(key)).or_else(|| self.recent.get(key));
+        if let Some(value) = changed {
             return Ok(value.clone());
-        }
-        if !self.settled {
-            // The view has to have the groups before this one.
-            self.shared.settle()?;
-            self.settled = true;
         }
         let value = self.shared.view(|tree| tree.get(key).map_err(failure::read))?;
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))
     }
 
-    fn task(&mut self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, u32)>, StoreError> {
+    fn task(&self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, u32)>, StoreError> {
         let Some(value) = self.get(key)? else { return Ok(None) };
         let (task, row) = task_record::decode(&value, id, company.clone())?;
         Ok(task.deleted_at.is_none().then_some((task, row)))
     }
 
-    fn first(&mut self, guard: &Guard) -> Result<Option<FirstAnswer>, StoreError> {
+    fn first(&self, guard: &Guard) -> Result<Option<FirstAnswer>, StoreError> {
         let (since, places) = keys::answers(guard.id, guard.at, self.shared.options.idempotency);
         for key in places {
             if let Some(value) = self.get(&key)? {

@@ -8,6 +8,7 @@
 //! | `D` day u16, big endian; 16 bytes of the delivery's name | a delivery's first answer, under the day on which it ends | view |
 //! | `Q` company `00` id | an event that waits: its place in the order | view |
 //! | `A` id | an entry of the audit log | view |
+//! | `R` company | the next row of a company whose tasks were purged | view |
 //! | `M` | what of the journal the view has seen, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
@@ -32,6 +33,7 @@ pub(super) const IDEMPOTENCY: u8 = b'I';
 pub(super) const DELIVERY: u8 = b'D';
 pub(super) const QUEUED: u8 = b'Q';
 pub(super) const AUDIT: u8 = b'A';
+pub(super) const ROWS: u8 = b'R';
 pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
@@ -92,6 +94,17 @@ pub(super) fn parse_audit(key: &[u8]) -> Option<Uuid> {
     Some(Uuid::from_bytes(*id))
 }
 
+/// Where a company's next row is stored.
+pub(super) fn rows(company: &CompanyId) -> Vec<u8> {
+    [&[ROWS], company.as_str().as_bytes()].concat()
+}
+
+/// The company of such a key.
+pub(super) fn parse_rows(key: &[u8]) -> Option<CompanyId> {
+    let company = key.strip_prefix(&[ROWS])?;
+    std::str::from_utf8(company).ok().and_then(|text| CompanyId::parse(text).ok())
+}
+
 /// Where the answer to a request of this moment is put.
 pub(super) fn answer(id: IdempotencyId, at: DateTime<Utc>) -> Vec<u8> {
     match id.window {
@@ -144,6 +157,8 @@ mod tests {
         assert_eq!(api_key(&KeyId("key_0a".into())), b"Kkey_0a");
         assert_eq!(audit(id), [b"A", &[7; 16][..]].concat());
         assert_eq!(parse_audit(&audit(id)), Some(id));
+        assert_eq!(rows(&company), b"Rc-1");
+        assert_eq!(parse_rows(b"Rc-1"), Some(company));
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
         let mut id = IdempotencyId { name: [9; 16], window: None };
         assert_eq!(answer(id, at), [b"I\x01\x02", &[9; 16][..]].concat());

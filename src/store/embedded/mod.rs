@@ -23,10 +23,12 @@ mod history;
 mod index;
 mod journal;
 mod keys;
+mod list;
 mod lock;
 mod open;
 mod options;
 mod rebuild;
+mod recent;
 mod record;
 mod shared;
 mod snapshot;
@@ -38,7 +40,7 @@ mod view;
 mod watchdog;
 mod writer;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -46,7 +48,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested,
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested,
     Page, Stats, Store, StoreError, TaskFilter, TaskPage, Updated,
 };
 use crate::audit::Entry;
@@ -56,6 +58,7 @@ use crate::task::{Task, TaskId, TaskPatch};
 use change::{Change, Done};
 use lock::DirLock;
 use shared::Shared;
+use watchdog::Watchdog;
 use writer::Writer;
 
 pub use check::{Report, check, repair};
@@ -72,6 +75,7 @@ pub use upkeep::restore;
 pub struct Embedded {
     shared: Arc<Shared>,
     writer: Writer,
+    _watchdog: Watchdog,
     lock: Arc<DirLock>,
 }
 
@@ -116,7 +120,7 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.shared.close();
-        self.writer.close();
+        self.writer.close(&self.shared);
     }
 }
 
@@ -153,7 +157,7 @@ impl Store for Embedded {
         page: Page,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
         let company = company.clone();
-        self.read(move |shared| shared.view(|tree| list(shared, tree, &company, &filter, page))).boxed()
+        self.read(move |shared| list::list(shared, &company, &filter, page)).boxed()
     }
 
     fn update_task<'a>(
@@ -273,26 +277,4 @@ fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {
 fn read_task(tree: &sled::Tree, company: &CompanyId, id: TaskId) -> Result<Option<Task>, StoreError> {
     let value = tree.get(keys::task(company, id)).map_err(failure::read)?;
     value.map(|it| task_record::decode(&it, id, company.clone()).map(|(task, _)| task)).transpose()
-}
-
-fn list(
-    shared: &Shared,
-    tree: &sled::Tree,
-    company: &CompanyId,
-    filter: &TaskFilter,
-    page: Page,
-) -> Result<TaskPage, StoreError> {
-    // Held until the tasks are read: what is listed is one moment's.
-    let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(tasks) = index.company(company) else {
-        return Ok(TaskPage { tasks: Vec::new(), total: 0, next: None });
-    };
-    let found = tasks.find(filter, page);
-    let next = found.rows.last().filter(|_| found.more).map(|row| Cursor(u64::from(*row)));
-    let read = |row: &u32| {
-        let id = TaskId(tasks.id(*row).ok_or_else(|| record::damaged("index", &"a row without a task"))?);
-        read_task(tree, company, id)?.ok_or_else(|| record::damaged("index", &"a task that is not stored"))
-    };
-    let tasks = found.rows.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(TaskPage { tasks, total: found.total, next })
 }

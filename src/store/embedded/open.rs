@@ -11,8 +11,9 @@ use super::options::Options;
 use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
 use super::source::Source;
 use super::view::View;
+use super::watchdog::Watchdog;
 use super::writer::Writer;
-use super::{Embedded, check, rebuild, snapshot, watchdog};
+use super::{Embedded, check, rebuild, snapshot};
 use crate::store::StoreError;
 
 impl Embedded {
@@ -133,7 +134,7 @@ fn start(
         snapshot: snapshot::newest(&snapshot_dir(dir))?,
         broken,
     })?);
-    watchdog::start(&shared)?;
+    let watchdog = Watchdog::start(&shared)?;
     let after_loss = !opened.lost.is_empty();
     let writer = Writer::start(opened.journal, view, found_broken, rows, &shared)?;
     if after_loss {
@@ -141,7 +142,7 @@ fn start(
         let taken = shared.take_snapshot(shared.applied());
         taken.map_err(|e| std::io::Error::other(e.to_string()))?;
     }
-    Ok(Embedded { shared, writer, lock })
+    Ok(Embedded { shared, writer, _watchdog: watchdog, lock })
 }
 
 /// Patients' data: nobody but the server's own user may read the directory.

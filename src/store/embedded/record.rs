@@ -147,6 +147,15 @@ pub(super) fn decode_order(bytes: &[u8]) -> Result<Order, StoreError> {
     decode(bytes, "queued event")
 }
 
+/// A company's next row.
+pub(super) fn encode_rows(next: u32) -> Result<Vec<u8>, StoreError> {
+    encode(&next)
+}
+
+pub(super) fn decode_rows(bytes: &[u8]) -> Result<u32, StoreError> {
+    decode(bytes, "row count")
+}
+
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     encode_as(FORMAT_1, record)
 }

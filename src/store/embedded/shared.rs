@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crossbeam_channel::Sender;
 
@@ -44,7 +44,7 @@ pub(super) struct Shared {
 
 /// The view's tree, and how many were in its place before.
 #[derive(Debug, Clone)]
-struct Current {
+pub(super) struct Current {
     tree: sled::Tree,
     generation: u64,
 }
@@ -106,11 +106,33 @@ impl Shared {
     /// Reads from the view, off the reactor. Where that fails, the view has failed: it is built anew, and the caller
     /// may try again.
     pub(super) fn view<T>(&self, read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Current { tree, generation } = self.tree.read().unwrap_or_else(PoisonError::into_inner).clone();
-        guarded(|| read(&tree)).map_err(|error| {
-            let replaced = self.tree.read().unwrap_or_else(PoisonError::into_inner).generation != generation;
-            if replaced { told(error) } else { self.view_failed(error) }
-        })
+        self.view_of(&self.current(), read)
+    }
+
+    /// The same from a tree that was current a moment ago.
+    pub(super) fn view_of<T>(
+        &self,
+        current: &Current,
+        read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        guarded(|| read(&current.tree))
+            .map_err(|error| if self.is_current(current) { self.view_failed(error) } else { told(error) })
+    }
+
+    /// The index and the tree that belongs to it. Lock order: the index before the tree, as in [`Self::replace`].
+    pub(super) fn pair(&self) -> (RwLockReadGuard<'_, Index>, Current) {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        (index, current)
+    }
+
+    /// Whether no other view has replaced this tree.
+    pub(super) fn is_current(&self, current: &Current) -> bool {
+        self.current().generation == current.generation
+    }
+
+    fn current(&self) -> Current {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Another view takes over.
@@ -262,8 +284,8 @@ impl Shared {
         let dir = snapshot_dir(&self.dir);
         // In this order: another view that takes over in between has more than this says, and never less.
         let applied = self.applied();
-        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner).tree.clone();
-        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir)) {
+        let tree = self.current().tree;
+        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir, &|| self.closing())) {
             Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
             written => written?,
         };

@@ -10,6 +10,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::change::{Change, Done};
 use super::check::{self, Report};
+use super::events::first_id;
 use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::open::create_private_dir;
 use super::shared::{Shared, journal_dir, snapshot_dir};
@@ -28,7 +29,7 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
     for ended in keys::ended_answers(now, store.shared.options.idempotency) {
         loop {
             let ended = ended.clone();
-            let found = store.read(move |shared| expired_answers(shared, ended)).await?;
+            let found = store.read(move |shared| keys_in(shared, ended)).await?;
             let count = found.len();
             expired.idempotency_keys += count as u64;
             remove(store, found).await?;
@@ -49,6 +50,19 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
             }
         }
     }
+    if let Some(age) = store.shared.options.audit {
+        let ended = vec![keys::AUDIT]..keys::audit(first_id(now - age));
+        loop {
+            let ended = ended.clone();
+            let found = store.read(move |shared| keys_in(shared, ended)).await?;
+            let count = found.len();
+            expired.audit_entries += count as u64;
+            remove(store, found).await?;
+            if count < CHUNK {
+                break;
+            }
+        }
+    }
     if let Some(age) = store.shared.options.events {
         expired.event_bytes = expire_events(store, now, age).await?;
     }
@@ -59,7 +73,8 @@ async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> 
     if keys.is_empty() { Ok(()) } else { store.writer.write(Change::Remove(keys)).await.map(drop) }
 }
 
-fn expired_answers(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
+/// Some of the keys that have expired.
+fn keys_in(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
     shared.view(|tree| {
         let entries = tree.range(ended).keys().take(CHUNK);
         entries.map(|key| key.map(|it| it.to_vec()).map_err(failure::read)).collect()

@@ -13,6 +13,7 @@ use super::headroom::Headroom;
 use super::index::Index;
 use super::journal::{Kind, Op};
 use super::{failure, keys, record, task_record};
+use crate::auth::CompanyId;
 use crate::store::StoreError;
 use crate::task::Task;
 
@@ -93,6 +94,7 @@ pub(super) struct View {
 enum IndexChange {
     Add(Task, u32, usize),
     Remove(Task, u32, usize),
+    NextRow(CompanyId, u32),
 }
 
 impl View {
@@ -150,6 +152,9 @@ impl View {
             found.add(&key, &value);
             if let Some((task, row)) = decode_task(&key, &value)? {
                 index.add(&task, row, value.len());
+            }
+            if let Some((company, next)) = decode_rows(&key, &value)? {
+                index.set_next_row(company, next);
             }
         }
         if found == self.meta {
@@ -210,6 +215,7 @@ impl View {
                 meta.add(op.key, op.value);
                 let size = op.value.len();
                 changes.extend(decode_task(op.key, op.value)?.map(|(task, row)| IndexChange::Add(task, row, size)));
+                changes.extend(decode_rows(op.key, op.value)?.map(|(company, next)| IndexChange::NextRow(company, next)));
                 batch.insert(op.key, op.value);
                 put.insert(op.key, Some(op.value));
             }
@@ -223,6 +229,7 @@ impl View {
             match change {
                 IndexChange::Add(task, row, bytes) => index.add(&task, row, bytes),
                 IndexChange::Remove(task, row, bytes) => index.remove(&task, row, bytes),
+                IndexChange::NextRow(company, next) => index.set_next_row(company, next),
             }
         }
         Ok(())
@@ -287,4 +294,13 @@ fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreErr
     }
     let (company, id) = keys::parse_task(key).ok_or_else(|| record::damaged("task", &"its key is no task's"))?;
     task_record::decode(value, id, company).map(Some)
+}
+
+/// The company and its next row, if this entry says that.
+fn decode_rows(key: &[u8], value: &[u8]) -> Result<Option<(CompanyId, u32)>, StoreError> {
+    if key.first() != Some(&keys::ROWS) {
+        return Ok(None);
+    }
+    let company = keys::parse_rows(key).ok_or_else(|| record::damaged("row count", &"its key names no company"))?;
+    Ok(Some((company, record::decode_rows(value)?)))
 }
