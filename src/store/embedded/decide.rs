@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::change::{Change, Done, Guard, Waiting, Written};
 use super::journal::Kind;
+use super::names::Names;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
@@ -13,11 +14,19 @@ use crate::auth::CompanyId;
 use crate::store::{Committed, FirstAnswer, StoreError, Updated};
 use crate::task::{Task, TaskId, TaskPatch};
 
+/// What the writer knows of the store without a read of the view.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// The next row of each company.
+    pub(super) rows: HashMap<CompanyId, u32>,
+    pub(super) names: Names,
+    pub(super) recent: Recent,
+}
+
 /// Decides the changes of one group, in order: each sees those before it.
 pub(super) struct Decider<'a> {
     shared: &'a Shared,
-    rows: &'a mut HashMap<CompanyId, u32>,
-    recent: &'a Recent,
+    stored: &'a mut Stored,
     /// What this group has changed so far.
     group: Changes,
     /// What the change that is being decided would change.
@@ -27,9 +36,9 @@ pub(super) struct Decider<'a> {
 type Decided = (Vec<Written>, Done);
 
 impl<'a> Decider<'a> {
-    pub(super) fn new(shared: &'a Shared, rows: &'a mut HashMap<CompanyId, u32>, recent: &'a mut Recent) -> Self {
-        recent.forget(shared.applied());
-        Self { shared, rows, recent, group: Changes::new(), change: Changes::new() }
+    pub(super) fn new(shared: &'a Shared, stored: &'a mut Stored) -> Self {
+        stored.recent.forget(shared.applied());
+        Self { shared, stored, group: Changes::new(), change: Changes::new() }
     }
 
     /// What the group has changed, for [`Recent`] once it is durable.
@@ -143,7 +152,7 @@ impl<'a> Decider<'a> {
             keys.iter().filter_map(|it| keys::parse_task(it)).map(|(company, _)| company).collect();
         let mut written: Vec<Written> = keys.into_iter().map(|key| self.gone(key)).collect();
         for company in companies {
-            let next = self.rows.get(&company).copied().unwrap_or(0);
+            let next = self.stored.rows.get(&company).copied().unwrap_or(0);
             let key = keys::rows(&company);
             let stored = self.get(&key)?.map(|it| record::decode_rows(&it)).transpose()?;
             if stored.unwrap_or(0) < next {
@@ -154,9 +163,9 @@ impl<'a> Decider<'a> {
     }
 
     fn next_row(&mut self, company: CompanyId) -> Result<u32, StoreError> {
-        let next = self.rows.get(&company).copied().unwrap_or(0);
+        let next = self.stored.rows.get(&company).copied().unwrap_or(0);
         let after = next.checked_add(1).ok_or_else(|| StoreError::OutOfRows { company: company.to_string() })?;
-        self.rows.insert(company, after);
+        self.stored.rows.insert(company, after);
         Ok(next)
     }
 
@@ -169,20 +178,29 @@ impl<'a> Decider<'a> {
     /// A key's new value; whether it had one decides how that is written.
     fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
         let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
+        if let Some(answer) = keys::parse_answer(&key).filter(|_| kind == Kind::Insert) {
+            self.stored.names.add(answer);
+        }
         self.change.insert(key.clone(), Some(value.clone()));
         Ok(Written { kind, key, value })
     }
 
     fn gone(&mut self, key: Vec<u8>) -> Written {
+        if let Some(answer) = keys::parse_answer(&key) {
+            self.stored.names.remove(answer);
+        }
         self.change.insert(key.clone(), None);
         Written { kind: Kind::Delete, key, value: Bytes::new() }
     }
 
     /// A key's newest value: of this change, this group, the groups before it, or the view.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let changed = self.change.get(key).or_else(|| self.group.get(key)).or_else(|| self.recent.get(key));
+        let changed = self.change.get(key).or_else(|| self.group.get(key)).or_else(|| self.stored.recent.get(key));
         if let Some(value) = changed {
             return Ok(value.clone());
+        }
+        if keys::parse_answer(key).is_some_and(|it| !self.stored.names.may_have(it)) {
+            return Ok(None);
         }
         let value = self.shared.view(|tree| tree.get(key).map_err(failure::read))?;
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))

@@ -15,6 +15,8 @@ use std::collections::{BTreeSet, HashMap};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
+use super::keys::AnswerKey;
+use super::names::Names;
 use crate::auth::CompanyId;
 use crate::store::{CompanyStats, Page, TaskFilter};
 use crate::task::Task;
@@ -24,8 +26,18 @@ use ids::Ids;
 const FEW: usize = 32;
 
 /// Every company's tasks.
-#[derive(Debug, Default)]
-pub(super) struct Index(HashMap<CompanyId, Company>);
+#[derive(Debug)]
+pub(super) struct Index {
+    companies: HashMap<CompanyId, Company>,
+    /// Until they are taken: the idempotency keys that the view has.
+    names: Option<Names>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { companies: HashMap::new(), names: Some(Names::default()) }
+    }
+}
 
 /// One company's.
 #[derive(Debug, Default)]
@@ -64,23 +76,37 @@ pub(super) struct Found {
 
 impl Index {
     pub(super) fn company(&self, id: &CompanyId) -> Option<&Company> {
-        self.0.get(id)
+        self.companies.get(id)
+    }
+
+    /// The idempotency keys that the view has, for the writer. From now on they are not kept in here.
+    pub(super) fn take_names(&mut self) -> Names {
+        self.names.take().unwrap_or_default()
+    }
+
+    /// An idempotency key was added to the view, or removed from it.
+    pub(super) fn name(&mut self, key: AnswerKey, added: bool) {
+        match &mut self.names {
+            Some(names) if added => names.add(key),
+            Some(names) => names.remove(key),
+            None => {}
+        }
     }
 
     /// Companies and the next free row of each.
     pub(super) fn next_rows(&self) -> impl Iterator<Item = (&CompanyId, u32)> {
-        self.0.iter().map(|(id, company)| (id, company.next))
+        self.companies.iter().map(|(id, company)| (id, company.next))
     }
 
     /// Rows below this one have been given, whether or not their tasks are still here.
     pub(super) fn set_next_row(&mut self, company: CompanyId, next: u32) {
-        let company = self.0.entry(company).or_default();
+        let company = self.companies.entry(company).or_default();
         company.next = company.next.max(next);
     }
 
     /// Adds a task that was not there.
     pub(super) fn add(&mut self, task: &Task, row: u32, bytes: usize) {
-        let company = self.0.entry(task.company_id.clone()).or_default();
+        let company = self.companies.entry(task.company_id.clone()).or_default();
         company.next = company.next.max(row.saturating_add(1));
         company.ids.put(row, task.id.0);
         company.bytes += bytes as u64;
@@ -92,7 +118,7 @@ impl Index {
 
     /// Removes a task as it was added.
     pub(super) fn remove(&mut self, task: &Task, row: u32, bytes: usize) {
-        let Some(company) = self.0.get_mut(&task.company_id) else { return };
+        let Some(company) = self.companies.get_mut(&task.company_id) else { return };
         company.ids.remove(row);
         company.changes += 1;
         company.bytes = company.bytes.saturating_sub(bytes as u64);
@@ -109,19 +135,20 @@ impl Index {
             let rows: Vec<_> = company.deleted.iter().take_while(|(at, _)| *at < before_ms).take(most).collect();
             rows.into_iter().filter_map(|(_, row)| company.id(*row)).map(|it| (id.clone(), it)).collect::<Vec<_>>()
         };
-        self.0.iter().flat_map(ids).take(most).collect()
+        self.companies.iter().flat_map(ids).take(most).collect()
     }
 
     /// Every company, by name.
     pub(super) fn companies(&self) -> Vec<CompanyId> {
-        let mut companies: Vec<_> = self.0.keys().cloned().collect();
+        let mut companies: Vec<_> = self.companies.keys().cloned().collect();
         companies.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         companies
     }
 
     pub(super) fn stats(&self) -> Vec<CompanyStats> {
         // What is left of a company whose tasks were all purged is its next row.
-        let with_tasks = self.0.iter().filter(|(_, company)| !company.live.is_empty() || !company.deleted.is_empty());
+        let with_tasks =
+            self.companies.iter().filter(|(_, company)| !company.live.is_empty() || !company.deleted.is_empty());
         let mut companies: Vec<_> = with_tasks
             .map(|(id, company)| CompanyStats {
                 company_id: id.to_string(),

@@ -122,6 +122,23 @@ pub(super) fn answers(id: IdempotencyId, now: DateTime<Utc>, default: Duration) 
     (since, days.rev().map(|day| on_day(tag, day, id)).collect())
 }
 
+/// Where an answer is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerKey {
+    /// Tag and day.
+    pub(super) day: (u8, u16),
+    pub(super) name: u128,
+}
+
+/// The parts of an answer's key, if it is one.
+pub(super) fn parse_answer(key: &[u8]) -> Option<AnswerKey> {
+    let key: &[u8; 19] = key.try_into().ok()?;
+    let (head, name) = key.split_first_chunk::<3>()?;
+    let tag = Some(head[0]).filter(|it| [IDEMPOTENCY, DELIVERY].contains(it))?;
+    let day = (tag, u16::from_be_bytes([head[1], head[2]]));
+    Some(AnswerKey { day, name: u128::from_be_bytes(*name.first_chunk()?) })
+}
+
 fn on_day(tag: u8, day: u16, id: IdempotencyId) -> Vec<u8> {
     [&[tag][..], &day.to_be_bytes(), &id.name].concat()
 }

@@ -25,6 +25,7 @@ mod journal;
 mod keys;
 mod list;
 mod lock;
+mod names;
 mod open;
 mod options;
 mod rebuild;
@@ -48,8 +49,8 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested,
-    Page, Stats, Store, StoreError, TaskFilter, TaskPage, Updated,
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Stats,
+    Store, StoreError, TaskFilter, TaskPage, Updated,
 };
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};

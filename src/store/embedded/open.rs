@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
+use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Opened, Survey, sync_dir};
 use super::lock::DirLock;
 use super::options::Options;
+use super::recent::Recent;
 use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
 use super::source::Source;
 use super::view::View;
@@ -117,12 +119,13 @@ fn start(
     options: &Options,
     opened: Opened,
     view: View,
-    index: Index,
+    mut index: Index,
     lock: Arc<DirLock>,
 ) -> std::io::Result<Embedded> {
     // One is enough: it says that there is something to look at.
     let (broken, found_broken) = crossbeam_channel::bounded(1);
     let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
+    let stored = Stored { rows, names: index.take_names(), recent: Recent::default() };
     let shared = Arc::new(Shared::new(Parts {
         dir: dir.to_owned(),
         options: options.clone(),
@@ -136,7 +139,7 @@ fn start(
     })?);
     let watchdog = Watchdog::start(&shared)?;
     let after_loss = !opened.lost.is_empty();
-    let writer = Writer::start(opened.journal, view, found_broken, rows, &shared)?;
+    let writer = Writer::start(opened.journal, view, found_broken, stored, &shared)?;
     if after_loss {
         // The journal alone can no longer give the view.
         let taken = shared.take_snapshot(shared.applied());

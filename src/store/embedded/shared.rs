@@ -136,7 +136,9 @@ impl Shared {
     }
 
     /// Another view takes over.
-    pub(super) fn replace(&self, tree: sled::Tree, index: Index) {
+    pub(super) fn replace(&self, tree: sled::Tree, mut index: Index) {
+        // The writer has its own, which is up to now.
+        drop(index.take_names());
         let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         *old = Current { tree, generation: old.generation + 1 };

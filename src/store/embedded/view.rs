@@ -95,6 +95,8 @@ enum IndexChange {
     Add(Task, u32, usize),
     Remove(Task, u32, usize),
     NextRow(CompanyId, u32),
+    /// Whether it was added.
+    Name(keys::AnswerKey, bool),
 }
 
 impl View {
@@ -153,6 +155,9 @@ impl View {
             if let Some((task, row)) = decode_task(&key, &value)? {
                 index.add(&task, row, value.len());
             }
+            if let Some(key) = keys::parse_answer(&key) {
+                index.name(key, true);
+            }
             if let Some((company, next)) = decode_rows(&key, &value)? {
                 index.set_next_row(company, next);
             }
@@ -204,6 +209,9 @@ impl View {
                     None => self.tree.get(op.key).map_err(failure::read)?,
                 }
             };
+            if (op.kind == Kind::Delete) == old.is_some() {
+                changes.extend(keys::parse_answer(op.key).map(|key| IndexChange::Name(key, old.is_none())));
+            }
             if let Some(old) = old {
                 meta.remove(op.key, &old);
                 changes.extend(decode_task(op.key, &old)?.map(|(task, row)| IndexChange::Remove(task, row, old.len())));
@@ -215,7 +223,8 @@ impl View {
                 meta.add(op.key, op.value);
                 let size = op.value.len();
                 changes.extend(decode_task(op.key, op.value)?.map(|(task, row)| IndexChange::Add(task, row, size)));
-                changes.extend(decode_rows(op.key, op.value)?.map(|(company, next)| IndexChange::NextRow(company, next)));
+                changes
+                    .extend(decode_rows(op.key, op.value)?.map(|(company, next)| IndexChange::NextRow(company, next)));
                 batch.insert(op.key, op.value);
                 put.insert(op.key, Some(op.value));
             }
@@ -230,6 +239,7 @@ impl View {
                 IndexChange::Add(task, row, bytes) => index.add(&task, row, bytes),
                 IndexChange::Remove(task, row, bytes) => index.remove(&task, row, bytes),
                 IndexChange::NextRow(company, next) => index.set_next_row(company, next),
+                IndexChange::Name(key, added) => index.name(key, added),
             }
         }
         Ok(())

@@ -4,7 +4,6 @@
 //! durable as one group of the journal, and only then answers every caller. No timer: a lone writer goes at once,
 //! and load forms the groups. The view follows on a thread of its own (`applier.rs`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,14 +14,13 @@ use uuid::Uuid;
 
 use super::applier::{Applier, Work};
 use super::change::{Change, Done, Written};
-use super::decide::Decider;
+use super::decide::{Decider, Stored};
 use super::failure;
 use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
-use super::recent::{Changes, Recent};
+use super::recent::Changes;
 use super::shared::Shared;
 use super::view::View;
-use crate::auth::CompanyId;
 use crate::store::StoreError;
 
 /// Most changes in one group, and most that may wait.
@@ -51,23 +49,15 @@ impl Writer {
         journal: Journal,
         view: View,
         broken: Receiver<()>,
-        rows: HashMap<CompanyId, u32>,
+        stored: Stored,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(GROUP);
         let applier = Applier::start(view, broken, Arc::clone(shared))?;
         let (work, shared) = (applier.work.clone(), Arc::clone(shared));
         let since_snapshot = shared.journal_after_snapshot();
-        let mut state = State {
-            journal,
-            rows,
-            recent: Recent::default(),
-            shared,
-            work: applier.work,
-            broken: None,
-            since_snapshot,
-            snapshot: None,
-        };
+        let mut state =
+            State { journal, stored, shared, work: applier.work, broken: None, since_snapshot, snapshot: None };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(waiting))?;
         Ok(Self { queue: Some(queue), threads: vec![thread, applier.thread], applier: Some(work) })
     }
@@ -130,9 +120,7 @@ impl Writer {
 
 struct State {
     journal: Journal,
-    /// The next row of each company.
-    rows: HashMap<CompanyId, u32>,
-    recent: Recent,
+    stored: Stored,
     shared: Arc<Shared>,
     work: Sender<Work>,
     broken: Option<StoreError>,
@@ -183,7 +171,7 @@ impl State {
         let room = self.shared.room();
         let mut group = self.journal.group();
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
-        let mut decider = Decider::new(&self.shared, &mut self.rows, &mut self.recent);
+        let mut decider = Decider::new(&self.shared, &mut self.stored);
         let mut bytes = 0;
         for Waiting { change, done } in queue {
             let refused = failed.as_ref().or_else(|| room.as_ref().err().filter(|_| !change.may_use_reserve()));
@@ -231,7 +219,7 @@ impl State {
         self.shared.set_full(false);
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
-        self.recent.push(last, changes);
+        self.stored.recent.push(last, changes);
         self.shared.set_acked(last);
         if self.work.send(Work::Group(bytes, last)).is_err() {
             tracing::error!("the applier has ended");

@@ -47,9 +47,8 @@ impl Ids {
     /// Rows and ids from this row on, lowest first.
     pub(super) fn from(&self, row: u32) -> impl Iterator<Item = (u32, Uuid)> {
         let blocks = self.0.range(row / BLOCK..);
-        let rows = blocks.flat_map(|(number, block)| {
-            (0..BLOCK).zip(&block.ids).map(|(at, id)| (*number * BLOCK + at, *id))
-        });
+        let rows =
+            blocks.flat_map(|(number, block)| (0..BLOCK).zip(&block.ids).map(|(at, id)| (*number * BLOCK + at, *id)));
         rows.filter(move |(at, id)| *at >= row && !id.is_nil())
     }
 }
