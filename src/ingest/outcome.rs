@@ -65,16 +65,17 @@ pub(super) async fn committed<A>(
     answer: A,
     earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, StoreError> {
-    if commit.idempotency.is_none() {
+    let Some(own) = commit.idempotency.as_ref().map(|it| it.answer.body.clone()) else {
         return match earlier.await? {
             Some(first) => Ok(Ended::Before(first)),
             None => Ok(Ended::of(answer, app.store.commit(commit).await?)),
         };
-    }
+    };
     match app.store.commit(commit).await {
         Ok(committed) => Ok(Ended::of(answer, committed)),
         Err(error) => match earlier.await {
-            Ok(Some(first)) => Ok(Ended::Before(first)),
+            // This very request's may have been stored, but whether it is durable is not known.
+            Ok(Some(first)) if first.body != own => Ok(Ended::Before(first)),
             _ => Err(error),
         },
     }
