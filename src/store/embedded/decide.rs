@@ -15,7 +15,7 @@ use crate::store::{Committed, FirstAnswer, StoreError, Updated};
 use crate::task::{Task, TaskId, TaskPatch};
 
 /// What the writer knows of the store without a read of the view.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Stored {
     /// The next row of each company.
     pub(super) rows: HashMap<CompanyId, u32>,
@@ -229,4 +229,117 @@ impl<'a> Decider<'a> {
 fn changed(task: Task, patch: Option<TaskPatch>, now: chrono::DateTime<chrono::Utc>) -> Task {
     let deleted_at = if patch.is_none() { Some(now) } else { None };
     Task { deleted_at, ..patch.unwrap_or_default().apply(task, now) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
+    use crate::store::embedded::{Embedded, Options, check};
+    use crate::store::{Commit, Idempotency, IdempotencyId, Ingested, Store as _};
+    use crate::task::NewTask;
+    use chrono::Utc;
+    use std::time::Duration;
+
+    fn made(company: &str) -> Ingested {
+        let now = Utc::now();
+        let new: NewTask = serde_json::from_value(serde_json::json!({
+            "title": "t", "description": "d", "assigned_user_ids": ["u"], "created_by_id": "u",
+            "deadline": "2026-12-01T09:00:00Z",
+        }))
+        .unwrap();
+        let company = CompanyId::parse(company).unwrap();
+        let event_id = EventId(new_id(now));
+        let task = new.into_task(TaskId(new_id(now)), event_id, company.clone(), now);
+        let event = Event {
+            id: event_id,
+            integration: IntegrationName("tasks".into()),
+            company_id: company,
+            received_at: now,
+            status: EventStatus::Stored,
+            reason: None,
+            task_ids: vec![task.id],
+            provenance: None,
+            plugin_log: String::new(),
+            content_type: None,
+            headers: Vec::new(),
+            stages: Vec::new(),
+            redacted: Vec::new(),
+            erased_at: None,
+            body_bytes: 2,
+            body: "{}".into(),
+        };
+        Ingested { event, tasks: vec![task] }
+    }
+
+    fn keyed(company: &str, key: &str) -> Commit {
+        let at = Utc::now();
+        let answer =
+            FirstAnswer { fingerprint: [1; 16], at, status: 201, headers: Vec::new(), body: key.to_owned().into() };
+        let idempotency = Some(Idempotency { id: IdempotencyId::of("s", "/r", key), answer });
+        Commit { ingested: vec![made(company)], idempotency }
+    }
+
+    fn changes(commit: &Commit) -> Change {
+        Change::commit(commit).unwrap()
+    }
+
+    /// Under load the view is always some groups behind. What is decided then must be what would be decided after it
+    /// has caught up, and must not wait for it.
+    #[test]
+    fn a_decision_sees_what_is_durable_while_the_view_is_behind() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let data = dir.path().join("data");
+        let store = Embedded::open(&data, &Options::default()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // The applier needs the index to go on.
+        let behind = store.shared.index.read().unwrap();
+        let (first, second) = (keyed("a", "k"), keyed("a", "k"));
+        let task = first.ingested[0].tasks[0].clone();
+        let a = task.company_id.clone();
+        let decided = runtime.block_on(async {
+            let all = async {
+                assert_eq!(store.commit(first.clone()).await.unwrap(), Committed::Stored);
+                let repeated = store.commit(second).await.unwrap();
+                let patch = TaskPatch { title: Some("new".into()), ..TaskPatch::default() };
+                let updated = store.update_task(&a, task.id, 1, patch.clone(), Utc::now()).await.unwrap();
+                let stale = store.update_task(&a, task.id, 1, patch, Utc::now()).await.unwrap();
+                let deleted = store.delete_task(&a, task.id, Some(2), Utc::now()).await.unwrap();
+                let missing = store.delete_task(&a, task.id, None, Utc::now()).await.unwrap();
+                (repeated, updated, stale, deleted, missing)
+            };
+            tokio::time::timeout(Duration::from_secs(60), all).await
+        });
+        assert_eq!(store.shared.applied(), 0, "the view has nothing yet");
+        drop(behind);
+        let (repeated, updated, stale, deleted, missing) = decided.expect("it waits for the view");
+        assert_eq!(repeated, Committed::Repeated(first.idempotency.unwrap().answer));
+        assert!(matches!(updated, Updated::Done(it) if it.title == "new" && it.version == 2));
+        assert_eq!(stale, Updated::Stale { version: 2 });
+        assert!(matches!(deleted, Updated::Done(_)));
+        assert_eq!(missing, Updated::Missing);
+        // Whether keys were new was decided correctly, or the view would not add up.
+        drop(store);
+        let report = check(&data).unwrap();
+        assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
+    }
+
+    /// A row that is given twice would lead an old cursor to a newer task; the 4,294,967,296th is an error instead.
+    #[test]
+    fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let a = CompanyId::parse("a").unwrap();
+        let mut stored = Stored::default();
+        stored.rows.insert(a.clone(), u32::MAX - 1);
+        let mut decider = Decider::new(&store.shared, &mut stored);
+        decider.decide(changes(&keyed("a", "last"))).unwrap();
+        let refused = keyed("a", "none left");
+        let error = decider.decide(changes(&refused)).unwrap_err();
+        assert!(matches!(&error, StoreError::OutOfRows { company } if company == "a"), "{error}");
+        // The same key for another company's task: the refused request has left nothing behind.
+        let other = Commit { ingested: vec![made("b")], ..refused };
+        let decided = decider.decide(changes(&other)).unwrap().1;
+        assert!(matches!(decided, Done::Committed(Committed::Stored)), "{decided:?}");
+    }
 }

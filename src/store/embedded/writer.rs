@@ -300,3 +300,48 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::{Embedded, Options};
+
+    /// The sweep's `Roll` may share a group with a request that cannot be written, which is not the sweep's failure.
+    #[test]
+    fn what_concerns_only_the_journals_files_is_answered_for_itself() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let data = dir.path().join("data");
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let store = Embedded::open(&data, &options).unwrap();
+        // A segment for a group of this size cannot be made: a directory has its name.
+        std::fs::create_dir(data.join("journal/fresh.tmp")).unwrap();
+        let too_large = || {
+            let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; 200 << 10]));
+            let none = (Vec::new(), Vec::new());
+            Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
+        };
+        let queue = store.writer.queue.as_ref().unwrap();
+        let send = |change| {
+            let (done, answer) = oneshot::channel();
+            queue.blocking_send(Waiting { change, done }).unwrap();
+            answer
+        };
+        // While the first of them fails, others gather in one group.
+        for _ in 0..20 {
+            let answers: Vec<_> = (0..20)
+                .map(|_| {
+                    (
+                        send(too_large()),
+                        send(Change::Roll { before_ms: 0 }),
+                        send(Change::Prune { covered: 0, before_ms: 0 }),
+                    )
+                })
+                .collect();
+            for (put, roll, prune) in answers {
+                assert!(matches!(put.blocking_recv().unwrap(), Err(StoreError::Write(_))));
+                assert!(matches!(roll.blocking_recv().unwrap(), Ok(Done::Freed(0))));
+                assert!(matches!(prune.blocking_recv().unwrap(), Ok(Done::Freed(0))));
+            }
+        }
+    }
+}
