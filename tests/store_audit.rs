@@ -80,8 +80,8 @@ async fn an_export_has_every_entry_and_every_task_once() {
 #[test]
 fn on_a_nearly_full_disk_a_key_can_be_revoked_and_no_body_is_shown_without_its_entry() {
     let mut setup = Setup::new();
-    let key = setup.key("company-1", &["tasks:read"]);
     let server = setup.start();
+    let key = setup.key("company-1", &["tasks:read"]);
     let made = server.post("/v1/tasks", &task()).expect(201);
     let event = format!("/v1/events/{}", made.header("x-event-id"));
     server.get(&event).expect(200);

@@ -33,7 +33,7 @@ async fn nothing_of_a_closed_store_goes_on() {
     let data = dir.path().join("tiny");
     let tiny = Options { segment_bytes: 16 << 10, snapshot_bytes: 8 << 10, ..Options::default() };
     let mut count = 0;
-    for round in 0..40 {
+    for round in 0..15 {
         let store = Embedded::open(&data, &tiny).unwrap();
         assert_eq!(list(&store, "a", TaskFilter::default()).await.1, count, "round {round}");
         for _ in 0..20 {

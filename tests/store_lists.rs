@@ -60,7 +60,7 @@ async fn lists_go_on_through_compactions_and_show_one_moment() {
             }
         })
     };
-    for _ in 0..25 {
+    for _ in 0..10 {
         let store = Arc::clone(&store);
         tokio::task::spawn_blocking(move || store.compact()).await.unwrap().unwrap();
     }
