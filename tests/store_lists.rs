@@ -27,7 +27,8 @@ async fn lists_go_on_through_compactions_and_show_one_moment() {
     }
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = Vec::new();
-    for status in [None, Some(Status::Pending)] {
+    // More than there are cores, so that one is interrupted at any place.
+    for status in [None, Some(Status::Pending)].repeat(6) {
         let (store, done) = (Arc::clone(&store), Arc::clone(&done));
         readers.push(tokio::spawn(async move {
             let (a, filter) = (company("a"), TaskFilter { status, ..TaskFilter::default() });

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
+use super::answers::{self, GroupAnswers, Placed};
 use super::change::{Change, Done, Guard, Waiting, Written};
 use super::journal::Kind;
-use super::names::Names;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
@@ -19,7 +19,6 @@ use crate::task::{Task, TaskId, TaskPatch};
 pub(super) struct Stored {
     /// The next row of each company.
     pub(super) rows: HashMap<CompanyId, u32>,
-    pub(super) names: Names,
     pub(super) recent: Recent,
 }
 
@@ -31,6 +30,14 @@ pub(super) struct Decider<'a> {
     group: Changes,
     /// What the change that is being decided would change.
     change: Changes,
+    answers: GroupAnswers,
+}
+
+/// What a group comes to beside its records, for when it is durable.
+#[derive(Debug)]
+pub(super) struct Decisions {
+    pub(super) changes: Changes,
+    pub(super) placed: Placed,
 }
 
 type Decided = (Vec<Written>, Done);
@@ -38,12 +45,14 @@ type Decided = (Vec<Written>, Done);
 impl<'a> Decider<'a> {
     pub(super) fn new(shared: &'a Shared, stored: &'a mut Stored) -> Self {
         stored.recent.forget(shared.applied());
-        Self { shared, stored, group: Changes::new(), change: Changes::new() }
+        Self { shared, stored, group: Changes::new(), change: Changes::new(), answers: GroupAnswers::default() }
     }
 
-    /// What the group has changed, for [`Recent`] once it is durable.
-    pub(super) fn into_changes(self) -> Changes {
-        self.group
+    /// Ends the group: the blocks of its answers, numbered from `number` on, and what to remember of it.
+    pub(super) fn end(mut self, number: u64) -> Result<(Vec<Written>, Decisions), StoreError> {
+        let (blocks, placed) = self.answers.into_blocks(number)?;
+        self.group.extend(blocks.iter().map(|it| (it.key.clone(), Some(it.value.clone()))));
+        Ok((blocks, Decisions { changes: self.group, placed }))
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
@@ -84,8 +93,7 @@ impl<'a> Decider<'a> {
                     });
                 }
                 if let Some(guard) = guard {
-                    let key = keys::answer(guard.id, guard.at);
-                    written.push(self.put(key, guard.value.into())?);
+                    self.answers.add(guard);
                 }
                 Ok((written, Done::Committed(Committed::Stored)))
             }
@@ -178,16 +186,13 @@ impl<'a> Decider<'a> {
     /// A key's new value; whether it had one decides how that is written.
     fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
         let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
-        if let Some(answer) = keys::parse_answer(&key).filter(|_| kind == Kind::Insert) {
-            self.stored.names.add(answer);
-        }
         self.change.insert(key.clone(), Some(value.clone()));
         Ok(Written { kind, key, value })
     }
 
     fn gone(&mut self, key: Vec<u8>) -> Written {
-        if let Some(answer) = keys::parse_answer(&key) {
-            self.stored.names.remove(answer);
+        if let Some(day) = keys::answers_in(&key) {
+            self.shared.names().forget(day);
         }
         self.change.insert(key.clone(), None);
         Written { kind: Kind::Delete, key, value: Bytes::new() }
@@ -198,9 +203,6 @@ impl<'a> Decider<'a> {
         let changed = self.change.get(key).or_else(|| self.group.get(key)).or_else(|| self.stored.recent.get(key));
         if let Some(value) = changed {
             return Ok(value.clone());
-        }
-        if keys::parse_answer(key).is_some_and(|it| !self.stored.names.may_have(it)) {
-            return Ok(None);
         }
         let value = self.shared.view(|tree| tree.get(key).map_err(failure::read))?;
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))
@@ -213,16 +215,10 @@ impl<'a> Decider<'a> {
     }
 
     fn first(&self, guard: &Guard) -> Result<Option<FirstAnswer>, StoreError> {
-        let (since, places) = keys::answers(guard.id, guard.at, self.shared.options.idempotency);
-        for key in places {
-            if let Some(value) = self.get(&key)? {
-                let first = record::decode_answer(&value)?;
-                if first.at > since {
-                    return Ok(Some(first));
-                }
-            }
+        match self.answers.first(self.shared, guard)? {
+            None => answers::first(self.shared, guard.id, guard.at, &|key| self.get(key)),
+            first => Ok(first),
         }
-        Ok(None)
     }
 }
 
@@ -306,6 +302,9 @@ mod tests {
                 let stale = store.update_task(&a, task.id, 1, patch, Utc::now()).await.unwrap();
                 let deleted = store.delete_task(&a, task.id, Some(2), Utc::now()).await.unwrap();
                 let missing = store.delete_task(&a, task.id, None, Utc::now()).await.unwrap();
+                // Not in memory, so it is the view that is asked.
+                let never = store.delete_task(&a, TaskId(new_id(Utc::now())), None, Utc::now()).await.unwrap();
+                assert_eq!(never, Updated::Missing);
                 (repeated, updated, stale, deleted, missing)
             };
             tokio::time::timeout(Duration::from_secs(60), all).await

@@ -15,7 +15,6 @@ use std::collections::{BTreeSet, HashMap};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
-use super::keys::AnswerKey;
 use super::names::Names;
 use crate::auth::CompanyId;
 use crate::store::{CompanyStats, Page, TaskFilter};
@@ -84,13 +83,13 @@ impl Index {
         self.names.take().unwrap_or_default()
     }
 
-    /// An idempotency key was added to the view, or removed from it.
-    pub(super) fn name(&mut self, key: AnswerKey, added: bool) {
-        match &mut self.names {
-            Some(names) if added => names.add(key),
-            Some(names) => names.remove(key),
-            None => {}
-        }
+    pub(super) fn keeps_names(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// Those keys, as long as they are kept in here.
+    pub(super) fn names(&mut self) -> Option<&mut Names> {
+        self.names.as_mut()
     }
 
     /// Companies and the next free row of each.

@@ -9,6 +9,7 @@
 //! formats, `lock.rs` says
 //! who holds the directory.
 
+mod answers;
 mod applier;
 mod audit;
 mod change;
@@ -43,6 +44,7 @@ mod writer;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -135,11 +137,11 @@ impl Store for Embedded {
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
-        self.read(move |shared| {
-            let (since, places) = keys::answers(id, now, shared.options.idempotency);
-            shared.view(|tree| first_answer(tree, since, &places))
-        })
-        .boxed()
+        let get = |shared: &Shared, key: &[u8]| {
+            let value = shared.view(|tree| tree.get(key).map_err(failure::read))?;
+            Ok(value.map(|it| Bytes::copy_from_slice(&it)))
+        };
+        self.read(move |shared| answers::first(shared, id, now, &|key| get(shared, key))).boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
@@ -252,22 +254,6 @@ impl Store for Embedded {
         self.writer.open()?;
         self.shared.ready()
     }
-}
-
-fn first_answer(
-    tree: &sled::Tree,
-    since: DateTime<Utc>,
-    places: &[Vec<u8>],
-) -> Result<Option<FirstAnswer>, StoreError> {
-    for key in places {
-        let value = tree.get(key).map_err(failure::read)?;
-        if let Some(first) = value.map(|it| record::decode_answer(&it)).transpose()?
-            && first.at > since
-        {
-            return Ok(Some(first));
-        }
-    }
-    Ok(None)
 }
 
 fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {

@@ -1,113 +1,94 @@
-//! Which idempotency keys may be stored. Nearly every key that a request carries is new, and this says so without a
-//! read of the view, which would be a random one on a page that is rarely in memory.
+//! Where the answer to each idempotency key is stored. Nearly every key that a request carries is new, and this says so
+//! without a read of the view.
 //!
-//! A Bloom filter for each day (Bloom, "Space/time trade-offs in hash coding with allowable errors", 1970): 12 bits a
-//! key with 8 probes let 0.3 % of the new ones pass, which costs a read each. It grows by layers of twice the size. A
-//! day's keys expire together, and its filter goes with the last of them. Only the writer has it; it is built from what
-//! the view reads at the start.
+//! The answers of a group of the journal are stored together, as one entry of the view (a block): an entry for each key
+//! would be at a random place of sled's tree, and cost more than the task itself. So something has to say which block
+//! a key is in: a map for each day, of 16 bytes a key. It is built from what the view reads at the start, and kept by
+//! the writer; a day's keys expire together.
+//!
+//! A key is known by 64 bits of its SHA-256: that two of ten million keys of a day have the same has a chance of
+//! 3 in a million, and then the older one's repetition would count as new.
 
 use std::collections::HashMap;
 
-use super::keys::AnswerKey;
+use super::keys::{self, AnswerDay};
+use super::record;
+use crate::store::StoreError;
 
-const BITS_PER_KEY: usize = 12;
-const PROBES: u64 = 8;
-/// Keys in a day's first layer: 6 KiB.
-const FIRST_LAYER: usize = 4096;
+/// An entry of its own, as development builds before 0.1 wrote it.
+const OWN: u64 = 0;
+
+/// Where one answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Under the key's own name.
+    Own,
+    /// In the block with this number.
+    Block(u64),
+}
 
 /// The keys of every day.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<(u8, u16), Day>);
-
-#[derive(Debug, Default)]
-struct Day {
-    layers: Vec<Layer>,
-    added: u64,
-    removed: u64,
-}
-
-#[derive(Debug)]
-struct Layer {
-    words: Vec<u64>,
-    keys: usize,
-    room: usize,
-}
+pub(super) struct Names(HashMap<AnswerDay, HashMap<u64, u64>>);
 
 impl Names {
-    /// False only where the key is surely not stored.
-    pub(super) fn may_have(&self, key: AnswerKey) -> bool {
-        self.0.get(&key.day).is_some_and(|day| day.layers.iter().any(|it| it.may_have(key.name)))
+    pub(super) fn find(&self, day: AnswerDay, name: &[u8; 16]) -> Option<Place> {
+        let place = *self.0.get(&day)?.get(&short(name))?;
+        Some(if place == OWN { Place::Own } else { Place::Block(place) })
     }
 
-    /// A key that was not stored before.
-    pub(super) fn add(&mut self, key: AnswerKey) {
-        let day = self.0.entry(key.day).or_default();
-        day.added += 1;
-        if day.layers.last().is_none_or(|it| it.keys == it.room) {
-            let room = day.layers.last().map_or(FIRST_LAYER, |it| it.room * 2);
-            day.layers.push(Layer { words: vec![0; room * BITS_PER_KEY / 64], keys: 0, room });
-        }
-        if let Some(layer) = day.layers.last_mut() {
-            layer.add(key.name);
-        }
+    pub(super) fn add(&mut self, day: AnswerDay, name: &[u8; 16], place: Place) {
+        let place = match place {
+            Place::Own => OWN,
+            Place::Block(number) => number,
+        };
+        self.0.entry(day).or_default().insert(short(name), place);
     }
 
-    /// A key that was stored, and no longer is.
-    pub(super) fn remove(&mut self, key: AnswerKey) {
-        let Some(day) = self.0.get_mut(&key.day) else { return };
-        day.removed += 1;
-        if day.removed >= day.added {
-            self.0.remove(&key.day);
+    /// A day has expired: its answers are being removed.
+    pub(super) fn forget(&mut self, day: AnswerDay) {
+        self.0.remove(&day);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.values().map(|day| day.len() as u64).sum()
+    }
+
+    /// Adds what an entry of the view holds, if it holds answers.
+    pub(super) fn add_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if let Some((day, name)) = keys::parse_own_answer(key) {
+            self.add(day, &name, Place::Own);
+        } else if let Some((day, number)) = keys::parse_block(key) {
+            for (name, _) in record::decode_block(value)? {
+                self.add(day, &name, Place::Block(number));
+            }
         }
+        Ok(())
     }
 }
 
-impl Layer {
-    fn add(&mut self, name: u128) {
-        self.keys += 1;
-        for bit in bits(name, self.words.len()) {
-            self.words[bit / 64] |= 1 << (bit % 64);
-        }
-    }
-
-    fn may_have(&self, name: u128) -> bool {
-        bits(name, self.words.len()).all(|bit| self.words[bit / 64] & (1 << (bit % 64)) != 0)
-    }
-}
-
-/// A key's bits in a layer. The name is a hash already, so its halves serve as two independent ones.
-fn bits(name: u128, words: usize) -> impl Iterator<Item = usize> {
-    let (first, step) = ((name >> 64) as u64, name as u64 | 1);
-    (0..PROBES).map(move |probe| (first.wrapping_add(probe.wrapping_mul(step)) % (words as u64 * 64)) as usize)
+fn short(name: &[u8; 16]) -> u64 {
+    name.first_chunk().map_or(0, |it| u64::from_be_bytes(*it))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::keys::Answers;
 
-    fn key(day: u16, n: u64) -> AnswerKey {
-        let hash = crate::store::IdempotencyId::of("sender", "/route", &n.to_string()).name;
-        AnswerKey { day: (b'I', day), name: u128::from_be_bytes(hash) }
-    }
-
-    /// A key that is stored and said to be new would store a task twice.
+    /// A directory of the version before has entries of its own: they count until they expire.
     #[test]
-    fn a_stored_key_is_never_said_to_be_new_and_few_new_ones_are_said_to_be_stored() {
-        let mut names = Names::default();
-        (0..50_000).for_each(|n| names.add(key(1, n)));
-        assert!((0..50_000).all(|n| names.may_have(key(1, n))));
-        let wrong = (50_000..100_000).filter(|n| names.may_have(key(1, *n))).count();
-        assert!(wrong < 1000, "{wrong} of 50,000");
-        assert!(!names.may_have(key(2, 0)), "another day's");
-    }
-
-    #[test]
-    fn a_day_s_memory_comes_back_with_its_last_key() {
-        let mut names = Names::default();
-        (0..10_000).for_each(|n| names.add(key(1, n)));
-        (0..9_999).for_each(|n| names.remove(key(1, n)));
-        assert!(names.may_have(key(1, 9_999)));
-        names.remove(key(1, 9_999));
-        assert!(names.0.is_empty());
+    fn entries_of_both_kinds_are_found_and_forgotten_with_their_day() {
+        let (mut names, value) = (Names::default(), vec![7]);
+        let day = AnswerDay { of: Answers::Keys, day: 9 };
+        names.add_entry(&keys::own_answer(day, &[1; 16]), &value).unwrap();
+        let block = record::encode_block(&[([2; 16], value.clone().into()), ([3; 16], value.into())]).unwrap();
+        names.add_entry(&keys::block(day, 77), &block).unwrap();
+        assert_eq!(names.find(day, &[1; 16]), Some(Place::Own));
+        assert_eq!(names.find(day, &[3; 16]), Some(Place::Block(77)));
+        assert_eq!(names.find(AnswerDay { of: Answers::Deliveries, ..day }, &[3; 16]), None);
+        assert_eq!(names.count(), 3);
+        names.forget(day);
+        assert_eq!((names.find(day, &[3; 16]), names.count()), (None, 0));
     }
 }

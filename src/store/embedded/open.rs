@@ -125,12 +125,13 @@ fn start(
     // One is enough: it says that there is something to look at.
     let (broken, found_broken) = crossbeam_channel::bounded(1);
     let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
-    let stored = Stored { rows, names: index.take_names(), recent: Recent::default() };
+    let stored = Stored { rows, recent: Recent::default() };
     let shared = Arc::new(Shared::new(Parts {
         dir: dir.to_owned(),
         options: options.clone(),
         segments: Arc::clone(opened.journal.segments()),
         salt: opened.journal.salt(),
+        names: index.take_names(),
         index,
         tree: view.tree.clone(),
         applied: view.meta.applied,

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::index::Index;
 use super::journal::Segments;
+use super::names::Names;
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
 use super::view::guarded;
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
     pub(super) index: RwLock<Index>,
+    names: Mutex<Names>,
     tree: RwLock<Current>,
     /// Wakes the applier when a reader finds the view broken.
     broken: Sender<()>,
@@ -69,6 +71,7 @@ pub(super) struct Parts {
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
     pub(super) index: Index,
+    pub(super) names: Names,
     pub(super) tree: sled::Tree,
     pub(super) applied: u64,
     pub(super) snapshot: Option<Snapshot>,
@@ -84,6 +87,7 @@ impl Shared {
             segments: parts.segments,
             salt: parts.salt,
             index: RwLock::new(parts.index),
+            names: Mutex::new(parts.names),
             tree: RwLock::new(Current { tree: parts.tree, generation: 0 }),
             broken: parts.broken,
             acked: AtomicU64::new(parts.applied),
@@ -137,13 +141,18 @@ impl Shared {
 
     /// Another view takes over.
     pub(super) fn replace(&self, tree: sled::Tree, mut index: Index) {
-        // The writer has its own, which is up to now.
+        // Those that are shared are up to date.
         drop(index.take_names());
         let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         *old = Current { tree, generation: old.generation + 1 };
         *current = index;
         self.progress().view = None;
+    }
+
+    /// Where answers are stored: of every key that is durable. Held for a moment only.
+    pub(super) fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn close(&self) {

@@ -95,8 +95,6 @@ enum IndexChange {
     Add(Task, u32, usize),
     Remove(Task, u32, usize),
     NextRow(CompanyId, u32),
-    /// Whether it was added.
-    Name(keys::AnswerKey, bool),
 }
 
 impl View {
@@ -155,8 +153,8 @@ impl View {
             if let Some((task, row)) = decode_task(&key, &value)? {
                 index.add(&task, row, value.len());
             }
-            if let Some(key) = keys::parse_answer(&key) {
-                index.name(key, true);
+            if let Some(names) = index.names() {
+                names.add_entry(&key, &value)?;
             }
             if let Some((company, next)) = decode_rows(&key, &value)? {
                 index.set_next_row(company, next);
@@ -209,9 +207,6 @@ impl View {
                     None => self.tree.get(op.key).map_err(failure::read)?,
                 }
             };
-            if (op.kind == Kind::Delete) == old.is_some() {
-                changes.extend(keys::parse_answer(op.key).map(|key| IndexChange::Name(key, old.is_none())));
-            }
             if let Some(old) = old {
                 meta.remove(op.key, &old);
                 changes.extend(decode_task(op.key, &old)?.map(|(task, row)| IndexChange::Remove(task, row, old.len())));
@@ -230,6 +225,7 @@ impl View {
             }
         }
         batch.insert(keys::META, meta.encode());
+        note_names(index, &put)?;
         // Readers of lists see a group whole or not at all.
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.tree.apply_batch(batch).map_err(failure::write)?;
@@ -239,7 +235,6 @@ impl View {
                 IndexChange::Add(task, row, bytes) => index.add(&task, row, bytes),
                 IndexChange::Remove(task, row, bytes) => index.remove(&task, row, bytes),
                 IndexChange::NextRow(company, next) => index.set_next_row(company, next),
-                IndexChange::Name(key, added) => index.name(key, added),
             }
         }
         Ok(())
@@ -304,6 +299,23 @@ fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreErr
     }
     let (company, id) = keys::parse_task(key).ok_or_else(|| record::damaged("task", &"its key is no task's"))?;
     task_record::decode(value, id, company).map(Some)
+}
+
+/// While a store is opened: what the writer will have to know of idempotency keys.
+fn note_names(index: &std::sync::RwLock<Index>, put: &HashMap<&[u8], Option<&[u8]>>) -> Result<(), StoreError> {
+    if !index.read().unwrap_or_else(std::sync::PoisonError::into_inner).keeps_names() {
+        return Ok(());
+    }
+    let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(names) = index.names() else { return Ok(()) };
+    // First what expired: what else was written belongs to other days.
+    put.iter()
+        .filter(|(_, value)| value.is_none())
+        .filter_map(|(key, _)| keys::answers_in(key))
+        .for_each(|day| names.forget(day));
+    put.iter()
+        .filter_map(|(key, value)| Some((key, (*value)?)))
+        .try_for_each(|(key, value)| names.add_entry(key, value))
 }
 
 /// The company and its next row, if this entry says that.

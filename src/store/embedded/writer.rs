@@ -14,11 +14,10 @@ use uuid::Uuid;
 
 use super::applier::{Applier, Work};
 use super::change::{Change, Done, Written};
-use super::decide::{Decider, Stored};
+use super::decide::{Decider, Decisions, Stored};
 use super::failure;
 use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
-use super::recent::Changes;
 use super::shared::Shared;
 use super::view::View;
 use crate::store::StoreError;
@@ -200,15 +199,22 @@ impl State {
                 break;
             }
         }
-        let changes = decider.into_changes();
-        if group.is_empty() { Ok(()) } else { self.append(group, events, changes) }
+        // A sequence is never used twice, and a group has fewer blocks than records.
+        let (blocks, decisions) = decider.end(self.journal.last() + 1)?;
+        if group.is_empty() {
+            return Ok(());
+        }
+        if !blocks.is_empty() {
+            group.push(blocks.iter().map(Written::op), |_, _| {});
+        }
+        self.append(group, events, decisions)
     }
 
     fn append(
         &mut self,
         group: super::journal::GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
-        changes: Changes,
+        decisions: Decisions,
     ) -> Result<(), StoreError> {
         // A roll in this very group may have failed.
         if let Some(error) = &self.broken {
@@ -219,7 +225,11 @@ impl State {
         self.shared.set_full(false);
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
-        self.stored.recent.push(last, changes);
+        self.stored.recent.push(last, decisions.changes);
+        {
+            let mut names = self.shared.names();
+            decisions.placed.iter().for_each(|(day, name, place)| names.add(*day, name, *place));
+        }
         self.shared.set_acked(last);
         if self.work.send(Work::Group(bytes, last)).is_err() {
             tracing::error!("the applier has ended");
