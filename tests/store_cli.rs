@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
+mod stored;
 
 use std::path::Path;
 use std::process::Output;
 
 use harness::{Setup, binary, task};
+use hookmill::store::embedded::Options;
+use hookmill::store::{Cursor, Embedded, IdempotencyId, Page, Store as _, TaskFilter};
 use serde_json::{Value, json};
 
 fn store(data: &Path, args: &[&str]) -> Output {
@@ -148,11 +151,13 @@ fn operator_routes_are_not_for_keys_of_a_company() {
 
 /// Data of users who come from an older version have to be readable by every later one: each fixture is a backup that
 /// such a version made, and what it exports. `store` is the first with a journal; `store-2` has events with headers and
-/// stages, a delivery's id, and events that wait.
+/// stages, a delivery's id, and events that wait; `store-4` has answers in blocks, and a company whose newest tasks were
+/// purged.
 #[test]
 fn directories_of_every_format_still_open() {
     opens("store", 4);
     opens("store-3", 0);
+    what_was_answered_and_purged_is_known(&opens("store-4", 3));
     let setup = opens("store-2", 2);
     // What waited does so after an export and an import as well.
     let (all, copy) = (setup.data.with_extension("ndjson"), Setup::new());
@@ -161,6 +166,23 @@ fn directories_of_every_format_still_open() {
     for setup in [setup, copy] {
         what_waited_is_taken_up(&setup);
     }
+}
+
+fn what_was_answered_and_purged_is_known(setup: &Setup) {
+    let store = Embedded::open(&setup.data, &Options::default()).unwrap();
+    let at = chrono::DateTime::from_timestamp(1_795_651_200, 0).unwrap();
+    let delivery = IdempotencyId { name: [2; 16], window: Some(chrono::Duration::days(3)) };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (n, id) in [stored::once(1), stored::once(2), delivery].into_iter().enumerate() {
+        let first = runtime.block_on(store.first_answer(id, at + chrono::Duration::hours(23))).unwrap().unwrap();
+        assert_eq!(first.body, format!("answer {n}"));
+    }
+    // Rows 3 and 4 were given to tasks that were purged: the next task stands before a cursor that was at them.
+    runtime.block_on(store.commit(stored::ingested("company-1", |_| {}).into())).unwrap();
+    let page = Page::After { cursor: Cursor(5), limit: 50 };
+    let company = stored::company("company-1");
+    let listed = runtime.block_on(store.list_tasks(&company, TaskFilter::default(), page)).unwrap();
+    assert_eq!((listed.tasks.len(), listed.total), (3, 4));
 }
 
 fn what_waited_is_taken_up(setup: &Setup) {

@@ -16,12 +16,15 @@ use crate::store::{FirstAnswer, IdempotencyId, StoreError};
 /// Most bytes of a block, beyond the answer that passes it: sled's pages hold sixteen entries, whatever their size.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// The first answer that counts at `now`. `get` reads an entry of the view.
+/// Reads an entry of the view.
+pub(super) type Get<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, StoreError>;
+
+/// The first answer that counts at `now`.
 pub(super) fn first(
     shared: &Shared,
     id: IdempotencyId,
     now: DateTime<Utc>,
-    get: &dyn Fn(&[u8]) -> Result<Option<Bytes>, StoreError>,
+    get: Get<'_>,
 ) -> Result<Option<FirstAnswer>, StoreError> {
     let (since, days) = keys::answer_days(id, now, shared.options.idempotency);
     for day in days {

@@ -83,3 +83,30 @@ fn changed(shared: &Shared, company: &CompanyId, current: &Current, seen: u64) -
     let index = shared.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     !shared.is_current(current) || index.company(company).is_none_or(|it| it.changes() != seen)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::store::embedded::{Embedded, Options};
+
+    /// An index with another view's tree names tasks that the tree does not have: a list was 503 then.
+    #[test]
+    fn the_index_and_the_tree_that_a_list_uses_belong_together() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let (_index, current) = store.shared.pair();
+                        assert!(store.shared.is_current(&current), "the view was replaced in between");
+                    }
+                });
+            }
+            (0..5).for_each(|_| store.compact().unwrap());
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -155,7 +155,10 @@ pub(super) fn encode_block(answers: &[([u8; 16], Bytes)]) -> Result<Vec<u8>, Sto
     encode(&all)
 }
 
-pub(super) fn decode_block(bytes: &[u8]) -> Result<Vec<([u8; 16], &[u8])>, StoreError> {
+/// The names and answers of a block, still encoded.
+pub(super) type Block<'a> = Vec<([u8; 16], &'a [u8])>;
+
+pub(super) fn decode_block(bytes: &[u8]) -> Result<Block<'_>, StoreError> {
     const WHAT: &str = "idempotency keys";
     postcard::from_bytes(opened(bytes, FORMAT_1, WHAT)?).map_err(|e| damaged(WHAT, &e))
 }

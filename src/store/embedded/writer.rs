@@ -323,6 +323,12 @@ mod tests {
     use super::*;
     use crate::store::embedded::{Embedded, Options};
 
+    fn put(bytes: usize) -> Change {
+        let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; bytes]));
+        let none = (Vec::new(), Vec::new());
+        Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
+    }
+
     /// The sweep's `Roll` may share a group with a request that cannot be written, which is not the sweep's failure.
     #[test]
     fn what_concerns_only_the_journals_files_is_answered_for_itself() {
@@ -330,13 +336,11 @@ mod tests {
         let data = dir.path().join("data");
         let options = Options { segment_bytes: 64 << 10, ..Options::default() };
         let store = Embedded::open(&data, &options).unwrap();
+        // Not the first group: an empty segment would be made larger.
+        store.writer.write_blocking(put(1)).unwrap();
         // A segment for a group of this size cannot be made: a directory has its name.
         std::fs::create_dir(data.join("journal/fresh.tmp")).unwrap();
-        let too_large = || {
-            let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; 200 << 10]));
-            let none = (Vec::new(), Vec::new());
-            Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
-        };
+        let too_large = || put(200 << 10);
         let queue = store.writer.queue.as_ref().unwrap();
         let send = |change| {
             let (done, answer) = oneshot::channel();
