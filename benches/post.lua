@@ -1,4 +1,5 @@
--- wrk script: posts one JSON body. BODY names a file, or is the text itself; KEY is the API key, PREFER a header.
+-- wrk script: posts one JSON body. BODY names a file, or is the text itself; KEY is the API key, PREFER a header. UNIQUE
+-- names a header that has another value in every request, which begins with RUN.
 local text = os.getenv("BODY")
 local file = io.open(text, "r")
 if file then text = file:read("a") file:close() end
@@ -7,6 +8,15 @@ wrk.body = text
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["X-API-Key"] = os.getenv("KEY")
 wrk.headers["Prefer"] = os.getenv("PREFER")
+
+local unique, run, sent = os.getenv("UNIQUE"), os.getenv("RUN") or "", 0
+if unique then
+  function request()
+    sent = sent + 1
+    wrk.headers[unique] = run .. sent
+    return wrk.format()
+  end
+end
 
 -- wrk itself counts socket errors and answers of 400 and above; this says them in a line of their own.
 function done(summary, latency)

@@ -233,6 +233,7 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
                 .map_or(default.idempotency, |it| chrono::Duration::hours(i64::from(it.min(IDEMPOTENCY_HOURS_MAX)))),
             events: days(kept.events_days, default.events),
             deleted_tasks: days(kept.deleted_tasks_days, default.deleted_tasks),
+            audit: days(kept.audit_days, default.audit),
             accept_loss: default.accept_loss,
         }),
     }

@@ -26,7 +26,7 @@ use crate::event::{RawEvent, Stage};
 use crate::integration::Integration;
 use crate::payload::{self, DecodeError, Payload, Rules};
 use crate::schema::{self, Schema};
-use crate::store::{Commit, Idempotency};
+use crate::store::{Commit, Committed, FirstAnswer, Idempotency, StoreError};
 use crate::task::NewTask;
 
 pub use attempt::{Attempted, attempt};
@@ -57,10 +57,13 @@ pub async fn hook<A>(
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
     rehearsal::beside(integration, &raw, &result);
-    finish(app, Some(integration), raw, result, stages, refusal, tell).await
+    // A repetition was looked up before the plugin ran.
+    let earlier = std::future::ready(Ok(None));
+    finish(app, Some(integration), raw, result, stages, refusal, tell, earlier).await
 }
 
-/// `POST /v1/tasks`: the same line with a built-in integration that has no plugin.
+/// `POST /v1/tasks`: the same line with a built-in integration that has no plugin. `earlier` is the first answer to the
+/// same request: it is looked up only where the request would fail, since otherwise the commit decides.
 ///
 /// # Errors
 /// The stage that ended it; the event is then quarantined.
@@ -69,10 +72,11 @@ pub async fn task<A>(
     rules: &Rules,
     raw: RawEvent,
     tell: impl FnOnce(&Receipt) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
-    finish(app, None, raw, result, stages, None, tell).await
+    finish(app, None, raw, result, stages, None, tell, earlier).await
 }
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
@@ -101,26 +105,31 @@ async fn finish<A>(
     stages: Stages,
     refusal: Option<Idempotency>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, Stop> {
-    match result {
+    let stop = match result {
         Ok(ready) => {
             let now = raw.received_at;
             let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done(), now);
             let Told { answer, remembered } = tell(&receipt);
             let commit = Commit { ingested: vec![ingested], idempotency: remembered };
-            Ok(Ended::of(answer, app.store.commit(commit).await?))
+            return Ok(outcome::committed(app, commit, answer, earlier).await?);
         }
-        // Nothing was begun: the sender tries again, and that is a new delivery.
-        Err(stop) if !stop.is_kept() => Err(stop),
-        Err(stop) => {
-            let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
-            // Stored before the answer, so that the event can be found with what the answer says.
-            match Ended::of((), app.store.commit(Commit { ingested, idempotency: refusal }).await?) {
-                Ended::Now(()) => Err(stop),
-                Ended::Before(first) => Ok(Ended::Before(first)),
-                Ended::Erased => Ok(Ended::Erased),
-            }
-        }
+        Err(stop) => stop,
+    };
+    if let Some(first) = earlier.await? {
+        return Ok(Ended::Before(first));
+    }
+    // Where nothing was begun, the sender tries again, and that is a new delivery.
+    if !stop.is_kept() {
+        return Err(stop);
+    }
+    let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
+    // Stored before the answer, so that the event can be found with what the answer says.
+    match app.store.commit(Commit { ingested, idempotency: refusal }).await? {
+        Committed::Stored => Err(stop),
+        Committed::Repeated(first) => Ok(Ended::Before(first)),
+        Committed::Erased => Ok(Ended::Erased),
     }
 }
 

@@ -160,3 +160,44 @@ fn a_key_request_that_is_repeated_gets_the_details_and_no_secret() {
     let keys = server.get("/v1/admin/keys").expect(200).json();
     assert_eq!(keys["data"].as_array().unwrap().iter().filter(|it| it["label"] == "report").count(), 1);
 }
+
+/// The commit tells repetitions; a request that fails before it must be told apart just the same, or a sender that reuses
+/// its key by mistake would be sent to look for a mistake in its body.
+#[test]
+fn a_key_that_was_used_is_a_conflict_even_where_the_body_would_be_rejected() {
+    let server = Setup::new().start();
+    post(&server, "/v1/tasks", "k", &task()).expect(201);
+    post(&server, "/v1/tasks/batch", "k", &json!([task()])).expect(200);
+    let json = ("content-type", "application/json");
+    for (path, body) in [
+        ("/v1/tasks", r#"{"title":"t"}"#),
+        ("/v1/tasks", "no JSON"),
+        ("/v1/tasks/batch", r#"[{"title":"t"}]"#),
+        ("/v1/tasks/batch", r#""no batch""#),
+    ] {
+        let reply = server.send("POST", path, &[json, ("idempotency-key", "k")], body.as_bytes()).expect(409);
+        assert_eq!(reply.code(), "idempotency_conflict", "{path} {body}");
+    }
+    let events = server.get("/v1/events?status=quarantined").expect(200).json();
+    assert_eq!(events["data"], json!([]), "nothing is stored for them");
+    assert_eq!(total(&server), 2);
+}
+
+/// The answer was lost and the disk has filled up since: the sender still learns that its task exists.
+#[test]
+fn a_repetition_is_answered_while_the_disk_is_nearly_full() {
+    let mut setup = Setup::new();
+    let server = setup.start();
+    let batch = json!([task()]);
+    let first = post(&server, "/v1/tasks", "k", &task()).expect(201);
+    let first_batch = post(&server, "/v1/tasks/batch", "k", &batch).expect(200);
+    server.stop();
+    setup.config = "[store]\nreserve_mib = 4000000000".into();
+    let server = setup.start();
+    let again = post(&server, "/v1/tasks", "k", &task()).expect(201);
+    assert_eq!((&again.text, again.header("idempotent-replayed")), (&first.text, "true"));
+    assert_eq!(post(&server, "/v1/tasks/batch", "k", &batch).expect(200).text, first_batch.text);
+    assert_eq!(post(&server, "/v1/tasks", "k", &json!({"title": "t"})).expect(409).code(), "idempotency_conflict");
+    assert_eq!(post(&server, "/v1/tasks", "new", &task()).expect(503).code(), "storage_full");
+    assert_eq!(total(&server), 2);
+}

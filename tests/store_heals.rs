@@ -106,3 +106,40 @@ async fn a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write() {
     assert!(refused > 0, "no writer was told");
     everything_comes_back(&store, &tasks).await;
 }
+
+/// Otherwise tasks that were acknowledged are missing from every list, and the server says that all is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_cannot_be_whole_again_is_not_served_and_the_damage_is_named() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let (store, tasks) = filled(&data).await;
+    // A record of the first segment, which no snapshot has: the view is its only copy.
+    let segment = data.join("journal/00000000000000000001.journal");
+    let file = std::fs::File::options().write(true).open(&segment).unwrap();
+    file.write_all_at(&[0xa5; 64], 20_000).unwrap();
+    ruin(&data);
+    let started = Instant::now();
+    let refused = loop {
+        let read = store.task(&company("a"), tasks[started.elapsed().as_micros() as usize % TASKS].id).await;
+        match read {
+            Err(error @ StoreError::Journal(_)) => break error,
+            Err(StoreError::Rebuilding(_)) | Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(started.elapsed() < DEADLINE, "the damage is not found");
+    };
+    assert!(refused.to_string().contains("00000000000000000001.journal at byte"), "{refused}");
+    assert!(matches!(store.ready(), Err(StoreError::Journal(_))));
+    // Nothing is answered from half a view, and nothing is written over it.
+    let page = store.list_tasks(&company("a"), TaskFilter::default(), Page::Number { page: 1, limit: 100 });
+    assert!(matches!(page.await, Err(StoreError::Journal(_))));
+    assert!(matches!(store.commit(ingested("a", |_| {}).into()).await, Err(StoreError::Journal(_))));
+    drop(store);
+    // The same at the next start; with the damage accepted, all the rest is there.
+    let options = Options { reserve_bytes: 0, ..Options::default() };
+    assert!(matches!(Embedded::open(&data, &options), Err(StoreError::Journal(_))));
+    let store = Embedded::open(&data, &Options { accept_loss: true, ..options }).unwrap();
+    let found = store.list_tasks(&company("a"), TaskFilter::default(), Page::Number { page: 1, limit: 100 });
+    let total = found.await.unwrap().total;
+    assert!((TASKS as u64 - 100..TASKS as u64).contains(&total), "{total}");
+}

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{Duration, Utc};
-use hookmill::event::{Event, EventStatus, IntegrationName};
+use hookmill::event::{Event, EventId, EventStatus, IntegrationName};
 use hookmill::store::embedded::{Keep, Options, check};
-use hookmill::store::{Embedded, Ingested, Replace, Replaced, Store as _, TaskFilter};
+use hookmill::store::{Embedded, EventFilter, Ingested, Replace, Replaced, Store as _, TaskFilter};
 use stored::{company, ingested, list};
 use tempfile::TempDir;
 
@@ -45,6 +45,8 @@ async fn expired_events_free_whole_segments_and_the_tasks_stay() {
         assert_eq!(store.event(&a, it.event.id).await.unwrap(), None);
         assert_eq!(store.task(&a, it.tasks[0].id).await.unwrap().as_ref(), Some(&it.tasks[0]));
     }
+    // The clock is right again.
+    store.expire(Utc::now()).await.unwrap();
     let late = ingested("a", |_| {});
     store.commit(late.clone().into()).await.unwrap();
     let ids: Vec<_> = std::iter::once(&late).chain(all.iter().rev()).map(|it| it.tasks[0].id).collect();
@@ -129,4 +131,76 @@ async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
     drop(store);
     let report = check(&data).unwrap();
     assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
+}
+
+/// Otherwise the file of a segment is replaced by another of the same name: backups fail, and expiry removes the live file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_larger_than_a_segment_makes_an_empty_one_larger() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Embedded::open(&data, &options()).unwrap();
+    let (a, mut all) = (company("a"), Vec::new());
+    let mut commit = async |bytes: usize| {
+        let it = ingested("a", |task| task.description = "d".repeat(bytes));
+        all.push(it.clone());
+        store.commit(it.into()).await.unwrap();
+    };
+    // Into the very first segment, into one that was begun because its predecessor was old, and between others.
+    commit(200 << 10).await;
+    commit(100).await;
+    for hours in [4, 8] {
+        store.expire(Utc::now() + Duration::hours(hours)).await.unwrap();
+        commit(300 << 10).await;
+        commit(100).await;
+    }
+    for it in &all {
+        assert_eq!(store.event(&a, it.event.id).await.unwrap().as_ref(), Some(&it.event));
+    }
+    let page = store.list_events(&a, EventFilter::default(), None, 100).await.unwrap();
+    assert_eq!(
+        page.events.iter().rev().map(|it| it.id).collect::<Vec<_>>(),
+        all.iter().map(|it| it.event.id).collect::<Vec<_>>()
+    );
+    let store = Arc::new(store);
+    let (backed_up, to) = (Arc::clone(&store), dir.path().join("backup"));
+    let report = tokio::task::spawn_blocking(move || backed_up.backup(&to)).await.unwrap().unwrap();
+    assert_eq!((report.events, report.damages.len()), (all.len() as u64, 0));
+    // What has expired goes, and the segment that is written to stays.
+    store.expire(Utc::now() + Duration::days(2)).await.unwrap();
+    store.expire(Utc::now()).await.unwrap();
+    let late = ingested("a", |_| {});
+    store.commit(late.clone().into()).await.unwrap();
+    drop(store);
+    let store = Embedded::open(&data, &options()).unwrap();
+    assert_eq!(store.event(&a, late.event.id).await.unwrap(), Some(late.event));
+    assert_eq!(list(&store, "a", TaskFilter::default()).await.1, all.len() as u64 + 1);
+}
+
+/// Otherwise a replay would keep an event for another ninety days.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_stored_again_expires_when_its_time_since_receipt_is_over() {
+    let dir = TempDir::new().unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &options()).unwrap();
+    let a = company("a");
+    // Received 20 hours ago, and stored again now.
+    let mut old = ingested("a", |_| {});
+    old.event.id = EventId(hookmill::event::new_id(Utc::now() - Duration::hours(20)));
+    store.commit(old.clone().into()).await.unwrap();
+    let read = store.versioned(&a, old.event.id).await.unwrap().unwrap();
+    let again = Event { status: EventStatus::Skipped, ..read.event };
+    let ingested_again = Ingested { event: again, tasks: Vec::new() };
+    let replace =
+        Replace { ingested: ingested_again, read: read.version, idempotency: None, forget: None, audit: None };
+    assert_eq!(store.replace(replace.clone()).await.unwrap(), Replaced::Stored);
+    // The version that was read is not the newest any more.
+    assert_eq!(store.replace(replace).await.unwrap(), Replaced::Changed);
+    let now = store.event(&a, old.event.id).await.unwrap().unwrap();
+    assert_eq!((now.status, &now.body, now.headers), (EventStatus::Skipped, &old.event.body, old.event.headers));
+    let young = ingested("a", |_| {});
+    store.commit(young.clone().into()).await.unwrap();
+    store.expire(Utc::now() + Duration::hours(5)).await.unwrap();
+    assert_eq!(store.event(&a, old.event.id).await.unwrap(), None);
+    assert!(store.event(&a, young.event.id).await.unwrap().is_some());
+    let page = store.list_events(&a, EventFilter::default(), None, 100).await.unwrap();
+    assert_eq!(page.events.len(), 1);
 }

@@ -16,19 +16,22 @@ use crate::app::now;
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
 use crate::store::embedded::Options;
-use crate::store::{Commit, Embedded, Ingested, Page, Store as _, TaskFilter};
+use crate::store::{
+    Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Store as _, TaskFilter,
+};
 use crate::task::{NewTask, Priority, Status, Task, TaskId};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  hookmill store bench                                  durable creates by 1, 16, 64 and 256 writers
+  hookmill store bench                                  durable creates by 1, 16, 64 and 256 writers, without and
+                                                        with an Idempotency-Key
   hookmill store bench --seconds 10 --writers 64
   hookmill store bench --grow 1000000                   times, memory and disk as the store grows
 
 It works in a new folder of the data directory's disk, and removes it.")]
 pub(super) struct Bench {
-    /// Seconds for each number of writers
+    /// Seconds for each figure
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// How many callers write at once
@@ -39,6 +42,8 @@ pub(super) struct Bench {
     grow: Option<usize>,
 }
 
+/// How often the cases take turns.
+const ROUNDS: u32 = 3;
 /// Bytes that one create takes in the journal, measured: what the append-only file writes.
 const RECORD_BYTES: usize = 700;
 const BODY: &str = r#"{"title":"Refill request","description":"Call back, the patient asks for a refill of 20 tablets","assigned_user_ids":["user_1","user_2"],"created_by_id":"user_9","deadline":"2026-12-01T09:00:00Z","priority":"high","tags":["a","b"],"patient_id":"p1"}"#;
@@ -53,27 +58,74 @@ impl Bench {
         }
     }
 
+    /// The cases take turns, so that other load on the machine meets all of them; each figure is the median.
     fn throughput(&self, dir: &Path, company: &CompanyId) -> Result<(), Failure> {
-        let time = Duration::from_secs(self.seconds.max(1));
-        println!("{:>8} {:>14} {:>20}", "writers", "creates/s", "append-only file/s");
+        let time = Duration::from_secs(self.seconds.max(1)) / ROUNDS;
+        println!("{:>8} {:>11} {:>11} {:>6} {:>20}", "writers", "creates/s", "keyed/s", "ratio", "append-only file/s");
         for writers in &self.writers {
-            let path = dir.join(format!("store-{writers}"));
-            let store = Arc::new(Embedded::open(&path, &Options::default())?);
-            let creates = runtime()?.block_on(load(*writers, time, || {
-                let (store, company) = (Arc::clone(&store), company.clone());
-                move |n| {
-                    let store = Arc::clone(&store);
-                    let commit = create(&company, n);
-                    async move { store.commit(commit).await.is_ok() }
+            let paths = ["plain", "keyed"].map(|name| dir.join(format!("{name}-{writers}")));
+            let (mut plain, mut keyed, mut limits) = (Vec::new(), Vec::new(), Vec::new());
+            {
+                let open = |path: &PathBuf| Embedded::open(path, &Options::default()).map(Arc::new);
+                let stores = (open(&paths[0])?, open(&paths[1])?);
+                for _ in 0..ROUNDS {
+                    plain.push(creates(&stores.0, company, *writers, time, false)?);
+                    keyed.push(creates(&stores.1, company, *writers, time, true)?);
+                    limits.push(limit(dir, *writers, time)?);
                 }
-            }))?;
-            drop(store);
-            std::fs::remove_dir_all(&path).map_err(Failure::new)?;
-            let limit = limit(dir, *writers, time)?;
-            println!("{writers:>8} {creates:>14.0} {limit:>20.0}");
+            }
+            for path in &paths {
+                std::fs::remove_dir_all(path).map_err(Failure::new)?;
+            }
+            let (plain, keyed, limit) = (median(plain), median(keyed), median(limits));
+            println!("{writers:>8} {plain:>11.0} {keyed:>11.0} {:>6.2} {limit:>20.0}", keyed / plain);
         }
         Ok(())
     }
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn creates(
+    store: &Arc<Embedded>,
+    company: &CompanyId,
+    writers: usize,
+    time: Duration,
+    keyed: bool,
+) -> Result<f64, Failure> {
+    runtime()?.block_on(load(writers, time, || {
+        let (store, company) = (Arc::clone(store), company.clone());
+        move |n| {
+            let store = Arc::clone(&store);
+            let mut commit = create(&company, n);
+            if keyed {
+                commit.idempotency = commit.ingested[0].tasks.first().map(remembered);
+            }
+            async move { matches!(store.commit(commit).await, Ok(Committed::Stored)) }
+        }
+    }))
+}
+
+/// What `POST /v1/tasks` remembers of a request with an `Idempotency-Key`: its answer.
+fn remembered(task: &Task) -> Idempotency {
+    let header = |name: &str, value: String| (name.to_owned(), value);
+    let answer = FirstAnswer {
+        refused: false,
+        fingerprint: FirstAnswer::fingerprint(BODY.as_bytes()),
+        at: now(),
+        status: 201,
+        headers: vec![
+            header("content-type", "application/json".into()),
+            header("etag", "\"1\"".into()),
+            header("location", format!("/v1/tasks/{}", task.id)),
+            header("x-event-id", task.event_id.to_string()),
+        ],
+        body: serde_json::to_vec(task).unwrap_or_default().into(),
+    };
+    Idempotency { id: IdempotencyId::of("bench", "/v1/tasks", &task.id.to_string()), answer }
 }
 
 /// Every writer sends its next when its last was acknowledged; gives acknowledgements a second.

@@ -35,6 +35,7 @@ pub(super) struct RetentionFile {
     pub(super) events_days: Option<u32>,
     pub(super) deleted_tasks_days: Option<u32>,
     pub(super) idempotency_hours: Option<u32>,
+    pub(super) audit_days: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -20,11 +20,12 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
     let key = call.key(Scope::TasksWrite, now())?;
     let body = call.body_within(call.app.config.limits.body_bytes.saturating_mul(BODIES)).await?;
     let once = Once::of(&call, &key.id.0, "/v1/tasks/batch", &body)?;
-    if let Some(answer) = once.before(&call).await? {
-        return Ok(answer);
-    }
     let rules = key.rules();
-    let items = payload::split(call.header("content-type"), &body, &rules).map_err(Stop::Decode)?;
+    let items = match payload::split(call.header("content-type"), &body, &rules) {
+        Ok(items) => items,
+        // Nothing is committed that would tell a repetition.
+        Err(error) => return once.before(&call).await?.ok_or(Failed::from(Stop::Decode(error))),
+    };
     let received_at = now();
     let event = |body| RawEvent {
         id: EventId(new_id(received_at)),
@@ -37,7 +38,8 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
     };
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();
-    let ended = ingest::batch(&call.app, &rules, events, |results| told(&once, &ids, results)).await?;
+    let tell = |results| told(&once, &ids, results);
+    let ended = ingest::batch(&call.app, &rules, events, tell, once.stored(&call)).await?;
     Ok(once.ended(ended)?)
 }
 

@@ -268,6 +268,7 @@ fn store(error: &StoreError) -> Told<'static> {
         | StoreError::Journal(_)
         | StoreError::Rebuilding(_)
         | StoreError::Write(_)
+        | StoreError::OutOfRows { .. }
         | StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_unavailable"),
         StoreError::Read(_) | StoreError::Damaged { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal", "storage_damaged")

@@ -8,7 +8,7 @@ use super::call::{Answer, Call};
 use crate::app::now;
 use crate::event::EventId;
 use crate::ingest::{self, Ended, Receipt, Told};
-use crate::store::{FirstAnswer, Idempotency, IdempotencyId};
+use crate::store::{FirstAnswer, Idempotency, IdempotencyId, StoreError};
 
 /// Longest key, in characters.
 const LONGEST: usize = 255;
@@ -84,8 +84,13 @@ impl Once {
 
     /// What was answered first, where this request is a repetition.
     pub(super) async fn first(&self, call: &Call) -> Result<Option<FirstAnswer>, Problem> {
+        Ok(self.stored(call).await?)
+    }
+
+    /// The same, for a request whose commit tells repetitions.
+    pub(super) async fn stored(&self, call: &Call) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(key) = &self.key else { return Ok(None) };
-        Ok(call.app.store.first_answer(key.id, key.at).await?)
+        call.app.store.first_answer(key.id, key.at).await
     }
 
     /// An answer, and what is to be remembered of it.

@@ -5,9 +5,10 @@ use super::{Ended, Receipt, Stop, Told, direct_line, outcome};
 use crate::app::App;
 use crate::event::RawEvent;
 use crate::payload::Rules;
-use crate::store::{Commit, StoreError};
+use crate::store::{Commit, FirstAnswer, StoreError};
 
-/// `POST /v1/tasks/batch`: the good ones are stored and the bad ones quarantined, together.
+/// `POST /v1/tasks/batch`: the good ones are stored and the bad ones quarantined, together. `earlier` is as in
+/// [`task`](super::task).
 ///
 /// # Errors
 /// Where they cannot be stored: then none is.
@@ -16,6 +17,7 @@ pub async fn batch<A>(
     rules: &Rules,
     raws: Vec<RawEvent>,
     tell: impl FnOnce(Vec<Result<Receipt, Stop>>) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, StoreError> {
     let (mut ingested, mut results) = (Vec::with_capacity(raws.len()), Vec::with_capacity(raws.len()));
     for raw in raws {
@@ -34,6 +36,5 @@ pub async fn batch<A>(
         tokio::task::yield_now().await;
     }
     let Told { answer, remembered } = tell(results);
-    let committed = app.store.commit(Commit { ingested, idempotency: remembered }).await?;
-    Ok(Ended::of(answer, committed))
+    outcome::committed(app, Commit { ingested, idempotency: remembered }, answer, earlier).await
 }

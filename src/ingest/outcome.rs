@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::Stop;
+use crate::app::App;
 use crate::event::{Event, EventId, EventStatus, Headers, RawEvent, Reason, StageTime, new_id};
 use crate::integration::Integration;
 use crate::integration::load::direct;
 use crate::payload::Loosened;
-use crate::store::{Committed, FirstAnswer, Idempotency, IdempotencyId, Ingested};
+use crate::store::{Commit, Committed, FirstAnswer, Idempotency, IdempotencyId, Ingested, StoreError};
 use crate::task::{NewTask, Task, TaskId};
 
 /// What the sender is told when the line has reached its end.
@@ -55,6 +56,31 @@ impl<A> Ended<A> {
             Committed::Repeated(first) => Self::Before(first),
             Committed::Erased => Self::Erased,
         }
+    }
+}
+
+/// Commits, and says how that ended. A commit that carries an [`Idempotency`] decides by itself whether the request is a
+/// repetition. One that carries none, or is rejected before it is decided (the disk is nearly full), does not: `earlier`,
+/// the first answer to the same request, is looked up then, and only then.
+pub(super) async fn committed<A>(
+    app: &App,
+    commit: Commit,
+    answer: A,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
+) -> Result<Ended<A>, StoreError> {
+    let Some(own) = commit.idempotency.as_ref().map(|it| it.answer.body.clone()) else {
+        return match earlier.await? {
+            Some(first) => Ok(Ended::Before(first)),
+            None => Ok(Ended::of(answer, app.store.commit(commit).await?)),
+        };
+    };
+    match app.store.commit(commit).await {
+        Ok(committed) => Ok(Ended::of(answer, committed)),
+        Err(error) => match earlier.await {
+            // This very request's may have been stored, but whether it is durable is not known.
+            Ok(Some(first)) if first.body != own => Ok(Ended::Before(first)),
+            _ => Err(error),
+        },
     }
 }
 

@@ -71,6 +71,12 @@ pub enum StoreError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A company has used every row: each task ever stored takes one, and they are never given again.
+    #[error("company {company} has stored as many tasks as one company can: 4,294,967,295")]
+    OutOfRows {
+        /// The company.
+        company: String,
+    },
     /// The writer has ended: the server is shutting down, or the writer failed.
     #[error("the store is closed")]
     Closed,

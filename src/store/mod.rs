@@ -127,6 +127,8 @@ pub struct Expired {
     pub idempotency_keys: u64,
     /// Soft-deleted tasks past theirs.
     pub tasks: u64,
+    /// Entries of the audit log past theirs.
+    pub audit_entries: u64,
     /// Bytes of events past theirs, given back to the file system.
     pub event_bytes: u64,
 }

@@ -384,7 +384,9 @@ impl Model {
                     wrong = Some(format!("event {id} has expired, and is there: {:?}", known.delivery));
                 }
                 Some(seen) => match (known.erased, seen.erased) {
-                    (Is::No, true) => wrong = Some(format!("event {id} was erased, and nobody asked for that")),
+                    (Is::No, true) => {
+                        wrong = Some(format!("event {id} was erased, and nobody asked for that: {:?}", known.delivery))
+                    }
                     (Is::Yes, false) => wrong = Some(format!("event {id} was erased, and is back")),
                     (was, erased) if seen.hash != expected(&known.delivery, erased) => {
                         let known = &known.delivery;

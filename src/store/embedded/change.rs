@@ -12,7 +12,8 @@ use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventStatus};
 use crate::store::{
-    Commit, Committed, EventVersion, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError, Updated,
+    Commit, Committed, EventVersion, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError,
+    Updated,
 };
 use crate::task::{Task, TaskId, TaskPatch};
 
@@ -159,7 +160,8 @@ impl Change {
         Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, audit, guard, queue: Vec::new() })
     }
 
-    /// Allowed while the disk is nearly full: what frees space, and what an admin may have to do at once.
+    /// Allowed while the disk is nearly full: what frees space, and a key's change with its entry in the audit log, since
+    /// revoking must always be possible. Other entries are not, or a flood of them could use up the reserve.
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
             Self::Remove(_)
@@ -167,7 +169,7 @@ impl Change {
             | Self::Prune { .. }
             | Self::SwapSegment { .. }
             | Self::Update { patch: None, .. } => true,
-            Self::Put { events, tasks, audit, .. } => audit.is_some() && events.is_empty() && tasks.is_empty(),
+            Self::Put { events, tasks, api_key, .. } => api_key.is_some() && events.is_empty() && tasks.is_empty(),
             Self::Update { .. } | Self::Import { .. } | Self::Replace(_) | Self::GiveUp(_) => false,
         }
     }
@@ -179,6 +181,19 @@ impl Change {
 }
 
 impl Guard {
+    /// Takes back what is remembered of a request of this time: an answer that has expired takes its place.
+    pub(super) fn forgotten(id: IdempotencyId, at: DateTime<Utc>) -> Result<Self, StoreError> {
+        let nothing = FirstAnswer {
+            fingerprint: [0; 16],
+            at: DateTime::UNIX_EPOCH,
+            refused: false,
+            status: 0,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        Ok(Self { at, ..Self::new(&Idempotency { id, answer: nothing })? })
+    }
+
     fn new(idempotency: &Idempotency) -> Result<Self, StoreError> {
         let answer = &idempotency.answer;
         Ok(Self {

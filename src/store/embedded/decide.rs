@@ -4,39 +4,77 @@
 
 mod again;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::answers::{self, GroupAnswers, Placed};
 use super::change::{Change, Done, Guard, Written};
 use super::journal::Kind;
+use super::recent::{Changes, Recent};
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
 use crate::auth::CompanyId;
 use crate::store::{Committed, FirstAnswer, IdempotencyId, StoreError, Updated};
 use crate::task::{Task, TaskId, TaskPatch};
 
+/// What the writer knows of the store without a read of the view.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// The next row of each company.
+    pub(super) rows: HashMap<CompanyId, u32>,
+    pub(super) recent: Recent,
+}
+
 /// Decides the changes of one group, in order: each sees those before it.
 pub(super) struct Decider<'a> {
     shared: &'a Shared,
-    rows: &'a mut HashMap<CompanyId, u32>,
-    /// What this group has changed so far, of what is looked up.
-    changed: HashMap<Vec<u8>, Option<Bytes>>,
+    stored: &'a mut Stored,
+    /// What this group has changed so far.
+    group: Changes,
+    /// What the change that is being decided would change.
+    change: Changes,
     /// Events that this group stores again: they are not as anybody has read them.
     replaced: HashSet<Uuid>,
-    settled: bool,
+    answers: GroupAnswers,
+}
+
+/// What a group comes to beside its records, for when it is durable.
+#[derive(Debug)]
+pub(super) struct Decisions {
+    pub(super) changes: Changes,
+    pub(super) placed: Placed,
 }
 
 type Decided = (Vec<Written>, Done);
 
 impl<'a> Decider<'a> {
-    pub(super) fn new(shared: &'a Shared, rows: &'a mut HashMap<CompanyId, u32>) -> Self {
-        Self { shared, rows, changed: HashMap::new(), replaced: HashSet::new(), settled: false }
+    pub(super) fn new(shared: &'a Shared, stored: &'a mut Stored) -> Self {
+        stored.recent.forget(shared.applied());
+        let (group, change, answers) = (Changes::new(), Changes::new(), GroupAnswers::default());
+        Self { shared, stored, group, change, replaced: HashSet::new(), answers }
+    }
+
+    /// Ends the group: the blocks of its answers, numbered from `number` on, and what to remember of it.
+    pub(super) fn end(mut self, number: u64) -> Result<(Vec<Written>, Decisions), StoreError> {
+        let (blocks, placed) = self.answers.into_blocks(number)?;
+        self.group.extend(blocks.iter().map(|it| (it.key.clone(), Some(it.value.clone()))));
+        Ok((blocks, Decisions { changes: self.group, placed }))
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
+        let decided = self.decide_one(change);
+        match decided {
+            Ok(_) => self.group.extend(self.change.drain()),
+            // Nothing of it is written, so the changes after it must not see any of it.
+            Err(_) => self.change.clear(),
+        }
+        decided
+    }
+
+    fn decide_one(&mut self, change: Change) -> Result<Decided, StoreError> {
         match change {
             Change::Put { events, tasks, api_key, audit, guard, queue } => {
                 if let Some(first) = self.repeated(guard.as_ref())? {
@@ -47,14 +85,15 @@ impl<'a> Decider<'a> {
                 }
                 let mut written: Vec<Written> = Vec::with_capacity(events.len() + tasks.len() + 1);
                 written.extend(events.into_iter().map(|(key, value)| Written::new(Kind::Event, key, value)));
-                self.write_tasks(tasks, &mut written);
+                self.write_tasks(tasks, &mut written)?;
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
                 }
-                // Its id is new, so nothing need be looked up.
-                written.extend(audit.map(|(key, value)| Written::new(Kind::Insert, key, value)));
-                written.extend(queue.into_iter().map(|(key, value)| Written::new(Kind::Insert, key, value)));
-                self.remember(guard, &mut written)?;
+                // Their ids are new, so nothing need be looked up.
+                written.extend(audit.into_iter().chain(queue).map(|(key, value)| self.insert(key, value.into())));
+                if let Some(guard) = guard {
+                    self.answers.add(guard);
+                }
                 Ok((written, Done::Committed(Committed::Stored)))
             }
             Change::Replace(again) => self.again(*again),
@@ -73,7 +112,7 @@ impl<'a> Decider<'a> {
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
             Change::Import { events, tasks, others } => self.import(events, tasks, others),
-            Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
+            Change::Remove(keys) => Ok((self.remove(keys)?, Done::Removed)),
             Change::Roll { .. } | Change::SwapSegment { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
     }
@@ -87,7 +126,7 @@ impl<'a> Decider<'a> {
         let (mut written, mut skipped) = (Vec::new(), 0);
         for (key, value, waits) in events {
             let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
-            let known = self.stored(&key, id)?;
+            let known = self.newest(&key, id)?;
             if known.is_some() {
                 skipped += 1;
             } else {
@@ -102,7 +141,7 @@ impl<'a> Decider<'a> {
                 skipped += 1;
                 continue;
             }
-            task_record::set_row(&mut value, self.next_row(company));
+            task_record::set_row(&mut value, self.next_row(company)?);
             written.push(self.put(key, value.into())?);
         }
         for (key, value) in others {
@@ -115,52 +154,74 @@ impl<'a> Decider<'a> {
         Ok((written, Done::Imported { skipped }))
     }
 
-    fn write_tasks(&mut self, tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>, written: &mut Vec<Written>) {
+    fn write_tasks(
+        &mut self,
+        tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
+        written: &mut Vec<Written>,
+    ) -> Result<(), StoreError> {
         for (company, key, mut value) in tasks {
-            task_record::set_row(&mut value, self.next_row(company));
-            written.push(Written::new(Kind::Insert, key, value));
-        }
-    }
-
-    fn remember(&mut self, guard: Option<Guard>, written: &mut Vec<Written>) -> Result<(), StoreError> {
-        if let Some(guard) = guard {
-            written.push(self.put(keys::answer(guard.id, guard.at), guard.value.into())?);
+            task_record::set_row(&mut value, self.next_row(company)?);
+            written.push(self.insert(key, value.into()));
         }
         Ok(())
     }
 
-    fn next_row(&mut self, company: CompanyId) -> u32 {
-        let row = self.rows.entry(company).or_default();
-        *row += 1;
-        *row - 1
+    /// Removes keys. Where tasks are among them, the company's next row is stored as well: after a restart, the rows
+    /// that remain do not show it, and a row must never be given twice (an old cursor would lead to newer tasks).
+    fn remove(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Written>, StoreError> {
+        let companies: BTreeSet<CompanyId> =
+            keys.iter().filter_map(|it| keys::parse_task(it)).map(|(company, _)| company).collect();
+        let mut written: Vec<Written> = keys.into_iter().map(|key| self.gone(key)).collect();
+        for company in companies {
+            let next = self.stored.rows.get(&company).copied().unwrap_or(0);
+            let key = keys::rows(&company);
+            let stored = self.get(&key)?.map(|it| record::decode_rows(&it)).transpose()?;
+            if stored.unwrap_or(0) < next {
+                written.push(self.put(key, record::encode_rows(next)?.into())?);
+            }
+        }
+        Ok(written)
+    }
+
+    fn next_row(&mut self, company: CompanyId) -> Result<u32, StoreError> {
+        let next = self.stored.rows.get(&company).copied().unwrap_or(0);
+        let after = next.checked_add(1).ok_or_else(|| StoreError::OutOfRows { company: company.to_string() })?;
+        self.stored.rows.insert(company, after);
+        Ok(next)
+    }
+
+    /// A key that is known to be new.
+    fn insert(&mut self, key: Vec<u8>, value: Bytes) -> Written {
+        self.change.insert(key.clone(), Some(value.clone()));
+        Written { kind: Kind::Insert, key, value }
     }
 
     /// A key's new value; whether it had one decides how that is written.
     fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
         let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
-        self.changed.insert(key.clone(), Some(value.clone()));
+        self.change.insert(key.clone(), Some(value.clone()));
         Ok(Written { kind, key, value })
     }
 
     fn gone(&mut self, key: Vec<u8>) -> Written {
-        self.changed.insert(key.clone(), None);
+        if let Some(day) = keys::answers_in(&key) {
+            self.shared.names().forget(day);
+        }
+        self.change.insert(key.clone(), None);
         Written { kind: Kind::Delete, key, value: Bytes::new() }
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if let Some(value) = self.changed.get(key) {
+    /// A key's newest value: of this change, this group, the groups before it, or the view.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let changed = self.change.get(key).or_else(|| self.group.get(key)).or_else(|| self.stored.recent.get(key));
+        if let Some(value) = changed {
             return Ok(value.clone());
-        }
-        if !self.settled {
-            // The view has to have the groups before this one.
-            self.shared.settle()?;
-            self.settled = true;
         }
         let value = self.shared.view(|tree| tree.get(key).map_err(failure::read))?;
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))
     }
 
-    fn task(&mut self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, u32)>, StoreError> {
+    fn task(&self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, u32)>, StoreError> {
         let Some(value) = self.get(key)? else { return Ok(None) };
         let (task, row) = task_record::decode(&value, id, company.clone())?;
         Ok(task.deleted_at.is_none().then_some((task, row)))
@@ -168,29 +229,146 @@ impl<'a> Decider<'a> {
 
     /// The first answer to the same request, where that is to be given again. A delivery that was quarantined may come
     /// again; only another copy of it is an attempt of the same event.
-    fn repeated(&mut self, guard: Option<&Guard>) -> Result<Option<FirstAnswer>, StoreError> {
+    fn repeated(&self, guard: Option<&Guard>) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(guard) = guard else { return Ok(None) };
-        let first = self.first(guard.id, guard.at)?.map(|(_, first)| first);
+        let first = self.first(guard.id, guard.at)?;
         let copy = |first: &FirstAnswer| guard.refused && first.fingerprint == guard.fingerprint;
         Ok(first.filter(|it| !it.refused || copy(it)))
     }
 
-    /// What is remembered under an idempotency key, and where.
-    fn first(&mut self, id: IdempotencyId, at: DateTime<Utc>) -> Result<Option<(Vec<u8>, FirstAnswer)>, StoreError> {
-        let (since, places) = keys::answers(id, at, self.shared.options.idempotency);
-        for key in places {
-            if let Some(value) = self.get(&key)? {
-                let first = record::decode_answer(&value)?;
-                if first.at > since {
-                    return Ok(Some((key, first)));
-                }
-            }
+    /// What is remembered under an idempotency key.
+    fn first(&self, id: IdempotencyId, at: DateTime<Utc>) -> Result<Option<FirstAnswer>, StoreError> {
+        match self.answers.first(self.shared, id, at)? {
+            Some(of_this_group) => Ok(of_this_group),
+            None => answers::first(self.shared, id, at, &|key| self.get(key)),
         }
-        Ok(None)
     }
 }
 
 fn changed(task: Task, patch: Option<TaskPatch>, now: DateTime<Utc>) -> Task {
     let deleted_at = if patch.is_none() { Some(now) } else { None };
     Task { deleted_at, ..patch.unwrap_or_default().apply(task, now) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
+    use crate::store::embedded::{Embedded, Options, check};
+    use crate::store::{Commit, Idempotency, Ingested, Store as _};
+    use crate::task::NewTask;
+    use std::time::Duration;
+
+    fn made(company: &str) -> Ingested {
+        let now = Utc::now();
+        let new: NewTask = serde_json::from_value(serde_json::json!({
+            "title": "t", "description": "d", "assigned_user_ids": ["u"], "created_by_id": "u",
+            "deadline": "2026-12-01T09:00:00Z",
+        }))
+        .unwrap();
+        let company = CompanyId::parse(company).unwrap();
+        let event_id = EventId(new_id(now));
+        let task = new.into_task(TaskId(new_id(now)), event_id, company.clone(), now);
+        let event = Event {
+            id: event_id,
+            integration: IntegrationName("tasks".into()),
+            company_id: company,
+            received_at: now,
+            status: EventStatus::Stored,
+            reason: None,
+            task_ids: vec![task.id],
+            provenance: None,
+            plugin_log: String::new(),
+            content_type: None,
+            headers: Vec::new(),
+            stages: Vec::new(),
+            redacted: Vec::new(),
+            erased_at: None,
+            attempts: 1,
+            last_attempt_at: None,
+            body_bytes: 2,
+            body: "{}".into(),
+        };
+        Ingested { event, tasks: vec![task] }
+    }
+
+    fn keyed(company: &str, key: &str) -> Commit {
+        let at = Utc::now();
+        let answer = FirstAnswer {
+            fingerprint: [1; 16],
+            at,
+            refused: false,
+            status: 201,
+            headers: Vec::new(),
+            body: key.to_owned().into(),
+        };
+        let idempotency = Some(Idempotency { id: IdempotencyId::of("s", "/r", key), answer });
+        Commit { ingested: vec![made(company)], idempotency }
+    }
+
+    fn changes(commit: &Commit) -> Change {
+        Change::commit(commit).unwrap()
+    }
+
+    /// Under load the view is always some groups behind. What is decided then must be what would be decided after it
+    /// has caught up, and must not wait for it.
+    #[test]
+    fn a_decision_sees_what_is_durable_while_the_view_is_behind() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let data = dir.path().join("data");
+        let store = Embedded::open(&data, &Options::default()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // The applier needs the index to go on.
+        let behind = store.shared.index.read().unwrap();
+        let (first, second) = (keyed("a", "k"), keyed("a", "k"));
+        let task = first.ingested[0].tasks[0].clone();
+        let a = task.company_id.clone();
+        let decided = runtime.block_on(async {
+            let all = async {
+                assert_eq!(store.commit(first.clone()).await.unwrap(), Committed::Stored);
+                let repeated = store.commit(second).await.unwrap();
+                let patch = TaskPatch { title: Some("new".into()), ..TaskPatch::default() };
+                let updated = store.update_task(&a, task.id, 1, patch.clone(), Utc::now()).await.unwrap();
+                let stale = store.update_task(&a, task.id, 1, patch, Utc::now()).await.unwrap();
+                let deleted = store.delete_task(&a, task.id, Some(2), Utc::now()).await.unwrap();
+                let missing = store.delete_task(&a, task.id, None, Utc::now()).await.unwrap();
+                // Not in memory, so it is the view that is asked.
+                let never = store.delete_task(&a, TaskId(new_id(Utc::now())), None, Utc::now()).await.unwrap();
+                assert_eq!(never, Updated::Missing);
+                (repeated, updated, stale, deleted, missing)
+            };
+            tokio::time::timeout(Duration::from_secs(60), all).await
+        });
+        assert_eq!(store.shared.applied(), 0, "the view has nothing yet");
+        drop(behind);
+        let (repeated, updated, stale, deleted, missing) = decided.expect("it waits for the view");
+        assert_eq!(repeated, Committed::Repeated(first.idempotency.unwrap().answer));
+        assert!(matches!(updated, Updated::Done(it) if it.title == "new" && it.version == 2));
+        assert_eq!(stale, Updated::Stale { version: 2 });
+        assert!(matches!(deleted, Updated::Done(_)));
+        assert_eq!(missing, Updated::Missing);
+        // Whether keys were new was decided correctly, or the view would not add up.
+        drop(store);
+        let report = check(&data).unwrap();
+        assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
+    }
+
+    /// A row that is given twice would lead an old cursor to a newer task; the 4,294,967,296th is an error instead.
+    #[test]
+    fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let a = CompanyId::parse("a").unwrap();
+        let mut stored = Stored::default();
+        stored.rows.insert(a.clone(), u32::MAX - 1);
+        let mut decider = Decider::new(&store.shared, &mut stored);
+        decider.decide(changes(&keyed("a", "last"))).unwrap();
+        let refused = keyed("a", "none left");
+        let error = decider.decide(changes(&refused)).unwrap_err();
+        assert!(matches!(&error, StoreError::OutOfRows { company } if company == "a"), "{error}");
+        // The same key for another company's task: the refused request has left nothing behind.
+        let other = Commit { ingested: vec![made("b")], ..refused };
+        let decided = decider.decide(changes(&other)).unwrap().1;
+        assert!(matches!(decided, Done::Committed(Committed::Stored)), "{decided:?}");
+    }
 }

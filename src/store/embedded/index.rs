@@ -5,6 +5,9 @@
 //! bitmap a value; `patient_id`, `assigned_user_id` and `type` one set a value, a short list while it is short);
 //! filters together are their intersection, which also gives the total without reading a task. A page then reads
 //! its own tasks from sled, and no other. The bitmaps are built when the view is opened, and are nowhere on the disk.
+//! Rows are never given twice: a company's next row is one past its highest, or what was stored when tasks were purged.
+
+mod ids;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -12,22 +15,37 @@ use std::collections::{BTreeSet, HashMap};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
+use super::names::Names;
 use crate::auth::CompanyId;
 use crate::store::{CompanyStats, Page, TaskFilter};
 use crate::task::Task;
+use ids::Ids;
 
 /// The longest list of rows that is kept as a list.
 const FEW: usize = 32;
 
 /// Every company's tasks.
-#[derive(Debug, Default)]
-pub(super) struct Index(HashMap<CompanyId, Company>);
+#[derive(Debug)]
+pub(super) struct Index {
+    companies: HashMap<CompanyId, Company>,
+    /// Until they are taken: the idempotency keys that the view has.
+    names: Option<Names>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { companies: HashMap::new(), names: Some(Names::default()) }
+    }
+}
 
 /// One company's.
 #[derive(Debug, Default)]
 pub(super) struct Company {
-    /// Ids by row; nil where a task was purged.
-    ids: Vec<Uuid>,
+    ids: Ids,
+    /// The row that the next task gets.
+    next: u32,
+    /// How often tasks that were here were changed or removed.
+    changes: u64,
     live: RoaringBitmap,
     status: [RoaringBitmap; 3],
     priority: [RoaringBitmap; 4],
@@ -57,21 +75,39 @@ pub(super) struct Found {
 
 impl Index {
     pub(super) fn company(&self, id: &CompanyId) -> Option<&Company> {
-        self.0.get(id)
+        self.companies.get(id)
+    }
+
+    /// The idempotency keys that the view has, for the writer. From now on they are not kept in here.
+    pub(super) fn take_names(&mut self) -> Names {
+        self.names.take().unwrap_or_default()
+    }
+
+    pub(super) fn keeps_names(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// Those keys, as long as they are kept in here.
+    pub(super) fn names(&mut self) -> Option<&mut Names> {
+        self.names.as_mut()
     }
 
     /// Companies and the next free row of each.
     pub(super) fn next_rows(&self) -> impl Iterator<Item = (&CompanyId, u32)> {
-        self.0.iter().map(|(id, company)| (id, row_number(company.ids.len())))
+        self.companies.iter().map(|(id, company)| (id, company.next))
+    }
+
+    /// Rows below this one have been given, whether or not their tasks are still here.
+    pub(super) fn set_next_row(&mut self, company: CompanyId, next: u32) {
+        let company = self.companies.entry(company).or_default();
+        company.next = company.next.max(next);
     }
 
     /// Adds a task that was not there.
     pub(super) fn add(&mut self, task: &Task, row: u32, bytes: usize) {
-        let company = self.0.entry(task.company_id.clone()).or_default();
-        if company.ids.len() <= row as usize {
-            company.ids.resize(row as usize + 1, Uuid::nil());
-        }
-        company.ids[row as usize] = task.id.0;
+        let company = self.companies.entry(task.company_id.clone()).or_default();
+        company.next = company.next.max(row.saturating_add(1));
+        company.ids.put(row, task.id.0);
         company.bytes += bytes as u64;
         match task.deleted_at {
             Some(at) => drop(company.deleted.insert((at.timestamp_millis(), row))),
@@ -81,10 +117,9 @@ impl Index {
 
     /// Removes a task as it was added.
     pub(super) fn remove(&mut self, task: &Task, row: u32, bytes: usize) {
-        let Some(company) = self.0.get_mut(&task.company_id) else { return };
-        if let Some(id) = company.ids.get_mut(row as usize) {
-            *id = Uuid::nil();
-        }
+        let Some(company) = self.companies.get_mut(&task.company_id) else { return };
+        company.ids.remove(row);
+        company.changes += 1;
         company.bytes = company.bytes.saturating_sub(bytes as u64);
         match task.deleted_at {
             Some(at) => drop(company.deleted.remove(&(at.timestamp_millis(), row))),
@@ -99,21 +134,21 @@ impl Index {
             let rows: Vec<_> = company.deleted.iter().take_while(|(at, _)| *at < before_ms).take(most).collect();
             rows.into_iter().filter_map(|(_, row)| company.id(*row)).map(|it| (id.clone(), it)).collect::<Vec<_>>()
         };
-        self.0.iter().flat_map(ids).take(most).collect()
+        self.companies.iter().flat_map(ids).take(most).collect()
     }
 
-    /// Every task's company and id: a company's in the order in which they were stored.
-    pub(super) fn ids(&self) -> Vec<(CompanyId, Uuid)> {
-        let of = |(id, company): (&CompanyId, &Company)| {
-            company.ids.iter().filter(|it| !it.is_nil()).map(|it| (id.clone(), *it)).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(of).collect()
+    /// Every company, by name.
+    pub(super) fn companies(&self) -> Vec<CompanyId> {
+        let mut companies: Vec<_> = self.companies.keys().cloned().collect();
+        companies.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        companies
     }
 
     pub(super) fn stats(&self) -> Vec<CompanyStats> {
-        let mut companies: Vec<_> = self
-            .0
-            .iter()
+        // What is left of a company whose tasks were all purged is its next row.
+        let with_tasks =
+            self.companies.iter().filter(|(_, company)| !company.live.is_empty() || !company.deleted.is_empty());
+        let mut companies: Vec<_> = with_tasks
             .map(|(id, company)| CompanyStats {
                 company_id: id.to_string(),
                 tasks: company.live.len(),
@@ -128,7 +163,17 @@ impl Index {
 
 impl Company {
     pub(super) fn id(&self, row: u32) -> Option<Uuid> {
-        self.ids.get(row as usize).copied().filter(|id| !id.is_nil())
+        self.ids.get(row)
+    }
+
+    /// Rows and ids from this row on, in the order in which the tasks were stored.
+    pub(super) fn ids_from(&self, row: u32) -> impl Iterator<Item = (u32, Uuid)> {
+        self.ids.from(row)
+    }
+
+    /// Moves with every change and removal of a task that was here; new tasks do not move it.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The rows of one page.
@@ -255,8 +300,4 @@ impl Rows {
             *self = Self::Many(rows.iter().copied().collect());
         }
     }
-}
-
-fn row_number(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -4,10 +4,13 @@
 //! |---|---|---|
 //! | `T` company `00` id | a task | view |
 //! | `K` key id | an API key | view |
-//! | `I` day u16, big endian; 16 bytes of the request's name | an idempotency key's first answer | view |
-//! | `D` day u16, big endian; 16 bytes of the delivery's name | a delivery's first answer, under the day on which it ends | view |
+//! | `J` day u16, number u64, big endian | first answers to idempotency keys, those of a group of the journal | view |
+//! | `F` day u16, number u64, big endian | first answers to deliveries, under the day on which they end | view |
+//! | `I` day u16, big endian; 16 bytes of the request's name | the same as `J` for one key; no longer written | view |
+//! | `D` day u16, big endian; 16 bytes of the delivery's name | the same as `F` for one delivery; no longer written | view |
 //! | `Q` company `00` id | an event that waits: its place in the order | view |
 //! | `A` id | an entry of the audit log | view |
+//! | `R` company | the next row of a company whose tasks were purged | view |
 //! | `M` | what of the journal the view has seen, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
@@ -28,10 +31,11 @@ pub(super) const TREE: &[u8] = b"hookmill";
 pub(super) const TASK: u8 = b'T';
 const EVENT: u8 = b'E';
 pub(super) const API_KEY: u8 = b'K';
-pub(super) const IDEMPOTENCY: u8 = b'I';
-pub(super) const DELIVERY: u8 = b'D';
+const KEYS: [u8; 2] = [b'I', b'J'];
+const DELIVERIES: [u8; 2] = [b'D', b'F'];
 pub(super) const QUEUED: u8 = b'Q';
 pub(super) const AUDIT: u8 = b'A';
+pub(super) const ROWS: u8 = b'R';
 pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
@@ -92,31 +96,102 @@ pub(super) fn parse_audit(key: &[u8]) -> Option<Uuid> {
     Some(Uuid::from_bytes(*id))
 }
 
-/// Where the answer to a request of this moment is put.
-pub(super) fn answer(id: IdempotencyId, at: DateTime<Utc>) -> Vec<u8> {
-    match id.window {
-        None => on_day(IDEMPOTENCY, day(at), id),
-        Some(window) => on_day(DELIVERY, day(at + window), id),
+/// Where a company's next row is stored.
+pub(super) fn rows(company: &CompanyId) -> Vec<u8> {
+    [&[ROWS], company.as_str().as_bytes()].concat()
+}
+
+/// The company of such a key.
+pub(super) fn parse_rows(key: &[u8]) -> Option<CompanyId> {
+    let company = key.strip_prefix(&[ROWS])?;
+    std::str::from_utf8(company).ok().and_then(|text| CompanyId::parse(text).ok())
+}
+
+/// What answers were given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Answers {
+    /// Requests with an `Idempotency-Key`.
+    Keys,
+    /// Deliveries with an id of their own.
+    Deliveries,
+}
+
+impl Answers {
+    /// The tags of single entries and of blocks.
+    fn tags(self) -> [u8; 2] {
+        match self {
+            Self::Keys => KEYS,
+            Self::Deliveries => DELIVERIES,
+        }
     }
 }
 
-/// Where the first answer may be that counts at `now`, newest first; and since when it counts.
-pub(super) fn answers(id: IdempotencyId, now: DateTime<Utc>, default: Duration) -> (DateTime<Utc>, Vec<Vec<u8>>) {
-    let (since, tag, days) = match id.window {
-        None => (now - default, IDEMPOTENCY, day(now - default)..=day(now)),
-        Some(window) => (now - window, DELIVERY, day(now)..=day(now + window)),
+/// A day's answers of one kind: they are stored together, and expire together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct AnswerDay {
+    pub(super) of: Answers,
+    pub(super) day: u16,
+}
+
+/// The day under which the answer to a request of this moment is stored.
+pub(super) fn answer_day(id: IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
+    match id.window {
+        None => AnswerDay { of: Answers::Keys, day: day(at) },
+        Some(window) => AnswerDay { of: Answers::Deliveries, day: day(at + window) },
+    }
+}
+
+/// The days under which the first answer may be that counts at `now`, newest first; and since when it counts.
+pub(super) fn answer_days(
+    id: IdempotencyId,
+    now: DateTime<Utc>,
+    default: Duration,
+) -> (DateTime<Utc>, impl Iterator<Item = AnswerDay>) {
+    let (since, of, days) = match id.window {
+        None => (now - default, Answers::Keys, day(now - default)..=day(now)),
+        Some(window) => (now - window, Answers::Deliveries, day(now)..=day(now + window)),
     };
-    (since, days.rev().map(|day| on_day(tag, day, id)).collect())
+    (since, days.rev().map(move |day| AnswerDay { of, day }))
 }
 
-fn on_day(tag: u8, day: u16, id: IdempotencyId) -> Vec<u8> {
-    [&[tag][..], &day.to_be_bytes(), &id.name].concat()
+/// The key of a block of answers.
+pub(super) fn block(day: AnswerDay, number: u64) -> Vec<u8> {
+    [&day.of.tags()[1..], &day.day.to_be_bytes(), &number.to_be_bytes()].concat()
 }
 
-/// Up to where the answers stand that count no longer, of each kind.
-pub(super) fn ended_answers(now: DateTime<Utc>, default: Duration) -> [std::ops::Range<Vec<u8>>; 2] {
+/// Day and number of a block.
+pub(super) fn parse_block(key: &[u8]) -> Option<(AnswerDay, u64)> {
+    let (day, number) = parse_day(key, 1)?;
+    Some((day, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// The key of an answer that is an entry of its own.
+pub(super) fn own_answer(day: AnswerDay, name: &[u8; 16]) -> Vec<u8> {
+    [&day.of.tags()[..1], &day.day.to_be_bytes(), name].concat()
+}
+
+/// Day and name of such an entry.
+pub(super) fn parse_own_answer(key: &[u8]) -> Option<(AnswerDay, [u8; 16])> {
+    let (day, name) = parse_day(key, 0)?;
+    Some((day, name.try_into().ok()?))
+}
+
+/// The day of an entry that holds answers.
+pub(super) fn answers_in(key: &[u8]) -> Option<AnswerDay> {
+    parse_block(key).map(|it| it.0).or_else(|| parse_own_answer(key).map(|it| it.0))
+}
+
+fn parse_day(key: &[u8], which: usize) -> Option<(AnswerDay, &[u8])> {
+    let ([tag, day @ ..], rest) = key.split_first_chunk::<3>()?;
+    let of = [Answers::Keys, Answers::Deliveries].into_iter().find(|it| it.tags()[which] == *tag)?;
+    Some((AnswerDay { of, day: u16::from_be_bytes(*day) }, rest))
+}
+
+/// The keys of answers that no longer count: single entries, and blocks.
+pub(super) fn ended_answers(now: DateTime<Utc>, default: Duration) -> [std::ops::Range<Vec<u8>>; 4] {
     let until = |tag: u8, day: u16| vec![tag]..[&[tag][..], &day.to_be_bytes()].concat();
-    [until(IDEMPOTENCY, day(now - default)), until(DELIVERY, day(now))]
+    let (keys, deliveries) = (day(now - default), day(now));
+    [until(KEYS[0], keys), until(KEYS[1], keys), until(DELIVERIES[0], deliveries), until(DELIVERIES[1], deliveries)]
 }
 
 /// Days since 1970, enough up to the year 2149.
@@ -144,10 +219,18 @@ mod tests {
         assert_eq!(api_key(&KeyId("key_0a".into())), b"Kkey_0a");
         assert_eq!(audit(id), [b"A", &[7; 16][..]].concat());
         assert_eq!(parse_audit(&audit(id)), Some(id));
+        assert_eq!(rows(&company), b"Rc-1");
+        assert_eq!(parse_rows(b"Rc-1"), Some(company));
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
         let mut id = IdempotencyId { name: [9; 16], window: None };
-        assert_eq!(answer(id, at), [b"I\x01\x02", &[9; 16][..]].concat());
+        let keys = answer_day(id, at);
+        assert_eq!(own_answer(keys, &id.name), [b"I\x01\x02", &[9; 16][..]].concat());
+        assert_eq!(block(keys, 7), b"J\x01\x02\0\0\0\0\0\0\0\x07");
         id.window = Some(Duration::days(3));
-        assert_eq!(answer(id, at), [b"D\x01\x05", &[9; 16][..]].concat());
+        let deliveries = answer_day(id, at);
+        assert_eq!(own_answer(deliveries, &id.name), [b"D\x01\x05", &[9; 16][..]].concat());
+        assert_eq!(block(deliveries, 7), b"F\x01\x05\0\0\0\0\0\0\0\x07");
+        assert_eq!(parse_block(&block(deliveries, 7)), Some((deliveries, 7)));
+        assert_eq!(parse_own_answer(&own_answer(keys, &[9; 16])), Some((keys, [9; 16])));
     }
 }

@@ -9,6 +9,7 @@
 //! formats, `lock.rs` says
 //! who holds the directory.
 
+mod answers;
 mod applier;
 mod audit;
 mod change;
@@ -23,10 +24,13 @@ mod history;
 mod index;
 mod journal;
 mod keys;
+mod list;
 mod lock;
+mod names;
 mod open;
 mod options;
 mod rebuild;
+mod recent;
 mod record;
 mod shared;
 mod snapshot;
@@ -39,16 +43,17 @@ mod view;
 mod watchdog;
 mod writer;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Commit, Committed, Cursor, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
     Replaced, Stats, Store, StoreError, TaskFilter, TaskPage, Updated, Versioned,
 };
 use crate::audit::Entry;
@@ -58,6 +63,7 @@ use crate::task::{Task, TaskId, TaskPatch};
 use change::{Change, Done};
 use lock::DirLock;
 use shared::Shared;
+use watchdog::Watchdog;
 use writer::Writer;
 
 pub use check::{Report, check, repair};
@@ -75,6 +81,7 @@ pub struct Embedded {
     shared: Arc<Shared>,
     writer: Writer,
     verifier: Option<JoinHandle<()>>,
+    _watchdog: Watchdog,
     lock: Arc<DirLock>,
 }
 
@@ -126,7 +133,7 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.shared.close();
-        self.writer.close();
+        self.writer.close(&self.shared);
         if self.verifier.take().is_some_and(|it| it.join().is_err()) {
             tracing::error!("the thread that verifies the journal panicked");
         }
@@ -143,11 +150,11 @@ impl Store for Embedded {
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>> {
-        self.read(move |shared| {
-            let (since, places) = keys::answers(id, now, shared.options.idempotency);
-            shared.view(|tree| first_answer(tree, since, &places))
-        })
-        .boxed()
+        let get = |shared: &Shared, key: &[u8]| {
+            let value = shared.view(|tree| tree.get(key).map_err(failure::read))?;
+            Ok(value.map(|it| Bytes::copy_from_slice(&it)))
+        };
+        self.read(move |shared| answers::first(shared, id, now, &|key| get(shared, key))).boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
@@ -166,7 +173,7 @@ impl Store for Embedded {
         page: Page,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
         let company = company.clone();
-        self.read(move |shared| shared.view(|tree| list(shared, tree, &company, &filter, page))).boxed()
+        self.read(move |shared| list::list(shared, &company, &filter, page)).boxed()
     }
 
     fn update_task<'a>(
@@ -272,22 +279,6 @@ impl Store for Embedded {
     }
 }
 
-fn first_answer(
-    tree: &sled::Tree,
-    since: DateTime<Utc>,
-    places: &[Vec<u8>],
-) -> Result<Option<FirstAnswer>, StoreError> {
-    for key in places {
-        let value = tree.get(key).map_err(failure::read)?;
-        if let Some(first) = value.map(|it| record::decode_answer(&it)).transpose()?
-            && first.at > since
-        {
-            return Ok(Some(first));
-        }
-    }
-    Ok(None)
-}
-
 fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {
     let decode = |(_, value): (sled::IVec, sled::IVec)| record::decode_key(&value);
     tree.scan_prefix([keys::API_KEY]).map(|entry| entry.map_err(failure::read).and_then(decode)).collect()
@@ -296,26 +287,4 @@ fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {
 fn read_task(tree: &sled::Tree, company: &CompanyId, id: TaskId) -> Result<Option<Task>, StoreError> {
     let value = tree.get(keys::task(company, id)).map_err(failure::read)?;
     value.map(|it| task_record::decode(&it, id, company.clone()).map(|(task, _)| task)).transpose()
-}
-
-fn list(
-    shared: &Shared,
-    tree: &sled::Tree,
-    company: &CompanyId,
-    filter: &TaskFilter,
-    page: Page,
-) -> Result<TaskPage, StoreError> {
-    // Held until the tasks are read: what is listed is one moment's.
-    let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(tasks) = index.company(company) else {
-        return Ok(TaskPage { tasks: Vec::new(), total: 0, next: None });
-    };
-    let found = tasks.find(filter, page);
-    let next = found.rows.last().filter(|_| found.more).map(|row| Cursor(u64::from(*row)));
-    let read = |row: &u32| {
-        let id = TaskId(tasks.id(*row).ok_or_else(|| record::damaged("index", &"a row without a task"))?);
-        read_task(tree, company, id)?.ok_or_else(|| record::damaged("index", &"a task that is not stored"))
-    };
-    let tasks = found.rows.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(TaskPage { tasks, total: found.total, next })
 }

@@ -8,15 +8,18 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
+use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
 use super::lock::DirLock;
 use super::options::Options;
+use super::recent::Recent;
 use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
 use super::source::Source;
 use super::view::View;
+use super::watchdog::Watchdog;
 use super::writer::Writer;
-use super::{Embedded, check, rebuild, snapshot, verify, watchdog};
+use super::{Embedded, check, rebuild, snapshot, verify};
 use crate::store::StoreError;
 
 impl Embedded {
@@ -126,34 +129,36 @@ fn start(
     options: &Options,
     opened: Opened,
     view: View,
-    index: Index,
+    mut index: Index,
     lock: Arc<DirLock>,
 ) -> std::io::Result<Embedded> {
     // One is enough: it says that there is something to look at.
     let (broken, found_broken) = crossbeam_channel::bounded(1);
     let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
+    let stored = Stored { rows, recent: Recent::default() };
     let shared = Arc::new(Shared::new(Parts {
         dir: dir.to_owned(),
         options: options.clone(),
         segments: Arc::clone(opened.journal.segments()),
         salt: opened.journal.salt(),
         accepted: Accepted::read(&journal_dir(dir)),
+        names: index.take_names(),
         index,
         tree: view.tree.clone(),
         applied: view.meta.applied,
         snapshot: snapshot::newest(&snapshot_dir(dir))?,
         broken,
     })?);
-    watchdog::start(&shared)?;
+    let watchdog = Watchdog::start(&shared)?;
     let after_loss = !opened.lost.is_empty();
     let verifier = verify::start(&shared, opened.unverified)?;
-    let writer = Writer::start(opened.journal, view, found_broken, rows, &shared)?;
+    let writer = Writer::start(opened.journal, view, found_broken, stored, &shared)?;
     if after_loss {
         // The journal alone can no longer give the view.
         let taken = shared.take_snapshot(shared.applied());
         taken.map_err(|e| std::io::Error::other(e.to_string()))?;
     }
-    Ok(Embedded { shared, writer, verifier: Some(verifier), lock })
+    Ok(Embedded { shared, writer, verifier: Some(verifier), _watchdog: watchdog, lock })
 }
 
 /// Patients' data: nobody but the server's own user may read the directory.

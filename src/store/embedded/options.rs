@@ -17,6 +17,9 @@ pub struct Options {
     pub events: Option<Duration>,
     /// `retention.deleted_tasks_days`: how long after its deletion a task is purged: 30 days; none is never.
     pub deleted_tasks: Option<Duration>,
+    /// `retention.audit_days`: how long entries of the audit log are kept: 2,190 days, six years, as HIPAA requires of
+    /// documentation (45 CFR 164.316(b)(2)(i)); none is forever.
+    pub audit: Option<Duration>,
     /// `serve --accept-loss`: serve what is left of a damaged journal.
     pub accept_loss: bool,
 }
@@ -30,6 +33,7 @@ impl Default for Options {
             idempotency: Duration::hours(24),
             events: Some(Duration::days(90)),
             deleted_tasks: Some(Duration::days(30)),
+            audit: Some(Duration::days(6 * 365)),
             accept_loss: false,
         }
     }

@@ -149,6 +149,17 @@ pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
     })
 }
 
+/// Names and answers of a block.
+pub(super) fn encode_block(answers: &[([u8; 16], Bytes)]) -> Result<Vec<u8>, StoreError> {
+    let all: Vec<_> = answers.iter().map(|(name, answer)| (name, Bytes1(answer.clone()))).collect();
+    encode(&all)
+}
+
+pub(super) fn decode_block(bytes: &[u8]) -> Result<Vec<([u8; 16], &[u8])>, StoreError> {
+    const WHAT: &str = "idempotency keys";
+    postcard::from_bytes(opened(bytes, FORMAT_1, WHAT)?).map_err(|e| damaged(WHAT, &e))
+}
+
 /// A place in the order of events that wait: milliseconds since 1970, and a count within a process.
 pub(super) type Order = (u64, u64);
 
@@ -158,6 +169,15 @@ pub(super) fn encode_order(order: Order) -> Result<Vec<u8>, StoreError> {
 
 pub(super) fn decode_order(bytes: &[u8]) -> Result<Order, StoreError> {
     decode(bytes, "queued event")
+}
+
+/// A company's next row.
+pub(super) fn encode_rows(next: u32) -> Result<Vec<u8>, StoreError> {
+    encode(&next)
+}
+
+pub(super) fn decode_rows(bytes: &[u8]) -> Result<u32, StoreError> {
+    decode(bytes, "row count")
 }
 
 fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crossbeam_channel::Sender;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use super::erase::{Erasures, Forgotten};
 use super::events::first_id_of;
 use super::index::Index;
 use super::journal::{Accepted, Segments};
+use super::names::Names;
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
 use super::view::guarded;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     /// The losses in the journal that an admin has accepted.
     pub(super) accepted: Accepted,
     pub(super) index: RwLock<Index>,
+    names: Mutex<Names>,
     tree: RwLock<Current>,
     /// Wakes the applier when a reader finds the view broken.
     broken: Sender<()>,
@@ -59,7 +61,7 @@ pub(super) struct Shared {
 
 /// The view's tree, and how many were in its place before.
 #[derive(Debug, Clone)]
-struct Current {
+pub(super) struct Current {
     tree: sled::Tree,
     generation: u64,
 }
@@ -85,6 +87,7 @@ pub(super) struct Parts {
     pub(super) salt: u32,
     pub(super) accepted: Accepted,
     pub(super) index: Index,
+    pub(super) names: Names,
     pub(super) tree: sled::Tree,
     pub(super) applied: u64,
     pub(super) snapshot: Option<Snapshot>,
@@ -103,6 +106,7 @@ impl Shared {
             salt: parts.salt,
             accepted: parts.accepted,
             index: RwLock::new(parts.index),
+            names: Mutex::new(parts.names),
             tree: RwLock::new(Current { tree: parts.tree, generation: 0 }),
             broken: parts.broken,
             acked: AtomicU64::new(parts.applied),
@@ -130,20 +134,49 @@ impl Shared {
     /// Reads from the view, off the reactor. Where that fails, the view has failed: it is built anew, and the caller
     /// may try again.
     pub(super) fn view<T>(&self, read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Current { tree, generation } = self.tree.read().unwrap_or_else(PoisonError::into_inner).clone();
-        guarded(|| read(&tree)).map_err(|error| {
-            let replaced = self.tree.read().unwrap_or_else(PoisonError::into_inner).generation != generation;
-            if replaced { told(error) } else { self.view_failed(error) }
-        })
+        self.view_of(&self.current(), read)
+    }
+
+    /// The same from a tree that was current a moment ago.
+    pub(super) fn view_of<T>(
+        &self,
+        current: &Current,
+        read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        guarded(|| read(&current.tree))
+            .map_err(|error| if self.is_current(current) { self.view_failed(error) } else { told(error) })
+    }
+
+    /// The index and the tree that belongs to it. Lock order: the index before the tree, as in [`Self::replace`].
+    pub(super) fn pair(&self) -> (RwLockReadGuard<'_, Index>, Current) {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        (index, current)
+    }
+
+    /// Whether no other view has replaced this tree.
+    pub(super) fn is_current(&self, current: &Current) -> bool {
+        self.current().generation == current.generation
+    }
+
+    fn current(&self) -> Current {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Another view takes over.
-    pub(super) fn replace(&self, tree: sled::Tree, index: Index) {
+    pub(super) fn replace(&self, tree: sled::Tree, mut index: Index) {
+        // Those that are shared are up to date.
+        drop(index.take_names());
         let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         *old = Current { tree, generation: old.generation + 1 };
         *current = index;
         self.progress().view = None;
+    }
+
+    /// Where answers are stored: of every key that is durable. Held for a moment only.
+    pub(super) fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn close(&self) {
@@ -254,9 +287,10 @@ impl Shared {
     }
 
     /// Events received before this time are past their retention. It is kept in a file, so that they are not shown again
-    /// after a restart; not durably, since the next expiry says it again.
+    /// after a restart; not durably, since the next expiry says it again. It may go back: a clock that was wrong once must
+    /// not hide events for ever.
     pub(super) fn set_horizon(&self, millis: i64) {
-        if self.horizon.fetch_max(millis, Ordering::Relaxed) < millis {
+        if self.horizon.swap(millis, Ordering::Relaxed) != millis {
             let (journal, temporary) = (journal_dir(&self.dir), journal_dir(&self.dir).join("horizon.tmp"));
             let written = std::fs::write(&temporary, millis.to_string());
             if let Err(error) = written.and_then(|()| std::fs::rename(temporary, journal.join(HORIZON))) {
@@ -329,9 +363,13 @@ impl Shared {
         let dir = snapshot_dir(&self.dir);
         // In this order: another view that takes over in between has more than this says, and never less.
         let applied = self.applied();
-        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner).tree.clone();
+        let tree = self.current().tree;
         // The applier may wait for this lock to build another view: that is no standstill.
-        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir, &|| self.tick())) {
+        let go_on = || {
+            self.tick();
+            !self.closing()
+        };
+        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir, &go_on)) {
             Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
             written => written?,
         };

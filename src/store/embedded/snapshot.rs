@@ -48,12 +48,20 @@ pub(super) fn newest(dir: &Path) -> std::io::Result<Option<Snapshot>> {
     Ok(found)
 }
 
-/// Writes everything in `tree`, which has seen the journal up to `sequence`, into a new file of `dir`. `moved` is called
-/// with every chunk.
-pub(super) fn write(tree: &sled::Tree, sequence: u64, dir: &Path, moved: &dyn Fn()) -> Result<Snapshot, StoreError> {
+/// Writes everything in `tree`, which has seen the journal up to `sequence`, into a new file of `dir`. `go_on` is asked
+/// after each chunk.
+///
+/// # Errors
+/// [`StoreError::Closed`] when it was stopped. No file is left behind then, as after any other error.
+pub(super) fn write(
+    tree: &sled::Tree,
+    sequence: u64,
+    dir: &Path,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Snapshot, StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("a snapshot cannot be written: {e}"));
     let (temporary, path) = (dir.join("snapshot.tmp"), dir.join(format!("{sequence:020}.snapshot")));
-    let written = write_to(tree, sequence, &temporary, moved);
+    let written = write_to(tree, sequence, &temporary, go_on);
     if written.is_err() {
         let _frees_the_space = std::fs::remove_file(&temporary);
     }
@@ -62,7 +70,7 @@ pub(super) fn write(tree: &sled::Tree, sequence: u64, dir: &Path, moved: &dyn Fn
     Ok(Snapshot { path, sequence })
 }
 
-fn write_to(tree: &sled::Tree, sequence: u64, path: &Path, moved: &dyn Fn()) -> Result<(), StoreError> {
+fn write_to(tree: &sled::Tree, sequence: u64, path: &Path, go_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("a snapshot cannot be written: {e}"));
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(failed)?);
     let mut header = [MAGIC.as_slice(), &sequence.to_le_bytes()].concat();
@@ -82,7 +90,9 @@ fn write_to(tree: &sled::Tree, sequence: u64, path: &Path, moved: &dyn Fn()) -> 
         if chunk.len() >= CHUNK {
             write_chunk(&mut file, &chunk).map_err(failed)?;
             chunk.clear();
-            moved();
+            if !go_on() {
+                return Err(StoreError::Closed);
+            }
         }
     }
     if !chunk.is_empty() {

@@ -9,10 +9,13 @@ use super::journal::{Kind, ops, replay};
 use super::shared::Shared;
 use super::{Embedded, event_record, events, keys, record, task_record};
 use crate::audit::Entry;
-use crate::auth::ApiKey;
+use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId, EventStatus};
 use crate::store::StoreError;
 use crate::task::{Task, TaskId};
+
+/// Entries and tasks that an export holds at once.
+const PAGE: usize = 1000;
 
 /// One stored thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,15 +49,18 @@ impl Embedded {
         for key in self.shared.view(super::api_keys)? {
             visit(Item::Key(Box::new(key))).map_err(written)?;
         }
-        for entry in self.shared.view(|tree| audit(tree, &|_| true, None, usize::MAX))? {
-            visit(Item::Audit(Box::new(entry))).map_err(written)?;
+        let mut before = None;
+        loop {
+            let entries = self.shared.view(|tree| audit(tree, &|_| true, before, PAGE))?;
+            let Some(last) = entries.last() else { break };
+            before = Some(last.id);
+            for entry in entries {
+                visit(Item::Audit(Box::new(entry))).map_err(written)?;
+            }
         }
-        let ids = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).ids();
-        for (company, id) in ids {
-            // It may have been purged since.
-            let task = self.shared.view(|tree| super::read_task(tree, &company, TaskId(id)))?;
-            let Some(task) = task else { continue };
-            visit(Item::Task(Box::new(task))).map_err(written)?;
+        let companies = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).companies();
+        for company in companies {
+            self.export_tasks(&company, &mut |task| visit(Item::Task(Box::new(task))).map_err(written))?;
         }
         let mut result = Ok(());
         let Shared { segments, salt, accepted, .. } = &*self.shared;
@@ -71,6 +77,29 @@ impl Embedded {
         let lost = replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
         result?;
         if lost.is_empty() { Ok(()) } else { Err(StoreError::Journal(lost)) }
+    }
+
+    /// Visits a company's tasks, page by page: neither memory nor the index's lock is held for all of them.
+    fn export_tasks(
+        &self,
+        company: &CompanyId,
+        visit: &mut dyn FnMut(Task) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut from = Some(0);
+        while let Some(row) = from {
+            let rows: Vec<_> = {
+                let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+                index.company(company).map_or_else(Vec::new, |it| it.ids_from(row).take(PAGE).collect())
+            };
+            from = rows.last().and_then(|(row, _)| row.checked_add(1));
+            for (_, id) in rows {
+                // It may have been purged since.
+                if let Some(task) = self.shared.view(|tree| super::read_task(tree, company, TaskId(id)))? {
+                    visit(task)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// An event with what was sent, unless it was stored again since: then that is met later.

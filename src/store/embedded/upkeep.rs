@@ -11,10 +11,11 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::change::{Change, Done};
 use super::check::{self, Report};
+use super::events::first_id;
 use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::open::create_private_dir;
 use super::shared::{Shared, journal_dir, snapshot_dir};
-use super::{Embedded, events, failure, keys, rebuild};
+use super::{Embedded, events, failure, keys, rebuild, record};
 use crate::store::{Expired, Stats, StoreError};
 use crate::task::TaskId;
 
@@ -29,9 +30,9 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
     for ended in keys::ended_answers(now, store.shared.options.idempotency) {
         loop {
             let ended = ended.clone();
-            let found = store.read(move |shared| expired_answers(shared, ended)).await?;
+            let (found, answers) = store.read(move |shared| answers_in(shared, ended)).await?;
             let count = found.len();
-            expired.idempotency_keys += count as u64;
+            expired.idempotency_keys += answers;
             remove(store, found).await?;
             if count < CHUNK {
                 break;
@@ -50,6 +51,19 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
             }
         }
     }
+    if let Some(age) = store.shared.options.audit {
+        let ended = vec![keys::AUDIT]..keys::audit(first_id(now - age));
+        loop {
+            let ended = ended.clone();
+            let found = store.read(move |shared| keys_in(shared, ended)).await?;
+            let count = found.len();
+            expired.audit_entries += count as u64;
+            remove(store, found).await?;
+            if count < CHUNK {
+                break;
+            }
+        }
+    }
     if let Some(age) = store.shared.options.events {
         expired.event_bytes = expire_events(store, now, age).await?;
     }
@@ -60,7 +74,22 @@ async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> 
     if keys.is_empty() { Ok(()) } else { store.writer.write(Change::Remove(keys)).await.map(drop) }
 }
 
-fn expired_answers(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
+/// Some of the entries whose answers have expired, and how many answers are in them.
+fn answers_in(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<(Vec<Vec<u8>>, u64), StoreError> {
+    shared.view(|tree| {
+        let (mut found, mut answers) = (Vec::new(), 0);
+        for entry in tree.range(ended).take(CHUNK) {
+            let (key, value) = entry.map_err(failure::read)?;
+            let block = keys::parse_block(&key).is_some();
+            answers += if block { record::decode_block(&value)?.len() as u64 } else { 1 };
+            found.push(key.to_vec());
+        }
+        Ok((found, answers))
+    })
+}
+
+/// Some of the keys that have expired.
+fn keys_in(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
     shared.view(|tree| {
         let entries = tree.range(ended).keys().take(CHUNK);
         entries.map(|key| key.map(|it| it.to_vec()).map_err(failure::read)).collect()
@@ -116,7 +145,7 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     Ok(Stats {
         companies,
         api_keys: count(keys::API_KEY)?,
-        idempotency_keys: count(keys::IDEMPOTENCY)? + count(keys::DELIVERY)?,
+        idempotency_keys: shared.names().count(),
         disk,
         sequence: shared.acked(),
         unverified_segments: shared.unverified.load(Ordering::Acquire),

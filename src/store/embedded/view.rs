@@ -13,6 +13,7 @@ use super::headroom::Headroom;
 use super::index::Index;
 use super::journal::{Kind, Op};
 use super::{failure, keys, record, task_record};
+use crate::auth::CompanyId;
 use crate::store::StoreError;
 use crate::task::Task;
 
@@ -93,6 +94,7 @@ pub(super) struct View {
 enum IndexChange {
     Add(Task, u32, usize),
     Remove(Task, u32, usize),
+    NextRow(CompanyId, u32),
 }
 
 impl View {
@@ -150,6 +152,12 @@ impl View {
             found.add(&key, &value);
             if let Some((task, row)) = decode_task(&key, &value)? {
                 index.add(&task, row, value.len());
+            }
+            if let Some(names) = index.names() {
+                names.add_entry(&key, &value)?;
+            }
+            if let Some((company, next)) = decode_rows(&key, &value)? {
+                index.set_next_row(company, next);
             }
         }
         if found == self.meta {
@@ -210,11 +218,14 @@ impl View {
                 meta.add(op.key, op.value);
                 let size = op.value.len();
                 changes.extend(decode_task(op.key, op.value)?.map(|(task, row)| IndexChange::Add(task, row, size)));
+                changes
+                    .extend(decode_rows(op.key, op.value)?.map(|(company, next)| IndexChange::NextRow(company, next)));
                 batch.insert(op.key, op.value);
                 put.insert(op.key, Some(op.value));
             }
         }
         batch.insert(keys::META, meta.encode());
+        note_names(index, &put)?;
         // Readers of lists see a group whole or not at all.
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.tree.apply_batch(batch).map_err(failure::write)?;
@@ -223,6 +234,7 @@ impl View {
             match change {
                 IndexChange::Add(task, row, bytes) => index.add(&task, row, bytes),
                 IndexChange::Remove(task, row, bytes) => index.remove(&task, row, bytes),
+                IndexChange::NextRow(company, next) => index.set_next_row(company, next),
             }
         }
         Ok(())
@@ -287,4 +299,30 @@ fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreErr
     }
     let (company, id) = keys::parse_task(key).ok_or_else(|| record::damaged("task", &"its key is no task's"))?;
     task_record::decode(value, id, company).map(Some)
+}
+
+/// While a store is opened: what the writer will have to know of idempotency keys.
+fn note_names(index: &std::sync::RwLock<Index>, put: &HashMap<&[u8], Option<&[u8]>>) -> Result<(), StoreError> {
+    if !index.read().unwrap_or_else(std::sync::PoisonError::into_inner).keeps_names() {
+        return Ok(());
+    }
+    let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(names) = index.names() else { return Ok(()) };
+    // First what expired: what else was written belongs to other days.
+    put.iter()
+        .filter(|(_, value)| value.is_none())
+        .filter_map(|(key, _)| keys::answers_in(key))
+        .for_each(|day| names.forget(day));
+    put.iter()
+        .filter_map(|(key, value)| Some((key, (*value)?)))
+        .try_for_each(|(key, value)| names.add_entry(key, value))
+}
+
+/// The company and its next row, if this entry says that.
+fn decode_rows(key: &[u8], value: &[u8]) -> Result<Option<(CompanyId, u32)>, StoreError> {
+    if key.first() != Some(&keys::ROWS) {
+        return Ok(None);
+    }
+    let company = keys::parse_rows(key).ok_or_else(|| record::damaged("row count", &"its key names no company"))?;
+    Ok(Some((company, record::decode_rows(value)?)))
 }

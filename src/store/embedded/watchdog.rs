@@ -2,7 +2,10 @@
 //! mended then, and a restart mends all of it.
 
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::shared::Shared;
 
@@ -13,23 +16,42 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// `EX_SOFTWARE` of sysexits.h: a service manager restarts the server.
 const EXIT: i32 = 70;
 
-/// Starts the thread; it ends with the store.
-pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
-    let shared = Arc::downgrade(shared);
-    std::thread::Builder::new().name("store-watchdog".into()).spawn(move || watch(&shared)).map(drop)
+/// The thread that watches a store. Dropping this ends it.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-fn watch(shared: &Weak<Shared>) {
+impl Watchdog {
+    pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let shared = Arc::downgrade(shared);
+        let thread =
+            std::thread::Builder::new().name("store-watchdog".into()).spawn(move || watch(&shared, &stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.stop = None;
+        if self.thread.take().is_some_and(|it| it.join().is_err()) {
+            tracing::error!("the watchdog panicked");
+        }
+    }
+}
+
+fn watch(shared: &Weak<Shared>, stopped: &Receiver<()>) {
     let (mut beat, mut since) = (0, Instant::now());
-    loop {
-        std::thread::sleep(LOOK);
+    while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         let Some(shared) = shared.upgrade() else { return };
         let now = shared.beat();
         if now != beat || !shared.is_behind() {
             (beat, since) = (now, Instant::now());
         } else if since.elapsed() > LIMIT {
             tracing::error!(
-                "the database hangs; everything acknowledged is in the journal: the process ends, to be restarted"
+                "the database hangs; everything acknowledged is in the journal: the process exits, to be restarted"
             );
             std::process::exit(EXIT);
         }

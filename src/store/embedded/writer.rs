@@ -4,7 +4,6 @@
 //! durable as one group of the journal, and only then answers every caller. No timer: a lone writer goes at once,
 //! and load forms the groups. The view follows on a thread of its own (`applier.rs`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,13 +14,12 @@ use uuid::Uuid;
 
 use super::applier::{Applier, Work};
 use super::change::{Change, Done, Written};
-use super::decide::Decider;
+use super::decide::{Decider, Decisions, Stored};
 use super::failure;
 use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
-use crate::auth::CompanyId;
 use crate::store::StoreError;
 
 /// Most changes in one group, and most that may wait.
@@ -50,14 +48,15 @@ impl Writer {
         journal: Journal,
         view: View,
         broken: Receiver<()>,
-        rows: HashMap<CompanyId, u32>,
+        stored: Stored,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(GROUP);
         let applier = Applier::start(view, broken, Arc::clone(shared))?;
         let (work, shared) = (applier.work.clone(), Arc::clone(shared));
         let since_snapshot = shared.journal_after_snapshot();
-        let mut state = State { journal, rows, shared, work: applier.work, broken: None, since_snapshot };
+        let mut state =
+            State { journal, stored, shared, work: applier.work, broken: None, since_snapshot, snapshot: None };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(waiting))?;
         Ok(Self { queue: Some(queue), threads: vec![thread, applier.thread], applier: Some(work) })
     }
@@ -92,17 +91,22 @@ impl Writer {
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
-    /// Writes what is still queued, and ends.
-    pub(super) fn close(&mut self) {
+    /// Writes what is still queued, and ends. When it returns, no thread of the store works on its files any more:
+    /// another store may be opened on them at once.
+    pub(super) fn close(&mut self, shared: &Arc<Shared>) {
         (self.queue, self.applier) = (None, None);
         let threads = std::mem::take(&mut self.threads);
         let (done, ended) = crossbeam_channel::bounded(1);
+        let shared = Arc::clone(shared);
         let join = move || {
             for thread in threads {
                 if thread.join().is_err() {
                     tracing::error!("a thread of the store panicked");
                 }
             }
+            // A request may be taking a snapshot still: it notices that the store is closing.
+            drop(shared.snapshot.lock());
+            drop(shared);
             let _given_up = done.send(());
         };
         let joining = std::thread::Builder::new().name("store-close".into()).spawn(join);
@@ -115,15 +119,33 @@ impl Writer {
 
 struct State {
     journal: Journal,
-    /// The next row of each company.
-    rows: HashMap<CompanyId, u32>,
+    stored: Stored,
     shared: Arc<Shared>,
     work: Sender<Work>,
     broken: Option<StoreError>,
     since_snapshot: u64,
+    /// The thread that takes a snapshot.
+    snapshot: Option<JoinHandle<()>>,
 }
 
-type Answers = Vec<(oneshot::Sender<Result<Done, StoreError>>, Result<Done, StoreError>)>;
+/// How one change ended.
+enum Answer {
+    /// It was decided with its group: where the group is not durable, neither is this, nor what it was decided on.
+    Grouped(Result<Done, StoreError>),
+    /// It is in no group, so the group's outcome says nothing about it.
+    Own(Result<Done, StoreError>),
+}
+
+impl Answer {
+    fn after(self, group: &Result<(), StoreError>) -> Result<Done, StoreError> {
+        match self {
+            Self::Grouped(result) => group.clone().and(result),
+            Self::Own(result) => result,
+        }
+    }
+}
+
+type Answers = Vec<(oneshot::Sender<Result<Done, StoreError>>, Answer)>;
 
 impl State {
     fn run(&mut self, mut waiting: mpsc::Receiver<Waiting>) {
@@ -134,11 +156,12 @@ impl State {
                 let mut answers = Vec::with_capacity(queue.len());
                 let outcome = self.group(&mut queue, &mut answers);
                 for (done, answer) in answers {
-                    // A caller that has gone away misses its answer only; the change stands.
-                    let _gone = done.send(outcome.clone().and(answer));
+                    // A caller that has gone away misses its answer only; the change remains.
+                    let _gone = done.send(answer.after(&outcome));
                 }
             }
         }
+        self.join_snapshot();
     }
 
     /// One group: decided, durable, on its way into the view.
@@ -151,33 +174,17 @@ impl State {
         let room = self.shared.room();
         let mut group = self.journal.group();
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
-        let mut decider = Decider::new(&self.shared, &mut self.rows);
+        let mut decider = Decider::new(&self.shared, &mut self.stored);
         let mut bytes = 0;
         // What was decided before a change of files goes into them first: a group of its own.
         while let Some(Waiting { change, done }) = queue.next_if(|it| group.is_empty() || !it.change.is_of_files()) {
             let refused = failed.as_ref().or_else(|| room.as_ref().err().filter(|_| !change.may_use_reserve()));
             if let Some(error) = refused {
-                answers.push((done, Err(error.clone())));
+                answers.push((done, Answer::Own(Err(error.clone()))));
                 continue;
             }
-            let pruned = match change {
-                Change::Roll { before_ms } => Some(
-                    (self.journal.roll_if_older(before_ms).map(|()| 0))
-                        .map_err(|error| append_failed(error, &self.shared, &mut self.broken)),
-                ),
-                Change::Prune { covered, before_ms } => Some(match self.shared.files.try_lock() {
-                    // A backup or an erasure needs them: they go the next time.
-                    Err(std::sync::TryLockError::WouldBlock) => Ok(0),
-                    _held => self.journal.remove(covered, before_ms).map_err(|e| StoreError::Write(e.to_string())),
-                }),
-                Change::SwapSegment { first, ref copy } => {
-                    let replaced = self.journal.replace(first, copy).map(u64::from);
-                    Some(replaced.map_err(|e| failure::io(&e, StoreError::Write)))
-                }
-                _ => None,
-            };
-            if let Some(pruned) = pruned {
-                answers.push((done, pruned.map(Done::Freed)));
+            if let Some(freed) = maintain(&change, &mut self.journal, &self.shared, &mut self.broken) {
+                answers.push((done, Answer::Own(freed.map(Done::Freed))));
                 continue;
             }
             let answer = decider.decide(change).map(|(written, done)| {
@@ -192,18 +199,27 @@ impl State {
                 }
                 done
             });
-            answers.push((done, answer));
+            answers.push((done, Answer::Grouped(answer)));
             if bytes >= GROUP_BYTES {
                 break;
             }
         }
-        if group.is_empty() { Ok(()) } else { self.append(group, events) }
+        // A sequence is never used twice, and a group has fewer blocks than records.
+        let (blocks, decisions) = decider.end(self.journal.last() + 1)?;
+        if group.is_empty() {
+            return Ok(());
+        }
+        if !blocks.is_empty() {
+            group.push(blocks.iter().map(Written::op), |_, _| {});
+        }
+        self.append(group, events, decisions)
     }
 
     fn append(
         &mut self,
         group: super::journal::GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
+        decisions: Decisions,
     ) -> Result<(), StoreError> {
         // A roll in this very group may have failed.
         if let Some(error) = &self.broken {
@@ -214,15 +230,69 @@ impl State {
         self.shared.set_full(false);
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
+        self.stored.recent.push(last, decisions.changes);
+        {
+            let mut names = self.shared.names();
+            decisions.placed.iter().for_each(|(day, name, place)| names.add(*day, name, *place));
+        }
         self.shared.set_acked(last);
         if self.work.send(Work::Group(bytes, last)).is_err() {
             tracing::error!("the applier has ended");
         }
         if self.since_snapshot >= self.shared.options.snapshot_bytes {
             self.since_snapshot = 0;
-            start_snapshot(&self.shared);
+            self.start_snapshot();
         }
         Ok(())
+    }
+
+    /// On a thread of its own: it reads the whole view.
+    fn start_snapshot(&mut self) {
+        if self.snapshot.as_ref().is_some_and(|it| !it.is_finished()) {
+            // The one under way is so slow that the next is due; another is taken after more of the journal.
+            return;
+        }
+        self.join_snapshot();
+        let (shared, last) = (Arc::clone(&self.shared), self.shared.acked());
+        let take = move || match shared.take_snapshot(last) {
+            Ok(_) | Err(StoreError::Closed) => {}
+            Err(error) => tracing::warn!(cause = %error, "a snapshot cannot be taken"),
+        };
+        match std::thread::Builder::new().name("store-snapshot".into()).spawn(take) {
+            Ok(thread) => self.snapshot = Some(thread),
+            Err(error) => tracing::warn!(cause = %error, "a snapshot cannot be taken"),
+        }
+    }
+
+    fn join_snapshot(&mut self) {
+        if self.snapshot.take().is_some_and(|it| it.join().is_err()) {
+            tracing::error!("taking a snapshot panicked");
+        }
+    }
+}
+
+/// Does what concerns the journal's files only, between two groups; gives the bytes freed. None for any other change.
+fn maintain(
+    change: &Change,
+    journal: &mut Journal,
+    shared: &Shared,
+    broken: &mut Option<StoreError>,
+) -> Option<Result<u64, StoreError>> {
+    match change {
+        Change::Roll { before_ms } => {
+            let rolled = journal.roll_if_older(*before_ms).map(|()| 0);
+            Some(rolled.map_err(|error| append_failed(error, shared, broken)))
+        }
+        Change::Prune { covered, before_ms } => Some(match shared.files.try_lock() {
+            // A backup or an erasure needs them: they go the next time.
+            Err(std::sync::TryLockError::WouldBlock) => Ok(0),
+            _held => journal.remove(*covered, *before_ms).map_err(|e| StoreError::Write(e.to_string())),
+        }),
+        Change::SwapSegment { first, copy } => {
+            let replaced = journal.replace(*first, copy).map(u64::from);
+            Some(replaced.map_err(|e| failure::io(&e, StoreError::Write)))
+        }
+        _ => None,
     }
 }
 
@@ -248,16 +318,47 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
     }
 }
 
-/// On a thread of its own: it reads the whole view.
-fn start_snapshot(shared: &Arc<Shared>) {
-    let (taken_of, last) = (Arc::downgrade(shared), shared.acked());
-    let take = move || {
-        let Some(shared) = taken_of.upgrade() else { return };
-        if let Err(error) = shared.take_snapshot(last) {
-            tracing::warn!(cause = %error, "a snapshot cannot be taken");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::{Embedded, Options};
+
+    /// The sweep's `Roll` may share a group with a request that cannot be written, which is not the sweep's failure.
+    #[test]
+    fn what_concerns_only_the_journals_files_is_answered_for_itself() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let data = dir.path().join("data");
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let store = Embedded::open(&data, &options).unwrap();
+        // A segment for a group of this size cannot be made: a directory has its name.
+        std::fs::create_dir(data.join("journal/fresh.tmp")).unwrap();
+        let too_large = || {
+            let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; 200 << 10]));
+            let none = (Vec::new(), Vec::new());
+            Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
+        };
+        let queue = store.writer.queue.as_ref().unwrap();
+        let send = |change| {
+            let (done, answer) = oneshot::channel();
+            queue.blocking_send(Waiting { change, done }).unwrap();
+            answer
+        };
+        // While the first of them fails, others gather in one group.
+        for _ in 0..20 {
+            let answers: Vec<_> = (0..20)
+                .map(|_| {
+                    (
+                        send(too_large()),
+                        send(Change::Roll { before_ms: 0 }),
+                        send(Change::Prune { covered: 0, before_ms: 0 }),
+                    )
+                })
+                .collect();
+            for (put, roll, prune) in answers {
+                assert!(matches!(put.blocking_recv().unwrap(), Err(StoreError::Write(_))));
+                assert!(matches!(roll.blocking_recv().unwrap(), Ok(Done::Freed(0))));
+                assert!(matches!(prune.blocking_recv().unwrap(), Ok(Done::Freed(0))));
+            }
         }
-    };
-    if let Err(error) = std::thread::Builder::new().name("store-snapshot".into()).spawn(take) {
-        tracing::warn!(cause = %error, "a snapshot cannot be taken");
     }
 }

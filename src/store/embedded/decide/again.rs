@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Decided, Decider};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, Reason};
-use crate::store::embedded::change::{Again, Done, Written};
+use crate::store::embedded::change::{Again, Done, Guard, Written};
 use crate::store::embedded::event_record::{self, Base};
 use crate::store::embedded::journal::{Kind, Op, Stored};
 use crate::store::embedded::keys;
@@ -29,7 +29,7 @@ impl Stored {
 
 impl Decider<'_> {
     /// An event's newest durable state.
-    pub(super) fn stored(&self, key: &[u8], id: Uuid) -> Result<Option<Stored>, StoreError> {
+    pub(super) fn newest(&self, key: &[u8], id: Uuid) -> Result<Option<Stored>, StoreError> {
         self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))
     }
 
@@ -41,7 +41,7 @@ impl Decider<'_> {
         if self.replaced.contains(&id.0) {
             return not_stored(Replaced::Changed);
         }
-        let Some(stored) = self.stored(&key, id.0)? else {
+        let Some(stored) = self.newest(&key, id.0)? else {
             // It has expired, and waits for nothing.
             return Ok((vec![self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Changed)));
         };
@@ -54,7 +54,7 @@ impl Decider<'_> {
             return not_stored(Replaced::Changed);
         }
         if let Some(guard) = &guard
-            && let Some((_, first)) = self.first(guard.id, guard.at)?
+            && let Some(first) = self.first(guard.id, guard.at)?
             && !first.refused
             && first.event_id() != Some(id)
         {
@@ -63,18 +63,20 @@ impl Decider<'_> {
         self.replaced.insert(id.0);
         let value = event_record::encode_update(&event, stored.base(current.base))?;
         let mut written = vec![Written::new(Kind::Event, key, value)];
-        self.write_tasks(tasks, &mut written);
-        written.extend(audit.map(|(key, value)| Written::new(Kind::Insert, key, value)));
+        self.write_tasks(tasks, &mut written)?;
+        written.extend(audit.map(|(key, value)| self.insert(key, value.into())));
         if queued {
             written.push(self.gone(keys::queued(&company, id)));
         }
         if let Some((name, at)) = forget
-            && let Some((key, first)) = self.first(name, at)?
+            && let Some(first) = self.first(name, at)?
             && first.event_id() == Some(id)
         {
-            written.push(self.gone(key));
+            self.answers.add(Guard::forgotten(name, at)?);
         }
-        self.remember(guard, &mut written)?;
+        if let Some(guard) = guard {
+            self.answers.add(guard);
+        }
         Ok((written, Done::Replaced(Replaced::Stored)))
     }
 

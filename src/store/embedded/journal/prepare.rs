@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -16,11 +18,26 @@ const READY: &str = "ready";
 const MAKING: &str = "next.tmp";
 const CHUNK: usize = 1 << 20;
 
-/// A thread that makes the next segment, and writes the event index of the last one.
+/// A thread that makes the next segment, and one that writes the event indexes of full ones. Dropping this ends both:
+/// a segment that is being made is given up, and the indexes that are due are written.
 #[derive(Debug)]
 pub(super) struct Preparer {
-    ready: Receiver<std::io::Result<(File, PathBuf)>>,
-    seal: Sender<u64>,
+    ready: Option<Receiver<std::io::Result<(File, PathBuf)>>>,
+    seal: Option<Sender<u64>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        (self.ready, self.seal) = (None, None);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal panicked");
+            }
+        }
+    }
 }
 
 impl Preparer {
@@ -38,30 +55,32 @@ impl Preparer {
                 });
             }
         };
-        std::thread::Builder::new().name("journal-seal".into()).spawn(move || sealer(to_seal))?;
+        let sealing = std::thread::Builder::new().name("journal-seal".into()).spawn(move || sealer(to_seal))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let make = move || {
             // Each has a name of its own: the one before may still wait to be renamed by who took it.
             let (mut waiting, mut number) = left_over(&dir, bytes);
             loop {
                 let path = dir.join(format!("{number:06}.{READY}"));
-                let file = waiting.take().map_or_else(|| ready_file(&dir, &path, bytes), Ok);
+                let file = waiting.take().map_or_else(|| ready_file(&dir, &path, bytes, &stopped), Ok);
                 if made.send(file).is_err() {
                     break;
                 }
                 number += 1;
             }
         };
-        std::thread::Builder::new().name("journal-prepare".into()).spawn(make)?;
-        Ok(Self { ready, seal })
+        let making = std::thread::Builder::new().name("journal-prepare".into()).spawn(make)?;
+        Ok(Self { ready: Some(ready), seal: Some(seal), stop, threads: vec![sealing, making] })
     }
 
     /// The next segment's file, if it is ready, and the name under which it waits.
     pub(super) fn take(&self) -> Option<std::io::Result<(File, PathBuf)>> {
-        self.ready.try_recv().ok()
+        self.ready.as_ref()?.try_recv().ok()
     }
 
     pub(super) fn seal(&self, first: u64) {
-        let _ended = self.seal.send(first);
+        let _ended = self.seal.as_ref().map(|it| it.send(first));
     }
 }
 
@@ -85,7 +104,7 @@ fn left_over(dir: &Path, bytes: u64) -> (Option<(File, PathBuf)>, u64) {
     (found, number)
 }
 
-fn ready_file(dir: &Path, path: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> {
+fn ready_file(dir: &Path, path: &Path, bytes: u64, stop: &AtomicBool) -> std::io::Result<(File, PathBuf)> {
     let making = dir.join(MAKING);
     let made = (|| {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&making)?;
@@ -93,6 +112,9 @@ fn ready_file(dir: &Path, path: &Path, bytes: u64) -> std::io::Result<(File, Pat
         let zeros = vec![0; CHUNK];
         let mut at = 0;
         while at < bytes {
+            if stop.load(Ordering::Acquire) {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
             let length = usize::try_from(bytes - at).unwrap_or(CHUNK).min(CHUNK);
             file.write_all_at(&zeros[..length], at)?;
             at += length as u64;

@@ -1,0 +1,94 @@
+//! Where the answer to each idempotency key is stored. Nearly every key that a request carries is new, and this says so
+//! without a read of the view.
+//!
+//! The answers of a group of the journal are stored together, as one entry of the view (a block): an entry for each key
+//! would be at a random place of sled's tree, and cost more than the task itself. So something has to say which block
+//! a key is in: a map for each day, of 16 bytes a key. It is built from what the view reads at the start, and kept by
+//! the writer; a day's keys expire together.
+//!
+//! A key is known by 64 bits of its SHA-256: that two of ten million keys of a day have the same has a chance of
+//! 3 in a million, and then the older one's repetition would count as new.
+
+use std::collections::HashMap;
+
+use super::keys::{self, AnswerDay};
+use super::record;
+use crate::store::StoreError;
+
+/// An entry of its own, as development builds before 0.1 wrote it.
+const OWN: u64 = 0;
+
+/// Where one answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Under the key's own name.
+    Own,
+    /// In the block with this number.
+    Block(u64),
+}
+
+/// The keys of every day.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<AnswerDay, HashMap<u64, u64>>);
+
+impl Names {
+    pub(super) fn find(&self, day: AnswerDay, name: &[u8; 16]) -> Option<Place> {
+        let place = *self.0.get(&day)?.get(&short(name))?;
+        Some(if place == OWN { Place::Own } else { Place::Block(place) })
+    }
+
+    pub(super) fn add(&mut self, day: AnswerDay, name: &[u8; 16], place: Place) {
+        let place = match place {
+            Place::Own => OWN,
+            Place::Block(number) => number,
+        };
+        self.0.entry(day).or_default().insert(short(name), place);
+    }
+
+    /// A day has expired: its answers are being removed.
+    pub(super) fn forget(&mut self, day: AnswerDay) {
+        self.0.remove(&day);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.values().map(|day| day.len() as u64).sum()
+    }
+
+    /// Adds what an entry of the view holds, if it holds answers.
+    pub(super) fn add_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if let Some((day, name)) = keys::parse_own_answer(key) {
+            self.add(day, &name, Place::Own);
+        } else if let Some((day, number)) = keys::parse_block(key) {
+            for (name, _) in record::decode_block(value)? {
+                self.add(day, &name, Place::Block(number));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn short(name: &[u8; 16]) -> u64 {
+    name.first_chunk().map_or(0, |it| u64::from_be_bytes(*it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::keys::Answers;
+
+    /// A directory of the version before has entries of its own: they count until they expire.
+    #[test]
+    fn entries_of_both_kinds_are_found_and_forgotten_with_their_day() {
+        let (mut names, value) = (Names::default(), vec![7]);
+        let day = AnswerDay { of: Answers::Keys, day: 9 };
+        names.add_entry(&keys::own_answer(day, &[1; 16]), &value).unwrap();
+        let block = record::encode_block(&[([2; 16], value.clone().into()), ([3; 16], value.into())]).unwrap();
+        names.add_entry(&keys::block(day, 77), &block).unwrap();
+        assert_eq!(names.find(day, &[1; 16]), Some(Place::Own));
+        assert_eq!(names.find(day, &[3; 16]), Some(Place::Block(77)));
+        assert_eq!(names.find(AnswerDay { of: Answers::Deliveries, ..day }, &[3; 16]), None);
+        assert_eq!(names.count(), 3);
+        names.forget(day);
+        assert_eq!((names.find(day, &[3; 16]), names.count()), (None, 0));
+    }
+}
