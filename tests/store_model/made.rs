@@ -176,7 +176,7 @@ impl Delivery {
             patient_id: Some(patient(self.patient)),
             status: status(n),
             priority: [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent][mixed(n) as usize % 4],
-            kind: (n % 3 > 0).then(|| format!("kind-{}", n % 3)),
+            kind: Some(n % 3).filter(|it| *it > 0).map(|it| format!("kind-{it}")),
         };
         new.into_task(TaskId(id(self.at_ms, n << 8 | 1)), self.event_id(), company(self.company), time(self.at_ms))
     }

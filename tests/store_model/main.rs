@@ -21,6 +21,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test fails by panicking")]
 
 mod child;
+mod damage;
+mod dump;
 mod made;
 mod model;
 mod operations;

@@ -56,8 +56,10 @@ pub struct Model {
     deleted: Vec<(u8, Uuid)>,
     /// Events that were seen to have gone.
     expired: BTreeMap<Uuid, Known>,
+    /// Events received before this have expired, and may not be seen.
+    horizon_ms: i64,
     /// Segments that were removed may be there again, as the directory was not synced: expiry makes space, and erasing
-    /// is what has to last.
+    /// is what has to last. The same where it was not written up to when events have expired.
     pub lost_power: bool,
 }
 
@@ -167,9 +169,14 @@ impl Model {
         self.queue.iter().any(|it| it.3 == *id)
     }
 
-    /// Segments that ended so long ago may be removed.
-    pub fn expire(&mut self, now_ms: i64, days: Option<i64>) {
+    /// What was received so long ago may be gone; it is, where the store came to the end of it (`done`), except for what
+    /// waits and what was received after that.
+    pub fn expire(&mut self, now_ms: i64, days: Option<i64>, done: bool) {
         let Some(days) = days else { return };
+        if done {
+            let oldest_waiting = self.queue.first().map_or(i64::MAX, |it| it.0);
+            self.horizon_ms = self.horizon_ms.max((now_ms - days * DAY_MS).min(oldest_waiting) - SLACK_MS);
+        }
         for known in self.events.values_mut() {
             known.may_be_gone |= known.delivery.at_ms < now_ms - days * DAY_MS + SLACK_MS;
         }
@@ -366,11 +373,16 @@ impl Model {
             }
         }
         let (mut gone, mut wrong) = (Vec::new(), None);
-        self.lost_power = false;
+        if std::mem::take(&mut self.lost_power) {
+            self.horizon_ms = 0;
+        }
         for (id, known) in &mut self.events {
             match found.events.get(id) {
                 None if known.may_be_gone => gone.push(*id),
                 None => wrong = wrong.or(Some(format!("event {id} ({:?}) is not there", known.delivery))),
+                Some(_) if known.delivery.at_ms < self.horizon_ms => {
+                    wrong = Some(format!("event {id} has expired, and is there: {:?}", known.delivery));
+                }
                 Some(seen) => match (known.erased, seen.erased) {
                     (Is::No, true) => {
                         wrong = Some(format!("event {id} was erased, and nobody asked for that: {:?}", known.delivery))

@@ -1,12 +1,9 @@
 //! What the fuzzer does. To add an operation, write a function and give it a line in [`ALL`].
 
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-
+use crate::damage::{damage_at_rest, damage_while_running, heal};
 use crate::made::{AnswerOf, COMPANIES, Delivery, INTEGRATIONS, KeyOf, Outcome, PATIENTS, PatchOf};
 use crate::model::Is;
-use crate::protocol::{Reply, Request, Scans, Write};
-use crate::shim::{Calls, EIO};
+use crate::protocol::{Reply, Request, Write};
 use crate::world::{Outcomes, World};
 
 /// One kind of operation. `HOOKMILL_MODEL_WITHOUT` leaves some out by their names.
@@ -53,15 +50,15 @@ pub const ALL: &[Operation] = &[
     op("damage-running", 3, false, damage_while_running),
 ];
 
-fn commit(world: &mut World) -> Outcomes {
-    let count = world.random.from_to(1, 4);
+pub fn commit(world: &mut World) -> Outcomes {
+    let count = world.random.between(1, 4);
     let deliveries = (0..count).map(|_| small(world)).collect();
     world.write(vec![Write::Commit { deliveries, answer: None }])
 }
 
 fn small(world: &mut World) -> Delivery {
     let most = *world.random.choose(&[100, 1000, 1000, 10_000]).unwrap();
-    let bytes = world.random.from_to(60, most);
+    let bytes = world.random.between(60, most);
     world.delivery(bytes as u32)
 }
 
@@ -81,7 +78,7 @@ fn large_on_empty(world: &mut World) -> Outcomes {
 
 fn larger_than_a_segment(world: &mut World) -> Outcomes {
     let segment = world.settings.segment_bytes;
-    let bytes = world.random.from_to(segment * 3 / 4, segment * 2);
+    let bytes = world.random.between(segment * 3 / 4, segment * 2);
     let mut deliveries = vec![world.delivery(bytes as u32)];
     if world.random.percent(30) {
         deliveries.push(small(world));
@@ -104,7 +101,7 @@ fn with_key(world: &mut World) -> Write {
 
 /// Many at a time; some with the same key.
 fn concurrent(world: &mut World) -> Outcomes {
-    let count = world.random.from_to(2, 12);
+    let count = world.random.between(2, 12);
     let mut writes = Vec::new();
     for _ in 0..count {
         let write = match world.random.below(5) {
@@ -139,7 +136,7 @@ fn changed_task(world: &mut World, patch: Option<PatchOf>) -> Outcomes {
 }
 
 fn update(world: &mut World) -> Outcomes {
-    let patch = PatchOf { n: world.number(), bytes: world.random.from_to(1, 3000) as u32 };
+    let patch = PatchOf { n: world.number(), bytes: world.random.between(1, 3000) as u32 };
     changed_task(world, Some(patch))
 }
 
@@ -181,7 +178,7 @@ fn some_again(world: &mut World, waiting: bool) -> Option<Delivery> {
     delivery.outcome = match world.random.below(4) {
         0 => Outcome::Skipped,
         1 => Outcome::Quarantined,
-        _ => Outcome::Tasks(world.random.from_to(1, 3) as u8),
+        _ => Outcome::Tasks(world.random.between(1, 3) as u8),
     };
     Some(delivery)
 }
@@ -220,8 +217,9 @@ fn ask(world: &mut World, what: String, request: &Request) -> Result<Option<Repl
 
 fn expire(world: &mut World) -> Outcomes {
     let now_ms = world.now_ms();
-    world.model.expire(now_ms, world.settings.events);
-    ask(world, "expire".into(), &Request::Expire { now_ms }).map(drop)
+    let done = ask(world, "expire".into(), &Request::Expire { now_ms })?.is_some();
+    world.model.expire(now_ms, world.settings.events, done);
+    Ok(())
 }
 
 fn forget(world: &mut World) -> Outcomes {
@@ -294,7 +292,7 @@ fn busy(world: &mut World) -> Outcomes {
         3 => Request::Forget { integration, days, now_ms },
         _ => Request::Erase { company, patient, now_ms },
     };
-    let count = world.random.from_to(3, 20);
+    let count = world.random.between(3, 20);
     let mut writes: Vec<Write> =
         (0..count).map(|_| Write::Commit { deliveries: vec![world.delivery(300)], answer: None }).collect();
     writes.extend(some_again(world, true).map(|delivery| Write::Again { delivery }));
@@ -325,7 +323,7 @@ fn busy(world: &mut World) -> Outcomes {
         None => world.model.doubts.extend(writes.clone()),
     }
     match (upkeep, done) {
-        (Request::Expire { .. }, _) => world.model.expire(now_ms, world.settings.events),
+        (Request::Expire { .. }, _) => world.model.expire(now_ms, world.settings.events, false),
         (Request::Forget { .. }, _) => world.model.forget(integration, days, now_ms, finished),
         (Request::Erase { .. }, Reply::ErasedEvents(ids)) => world.model.erase(company, patient, Some(&ids), &its)?,
         (Request::Erase { .. }, _) => world.model.erase(company, patient, None, &its)?,
@@ -379,174 +377,6 @@ fn check(world: &mut World) -> Outcomes {
         Some(Reply::Report { damages, repairable }) if damages.is_empty() && (repairable.is_empty() || disturbed) => {}
         other => return Err(format!("the check of a closed store says {other:?}")),
     }
-    world.open()?;
-    world.compare(true)
-}
-
-/// sled cannot write: the view is built anew while the store serves.
-fn heal(world: &mut World) -> Outcomes {
-    if world.has_fired() {
-        world.reopen()?;
-    }
-    fail_sled(world)?;
-    if let Some(reply @ Reply::Failed(_)) = world.ask(&Request::Ready { patience_ms: 60_000 })? {
-        return Err(format!("the view is not built anew: {reply:?}"));
-    }
-    world.compare(false)
-}
-
-/// Has sled's next write fail. It writes when it has some megabytes.
-fn fail_sled(world: &mut World) -> Outcomes {
-    commit(world)?;
-    let fired = world.shim.fired();
-    world.tell("sled's file cannot be written".into());
-    world.shim.only("/db");
-    world.shim.fail_after(1, Calls::WRITES, EIO);
-    for _ in 0..12 {
-        if world.shim.fired() > fired || !world.runs() {
-            break;
-        }
-        let mut delivery = world.delivery(100);
-        (delivery.task_bytes, delivery.outcome) = (700_000, Outcome::Tasks(1));
-        world.write(vec![Write::Commit { deliveries: vec![delivery], answer: None }])?;
-    }
-    world.disarm();
-    Ok(())
-}
-
-/// A byte of a file, which is given back as it was.
-struct Flipped {
-    path: PathBuf,
-    offset: u64,
-    flipped: u8,
-    mask: u8,
-}
-
-impl Flipped {
-    fn new(path: &Path, offset: u64, mask: u8) -> Self {
-        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, offset).unwrap();
-        byte[0] ^= mask;
-        file.write_all_at(&byte, offset).unwrap();
-        Self { path: path.to_owned(), offset, flipped: byte[0], mask }
-    }
-
-    /// Where it was not overwritten meanwhile.
-    fn flip_back(&self) {
-        let Ok(file) = std::fs::File::options().read(true).write(true).open(&self.path) else { return };
-        let mut byte = [0];
-        if file.read_exact_at(&mut byte, self.offset).is_ok() && byte[0] == self.flipped {
-            file.write_all_at(&[byte[0] ^ self.mask], self.offset).unwrap();
-        }
-    }
-}
-
-fn files_of(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files_of(&path, found);
-        } else if path.metadata().unwrap().len() > 0 {
-            found.push(path);
-        }
-    }
-    found.sort();
-}
-
-/// How many bytes of a file are in use, about: what follows is zeros.
-fn used(path: &Path) -> u64 {
-    let bytes = std::fs::read(path).unwrap();
-    bytes.iter().rposition(|it| *it != 0).map_or(0, |it| it as u64 + 1)
-}
-
-fn flip(world: &mut World, fits: &dyn Fn(&Path) -> bool) -> Option<Flipped> {
-    let mut files = Vec::new();
-    files_of(&world.data(), &mut files);
-    files.retain(|it| fits(it));
-    let path = world.random.choose(&files)?.clone();
-    let used = used(&path);
-    if used == 0 {
-        return None;
-    }
-    let (offset, bit) = (world.random.below(used), world.random.below(8));
-    let name = path.strip_prefix(world.data()).unwrap().display();
-    world.tell(format!("flip bit {bit} of byte {offset} of {name}"));
-    world.counts.damages += 1;
-    world.counts.operations += 1;
-    Some(Flipped::new(&path, offset, 1 << bit))
-}
-
-/// A start refuses and says where, or all is there.
-fn damage_at_rest(world: &mut World) -> Outcomes {
-    world.reopen()?;
-    world.close()?;
-    let Some(flipped) = flip(world, &|_| true) else { return world.open() };
-    let refused = match world.ask(&Request::Open { dir: world.data(), settings: world.settings.clone() })? {
-        Some(Reply::Failed(cause)) => Some(cause),
-        Some(Reply::Done) => None,
-        other => return Err(format!("opening was answered {other:?}")),
-    };
-    match refused {
-        Some(cause) => {
-            let name = flipped.path.file_name().unwrap().to_string_lossy().into_owned();
-            if !cause.contains(&name) {
-                return Err(format!("the start was refused, and {name} is not named: {cause}"));
-            }
-            world.tell(format!("the start was refused: {cause}"));
-            flipped.flip_back();
-            world.open()?;
-        }
-        None => {
-            let name = flipped.path.file_name().unwrap().to_string_lossy().into_owned();
-            match world.ask(&Request::Verify)? {
-                Some(Reply::Report { damages, .. }) if damages.is_empty() => world.compare(true)?,
-                Some(Reply::Report { damages, .. }) if damages.iter().any(|it| it.contains(&name)) => {
-                    // Reading what is damaged fails. What can be read has to be right.
-                    if let Some((dump, answers, now_ms)) = world.dump_if_readable(Scans::Neither, 3000)? {
-                        world.model.compare(&dump, &answers, now_ms, false)?;
-                    }
-                }
-                other => return Err(format!("verifying {name} was answered {other:?}")),
-            }
-            // Two faults are more than is promised.
-            world.close()?;
-            flipped.flip_back();
-            world.open()?;
-        }
-    }
-    world.compare(true)
-}
-
-/// A byte of the journal changes while the store serves, and then something is made from the journal: that fails, and
-/// says so, or has everything. What is served never becomes less.
-fn damage_while_running(world: &mut World) -> Outcomes {
-    world.reopen()?;
-    if !world.runs() || world.has_fired() {
-        return Ok(());
-    }
-    let Some(flipped) = flip(world, &|it| it.extension().is_some_and(|it| it == "journal")) else { return Ok(()) };
-    let how = world.random.below(3);
-    if how == 2 {
-        fail_sled(world)?;
-    } else {
-        world.tell("compact".into());
-        let compacted = world.ask(&Request::Compact)?;
-        world.tell(format!("compacting was answered {compacted:?}"));
-    }
-    let ready = world.ask(&Request::Ready { patience_ms: 3000 })?;
-    world.tell(format!("ready: {ready:?}"));
-    // Reading may fail, since the journal is damaged. What is read has to be right.
-    let export_is_left_out = crate::without().iter().any(|it| it == "export-damaged");
-    let scans = if export_is_left_out { Scans::Neither } else { Scans::Export };
-    let read = world.dump_if_readable(scans, 3000)?;
-    if let Some((dump, answers, now_ms)) = read {
-        let compared = world.model.compare(&dump, &answers, now_ms, false);
-        compared.map_err(|e| format!("with a damaged journal, and ready ({ready:?}): {e}"))?;
-    }
-    // Closed by force, if it waits for a view that cannot be built.
-    world.kill();
-    flipped.flip_back();
     world.open()?;
     world.compare(true)
 }

@@ -19,7 +19,7 @@ impl Random {
         self.next() % bound.max(1)
     }
 
-    pub fn from_to(&mut self, from: u64, to: u64) -> u64 {
+    pub fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.below(to - from + 1)
     }
 

@@ -15,7 +15,6 @@ use crate::random::Random;
 use crate::shim::{Calls, EIO, ENDED, ENOSPC, Shim};
 
 /// What broke, in a sentence.
-
 pub type Outcomes = Result<(), String>;
 /// What a store has; the keys whose answers were asked for, and as of when.
 pub type Looked = (Box<Dump>, Vec<AnswerOf>, i64);
@@ -139,7 +138,7 @@ impl World {
             0 => Outcome::Skipped,
             1 => Outcome::Quarantined,
             2 | 3 => Outcome::Queued,
-            _ => Outcome::Tasks(self.random.from_to(1, 3) as u8),
+            _ => Outcome::Tasks(self.random.between(1, 3) as u8),
         };
         self.bytes += u64::from(body_bytes);
         Delivery {
@@ -149,7 +148,7 @@ impl World {
             patient: self.random.below(PATIENTS.into()) as u8,
             at_ms: self.now_ms(),
             body_bytes,
-            task_bytes: self.random.from_to(1, 400) as u32,
+            task_bytes: self.random.between(1, 400) as u32,
             attempt: 0,
             outcome,
         }
@@ -233,9 +232,9 @@ impl World {
     /// Has one of the next I/O calls fail, or the process end in it.
     pub fn arm(&mut self) {
         let n = match self.random.below(3) {
-            0 => self.random.from_to(1, 5),
-            1 => self.random.from_to(1, 40),
-            _ => self.random.from_to(1, 300),
+            0 => self.random.between(1, 5),
+            1 => self.random.between(1, 40),
+            _ => self.random.between(1, 300),
         };
         let calls = *self.random.choose(&[Calls::ALL, Calls::ALL, Calls::WRITES, Calls::SYNCS, Calls::NAMES]).unwrap();
         let only = *self.random.choose(&["", "", ".journal", "/journal", "mark", ".snapshot", ".tmp"]).unwrap();
@@ -374,6 +373,7 @@ impl World {
         self.tell("close and open".into());
         self.counts.operations += 1;
         self.disarm();
+        self.model.lost_power |= self.has_fired();
         // A sled that could not write may keep closing waiting for a minute.
         if self.has_fired() && self.random.percent(80) {
             self.kill();
