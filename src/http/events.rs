@@ -8,6 +8,7 @@ use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::event_query::EventQuery;
 use super::tasks::{self, parse_id};
+use super::trace::known;
 use crate::app::{Admin, now};
 use crate::audit::Action;
 use crate::auth::{AuthError, CompanyId, Scope};
@@ -72,11 +73,12 @@ impl Reader {
 
 /// The operator names the company in the query.
 pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
-    if let Ok(Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
+    if let Ok(admin @ Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
+        known("key.id", admin.name());
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
         let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
         let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
-        return Ok(Reader { company, admin: Some(Admin::Operator) });
+        return Ok(Reader { company, admin: Some(admin) });
     }
     let key = call.key(Scope::TasksRead, now())?;
     let admin = key.allow(Scope::Admin).is_ok().then(|| Admin::Company(key.company_id.clone(), key.id.clone()));

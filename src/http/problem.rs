@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
+use super::table;
 use crate::auth::AuthError;
 use crate::auth::limit::Rate;
 use crate::event::EventId;
@@ -15,6 +16,9 @@ use crate::payload::DecodeError;
 use crate::plugin::PluginError;
 use crate::schema::Violation;
 use crate::store::StoreError;
+
+/// Where nothing is like the URL.
+const ELSEWHERE: &str = "; they begin with /v1/tasks, /v1/hooks/{integration}, /v1/events or /v1/admin, and docs/OPERATIONS.md lists all of them";
 
 /// Everything that can go wrong with a request.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +29,10 @@ pub(crate) enum Problem {
     NotFound(&'static str),
     #[error("no integration named \"{name}\" is live on this server")]
     UnknownIntegration { name: String },
-    #[error("this URL does not take this method")]
-    Method,
+    #[error("there is no URL \"{url}\"{}", near.as_ref().map_or_else(|| ELSEWHERE.to_owned(), |near| format!("; did you mean \"{near}\"?")))]
+    NoUrl { url: String, near: Option<String> },
+    #[error("{method} does not work here; this URL takes {allow}")]
+    Method { method: String, allow: String },
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
     #[error("the headers are larger than {limit} bytes")]
@@ -76,11 +82,24 @@ impl From<Vec<Violation>> for Problem {
 pub(super) struct ProblemBody(Value);
 
 impl ProblemBody {
-    pub(super) fn write(mut self, request_id: &str) -> Bytes {
+    /// With the request's id; what is not there is named by its URL.
+    pub(super) fn write(mut self, request_id: &str, path: &str) -> Bytes {
+        if self.0["detail"]["type"] == "not_found" {
+            self.name(path);
+        }
         if let Value::Object(body) = &mut self.0 {
             body.insert("request_id".into(), request_id.into());
         }
         Bytes::from(self.0.to_string())
+    }
+
+    fn name(&mut self, path: &str) {
+        let (shown, said) = (table::shown(path), self.0["message"].as_str().unwrap_or_default());
+        if !said.contains(&shown) {
+            let message = format!("{said} ({shown})");
+            self.0["detail"]["message"] = message.as_str().into();
+            self.0["message"] = message.into();
+        }
     }
 }
 
@@ -91,9 +110,9 @@ impl Problem {
     fn told(&self) -> Told<'_> {
         match self {
             Self::Auth(error) => auth(error),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "not_found"),
+            Self::NotFound(_) | Self::NoUrl { .. } => (StatusCode::NOT_FOUND, "not_found", "not_found"),
             Self::UnknownIntegration { .. } => (StatusCode::NOT_FOUND, "not_found", "unknown_integration"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "body_too_large"),
             Self::HeadersTooLarge { .. } => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "invalid_request", "headers_too_large")
@@ -144,9 +163,7 @@ impl Problem {
     /// The response, its body still to be written out at the edge.
     pub(crate) fn reply(self, event_id: Option<EventId>) -> Response {
         let (status, _, code) = self.told();
-        if status.is_server_error() {
-            tracing::error!(cause = %self.cause(), event.id = event_id.map(tracing::field::display), "request failed");
-        }
+        self.log(status, event_id);
         let mut body = self.body();
         if let (Value::Object(body), Some(id)) = (&mut body, event_id) {
             body.insert("event_id".into(), id.to_string().into());
@@ -161,6 +178,11 @@ impl Problem {
             let seconds = if code == "storage_full" { "30" } else { "1" };
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
+        if let Self::Method { allow, .. } = &self
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            headers.insert(header::ALLOW, allow);
+        }
         for (name, value) in limited.into_iter().flatten() {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);
@@ -170,6 +192,18 @@ impl Problem {
             headers.insert("x-event-id", id);
         }
         response
+    }
+
+    /// What the admin can find in the log with the request id.
+    fn log(&self, status: StatusCode, event_id: Option<EventId>) {
+        let (cause, event) = (self.cause(), event_id.map(tracing::field::display));
+        match self {
+            _ if status.is_server_error() => tracing::error!(cause, event.id = event, "request failed"),
+            Self::Stop(stop) if event_id.is_some() => {
+                tracing::warn!(cause, event.id = event, stage = stop.stage(), "event quarantined");
+            }
+            _ => {}
+        }
     }
 
     /// When to try again, and the limit (draft-ietf-httpapi-ratelimit-headers-10).

@@ -9,7 +9,7 @@ use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, App, now};
+use crate::app::{Admin, App};
 use crate::audit::Action;
 use crate::auth::{AuthError, Scope};
 use crate::store::{Embedded, StoreError};
@@ -50,7 +50,7 @@ pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
 }
 
 pub(super) fn operator(call: &Call) -> Result<(), AuthError> {
-    match call.app.admin(call.header("x-api-key"), now())? {
+    match call.admin()? {
         Admin::Operator => Ok(()),
         Admin::Company(..) => Err(AuthError::Scope(Scope::Admin)),
     }
