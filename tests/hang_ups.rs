@@ -175,7 +175,8 @@ fn a_caller_that_hangs_up_during_its_body_changes_nothing() {
     let body = task().to_string();
     for cut in [0, 1, body.len() / 2, body.len() - 1] {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        let head = format!("POST /v1/tasks HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST /v1/tasks HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(&body.as_bytes()[..cut]).unwrap();
     }

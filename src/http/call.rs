@@ -70,9 +70,8 @@ impl Call {
         Ok(())
     }
 
-    /// Resolves when the client has hung up: for work that is of use to nobody else.
+    /// Resolves when the client of a long request has hung up, for work that is of use to nobody else.
     pub(super) async fn gone(&self) {
-        self.exchange.wire.watch();
         self.exchange.wire.gone().await;
     }
 

@@ -69,7 +69,13 @@ where
         let ids = Ids::new(new_id(now()), request.headers());
         let span = ids.span();
         let url = request.uri().clone();
-        let timeout = edge.timeout(request.uri().path());
+        let timeout = if is_upkeep(url.path()) {
+            // Here, so that the connection's own task looks out for it from now on.
+            wire.watch();
+            UPKEEP_TIMEOUT
+        } else {
+            edge.app.config.limits.request_timeout
+        };
         let running = edge.requests.spawn(edge.clone().answer(Arc::clone(&wire), request).instrument(span.clone()));
         let response = match tokio::time::timeout(timeout, running).await {
             Ok(Ok(response)) => response,
@@ -95,13 +101,11 @@ where
         tracing::debug!(%method, status = response.status().as_u16(), micros = started.elapsed().as_micros(), "answered");
         response
     }
+}
 
-    fn timeout(&self, path: &str) -> Duration {
-        // These take as long as they take; their callers are admins.
-        let upkeep =
-            path.starts_with("/v1/admin/store/") || ["/v1/admin/plugins/diff", "/v1/events/erase"].contains(&path);
-        if upkeep { UPKEEP_TIMEOUT } else { self.app.config.limits.request_timeout }
-    }
+/// These take as long as they take; their callers are admins.
+fn is_upkeep(path: &str) -> bool {
+    path.starts_with("/v1/admin/store/") || ["/v1/admin/plugins/diff", "/v1/events/erase"].contains(&path)
 }
 
 /// The request as routes see it. HEAD runs as GET, and hyper leaves out the body (RFC 9110, section 9.3.2).

@@ -42,7 +42,10 @@ impl Table {
     pub(super) fn nothing(&self, method: &Method, path: &str) -> Problem {
         let inner = path.strip_prefix('/').unwrap_or(path);
         let sent: Vec<&str> = inner.strip_suffix('/').unwrap_or(inner).split('/').collect();
-        let allow = allowed(self.0.iter().filter(|it| it.fits(&sent) == Some(0)));
+        let here: Vec<&Route> = self.0.iter().filter(|it| it.fits(&sent) == Some(0)).collect();
+        // `batch` is not a task's id.
+        let most = here.iter().map(|it| it.literals()).max();
+        let allow = allowed(here.into_iter().filter(|it| Some(it.literals()) == most));
         if allow.is_empty() {
             return Problem::NoUrl { url: shown(path), near: self.near(&sent) };
         }
@@ -81,6 +84,10 @@ impl Route {
             return None;
         }
         self.path.iter().zip(sent).map(|(segment, sent)| segment.distance(sent)).sum::<Option<usize>>()
+    }
+
+    fn literals(&self) -> usize {
+        self.path.iter().filter(|it| matches!(it, Segment::Literal(_))).count()
     }
 
     fn filled(&self, sent: &[&str]) -> String {
