@@ -243,6 +243,7 @@ impl Problem {
         match self {
             Self::Stop(Stop::Schema(_) | Stop::Output(_) | Stop::Decode(_)) => self.told().2.to_owned(),
             Self::Stop(Stop::Plugin(failed)) => failed.error.code().to_owned(),
+            Self::Internal => "internal; a panic has a line of its own".to_owned(),
             other => other.to_string(),
         }
     }

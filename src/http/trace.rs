@@ -48,7 +48,7 @@ impl Ids {
             event.id = Empty,
         );
         if let Some(TraceId(trace)) = &self.trace {
-            span.record("trace.id", trace);
+            span.record("trace.id", display(trace));
         }
         span
     }

@@ -2,7 +2,6 @@
 //! concern every company, and name paths of the server's machine.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use warp::http::StatusCode;
@@ -61,8 +60,9 @@ pub(super) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failed> {
     let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
-    let run = move |store: &Arc<Embedded>| work(store);
-    let done = tokio::task::spawn_blocking(move || run(&store)).await;
+    let span = tracing::Span::current();
+    let run = move || span.in_scope(|| work(&store));
+    let done = tokio::task::spawn_blocking(run).await;
     match done {
         // An operator may see what the disk said.
         Ok(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
