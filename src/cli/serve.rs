@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing_subscriber::fmt::format::DefaultFields;
 
 use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
@@ -17,6 +18,7 @@ use crate::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::auth::{CompanyId, Scope, key};
 use crate::config::{Config, Secret};
 use crate::integration::Integration;
+use crate::log::{JsonLine, TextFields};
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::Running;
@@ -73,8 +75,11 @@ impl Serve {
             .map_err(|e| Failure { message: format!("--log {}: {e}", self.log), code: 2 })?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
-            LogFormat::Json => log.json().init(),
-            LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Json => log.json().map_event_format(JsonLine).init(),
+            LogFormat::Text => {
+                let fields = TextFields(DefaultFields::new());
+                log.with_ansi(std::io::stderr().is_terminal()).fmt_fields(fields).init();
+            }
         }
         Ok(())
     }

@@ -14,11 +14,11 @@ use warp::reply::Response;
 
 use super::Problem;
 use super::edge::Exchange;
-use super::trace::known;
 use crate::app::{Admin, App, now};
 use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
+use crate::log::{Field, know};
 use crate::store::FirstAnswer;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
@@ -83,7 +83,7 @@ impl Call {
     /// The key that the request carries, if it may do this, and as often.
     pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
-        known("key.id", &key.id);
+        know(Field::Key, key.id.clone());
         key.allow(scope)?;
         if let Some((rate, bucket)) = self.app.key_bucket(&key.id) {
             within("key", rate, &bucket, now)?;
@@ -94,7 +94,7 @@ impl Call {
     /// Who asks for the admin API.
     pub(super) fn admin(&self) -> Result<Admin, AuthError> {
         let admin = self.app.admin(self.header("x-api-key"), now())?;
-        known("key.id", admin.name());
+        know(Field::Key, admin.name().to_owned());
         Ok(admin)
     }
 
@@ -128,7 +128,7 @@ impl Call {
         let content_type = self.header("content-type").map(str::to_owned);
         let headers = kept_headers(&self.headers);
         let id = EventId(new_id(now));
-        known("event.id", id);
+        know(Field::Event, id);
         RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new() }
     }
 }

@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use tracing::Instrument as _;
 use warp::http::{Method, Request, StatusCode, Uri};
 use warp::reply::Response;
 
@@ -67,7 +66,7 @@ where
     ) -> Result<Response, Infallible> {
         wire.begin();
         let ids = Ids::new(new_id(now()), request.headers());
-        let span = ids.span();
+        let logged = ids.logged();
         let url = request.uri().clone();
         let timeout = if is_upkeep(url.path()) {
             // Here, so that the connection's own task looks out for it from now on.
@@ -76,11 +75,11 @@ where
         } else {
             edge.app.config.limits.request_timeout
         };
-        let running = edge.requests.spawn(edge.clone().answer(Arc::clone(&wire), request).instrument(span.clone()));
+        let running = edge.requests.spawn(logged.scope(edge.clone().answer(Arc::clone(&wire), request)));
         let response = match tokio::time::timeout(timeout, running).await {
             Ok(Ok(response)) => response,
-            Ok(Err(_panicked)) => span.in_scope(|| Problem::Internal.reply(None)),
-            Err(_) => span.in_scope(|| Problem::Timeout { timeout }.reply(None)),
+            Ok(Err(_panicked)) => logged.in_scope(|| Problem::Internal.reply(None)),
+            Err(_) => logged.in_scope(|| Problem::Timeout { timeout }.reply(None)),
         };
         wire.end();
         Ok(stamp(response, &ids, &url, &wire))

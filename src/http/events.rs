@@ -8,11 +8,11 @@ use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::event_query::EventQuery;
 use super::tasks::{self, parse_id};
-use super::trace::known;
 use crate::app::{Admin, now};
 use crate::audit::Action;
 use crate::auth::{AuthError, CompanyId, Scope};
 use crate::event::{Event, EventId};
+use crate::log::{Field, know};
 
 /// There is none of this id, for this company.
 pub(super) const MISSING: Problem = Problem::NotFound("no such event");
@@ -74,7 +74,7 @@ impl Reader {
 /// The operator names the company in the query.
 pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
     if let Ok(admin @ Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
-        known("key.id", admin.name());
+        know(Field::Key, admin.name().to_owned());
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
         let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
         let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;

@@ -10,13 +10,13 @@ use super::Problem;
 use super::call::{Answer, Call, Failed, within};
 use super::repeat::Once;
 use super::tasks::{created, with_loosened};
-use super::trace::known;
 use crate::app::now;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::ingest::{self, Ended, Receipt};
 use crate::integration::{Auth, Integration};
+use crate::log::{Field, know};
 use crate::store::FirstAnswer;
 
 /// `POST /v1/hooks/{integration}`
@@ -36,7 +36,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         tracing::warn!(integration = name, "delivery for an integration that is not here");
         return Err(Problem::UnknownIntegration { name }.into());
     };
-    known("integration", &integration.name);
+    know(Field::Integration, integration.name.clone());
     let (sender, body) = match admit(&mut call, &integration, secret).await {
         Ok(admitted) => admitted,
         Err(problem) => return Err(reject(&call, &integration, problem).await),

@@ -12,6 +12,7 @@ use crate::auth::AuthError;
 use crate::auth::limit::Rate;
 use crate::event::EventId;
 use crate::ingest::Stop;
+use crate::log::{Field, know};
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
 use crate::schema::Violation;
@@ -196,11 +197,14 @@ impl Problem {
 
     /// What the admin can find in the log with the request id.
     fn log(&self, status: StatusCode, event_id: Option<EventId>) {
-        let (cause, event) = (self.cause(), event_id.map(tracing::field::display));
+        if let Some(id) = event_id {
+            know(Field::Event, id);
+        }
+        let cause = self.cause();
         match self {
-            _ if status.is_server_error() => tracing::error!(cause, event.id = event, "request failed"),
+            _ if status.is_server_error() => tracing::error!(cause, "request failed"),
             Self::Stop(stop) if event_id.is_some() => {
-                tracing::warn!(cause, event.id = event, stage = stop.stage(), "event quarantined");
+                tracing::warn!(cause, stage = stop.stage(), "event quarantined");
             }
             _ => {}
         }

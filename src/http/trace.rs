@@ -1,9 +1,11 @@
-//! Who a request belongs to, in the log: its span, and the caller's trace (W3C Trace Context).
+//! What a request is known by: its id, and the caller's trace (W3C Trace Context).
+
+use std::sync::Arc;
 
 use hyper::header::HeaderMap;
-use tracing::Span;
-use tracing::field::{Empty, display};
 use uuid::Uuid;
+
+use crate::log::{self, Field};
 
 /// A request's ids.
 #[derive(Debug, Clone)]
@@ -36,27 +38,15 @@ impl Ids {
         Some(format!("00-{trace}-{:016x}-00", self.request.as_u64_pair().1))
     }
 
-    /// The span that all log lines of the request are in; the other fields are recorded as they become known. It has the
-    /// highest level, so that it is there whenever anything is logged.
-    pub(super) fn span(&self) -> Span {
-        let span = tracing::error_span!(
-            "request",
-            request.id = %self.request,
-            trace.id = Empty,
-            key.id = Empty,
-            integration = Empty,
-            event.id = Empty,
-        );
+    /// What the request's log lines carry; more is added as it becomes known.
+    pub(super) fn logged(&self) -> Arc<log::Request> {
+        let request = log::Request::default();
+        request.know(Field::Request, self.request);
         if let Some(TraceId(trace)) = &self.trace {
-            span.record("trace.id", display(trace));
+            request.know(Field::Trace, trace.clone());
         }
-        span
+        Arc::new(request)
     }
-}
-
-/// Adds a field to the log lines of this request from here on.
-pub(super) fn known(field: &'static str, value: impl std::fmt::Display) {
-    Span::current().record(field, display(value));
 }
 
 impl TraceId {

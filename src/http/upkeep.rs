@@ -11,6 +11,7 @@ use super::call::{Answer, Call, Failed};
 use crate::app::{Admin, App};
 use crate::audit::Action;
 use crate::auth::{AuthError, Scope};
+use crate::log;
 use crate::store::{Embedded, StoreError};
 
 #[derive(Deserialize)]
@@ -60,8 +61,11 @@ pub(super) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failed> {
     let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
-    let span = tracing::Span::current();
-    let run = move || span.in_scope(|| work(&store));
+    let logged = log::current();
+    let run = move || match logged {
+        Some(logged) => logged.in_scope(|| work(&store)),
+        None => work(&store),
+    };
     let done = tokio::task::spawn_blocking(run).await;
     match done {
         // An operator may see what the disk said.
