@@ -14,6 +14,7 @@ use warp::reply::Response;
 use super::Problem;
 use super::content::Content;
 use super::problem::ProblemBody;
+use super::running::Running;
 use super::trace::Ids;
 use crate::app::{App, now};
 use crate::event::new_id;
@@ -22,8 +23,8 @@ use crate::server::Wire;
 /// How long a backup, a rebuild, a dry run or an erasure may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Every request runs in a task of its own, which goes on to its end when the caller hangs up or has waited for too long:
-/// whatever it changes is then changed once, and as a whole.
+/// Every request runs to its end, also when its caller hangs up or has waited for too long: what it changes is changed once,
+/// and as a whole.
 pub(crate) struct Edge<S> {
     app: Arc<App>,
     routes: S,
@@ -75,7 +76,8 @@ where
         } else {
             edge.app.config.limits.request_timeout
         };
-        let running = edge.requests.spawn(logged.scope(edge.clone().answer(Arc::clone(&wire), request)));
+        let work = edge.clone().answer(Arc::clone(&wire), request);
+        let running = Running::new(&edge.requests, logged.scope(work));
         let response = match tokio::time::timeout(timeout, running).await {
             Ok(Ok(response)) => response,
             Ok(Err(_panicked)) => logged.in_scope(|| Problem::Internal.reply(None)),

@@ -1,8 +1,8 @@
 //! Every route, on one screen.
 //!
 //! A handler takes a [`Call`] and gives an [`Answer`](call::Answer) or a [`Problem`]; only `problem.rs` knows status codes of
-//! failures. What every request passes first (its task, limits, request id, log line) is in `edge.rs` with `content.rs` and
-//! `trace.rs`, what answers the other URLs and methods in `table.rs`, what repeated requests get in `repeat.rs`.
+//! failures. What every request passes first (its task, limits, request id, log line) is in `edge.rs` with
+//! `running.rs`, `content.rs` and `trace.rs`, what answers the other URLs and methods in `table.rs`, what repeated requests get in `repeat.rs`.
 
 mod admin;
 mod audit;
@@ -21,6 +21,7 @@ mod problem;
 mod query;
 mod repeat;
 mod replay;
+mod running;
 mod table;
 mod tasks;
 mod trace;
