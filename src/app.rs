@@ -27,8 +27,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// API keys, in memory.
     pub keys: KeyRing,
-    /// Requests under way.
-    pub in_flight: Semaphore,
+    /// Places for requests that run at once.
+    pub in_flight: Arc<Semaphore>,
     /// How many rejected deliveries are stored: strangers must not fill the disk.
     pub rejected: TokenBucket,
     /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
@@ -45,6 +45,8 @@ pub struct App {
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, where there is one.
     pub watch: Option<Watch>,
+    /// Held from looking at a key until its revocation is stored.
+    revoking: tokio::sync::Mutex<()>,
 }
 
 /// Who may manage keys, and whose.
@@ -67,9 +69,9 @@ impl App {
         operator_token: Option<Secret>,
     ) -> Result<Self, StoreError> {
         let keys = KeyRing::default();
-        keys.replace(store.keys().await?);
+        keys.merge(store.keys().await?);
         Ok(Self {
-            in_flight: Semaphore::new(config.limits.concurrency),
+            in_flight: Arc::new(Semaphore::new(config.limits.concurrency)),
             queue: Queue::new(config.limits.queue),
             config,
             store,
@@ -82,6 +84,7 @@ impl App {
             dry_run: Arc::new(Semaphore::new(1)),
             watch: None,
             key_buckets: Mutex::default(),
+            revoking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -94,24 +97,47 @@ impl App {
         Some((rate, Arc::clone(bucket)))
     }
 
-    /// Stores a key and who made or changed it, durably, and then lets it in; unless the request is a repetition.
+    /// Stores a new key and who made it, durably, and then lets it in; unless the request is a repetition.
     ///
     /// # Errors
     /// Where it cannot be stored.
-    pub async fn put_key(
+    pub async fn create_key(
         &self,
         key: ApiKey,
         entry: Entry,
         idempotency: Option<Idempotency>,
     ) -> Result<Committed, StoreError> {
-        let committed = self.store.put_key(key.clone(), entry, idempotency).await?;
-        match &committed {
-            Committed::Stored => self.keys.put(key),
-            // The first request may have stored its key and not have known it.
-            Committed::Repeated(_) => self.keys.replace(self.store.keys().await?),
-            Committed::Erased => {}
+        self.put_key(key, entry, idempotency).await
+    }
+
+    /// Revokes a key, durably: it opens nothing from then on. Of requests at the same time, one does it.
+    ///
+    /// # Errors
+    /// Where that cannot be stored. The key may be revoked all the same.
+    pub async fn revoke_key(&self, key: &ApiKey, entry: Entry) -> Result<(), StoreError> {
+        let _one_by_one = self.revoking.lock().await;
+        if self.keys.list().iter().any(|it| it.hash == key.hash && it.revoked_at.is_some()) {
+            return Ok(());
         }
-        Ok(committed)
+        let revoked = ApiKey { revoked_at: Some(entry.at), ..key.clone() };
+        self.put_key(revoked, entry, None).await.map(drop)
+    }
+
+    /// The one place where the ring follows the store.
+    async fn put_key(
+        &self,
+        key: ApiKey,
+        entry: Entry,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Committed, StoreError> {
+        let committed = self.store.put_key(key.clone(), entry, idempotency).await;
+        match &committed {
+            Ok(Committed::Stored) => self.keys.merge(vec![key]),
+            Ok(Committed::Repeated(_) | Committed::Erased) => {}
+            // It may be durable all the same.
+            Err(_) => self.keys.merge(self.store.keys().await.unwrap_or_default()),
+        }
+        committed
     }
 
     /// Who asks for the admin API.

@@ -54,8 +54,12 @@ pub struct Limits {
     pub connections: usize,
     /// `concurrency`: requests at once, 1,024. Beyond it: 503 with `Retry-After`.
     pub concurrency: usize,
-    /// `header_timeout_ms`: until a connection has sent its headers, 10 s. Beyond it: closed.
+    /// `header_timeout_ms`: until a request's headers are complete, 10 s. Beyond it: closed.
     pub header_timeout: Duration,
+    /// `idle_timeout_ms`: between the requests of a connection, 75 s, more than the 60 s of common proxies. Beyond it: closed.
+    pub idle_timeout: Duration,
+    /// `write_timeout_ms`: until the client reads more of a response, 30 s. Beyond it: closed.
+    pub write_timeout: Duration,
     /// `body_timeout_ms`: until the whole body has come, 15 s. Beyond it: 408.
     pub body_timeout: Duration,
     /// `request_timeout_ms`: until the answer, 30 s. Beyond it: 503.
@@ -74,6 +78,8 @@ impl Default for Limits {
             connections: 4096,
             concurrency: 1024,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
@@ -201,6 +207,8 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         connections: size("connections", given.connections, default.connections)?,
         concurrency: size("concurrency", given.concurrency, default.concurrency)?,
         header_timeout: time("header_timeout_ms", given.header_timeout_ms, default.header_timeout)?,
+        idle_timeout: time("idle_timeout_ms", given.idle_timeout_ms, default.idle_timeout)?,
+        write_timeout: time("write_timeout_ms", given.write_timeout_ms, default.write_timeout)?,
         body_timeout: time("body_timeout_ms", given.body_timeout_ms, default.body_timeout)?,
         request_timeout: time("request_timeout_ms", given.request_timeout_ms, default.request_timeout)?,
         drain_timeout: time("drain_timeout_ms", given.drain_timeout_ms, default.drain_timeout)?,

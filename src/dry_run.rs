@@ -78,7 +78,7 @@ pub fn run(
     let started = Instant::now();
     let (send, records) = bounded::<Packed>(AHEAD * options.threads.max(1));
     let (read, parts) = std::thread::scope(|scope| {
-        let work = || Part::new(options.samples).run(&records, candidate, against);
+        let work = || Part::new(options.samples).run(&records, candidate, against, stop);
         let threads: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(work)).collect();
         let read = history.read(wanted, &mut |met, packed| {
             done(met);
@@ -101,10 +101,21 @@ impl Part {
         Self { runs: Runs::new(Tally::new(samples, false)), not_run: BTreeMap::new(), versions: BTreeMap::new() }
     }
 
-    fn run(mut self, records: &Receiver<Packed>, candidate: &Integration, against: Option<&Integration>) -> Self {
-        for packed in records {
+    fn run(
+        mut self,
+        records: &Receiver<Packed>,
+        candidate: &Integration,
+        against: Option<&Integration>,
+        stop: &AtomicBool,
+    ) -> Self {
+        let goes_on = || !stop.load(Ordering::Relaxed);
+        // To the last, or their reader would wait for room.
+        for packed in records.iter().filter(|_| goes_on()) {
             match packed.unpack() {
-                Ok(events) => events.into_iter().for_each(|past| self.one(past, candidate, against)),
+                // Looked at before each event: a slow plugin may take seconds for one.
+                Ok(events) => {
+                    events.into_iter().take_while(|_| goes_on()).for_each(|past| self.one(past, candidate, against));
+                }
                 Err(_) => *self.not_run.entry("unreadable").or_default() += packed.count() as u64,
             }
         }

@@ -29,6 +29,7 @@ pub mod event;
 mod http;
 pub mod ingest;
 pub mod integration;
+mod log;
 pub mod payload;
 pub mod plugin;
 pub mod queue;

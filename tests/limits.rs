@@ -3,11 +3,13 @@
 
 mod guests;
 mod harness;
+mod shim;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use harness::{DEADLINE, KEY, Server, Setup, task};
+use harness::{DEADLINE, KEY, Server, Setup, task, until};
+use shim::Shim;
 
 fn post(server: &Server, body: &[u8]) -> (u16, String) {
     let reply = server.send("POST", "/v1/tasks", &[("content-type", "application/json")], body);
@@ -77,22 +79,53 @@ fn slow_senders_are_answered_or_hung_up_on() {
     server.post("/v1/tasks", &task()).expect(201);
 }
 
+/// A task takes a place from when its body has arrived until its end; the plugin here takes a while.
 #[test]
-fn requests_over_the_concurrency_limit_are_told_to_come_back() {
-    let server = Setup::new().config("[limits]\nconcurrency = 1").start();
+fn requests_over_the_concurrency_limit_are_told_to_come_back_and_health_checks_are_not() {
+    let mut setup = Setup::new().config("[limits]\nconcurrency = 1");
+    let Some(shim) = Shim::below(&setup.data) else { return };
+    setup.env.extend(shim.env());
+    let server = setup.start();
+    shim.hold_fdatasync(true);
     let mut held = TcpStream::connect(server.address()).unwrap();
+    held.set_read_timeout(Some(DEADLINE)).unwrap();
+    let body = task().to_string();
+    write!(held, "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: {KEY}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    until("the commit waits for the disk", || shim.held() > 0);
+    let reply = server.get("/v1/tasks").expect(503);
+    assert_eq!((reply.code().as_str(), reply.header("retry-after")), ("overloaded", "1"));
+    server.get("/healthz").expect(200);
+    server.get("/readyz").expect(200);
+    shim.hold_fdatasync(false);
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+/// A thousand slow senders would otherwise make the service manager restart a healthy server.
+#[test]
+fn bodies_that_are_still_to_come_take_no_place() {
+    let server = Setup::new().config("[limits]\nconcurrency = 1").start();
+    let slow: Vec<_> = (0..5).map(|_| expecting(&server)).collect();
+    server.get("/healthz").expect(200);
+    server.get("/readyz").expect(200);
+    server.post("/v1/tasks", &task()).expect(201);
+    drop(slow);
+}
+
+/// A request whose handler waits for its body.
+fn expecting(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
     write!(
-        held,
+        stream,
         "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
     )
     .unwrap();
-    // "100 Continue" comes when the handler asks for the body: from then on it holds the one place.
-    let mut answer = [0; 12];
-    held.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100");
-    let reply = server.get("/healthz").expect(503);
-    assert_eq!((reply.code().as_str(), reply.header("retry-after")), ("overloaded", "1"));
-    drop(held);
+    // "100 Continue" comes when the handler asks for the body.
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[..12], b"HTTP/1.1 100");
+    stream
 }
 
 #[test]

@@ -151,18 +151,19 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Takes the place of what was there.
-    pub fn replace(&self, keys: Vec<ApiKey>) {
-        self.by_hash.store(Arc::new(keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect()));
-    }
-
-    /// Adds a key, or puts the new state of one in place of the old.
-    pub fn put(&self, key: ApiKey) {
-        let key = Arc::new(key);
-        self.by_hash.rcu(|map| {
-            let mut map = HashMap::clone(map);
-            map.insert(key.hash, Arc::clone(&key));
-            map
+    /// Takes in what is stored: adds keys that are new, and notes revocations. It never forgets a key and never makes a
+    /// revoked one good again, so lists that were read at different times may come in any order.
+    pub fn merge(&self, stored: Vec<ApiKey>) {
+        let stored: Vec<_> = stored.into_iter().map(Arc::new).collect();
+        self.by_hash.rcu(|known| {
+            let mut merged = HashMap::clone(known);
+            for key in &stored {
+                let known = merged.entry(key.hash).or_insert_with(|| Arc::clone(key));
+                if known.revoked_at.is_none() {
+                    *known = Arc::clone(key);
+                }
+            }
+            merged
         });
     }
 
@@ -184,5 +185,36 @@ impl KeyRing {
         let hash = hash(sent);
         let key = self.by_hash.load().get(&hash).cloned().ok_or(AuthError::WrongKey)?;
         if bool::from(key.hash.ct_eq(&hash)) && key.is_good(now) { Ok(key) } else { Err(AuthError::WrongKey) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_read_before_a_revocation_does_not_undo_it() {
+        let (ring, now) = (KeyRing::default(), DateTime::UNIX_EPOCH);
+        let company_id = CompanyId::parse("company-1").unwrap();
+        let key = |id: &str, revoked_at| ApiKey {
+            id: KeyId(id.into()),
+            label: String::new(),
+            company_id: company_id.clone(),
+            scopes: vec![Scope::Admin],
+            created_at: now,
+            expires_at: None,
+            revoked_at,
+            timezone: None,
+            strict: false,
+            hash: hash(id),
+        };
+        ring.merge(vec![key("one", None)]);
+        assert!(ring.check(Some("one"), now).is_ok());
+        ring.merge(vec![key("one", Some(now))]);
+        ring.merge(vec![key("one", None), key("two", None)]);
+        assert_eq!(ring.check(Some("one"), now).unwrap_err(), AuthError::WrongKey);
+        assert!(ring.check(Some("two"), now).is_ok());
+        ring.merge(Vec::new());
+        assert_eq!(ring.list().len(), 2);
     }
 }

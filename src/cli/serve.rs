@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing_subscriber::fmt::format::DefaultFields;
 
 use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
@@ -15,6 +18,7 @@ use crate::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::auth::{CompanyId, Scope, key};
 use crate::config::{Config, Secret};
 use crate::integration::Integration;
+use crate::log::{JsonLine, TextFields};
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::{Keep, Running};
@@ -23,6 +27,8 @@ use crate::watch::{Loader, Watch};
 
 /// For reads off the reactor that are under way at the end.
 const LAST_READS: Duration = Duration::from_secs(5);
+/// For background work and its audit entries at the end.
+const LAST_ENTRIES: Duration = Duration::from_secs(10);
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -69,8 +75,11 @@ impl Serve {
             .map_err(|e| Failure { message: format!("--log {}: {e}", self.log), code: 2 })?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
-            LogFormat::Json => log.json().init(),
-            LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Json => log.json().map_event_format(JsonLine).init(),
+            LogFormat::Text => {
+                let fields = TextFields(DefaultFields::new());
+                log.with_ansi(std::io::stderr().is_terminal()).fmt_fields(fields).init();
+            }
         }
         Ok(())
     }
@@ -100,21 +109,37 @@ async fn serve(config: Config) -> Result<(), Failure> {
     println!("hookmill serves on {url}");
     let app = Arc::new(app);
     app.queue.resume(&app).await?;
-    let auditor = tokio::spawn(note_changes(changes, Arc::clone(&app)));
-    let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
-    let reloader = tokio::spawn(reload_at(hangup, Arc::clone(&app)));
+    let (background, ended) = (TaskTracker::new(), CancellationToken::new());
+    background.spawn(note_changes(changes, Arc::clone(&app), ended.clone()));
+    background.spawn(sweep(Arc::clone(&app), ended.clone()));
+    background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     app.queue.stop();
-    sweeper.abort();
-    reloader.abort();
-    auditor.abort();
+    ended.cancel();
+    finish(&background).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Plugins that come and go, into the audit log.
-async fn note_changes(mut changes: UnboundedReceiver<Entry>, app: Arc<App>) {
-    while let Some(entry) = changes.recv().await {
+/// What runs in the background ends with what it is doing, and with its entries in the audit log.
+async fn finish(background: &TaskTracker) {
+    background.close();
+    if tokio::time::timeout(LAST_ENTRIES, background.wait()).await.is_err() {
+        tracing::warn!(tasks = background.len(), "background work was cut off at the end of its time");
+    }
+}
+
+/// Plugins that come and go, into the audit log; at the end also what is queued by then.
+async fn note_changes(mut changes: UnboundedReceiver<Entry>, app: Arc<App>, ended: CancellationToken) {
+    loop {
+        let entry = tokio::select! {
+            entry = changes.recv() => entry,
+            () = ended.cancelled(), if !changes.is_closed() => {
+                changes.close();
+                continue;
+            }
+        };
+        let Some(entry) = entry else { return };
         note(&app, entry).await;
     }
 }
@@ -125,15 +150,21 @@ async fn note(app: &App, entry: Entry) {
 }
 
 /// Removes what has expired, once a minute.
-async fn sweep(app: Arc<App>) {
+async fn sweep(app: Arc<App>, ended: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        every.tick().await;
+        tokio::select! {
+            _ = every.tick() => {}
+            () = ended.cancelled() => return,
+        }
         match app.store.expire(now()).await {
             Ok(expired) if expired == Expired::default() => {}
             Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),
             Err(error) => tracing::warn!(cause = %error, "what is past its time cannot be removed"),
+        }
+        if ended.is_cancelled() {
+            return;
         }
         forget(&app).await;
     }
@@ -182,8 +213,8 @@ fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<
 }
 
 /// SIGHUP looks at the plugins folder again.
-async fn reload_at(mut hangup: Signal, app: Arc<App>) {
-    while hangup.recv().await.is_some() {
+async fn reload_at(mut hangup: Signal, app: Arc<App>, ended: CancellationToken) {
+    while let Some(Some(())) = ended.run_until_cancelled(hangup.recv()).await {
         if let Some(watch) = &app.watch {
             match watch.reload().await {
                 Ok(pass) => {
@@ -215,7 +246,7 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     let secret = preset.map_or(drawn.as_str(), Secret::expose);
     let key = request.into_key(id, secret, now());
     let entry = Entry::new(SERVER, Action::KeyCreated, &key.id, now()).of(&key.company_id).with("the first key");
-    app.put_key(key, entry, None).await?;
+    app.create_key(key, entry, None).await?;
     let shown = if preset.is_some() { "$HOOKMILL_BOOTSTRAP_KEY" } else { secret };
     println!(
         "The first API key (company-1, every scope). It is shown this once, so keep it:\n\n  {shown}\n\nTry it:\n"

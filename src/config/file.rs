@@ -46,6 +46,8 @@ pub(super) struct LimitsFile {
     pub(super) connections: Option<usize>,
     pub(super) concurrency: Option<usize>,
     pub(super) header_timeout_ms: Option<u64>,
+    pub(super) idle_timeout_ms: Option<u64>,
+    pub(super) write_timeout_ms: Option<u64>,
     pub(super) body_timeout_ms: Option<u64>,
     pub(super) request_timeout_ms: Option<u64>,
     pub(super) drain_timeout_ms: Option<u64>,

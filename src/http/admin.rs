@@ -28,7 +28,7 @@ struct CreateKey {
 
 /// `POST /v1/admin/keys`: the key itself is in this answer and nowhere else, so a repetition gets null in its place.
 pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let body = call.body().await?;
     let once = Once::of(&call, admin.name(), "/v1/admin/keys", &body)?;
     if let Some(answer) = once.before(&call).await? {
@@ -57,7 +57,7 @@ pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
     let remembered = once.remember(&made(None, &stored)?);
     let answer = made(Some(&secret), &stored);
     let entry = admin.does(Action::KeyCreated, &stored.id).of(&stored.company_id).with(stored.scope_names());
-    let committed = call.app.put_key(stored, entry, remembered).await?;
+    let committed = call.app.create_key(stored, entry, remembered).await?;
     Ok(once.ended(Ended::of(answer, committed))?)
 }
 
@@ -67,7 +67,7 @@ fn made(secret: Option<&str>, key: &ApiKey) -> Result<Answer, Problem> {
 
 /// `GET /v1/admin/keys`
 pub(super) async fn list_keys(call: Call) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let keys = call.app.keys.list();
     let keys: Vec<_> = keys.iter().filter(|it| admin.manages(&it.company_id)).map(AsRef::as_ref).collect();
     Ok(Answer::json(StatusCode::OK, &json!({ "data": keys }))?)
@@ -75,13 +75,11 @@ pub(super) async fn list_keys(call: Call) -> Result<Answer, Failed> {
 
 /// `DELETE /v1/admin/keys/{id}`: the key no longer opens anything; the record of it stays.
 pub(super) async fn revoke_key(call: Call, id: String) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let keys = call.app.keys.list();
     let found = keys.iter().find(|it| it.id.0 == id && admin.manages(&it.company_id));
     let key = found.ok_or(Problem::NotFound("no such key"))?;
-    let mut key = key.as_ref().clone();
-    key.revoked_at = key.revoked_at.or(Some(now()));
     let entry = admin.does(Action::KeyRevoked, &key.id).of(&key.company_id);
-    call.app.put_key(key, entry, None).await?;
+    call.app.revoke_key(key, entry).await?;
     Ok(Answer::empty())
 }

@@ -7,7 +7,7 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::query::Query;
-use crate::app::{Admin, now};
+use crate::app::Admin;
 use crate::auth::{AuthError, CompanyId};
 use crate::payload::Rules;
 
@@ -17,7 +17,7 @@ const KNOWN: [&str; 3] = ["company_id", "limit", "cursor"];
 
 /// `GET /v1/admin/audit`, newest first: a company's admin sees its own, the operator everything.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let mut query = Query::read(&call.query, &Rules::default(), &KNOWN);
     let limit = query.number("limit", "a number from 1 to 1000", 1, LIMIT.1).unwrap_or(LIMIT.0);
     let cursor = query.text("cursor");

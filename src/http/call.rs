@@ -7,15 +7,18 @@ use bytes::{Buf, Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::Problem;
-use crate::app::{App, now};
+use super::edge::Exchange;
+use crate::app::{Admin, App, now};
 use crate::auth::limit::{Rate, TokenBucket};
-use crate::auth::{ApiKey, Scope};
+use crate::auth::{ApiKey, AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
+use crate::log::{Field, know};
 use crate::store::FirstAnswer;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
@@ -24,27 +27,54 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Syn
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) headers: HeaderMap,
-    /// What stands behind the `?`, as sent.
+    /// What follows the `?`, as sent.
     pub(super) query: String,
     body: Chunks,
+    exchange: Exchange,
+    /// Its place among the requests that run at once (`limits.concurrency`).
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// Extracts a [`Call`] from any request.
 pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
     let body = warp::body::stream();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::header::headers_cloned().and(query).and(body).map(move |headers, query, body| {
+    let exchange = warp::ext::get::<Exchange>();
+    warp::header::headers_cloned().and(query).and(body).and(exchange).map(move |headers, query, body, exchange| {
         let chunks = StreamExt::map(body, |chunk: Result<_, warp::Error>| {
             chunk.map(|mut buf| {
                 let length = Buf::remaining(&buf);
                 Buf::copy_to_bytes(&mut buf, length)
             })
         });
-        Call { app: Arc::clone(&app), headers, query, body: Box::pin(chunks) }
+        Call { app: Arc::clone(&app), headers, query, body: Box::pin(chunks), exchange, place: None }
     })
 }
 
 impl Call {
+    /// Takes a place among the requests that run at once. A request whose body is still to come takes its place when it
+    /// has arrived: slow senders must not keep others out.
+    pub(super) fn begun(mut self) -> Result<Self, Problem> {
+        let reads_body = [Method::POST, Method::PATCH].contains(&self.exchange.method);
+        if !(reads_body && self.exchange.has_content) {
+            self.take_place()?;
+        }
+        Ok(self)
+    }
+
+    fn take_place(&mut self) -> Result<(), Problem> {
+        if self.place.is_none() {
+            let place = Arc::clone(&self.app.in_flight).try_acquire_owned();
+            self.place = Some(place.map_err(|_| Problem::Overloaded)?);
+        }
+        Ok(())
+    }
+
+    /// Resolves when the client of a long request has hung up, for work that is of use to nobody else.
+    pub(super) async fn gone(&self) {
+        self.exchange.wire.gone().await;
+    }
+
     /// A header's text, where it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -53,11 +83,19 @@ impl Call {
     /// The key that the request carries, if it may do this, and as often.
     pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
+        know(Field::Key, key.id.clone());
         key.allow(scope)?;
         if let Some((rate, bucket)) = self.app.key_bucket(&key.id) {
             within("key", rate, &bucket, now)?;
         }
         Ok(key)
+    }
+
+    /// Who asks for the admin API.
+    pub(super) fn admin(&self) -> Result<Admin, AuthError> {
+        let admin = self.app.admin(self.header("x-api-key"), now())?;
+        know(Field::Key, admin.name().to_owned());
+        Ok(admin)
     }
 
     /// The whole body, within its limits of size and time.
@@ -78,10 +116,10 @@ impl Call {
             return Err(Problem::ContentEncoding { got: coding.chars().take(64).collect() });
         }
         let timeout = self.app.config.limits.body_timeout;
-        match tokio::time::timeout(timeout, collect(&mut self.body, limit)).await {
-            Ok(body) => body,
-            Err(_) => Err(Problem::BodyTimeout { timeout }),
-        }
+        let body = tokio::time::timeout(timeout, collect(&mut self.body, limit)).await;
+        let body = body.map_err(|_| Problem::BodyTimeout { timeout })??;
+        self.take_place()?;
+        Ok(body)
     }
 
     /// The delivery that this body is.
@@ -89,15 +127,9 @@ impl Call {
         let now = now();
         let content_type = self.header("content-type").map(str::to_owned);
         let headers = kept_headers(&self.headers);
-        RawEvent {
-            id: EventId(new_id(now)),
-            received_at: now,
-            company_id,
-            content_type,
-            headers,
-            body,
-            redacted: Vec::new(),
-        }
+        let id = EventId(new_id(now));
+        know(Field::Event, id);
+        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new() }
     }
 }
 
@@ -229,8 +261,18 @@ pub(super) fn respond(result: Result<Answer, Failed>) -> Response {
 
 /// Turns a handler into what warp's `then` takes: path parameters first, the call last.
 macro_rules! reply {
+    // Health checks need no place among the others.
+    (always $handler:path) => {
+        |call: $crate::http::Call| async move { $crate::http::call::respond($handler(call).await) }
+    };
     ($handler:path $(, $param:ident)*) => {
-        |$($param: String,)* call: $crate::http::Call| async move { $crate::http::call::respond($handler(call $(, $param)*).await) }
+        |$($param: String,)* call: $crate::http::Call| async move {
+            let result = match call.begun() {
+                Ok(call) => $handler(call $(, $param)*).await,
+                Err(problem) => Err(problem.into()),
+            };
+            $crate::http::call::respond(result)
+        }
     };
 }
 pub(super) use reply;

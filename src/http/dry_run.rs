@@ -36,15 +36,6 @@ struct Asked {
     samples: Option<usize>,
 }
 
-/// Stops a dry run whose caller has gone.
-struct Stop(Arc<AtomicBool>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// `POST /v1/admin/plugins/diff`: one at a time, on a thread that stands back behind everything else.
 pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
@@ -53,9 +44,9 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request for a dry run: {e}")))?;
     let target = asked.dir.display().to_string();
     let alone = Arc::clone(&call.app.dry_run).try_acquire_owned().map_err(|_| Problem::Overloaded)?;
-    let stop = Stop(Arc::default());
-    let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop.0));
-    let (done, answer) = tokio::sync::oneshot::channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop));
+    let (done, mut answer) = tokio::sync::oneshot::channel();
     let work = move || {
         stand_back();
         let report = run(&app, asked, &stopped);
@@ -64,7 +55,15 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
         let _gone = done.send(report);
     };
     std::thread::Builder::new().name("dry-run".into()).spawn(work).map_err(|_| Problem::Internal)?;
-    let report = answer.await.map_err(|_| Problem::Internal)??;
+    let report = tokio::select! {
+        report = &mut answer => report,
+        // Nobody is there to read it, and the next dry run would have to wait for its end.
+        () = call.gone() => {
+            stop.store(true, Ordering::Relaxed);
+            answer.await
+        }
+    };
+    let report = report.map_err(|_| Problem::Internal)??;
     let entry = Admin::Operator.does(Action::PluginCompared, target).with(format!("{} events", report.compared.events));
     call.app.store.note(entry).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)

@@ -2,47 +2,122 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use warp::http::Request;
+use warp::http::{Method, Request, StatusCode, Uri};
 use warp::reply::Response;
 
 use super::Problem;
+use super::content::Content;
 use super::problem::ProblemBody;
+use super::running::Running;
+use super::trace::Ids;
 use crate::app::{App, now};
 use crate::event::new_id;
+use crate::server::Wire;
 
 /// How long a backup, a rebuild, a dry run or an erasure may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Takes one request through the limits and its route.
-pub(crate) async fn handle<S>(app: Arc<App>, mut routes: S, request: Request<Incoming>) -> Result<Response, Infallible>
+/// Every request runs to its end, also when its caller hangs up or has waited for too long: what it changes is changed once,
+/// and as a whole.
+pub(crate) struct Edge<S> {
+    app: Arc<App>,
+    routes: S,
+    requests: TaskTracker,
+}
+
+/// What a handler can find out about its request beyond what was sent.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    /// As it was sent: routes see GET for HEAD.
+    pub(super) method: Method,
+    /// Content follows.
+    pub(super) has_content: bool,
+    pub(super) wire: Arc<Wire>,
+}
+
+impl<S> Edge<S> {
+    pub(crate) fn new(app: Arc<App>, routes: S) -> Self {
+        Self { app, routes, requests: TaskTracker::new() }
+    }
+
+    /// Waits for the requests under way, and says how many are left at `until`.
+    pub(crate) async fn drain(&self, until: tokio::time::Instant) -> usize {
+        self.requests.close();
+        let _all_done = tokio::time::timeout_at(until, self.requests.wait()).await;
+        self.requests.len()
+    }
+}
+
+impl<S> Edge<S>
 where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Service<Request<Content>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
 {
-    let request_id = new_id(now()).to_string();
-    let method = request.method().clone();
-    let started = std::time::Instant::now();
-    let limits = &app.config.limits;
-    // These take as long as they take; their callers are admins.
-    let path = request.uri().path();
-    let upkeep = path.starts_with("/v1/admin/store/") || ["/v1/admin/plugins/diff", "/v1/events/erase"].contains(&path);
-    let timeout = if upkeep { UPKEEP_TIMEOUT } else { limits.request_timeout };
-    let too_large = header_bytes(request.headers()) > limits.header_bytes;
-    let response = match app.in_flight.try_acquire() {
-        _ if too_large => Problem::HeadersTooLarge { limit: limits.header_bytes }.reply(None),
-        Err(_) => Problem::Overloaded.reply(None),
-        Ok(_permit) => match tokio::time::timeout(timeout, routes.call(request)).await {
+    /// Takes one request through the limits and its route.
+    pub(crate) async fn handle(
+        edge: Arc<Self>,
+        wire: Arc<Wire>,
+        request: Request<Incoming>,
+    ) -> Result<Response, Infallible> {
+        wire.begin();
+        let ids = Ids::new(new_id(now()), request.headers());
+        let logged = ids.logged();
+        let url = request.uri().clone();
+        let timeout = if is_upkeep(url.path()) {
+            // Here, so that the connection's own task looks out for it from now on.
+            wire.watch();
+            UPKEEP_TIMEOUT
+        } else {
+            edge.app.config.limits.request_timeout
+        };
+        let work = edge.clone().answer(Arc::clone(&wire), request);
+        let running = Running::new(&edge.requests, logged.scope(work));
+        let response = match tokio::time::timeout(timeout, running).await {
             Ok(Ok(response)) => response,
-            Err(_) => Problem::Timeout { timeout }.reply(None),
-        },
-    };
-    let response = stamp(response, &request_id);
-    tracing::debug!(%method, status = response.status().as_u16(), micros = started.elapsed().as_micros(), request.id = %request_id, "answered");
-    Ok(response)
+            Ok(Err(_panicked)) => logged.in_scope(|| Problem::Internal.reply(None)),
+            Err(_) => logged.in_scope(|| Problem::Timeout { timeout }.reply(None)),
+        };
+        wire.end();
+        Ok(stamp(response, &ids, &url, &wire))
+    }
+
+    async fn answer(self: Arc<Self>, wire: Arc<Wire>, request: Request<Incoming>) -> Response {
+        let (method, started) = (request.method().clone(), Instant::now());
+        let limit = self.app.config.limits.header_bytes;
+        let too_large = header_bytes(request.headers()) > limit;
+        let request = enter(request, &method, wire);
+        let response = if too_large {
+            drop(request);
+            Problem::HeadersTooLarge { limit }.reply(None)
+        } else {
+            let Ok(response) = self.routes.clone().call(request).await;
+            response
+        };
+        tracing::debug!(%method, status = response.status().as_u16(), micros = started.elapsed().as_micros(), "answered");
+        response
+    }
+}
+
+/// These take as long as they take; their callers are admins.
+fn is_upkeep(path: &str) -> bool {
+    path.starts_with("/v1/admin/store/") || ["/v1/admin/plugins/diff", "/v1/events/erase"].contains(&path)
+}
+
+/// The request as routes see it. HEAD runs as GET, and hyper leaves out the body (RFC 9110, section 9.3.2).
+fn enter(request: Request<Incoming>, method: &Method, wire: Arc<Wire>) -> Request<Content> {
+    let (mut parts, incoming) = request.into_parts();
+    let content = Content::new(incoming, &parts.headers, &wire);
+    if method == Method::HEAD {
+        parts.method = Method::GET;
+    }
+    parts.extensions.insert(Exchange { method: method.clone(), has_content: content.is_expected(), wire });
+    Request::from_parts(parts, content)
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {
@@ -50,13 +125,24 @@ fn header_bytes(headers: &HeaderMap) -> usize {
 }
 
 /// Names the request in the answer, and in the body where that is an error.
-fn stamp(mut response: Response, request_id: &str) -> Response {
+fn stamp(mut response: Response, ids: &Ids, url: &Uri, wire: &Wire) -> Response {
+    let request_id = ids.request();
     if let Some(body) = response.extensions_mut().remove::<ProblemBody>() {
         let (parts, _) = response.into_parts();
-        response = Response::from_parts(parts, body.write(request_id).into());
+        response = Response::from_parts(parts, body.write(&request_id, url.path()).into());
     }
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert("x-request-id", id);
+    let status = response.status();
+    let mut add = |name, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    add(HeaderName::from_static("x-request-id"), &request_id);
+    if let Some(trace) = ids.trace_response() {
+        add(HeaderName::from_static("traceresponse"), &trace);
+    }
+    if wire.is_unread() || status == StatusCode::REQUEST_TIMEOUT {
+        add(CONNECTION, "close");
     }
     response
 }

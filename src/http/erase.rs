@@ -1,7 +1,5 @@
 //! `POST /v1/events/erase`: what was sent of a patient is taken out of the event log.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -35,18 +33,16 @@ pub(super) async fn erase(mut call: Call) -> Result<Answer, Failed> {
     let erased = if asked.dry_run {
         off_the_reactor(&call.app, move |store| store.erase(&patient, now(), true)).await?
     } else {
-        // To its end, and to its entry in the audit log, should the caller hang up.
-        let work = erased(Arc::clone(&call.app), admin, company, patient);
-        tokio::spawn(work).await.map_err(|_| Problem::Internal)??
+        erased(&call.app, &admin, &company, patient).await?
     };
     let answer = json!({ "dry_run": asked.dry_run, "events": erased.events, "body_bytes": erased.body_bytes, "damaged": erased.damaged });
     Ok(Answer::json(StatusCode::OK, &answer)?)
 }
 
-async fn erased(app: Arc<App>, admin: Admin, company: CompanyId, patient: Patient) -> Result<Erased, Failed> {
-    let note = |detail: String| admin.does(Action::EventsErased, "events").of(&company).with(detail);
+async fn erased(app: &App, admin: &Admin, company: &CompanyId, patient: Patient) -> Result<Erased, Failed> {
+    let note = |detail: String| admin.does(Action::EventsErased, "events").of(company).with(detail);
     app.store.note(note("begun".into())).await?;
-    let erased = off_the_reactor(&app, move |store| store.erase(&patient, now(), false)).await;
+    let erased = off_the_reactor(app, move |store| store.erase(&patient, now(), false)).await;
     app.registry.list().iter().for_each(|it| it.forget_shadow());
     let came = |it: &Erased| format!("{} events, {} bytes", it.events.len(), it.body_bytes);
     app.store.note(note(erased.as_ref().map_or_else(|_| "not done to its end".into(), came))).await?;

@@ -12,6 +12,7 @@ use crate::app::{Admin, now};
 use crate::audit::Action;
 use crate::auth::{AuthError, CompanyId, Scope};
 use crate::event::{Event, EventId};
+use crate::log::{Field, know};
 use crate::store::Versioned;
 
 /// There is none of this id, for this company.
@@ -73,11 +74,12 @@ impl Reader {
 
 /// The operator names the company in the query.
 pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
-    if let Ok(Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
+    if let Ok(admin @ Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
+        know(Field::Key, admin.name().to_owned());
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
         let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
         let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
-        return Ok(Reader { company, admin: Some(Admin::Operator) });
+        return Ok(Reader { company, admin: Some(admin) });
     }
     let key = call.key(Scope::TasksRead, now())?;
     let admin = key.allow(Scope::Admin).is_ok().then(|| Admin::Company(key.company_id.clone(), key.id.clone()));

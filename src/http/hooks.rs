@@ -15,8 +15,9 @@ use crate::app::now;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
-use crate::ingest::{self, Ended, Receipt, Stop};
+use crate::ingest::{self, Ended, Receipt};
 use crate::integration::{Auth, Integration};
+use crate::log::{Field, know};
 
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
@@ -35,6 +36,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         tracing::warn!(integration = name, "delivery for an integration that is not here");
         return Err(Problem::UnknownIntegration { name }.into());
     };
+    know(Field::Integration, integration.name.clone());
     let (sender, body) = match admit(&mut call, &integration, secret).await {
         Ok(admitted) => admitted,
         Err(problem) => return Err(reject(&call, &integration, problem).await),
@@ -84,17 +86,11 @@ async fn later(call: &Call, integration: &Arc<Integration>, once: &Once, raw: Ra
             .with("location", &format!("/v1/events/{}", raw.id))
             .with("preference-applied", "respond-async")
     });
-    // On a task of its own: a sender that hangs up must not leave an event that is durable and in no lane.
-    let (app, told, owned, copy) = (Arc::clone(&call.app), once.tell(answer), Arc::clone(integration), raw.clone());
-    let accepted = tokio::spawn(async move {
-        let ended = ingest::accept(&app, &owned, copy.clone(), told).await?;
-        if let Ended::Now(_) = ended {
-            app.queue.push(&app, &owned, &copy, Some(place));
+    match ingest::accept(&call.app, integration, raw.clone(), once.tell(answer)).await? {
+        Ended::Now(answer) => {
+            call.app.queue.push(&call.app, integration, &raw, Some(place));
+            Ok(answer?)
         }
-        Ok::<_, Stop>(ended)
-    });
-    match accepted.await.map_err(|_| Problem::Internal)?? {
-        Ended::Now(answer) => Ok(answer?),
         Ended::Before(first) => attempts::copied(call, integration, once, raw, first).await,
         Ended::Erased => erased(raw.id),
     }
@@ -147,7 +143,7 @@ async fn admit(call: &mut Call, integration: &Integration, secret: Option<&str>)
 async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Failed {
     let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
     let code = problem.code();
-    tracing::warn!(integration = %integration.name, code, "delivery rejected");
+    tracing::warn!(code, "delivery rejected");
     if !call.app.rejected.take(now) {
         return problem.into();
     }

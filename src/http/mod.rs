@@ -1,14 +1,15 @@
 //! Every route, on one screen.
 //!
 //! A handler takes a [`Call`] and gives an [`Answer`](call::Answer) or a [`Problem`]; only `problem.rs` knows status codes of
-//! failures. What every request passes first (limits, request id, log line) is in `edge.rs`,
-//! what repeated requests are answered in `repeat.rs`.
+//! failures. What every request passes first (its task, limits, request id, log line) is in `edge.rs` with
+//! `running.rs`, `content.rs` and `trace.rs`, what answers the other URLs and methods in `table.rs`, what repeated requests get in `repeat.rs`.
 
 mod admin;
 mod attempts;
 mod audit;
 mod batch;
 mod call;
+mod content;
 mod dry_run;
 pub(crate) mod edge;
 mod erase;
@@ -21,26 +22,38 @@ mod problem;
 mod query;
 mod repeat;
 mod replay;
+mod running;
+mod table;
 mod tasks;
+mod trace;
 mod upkeep;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use warp::path::FullPath;
 use warp::reply::Response;
-use warp::{Filter, Rejection, path};
+use warp::{Filter, path};
 
 use crate::app::App;
 use call::{Call, call, reply};
+use edge::Exchange;
 pub(crate) use problem::Problem;
+use table::Table;
 
 /// The whole API as one filter.
 pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let call = call(app);
+    let mut table = Table::default();
     macro_rules! on {
-        ($method:ident ($($path:tt)*) $handler:path $(, $param:ident)*) => {
+        (always $method:ident ($($path:tt)*) $handler:path) => {{
+            table.add(stringify!($method), stringify!($($path)*), &[]);
+            path!($($path)*).and(warp::$method()).and(call.clone()).then(reply!(always $handler))
+        }};
+        ($method:ident ($($path:tt)*) $handler:path $(, $param:ident)*) => {{
+            table.add(stringify!($method), stringify!($($path)*), &[$(stringify!($param)),*]);
             path!($($path)*).and(warp::$method()).and(call.clone()).then(reply!($handler $(, $param)*))
-        };
+        }};
     }
     // In groups with types of their own: one type of all routes is deeper than the compiler goes.
     let tasks = on!(post ("v1" / "tasks") tasks::create)
@@ -70,18 +83,14 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
         .or(on!(get ("v1" / "admin" / "store") upkeep::stats))
         .or(on!(post ("v1" / "admin" / "store" / "backup") upkeep::backup))
         .or(on!(post ("v1" / "admin" / "store" / "compact") upkeep::compact))
-        .or(on!(get ("healthz") health::live))
-        .or(on!(get ("readyz") health::ready))
+        .or(on!(always get ("healthz") health::live))
+        .or(on!(always get ("readyz") health::ready))
         .boxed();
-    tasks.or(deliveries).or(admin).map(|reply| -> Response { warp::Reply::into_response(reply) }).or_else(
-        move |rejection: Rejection| {
-            let allowed = rejection.find::<warp::reject::MethodNotAllowed>().is_some();
-            let problem = if allowed {
-                Problem::Method
-            } else {
-                Problem::NotFound("no such URL; see the API description for the ones there are")
-            };
-            std::future::ready(Ok::<_, Infallible>((problem.reply(None),)))
-        },
-    )
+    let table = Arc::new(table);
+    let nothing = warp::path::full()
+        .and(warp::ext::get::<Exchange>())
+        .map(move |path: FullPath, exchange: Exchange| table.nothing(&exchange.method, path.as_str()).reply(None));
+    let all = tasks.or(deliveries).or(admin).map(|reply| -> Response { warp::Reply::into_response(reply) });
+    // Nothing is rejected: the last one takes every request.
+    all.or(nothing).unify().or_else(|_| std::future::ready(Ok::<_, Infallible>((Problem::Internal.reply(None),))))
 }

@@ -5,14 +5,14 @@ use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, now};
+use crate::app::Admin;
 use crate::audit::Action;
 use crate::auth::CompanyId;
 use crate::integration::{Beside, Integration, Refused};
 
 /// `GET /v1/admin/plugins`: the operator sees every folder, a company's admin those that make its tasks.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let (live, refused) = (call.app.registry.list(), call.app.registry.refused());
     let seen = |company: &CompanyId| admin.manages(company);
     let mut all: Vec<Value> =
@@ -26,7 +26,7 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
 
 /// `POST /v1/admin/plugins/reload`: looks at the plugins folder now, and tells what that has come to.
 pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let watch = call.app.watch.as_ref().ok_or(Problem::NotFound("this server has no plugins folder"))?;
     let mut pass = watch.reload().await.map_err(Problem::Operation)?;
     let counts =
@@ -45,7 +45,7 @@ pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
 /// `GET /v1/admin/plugins/{name}/shadow`: how the candidate compares, with examples; `?values=false` leaves out what is
 /// the senders' data.
 pub(super) async fn shadow(call: Call, name: String) -> Result<Answer, Failed> {
-    let admin = call.app.admin(call.header("x-api-key"), now())?;
+    let admin = call.admin()?;
     let live = call.app.registry.get(&name).filter(|it| admin.manages(&it.company_id));
     let live = live.ok_or(Problem::NotFound("no such plugin is live"))?;
     let beside = live.beside.as_ref().ok_or(Problem::NotFound("this plugin has no shadow"))?;

@@ -7,14 +7,19 @@ use serde_json::{Value, json};
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
+use super::table;
 use crate::auth::AuthError;
 use crate::auth::limit::Rate;
 use crate::event::EventId;
 use crate::ingest::Stop;
+use crate::log::{Field, know};
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
 use crate::schema::Violation;
 use crate::store::StoreError;
+
+/// Where nothing is like the URL.
+const ELSEWHERE: &str = "; they begin with /v1/tasks, /v1/hooks/{integration}, /v1/events or /v1/admin, and docs/OPERATIONS.md lists all of them";
 
 /// Everything that can go wrong with a request.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +30,10 @@ pub(crate) enum Problem {
     NotFound(&'static str),
     #[error("no integration named \"{name}\" is live on this server")]
     UnknownIntegration { name: String },
-    #[error("this URL does not take this method")]
-    Method,
+    #[error("there is no URL \"{url}\"{}", near.as_ref().map_or_else(|| ELSEWHERE.to_owned(), |near| format!("; did you mean \"{near}\"?")))]
+    NoUrl { url: String, near: Option<String> },
+    #[error("{method} does not work here; this URL takes {allow}")]
+    Method { method: String, allow: String },
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
     #[error("the headers are larger than {limit} bytes")]
@@ -78,11 +85,24 @@ impl From<Vec<Violation>> for Problem {
 pub(super) struct ProblemBody(Value);
 
 impl ProblemBody {
-    pub(super) fn write(mut self, request_id: &str) -> Bytes {
+    /// With the request's id; what is not there is named by its URL.
+    pub(super) fn write(mut self, request_id: &str, path: &str) -> Bytes {
+        if self.0["detail"]["type"] == "not_found" {
+            self.name(path);
+        }
         if let Value::Object(body) = &mut self.0 {
             body.insert("request_id".into(), request_id.into());
         }
         Bytes::from(self.0.to_string())
+    }
+
+    fn name(&mut self, path: &str) {
+        let (shown, said) = (table::shown(path), self.0["message"].as_str().unwrap_or_default());
+        if !said.contains(&shown) {
+            let message = format!("{said} ({shown})");
+            self.0["detail"]["message"] = message.as_str().into();
+            self.0["message"] = message.into();
+        }
     }
 }
 
@@ -93,9 +113,9 @@ impl Problem {
     fn told(&self) -> Told<'_> {
         match self {
             Self::Auth(error) => auth(error),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "not_found"),
+            Self::NotFound(_) | Self::NoUrl { .. } => (StatusCode::NOT_FOUND, "not_found", "not_found"),
             Self::UnknownIntegration { .. } => (StatusCode::NOT_FOUND, "not_found", "unknown_integration"),
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "body_too_large"),
             Self::HeadersTooLarge { .. } => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "invalid_request", "headers_too_large")
@@ -147,9 +167,7 @@ impl Problem {
     /// The response, its body still to be written out at the edge.
     pub(crate) fn reply(self, event_id: Option<EventId>) -> Response {
         let (status, _, code) = self.told();
-        if status.is_server_error() {
-            tracing::error!(cause = %self.cause(), event.id = event_id.map(tracing::field::display), "request failed");
-        }
+        self.log(status, event_id);
         let mut body = self.body();
         if let (Value::Object(body), Some(id)) = (&mut body, event_id) {
             body.insert("event_id".into(), id.to_string().into());
@@ -164,6 +182,11 @@ impl Problem {
             let seconds = if code == "storage_full" { "30" } else { "1" };
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
+        if let Self::Method { allow, .. } = &self
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            headers.insert(header::ALLOW, allow);
+        }
         for (name, value) in limited.into_iter().flatten() {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);
@@ -173,6 +196,21 @@ impl Problem {
             headers.insert("x-event-id", id);
         }
         response
+    }
+
+    /// What the admin can find in the log with the request id.
+    fn log(&self, status: StatusCode, event_id: Option<EventId>) {
+        if let Some(id) = event_id {
+            know(Field::Event, id);
+        }
+        let cause = self.cause();
+        match self {
+            _ if status.is_server_error() => tracing::error!(cause, "request failed"),
+            Self::Stop(stop) if event_id.is_some() => {
+                tracing::warn!(cause, stage = stop.stage(), "event quarantined");
+            }
+            _ => {}
+        }
     }
 
     /// When to try again, and the limit (draft-ietf-httpapi-ratelimit-headers-10).
@@ -212,6 +250,7 @@ impl Problem {
         match self {
             Self::Stop(Stop::Schema(_) | Stop::Output(_) | Stop::Decode(_)) => self.told().2.to_owned(),
             Self::Stop(Stop::Plugin(failed)) => failed.error.code().to_owned(),
+            Self::Internal => "internal; a panic has a line of its own".to_owned(),
             other => other.to_string(),
         }
     }

@@ -2,16 +2,16 @@
 //! concern every company, and name paths of the server's machine.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, App, now};
+use crate::app::{Admin, App};
 use crate::audit::Action;
 use crate::auth::{AuthError, Scope};
+use crate::log;
 use crate::store::{Embedded, StoreError};
 
 #[derive(Deserialize)]
@@ -50,7 +50,7 @@ pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
 }
 
 pub(super) fn operator(call: &Call) -> Result<(), AuthError> {
-    match call.app.admin(call.header("x-api-key"), now())? {
+    match call.admin()? {
         Admin::Operator => Ok(()),
         Admin::Company(..) => Err(AuthError::Scope(Scope::Admin)),
     }
@@ -61,8 +61,12 @@ pub(super) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failed> {
     let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
-    let run = move |store: &Arc<Embedded>| work(store);
-    let done = tokio::task::spawn_blocking(move || run(&store)).await;
+    let logged = log::current();
+    let run = move || match logged {
+        Some(logged) => logged.in_scope(|| work(&store)),
+        None => work(&store),
+    };
+    let done = tokio::task::spawn_blocking(run).await;
     match done {
         // An operator may see what the disk said.
         Ok(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),

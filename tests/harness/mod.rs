@@ -206,6 +206,16 @@ impl Server {
     }
 }
 
+/// Waits for a condition.
+#[track_caller]
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 pub fn wait(child: &mut Child) -> ExitStatus {
     let start = Instant::now();
     loop {

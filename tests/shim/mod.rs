@@ -7,13 +7,13 @@
 
 mod power;
 
-use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Fields of the page, by their place: `Control` in `shim.rs`.
@@ -65,7 +65,7 @@ pub struct Shim {
     below: PathBuf,
     undo: PathBuf,
     /// Bytes of the undo log that count as synced.
-    synced: Cell<u64>,
+    synced: AtomicU64,
 }
 
 impl Shim {
@@ -89,7 +89,7 @@ impl Shim {
             assert!(dir.as_os_str().len() < 1024);
             page.write_all_at(dir.as_os_str().as_bytes(), at).unwrap();
         }
-        Some(Self { library, path, page, below, undo, synced: Cell::new(0) })
+        Some(Self { library, path, page, below, undo, synced: AtomicU64::new(0) })
     }
 
     /// The variables that put a process behind it.
@@ -173,19 +173,19 @@ impl Shim {
     /// it did.
     pub fn power_cut(&self, seed: Option<u64>) -> String {
         let log = self.undo_log();
-        let told = power::cut(&self.below, &self.undo, &log, self.synced.get(), seed);
+        let told = power::cut(&self.below, &self.undo, &log, self.synced.load(Ordering::Relaxed), seed);
         self.forget_undo();
         told
     }
 
     /// As if everything had been synced by now; a process may run.
     pub fn count_as_synced(&self) {
-        self.synced.set(self.undo_bytes());
+        self.synced.store(self.undo_bytes(), Ordering::Relaxed);
     }
 
     /// The same, and forgets what is remembered, while no process runs.
     pub fn forget_undo(&self) {
-        self.synced.set(0);
+        self.synced.store(0, Ordering::Relaxed);
         for field in [field::LOGGED, field::KEPT] {
             self.set(field, 0);
         }

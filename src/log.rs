@@ -1,0 +1,115 @@
+//! The log's format, and what every log line of a request carries.
+//!
+//! A `tracing` span would do the same, and format its fields for every request, logged or not: 2.5 µs of the 50 µs that a
+//! create takes, and three times that as JSON. Here a request keeps its fields as they are, and only a line that is written
+//! formats them.
+
+use std::fmt::{self, Display};
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+tokio::task_local! {
+    static REQUEST: Arc<Request>;
+}
+
+type Value = OnceLock<Box<dyn Display + Send + Sync>>;
+
+/// What a request is about, as far as it is known yet.
+#[derive(Default)]
+pub(crate) struct Request([Value; Field::ALL.len()]);
+
+/// A field of every log line of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Field {
+    Request,
+    Trace,
+    Key,
+    Integration,
+    Event,
+}
+
+impl Field {
+    const ALL: [Self; 5] = [Self::Request, Self::Trace, Self::Key, Self::Integration, Self::Event];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request.id",
+            Self::Trace => "trace.id",
+            Self::Key => "key.id",
+            Self::Integration => "integration",
+            Self::Event => "event.id",
+        }
+    }
+}
+
+impl Request {
+    /// Notes what is known by now; what was known first stays.
+    pub(crate) fn know(&self, field: Field, value: impl Display + Send + Sync + 'static) {
+        if let Some(known) = self.0.get(field as usize) {
+            let _first_stays = known.set(Box::new(value));
+        }
+    }
+
+    /// Has all that the future logs carry this request's fields.
+    pub(crate) fn scope<F: Future>(self: &Arc<Self>, future: F) -> impl Future<Output = F::Output> + use<F> {
+        REQUEST.scope(Arc::clone(self), future)
+    }
+
+    /// The same for a closure, on whichever thread.
+    pub(crate) fn in_scope<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
+        REQUEST.sync_scope(Arc::clone(self), work)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &(dyn Display + Send + Sync))> {
+        let known = Field::ALL.iter().zip(&self.0);
+        known.filter_map(|(field, value)| Some((field.name(), &**value.get()?)))
+    }
+}
+
+/// The request that this task works on: for threads that do a part of it.
+pub(crate) fn current() -> Option<Arc<Request>> {
+    REQUEST.try_with(Arc::clone).ok()
+}
+
+/// Notes something about the request that this task works on.
+pub(crate) fn know(field: Field, value: impl Display + Send + Sync + 'static) {
+    let _outside_of_requests = REQUEST.try_with(|request| request.know(field, value));
+}
+
+/// An event's own fields, and then the request's.
+pub(crate) struct TextFields(pub(crate) DefaultFields);
+
+impl<'writer> FormatFields<'writer> for TextFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        self.0.format_fields(writer.by_ref(), fields)?;
+        let Some(request) = current() else { return Ok(()) };
+        request.fields().try_for_each(|(name, value)| write!(writer, " {name}={value}"))
+    }
+}
+
+/// A line of JSON, with the request's fields at its end.
+pub(crate) struct JsonLine(pub(crate) Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(request) = current() else { return self.0.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let open = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
+        writer.write_str(open)?;
+        for (name, value) in request.fields() {
+            write!(writer, ",\"{name}\":{}", serde_json::Value::String(value.to_string()))?;
+        }
+        writer.write_str("}\n")
+    }
+}
