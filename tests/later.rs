@@ -221,6 +221,7 @@ fn a_full_queue_and_a_plugin_that_is_gone_are_told() {
     drop(server);
     std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
     let server = setup.start();
+    until_nothing_waits(&server);
     for reply in waiting {
         let event = server.get(reply.header("location")).expect(200).json();
         assert_eq!(

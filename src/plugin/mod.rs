@@ -1,18 +1,22 @@
 //! Runs mapping plugins: any WebAssembly, in a sandbox, in a fresh instance for every call.
 //!
-//! A [`Host`] is one engine for all plugins; it loads a file into a [`Plugin`], whose own threads run the calls.
-//! `engine.rs` has the engine's settings, `abi_component.rs` and `abi_command.rs` the two ways to be a plugin,
-//! `wasi_stdio.rs` (with `wasi_calls.rs` and `stdio.rs`) all that a command sees of a system, `limits.rs` what a call may cost, `threads.rs` where calls
-//! run, `priority.rs` who goes first, `cache.rs` compiled artefacts, `stats.rs` counts, `fixtures.rs` a plugin's own examples.
+//! A [`Host`] loads a file into a [`Plugin`], whose own threads run the calls.
+//! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, `cache.rs` keeps that,
+//! `abi_component.rs` and `abi_command.rs` are the two ways to be a plugin, `wasi_stdio.rs` (with `wasi_calls.rs` and
+//! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `room.rs` what the instance pool
+//! has room for, `threads.rs` where calls run, `priority.rs` which of them go first, `stats.rs` counts, `fixtures.rs` a
+//! plugin's own examples.
 
 mod abi_command;
 mod abi_component;
 mod cache;
+mod compile;
 mod engine;
 mod error;
 pub mod fixtures;
 mod limits;
 mod priority;
+mod room;
 mod state;
 mod stats;
 mod stdio;
@@ -24,17 +28,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use crossbeam_channel::Receiver;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
 
 use abi_command::Command;
 use abi_component::Component;
-use cache::{Cache, Source};
-use engine::Engine;
+use cache::Cache;
+use compile::{Compiler, NoCode, Turns};
+use engine::{Engine, Engines, need_of_component, need_of_module};
+use priority::Pace;
+use room::{Seat, Seats};
 use state::CallState;
-use threads::Workers;
+use threads::{Worker, Workers};
 
+pub use compile::Turn;
 pub use error::{HostError, LoadError, PluginError};
 pub use limits::{Limits, LoadLimits};
 pub use priority::stand_back;
@@ -73,8 +81,6 @@ pub struct Called {
     pub log: String,
     /// What it cost.
     pub usage: Usage,
-    /// It took so long that its thread has stepped back.
-    slow: bool,
 }
 
 /// What a call has used of its limits.
@@ -116,33 +122,50 @@ pub enum Abi {
     Command,
 }
 
-/// One engine, and where its artefacts are kept.
+/// Loads plugins: the engines, and where compiled modules are kept.
 #[derive(Debug, Clone)]
 pub struct Host {
     engine: Engine,
-    cache: Option<Arc<Cache>>,
+    compiler: Arc<Compiler>,
+    turns: Turns,
     limits: LoadLimits,
+    /// For candidates; none where this is that one.
+    aside: Option<Arc<Self>>,
 }
 
 impl Host {
-    /// Starts the engine. Without a cache directory every load compiles.
+    /// Starts the engines. Without a cache directory every load compiles.
     ///
     /// # Errors
-    /// Where the engine cannot be made on this machine.
+    /// Where an engine cannot be made on this machine.
     pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Self::with(Engine::start(false)?, cache_dir, limits)
+        Ok(Self::with(Engines::start(false)?, cache_dir, limits))
     }
 
-    /// The same with an engine that counts instructions, which makes calls slower: for those who write plugins.
+    /// The same with engines that count instructions, which makes calls slower: for plugin authors.
     ///
     /// # Errors
-    /// Where the engine cannot be made on this machine.
+    /// Where an engine cannot be made on this machine.
     pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Self::with(Engine::start(true)?, cache_dir, limits)
+        Ok(Self::with(Engines::start(true)?, cache_dir, limits))
     }
 
-    fn with(engine: Engine, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Ok(Self { engine, cache: cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new), limits })
+    fn with(engines: Engines, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Self {
+        let cache = cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new);
+        let turns = Turns::one_a_core();
+        let host = |engine: Engine, aside| {
+            let compiler = Compiler::new(engine.wasmtime().clone(), cache.clone(), limits, turns.clone());
+            Self { engine, compiler, turns: turns.clone(), limits, aside }
+        };
+        let aside = host(engines.aside, None);
+        host(engines.live, Some(Arc::new(aside)))
+    }
+
+    /// The host for candidates, whose calls may run on threads that stand back: it shares neither locks nor the instance
+    /// pool with live plugins. Artefacts are the same.
+    #[must_use]
+    pub fn aside(&self) -> &Self {
+        self.aside.as_deref().unwrap_or(self)
     }
 
     /// What loading a plugin may cost.
@@ -157,23 +180,37 @@ impl Host {
         self.engine.describe()
     }
 
+    /// A permit for work that keeps a core busy; compilations take one as well.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        self.turns.take()
+    }
+
+    /// SHA-256 of modules whose compilation has ended after it was given up: loading them again takes the result.
+    #[must_use]
+    pub fn late(&self) -> &Receiver<[u8; 32]> {
+        self.compiler.late()
+    }
+
     /// Compiles a module, or takes its artefact from the cache, and starts its threads.
     ///
     /// # Errors
     /// The file and what is wrong with it.
     pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
-        let failed = |cause| LoadError { file: file.display().to_string(), cause };
-        let wasm: Arc<[u8]> = read_module(file, self.limits.module_bytes).map_err(failed)?.into();
-        let sha256: [u8; 32] = Sha256::digest(&wasm).into();
-        let abi = tell_abi(&wasm).map_err(failed)?;
-        let source = Source { wasm, sha256, cache: self.cache.as_deref(), limit: self.limits.compile };
-        let code = match abi {
-            Abi::Component => Component::load(&self.engine, &source).map(Code::Component),
-            Abi::Command => Command::load(&self.engine, &source).map(Code::Command),
+        let failed = |NoCode { cause, late }| LoadError { file: file.display().to_string(), cause, late };
+        let (machine, abi, sha256) = self.compiler.code(file).map_err(failed)?;
+        let (code, need) = match &*machine {
+            compile::Code::Component(it) => {
+                (Component::link(&self.engine, it).map(Code::Component), need_of_component(it))
+            }
+            compile::Code::Module(it) => (Command::link(&self.engine, it).map(Code::Command), need_of_module(it)),
         };
-        let code = code.map_err(failed)?;
-        let program = Arc::new(Program { engine: self.engine.clone(), code, limits, name: name.to_owned() });
-        let workers = Workers::start(&program).map_err(|e| failed(format!("its threads cannot be started: {e}")))?;
+        let code = code.map_err(|cause| failed(cause.into()))?;
+        let seats = self.engine.room().map(|room| Seats::reserve(room, need));
+        let engine = self.engine.clone();
+        let program = Arc::new(Program { engine, code, _machine: machine, seats, limits, name: name.to_owned() });
+        let workers = Workers::start(&program);
+        let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}").into()))?;
         Ok(Plugin { program, workers, sha256, abi })
     }
 }
@@ -217,10 +254,10 @@ impl Plugin {
         self.workers.call(payload, context).await
     }
 
-    /// Maps a payload on this thread.
+    /// Maps a payload on this thread, whose priority stays as it is.
     #[must_use]
     pub fn map_blocking(&self, payload: &str, context: &CallContext) -> Called {
-        self.program.call(payload, context)
+        self.program.call(payload, context, None).called
     }
 
     /// SHA-256 of the module.
@@ -262,6 +299,10 @@ impl Plugin {
 struct Program {
     engine: Engine,
     code: Code,
+    /// The code behind it: known, and shared, for as long as this is there.
+    _machine: Arc<compile::Code>,
+    /// Room in the instance pool, where there is one.
+    seats: Option<Seats>,
     limits: Limits,
     name: String,
 }
@@ -289,9 +330,15 @@ impl Program {
         });
     }
 
-    /// One call in a store of its own, which is dropped whatever happens.
-    fn call(&self, payload: &str, context: &CallContext) -> Called {
-        let mut store = Store::new(self.engine.wasmtime(), CallState::new(&self.limits, context.received_at));
+    /// One call in a store of its own, which is given back to be dropped. `worker` is who makes it, where that may step
+    /// back.
+    fn call(&self, payload: &str, context: &CallContext, worker: Option<Arc<Worker>>) -> Ended {
+        let seat = self.seats.as_ref().map(Seats::seat);
+        if let Some(None) = seat {
+            return Ended::not_made(PluginError::Busy);
+        }
+        let state = CallState::new(&self.limits, context.received_at, Pace::of(worker));
+        let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.meter);
         self.set_deadline(&mut store);
         let tank = self.engine.fill(&mut store);
@@ -300,17 +347,30 @@ impl Program {
             Code::Command(command) => command.call(&mut store, payload, context),
         };
         let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
-        let state = store.into_data();
+        let state = store.data();
         let usage = Usage { fuel, ..state.usage() };
-        let slow = state.pace.is_slow();
         let result = result.map_err(|error| state.explain(error, &self.limits));
-        Called { result, log: state.log.into_text(), usage, slow }
+        let called = Called { result, log: state.log.text(), usage };
+        Ended { called, store: Some(store), seat: seat.flatten() }
+    }
+}
+
+/// A call that has ended, and what it still holds.
+struct Ended {
+    called: Called,
+    store: Option<Store<CallState>>,
+    seat: Option<Seat>,
+}
+
+impl Ended {
+    fn not_made(error: PluginError) -> Self {
+        Self { called: Called::not_made(error), store: None, seat: None }
     }
 }
 
 impl Called {
     /// A call that was not made.
     fn not_made(error: PluginError) -> Self {
-        Self { result: Err(error), log: String::new(), usage: Usage::default(), slow: false }
+        Self { result: Err(error), log: String::new(), usage: Usage::default() }
     }
 }
