@@ -49,7 +49,6 @@ struct Waiting {
     _room: Option<Place>,
 }
 
-
 /// A place in the queue, taken before a delivery is answered.
 #[derive(Debug)]
 pub struct Place(#[allow(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit);
@@ -152,7 +151,6 @@ impl Dispatcher {
         Self { waiting, task: tokio::spawn(dispatching.run()).abort_handle() }
     }
 }
-
 
 struct Dispatching {
     app: Arc<App>,

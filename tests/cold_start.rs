@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 fn large(salt: usize, functions: usize) -> String {
     let work = "(local.set $n (i32.add (i32.mul (local.get $n) (i32.const 3)) (i32.const 1)))".repeat(250);
     let functions: String = (0..functions)
-        .map(|n| format!("(func $f{n} (param $n i32) (result i32) (local.set $n (i32.const {salt})) {work} (local.get $n))"))
+        .map(|n| {
+            format!("(func $f{n} (param $n i32) (result i32) (local.set $n (i32.const {salt})) {work} (local.get $n))")
+        })
         .collect();
     command(&format!(
         r#"{functions} (data (i32.const 64) "{{\"skip\":\"done\"}}")

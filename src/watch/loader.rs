@@ -83,7 +83,8 @@ enum Came {
 
 /// Loads a folder, and then its shadow, for which the plugin does not wait.
 fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed, done: &Sender<Loaded>) {
-    let send = |result| drop(done.send(Loaded { name: name.clone(), path: path.clone(), stamp: stamp.clone(), result }));
+    let send =
+        |result| drop(done.send(Loaded { name: name.clone(), path: path.clone(), stamp: stamp.clone(), result }));
     let unexpected = |_| Err((format!("{}: loading it failed unexpectedly", path.display()), None));
     let refused = |failure: LoadFailure| (failure.to_string(), failure.late());
     let whole = || load(host, &path, secrets, Utc::now()).map_err(refused);

@@ -107,7 +107,10 @@ impl Setup {
     pub fn start(&self) -> Server {
         let server = self.start_cold();
         let started = Instant::now();
-        while server.raw(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").contains("\"status\":\"loading\"") {
+        while server
+            .raw(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .contains("\"status\":\"loading\"")
+        {
             assert!(started.elapsed() < DEADLINE, "plugins are being loaded forever");
             std::thread::sleep(Duration::from_millis(5));
         }
