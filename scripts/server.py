@@ -34,8 +34,10 @@ class Server:
         return False
 
     def wait_for_plugins(self):
-        connection = self.connect()
+        connection, end = self.connect(), time.monotonic() + 300
         while self.request(connection, "GET", "/readyz")[1].get("status") == "loading":
+            if time.monotonic() > end:
+                raise SystemExit("plugins are still being loaded after five minutes")
             time.sleep(0.02)
         connection.close()
 
