@@ -2,8 +2,10 @@
 //! effect without a restart.
 //!
 //! One thread does it, off the serving path. It is woken by the file system's notifications, and by [`Watch::reload`]
-//! for mounts that have none. `watch/loader.rs` has what it does then, `watch/stamp.rs` how a change is seen.
+//! for mounts that have none. `watch/loader.rs` has what it does then, `watch/folder.rs` how one folder is
+//! loaded, `watch/stamp.rs` how a change is seen.
 
+mod folder;
 mod loader;
 mod stamp;
 

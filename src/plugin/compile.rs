@@ -120,9 +120,9 @@ impl Compiler {
     /// A file's code: that of an identical module that is loaded, or from the cache, or compiled.
     pub(super) fn code(self: &Arc<Self>, file: &Path) -> Result<(Arc<Code>, Abi, Digest), NoCode> {
         let turn = self.turns.take();
-        let wasm = super::read_module(file, self.limits.module_bytes)?;
+        let wasm = read_module(file, self.limits.module_bytes)?;
         let sha256 = Sha256::digest(&wasm).into();
-        let abi = super::tell_abi(&wasm)?;
+        let abi = tell_abi(&wasm)?;
         let job = match self.known(sha256) {
             Known::Ready(result) => return Ok((result?, abi, sha256)),
             // Others may compile while this one waits for what it need not do itself.
@@ -255,6 +255,29 @@ impl Job {
             }
         }
     }
+}
+
+/// The component model's layer field tells a component from a core module (bytes 4 to 7 of the file).
+fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(Abi::Command),
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(Abi::Component),
+        Some([0, b'a', b's', b'm', ..]) => Err("is WebAssembly of a version that is not known".into()),
+        _ => Err("is not WebAssembly; precompiled or text files are not taken".into()),
+    }
+}
+
+fn read_module(file: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("is no file".into());
+    }
+    let size = metadata.len();
+    if size > most {
+        return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
+    }
+    std::fs::read(file).map_err(unreadable)
 }
 
 fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {

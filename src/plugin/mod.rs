@@ -1,6 +1,6 @@
 //! Runs mapping plugins: any WebAssembly, in a sandbox, in a fresh instance for every call.
 //!
-//! A [`Host`] loads a file into a [`Plugin`], whose own threads run the calls.
+//! A [`Host`] (`host.rs`) loads a file into a [`Plugin`], whose own threads run the calls.
 //! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, `cache.rs` keeps that,
 //! `abi_component.rs` and `abi_command.rs` are the two ways to be a plugin, `wasi_stdio.rs` (with `wasi_calls.rs` and
 //! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `room.rs` what the instance pool
@@ -14,6 +14,7 @@ mod compile;
 mod engine;
 mod error;
 pub mod fixtures;
+mod host;
 mod limits;
 mod priority;
 mod room;
@@ -24,19 +25,15 @@ mod threads;
 mod wasi_calls;
 mod wasi_stdio;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::Receiver;
 use serde_json::Value;
 use wasmtime::Store;
 
 use abi_command::Command;
 use abi_component::Component;
-use cache::Cache;
-use compile::{Compiler, NoCode, Turns};
-use engine::{Engine, Engines, need_of_component, need_of_module};
+use engine::Engine;
 use priority::Pace;
 use room::{Seat, Seats};
 use state::CallState;
@@ -44,6 +41,7 @@ use threads::{Worker, Workers};
 
 pub use compile::Turn;
 pub use error::{HostError, LoadError, PluginError};
+pub use host::Host;
 pub use limits::{Limits, LoadLimits};
 pub use priority::stand_back;
 pub use stats::{LastError, Summary};
@@ -120,122 +118,6 @@ pub enum Abi {
     Component,
     /// A WASI preview 1 program: payload on stdin, tasks on stdout.
     Command,
-}
-
-/// Loads plugins: the engines, and where compiled modules are kept.
-#[derive(Debug, Clone)]
-pub struct Host {
-    engine: Engine,
-    compiler: Arc<Compiler>,
-    turns: Turns,
-    limits: LoadLimits,
-    /// For candidates; none where this is that one.
-    aside: Option<Arc<Self>>,
-}
-
-impl Host {
-    /// Starts the engines. Without a cache directory every load compiles.
-    ///
-    /// # Errors
-    /// Where an engine cannot be made on this machine.
-    pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Ok(Self::with(Engines::start(false)?, cache_dir, limits))
-    }
-
-    /// The same with engines that count instructions, which makes calls slower: for plugin authors.
-    ///
-    /// # Errors
-    /// Where an engine cannot be made on this machine.
-    pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Ok(Self::with(Engines::start(true)?, cache_dir, limits))
-    }
-
-    fn with(engines: Engines, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Self {
-        let cache = cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new);
-        let turns = Turns::one_a_core();
-        let host = |engine: Engine, aside| {
-            let compiler = Compiler::new(engine.wasmtime().clone(), cache.clone(), limits, turns.clone());
-            Self { engine, compiler, turns: turns.clone(), limits, aside }
-        };
-        let aside = host(engines.aside, None);
-        host(engines.live, Some(Arc::new(aside)))
-    }
-
-    /// The host for candidates, whose calls may run on threads that stand back: it shares neither locks nor the instance
-    /// pool with live plugins. Artefacts are the same.
-    #[must_use]
-    pub fn aside(&self) -> &Self {
-        self.aside.as_deref().unwrap_or(self)
-    }
-
-    /// What loading a plugin may cost.
-    #[must_use]
-    pub fn limits(&self) -> &LoadLimits {
-        &self.limits
-    }
-
-    /// Which allocator is used, and why: for the log.
-    #[must_use]
-    pub fn describe(&self) -> &str {
-        self.engine.describe()
-    }
-
-    /// A permit for work that keeps a core busy; compilations take one as well.
-    #[must_use]
-    pub fn turn(&self) -> Turn {
-        self.turns.take()
-    }
-
-    /// SHA-256 of modules whose compilation has ended after it was given up: loading them again takes the result.
-    #[must_use]
-    pub fn late(&self) -> &Receiver<[u8; 32]> {
-        self.compiler.late()
-    }
-
-    /// Compiles a module, or takes its artefact from the cache, and starts its threads.
-    ///
-    /// # Errors
-    /// The file and what is wrong with it.
-    pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
-        let failed = |NoCode { cause, late }| LoadError { file: file.display().to_string(), cause, late };
-        let (machine, abi, sha256) = self.compiler.code(file).map_err(failed)?;
-        let (code, need) = match &*machine {
-            compile::Code::Component(it) => {
-                (Component::link(&self.engine, it).map(Code::Component), need_of_component(it))
-            }
-            compile::Code::Module(it) => (Command::link(&self.engine, it).map(Code::Command), need_of_module(it)),
-        };
-        let code = code.map_err(|cause| failed(cause.into()))?;
-        let seats = self.engine.room().map(|room| Seats::reserve(room, need));
-        let engine = self.engine.clone();
-        let program = Arc::new(Program { engine, code, _machine: machine, seats, limits, name: name.to_owned() });
-        let workers = Workers::start(&program);
-        let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}").into()))?;
-        Ok(Plugin { program, workers, sha256, abi })
-    }
-}
-
-/// The component model's layer field tells a component from a core module (bytes 4 to 7 of the file).
-fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
-    match wasm.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(Abi::Command),
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(Abi::Component),
-        Some([0, b'a', b's', b'm', ..]) => Err("is WebAssembly of a version that is not known".into()),
-        _ => Err("is not WebAssembly; precompiled or text files are not taken".into()),
-    }
-}
-
-fn read_module(file: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err("is no file".into());
-    }
-    let size = metadata.len();
-    if size > most {
-        return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
-    }
-    std::fs::read(file).map_err(unreadable)
 }
 
 /// A loaded plugin. When it is dropped, its threads end after the calls under way.

@@ -1,22 +1,21 @@
 //! One pass over the plugins folder: what changed is loaded, and takes the old one's place if it is good.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::folder::{Came, Loaded, load_one};
 use super::stamp::{Stamp, folders, visible};
 use crate::app::now;
 use crate::audit::{Action, Entry, SERVER};
 use crate::config::Secrets;
-use crate::integration::load::{load, shadow, shadow_of};
-use crate::integration::{Beside, Integration, LoadFailure, Refused, Registry};
+use crate::integration::load::shadow_of;
+use crate::integration::{Integration, Refused, Registry};
 use crate::plugin::Host;
 
 /// How often folders may go on changing before a pass ends without them.
@@ -58,48 +57,10 @@ pub struct Loader {
 }
 
 /// A folder that is to be loaded.
-struct Changed {
-    name: String,
-    path: PathBuf,
-    stamp: Stamp,
-}
-
-/// A folder that was loaded, or its shadow.
-struct Loaded {
-    name: String,
-    path: PathBuf,
-    stamp: Stamp,
-    result: Came,
-}
-
-/// What loading has come to.
-enum Came {
-    Live(Arc<Integration>),
-    /// Why not, and the module that is still being compiled, where it is only that.
-    Refused(String, Option<[u8; 32]>),
-    /// The shadow's module is still being compiled.
-    Late([u8; 32]),
-}
-
-/// Loads a folder, and then its shadow, for which the plugin does not wait.
-fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed, done: &Sender<Loaded>) {
-    let send =
-        |result| drop(done.send(Loaded { name: name.clone(), path: path.clone(), stamp: stamp.clone(), result }));
-    let unexpected = |_| Err((format!("{}: loading it failed unexpectedly", path.display()), None));
-    let refused = |failure: LoadFailure| (failure.to_string(), failure.late());
-    let whole = || load(host, &path, secrets, Utc::now()).map_err(refused);
-    let live = match catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected) {
-        Ok(integration) => Arc::new(integration),
-        Err((message, late)) => return send(Came::Refused(message, late)),
-    };
-    send(Came::Live(Arc::clone(&live)));
-    let start = || shadow(host, &path, &live, secrets, Utc::now());
-    let Ok(Some(beside)) = catch_unwind(AssertUnwindSafe(start)) else { return };
-    if let Beside { folder, shadow: Err(cause), .. } = &beside {
-        tracing::error!(plugin = name, "its shadow {folder} does not run: {cause}");
-    }
-    beside.late.into_iter().for_each(|module| send(Came::Late(module)));
-    let _the_first = live.beside.set(beside);
+pub(super) struct Changed {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) stamp: Stamp,
 }
 
 /// What the plugins folder looks like, beside what was tried last.
