@@ -317,7 +317,7 @@ fn damage(data: &std::path::Path, marker: &str) {
     files(data, &mut all);
     for file in all {
         let Ok(bytes) = std::fs::read(&file) else { continue };
-        let Some(at) = bytes.windows(marker.len()).position(|it| it == marker.as_bytes()) else { continue };
+        let Some(at) = memchr::memmem::find(&bytes, marker.as_bytes()) else { continue };
         use std::os::unix::fs::FileExt as _;
         let file = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
         file.write_all_at(b"!", at as u64).unwrap();
@@ -329,13 +329,15 @@ fn damage(data: &std::path::Path, marker: &str) {
 /// One event whose bytes are damaged must not keep those behind it waiting forever.
 #[test]
 fn an_event_that_cannot_be_read_is_set_aside_and_the_lane_goes_on() {
-    let setup = lane(Setup::new(), ASYNC, "time_ms = 4000\nconcurrency = 1\n");
+    let small = Setup::new().config("[store]\nsegment_mib = 1\n");
+    let setup = lane(small, ASYNC, "time_ms = 10000\nconcurrency = 1\n");
     let server = setup.start();
     let send = |body: &Value| server.post("/v1/hooks/guest", body).expect(202);
     let blocks = send(&long("first"));
     let damaged = send(&json!({"group": "a", "marker": "dAmAgEd-hErE"}));
     let behind = send(&json!({"group": "a"}));
     damage(&setup.data, "dAmAgEd-hErE");
+    assert_eq!(status(&server, &blocks), "queued", "the event was worked on before it was damaged");
     until("the event behind it", || status(&server, &behind) == "stored");
     assert_eq!(status(&server, &blocks), "quarantined");
     let ready = server.get("/readyz").json();
