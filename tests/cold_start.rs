@@ -178,6 +178,8 @@ fn queued_events_wait_for_a_plugin_that_is_being_loaded() {
     let setup = setup.plugin("guest", limits, &large(5, 1000));
     let server = setup.start_cold();
     assert_eq!(ready(&server).1["status"], "loading");
+    let replay = server.post(&format!("{}/replay", waiting[0].header("location")), &json!({}));
+    assert_eq!(replay.expect(503).code(), "plugin_loading");
     for reply in &waiting {
         let event = || server.get(reply.header("location")).expect(200).json();
         until("its end", || event()["status"] != "queued");
