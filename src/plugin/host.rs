@@ -10,6 +10,7 @@ use super::abi_component::Component;
 use super::cache::Cache;
 use super::compile::{self, Compiler, NoCode, Turn, Turns};
 use super::engine::{Engine, Engines, need_of_component, need_of_module};
+use super::priority::Habit;
 use super::room::Seats;
 use super::threads::Workers;
 use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
@@ -100,7 +101,15 @@ impl Host {
         let code = code.map_err(|cause| failed(cause.into()))?;
         let seats = self.engine.room().map(|room| Seats::reserve(room, need));
         let engine = self.engine.clone();
-        let program = Arc::new(Program { engine, code, _machine: machine, seats, limits, name: name.to_owned() });
+        let program = Arc::new(Program {
+            engine,
+            code,
+            _machine: machine,
+            seats,
+            habit: Habit::default(),
+            limits,
+            name: name.to_owned(),
+        });
         let workers = Workers::start(&program);
         let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}").into()))?;
         Ok(Plugin { program, workers, sha256, abi })

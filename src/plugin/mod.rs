@@ -34,7 +34,7 @@ use wasmtime::Store;
 use abi_command::Command;
 use abi_component::Component;
 use engine::Engine;
-use priority::Pace;
+use priority::{Habit, Pace};
 use room::{Seat, Seats};
 use state::CallState;
 use threads::{Worker, Workers};
@@ -185,6 +185,7 @@ struct Program {
     _machine: Arc<compile::Code>,
     /// Room in the instance pool, where there is one.
     seats: Option<Seats>,
+    habit: Habit,
     limits: Limits,
     name: String,
 }
@@ -198,7 +199,8 @@ enum Code {
 impl Program {
     /// The call is looked at from time to time, steps back where it takes long, and is stopped at its limit.
     fn set_deadline(&self, store: &mut Store<CallState>) {
-        let (limit, look) = (self.engine.ticks(self.limits.time), self.engine.ticks(priority::LOOK));
+        let look = self.engine.ticks(store.data().pace.every());
+        let limit = self.engine.ticks(self.limits.time);
         let mut left = limit.saturating_sub(look);
         store.set_epoch_deadline(limit.min(look));
         store.epoch_deadline_callback(move |mut context| {
@@ -219,7 +221,9 @@ impl Program {
         if let Some(None) = seat {
             return Ended::not_made(PluginError::Busy);
         }
-        let state = CallState::new(&self.limits, context.received_at, Pace::of(worker));
+        let learns = worker.is_some();
+        let pace = Pace::of(worker, self.habit.is_slow());
+        let state = CallState::new(&self.limits, context.received_at, pace);
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.meter);
         self.set_deadline(&mut store);
@@ -231,6 +235,9 @@ impl Program {
         let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
         let state = store.data();
         let usage = Usage { fuel, ..state.usage() };
+        if learns {
+            self.habit.learn(state.pace.was_slow());
+        }
         let result = result.map_err(|error| state.explain(error, &self.limits));
         let called = Called { result, log: state.log.text(), usage };
         Ended { called, store: Some(store), seat: seat.flatten() }

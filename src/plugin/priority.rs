@@ -5,25 +5,62 @@
 //! thread first starts its successor (`threads.rs`), and ends with the call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::threads::Worker;
 
 /// How often a call is looked at. Mappings take less in any language.
-pub(super) const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The same while the plugin's last call was slow: the next one probably is, and steps back sooner.
+const WARY_LOOK: Duration = Duration::from_millis(2);
+
+/// Whether a plugin's last call was slow.
+#[derive(Debug, Default)]
+pub(super) struct Habit(AtomicBool);
+
+impl Habit {
+    pub(super) fn is_slow(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn learn(&self, slow: bool) {
+        // Most calls change nothing, and need not write to what other threads read.
+        if self.is_slow() != slow {
+            self.0.store(slow, Ordering::Relaxed);
+        }
+    }
+}
 
 /// What a call's thread has been seen doing.
-#[derive(Default)]
 pub(super) struct Pace {
+    look: Duration,
     /// Its CPU time at the last look.
     cpu: Option<Duration>,
+    /// Its CPU time when the call began, where the plugin's last call was slow.
+    began: Option<Duration>,
+    stepped_back: bool,
     /// Who runs the call; none once it has stepped back, and where its thread is not the plugin's own.
     worker: Option<Arc<Worker>>,
 }
 
 impl Pace {
-    pub(super) fn of(worker: Option<Arc<Worker>>) -> Self {
-        Self { cpu: None, worker }
+    pub(super) fn of(worker: Option<Arc<Worker>>, wary: bool) -> Self {
+        let began = (wary && worker.is_some()).then(thread_cpu_time);
+        let look = if began.is_some() { WARY_LOOK } else { LOOK };
+        Self { look, cpu: began, began, stepped_back: false, worker }
+    }
+
+    /// How often to look.
+    pub(super) fn every(&self) -> Duration {
+        self.look
+    }
+
+    /// Whether the call took more than a quick one may. One that stepped back early may still have been quick.
+    pub(super) fn was_slow(&self) -> bool {
+        let quick = |began: Duration| thread_cpu_time().saturating_sub(began) < 2 * LOOK;
+        self.stepped_back && !self.began.is_some_and(quick)
     }
 
     /// One look. A call that waits for the processor is not slow: on a busy machine any call may. One that has had it for
@@ -34,13 +71,14 @@ impl Pace {
         }
         let now = thread_cpu_time();
         let ran = self.cpu.replace(now).map(|before| now.saturating_sub(before));
-        if ran.is_some_and(|it| it >= LOOK / 2)
+        if ran.is_some_and(|it| it >= self.look / 2)
             && let Some(worker) = self.worker.take()
             && worker.start_successor()
         {
             // The call's thread has a reference of its own, so this is never the last one.
             drop(worker);
             stand_back();
+            self.stepped_back = true;
         }
     }
 }
