@@ -1,5 +1,5 @@
 """A server under test, for the scripts beside this."""
-import json, os, signal, subprocess
+import json, os, signal, subprocess, time
 from http.client import HTTPConnection
 
 KEY = "script-key-of-24-characters-or-more"
@@ -29,8 +29,17 @@ class Server:
         for line in self.process.stdout:
             if line.startswith("hookmill serves on http://"):
                 self.address = line.split("//")[1].strip()
+                self.wait_for_plugins()
                 return True
         return False
+
+    def wait_for_plugins(self):
+        connection, end = self.connect(), time.monotonic() + 300
+        while self.request(connection, "GET", "/readyz")[1].get("status") == "loading":
+            if time.monotonic() > end:
+                raise SystemExit("plugins are still being loaded after five minutes")
+            time.sleep(0.02)
+        connection.close()
 
     def said(self):
         self.log.seek(0)

@@ -1,7 +1,7 @@
 //! An integration: one way in, with its sender's proof, its schema and its plugin.
 //!
 //! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` turns a folder into an [`Integration`]
-//! or says why not, `integration/check.rs` says all of it for a plugin's author, and [`Registry`] holds what is live.
+//! or says why not, `integration/check.rs` says all of it for a plugin's author, and `integration/registry.rs` holds what is live.
 //! `integration/dedupe.rs` is what deliveries are known by, `integration/redact.rs` what of them is never stored.
 
 mod auth_table;
@@ -10,11 +10,10 @@ mod dedupe;
 pub mod load;
 mod manifest;
 mod redact;
+mod registry;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use crate::auth::CompanyId;
@@ -31,6 +30,7 @@ use crate::schema::Schema;
 pub use dedupe::{Dedupe, Later, Named};
 pub use load::LoadFailure;
 pub use redact::{PLACEHOLDER, Redact};
+pub use registry::{Found, Refused, Registry};
 
 /// How a sender proves who it is.
 #[derive(Debug, Clone)]
@@ -117,8 +117,8 @@ pub struct Integration {
     pub provenance: Provenance,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
-    /// The candidate that gets what this one gets, where plugin.toml names one.
-    pub beside: Option<Beside>,
+    /// The candidate that gets what this one gets, where plugin.toml names one. It may be loaded after this went live.
+    pub beside: OnceLock<Beside>,
 }
 
 /// A candidate beside a live plugin.
@@ -128,14 +128,20 @@ pub struct Beside {
     pub folder: String,
     /// What is running, or why nothing is. The live plugin does not depend on it.
     pub shadow: Result<Shadow, String>,
+    /// SHA-256 of its module, where that is still being compiled.
+    pub late: Option<[u8; 32]>,
 }
 
 impl Integration {
+    /// Its candidate, where one is running.
+    #[must_use]
+    pub fn shadow(&self) -> Option<&Shadow> {
+        self.beside.get().and_then(|it| it.shadow.as_ref().ok())
+    }
+
     /// Its shadow forgets what it has seen of any event.
     pub fn forget_shadow(&self) {
-        if let Some(Beside { shadow: Ok(shadow), .. }) = &self.beside {
-            shadow.forget();
-        }
+        self.shadow().into_iter().for_each(Shadow::forget);
     }
 
     /// What the plugin is told of an event.
@@ -148,75 +154,5 @@ impl Integration {
             company_id: self.company_id.to_string(),
             config: Arc::clone(&self.config),
         }
-    }
-}
-
-/// A folder that is not live, and why.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Refused {
-    /// The folder's name.
-    pub name: String,
-    /// The file and the cause.
-    pub message: String,
-}
-
-/// What is live, by name, and what is refused. Readers never wait: a change swaps the whole.
-#[derive(Debug, Default)]
-pub struct Registry {
-    live: ArcSwap<BTreeMap<IntegrationName, Arc<Integration>>>,
-    refused: ArcSwap<BTreeMap<String, Refused>>,
-}
-
-impl Registry {
-    /// Goes live, in the place of the version before. Calls under way end on that.
-    pub fn set(&self, integration: Integration) {
-        let integration = Arc::new(integration);
-        self.change_refused(|refused| drop(refused.remove(&*integration.name.0)));
-        self.change_live(|live| drop(live.insert(integration.name.clone(), Arc::clone(&integration))));
-    }
-
-    /// Notes why a folder does not go live. A version of it that is live stays so.
-    pub fn refuse(&self, refused: Refused) {
-        self.change_refused(|all| drop(all.insert(refused.name.clone(), refused.clone())));
-    }
-
-    /// The folder is gone.
-    pub fn remove(&self, name: &str) {
-        self.change_live(|live| drop(live.remove(&IntegrationName(name.into()))));
-        self.change_refused(|refused| drop(refused.remove(name)));
-    }
-
-    fn change_live(&self, change: impl Fn(&mut BTreeMap<IntegrationName, Arc<Integration>>)) {
-        self.live.rcu(|live| {
-            let mut live = BTreeMap::clone(live);
-            change(&mut live);
-            live
-        });
-    }
-
-    fn change_refused(&self, change: impl Fn(&mut BTreeMap<String, Refused>)) {
-        self.refused.rcu(|refused| {
-            let mut refused = BTreeMap::clone(refused);
-            change(&mut refused);
-            refused
-        });
-    }
-
-    /// The integration of this name, if it is live.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Integration>> {
-        self.live.load().get(&IntegrationName(name.into())).cloned()
-    }
-
-    /// Every live one, by name.
-    #[must_use]
-    pub fn list(&self) -> Vec<Arc<Integration>> {
-        self.live.load().values().cloned().collect()
-    }
-
-    /// Every refused folder, by name.
-    #[must_use]
-    pub fn refused(&self) -> Arc<BTreeMap<String, Refused>> {
-        self.refused.load_full()
     }
 }

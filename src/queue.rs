@@ -1,56 +1,51 @@
-//! Deliveries that were answered before they went through the line: who works on them, and in which order.
+//! Deliveries that were answered before their pipeline ran: where they are worked on, and in which order.
 //!
-//! What waits is in the store; here are ids only, as many as [`Queue::new`] says. Each integration has lanes of its own.
-//! A lane works on one event after another, and events with the same ordering key go into the same lane.
+//! What waits is in the store; here are ids only, as many as [`Queue::new`] says. Each integration has a dispatcher, which
+//! hands its events to lanes (`queue/lanes.rs`): a lane works on one event after another, and events with the same
+//! ordering key go into the same lane. The dispatcher waits while the integration is being loaded, starts other lanes
+//! when a new version allows more or fewer calls at once, and ends when the integration is removed.
+
+mod lanes;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::app::App;
 use crate::auth::CompanyId;
-use crate::event::{EventId, IntegrationName, RawEvent};
-use crate::ingest;
-use crate::integration::Integration;
+use crate::event::{Event, EventId, IntegrationName, RawEvent};
+use crate::integration::{Found, Integration};
 use crate::store::StoreError;
+use lanes::Lanes;
 
-/// How long until an event is tried again that could not be worked on: at first, and at most.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// Lanes for each call that a plugin makes at once: most of a lane's time goes into waiting for the disk, together with
-/// others.
-const LANES_A_CALL: usize = 16;
-
-/// While more requests than this are under way, whoever waits for an answer goes first: a burst is taken in before it is
-/// worked on.
-const BUSY: usize = 8;
-/// For how long an event lets them: so many events a second and lane are worked on however busy the server is.
-const PATIENCE: Duration = Duration::from_millis(50);
-const LOOK: Duration = Duration::from_millis(5);
-
-/// What waits, by integration and lane.
+/// What waits, by integration.
 #[derive(Debug)]
 pub struct Queue {
     room: Arc<Semaphore>,
-    lanes: Mutex<HashMap<IntegrationName, Vec<Lane>>>,
+    dispatchers: Mutex<HashMap<IntegrationName, Dispatcher>>,
     next: AtomicUsize,
+    unreadable: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct Dispatcher {
     waiting: UnboundedSender<Waiting>,
-    worker: AbortHandle,
+    task: AbortHandle,
 }
 
+/// An event that waits.
+#[derive(Debug)]
 struct Waiting {
     company: CompanyId,
     id: EventId,
+    /// Decides about the lane: the same for all events with the same ordering key. None where the integration was not live
+    /// when the event was put here.
+    number: Option<usize>,
     _room: Option<Place>,
 }
 
@@ -63,7 +58,8 @@ impl Queue {
     #[must_use]
     pub fn new(most: usize) -> Self {
         let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { room, lanes: Mutex::default(), next: AtomicUsize::new(0) }
+        let (next, unreadable) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { room, dispatchers: Mutex::default(), next, unreadable }
     }
 
     /// A place, if there is one.
@@ -72,51 +68,72 @@ impl Queue {
         Arc::clone(&self.room).try_acquire_owned().ok().map(Place)
     }
 
+    /// Events that were set aside since the start, as they cannot be read. They are still queued in the store.
+    #[must_use]
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+
     /// Puts an event behind the others; it is durable by now.
     pub fn push(&self, app: &Arc<App>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
-        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, _room: place };
-        let number = integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number);
-        let mut all = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lanes = all.entry(integration.name.clone()).or_insert_with(|| {
-            let limits = integration.plugin.limits();
-            // No more than may wait for the plugin: others must not be turned away.
-            let lanes = (limits.concurrency * LANES_A_CALL).min(limits.queue.div_ceil(2));
-            (0..lanes).map(|_| Lane::start(Arc::clone(app))).collect()
-        });
-        let lane = number % lanes.len().max(1);
-        if let Some(Err(_)) = lanes.get(lane).map(|it| it.waiting.send(waiting)) {
-            tracing::error!(integration = %integration.name, "a lane has ended; what waits in it is worked on after a restart");
+        let number = Some(self.number(integration, raw));
+        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, _room: place };
+        self.dispatch(app, &integration.name, waiting);
+    }
+
+    fn number(&self, integration: &Integration, raw: &RawEvent) -> usize {
+        integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number)
+    }
+
+    fn dispatch(&self, app: &Arc<App>, name: &IntegrationName, waiting: Waiting) {
+        let mut all = self.all();
+        let dispatcher = all.entry(name.clone()).or_insert_with(|| Dispatcher::start(app, name));
+        if dispatcher.waiting.send(waiting).is_err() {
+            tracing::error!(integration = %name, "a dispatcher has ended; what waits for it is worked on after a restart");
         }
     }
 
-    /// Takes up what waited when the server was stopped.
+    /// Takes up what waited when the server was stopped. What cannot be read is set aside.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Where the list of it cannot be read.
     pub async fn resume(&self, app: &Arc<App>) -> Result<(), StoreError> {
         let waiting = app.store.queued().await?;
         if !waiting.is_empty() {
-            tracing::info!(events = waiting.len(), "what waited is taken up");
+            tracing::info!(events = waiting.len(), "events that waited before the restart are taken up");
         }
         for (company, id) in waiting {
-            let Some(event) = app.store.event(&company, id).await? else { continue };
-            match app.registry.get(&event.integration.0) {
-                Some(integration) => self.push(app, &integration, &event.raw(), self.place()),
-                None => match ingest::work(app, &company, id).await {
-                    Ok(()) => {}
-                    Err(error) => {
-                        tracing::warn!(cause = %error, event.id = %id, "an event that waits is left for later")
-                    }
-                },
+            match app.store.event(&company, id).await {
+                Ok(Some(event)) => self.take_up(app, company, &event),
+                Ok(None) => {}
+                Err(error) => self.set_aside(id, &error),
             }
         }
         Ok(())
     }
 
+    fn take_up(&self, app: &Arc<App>, company: CompanyId, event: &Event) {
+        let live = app.registry.get(&event.integration.0);
+        let number = live.map(|it| self.number(&it, &event.raw()));
+        let waiting = Waiting { company, id: event.id, number, _room: self.place() };
+        self.dispatch(app, &event.integration, waiting);
+    }
+
+    /// The one place where an event is given up that cannot be worked on. It stays queued in the store, where lists show
+    /// it and the next start tries it again.
+    fn set_aside(&self, id: EventId, cause: &dyn std::fmt::Display) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%cause, event.id = %id, "a queued event cannot be worked on: it stays queued, and is tried again at the next start");
+    }
+
     /// Works on nothing more. What waits does so in the store.
     pub fn stop(&self) {
-        let mut all = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        all.drain().flat_map(|(_, lanes)| lanes).for_each(|it| it.worker.abort());
+        // A dispatcher's lanes end with it.
+        self.all().drain().for_each(|(_, it)| it.task.abort());
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<IntegrationName, Dispatcher>> {
+        self.dispatchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,32 +143,83 @@ fn number(key: String) -> usize {
     usize::try_from(hasher.finish() >> 1).unwrap_or(0)
 }
 
-impl Lane {
-    fn start(app: Arc<App>) -> Self {
-        let (waiting, mut next) = unbounded_channel::<Waiting>();
-        let worker = tokio::spawn(async move {
-            while let Some(waiting) = next.recv().await {
-                let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
-                until_done(&app, &waiting).await;
+impl Dispatcher {
+    fn start(app: &Arc<App>, name: &IntegrationName) -> Self {
+        let (waiting, next) = unbounded_channel();
+        let (app, name, changes) = (Arc::clone(app), name.clone(), app.registry.changes());
+        let dispatching = Dispatching { lanes: Lanes::none(), app, name, next, changes };
+        Self { waiting, task: tokio::spawn(dispatching.run()).abort_handle() }
+    }
+}
+
+struct Dispatching {
+    app: Arc<App>,
+    name: IntegrationName,
+    next: UnboundedReceiver<Waiting>,
+    changes: watch::Receiver<()>,
+    lanes: Lanes,
+}
+
+impl Dispatching {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                waiting = self.next.recv() => match waiting {
+                    Some(waiting) => self.hand_on(waiting).await,
+                    None => return,
+                },
+                _changed = self.changes.changed() => {}
             }
-        });
-        Self { waiting, worker: worker.abort_handle() }
+            if self.is_over().await {
+                return;
+            }
+        }
     }
-}
 
-/// Returns when few requests are under way.
-async fn quiet(app: &App) {
-    while app.config.limits.concurrency.saturating_sub(app.in_flight.available_permits()) > BUSY {
-        tokio::time::sleep(LOOK).await;
+    /// Gives an event to its lane, as soon as that can be told.
+    async fn hand_on(&mut self, waiting: Waiting) {
+        let found = loop {
+            self.changes.mark_unchanged();
+            match self.app.registry.find(&self.name.0) {
+                Found::Loading => drop(self.changes.changed().await),
+                Found::Live(integration) => break Some(integration),
+                Found::Unknown => break None,
+            }
+        };
+        // One lane is enough to say of every event that its integration is gone.
+        let wanted = found.as_ref().map_or(1, |it| Lanes::of(it.plugin.limits()));
+        self.lanes.become_as_many_as(wanted, &self.app).await;
+        let number = match (waiting.number, &found) {
+            (Some(number), _) => number,
+            (None, Some(integration)) => self.number(integration, &waiting).await,
+            (None, None) => 0,
+        };
+        self.lanes.put(number, waiting);
     }
-}
 
-/// The lane stands still until this event is done, or its order would be lost.
-async fn until_done(app: &App, waiting: &Waiting) {
-    let (mut pause, longest) = AGAIN;
-    while let Err(error) = ingest::work(app, &waiting.company, waiting.id).await {
-        tracing::warn!(cause = %error, event.id = %waiting.id, "an event that waits is tried again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(longest);
+    async fn number(&self, integration: &Integration, waiting: &Waiting) -> usize {
+        let (store, queue) = (&self.app.store, &self.app.queue);
+        if integration.later.order_by.is_none() {
+            return queue.next.fetch_add(1, Ordering::Relaxed);
+        }
+        // Read for its ordering key only: bodies are not kept here. The lane meets what cannot be read again.
+        let event = store.event(&waiting.company, waiting.id).await.ok().flatten();
+        event.map_or(0, |it| queue.number(integration, &it.raw()))
+    }
+
+    /// Whether the integration is gone, and nothing waits for it.
+    async fn is_over(&mut self) -> bool {
+        let gone = matches!(self.app.registry.find(&self.name.0), Found::Unknown);
+        if !gone || !self.next.is_empty() {
+            return false;
+        }
+        self.lanes.end().await;
+        let mut all = self.app.queue.all();
+        // Under the lock that pushes take: nothing comes in between.
+        let over = self.next.is_empty();
+        if over {
+            all.remove(&self.name);
+        }
+        over
     }
 }

@@ -2,14 +2,16 @@
 //! effect without a restart.
 //!
 //! One thread does it, off the serving path. It is woken by the file system's notifications, and by [`Watch::reload`]
-//! for mounts that have none. `watch/loader.rs` has what it does then, `watch/stamp.rs` how a change is seen.
+//! for mounts that have none. `watch/loader.rs` has what it does then, `watch/folder.rs` how one folder is
+//! loaded, `watch/stamp.rs` how a change is seen.
 
+mod folder;
 mod loader;
 mod stamp;
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::oneshot;
 
@@ -39,12 +41,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Loads everything, then watches.
+    /// Loads everything in the background, then watches.
     ///
     /// # Errors
     /// Where the plugins folder cannot be read, or no thread can be had.
     pub fn start(mut loader: Loader, settings: Settings) -> std::io::Result<Self> {
-        loader.pass(Duration::ZERO, false)?;
+        loader.start()?;
         let (requests, asked) = unbounded();
         let thread = std::thread::Builder::new().name("plugin-watch".into());
         thread.spawn(move || Thread::new(loader, settings).run(&asked))?;
@@ -84,24 +86,24 @@ impl Thread {
             let told = |e: &notify::Error| tracing::warn!(cause = %e, "the plugins folder cannot be watched; POST /v1/admin/plugins/reload or SIGHUP reload it");
             watcher.inspect_err(told).ok()
         });
+        // Without a watcher there are requests only.
+        let touched = if watcher.is_some() { touched } else { never() };
         Self { loader, settings, watcher, touched }
     }
 
     fn run(mut self, asked: &Receiver<Answer>) {
         self.watch_all();
-        // What changed before it was watched.
-        let mut behind = self.watcher.is_some() && self.loader.is_behind();
+        let _ = self.pass(Duration::ZERO, Vec::new());
+        self.loader.registry.started();
+        let late = self.loader.host.late().clone();
+        let (late_aside, mut behind) = (self.loader.host.aside().late().clone(), true);
         loop {
             let mut waiting = Vec::new();
-            if !behind {
+            if !(behind && self.watcher.is_some() && self.loader.is_behind()) {
                 select! {
-                    recv(self.touched) -> touched => if touched.is_err() {
-                        // Without a watcher there are requests only.
-                        match asked.recv() {
-                            Ok(answer) => waiting.push(answer),
-                            Err(_) => return,
-                        }
-                    },
+                    recv(self.touched) -> _ => {}
+                    recv(late) -> module => module.iter().for_each(|it| self.loader.compiled_late(it)),
+                    recv(late_aside) -> module => module.iter().for_each(|it| self.loader.compiled_late(it)),
                     recv(asked) -> answer => match answer {
                         Ok(answer) => waiting.push(answer),
                         Err(_) => return,
@@ -109,16 +111,21 @@ impl Thread {
                 }
             }
             waiting.extend(asked.try_iter());
-            let result = self.loader.pass(self.settings.settle, !waiting.is_empty()).map_err(|e| {
-                tracing::error!(cause = %e, "the plugins folder cannot be read: everything stays as it is");
-                format!("the plugins folder cannot be read: {e}")
-            });
-            for answer in waiting {
-                let _gone = answer.send(result.clone());
-            }
-            self.watch_all();
-            behind = result.is_ok() && self.loader.is_behind();
+            behind = self.pass(self.settings.settle, waiting);
         }
+    }
+
+    /// Whether the folder could be read.
+    fn pass(&mut self, settle: Duration, waiting: Vec<Answer>) -> bool {
+        let result = self.loader.pass(settle, !waiting.is_empty()).map_err(|e| {
+            tracing::error!(cause = %e, "the plugins folder cannot be read: everything stays as it is");
+            format!("the plugins folder cannot be read: {e}")
+        });
+        for answer in waiting {
+            let _gone = answer.send(result.clone());
+        }
+        self.watch_all();
+        result.is_ok()
     }
 
     /// Notifications come for a folder's own files only, so each folder is watched by itself; again after each pass,

@@ -114,6 +114,7 @@ fn output_that_is_not_utf_8_is_named_and_a_log_flood_is_cut() {
 
 #[test]
 fn modules_that_are_too_large_or_too_slow_to_compile_are_refused_by_name() {
+    // The slow one goes live later all the same: tests/cold_start.rs.
     let large = format!(
         r#"(module (memory (export "memory") 64) (data (i32.const 0) "{}") (func (export "_start")))"#,
         "x".repeat(2 << 20)
@@ -127,7 +128,7 @@ fn modules_that_are_too_large_or_too_slow_to_compile_are_refused_by_name() {
         .plugin("heavy", "", &heavy);
     let server = setup.start();
     let refused = server.get("/readyz").expect(200).json()["refused_plugins"].clone();
-    assert_eq!(refused, json!(["heavy", "large"]));
+    assert!(refused.as_array().unwrap().contains(&json!("large")), "{refused}");
     let log = server.stop();
     for part in ["plugins.module_mib", "plugins.compile_ms"] {
         assert!(log.contains(part), "{part}: {log}");
@@ -166,6 +167,43 @@ fn a_queue_takes_as_many_as_it_says() {
     // One runs and three wait; the first may have been taken off the queue before the last came, or not.
     assert!((3..=5).contains(&kept.len()), "{} were taken", kept.len());
     assert!(busy.iter().all(|it| it.status == 503 && it.code() == "plugin_busy" && it.header("retry-after") == "1"));
+}
+
+/// Three plugins that loop in as many calls as they may, together more than the instance pool has memories: a full pool
+/// is no plugin's fault, and nobody's delivery is quarantined for it.
+#[test]
+fn calls_of_all_plugins_together_may_exceed_the_instance_pool() {
+    const CALLS: usize = 48;
+    let limits = "[limits]\ntime_ms = 5000\nconcurrency = 16\n";
+    // As many memories as one component may have: the pool has 512.
+    let more = format!("(core module $more (memory 1)) {}", "(core instance (instantiate $more)) ".repeat(15));
+    let instance = "(core instance $i (instantiate $m))";
+    let loops = component("(loop (br 0))").replace(instance, &format!("{more}{instance}"));
+    let mut setup = Setup::new().plugin("quick", "", &component(""));
+    for n in 0..3 {
+        setup = setup.plugin(&format!("loops-{n}"), limits, &loops);
+    }
+    let server = setup.start();
+    let replies: Vec<_> = std::thread::scope(|scope| {
+        let server = &server;
+        let call = |n: usize| server.post(&format!("/v1/hooks/loops-{}", n % 3), &json!({}));
+        let calls: Vec<_> = (0..CALLS).map(|n| scope.spawn(move || call(n))).collect();
+        // Its share of the pool is its own, so it is answered all the while.
+        for _ in 0..50 {
+            server.post("/v1/hooks/quick", &json!({})).expect(200);
+        }
+        calls.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let mut codes: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    replies.iter().for_each(|it| *codes.entry(it.code()).or_default() += 1);
+    let log = server.stop();
+    assert!(!log.contains("is refused"), "{log}");
+    if log.contains("on-demand instances: ") {
+        return eprintln!("skipped: this machine has no instance pool that could be full");
+    }
+    assert!(codes.contains_key("plugin_busy"), "the pool was never full: {codes:?}");
+    assert!(codes.keys().all(|it| ["plugin_busy", "plugin_deadline"].contains(&it.as_str())), "{codes:?}");
+    assert!(replies.iter().all(|it| (it.code() == "plugin_busy") == it.header("x-event-id").is_empty()));
 }
 
 /// A component gets its time and its id from the context alone: the same event gives the same bytes.

@@ -221,6 +221,7 @@ fn a_full_queue_and_a_plugin_that_is_gone_are_told() {
     drop(server);
     std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
     let server = setup.start();
+    until_nothing_waits(&server);
     for reply in waiting {
         let event = server.get(reply.header("location")).expect(200).json();
         assert_eq!(
@@ -263,4 +264,167 @@ fn of_ten_thousand_deliveries_none_is_lost_and_each_bad_one_waits_with_its_reaso
     assert_eq!([count("status=stored"), count("status=quarantined"), count("status=skipped")], [9_900, 67, 33]);
     assert_eq!([count("reason=malformed_json"), count("reason=schema"), count("reason=skipped")], [34, 33, 33]);
     assert_eq!(server.get("/v1/tasks").expect(200).json()["pagination"]["total"], 9_900);
+}
+
+/// A command that loops on a payload of 200 bytes or more, and makes a task of a shorter one.
+fn loops_on_long_payloads() -> String {
+    let read = r#"(import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)"#;
+    let look = r#"(func (export "_start")
+        (i32.store (i32.const 32) (i32.const 32768)) (i32.store (i32.const 36) (i32.const 30000))
+        (drop (call $read (i32.const 0) (i32.const 32) (i32.const 1) (i32.const 40)))
+        (if (i32.ge_u (i32.load (i32.const 40)) (i32.const 200)) (then (loop (br 0))))"#;
+    says(&task().to_string()).replace("(memory (export \"memory\") 1)", read).replace("(func (export \"_start\")", look)
+}
+
+const ASYNC: &str = "mode = \"async\"\norder_by = \"/group\"\n";
+
+/// A plugin folder whose manifest begins with these lines.
+fn lane(setup: Setup, manifest: &str, limits: &str) -> Setup {
+    setup.plugin(
+        "guest",
+        &format!("{manifest}[auth]\nscheme = \"api-key\"\n[limits]\n{limits}"),
+        &loops_on_long_payloads(),
+    )
+}
+
+fn long(marker: &str) -> Value {
+    json!({"group": "a", "filler": format!("{marker}{}", "x".repeat(300))})
+}
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < DEADLINE, "not seen: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+fn status(server: &Server, reply: &harness::Reply) -> String {
+    server.get(reply.header("location")).expect(200).json()["status"].as_str().unwrap().to_owned()
+}
+
+/// Flips a bit of what stands behind this marker, wherever in the journal it is.
+fn damage(data: &std::path::Path, marker: &str) {
+    fn files(dir: &std::path::Path, into: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path, into) } else { into.push(path) }
+        }
+    }
+    let (mut all, mut found) = (Vec::new(), 0);
+    files(data, &mut all);
+    for file in all {
+        let Ok(bytes) = std::fs::read(&file) else { continue };
+        let Some(at) = memchr::memmem::find(&bytes, marker.as_bytes()) else { continue };
+        use std::os::unix::fs::FileExt as _;
+        let file = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+        file.write_all_at(b"!", at as u64).unwrap();
+        found += 1;
+    }
+    assert!(found > 0, "{marker} is in no file");
+}
+
+/// One event whose bytes are damaged must not keep those behind it waiting forever.
+#[test]
+fn an_event_that_cannot_be_read_is_set_aside_and_the_lane_goes_on() {
+    let small = Setup::new().config("[store]\nsegment_mib = 1\n");
+    let setup = lane(small, ASYNC, "time_ms = 10000\nconcurrency = 1\n");
+    let server = setup.start();
+    let send = |body: &Value| server.post("/v1/hooks/guest", body).expect(202);
+    let blocks = send(&long("first"));
+    let damaged = send(&json!({"group": "a", "marker": "dAmAgEd-hErE"}));
+    let behind = send(&json!({"group": "a"}));
+    damage(&setup.data, "dAmAgEd-hErE");
+    assert_eq!(status(&server, &blocks), "queued", "the event was worked on before it was damaged");
+    until("the event behind it", || status(&server, &behind) == "stored");
+    assert_eq!(status(&server, &blocks), "quarantined");
+    let ready = server.get("/readyz").json();
+    assert_eq!(ready["unreadable_events"], 1, "{ready}");
+    let log = server.stop();
+    let id = damaged.header("x-event-id");
+    assert!(
+        log.lines().any(|it| it.contains("ERROR") && it.contains("cannot be worked on") && it.contains(id)),
+        "{log}"
+    );
+}
+
+/// One lane in which everything waits behind a long call; the new version has room for more at once.
+#[test]
+fn lanes_follow_the_limits_of_the_version_that_is_live() {
+    let config = "[plugins]\nwatch = false\nsettle_ms = 0\n";
+    let manifest = "mode = \"async\"\n";
+    let setup = lane(Setup::new().config(config), manifest, "time_ms = 60000\nconcurrency = 1\nqueue = 1\n");
+    let server = setup.start();
+    server.post("/v1/hooks/guest", &json!({})).expect(202);
+    until_nothing_waits(&server);
+    let setup = lane(setup, manifest, "time_ms = 60000\nconcurrency = 2\nqueue = 256\n");
+    server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
+    let loops = server.post("/v1/hooks/guest", &long("loops")).expect(202);
+    let quick = server.post("/v1/hooks/guest", &json!({})).expect(202);
+    until("the quick one", || status(&server, &quick) == "stored");
+    assert_eq!(status(&server, &loops), "queued");
+    drop(setup);
+}
+
+#[test]
+fn a_reload_that_changes_the_number_of_lanes_keeps_the_order() {
+    let setup = named("mode = \"async\"\norder_by = \"/group\"\n").config("[plugins]\nwatch = false\nsettle_ms = 0\n");
+    let server = setup.start();
+    let file = setup.plugins.join("n8n-intake/plugin.toml");
+    let manifest = std::fs::read_to_string(&file).unwrap();
+    for n in 0..120 {
+        for group in ["a", "b", "c"] {
+            let body = json!({"subject": format!("{group}-{n:03}"), "group": group});
+            server.post("/v1/hooks/n8n-intake", &body).expect(202);
+        }
+        if n % 20 == 10 {
+            let limits = format!("\n[limits]\ntime_ms = 5000\nconcurrency = {}\n", 1 + n / 20 % 3);
+            std::fs::write(&file, format!("{manifest}{limits}")).unwrap();
+            let pass = server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json();
+            assert_eq!(pass["loaded"], json!(["n8n-intake"]), "{pass}");
+        }
+    }
+    until_nothing_waits(&server);
+    let mut titles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for page in 1..=4 {
+        let tasks = server.get(&format!("/v1/tasks?limit=100&page={page}")).expect(200).json();
+        for task in tasks["data"].as_array().unwrap() {
+            let title = task["title"].as_str().unwrap();
+            titles.entry(title[..1].to_owned()).or_default().push(title.to_owned());
+        }
+    }
+    for (group, titles) in titles {
+        let expected: Vec<_> = (0..120).rev().map(|n| format!("{group}-{n:03}")).collect();
+        assert_eq!(titles, expected, "newest first");
+    }
+}
+
+/// What waits for a plugin that is taken away is not run any more, and is not forgotten; and the folder may come back.
+#[test]
+fn a_removed_integration_runs_nothing_more_and_may_come_back() {
+    let config = "[plugins]\nwatch = false\nsettle_ms = 0\n";
+    let limits = "time_ms = 3000\nconcurrency = 1\n";
+    let mut setup = lane(Setup::new().config(config), ASYNC, limits);
+    let server = setup.start();
+    let blocks = server.post("/v1/hooks/guest", &long("blocks")).expect(202);
+    let waiting: Vec<_> = (0..3).map(|_| server.post("/v1/hooks/guest", &json!({"group": "a"})).expect(202)).collect();
+    std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
+    let pass = server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json();
+    assert_eq!(pass["removed"], json!(["guest"]));
+    until_nothing_waits(&server);
+    let code =
+        |reply: &harness::Reply| server.get(reply.header("location")).expect(200).json()["reason"]["code"].clone();
+    assert_eq!(code(&blocks), "plugin_deadline", "it was under way");
+    assert!(waiting.iter().all(|it| code(it) == "unknown_integration"));
+    for _ in 0..3 {
+        setup = lane(setup, ASYNC, limits);
+        server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
+        let reply = server.post("/v1/hooks/guest", &json!({"group": "a"})).expect(202);
+        until_nothing_waits(&server);
+        assert_eq!(status(&server, &reply), "stored");
+        std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
+        server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
+    }
 }

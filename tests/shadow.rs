@@ -134,5 +134,44 @@ fn a_candidate_that_loops_keeps_nobody_waiting() {
     let report = report(&server);
     assert_eq!(report["events"], 0);
     assert!(report["dropped"].as_u64().unwrap() >= 30, "{report}");
-    drop(server);
+    // Neither does one that is replaced in the middle of its call, with the live plugin.
+    let setup = setup.plugin("guest", SHADOWED, &makes("newer"));
+    server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
+    assert_eq!(server.post("/v1/hooks/guest", &json!({})).expect(201).json()["title"], "newer");
+    server.stop();
+    drop(setup);
+}
+
+/// The candidate's thread is in a call all the while: what it has published, what it is at and what waits for it is not
+/// shown any more, from the moment of the erasure.
+#[test]
+fn an_erasure_takes_everything_out_of_the_report_at_once_whatever_the_shadow_is_doing() {
+    let read = r#"(import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)"#;
+    let look = r#"(func (export "_start")
+        (i32.store (i32.const 32) (i32.const 32768)) (i32.store (i32.const 36) (i32.const 30000))
+        (drop (call $read (i32.const 0) (i32.const 32) (i32.const 1) (i32.const 40)))
+        (if (i32.ge_u (i32.load (i32.const 40)) (i32.const 200)) (then (loop (br 0))))"#;
+    let next = makes("next").replace("(memory (export \"memory\") 1)", read);
+    let next = next.replace("(func (export \"_start\")", look);
+    let setup = guest_next(shadowed(&makes("live-title"), &next), &next);
+    let manifest = setup.plugins.join(".guest-next/plugin.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(manifest, format!("{text}[limits]\ntime_ms = 4000\n")).unwrap();
+    let server = setup.start();
+    let shown = |report: &Value| report.to_string().contains("live-title") || report["samples"] != json!([]);
+    server.post("/v1/hooks/guest", &json!({"n": 1})).expect(201);
+    assert!(shown(&seen(&server, 1)));
+    server.post("/v1/hooks/guest", &json!({"long": "x".repeat(300)})).expect(201);
+    server.post("/v1/hooks/guest", &json!({"n": 3})).expect(201);
+    server.post("/v1/events/erase", &json!({"patient_id": "p-1"})).expect(200);
+    let at_once = report(&server);
+    assert!(!shown(&at_once) && at_once["events"] == 1, "{at_once}");
+    // The call ends, and what waited would have been next.
+    let later = seen(&server, 3);
+    assert!(!shown(&later) && later["dropped"] == 2, "{later}");
+    // What comes afterwards is shown.
+    let after = server.post("/v1/hooks/guest", &json!({"n": 4})).expect(201);
+    let report = seen(&server, 4);
+    assert_eq!(report["samples"][0]["event_id"], after.header("x-event-id"), "{report}");
 }

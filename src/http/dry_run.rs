@@ -36,7 +36,7 @@ struct Asked {
     samples: Option<usize>,
 }
 
-/// `POST /v1/admin/plugins/diff`: one at a time, on a thread that stands back behind everything else.
+/// `POST /v1/admin/plugins/diff`: one at a time, and its calls on a thread that stands back behind everything else.
 pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
     let body = call.body().await?;
@@ -48,9 +48,8 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop));
     let (done, mut answer) = tokio::sync::oneshot::channel();
     let work = move || {
-        stand_back();
         let report = run(&app, asked, &stopped);
-        // Whoever has the answer may ask for the next one.
+        // A caller that has its answer may ask for the next one.
         drop(alone);
         let _gone = done.send(report);
     };
@@ -88,7 +87,15 @@ fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
     let dir = embedded.ok_or(Problem::NotFound("this server's store is not an embedded one"))?.dir();
     let history = History::open(dir).map_err(|e| cannot(&e))?;
     let options = Options { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
-    dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
+    // Loading and unloading code takes locks that others need: this thread does that, and the one that stands back none.
+    let calls = || {
+        stand_back();
+        dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("dry-run-calls".into()).spawn_scoped(scope, calls);
+        thread.map_err(|_| Problem::Internal)?.join().map_err(|_| Problem::Internal)?
+    })
 }
 
 /// An operator may see what the disk said.
@@ -101,7 +108,7 @@ fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
         return Err(Problem::Invalid("dir: an absolute path is needed".into()));
     }
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
-    let checked = open(host, dir, &app.config.secrets, now());
+    let checked = open(host.aside(), dir, &app.config.secrets, now());
     let why = checked.findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
     checked.integration.ok_or_else(|| Problem::Invalid(format!("dir: {why}")))
 }

@@ -14,9 +14,9 @@ use super::tasks::{created, with_loosened};
 use crate::app::now;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
-use crate::event::{EventId, RawEvent, kept_headers, new_id};
-use crate::ingest::{self, Ended, Receipt};
-use crate::integration::{Auth, Integration};
+use crate::event::{EventId, IntegrationName, RawEvent, kept_headers, new_id};
+use crate::ingest::{self, Ended, Receipt, Stop};
+use crate::integration::{Auth, Found, Integration};
 use crate::log::{Field, know};
 
 /// `POST /v1/hooks/{integration}`
@@ -30,11 +30,15 @@ pub(super) async fn receive_with_secret(call: Call, name: String, secret: String
 }
 
 async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result<Answer, Failed> {
-    let Some(integration) = call.app.registry.get(&name) else {
-        let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-        // It is nobody's: no company could list it.
-        tracing::warn!(integration = name, "delivery for an integration that is not here");
-        return Err(Problem::UnknownIntegration { name }.into());
+    let integration = match call.app.registry.find(&name) {
+        Found::Live(integration) => integration,
+        Found::Loading => return Err(Problem::Stop(Stop::Loading(IntegrationName(name.into()))).into()),
+        Found::Unknown => {
+            let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+            // It is nobody's: no company could list it.
+            tracing::warn!(integration = name, "delivery for an integration that is not here");
+            return Err(Problem::UnknownIntegration { name }.into());
+        }
     };
     know(Field::Integration, integration.name.clone());
     let (sender, body) = match admit(&mut call, &integration, secret).await {

@@ -13,13 +13,18 @@ use crate::integration::{Beside, Integration, Refused};
 /// `GET /v1/admin/plugins`: the operator sees every folder, a company's admin those that make its tasks.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
     let admin = call.admin()?;
+    // In this order: what is loaded is live, or refused, before it is no longer loading.
+    let loading = call.app.registry.loading();
     let (live, refused) = (call.app.registry.list(), call.app.registry.refused());
     let seen = |company: &CompanyId| admin.manages(company);
     let mut all: Vec<Value> =
         live.iter().filter(|it| seen(&it.company_id)).map(|it| described(it, refused.get(&*it.name.0))).collect();
     if admin == Admin::Operator {
-        let never_live = refused.values().filter(|it| live.iter().all(|live| *live.name.0 != *it.name));
-        all.extend(never_live.map(|it| json!({ "name": it.name, "state": "refused", "message": it.message })));
+        let never_live = |name: &String| live.iter().all(|live| *live.name.0 != **name);
+        let refused_only = refused.values().filter(|it| never_live(&it.name));
+        all.extend(refused_only.map(|it| json!({ "name": it.name, "state": "refused", "message": it.message })));
+        let first = loading.iter().filter(|name| never_live(name) && !refused.contains_key(*name));
+        all.extend(first.map(|name| json!({ "name": name, "state": "loading" })));
     }
     Ok(Answer::json(StatusCode::OK, &json!({ "data": all }))?)
 }
@@ -48,7 +53,7 @@ pub(super) async fn shadow(call: Call, name: String) -> Result<Answer, Failed> {
     let admin = call.admin()?;
     let live = call.app.registry.get(&name).filter(|it| admin.manages(&it.company_id));
     let live = live.ok_or(Problem::NotFound("no such plugin is live"))?;
-    let beside = live.beside.as_ref().ok_or(Problem::NotFound("this plugin has no shadow"))?;
+    let beside = live.beside.get().ok_or(Problem::NotFound("this plugin has no shadow"))?;
     let shadow = beside.shadow.as_ref().map_err(|why| Problem::NoShadow(why.clone()))?;
     let mut report = shadow.report();
     if call.query.split('&').any(|it| it == "values=false") {
@@ -104,6 +109,6 @@ fn described(it: &Integration, refused: Option<&Refused>) -> Value {
         },
         "loaded_at": it.loaded_at,
         "calls": it.plugin.summary(),
-        "shadow": it.beside.as_ref().map(beside),
+        "shadow": it.beside.get().map(beside),
     })
 }

@@ -293,6 +293,7 @@ fn stopped(stop: &Stop) -> Told<'_> {
         Stop::Decode(error) => decode(error),
         Stop::Schema(_) | Stop::Output(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", stop.code()),
         Stop::Plugin(failed) => plugin(&failed.error),
+        Stop::Loading(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", stop.code()),
         Stop::Store(error) => store(error),
     }
 }

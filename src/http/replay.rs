@@ -10,7 +10,8 @@ use super::hooks;
 use super::repeat::Once;
 use crate::app::now;
 use crate::audit::Action;
-use crate::ingest::{self, Asking, Existing, NotRedriven, Receipt};
+use crate::ingest::{self, Asking, Existing, NotRedriven, Receipt, Stop};
+use crate::integration::Found;
 use crate::integration::load::direct;
 
 /// What may be said of it.
@@ -29,10 +30,12 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
     let event = find_version(&call, &company, &id).await?;
     let named = event.event.id;
     let name = event.event.integration.clone();
-    let integration = call.app.registry.get(&name.0);
-    if integration.is_none() && name != direct() {
-        return Err(Problem::UnknownIntegration { name: name.to_string() }.into());
-    }
+    let integration = match call.app.registry.find(&name.0) {
+        Found::Live(integration) => Some(integration),
+        _ if name == direct() => None,
+        Found::Loading => return Err(Problem::Stop(Stop::Loading(name)).into()),
+        Found::Unknown => return Err(Problem::UnknownIntegration { name: name.to_string() }.into()),
+    };
     let raw = event.event.raw();
     let known = integration.as_ref().and_then(|it| it.delivery(&raw));
     let once = known.map(|id| Once::delivery(id, &raw.body, raw.received_at));

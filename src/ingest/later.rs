@@ -6,7 +6,7 @@ use super::{Ended, Stop, Told, mapped_line, rehearsal};
 use crate::app::App;
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, RawEvent, Reason};
-use crate::integration::Integration;
+use crate::integration::{Found, Integration};
 use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
 
 /// Makes it durable; nothing has looked into it yet.
@@ -32,9 +32,13 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
     if let Some(why) = event.no_body() {
         return settle(app, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
     }
-    let Some(integration) = app.registry.get(&event.integration.0) else {
-        let message = format!("no integration named \"{}\" is live any more", event.integration);
-        return settle(app, given_up(event, version, "plugin", "unknown_integration", message)).await;
+    let integration = match app.registry.find(&event.integration.0) {
+        Found::Live(integration) => integration,
+        Found::Loading => return Err(Stop::Loading(event.integration)),
+        Found::Unknown => {
+            let message = format!("no integration named \"{}\" is live any more", event.integration);
+            return settle(app, given_up(event, version, "plugin", "unknown_integration", message)).await;
+        }
     };
     let mut stages = Stages::start();
     let result = mapped_line(&integration, &raw, &mut stages).await;

@@ -6,7 +6,7 @@ use super::outcome::Ready;
 use super::{CheckedPayload, Failed, Stop};
 use crate::dry_run::Verdict;
 use crate::event::RawEvent;
-use crate::integration::{Beside, Integration};
+use crate::integration::Integration;
 use crate::plugin::Usage;
 
 /// A line that was run for its result only.
@@ -40,7 +40,7 @@ fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Dur
 
 /// Shows the integration's shadow, where it has one, what the live plugin made of an event.
 pub(super) fn beside(integration: &Integration, raw: &RawEvent, result: &Result<Ready, Stop>) {
-    let Some(Beside { shadow: Ok(shadow), .. }) = &integration.beside else { return };
+    let Some(shadow) = integration.shadow() else { return };
     // What was not begun says nothing of the plugin.
     if result.as_ref().err().is_none_or(Stop::is_kept) {
         shadow.see(raw.clone(), verdict(result));

@@ -23,6 +23,9 @@ pub enum Stop {
     /// What the plugin made is no task: the plugin has to be mended, not the payload.
     #[error("the plugin's output is no task. {}", sentences(.0))]
     Output(Vec<Violation>),
+    /// The integration's first version is still being loaded.
+    #[error("the integration \"{0}\" is being loaded; send it again in a few seconds")]
+    Loading(IntegrationName),
     /// It could not be made durable.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,7 +76,7 @@ impl Stop {
     pub fn is_kept(&self) -> bool {
         match self {
             Self::Plugin(failed) => failed.error != PluginError::Busy,
-            Self::Store(_) => false,
+            Self::Loading(_) | Self::Store(_) => false,
             _ => true,
         }
     }
@@ -84,7 +87,7 @@ impl Stop {
         match self {
             Self::Decode(_) => "decode",
             Self::Schema(_) => "schema",
-            Self::Plugin(_) => "plugin",
+            Self::Plugin(_) | Self::Loading(_) => "plugin",
             Self::Output(_) => "task",
             Self::Store(_) => "commit",
         }
@@ -98,6 +101,7 @@ impl Stop {
             Self::Schema(_) => "invalid_field",
             Self::Plugin(failed) => failed.error.code(),
             Self::Output(_) => "plugin_output_invalid",
+            Self::Loading(_) => "plugin_loading",
             Self::Store(_) => "storage_unavailable",
         }
     }

@@ -1,7 +1,7 @@
 //! From a folder to an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -56,17 +56,23 @@ pub enum LoadFailure {
     },
 }
 
-/// Loads one folder, runs its fixtures, and starts its shadow.
+impl LoadFailure {
+    /// SHA-256 of the module, where it is only not compiled yet.
+    #[must_use]
+    pub fn late(&self) -> Option<[u8; 32]> {
+        if let Self::Module(error) = self { error.late } else { None }
+    }
+}
+
+/// Loads one folder and runs its fixtures.
 ///
 /// # Errors
-/// The first thing that is wrong, with its file. A shadow that cannot be started is none: the live plugin does without.
+/// The first thing that is wrong, with its file.
 pub fn load(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
     let manifest = manifest(folder)?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     check_name(folder, &manifest).map_err(wrong)?;
-    let mut integration = tested(host, folder, manifest, secrets, now)?;
-    integration.beside = shadow(host, folder, &integration, secrets, now);
-    Ok(integration)
+    tested(host, folder, manifest, secrets, now)
 }
 
 fn manifest(folder: &Path) -> Result<Manifest, LoadFailure> {
@@ -86,6 +92,8 @@ fn tested(
     let plugin = host.load(&manifest.name, &folder.join(&manifest.module), manifest.limits())?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
+    // Neither the fixtures' time nor that of their calls is to be spent waiting for the processor.
+    let _turn = host.turn();
     fixtures::run_all(&integration, &folder.join("fixtures"), host.limits().fixtures)?;
     Ok(integration)
 }
@@ -102,8 +110,8 @@ fn shadow_folder(folder: &Path, named: &str) -> PathBuf {
     whole.parent().unwrap_or(&whole).join(named.trim_start_matches("../"))
 }
 
-/// The candidate that plugin.toml names, started.
-pub(super) fn shadow(
+/// The candidate that plugin.toml names, started. One that cannot be started is none: the live plugin does without.
+pub(crate) fn shadow(
     host: &Host,
     folder: &Path,
     live: &Integration,
@@ -113,14 +121,15 @@ pub(super) fn shadow(
     let named = manifest(folder).ok()?.shadow?;
     let start = || {
         let folder = shadow_folder(folder, &named);
-        let mut candidate = tested(host, &folder, manifest(&folder)?, secrets, now)?;
+        let mut candidate = tested(host.aside(), &folder, manifest(&folder)?, secrets, now)?;
         // It is told what the live one is told.
         candidate.name = live.name.clone();
         candidate.company_id = live.company_id.clone();
         Shadow::start(candidate).map_err(|cause| LoadFailure::Read { file: folder, cause })
     };
-    let shadow = start().map_err(|e| e.to_string());
-    Some(Beside { folder: named, shadow })
+    let started = start();
+    let late = started.as_ref().err().and_then(LoadFailure::late);
+    Some(Beside { folder: named, shadow: started.map_err(|e| e.to_string()), late })
 }
 
 pub(super) fn check_name(folder: &Path, manifest: &Manifest) -> Result<(), String> {
@@ -169,7 +178,7 @@ pub(super) fn assemble(
         plugin,
         provenance,
         loaded_at: now,
-        beside: None,
+        beside: OnceLock::new(),
     })
 }
 

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
-use super::cache::Source;
 use super::engine::Engine;
 use super::state::{CallState, Failure, cut};
 use super::wasi_stdio::{self, Exit};
@@ -25,12 +24,11 @@ impl std::fmt::Debug for Command {
 }
 
 impl Command {
-    pub(super) fn load(engine: &Engine, source: &Source<'_>) -> Result<Self, String> {
-        let module = source.module(engine.wasmtime())?;
-        check_exports(&module)?;
+    pub(super) fn link(engine: &Engine, module: &Module) -> Result<Self, String> {
+        check_exports(module)?;
         let mut linker = Linker::new(engine.wasmtime());
-        wasi_stdio::add_to_linker(&mut linker, &module)?;
-        let pre = linker.instantiate_pre(&module).map_err(|e| format!("cannot be linked: {e:#}"))?;
+        wasi_stdio::add_to_linker(&mut linker, module)?;
+        let pre = linker.instantiate_pre(module).map_err(|e| format!("cannot be linked: {e:#}"))?;
         let imports: BTreeSet<_> = module.imports().map(|it| format!("{}.{}", it.module(), it.name())).collect();
         let imports = imports.into_iter().collect();
         Ok(Self { pre, imports })

@@ -4,7 +4,6 @@ use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::cache::Source;
 use super::engine::Engine;
 use super::limits::Hit;
 use super::state::{CallState, Failure, cut};
@@ -34,8 +33,7 @@ impl std::fmt::Debug for Component {
 }
 
 impl Component {
-    pub(super) fn load(engine: &Engine, source: &Source<'_>) -> Result<Self, String> {
-        let component = source.component(engine.wasmtime())?;
+    pub(super) fn link(engine: &Engine, component: &wasmtime::component::Component) -> Result<Self, String> {
         let imported = component.component_type();
         let imports: Vec<String> = imported.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
         if let Some(name) = imports.iter().find(|it| !OFFERED.contains(&it.as_str())) {
@@ -46,7 +44,7 @@ impl Component {
         }
         let mut linker = Linker::new(engine.wasmtime());
         Mapper::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(|e| e.to_string())?;
-        let pre = linker.instantiate_pre(&component).map_err(|e| format!("cannot be linked: {e:#}"))?;
+        let pre = linker.instantiate_pre(component).map_err(|e| format!("cannot be linked: {e:#}"))?;
         let pre = MapperPre::new(pre)
             .map_err(|e| format!("is not a component of the world hookmill:mapper/mapper: {e:#}"))?;
         Ok(Self { pre, imports })

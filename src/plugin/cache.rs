@@ -1,20 +1,20 @@
 //! Compiled artefacts, kept so that a start does not compile again.
 //!
 //! An artefact is machine code, and is trusted as such. So only what this host compiled itself is loaded: from a
-//! directory that nobody else can write to, and with a checksum that still fits. Anything else is compiled anew.
+//! directory that nobody else can write to, and with a checksum that still fits. Anything else is compiled again.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, Module, component::Component};
+
+use super::Abi;
+use super::compile::Code;
 
 const MAGIC: &[u8; 8] = b"hmartef1";
 const HEADER: usize = 8 + 32;
@@ -42,6 +42,34 @@ impl Cache {
         }
     }
 
+    /// A module's code, where this host has compiled it before.
+    pub(super) fn load(&self, engine: &Engine, abi: Abi, sha256: &[u8; 32]) -> Option<Code> {
+        let artefact = self.read(&self.file(engine, sha256))?;
+        // wasmtime itself refuses an artefact of another version or of other settings.
+        #[allow(unsafe_code, reason = "what `read` gives was compiled by this host and has not changed since")]
+        let code = unsafe {
+            match abi {
+                Abi::Component => Component::deserialize(engine, artefact).map(Code::Component),
+                Abi::Command => Module::deserialize(engine, artefact).map(Code::Module),
+            }
+        };
+        code.ok()
+    }
+
+    /// Keeps a module's code for the next start, if it can.
+    pub(super) fn keep(&self, engine: &Engine, code: &Code, sha256: &[u8; 32]) -> bool {
+        let file = self.file(engine, sha256);
+        let artefact = match code {
+            Code::Component(component) => component.serialize(),
+            Code::Module(module) => module.serialize(),
+        };
+        let kept = artefact.map_err(std::io::Error::other).and_then(|it| self.write(&file, &it));
+        if let Err(cause) = &kept {
+            tracing::warn!(file = %file.display(), %cause, "an artefact could not be kept");
+        }
+        kept.is_ok()
+    }
+
     fn file(&self, engine: &Engine, sha256: &[u8; 32]) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -62,7 +90,7 @@ impl Cache {
     /// A mapped file must never change, so a new one takes the old one's place.
     fn write(&self, file: &Path, artefact: &[u8]) -> std::io::Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // Two plugins may have the same module, and be loaded at the same time.
+        // The engines of live plugins and of candidates may write the same one at the same time.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let new = file.with_extension(format!("{}-{number}.new", std::process::id()));
         let mut out = fs::File::create(&new)?;
@@ -77,92 +105,4 @@ impl Cache {
 fn private(dir: &Path) -> std::io::Result<bool> {
     let (dir, own) = (fs::metadata(dir)?, fs::metadata("/proc/self")?);
     Ok(dir.mode() & 0o022 == 0 && dir.uid() == own.uid())
-}
-
-/// A module's bytes, and how it becomes machine code.
-pub(super) struct Source<'a> {
-    pub(super) wasm: Arc<[u8]>,
-    pub(super) sha256: [u8; 32],
-    pub(super) cache: Option<&'a Cache>,
-    /// Longest compilation.
-    pub(super) limit: Duration,
-}
-
-impl Source<'_> {
-    /// A component from the cache, or compiled.
-    pub(super) fn component(&self, engine: &Engine) -> Result<Component, String> {
-        let load = |bytes: &[u8]| {
-            #[allow(
-                unsafe_code,
-                reason = "what `Cache::read` gives was compiled by this host and has not changed since"
-            )]
-            unsafe {
-                Component::deserialize(engine, bytes)
-            }
-        };
-        self.through(engine, load, Component::from_binary, Component::serialize)
-    }
-
-    /// A core module from the cache, or compiled.
-    pub(super) fn module(&self, engine: &Engine) -> Result<Module, String> {
-        let load = |bytes: &[u8]| {
-            #[allow(
-                unsafe_code,
-                reason = "what `Cache::read` gives was compiled by this host and has not changed since"
-            )]
-            unsafe {
-                Module::deserialize(engine, bytes)
-            }
-        };
-        self.through(engine, load, Module::from_binary, Module::serialize)
-    }
-
-    fn through<T: Send + 'static>(
-        &self,
-        engine: &Engine,
-        load: impl Fn(&[u8]) -> wasmtime::Result<T>,
-        compile: fn(&Engine, &[u8]) -> wasmtime::Result<T>,
-        serialize: impl Fn(&T) -> wasmtime::Result<Vec<u8>>,
-    ) -> Result<T, String> {
-        let place = self.cache.map(|cache| (cache, cache.file(engine, &self.sha256)));
-        if let Some((cache, file)) = &place {
-            // wasmtime refuses an artefact of another version or of other settings by itself.
-            if let Some(Ok(ready)) = cache.read(file).map(|bytes| load(&bytes)) {
-                return Ok(ready);
-            }
-        }
-        let compiled = self.compile(engine, compile)?;
-        if let Some((cache, file)) = &place {
-            let kept = serialize(&compiled)
-                .map_err(|e| e.to_string())
-                .and_then(|it| cache.write(file, &it).map_err(|e| e.to_string()));
-            if let Err(cause) = kept {
-                tracing::warn!(file = %file.display(), cause, "an artefact could not be kept");
-            }
-        }
-        Ok(compiled)
-    }
-
-    /// On a thread that is waited for only so long. Compiling cannot be stopped: it goes on, and gives nothing.
-    fn compile<T: Send + 'static>(
-        &self,
-        engine: &Engine,
-        compile: fn(&Engine, &[u8]) -> wasmtime::Result<T>,
-    ) -> Result<T, String> {
-        let (done, compiled) = crossbeam_channel::bounded(1);
-        let (engine, wasm) = (engine.clone(), Arc::clone(&self.wasm));
-        let work = move || {
-            let _given_up = done.send(compile(&engine, &wasm));
-        };
-        let thread = std::thread::Builder::new().name("plugin-compile".into()).spawn(work);
-        thread.map_err(|e| format!("cannot be compiled: {e}"))?;
-        match compiled.recv_timeout(self.limit) {
-            Ok(result) => result.map_err(|e| format!("cannot be compiled: {e:#}")),
-            Err(RecvTimeoutError::Timeout) => {
-                let limit = self.limit.as_millis();
-                Err(format!("was not compiled within {limit} ms (plugins.compile_ms in hookmill.toml)"))
-            }
-            Err(RecvTimeoutError::Disconnected) => Err("cannot be compiled: the compiler crashed".into()),
-        }
-    }
 }

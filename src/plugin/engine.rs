@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::HostError;
-use super::priority::Starter;
+use super::room::{Need, Room};
 
 /// How often the epoch moves on: a call's time limit is kept to within one tick or two.
 const TICK: Duration = Duration::from_millis(2);
@@ -14,46 +14,68 @@ const TICK: Duration = Duration::from_millis(2);
 const STACK_BYTES: usize = 512 << 10;
 /// Linear memory of an instance that keeps its pages after a call, to be zeroed instead of given back.
 const KEEP_RESIDENT: usize = 1 << 20;
-/// Instances at once over all plugins; a component has several core instances, memories and tables.
-const INSTANCES: u32 = 256;
+/// What all plugins' calls at once can have: a call is counted in `room.rs` before it takes any of it.
+const POOL: Need = Need { components: 256, memories: 512, tables: 1024 };
+/// Most core instances, memories and tables of one component.
+const CORE_INSTANCES: u32 = 64;
+const MEMORIES: u32 = 16;
+const TABLES: u32 = 64;
 /// Largest linear memory that any plugin's limits may allow, in bytes.
 const MEMORY_BYTES: usize = 1 << 30;
 
 /// More than any call burns within its time.
 const FUEL: u64 = u64::MAX / 2;
 
-/// The engine and its clock.
+/// An engine. Its epoch is moved on by the ticker.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     wasmtime: wasmtime::Engine,
     description: Arc<str>,
     counts_fuel: bool,
-    starter: Arc<Starter>,
+    room: Option<Arc<Room>>,
+}
+
+/// The engine of live plugins, and the one of candidates. Those run on threads that stand back, which must hold no lock
+/// of an engine that others wait for, and take no room in the pool.
+pub(super) struct Engines {
+    pub(super) live: Engine,
+    pub(super) aside: Engine,
+}
+
+impl Engines {
+    pub(super) fn start(counts_fuel: bool) -> Result<Self, HostError> {
+        let live = Engine::pooled_or_on_demand(counts_fuel)?;
+        let aside = Engine::on_demand(counts_fuel, "on-demand instances: for candidates".into())?;
+        start_ticker([live.wasmtime.weak(), aside.wasmtime.weak()])?;
+        Ok(Self { live, aside })
+    }
 }
 
 impl Engine {
     /// Pooled instances where the machine has what makes them quick and safe, else instances on demand.
-    pub(super) fn start(counts_fuel: bool) -> Result<Self, HostError> {
-        let config = || {
-            let mut config = config();
-            config.consume_fuel(counts_fuel);
-            config
-        };
-        let on_demand = || wasmtime::Engine::new(&config()).map_err(|e| HostError(e.to_string()));
-        let (wasmtime, description) = match why_not_pooled() {
-            Some(reason) => (on_demand()?, format!("on-demand instances: {reason}")),
-            None => match wasmtime::Engine::new(config().allocation_strategy(pooled())) {
-                Ok(engine) => (engine, "pooled instances with PAGEMAP_SCAN".to_owned()),
-                Err(error) => (on_demand()?, format!("on-demand instances: a pool cannot be had: {error}")),
-            },
-        };
-        start_ticker(&wasmtime)?;
-        let starter = Starter::start().map_err(|e| HostError(e.to_string()))?;
-        Ok(Self { wasmtime, description: description.into(), counts_fuel, starter })
+    fn pooled_or_on_demand(counts_fuel: bool) -> Result<Self, HostError> {
+        if let Some(reason) = why_not_pooled() {
+            return Self::on_demand(counts_fuel, format!("on-demand instances: {reason}"));
+        }
+        match wasmtime::Engine::new(config(counts_fuel).allocation_strategy(pooled())) {
+            Ok(wasmtime) => Ok(Self {
+                wasmtime,
+                description: "pooled instances with PAGEMAP_SCAN".into(),
+                counts_fuel,
+                room: Some(Room::new(POOL)),
+            }),
+            Err(error) => Self::on_demand(counts_fuel, format!("on-demand instances: a pool cannot be had: {error}")),
+        }
     }
 
-    pub(super) fn starter(&self) -> &Starter {
-        &self.starter
+    fn on_demand(counts_fuel: bool, description: String) -> Result<Self, HostError> {
+        let wasmtime = wasmtime::Engine::new(&config(counts_fuel)).map_err(|e| HostError(e.to_string()))?;
+        Ok(Self { wasmtime, description: description.into(), counts_fuel, room: None })
+    }
+
+    /// What calls have to find room in; nothing where instances are made on demand.
+    pub(super) fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
     }
 
     /// Gives a call all the fuel there is, where fuel is counted; and says how much that is.
@@ -75,9 +97,24 @@ impl Engine {
     }
 }
 
-fn config() -> Config {
+/// What one call of a component takes of the pool. Components that are given modules to instantiate cannot be counted in
+/// advance: they are taken to need as much as any may have.
+pub(super) fn need_of_component(component: &wasmtime::component::Component) -> Need {
+    let needed = component.resources_required();
+    let (memories, tables) = needed.map_or((MEMORIES, TABLES), |it| (it.num_memories, it.num_tables));
+    Need { components: 1, memories, tables }
+}
+
+/// The same of a command.
+pub(super) fn need_of_module(module: &wasmtime::Module) -> Need {
+    let needed = module.resources_required();
+    Need { components: 0, memories: needed.num_memories, tables: needed.num_tables }
+}
+
+fn config(counts_fuel: bool) -> Config {
     let mut config = Config::new();
     config
+        .consume_fuel(counts_fuel)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .memory_init_cow(true)
@@ -96,13 +133,14 @@ fn pooled() -> InstanceAllocationStrategy {
         .table_keep_resident(64 << 10)
         .max_memory_size(MEMORY_BYTES)
         .table_elements(100_000)
-        .total_component_instances(INSTANCES)
-        .total_core_instances(INSTANCES * 4)
-        .total_memories(INSTANCES * 2)
-        .total_tables(INSTANCES * 4)
-        .max_core_instances_per_component(64)
-        .max_memories_per_component(16)
-        .max_tables_per_component(64)
+        .total_component_instances(POOL.components)
+        // A count only: components of the largest size and commands of one memory each cannot exceed it.
+        .total_core_instances(POOL.components * CORE_INSTANCES + POOL.memories)
+        .total_memories(POOL.memories)
+        .total_tables(POOL.tables)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
         .max_tables_per_module(16)
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(4 << 20);
@@ -122,17 +160,19 @@ fn why_not_pooled() -> Option<String> {
     }
 }
 
-/// One thread moves the epoch on for all plugins, and catches up where it was woken late. It ends with the engine.
-fn start_ticker(engine: &wasmtime::Engine) -> Result<(), HostError> {
-    let engine = engine.weak();
+/// One thread moves the epoch on for all plugins, and catches up where it was woken late. It ends with the engines.
+fn start_ticker(engines: [wasmtime::EngineWeak; 2]) -> Result<(), HostError> {
     let tick = move || {
         let started = Instant::now();
         let mut done = 0_u128;
         loop {
             std::thread::sleep(TICK);
-            let Some(engine) = engine.upgrade() else { break };
+            let there = engines.each_ref().map(wasmtime::EngineWeak::upgrade);
+            if there.iter().all(Option::is_none) {
+                break;
+            }
             let due = started.elapsed().as_micros() / TICK.as_micros();
-            (done..due).for_each(|_| engine.increment_epoch());
+            (done..due).for_each(|_| there.iter().flatten().for_each(wasmtime::Engine::increment_epoch));
             done = due;
         }
     };

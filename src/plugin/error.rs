@@ -51,8 +51,8 @@ pub enum PluginError {
     /// What it wrote is neither tasks nor a skip.
     #[error("the plugin's output is not what it should be: {0}")]
     BadOutput(String),
-    /// All its threads are at work and its queue is full.
-    #[error("this integration has more calls waiting than its queue holds; try again in a second")]
+    /// Its queue is full, or the calls of all plugins together take all that the instance pool has.
+    #[error("as many plugin calls are running and waiting as the server has room for; try again in a second")]
     Busy,
     /// It could not be run, through no fault of its own.
     #[error("the plugin could not be run")]
@@ -109,6 +109,8 @@ pub struct LoadError {
     pub file: String,
     /// What is wrong with it.
     pub cause: String,
+    /// SHA-256 of the module, where it is only not compiled yet: see [`Host::late`](super::Host::late).
+    pub late: Option<[u8; 32]>,
 }
 
 /// Why there is no engine.

@@ -1,18 +1,23 @@
 //! Runs mapping plugins: any WebAssembly, in a sandbox, in a fresh instance for every call.
 //!
-//! A [`Host`] is one engine for all plugins; it loads a file into a [`Plugin`], whose own threads run the calls.
-//! `engine.rs` has the engine's settings, `abi_component.rs` and `abi_command.rs` the two ways to be a plugin,
-//! `wasi_stdio.rs` (with `wasi_calls.rs` and `stdio.rs`) all that a command sees of a system, `limits.rs` what a call may cost, `threads.rs` where calls
-//! run, `priority.rs` who goes first, `cache.rs` compiled artefacts, `stats.rs` counts, `fixtures.rs` a plugin's own examples.
+//! A [`Host`] (`host.rs`) loads a file into a [`Plugin`], whose own threads run the calls.
+//! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, `cache.rs` keeps that,
+//! `abi_component.rs` and `abi_command.rs` are the two ways to be a plugin, `wasi_stdio.rs` (with `wasi_calls.rs` and
+//! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `room.rs` what the instance pool
+//! has room for, `threads.rs` where calls run, `priority.rs` which of them go first, `stats.rs` counts, `fixtures.rs` a
+//! plugin's own examples.
 
 mod abi_command;
 mod abi_component;
 mod cache;
+mod compile;
 mod engine;
 mod error;
 pub mod fixtures;
+mod host;
 mod limits;
 mod priority;
+mod room;
 mod state;
 mod stats;
 mod stdio;
@@ -20,22 +25,23 @@ mod threads;
 mod wasi_calls;
 mod wasi_stdio;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
 
 use abi_command::Command;
 use abi_component::Component;
-use cache::{Cache, Source};
 use engine::Engine;
+use priority::{Habit, Pace};
+use room::{Seat, Seats};
 use state::CallState;
-use threads::Workers;
+use threads::{Worker, Workers};
 
+pub use compile::Turn;
 pub use error::{HostError, LoadError, PluginError};
+pub use host::Host;
 pub use limits::{Limits, LoadLimits};
 pub use priority::stand_back;
 pub use stats::{LastError, Summary};
@@ -73,8 +79,6 @@ pub struct Called {
     pub log: String,
     /// What it cost.
     pub usage: Usage,
-    /// It took so long that its thread has stepped back.
-    slow: bool,
 }
 
 /// What a call has used of its limits.
@@ -116,91 +120,6 @@ pub enum Abi {
     Command,
 }
 
-/// One engine, and where its artefacts are kept.
-#[derive(Debug, Clone)]
-pub struct Host {
-    engine: Engine,
-    cache: Option<Arc<Cache>>,
-    limits: LoadLimits,
-}
-
-impl Host {
-    /// Starts the engine. Without a cache directory every load compiles.
-    ///
-    /// # Errors
-    /// Where the engine cannot be made on this machine.
-    pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Self::with(Engine::start(false)?, cache_dir, limits)
-    }
-
-    /// The same with an engine that counts instructions, which makes calls slower: for those who write plugins.
-    ///
-    /// # Errors
-    /// Where the engine cannot be made on this machine.
-    pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Self::with(Engine::start(true)?, cache_dir, limits)
-    }
-
-    fn with(engine: Engine, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Ok(Self { engine, cache: cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new), limits })
-    }
-
-    /// What loading a plugin may cost.
-    #[must_use]
-    pub fn limits(&self) -> &LoadLimits {
-        &self.limits
-    }
-
-    /// Which allocator is used, and why: for the log.
-    #[must_use]
-    pub fn describe(&self) -> &str {
-        self.engine.describe()
-    }
-
-    /// Compiles a module, or takes its artefact from the cache, and starts its threads.
-    ///
-    /// # Errors
-    /// The file and what is wrong with it.
-    pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
-        let failed = |cause| LoadError { file: file.display().to_string(), cause };
-        let wasm: Arc<[u8]> = read_module(file, self.limits.module_bytes).map_err(failed)?.into();
-        let sha256: [u8; 32] = Sha256::digest(&wasm).into();
-        let abi = tell_abi(&wasm).map_err(failed)?;
-        let source = Source { wasm, sha256, cache: self.cache.as_deref(), limit: self.limits.compile };
-        let code = match abi {
-            Abi::Component => Component::load(&self.engine, &source).map(Code::Component),
-            Abi::Command => Command::load(&self.engine, &source).map(Code::Command),
-        };
-        let code = code.map_err(failed)?;
-        let program = Arc::new(Program { engine: self.engine.clone(), code, limits, name: name.to_owned() });
-        let workers = Workers::start(&program).map_err(|e| failed(format!("its threads cannot be started: {e}")))?;
-        Ok(Plugin { program, workers, sha256, abi })
-    }
-}
-
-/// The component model's layer field tells a component from a core module (bytes 4 to 7 of the file).
-fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
-    match wasm.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(Abi::Command),
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(Abi::Component),
-        Some([0, b'a', b's', b'm', ..]) => Err("is WebAssembly of a version that is not known".into()),
-        _ => Err("is not WebAssembly; precompiled or text files are not taken".into()),
-    }
-}
-
-fn read_module(file: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err("is no file".into());
-    }
-    let size = metadata.len();
-    if size > most {
-        return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
-    }
-    std::fs::read(file).map_err(unreadable)
-}
-
 /// A loaded plugin. When it is dropped, its threads end after the calls under way.
 #[derive(Debug)]
 pub struct Plugin {
@@ -217,10 +136,10 @@ impl Plugin {
         self.workers.call(payload, context).await
     }
 
-    /// Maps a payload on this thread.
+    /// Maps a payload on this thread, whose priority stays as it is.
     #[must_use]
     pub fn map_blocking(&self, payload: &str, context: &CallContext) -> Called {
-        self.program.call(payload, context)
+        self.program.call(payload, context, None).called
     }
 
     /// SHA-256 of the module.
@@ -262,6 +181,11 @@ impl Plugin {
 struct Program {
     engine: Engine,
     code: Code,
+    /// The code behind it: known, and shared, for as long as this is there.
+    _machine: Arc<compile::Code>,
+    /// Room in the instance pool, where there is one.
+    seats: Option<Seats>,
+    habit: Habit,
     limits: Limits,
     name: String,
 }
@@ -275,7 +199,8 @@ enum Code {
 impl Program {
     /// The call is looked at from time to time, steps back where it takes long, and is stopped at its limit.
     fn set_deadline(&self, store: &mut Store<CallState>) {
-        let (limit, look) = (self.engine.ticks(self.limits.time), self.engine.ticks(priority::LOOK));
+        let look = self.engine.ticks(store.data().pace.every());
+        let limit = self.engine.ticks(self.limits.time);
         let mut left = limit.saturating_sub(look);
         store.set_epoch_deadline(limit.min(look));
         store.epoch_deadline_callback(move |mut context| {
@@ -289,9 +214,17 @@ impl Program {
         });
     }
 
-    /// One call in a store of its own, which is dropped whatever happens.
-    fn call(&self, payload: &str, context: &CallContext) -> Called {
-        let mut store = Store::new(self.engine.wasmtime(), CallState::new(&self.limits, context.received_at));
+    /// One call in a store of its own, which is given back to be dropped. `worker` is who makes it, where that may step
+    /// back.
+    fn call(&self, payload: &str, context: &CallContext, worker: Option<Arc<Worker>>) -> Ended {
+        let seat = self.seats.as_ref().map(Seats::seat);
+        if let Some(None) = seat {
+            return Ended::not_made(PluginError::Busy);
+        }
+        let learns = worker.is_some();
+        let pace = Pace::of(worker, self.habit.is_slow());
+        let state = CallState::new(&self.limits, context.received_at, pace);
+        let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.meter);
         self.set_deadline(&mut store);
         let tank = self.engine.fill(&mut store);
@@ -300,17 +233,33 @@ impl Program {
             Code::Command(command) => command.call(&mut store, payload, context),
         };
         let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
-        let state = store.into_data();
+        let state = store.data();
         let usage = Usage { fuel, ..state.usage() };
-        let slow = state.pace.is_slow();
+        if learns {
+            self.habit.learn(state.pace.was_slow());
+        }
         let result = result.map_err(|error| state.explain(error, &self.limits));
-        Called { result, log: state.log.into_text(), usage, slow }
+        let called = Called { result, log: state.log.text(), usage };
+        Ended { called, store: Some(store), seat: seat.flatten() }
+    }
+}
+
+/// A call that has ended, and what it still holds.
+struct Ended {
+    called: Called,
+    store: Option<Store<CallState>>,
+    seat: Option<Seat>,
+}
+
+impl Ended {
+    fn not_made(error: PluginError) -> Self {
+        Self { called: Called::not_made(error), store: None, seat: None }
     }
 }
 
 impl Called {
     /// A call that was not made.
     fn not_made(error: PluginError) -> Self {
-        Self { result: Err(error), log: String::new(), usage: Usage::default(), slow: false }
+        Self { result: Err(error), log: String::new(), usage: Usage::default() }
     }
 }

@@ -1,7 +1,7 @@
 //! What belongs to one call, and what its failure means.
 
 use chrono::{DateTime, Utc};
-use wasmtime::{Memory, Trap, WasmBacktrace};
+use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::limits::{Hit, Limits, Meter};
 use super::priority::Pace;
@@ -19,20 +19,20 @@ pub(super) struct CallState {
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
-    /// Whether its thread has stepped back.
+    /// Whether its thread steps back.
     pub(super) pace: Pace,
     /// A command's memory, once it is known.
     pub(super) memory: Option<Memory>,
 }
 
 impl CallState {
-    pub(super) fn new(limits: &Limits, received_at: DateTime<Utc>) -> Self {
+    pub(super) fn new(limits: &Limits, received_at: DateTime<Utc>, pace: Pace) -> Self {
         Self {
             meter: Meter::new(limits),
             log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
             stdio: Stdio::new(limits.output_bytes),
             received_at,
-            pace: Pace::default(),
+            pace,
             memory: None,
         }
     }
@@ -77,6 +77,10 @@ impl From<wasmtime::Error> for Failure {
 }
 
 fn trapped(error: &wasmtime::Error, limits: &Limits) -> PluginError {
+    // The pool's doing, not the plugin's. Calls are counted before they begin (`room.rs`), so this is a second line.
+    if error.is::<PoolConcurrencyLimitError>() {
+        return PluginError::Busy;
+    }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => PluginError::Deadline { limit: limits.time },
         Some(Trap::StackOverflow) => PluginError::Stack,
@@ -112,7 +116,7 @@ impl Log {
         self.text.extend_from_slice(&bytes[..room]);
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.text).into_owned()
     }
 }

@@ -1,22 +1,51 @@
 //! Where calls run: every plugin has threads of its own, so that a plugin that loops takes nobody else's.
+//!
+//! A thread that steps back (`priority.rs`) starts its successor first, while it still has the usual priority. When its
+//! call has ended, it hands everything over: the call's store, the answer, what it shares with the others. The successor
+//! drops and sends those. So a thread that has stepped back takes no lock that others wait for: not the engine's, not the
+//! instance pool's, not the async runtime's. Where it does not get to its end in time, as the machine has better things to
+//! do, the successor answers for it that the limit was exceeded.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
 use super::stats::{Stats, Summary};
-use super::{CallContext, Called, PluginError, Program};
+use super::{CallContext, Called, Ended, PluginError, Program};
+
+/// How long after its limit a call is answered that has not ended by itself.
+const GRACE: Duration = Duration::from_millis(500);
 
 struct Job {
-    payload: Arc<str>,
-    context: CallContext,
+    asked: Arc<Asked>,
     done: oneshot::Sender<Called>,
 }
 
-/// A plugin's threads. They end when this is dropped and the queue is empty.
+struct Asked {
+    payload: Arc<str>,
+    context: CallContext,
+}
+
+/// A call under way that is to be answered, by whoever takes this.
+struct Reply {
+    asked: Arc<Asked>,
+    done: oneshot::Sender<Called>,
+    started: Instant,
+}
+
+impl Reply {
+    fn send(self, stats: &Stats, took: Duration, called: Called) {
+        stats.count(&self.asked.context, took, &called.result);
+        let _gone = self.done.send(called);
+    }
+}
+
+/// A plugin's threads. They end when this is dropped and the queue is empty; dropping it does not wait for them.
 #[derive(Debug)]
 pub(super) struct Workers {
     queue: Sender<Job>,
@@ -28,8 +57,8 @@ impl Workers {
         let (queue, jobs) = bounded(program.limits.queue);
         let stats = Arc::new(Stats::default());
         for number in 0..program.limits.concurrency {
-            let worker = Worker { number, program: Arc::clone(program), jobs: jobs.clone(), stats: Arc::clone(&stats) };
-            std::thread::Builder::new().name(worker.name()).spawn(move || worker.run())?;
+            let worker = Worker::new(number, Arc::clone(program), jobs.clone(), Arc::clone(&stats));
+            worker.named_thread().spawn(move || run(worker))?;
         }
         Ok(Self { queue, stats })
     }
@@ -40,7 +69,8 @@ impl Workers {
 
     pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Called {
         let (done, answer) = oneshot::channel();
-        match self.queue.try_send(Job { payload, context, done }) {
+        let asked = Arc::new(Asked { payload, context });
+        match self.queue.try_send(Job { asked, done }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Called::not_made(PluginError::Host)),
             Err(TrySendError::Full(_)) => {
                 self.stats.count_busy();
@@ -52,57 +82,130 @@ impl Workers {
 }
 
 /// What one of a plugin's threads needs.
-struct Worker {
+pub(super) struct Worker {
     number: usize,
     program: Arc<Program>,
     jobs: Receiver<Job>,
     stats: Arc<Stats>,
+    succession: Arc<Succession>,
+}
+
+/// From a thread that has stepped back to its successor.
+struct Succession {
+    successor: OnceLock<Thread>,
+    /// The call under way, which its own thread answers, or else its successor.
+    reply: ArrayQueue<Reply>,
+    /// One at most: the pusher never waits, and the popper is woken when it is there.
+    handed: ArrayQueue<Finished>,
+}
+
+/// A call that has ended.
+struct Finished {
+    worker: Arc<Worker>,
+    ended: Ended,
+    took: Duration,
 }
 
 impl Worker {
-    fn name(&self) -> String {
-        format!("plugin-{}-{}", self.program.name, self.number)
+    fn new(number: usize, program: Arc<Program>, jobs: Receiver<Job>, stats: Arc<Stats>) -> Arc<Self> {
+        let (reply, handed) = (ArrayQueue::new(1), ArrayQueue::new(1));
+        let succession = Arc::new(Succession { successor: OnceLock::new(), reply, handed });
+        Arc::new(Self { number, program, jobs, stats, succession })
     }
 
-    fn run(self) {
-        // The first call on a thread would otherwise pay for this.
-        wasmtime::Engine::tls_eager_initialize();
-        let mut stepped_back = false;
-        while let Ok(job) = self.jobs.recv() {
-            // Nobody waits any more: the sender has hung up.
-            if job.done.is_closed() {
-                continue;
+    fn named_thread(&self) -> std::thread::Builder {
+        std::thread::Builder::new().name(format!("plugin-{}-{}", self.program.name, self.number))
+    }
+
+    /// Starts the thread that takes over when this call has ended. False where none can be had: then this one must not
+    /// step back.
+    pub(super) fn start_successor(&self) -> bool {
+        let (succession, stats, limit) =
+            (Arc::clone(&self.succession), Arc::clone(&self.stats), self.program.limits.time);
+        let spawned = self.named_thread().spawn(move || {
+            let finished = succession.received(&stats, limit);
+            drop(succession);
+            run(finished.settle());
+        });
+        spawned.is_ok_and(|it| self.succession.successor.set(it.thread().clone()).is_ok())
+    }
+
+    fn call(self: &Arc<Self>, asked: &Asked) -> Ended {
+        let call = || self.program.call(&asked.payload, &asked.context, Some(Arc::clone(self)));
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Ended::not_made(PluginError::Host))
+    }
+}
+
+impl Succession {
+    /// Waits for the end of the call, and answers it where that does not come in time.
+    fn received(&self, stats: &Stats, limit: Duration) -> Finished {
+        let mut reply = self.reply.pop();
+        loop {
+            if let Some(finished) = self.handed.pop() {
+                // Not answered yet: it is answered with what the call has come to.
+                reply.and_then(|it| self.reply.push(it).err());
+                return finished;
             }
-            let called = self.call(&job);
-            let slow = called.slow;
-            let _gone = job.done.send(called);
-            stepped_back |= slow;
-            // As long as its calls are slow they may as well stand back from the start.
-            if stepped_back && !slow && self.replaced() {
-                return;
+            let took = reply.as_ref().map(|it| it.started.elapsed());
+            match took.map(|it| (limit + GRACE).saturating_sub(it)) {
+                None => std::thread::park(),
+                Some(Duration::ZERO) => {
+                    let error = PluginError::Deadline { limit };
+                    reply
+                        .take()
+                        .into_iter()
+                        .for_each(|it| it.send(stats, took.unwrap_or_default(), Called::not_made(error.clone())));
+                }
+                Some(left) => std::thread::park_timeout(left),
             }
         }
     }
+}
 
-    fn call(&self, job: &Job) -> Called {
-        let started = Instant::now();
-        let called = catch_unwind(AssertUnwindSafe(|| self.program.call(&job.payload, &job.context)));
-        let called = called.unwrap_or_else(|_| {
-            tracing::error!(plugin = self.program.name, "a plugin call panicked in the host");
-            Called::not_made(PluginError::Host)
-        });
-        self.stats.count(&job.context, started.elapsed(), &called.result);
-        called
+impl Finished {
+    /// Answers, gives back what the call has used, and gives a worker that has not stepped back.
+    fn settle(self) -> Arc<Worker> {
+        let Self { worker, ended, took } = self;
+        let Ended { called, store, seat } = ended;
+        if called.result == Err(PluginError::Host) {
+            tracing::error!(plugin = worker.program.name, "a plugin call panicked in the host");
+        }
+        if let Some(reply) = worker.succession.reply.pop() {
+            reply.send(&worker.stats, took, called);
+        }
+        // The store holds what the seat stands for.
+        drop(store);
+        drop(seat);
+        match worker.succession.successor.get() {
+            None => worker,
+            Some(_) => {
+                let (program, jobs, stats) = (&worker.program, &worker.jobs, &worker.stats);
+                Worker::new(worker.number, Arc::clone(program), jobs.clone(), Arc::clone(stats))
+            }
+        }
     }
+}
 
-    /// Whether a thread that has not stepped back does this one's work from now on.
-    fn replaced(&self) -> bool {
-        let worker = Self {
-            number: self.number,
-            program: Arc::clone(&self.program),
-            jobs: self.jobs.clone(),
-            stats: Arc::clone(&self.stats),
+fn run(mut worker: Arc<Worker>) {
+    // The first call on a thread would otherwise pay for this.
+    wasmtime::Engine::tls_eager_initialize();
+    while let Ok(job) = worker.jobs.recv() {
+        // Nobody waits any more: the sender has hung up.
+        if job.done.is_closed() {
+            continue;
+        }
+        let (started, succession) = (Instant::now(), Arc::clone(&worker.succession));
+        let reply = Reply { asked: Arc::clone(&job.asked), done: job.done, started };
+        let _there_is_room = succession.reply.push(reply);
+        let ended = worker.call(&job.asked);
+        drop(job.asked);
+        let finished = Finished { took: started.elapsed(), worker, ended };
+        let Some(successor) = succession.successor.get() else {
+            worker = finished.settle();
+            continue;
         };
-        self.program.engine.starter().spawn(worker.name(), move || worker.run())
+        let _there_is_room = succession.handed.push(finished);
+        successor.unpark();
+        return;
     }
 }

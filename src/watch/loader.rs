@@ -5,20 +5,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use crossbeam_channel::{bounded, unbounded};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::folder::{Came, Loaded, load_one};
 use super::stamp::{Stamp, folders, visible};
 use crate::app::now;
 use crate::audit::{Action, Entry, SERVER};
 use crate::config::Secrets;
-use crate::integration::load::{load, shadow_of};
-use crate::integration::{Beside, Integration, LoadFailure, Refused, Registry};
+use crate::integration::load::shadow_of;
+use crate::integration::{Integration, Refused, Registry};
 use crate::plugin::Host;
 
 /// How often folders may go on changing before a pass ends without them.
 const PATIENCE: u32 = 20;
+/// Folders that are loaded at the same time. Most of them wait for their turn to compile.
+const AT_A_TIME: usize = 16;
 
 /// What a pass has come to: names of folders.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -49,13 +52,15 @@ pub struct Loader {
     /// Where it says what it has done, for the audit log.
     pub done: Option<UnboundedSender<Entry>>,
     tried: HashMap<String, Stamp>,
+    /// Folders that wait for a module that is still being compiled.
+    late: HashMap<String, [u8; 32]>,
 }
 
 /// A folder that is to be loaded.
-struct Changed {
-    name: String,
-    path: PathBuf,
-    stamp: Stamp,
+pub(super) struct Changed {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) stamp: Stamp,
 }
 
 /// What the plugins folder looks like, beside what was tried last.
@@ -76,7 +81,7 @@ impl Loader {
     /// Nothing is loaded yet.
     #[must_use]
     pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>) -> Self {
-        Self { host, dir, secrets, registry, done: None, tried: HashMap::new() }
+        Self { host, dir, secrets, registry, done: None, tried: HashMap::new(), late: HashMap::new() }
     }
 
     /// Loads what is new or changed, and takes down what is gone. `again`: what was refused is tried once more.
@@ -95,16 +100,53 @@ impl Loader {
             again.for_each(|(_, stamp)| *stamp = Stamp::default());
         }
         let changed = self.settled(settle, &mut pass)?;
-        let results = std::thread::scope(|scope| {
-            let load = |it: &Changed| load(&self.host, &it.path, &self.secrets, Utc::now());
-            let threads: Vec<_> = changed.iter().map(|it| scope.spawn(move || load(it))).collect();
-            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        let names: Vec<_> = changed.iter().map(|it| it.name.clone()).collect();
+        self.know(&names);
+        self.registry.load(&names);
+        let (host, secrets) = (self.host.clone(), self.secrets.clone());
+        let (todo, work) = bounded(changed.len());
+        let threads = changed.len().min(AT_A_TIME);
+        changed.into_iter().for_each(|it| drop(todo.send(it)));
+        drop(todo);
+        let (done, loaded) = unbounded();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (work, done, host, secrets) = (work.clone(), done.clone(), &host, &secrets);
+                scope.spawn(move || work.iter().for_each(|it| load_one(host, secrets, it, &done)));
+            }
+            drop(done);
+            // Each goes live when it is loaded, however long the others take.
+            loaded.iter().for_each(|it| self.take(it, &mut pass));
         });
-        for (it, result) in changed.into_iter().zip(results) {
-            let unexpected = || format!("{}: loading it failed unexpectedly", it.path.display());
-            self.take(&it, result.map_err(|_| unexpected()), &mut pass);
-        }
         Ok(pass)
+    }
+
+    /// Every folder that is there counts as loading, until the first pass has tried it.
+    ///
+    /// # Errors
+    /// Where the plugins folder cannot be read.
+    pub(super) fn start(&mut self) -> std::io::Result<()> {
+        let names: Vec<_> = self.look()?.changed.into_iter().map(|it| it.name).collect();
+        self.know(&names);
+        self.registry.start(&names);
+        Ok(())
+    }
+
+    /// A folder that goes before it was tried is noticed as well.
+    fn know(&mut self, names: &[String]) {
+        for name in names {
+            self.tried.entry(name.clone()).or_default();
+        }
+    }
+
+    /// What was refused only because this module took too long to compile is to be loaded again.
+    pub(super) fn compiled_late(&mut self, module: &[u8; 32]) {
+        let waiting: Vec<_> = self.late.iter().filter(|(_, it)| *it == module).map(|(name, _)| name.clone()).collect();
+        for name in waiting {
+            self.late.remove(&name);
+            // Known still, so that it is taken down where it is gone; and like no folder that is there.
+            self.tried.entry(name).and_modify(|it| *it = Stamp::default());
+        }
     }
 
     /// What differs from what was tried last, and has not changed between two looks. What is gone is taken down.
@@ -151,42 +193,57 @@ impl Loader {
     fn take_down(&mut self, gone: &[String]) {
         for name in gone {
             self.tried.remove(name);
+            self.late.remove(name);
             self.note(Action::PluginRemoved, name, self.registry.get(name).as_deref(), "");
             self.registry.remove(name);
             tracing::info!(plugin = name, "plugin is removed");
         }
     }
 
-    fn take(&mut self, it: &Changed, result: Result<Result<Integration, LoadFailure>, String>, pass: &mut Pass) {
-        if Stamp::of(&it.path).ok().as_ref() != Some(&it.stamp) {
+    fn take(&mut self, Loaded { name, path, stamp, result }: Loaded, pass: &mut Pass) {
+        let result = match result {
+            Came::Late(module) => {
+                self.late.insert(name, module);
+                return;
+            }
+            Came::Live(live) => Ok(live),
+            Came::Refused(message, late) => Err((message, late)),
+        };
+        if Stamp::of(&path).ok().as_ref() != Some(&stamp) {
             // It was changed meanwhile: what was loaded may be half of each. The next pass finds it.
-            tracing::info!(plugin = it.name, "plugin changed while it was loaded: it is loaded again");
-            pass.changing.push(it.name.clone());
+            tracing::info!(plugin = name, "plugin changed while it was loaded: it is loaded again");
+            pass.changing.push(name);
             return;
         }
-        self.tried.insert(it.name.clone(), it.stamp.clone());
-        match result.and_then(|loaded| loaded.map_err(|failure| failure.to_string())) {
-            Ok(plugin) => {
-                let sha256 = &plugin.provenance.module_sha256;
-                tracing::info!(plugin = it.name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
-                if let Some(Beside { folder, shadow: Err(cause) }) = &plugin.beside {
-                    tracing::error!(plugin = it.name, "its shadow {folder} does not run: {cause}");
-                }
-                let what = format!("version {}, module sha256 {sha256}", plugin.version);
-                self.note(Action::PluginLive, &it.name, Some(&plugin), &what);
-                self.registry.set(plugin);
-                pass.loaded.push(it.name.clone());
-            }
-            Err(message) => {
-                let live = self.registry.get(&it.name);
-                let stays = live.as_ref().map(|live| &live.version);
-                tracing::error!(plugin = it.name, stays_live = stays, "plugin is refused: {message}");
-                let what = stays.map_or_else(String::new, |it| format!("version {it} stays live"));
-                self.note(Action::PluginRefused, &it.name, live.as_deref(), &what);
-                self.registry.refuse(Refused { name: it.name.clone(), message: message.clone() });
-                pass.refused.insert(it.name.clone(), message);
-            }
+        self.tried.insert(name.clone(), stamp);
+        match result {
+            Ok(plugin) => self.goes_live(plugin, pass),
+            Err((message, late)) => self.refused(name, message, late, pass),
         }
+    }
+
+    fn goes_live(&mut self, plugin: Arc<Integration>, pass: &mut Pass) {
+        let (name, sha256) = (plugin.name.to_string(), &plugin.provenance.module_sha256);
+        tracing::info!(plugin = name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
+        let what = format!("version {}, module sha256 {sha256}", plugin.version);
+        self.note(Action::PluginLive, &name, Some(&plugin), &what);
+        self.late.remove(&name);
+        self.registry.set(plugin);
+        pass.loaded.push(name);
+    }
+
+    fn refused(&mut self, name: String, message: String, late: Option<[u8; 32]>, pass: &mut Pass) {
+        let live = self.registry.get(&name);
+        let stays = live.as_ref().map(|live| &live.version);
+        tracing::error!(plugin = name, stays_live = stays, "plugin is refused: {message}");
+        let what = stays.map_or_else(String::new, |it| format!("version {it} stays live"));
+        self.note(Action::PluginRefused, &name, live.as_deref(), &what);
+        match late {
+            Some(module) => self.late.insert(name.clone(), module),
+            None => self.late.remove(&name),
+        };
+        self.registry.refuse(Refused { name: name.clone(), message: message.clone() }, late.is_some());
+        pass.refused.insert(name, message);
     }
 
     fn note(&self, action: Action, name: &str, plugin: Option<&Integration>, detail: &str) {

@@ -103,7 +103,22 @@ impl Setup {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
+    /// Starts it, and waits until every plugin folder has been tried.
     pub fn start(&self) -> Server {
+        let server = self.start_cold();
+        let started = Instant::now();
+        while server
+            .raw(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .contains("\"status\":\"loading\"")
+        {
+            assert!(started.elapsed() < DEADLINE, "plugins are being loaded forever");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    /// Starts it; plugins may still be loading.
+    pub fn start_cold(&self) -> Server {
         let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = collect(child.stderr.take().unwrap());
         let mut out = BufReader::new(child.stdout.take().unwrap());

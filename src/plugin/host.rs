@@ -1,0 +1,117 @@
+//! Loads plugins: from a file to a [`Plugin`] whose threads wait for calls.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::abi_command::Command;
+use super::abi_component::Component;
+use super::cache::Cache;
+use super::compile::{self, Compiler, NoCode, Turn, Turns};
+use super::engine::{Engine, Engines, need_of_component, need_of_module};
+use super::priority::Habit;
+use super::room::Seats;
+use super::threads::Workers;
+use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
+
+/// Loads plugins: the engines, and where compiled modules are kept.
+#[derive(Debug, Clone)]
+pub struct Host {
+    engine: Engine,
+    compiler: Arc<Compiler>,
+    turns: Turns,
+    limits: LoadLimits,
+    /// For candidates; none where this is that one.
+    aside: Option<Arc<Self>>,
+}
+
+impl Host {
+    /// Starts the engines. Without a cache directory every load compiles.
+    ///
+    /// # Errors
+    /// Where an engine cannot be made on this machine.
+    pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
+        Ok(Self::with(Engines::start(false)?, cache_dir, limits))
+    }
+
+    /// The same with engines that count instructions, which makes calls slower: for plugin authors.
+    ///
+    /// # Errors
+    /// Where an engine cannot be made on this machine.
+    pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
+        Ok(Self::with(Engines::start(true)?, cache_dir, limits))
+    }
+
+    fn with(engines: Engines, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Self {
+        let cache = cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new);
+        let turns = Turns::one_a_core();
+        let host = |engine: Engine, aside| {
+            let compiler = Compiler::new(engine.wasmtime().clone(), cache.clone(), limits, turns.clone());
+            Self { engine, compiler, turns: turns.clone(), limits, aside }
+        };
+        let aside = host(engines.aside, None);
+        host(engines.live, Some(Arc::new(aside)))
+    }
+
+    /// The host for candidates, whose calls may run on threads that stand back: it shares neither locks nor the instance
+    /// pool with live plugins. Artefacts are the same.
+    #[must_use]
+    pub fn aside(&self) -> &Self {
+        self.aside.as_deref().unwrap_or(self)
+    }
+
+    /// What loading a plugin may cost.
+    #[must_use]
+    pub fn limits(&self) -> &LoadLimits {
+        &self.limits
+    }
+
+    /// Which allocator is used, and why: for the log.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        self.engine.describe()
+    }
+
+    /// A permit for work that keeps a core busy; compilations take one as well.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        self.turns.take()
+    }
+
+    /// SHA-256 of modules whose compilation has ended after it was given up: loading them again takes the result.
+    #[must_use]
+    pub fn late(&self) -> &Receiver<[u8; 32]> {
+        self.compiler.late()
+    }
+
+    /// Compiles a module, or takes its artefact from the cache, and starts its threads.
+    ///
+    /// # Errors
+    /// The file and what is wrong with it.
+    pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
+        let failed = |NoCode { cause, late }| LoadError { file: file.display().to_string(), cause, late };
+        let (machine, abi, sha256) = self.compiler.code(file).map_err(failed)?;
+        let (code, need) = match &*machine {
+            compile::Code::Component(it) => {
+                (Component::link(&self.engine, it).map(Code::Component), need_of_component(it))
+            }
+            compile::Code::Module(it) => (Command::link(&self.engine, it).map(Code::Command), need_of_module(it)),
+        };
+        let code = code.map_err(|cause| failed(cause.into()))?;
+        let seats = self.engine.room().map(|room| Seats::reserve(room, need));
+        let engine = self.engine.clone();
+        let program = Arc::new(Program {
+            engine,
+            code,
+            _machine: machine,
+            seats,
+            habit: Habit::default(),
+            limits,
+            name: name.to_owned(),
+        });
+        let workers = Workers::start(&program);
+        let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}").into()))?;
+        Ok(Plugin { program, workers, sha256, abi })
+    }
+}

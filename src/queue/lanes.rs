@@ -1,0 +1,120 @@
+//! Lanes of one integration: each works on one event after another.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use super::Waiting;
+use crate::app::App;
+use crate::ingest::{self, Stop};
+use crate::plugin::Limits;
+use crate::store::StoreError;
+
+/// How long until an event is tried again that could not be worked on: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How often an event is tried that cannot be read, or whose pipeline panics: about ten seconds.
+const TRIES: usize = 8;
+
+/// Lanes for each call that a plugin makes at once: most of a lane's time goes into waiting for the disk, together with
+/// others.
+const LANES_A_CALL: usize = 16;
+
+/// While more requests than this are under way, they go first: a burst is taken in before it is worked on.
+const BUSY: usize = 8;
+/// For how long an event lets them: so many events a second and lane are worked on however busy the server is.
+const PATIENCE: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Some lanes. When they are dropped, nothing more is worked on.
+pub(super) struct Lanes {
+    waiting: Vec<UnboundedSender<Waiting>>,
+    workers: JoinSet<()>,
+}
+
+impl Lanes {
+    pub(super) fn none() -> Self {
+        Self { waiting: Vec::new(), workers: JoinSet::new() }
+    }
+
+    /// How many lanes a plugin has use for: no more than may wait for it, as others must not be turned away.
+    pub(super) fn of(limits: &Limits) -> usize {
+        (limits.concurrency * LANES_A_CALL).min(limits.queue.div_ceil(2)).max(1)
+    }
+
+    /// Where there are to be more or fewer, the old ones first end what they have: events with the same ordering key are
+    /// then worked on in their order, although they go into another lane.
+    pub(super) async fn become_as_many_as(&mut self, wanted: usize, app: &Arc<App>) {
+        if self.waiting.len() == wanted {
+            return;
+        }
+        self.end().await;
+        for _ in 0..wanted {
+            let (waiting, next) = unbounded_channel();
+            self.waiting.push(waiting);
+            self.workers.spawn(lane(Arc::clone(app), next));
+        }
+    }
+
+    /// Waits until every lane has ended what it has.
+    pub(super) async fn end(&mut self) {
+        self.waiting.clear();
+        while self.workers.join_next().await.is_some() {}
+    }
+
+    pub(super) fn put(&self, number: usize, waiting: Waiting) {
+        let lane = self.waiting.get(number % self.waiting.len().max(1));
+        if lane.is_none_or(|it| it.send(waiting).is_err()) {
+            tracing::error!("a lane has ended; what waits for it is worked on after a restart");
+        }
+    }
+}
+
+async fn lane(app: Arc<App>, mut next: UnboundedReceiver<Waiting>) {
+    while let Some(waiting) = next.recv().await {
+        let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
+        until_done(&app, &waiting).await;
+    }
+}
+
+/// Returns when few requests are under way.
+async fn quiet(app: &App) {
+    while app.config.limits.concurrency.saturating_sub(app.in_flight.available_permits()) > BUSY {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The lane waits until this event is done, or the order would be lost. What passes by itself is waited for as long as it
+/// takes; what does not, only so often.
+async fn until_done(app: &App, waiting: &Waiting) {
+    let (mut pause, longest) = AGAIN;
+    let mut tries = 0;
+    loop {
+        let work = AssertUnwindSafe(ingest::work(app, &waiting.company, waiting.id)).catch_unwind();
+        let failed = match work.await {
+            Ok(Ok(())) => return,
+            Ok(Err(stop)) => Failed { passes: passes(&stop), cause: stop.to_string() },
+            Err(_) => Failed { passes: false, cause: "its pipeline panicked".into() },
+        };
+        tries += usize::from(!failed.passes);
+        if tries >= TRIES {
+            return app.queue.set_aside(waiting.id, &failed.cause);
+        }
+        tracing::warn!(cause = failed.cause, event.id = %waiting.id, "a queued event is tried again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+struct Failed {
+    passes: bool,
+    cause: String,
+}
+
+/// Whether time alone can help.
+fn passes(stop: &Stop) -> bool {
+    !matches!(stop, Stop::Store(StoreError::Damaged { .. } | StoreError::Read(_)))
+}
