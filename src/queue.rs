@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use crate::app::App;
 use crate::auth::CompanyId;
-use crate::event::{Event, EventId, IntegrationName, RawEvent};
+use crate::event::{Event, EventId, IntegrationName, RawEvent, Reason};
 use crate::integration::{Found, Integration};
 use crate::store::StoreError;
 use lanes::Lanes;
@@ -68,7 +68,7 @@ impl Queue {
         Arc::clone(&self.room).try_acquire_owned().ok().map(Place)
     }
 
-    /// Events that were set aside since the start, as they cannot be read. They are still queued in the store.
+    /// Events that were set aside since the start, because they cannot be worked on.
     #[must_use]
     pub fn unreadable(&self) -> u64 {
         self.unreadable.load(Ordering::Relaxed)
@@ -106,7 +106,7 @@ impl Queue {
             match app.store.event(&company, id).await {
                 Ok(Some(event)) => self.take_up(app, company, &event),
                 Ok(None) => {}
-                Err(error) => self.set_aside(id, &error),
+                Err(error) => self.set_aside(app, &IntegrationName("unknown".into()), (&company, id), &error).await,
             }
         }
         Ok(())
@@ -119,11 +119,26 @@ impl Queue {
         self.dispatch(app, &event.integration, waiting);
     }
 
-    /// The one place where an event is given up that cannot be worked on. It stays queued in the store, where lists show
-    /// it and the next start tries it again.
-    fn set_aside(&self, id: EventId, cause: &dyn std::fmt::Display) {
+    /// The one place where an event is given up that cannot be worked on. One that is damaged is quarantined, without what
+    /// was sent; what may be read later stays queued, and the next start tries it again.
+    async fn set_aside(
+        &self,
+        app: &App,
+        integration: &IntegrationName,
+        (company, id): (&CompanyId, EventId),
+        cause: &StoreError,
+    ) {
+        let given_up = match cause {
+            StoreError::Damaged { .. } => {
+                let message = format!("the stored event cannot be read: {cause}");
+                let reason = Reason { stage: "queue".into(), code: "unreadable".into(), message };
+                app.store.give_up(company, id, integration, reason).await.is_ok()
+            }
+            _ => false,
+        };
         self.unreadable.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(%cause, event.id = %id, "a queued event cannot be worked on: it stays queued, and is tried again at the next start");
+        let outcome = if given_up { "it is quarantined" } else { "it stays queued until the next start" };
+        tracing::error!(%cause, event.id = %id, outcome, "a queued event cannot be worked on");
     }
 
     /// Works on nothing more. What waits does so in the store.
@@ -188,7 +203,7 @@ impl Dispatching {
         };
         // One lane is enough to say of every event that its integration is gone.
         let wanted = found.as_ref().map_or(1, |it| Lanes::of(it.plugin.limits()));
-        self.lanes.become_as_many_as(wanted, &self.app).await;
+        self.lanes.become_as_many_as(wanted, &self.app, &self.name).await;
         let number = match (waiting.number, &found) {
             (Some(number), _) => number,
             (None, Some(integration)) => self.number(integration, &waiting).await,

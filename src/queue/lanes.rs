@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Waiting;
 use crate::app::App;
+use crate::event::IntegrationName;
 use crate::ingest::{self, Stop};
 use crate::plugin::Limits;
 use crate::store::StoreError;
@@ -47,7 +48,7 @@ impl Lanes {
 
     /// Where there are to be more or fewer, the old ones first end what they have: events with the same ordering key are
     /// then worked on in their order, although they go into another lane.
-    pub(super) async fn become_as_many_as(&mut self, wanted: usize, app: &Arc<App>) {
+    pub(super) async fn become_as_many_as(&mut self, wanted: usize, app: &Arc<App>, name: &IntegrationName) {
         if self.waiting.len() == wanted {
             return;
         }
@@ -55,7 +56,7 @@ impl Lanes {
         for _ in 0..wanted {
             let (waiting, next) = unbounded_channel();
             self.waiting.push(waiting);
-            self.workers.spawn(lane(Arc::clone(app), next));
+            self.workers.spawn(lane(Arc::clone(app), name.clone(), next));
         }
     }
 
@@ -73,10 +74,10 @@ impl Lanes {
     }
 }
 
-async fn lane(app: Arc<App>, mut next: UnboundedReceiver<Waiting>) {
+async fn lane(app: Arc<App>, name: IntegrationName, mut next: UnboundedReceiver<Waiting>) {
     while let Some(waiting) = next.recv().await {
         let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
-        until_done(&app, &waiting).await;
+        until_done(&app, &name, &waiting).await;
     }
 }
 
@@ -89,32 +90,37 @@ async fn quiet(app: &App) {
 
 /// The lane waits until this event is done, or the order would be lost. What passes by itself is waited for as long as it
 /// takes; what does not, only so often.
-async fn until_done(app: &App, waiting: &Waiting) {
+async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
     let (mut pause, longest) = AGAIN;
     let mut tries = 0;
     loop {
         let work = AssertUnwindSafe(ingest::work(app, &waiting.company, waiting.id)).catch_unwind();
         let failed = match work.await {
             Ok(Ok(())) => return,
-            Ok(Err(stop)) => Failed { passes: passes(&stop), cause: stop.to_string() },
-            Err(_) => Failed { passes: false, cause: "its pipeline panicked".into() },
+            Ok(Err(Stop::Store(error @ (StoreError::Damaged { .. } | StoreError::Read(_))))) => Failed::StaysSo(error),
+            Ok(Err(stop)) => Failed::Passes(stop.to_string()),
+            Err(_) => Failed::StaysSo(StoreError::Read("its pipeline panicked".into())),
         };
-        tries += usize::from(!failed.passes);
-        if tries >= TRIES {
-            return app.queue.set_aside(waiting.id, &failed.cause);
-        }
-        tracing::warn!(cause = failed.cause, event.id = %waiting.id, "a queued event is tried again");
+        let cause = match failed {
+            Failed::Passes(cause) => cause,
+            Failed::StaysSo(error) => {
+                tries += 1;
+                if tries >= TRIES {
+                    return app.queue.set_aside(app, name, (&waiting.company, waiting.id), &error).await;
+                }
+                error.to_string()
+            }
+        };
+        tracing::warn!(cause, event.id = %waiting.id, "a queued event is tried again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
     }
 }
 
-struct Failed {
-    passes: bool,
-    cause: String,
-}
-
-/// Whether time alone can help.
-fn passes(stop: &Stop) -> bool {
-    !matches!(stop, Stop::Store(StoreError::Damaged { .. } | StoreError::Read(_)))
+/// Why an event could not be worked on.
+enum Failed {
+    /// Time alone can help.
+    Passes(String),
+    /// It cannot.
+    StaysSo(StoreError),
 }

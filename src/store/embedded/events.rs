@@ -46,7 +46,7 @@ pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &Integra
         content_type: None,
         headers: Vec::new(),
         stages: Vec::new(),
-        redacted: vec![String::new()],
+        redacted: Vec::new(),
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
