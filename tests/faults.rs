@@ -45,7 +45,7 @@ impl Failing {
             let app = App::new(config, store.clone(), None).await.unwrap();
             let (id, _) = key::generate().unwrap();
             let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &id, now());
-            app.put_key(every_scope().into_key(id, KEY, now()), entry, None).await.unwrap();
+            app.create_key(every_scope().into_key(id, KEY, now()), entry, None).await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             tokio::spawn(hookmill::server::run(listener, Arc::new(app), std::future::pending()));
