@@ -67,8 +67,10 @@ fn writes_first(server: &Server, head: &str, body: usize) -> Result<String, std:
     Ok(answer[9..12].to_owned())
 }
 
+type Headers = Vec<(&'static str, String)>;
+
 /// Servers that answer before they read the content, by what they answer: each with the path and the headers for it.
-fn early() -> Vec<(u16, Setup, &'static str, Vec<(&'static str, String)>)> {
+fn early() -> Vec<(u16, Setup, &'static str, Headers)> {
     let key = || ("X-API-Key", KEY.to_owned());
     let wide = || Setup::new().config("[limits]\nbody_bytes = 20000000\n");
     vec![
@@ -317,7 +319,8 @@ fn head_is_get_without_the_body() {
         for name in ["content-type", "content-length", "cache-control", "etag"] {
             let value = get.header(name).to_lowercase();
             // An audit log that was read is longer by then.
-            if !value.is_empty() && !(name == "content-length" && url.contains("audit")) {
+            let varies = name == "content-length" && url.contains("audit");
+            if !(value.is_empty() || varies) {
                 assert!(head.contains(&format!("\r\n{name}: {value}")), "{url}: {head}");
             }
         }
