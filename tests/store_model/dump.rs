@@ -165,7 +165,7 @@ fn export(store: &Embedded, scans: Scans, dump: &mut Dump) -> Result<(), StoreEr
         Ok(())
     })?;
     tasks.iter_mut().for_each(|it| it.reverse());
-    if crate::without().iter().any(|it| it == "export-twice") {
+    if crate::is_left_out("export-twice") {
         events.values_mut().for_each(|it| it.0 = 1);
     }
     let listed: BTreeMap<_, _> = dump.events.iter().flatten().map(|it| (it.id, (1, it.hash))).collect();

@@ -369,7 +369,7 @@ fn check(world: &mut World) -> Outcomes {
     world.close()?;
     let mut report = ask(world, "check".into(), &Request::Check { dir: world.data() })?;
     if let Some(Reply::Report { repairable, .. }) = &mut report
-        && crate::without().iter().any(|it| it == "closed-lock")
+        && crate::is_left_out("closed-lock")
     {
         repairable.retain(|it| !it.contains("could not acquire lock") && !it.contains(".events"));
     }

@@ -28,15 +28,13 @@ pub enum Gone {
 }
 
 impl Process {
-    /// Starts this very binary once more, as `main.rs` provides for. One process at a time may be behind the shim.
-    pub fn start(dir: &Path, shim: Option<&Shim>) -> Self {
+    /// Starts this very binary once more, as `main.rs` provides for.
+    pub fn start(dir: &Path, shim: &Shim) -> Self {
         let log = File::options().create(true).append(true).open(log_file(dir)).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", crate::CHILD, "--nocapture", "--test-threads=1"]).env(crate::CHILD_VARIABLE, "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-        if let Some(shim) = shim {
-            shim.preload(&mut command);
-        }
+        shim.preload(&mut command);
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let (said, replies) = channel();

@@ -44,6 +44,8 @@ pub struct World {
     pub random: Random,
     pub counts: Counts,
     pub shim: Shim,
+    /// For a second process, on a copy: it has the same clock, and no faults.
+    clock: Shim,
     process: Option<Process>,
     /// An I/O call has failed since the store was opened: it may refuse what it is asked, until it is opened again.
     failing: bool,
@@ -65,6 +67,7 @@ impl World {
         std::fs::create_dir(dir.path().join("files")).unwrap();
         let shim = Shim::below(&dir.path().join("files"))?;
         shim.keep_undo();
+        let clock = Shim::below(&dir.path().join("no-files"))?;
         let settings = Settings {
             segment_bytes: *random.choose(&[32 << 10, 64 << 10, 64 << 10, 256 << 10]).unwrap(),
             snapshot_bytes: *random.choose(&[50 << 10, 300 << 10, 64 << 20]).unwrap(),
@@ -78,6 +81,7 @@ impl World {
             random,
             counts: Counts::default(),
             shim,
+            clock,
             process: None,
             failing: false,
             fired: 0,
@@ -124,7 +128,9 @@ impl World {
 
     pub fn pass(&mut self, hours: i64) {
         self.clock_ms += hours * 3_600_000;
-        self.shim.clock_offset(chrono::Duration::milliseconds(self.clock_ms));
+        for shim in [&self.shim, &self.clock] {
+            shim.clock_offset(chrono::Duration::milliseconds(self.clock_ms));
+        }
     }
 
     pub fn number(&mut self) -> u64 {
@@ -166,10 +172,10 @@ impl World {
                 if self.shim.undo_bytes() > UNDO_MOST {
                     self.shim.forget_undo();
                 }
-                self.process = Some(Process::start(self.dir.path(), Some(&self.shim)));
+                self.process = Some(Process::start(self.dir.path(), &self.shim));
             }
             let request = Request::Open { dir: self.data(), settings: self.settings.clone() };
-            if crate::without().iter().any(|it| it == "unsynced-start") {
+            if crate::is_left_out("unsynced-start") {
                 self.shim.count_as_synced();
             }
             self.has_fired();
@@ -344,8 +350,8 @@ impl World {
     }
 
     pub fn compare_copy_with(&mut self, dir: &Path, mut model: Model) -> Outcomes {
-        let mut process = Process::start(self.dir.path(), None);
-        model.lost_power |= crate::without().iter().any(|it| it == "expired-in-backup");
+        let mut process = Process::start(self.dir.path(), &self.clock);
+        model.lost_power |= crate::is_left_out("expired-in-backup");
         let (answers, now_ms) = (model.keys_used(), self.now_ms());
         let open = Request::Open { dir: dir.to_owned(), settings: self.settings.clone() };
         match process.ask(&open) {
