@@ -59,7 +59,8 @@ pub async fn hook<A>(
     rehearsal::beside(integration, &raw, &result);
     // A repetition was looked up before the plugin ran.
     let earlier = std::future::ready(Ok(None));
-    finish(app, Some(integration), raw, result, stages, refusal, tell, earlier).await
+    let line = Line { integration: Some(integration), raw, stages, refusal };
+    finish(app, line, result, tell, earlier).await
 }
 
 /// `POST /v1/tasks`: the same line with a built-in integration that has no plugin. `earlier` is the first answer to the
@@ -76,7 +77,8 @@ pub async fn task<A>(
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
-    finish(app, None, raw, result, stages, None, tell, earlier).await
+    let line = Line { integration: None, raw, stages, refusal: None };
+    finish(app, line, result, tell, earlier).await
 }
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
@@ -96,14 +98,20 @@ fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) -> Result<Rea
     Ok(Ready::one(task, loosened))
 }
 
+/// A line whose stages have run.
+struct Line<'a> {
+    integration: Option<&'a Integration>,
+    raw: RawEvent,
+    stages: Stages,
+    /// What is remembered of it where it is quarantined.
+    refusal: Option<Idempotency>,
+}
+
 /// One durable commit, whatever the outcome; then the answer.
 async fn finish<A>(
     app: &App,
-    integration: Option<&Integration>,
-    raw: RawEvent,
+    Line { integration, raw, stages, refusal }: Line<'_>,
     result: Result<Ready, Stop>,
-    stages: Stages,
-    refusal: Option<Idempotency>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
     earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
 ) -> Result<Ended<A>, Stop> {

@@ -17,17 +17,20 @@ use crate::store::{
 };
 use crate::task::{Task, TaskId, TaskPatch};
 
+/// A key and its value.
+pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// A change of the store.
 #[derive(Debug)]
 pub(super) enum Change {
     /// Events and tasks that are new, keys in any state; and the idempotency key that guards them.
     Put {
-        events: Vec<(Vec<u8>, Vec<u8>)>,
+        events: Vec<KeyValue>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
-        api_key: Option<(Vec<u8>, Vec<u8>)>,
-        audit: Option<(Vec<u8>, Vec<u8>)>,
+        api_key: Option<KeyValue>,
+        audit: Option<KeyValue>,
         guard: Option<Guard>,
-        queue: Vec<(Vec<u8>, Vec<u8>)>,
+        queue: Vec<KeyValue>,
     },
     /// An event that is stored again, if it is still as it was read.
     Replace(Box<Again>),
@@ -35,10 +38,11 @@ pub(super) enum Change {
     GiveUp(Box<Event>),
     /// What another store had: what is there already is skipped.
     Import {
-        events: Vec<(Vec<u8>, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>)>,
+        /// Each with its place in the queue, where it waits.
+        events: Vec<(KeyValue, Option<KeyValue>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         /// API keys and entries of the audit log.
-        others: Vec<(Vec<u8>, Vec<u8>)>,
+        others: Vec<KeyValue>,
     },
     /// A task's patch, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
@@ -58,7 +62,7 @@ pub(super) struct Again {
     pub(super) event: Event,
     pub(super) read: EventVersion,
     pub(super) tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
-    pub(super) audit: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) audit: Option<KeyValue>,
     pub(super) guard: Option<Guard>,
     pub(super) forget: Option<(IdempotencyId, DateTime<Utc>)>,
 }
@@ -75,7 +79,7 @@ pub(super) struct Guard {
 
 /// A queued event's key, and its place in the order: events of the same millisecond keep the order in which they are stored,
 /// which ids alone would not say.
-pub(super) fn enters_queue(event: &Event) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+pub(super) fn enters_queue(event: &Event) -> Result<KeyValue, StoreError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
     let order = (millis, COUNT.fetch_add(1, Ordering::Relaxed));

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::answers::{self, GroupAnswers, Placed};
-use super::change::{Change, Done, Guard, Written};
+use super::change::{Change, Done, Guard, KeyValue, Written};
 use super::journal::Kind;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
@@ -119,12 +119,12 @@ impl<'a> Decider<'a> {
 
     fn import(
         &mut self,
-        events: Vec<(Vec<u8>, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>)>,
+        events: Vec<(KeyValue, Option<KeyValue>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
-        others: Vec<(Vec<u8>, Vec<u8>)>,
+        others: Vec<KeyValue>,
     ) -> Result<Decided, StoreError> {
         let (mut written, mut skipped) = (Vec::new(), 0);
-        for (key, value, waits) in events {
+        for ((key, value), waits) in events {
             let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
             let known = self.newest(&key, id)?;
             if known.is_some() {

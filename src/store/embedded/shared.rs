@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::erase::{Erasures, Forgotten};
 use super::events::first_id_of;
 use super::index::Index;
-use super::journal::{Accepted, Segments};
+use super::journal::{Accepted, HORIZON, Segments};
 use super::names::Names;
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
@@ -292,7 +292,8 @@ impl Shared {
     pub(super) fn set_horizon(&self, millis: i64) {
         if self.horizon.swap(millis, Ordering::Relaxed) != millis {
             let (journal, temporary) = (journal_dir(&self.dir), journal_dir(&self.dir).join("horizon.tmp"));
-            let written = std::fs::write(&temporary, millis.to_string());
+            let crc = crc32fast::hash(&millis.to_le_bytes()).to_le_bytes();
+            let written = std::fs::write(&temporary, [&millis.to_le_bytes()[..], &crc].concat());
             if let Err(error) = written.and_then(|()| std::fs::rename(temporary, journal.join(HORIZON))) {
                 tracing::warn!(cause = %error, "the time up to which events have expired cannot be written");
             }
@@ -407,12 +408,14 @@ fn told(error: StoreError) -> StoreError {
     }
 }
 
-/// The file that says up to when events have expired, in milliseconds since 1970.
-const HORIZON: &str = "horizon";
-
-/// Up to when events of this journal have expired.
+/// Up to when events of this journal have expired, in milliseconds since 1970: a number and its CRC-32, little endian. A
+/// damaged file hides nothing; the next expiry writes it again.
 pub(super) fn read_horizon(journal: &Path) -> i64 {
-    std::fs::read_to_string(journal.join(HORIZON)).ok().and_then(|it| it.parse().ok()).unwrap_or(i64::MIN)
+    let bytes = std::fs::read(journal.join(HORIZON)).unwrap_or_default();
+    match bytes.split_first_chunk::<8>() {
+        Some((millis, crc)) if *crc == crc32fast::hash(millis).to_le_bytes() => i64::from_le_bytes(*millis),
+        _ => i64::MIN,
+    }
 }
 
 pub(super) fn journal_dir(dir: &Path) -> PathBuf {

@@ -65,13 +65,15 @@ impl Embedded {
         let mut result = Ok(());
         let Shared { segments, salt, accepted, .. } = &*self.shared;
         let replayed = replay(segments, *salt, (0, self.shared.acked()), accepted, &mut |found| {
+            let (segment, mut at) = (segments.containing(found.sequence), found.offset);
             for op in ops(found.payload).unwrap_or_default() {
                 if op.kind == Kind::Event && result.is_ok() {
-                    result = self.newest(op.key, op.value).and_then(|event| match event {
+                    result = self.newest(op.key, (segment, at)).and_then(|event| match event {
                         Some(event) => visit(Item::Event(Box::new(event))).map_err(written),
                         None => Ok(()),
                     });
                 }
+                at += op.encoded_len() as u64;
             }
         });
         let lost = replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
@@ -102,12 +104,13 @@ impl Embedded {
         Ok(())
     }
 
-    /// An event with what was sent, unless it was stored again since: then that is met later.
-    fn newest(&self, key: &[u8], value: &[u8]) -> Result<Option<Event>, StoreError> {
+    /// An event with what was sent, unless it was stored again behind this place: then that is met later. By the place and
+    /// not by the value, as two states that were erased may be equal.
+    fn newest(&self, key: &[u8], (segment, at): (Option<u64>, u64)) -> Result<Option<Event>, StoreError> {
         let (company, id) =
             keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;
         let newest = self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))?;
-        if newest.is_some_and(|it| it.value != value) {
+        if newest.is_some_and(|it| Some(it.segment) != segment || u64::from(it.place.offset) != at) {
             return Ok(None);
         }
         Ok(events::one(&self.shared, &company, EventId(id))?.map(|it| it.event))
@@ -127,7 +130,7 @@ impl Embedded {
                 }
                 Item::Event(it) => {
                     let waits = (it.status == EventStatus::Queued).then(|| enters_queue(&it)).transpose()?;
-                    events.push((keys::event(&it.company_id, it.id), event_record::encode(&it)?, waits));
+                    events.push(((keys::event(&it.company_id, it.id), event_record::encode(&it)?), waits));
                 }
                 Item::Key(it) => others.push((keys::api_key(&it.id), record::encode_key(&it)?)),
                 Item::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),

@@ -204,7 +204,7 @@ impl Embedded {
                 Err(e) => return Err(failed(e)),
             }
         }
-        if let Some(file) = companions(&journal_dir(&self.shared.dir)) {
+        for file in companions(&journal_dir(&self.shared.dir)) {
             copy(&file, &journal, u64::MAX).map_err(failed)?;
         }
         drop(held);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::headroom::Headroom;
 use super::index::Index;
@@ -21,6 +21,8 @@ use crate::task::Task;
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How long sled may take to open a directory before it counts as hanging.
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
+/// How long a view that is being closed in this process is waited for.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
 /// sled puts what is larger than a quarter of this into a file of its own, for which no space can be set aside; and
 /// where writing that fails, its readers wait for ever (docs/decisions/0016).
 const SEGMENT_BYTES: usize = 4 << 20;
@@ -112,7 +114,7 @@ impl View {
                     .cache_capacity(CACHE_BYTES)
                     .segment_size(SEGMENT_BYTES)
                     .flush_every_ms(None);
-                let db = config.open()?;
+                let db = open_alone(&config)?;
                 let tree = db.open_tree(keys::TREE)?;
                 Ok::<_, sled::Error>((db, tree))
             }));
@@ -268,6 +270,22 @@ impl View {
     /// Brings everything to the disk: at the end, so that the next start has nothing to replay.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map(drop).map_err(failure::write)
+    }
+}
+
+/// Opens sled, and waits for a lock that a store of this process has not let go of yet: a read that nobody waits for any more
+/// may still hold its view. No other process can, as this one holds the directory.
+fn open_alone(config: &sled::Config) -> sled::Result<sled::Db> {
+    let started = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && started.elapsed() < LOCK_LIMIT =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
     }
 }
 

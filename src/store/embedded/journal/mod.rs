@@ -47,10 +47,13 @@ fn sequence_of(path: &Path) -> Option<u64> {
     (name.len() == 20).then(|| name.parse().ok())?
 }
 
-/// Files beside the segments that a copy of the journal needs.
-pub(super) fn companions(dir: &Path) -> Option<PathBuf> {
-    Some(dir.join(survey::ACCEPTED)).filter(|it| it.exists())
+/// Files next to the segments that a copy of the journal needs: what was accepted as lost, and up to when events have expired.
+pub(super) fn companions(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    [survey::ACCEPTED, HORIZON].map(|it| dir.join(it)).into_iter().filter(|it| it.exists())
 }
+
+/// The file that says up to when events have expired.
+pub(super) const HORIZON: &str = "horizon";
 
 /// Writes the mark of a journal that was copied: what is in it counts as acknowledged.
 pub(super) fn mark_copy(dir: &Path, oldest: u64, last: u64) -> std::io::Result<()> {

@@ -76,9 +76,12 @@ impl Survey {
         let mut capacity = file.metadata()?.len();
         if self.torn.is_some() {
             file.set_len(end)?;
-            file.sync_all()?;
             capacity = end;
         }
+        if self.next > mark.acked + 1 {
+            write_again(&file, end)?;
+        }
+        file.sync_all()?;
         let segments = self.segments.drain(..).enumerate().map(|(index, it)| opened(it, salt, index == last));
         let segments = Arc::new(Segments::new(segments.collect::<std::io::Result<_>>()?));
         let preparer = Preparer::start(dir.to_owned(), segment_bytes, Arc::clone(&segments))?;
@@ -97,6 +100,22 @@ impl Survey {
             preparer,
         })
     }
+}
+
+/// Writes the bytes of the last segment once more. Records that nobody was told of are taken over here, and served from now
+/// on; whether they are on the disk is not known, and after an fdatasync that failed the kernel may count pages as written
+/// that are not, so that another one would not write them.
+fn write_again(file: &File, end: u64) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let mut bytes = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < end {
+        let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
+        file.read_exact_at(&mut bytes[..length], at)?;
+        file.write_all_at(&bytes[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
 }
 
 fn opened(read: Read, salt: u32, last: bool) -> std::io::Result<Segment> {

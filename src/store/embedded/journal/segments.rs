@@ -125,6 +125,13 @@ impl Segments {
         read_event(&file, place, id).map(|(_, value)| Some(value))
     }
 
+    /// The segment that has this record, by the sequence of its first one.
+    pub(in super::super) fn containing(&self, sequence: u64) -> Option<u64> {
+        let list = self.list();
+        let after = list.partition_point(|it| it.first <= sequence);
+        after.checked_sub(1).map(|at| list[at].first)
+    }
+
     /// First sequences and files, oldest first, with the durable bytes of each; and the sequence after the last record
     /// of all.
     pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {

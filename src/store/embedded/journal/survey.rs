@@ -60,15 +60,15 @@ pub(super) enum Found {
 impl Survey {
     /// Reads every segment. `applied` is the last sequence that the view has seen: it was acknowledged for sure.
     pub(in super::super) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
-        Self::survey(dir, applied, false)
+        Self::look(dir, applied, false)
     }
 
     /// The same without reading closed segments, where their indexes say how far they reach.
     pub(in super::super) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
-        Self::survey(dir, applied, true)
+        Self::look(dir, applied, true)
     }
 
-    fn survey(dir: &Path, applied: u64, quick: bool) -> std::io::Result<Self> {
+    fn look(dir: &Path, applied: u64, quick: bool) -> std::io::Result<Self> {
         let paths = segment_paths(dir)?;
         let mark = Mark::open(dir)?;
         let acked = mark.acked.max(applied);
