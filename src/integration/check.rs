@@ -96,7 +96,7 @@ pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) 
     checked
 }
 
-/// The same without the fixtures, for whoever runs them himself.
+/// The same without the fixtures, for callers that run them themselves.
 #[must_use]
 pub fn open(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();

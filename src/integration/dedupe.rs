@@ -19,7 +19,7 @@ pub enum Named {
     Body(Vec<String>),
 }
 
-/// How deliveries are told apart.
+/// What identifies a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedupe {
     /// In this order: the first that a delivery has is its id.

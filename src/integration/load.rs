@@ -98,14 +98,14 @@ fn tested(
     Ok(integration)
 }
 
-/// The folder of the shadow that a folder's plugin.toml names; whether it is there or not.
+/// The folder of the shadow that a folder's plugin.toml names, even if it does not exist.
 pub(crate) fn shadow_of(folder: &Path) -> Option<PathBuf> {
     let manifest = manifest(folder).ok()?;
     manifest.shadow.map(|named| shadow_folder(folder, &named))
 }
 
 fn shadow_folder(folder: &Path, named: &str) -> PathBuf {
-    // Beside the live one, as the manifest's schema has it; a link is where it stands, not where it leads.
+    // Beside the live one, as the manifest's schema requires. Symbolic links are not resolved.
     let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     whole.parent().unwrap_or(&whole).join(named.trim_start_matches("../"))
 }
@@ -122,7 +122,7 @@ pub(crate) fn shadow(
     let start = || {
         let folder = shadow_folder(folder, &named);
         let mut candidate = tested(host.aside(), &folder, manifest(&folder)?, secrets, now)?;
-        // It is told what the live one is told.
+        // Its calls get the same context as those of the live one.
         candidate.name = live.name.clone();
         candidate.company_id = live.company_id.clone();
         Shadow::start(candidate).map_err(|cause| LoadFailure::Read { file: folder, cause })
@@ -182,7 +182,7 @@ pub(super) fn assemble(
     })
 }
 
-/// What deliveries are told apart by has to be there.
+/// Values that identify or order deliveries must not be redacted.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
     let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointers) = it { Some(pointers) } else { None });
     let named = by
@@ -212,7 +212,7 @@ pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
 /// Largest manifest, schema or fixture, in bytes.
 const TEXT_BYTES: u64 = 16 << 20;
 
-/// A folder's text file. What is no file is not opened: a pipe would be waited for.
+/// A folder's text file. Only a regular file is opened: opening a pipe would block.
 pub(crate) fn read(file: &Path) -> Result<String, LoadFailure> {
     let failed = |cause| LoadFailure::Read { file: file.to_owned(), cause };
     let metadata = std::fs::metadata(file).map_err(failed)?;

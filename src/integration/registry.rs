@@ -26,7 +26,7 @@ struct Loading {
     names: BTreeSet<String>,
 }
 
-/// What a name stands for at the moment.
+/// The result of looking up a name.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A live integration.
@@ -127,7 +127,7 @@ impl Registry {
         self.live.load().get(&IntegrationName(name.into())).cloned()
     }
 
-    /// What this name stands for.
+    /// Looks up a name.
     #[must_use]
     pub fn find(&self, name: &str) -> Found {
         // In this order: what is loaded goes live before it is no longer loading.

@@ -35,8 +35,8 @@ pub(super) struct Engine {
     room: Option<Arc<Room>>,
 }
 
-/// The engine of live plugins, and the one of candidates. Those run on threads that stand back, which must hold no lock
-/// of an engine that others wait for, and take no room in the pool.
+/// The engine of live plugins, and that of candidates. Candidates run on threads of idle priority, which must hold no
+/// lock that live plugins wait for, and take no room in the pool.
 pub(super) struct Engines {
     pub(super) live: Engine,
     pub(super) aside: Engine,

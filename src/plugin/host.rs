@@ -54,8 +54,8 @@ impl Host {
         host(engines.live, Some(Arc::new(aside)))
     }
 
-    /// The host for candidates, whose calls may run on threads that stand back: it shares neither locks nor the instance
-    /// pool with live plugins. Artefacts are the same.
+    /// The host for candidates, whose calls may run on threads of idle priority: it shares neither locks nor the
+    /// instance pool with live plugins. Artefacts are the same.
     #[must_use]
     pub fn aside(&self) -> &Self {
         self.aside.as_deref().unwrap_or(self)

@@ -46,7 +46,7 @@ pub use limits::{Limits, LoadLimits};
 pub use priority::stand_back;
 pub use stats::{LastError, Summary};
 
-/// What a plugin is told of the event. The same event always gives the same context.
+/// What a plugin learns of the event besides its payload. The same event always gives the same context.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     /// The event's id.
@@ -148,7 +148,7 @@ impl Plugin {
         &self.sha256
     }
 
-    /// What its calls have come to so far.
+    /// Counts and times of its calls so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.workers.summary()
@@ -197,7 +197,7 @@ enum Code {
 }
 
 impl Program {
-    /// The call is looked at from time to time, steps back where it takes long, and is stopped at its limit.
+    /// The call is checked from time to time, steps back if it takes long, and is stopped at its limit.
     fn set_deadline(&self, store: &mut Store<CallState>) {
         let look = self.engine.ticks(store.data().pace.every());
         let limit = self.engine.ticks(self.limits.time);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::threads::Worker;
 
-/// How often a call is looked at. Mappings take less in any language.
+/// How often a call is checked. Mappings take less in any language.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The same while the plugin's last call was slow: the next one probably is, and steps back sooner.

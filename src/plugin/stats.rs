@@ -1,6 +1,5 @@
-//! What a plugin's calls have come to since this version of it went live. No payload, and nothing that a plugin said,
+//! Counts and times of a plugin's calls since this version of it went live. No payload, and nothing that a plugin said,
 //! gets in here.
-
 //!
 //! No locks: a thread that has been preempted in the middle of counting keeps nobody waiting.
 
@@ -14,7 +13,7 @@ use serde::Serialize;
 
 use super::{CallContext, PluginError};
 
-/// Longest time that is told apart from longer ones, in microseconds: a minute.
+/// Longest time that is counted as itself, in microseconds: a minute. Longer ones count as this.
 const LONGEST: u64 = 60_000_000;
 /// Bits of a time that count: a time is known to within 1 in 128.
 const BITS: u32 = 7;

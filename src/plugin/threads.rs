@@ -31,7 +31,7 @@ struct Asked {
     context: CallContext,
 }
 
-/// A call under way that is to be answered, by whoever takes this.
+/// The answer that a call under way owes. The thread that takes this sends it, so it is sent once.
 struct Reply {
     asked: Arc<Asked>,
     done: oneshot::Sender<Called>,
@@ -142,7 +142,7 @@ impl Succession {
         let mut reply = self.reply.pop();
         loop {
             if let Some(finished) = self.handed.pop() {
-                // Not answered yet: it is answered with what the call has come to.
+                // Not answered yet: it is put back, to be answered with the call's result.
                 reply.and_then(|it| self.reply.push(it).err());
                 return finished;
             }
@@ -173,7 +173,7 @@ impl Finished {
         if let Some(reply) = worker.succession.reply.pop() {
             reply.send(&worker.stats, took, called);
         }
-        // The store holds what the seat stands for.
+        // The store first: it occupies the room that the seat reserves.
         drop(store);
         drop(seat);
         match worker.succession.successor.get() {
@@ -190,7 +190,7 @@ fn run(mut worker: Arc<Worker>) {
     // The first call on a thread would otherwise pay for this.
     wasmtime::Engine::tls_eager_initialize();
     while let Ok(job) = worker.jobs.recv() {
-        // Nobody waits any more: the sender has hung up.
+        // Nobody waits for the answer any more, as at shutdown.
         if job.done.is_closed() {
             continue;
         }
