@@ -116,7 +116,9 @@ impl App {
     /// Where that cannot be stored. The key may be revoked all the same.
     pub async fn revoke_key(&self, key: &ApiKey, entry: Entry) -> Result<(), StoreError> {
         let _one_by_one = self.revoking.lock().await;
-        if self.keys.list().iter().any(|it| it.hash == key.hash && it.revoked_at.is_some()) {
+        // Not the ring: there it may be revoked without being so durably.
+        let stored = self.store.keys().await.unwrap_or_default();
+        if stored.iter().any(|it| it.hash == key.hash && it.revoked_at.is_some()) {
             return Ok(());
         }
         let revoked = ApiKey { revoked_at: Some(entry.at), ..key.clone() };
@@ -134,8 +136,13 @@ impl App {
         match &committed {
             Ok(Committed::Stored) => self.keys.merge(vec![key]),
             Ok(Committed::Repeated(_) | Committed::Erased) => {}
-            // It may be durable all the same.
-            Err(_) => self.keys.merge(self.store.keys().await.unwrap_or_default()),
+            // Nothing was begun.
+            Err(StoreError::Full { .. }) => {}
+            // It may be durable all the same: a new key is let in only if it is, and a revoked one in no case.
+            Err(_) => {
+                self.keys.merge(self.store.keys().await.unwrap_or_default());
+                self.keys.merge(Some(key).filter(|it| it.revoked_at.is_some()).into_iter().collect());
+            }
         }
         committed
     }
@@ -226,5 +233,37 @@ impl KeyRequest {
             strict: self.strict,
             hash: key::hash(secret),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Options;
+    use crate::store::{Fault, Faulty, embedded};
+
+    #[tokio::test]
+    async fn a_key_whose_revocation_may_be_stored_opens_nothing_and_is_revoked_when_asked_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Arc::new(Faulty::new(Embedded::open(dir.path(), &embedded::Options::default()).unwrap()));
+        let config = Config::load(&Options { data_dir: Some(dir.path().into()), ..Options::default() }).unwrap();
+        let app = App::new(config, store.clone(), None).await.unwrap();
+        let company_id = CompanyId::parse("company-1").unwrap();
+        let (label, scopes) = (String::new(), vec![Scope::Admin]);
+        let request = KeyRequest { label, company_id, scopes, expires_at: None, timezone: None, strict: false };
+        let (id, secret) = key::generate().unwrap();
+        let key = request.into_key(id, &secret, now());
+        let entry = |action| Admin::Operator.does(action, &key.id);
+        app.create_key(key.clone(), entry(Action::KeyCreated), None).await.unwrap();
+        let is_good = || app.keys.check(Some(&secret), now()).is_ok();
+        let revoke = || app.revoke_key(&key, entry(Action::KeyRevoked));
+        store.set(Some(Fault::Full));
+        assert!(revoke().await.is_err() && is_good(), "certainly nothing was stored");
+        store.set(Some(Fault::Write));
+        assert!(revoke().await.is_err() && !is_good());
+        assert!(revoke().await.is_err(), "it is still not stored");
+        store.set(None);
+        revoke().await.unwrap();
+        assert!(!is_good() && store.keys().await.unwrap().iter().all(|it| it.revoked_at.is_some()));
     }
 }

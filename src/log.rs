@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display};
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
@@ -17,7 +17,7 @@ tokio::task_local! {
     static REQUEST: Arc<Request>;
 }
 
-type Value = OnceLock<Box<dyn Display + Send + Sync>>;
+type Value = Mutex<Option<Box<dyn Display + Send>>>;
 
 /// What a request is about, as far as it is known yet.
 #[derive(Default)]
@@ -48,10 +48,11 @@ impl Field {
 }
 
 impl Request {
-    /// Notes what is known by now; what was known first stays.
-    pub(crate) fn know(&self, field: Field, value: impl Display + Send + Sync + 'static) {
+    /// Notes what is known by now; what is known last counts, as a delivery may turn out to be another attempt of an
+    /// event that is there.
+    pub(crate) fn know(&self, field: Field, value: impl Display + Send + 'static) {
         if let Some(known) = self.0.get(field as usize) {
-            let _first_stays = known.set(Box::new(value));
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(value));
         }
     }
 
@@ -65,9 +66,12 @@ impl Request {
         REQUEST.sync_scope(Arc::clone(self), work)
     }
 
-    fn fields(&self) -> impl Iterator<Item = (&'static str, &(dyn Display + Send + Sync))> {
-        let known = Field::ALL.iter().zip(&self.0);
-        known.filter_map(|(field, value)| Some((field.name(), &**value.get()?)))
+    /// Has each field that is known written.
+    fn write(&self, mut write: impl FnMut(&'static str, &dyn Display) -> fmt::Result) -> fmt::Result {
+        Field::ALL.iter().zip(&self.0).try_for_each(|(field, value)| {
+            let known = value.lock().unwrap_or_else(PoisonError::into_inner);
+            known.as_ref().map_or(Ok(()), |value| write(field.name(), value))
+        })
     }
 }
 
@@ -77,7 +81,7 @@ pub(crate) fn current() -> Option<Arc<Request>> {
 }
 
 /// Notes something about the request that this task works on.
-pub(crate) fn know(field: Field, value: impl Display + Send + Sync + 'static) {
+pub(crate) fn know(field: Field, value: impl Display + Send + 'static) {
     let _outside_of_requests = REQUEST.try_with(|request| request.know(field, value));
 }
 
@@ -88,7 +92,7 @@ impl<'writer> FormatFields<'writer> for TextFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
         self.0.format_fields(writer.by_ref(), fields)?;
         let Some(request) = current() else { return Ok(()) };
-        request.fields().try_for_each(|(name, value)| write!(writer, " {name}={value}"))
+        request.write(|name, value| write!(writer, " {name}={value}"))
     }
 }
 
@@ -106,9 +110,7 @@ where
         self.0.format_event(context, Writer::new(&mut line), event)?;
         let open = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
         writer.write_str(open)?;
-        for (name, value) in request.fields() {
-            write!(writer, ",\"{name}\":{}", serde_json::Value::String(value.to_string()))?;
-        }
+        request.write(|name, value| write!(writer, ",\"{name}\":{}", serde_json::Value::String(value.to_string())))?;
         writer.write_str("}\n")
     }
 }

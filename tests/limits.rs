@@ -9,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use harness::{DEADLINE, KEY, Server, Setup, task, until};
+use serde_json::json;
 use shim::Shim;
 
 fn post(server: &Server, body: &[u8]) -> (u16, String) {
@@ -82,7 +83,7 @@ fn slow_senders_are_answered_or_hung_up_on() {
 /// A task takes a place from when its body has arrived until its end; the plugin here takes a while.
 #[test]
 fn requests_over_the_concurrency_limit_are_told_to_come_back_and_health_checks_are_not() {
-    let mut setup = Setup::new().config("[limits]\nconcurrency = 1");
+    let mut setup = Setup::new().config("[limits]\nconcurrency = 1").plugin("guest", "", &guests::component(""));
     let Some(shim) = Shim::below(&setup.data) else { return };
     setup.env.extend(shim.env());
     let server = setup.start();
@@ -94,12 +95,16 @@ fn requests_over_the_concurrency_limit_are_told_to_come_back_and_health_checks_a
     until("the commit waits for the disk", || shim.held() > 0);
     let reply = server.get("/v1/tasks").expect(503);
     assert_eq!((reply.code().as_str(), reply.header("retry-after")), ("overloaded", "1"));
+    let delivery = server.post("/v1/hooks/guest", &json!({})).expect(503);
+    assert_eq!((delivery.code().as_str(), delivery.header("x-event-id")), ("overloaded", ""));
     server.get("/healthz").expect(200);
     server.get("/readyz").expect(200);
     shim.hold_fdatasync(false);
     let mut answer = String::new();
     held.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    // Where there is too much to do already, nothing more is stored.
+    assert_eq!(server.get("/v1/events?status=rejected").expect(200).json()["data"], json!([]));
 }
 
 /// A thousand slow senders would otherwise make the service manager restart a healthy server.

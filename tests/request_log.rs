@@ -59,6 +59,29 @@ fn a_quarantined_delivery_is_found_by_its_request_id_and_its_event() {
     }
 }
 
+/// The event that its sender is told, whichever delivery it came with first.
+#[test]
+fn another_attempt_of_a_quarantined_delivery_is_found_by_the_first_ones_event() {
+    let refuses = command("(func (export \"_start\") (call $exit (i32.const 1)))");
+    let mut setup = in_json(Setup::new()).plugin("guest", "[dedupe]\npointer = \"/id\"\n", &refuses);
+    setup.extra.extend(["--log".into(), "debug".into()]);
+    let server = setup.start();
+    let send = || server.post("/v1/hooks/guest", &json!({ "id": "d-1" })).expect(422);
+    let (first, again) = (send(), send());
+    let event = first.header("x-event-id");
+    assert_eq!(again.header("x-event-id"), event);
+    let shown = server.get(&format!("/v1/events/{event}")).expect(200);
+    let log = server.stop();
+    let events = |message| -> Vec<Value> {
+        let lines = carried(&log, message).into_iter();
+        lines.map(|it| it["event.id"].clone()).collect()
+    };
+    assert_eq!(events("event quarantined"), [json!(event), json!(event)], "{log}");
+    let answered = carried(&log, "answered");
+    let line = answered.iter().find(|it| it["request.id"] == shown.header("x-request-id")).expect(&log);
+    assert_eq!(line["event.id"], event);
+}
+
 /// "Its log has the request id" is what the sender reads.
 #[test]
 fn a_failure_of_the_server_is_found_by_its_request_id() {

@@ -250,6 +250,9 @@ pub(super) fn respond(result: Result<Answer, Failed>) -> Response {
     match result {
         Err(failed) => failed.problem.reply(failed.event_id),
         Ok(answer) => {
+            if let Some(id) = answer.headers.get("x-event-id").and_then(|it| it.to_str().ok()) {
+                know(Field::Event, id.to_owned());
+            }
             let mut response = Response::new(Bytes::from(answer.body).into());
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers;

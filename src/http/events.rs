@@ -92,8 +92,9 @@ pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<E
 
 /// The same with the version that a change has to name.
 pub(super) async fn find_version(call: &Call, company: &CompanyId, id: &str) -> Result<Versioned, Problem> {
-    let id = Uuid::parse_str(id).map_err(|_| MISSING)?;
-    call.app.store.versioned(company, EventId(id)).await?.ok_or(MISSING)
+    let id = EventId(Uuid::parse_str(id).map_err(|_| MISSING)?);
+    know(Field::Event, id);
+    call.app.store.versioned(company, id).await?.ok_or(MISSING)
 }
 
 /// What the plugin would get, as its integration reads it today; null where that is not live, or cannot read it.

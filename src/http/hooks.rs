@@ -43,6 +43,8 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     know(Field::Integration, integration.name.clone());
     let (sender, body) = match admit(&mut call, &integration, secret).await {
         Ok(admitted) => admitted,
+        // It says nothing about the delivery, and comes when the server has enough to do.
+        Err(Problem::Overloaded) => return Err(Problem::Overloaded.into()),
         Err(problem) => return Err(reject(&call, &integration, problem).await),
     };
     if let Some((rate, bucket)) = &integration.rate {

@@ -131,7 +131,7 @@ impl Compiler {
                 job
             }
             Known::New(job) => {
-                self.start(Arc::clone(&job), wasm, abi, sha256)?;
+                self.start(Arc::clone(&job), wasm, abi, sha256);
                 let result = job.wait(self.limits.compile, sha256);
                 drop(turn);
                 return result.map(|code| (code, abi, sha256));
@@ -165,18 +165,18 @@ impl Compiler {
         Known::New(job)
     }
 
-    fn start(self: &Arc<Self>, job: Arc<Job>, wasm: Vec<u8>, abi: Abi, sha256: Digest) -> Result<(), String> {
-        let compiler = Arc::clone(self);
+    /// However it ends, those who wait for the job are told.
+    fn start(self: &Arc<Self>, job: Arc<Job>, wasm: Vec<u8>, abi: Abi, sha256: Digest) {
+        let (compiler, unstarted) = (Arc::clone(self), Arc::clone(&job));
         let work = move || {
             let make = || compiler.make(&job, &wasm, abi, &sha256);
             let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err("the compiler crashed".into()));
             compiler.end(&job, sha256, made.map_err(|cause| format!("cannot be compiled: {cause}")));
         };
         let thread = std::thread::Builder::new().name("plugin-compile".into()).spawn(work);
-        thread.map(drop).map_err(|error| {
-            lock(&self.modules).remove(&sha256);
-            format!("cannot be compiled: {error}")
-        })
+        if let Err(error) = thread {
+            self.end(&unstarted, sha256, Err(format!("cannot be compiled: {error}")));
+        }
     }
 
     /// Gives the code, and whether the cache has it.

@@ -1,11 +1,10 @@
-//! One plugin folder: loaded on a thread of the pass, and its shadow after it.
+//! One plugin folder, and its shadow: each is loaded on a thread of the pass.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::Utc;
-use crossbeam_channel::Sender;
 
 use super::loader::Changed;
 use super::stamp::Stamp;
@@ -14,40 +13,32 @@ use crate::integration::load::{load, shadow};
 use crate::integration::{Beside, Integration, LoadFailure};
 use crate::plugin::Host;
 
-/// A folder that was loaded, or its shadow.
+/// A folder that was loaded.
 pub(super) struct Loaded {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
-    pub(super) result: Came,
+    /// Or why not, and the module that is still being compiled, where it is only that.
+    pub(super) result: Result<Arc<Integration>, (String, Option<[u8; 32]>)>,
 }
 
-/// What loading has come to.
-pub(super) enum Came {
-    Live(Arc<Integration>),
-    /// Why not, and the module that is still being compiled, where it is only that.
-    Refused(String, Option<[u8; 32]>),
-    /// The shadow's module is still being compiled.
-    Late([u8; 32]),
-}
-
-/// Loads a folder, and then its shadow, for which the plugin does not wait.
-pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed, done: &Sender<Loaded>) {
-    let send =
-        |result| drop(done.send(Loaded { name: name.clone(), path: path.clone(), stamp: stamp.clone(), result }));
+/// Loads a folder, without its shadow.
+pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed) -> Loaded {
     let unexpected = |_| Err((format!("{}: loading it failed unexpectedly", path.display()), None));
     let refused = |failure: LoadFailure| (failure.to_string(), failure.late());
     let whole = || load(host, &path, secrets, Utc::now()).map_err(refused);
-    let live = match catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected) {
-        Ok(integration) => Arc::new(integration),
-        Err((message, late)) => return send(Came::Refused(message, late)),
-    };
-    send(Came::Live(Arc::clone(&live)));
-    let start = || shadow(host, &path, &live, secrets, Utc::now());
-    let Ok(Some(beside)) = catch_unwind(AssertUnwindSafe(start)) else { return };
+    let result = catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected).map(Arc::new);
+    Loaded { name, path, stamp, result }
+}
+
+/// Loads the shadow of a plugin that is live, where it has one. Gives its module, where that is still being compiled.
+pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) -> Option<[u8; 32]> {
+    let start = || shadow(host, path, live, secrets, Utc::now());
+    let beside = catch_unwind(AssertUnwindSafe(start)).ok()??;
     if let Beside { folder, shadow: Err(cause), .. } = &beside {
-        tracing::error!(plugin = name, "its shadow {folder} does not run: {cause}");
+        tracing::error!(plugin = %live.name, "its shadow {folder} does not run: {cause}");
     }
-    beside.late.into_iter().for_each(|module| send(Came::Late(module)));
+    let late = beside.late;
     let _the_first = live.beside.set(beside);
+    late
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, unbounded};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::folder::{Came, Loaded, load_one};
+use super::folder::{Loaded, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
 use crate::app::now;
 use crate::audit::{Action, Entry, SERVER};
@@ -104,20 +105,13 @@ impl Loader {
         self.know(&names);
         self.registry.load(&names);
         let (host, secrets) = (self.host.clone(), self.secrets.clone());
-        let (todo, work) = bounded(changed.len());
-        let threads = changed.len().min(AT_A_TIME);
-        changed.into_iter().for_each(|it| drop(todo.send(it)));
-        drop(todo);
-        let (done, loaded) = unbounded();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let (work, done, host, secrets) = (work.clone(), done.clone(), &host, &secrets);
-                scope.spawn(move || work.iter().for_each(|it| load_one(host, secrets, it, &done)));
-            }
-            drop(done);
-            // Each goes live when it is loaded, however long the others take.
-            loaded.iter().for_each(|it| self.take(it, &mut pass));
-        });
+        let mut live = Vec::new();
+        // Each goes live when it is loaded, however long the others take, and none waits for a shadow.
+        each(changed, |it| load_one(&host, &secrets, it), |it| live.extend(self.take(it, &mut pass)));
+        let shadow = |(path, live): (PathBuf, Arc<Integration>)| {
+            load_shadow(&host, &secrets, &path, &live).map(|module| (live.name.to_string(), module))
+        };
+        each(live, shadow, |late| self.late.extend(late));
         Ok(pass)
     }
 
@@ -200,25 +194,28 @@ impl Loader {
         }
     }
 
-    fn take(&mut self, Loaded { name, path, stamp, result }: Loaded, pass: &mut Pass) {
-        let result = match result {
-            Came::Late(module) => {
-                self.late.insert(name, module);
-                return;
-            }
-            Came::Live(live) => Ok(live),
-            Came::Refused(message, late) => Err((message, late)),
-        };
+    /// Gives what has gone live, and its folder.
+    fn take(
+        &mut self,
+        Loaded { name, path, stamp, result }: Loaded,
+        pass: &mut Pass,
+    ) -> Option<(PathBuf, Arc<Integration>)> {
         if Stamp::of(&path).ok().as_ref() != Some(&stamp) {
             // It was changed meanwhile: what was loaded may be half of each. The next pass finds it.
             tracing::info!(plugin = name, "plugin changed while it was loaded: it is loaded again");
             pass.changing.push(name);
-            return;
+            return None;
         }
         self.tried.insert(name.clone(), stamp);
         match result {
-            Ok(plugin) => self.goes_live(plugin, pass),
-            Err((message, late)) => self.refused(name, message, late, pass),
+            Ok(plugin) => {
+                self.goes_live(Arc::clone(&plugin), pass);
+                Some((path, plugin))
+            }
+            Err((message, late)) => {
+                self.refused(name, message, late, pass);
+                None
+            }
         }
     }
 
@@ -267,4 +264,27 @@ impl Loader {
         let inside = with_shadows.flat_map(|it| [it.join("fixtures"), it]);
         std::iter::once(self.dir.clone()).chain(inside).filter(|it| it.is_dir()).collect()
     }
+}
+
+/// Has threads do this work, and takes each result in this thread as soon as it is there.
+fn each<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync, mut take: impl FnMut(R)) {
+    let (todo, left) = bounded(all.len());
+    let threads = all.len().min(AT_A_TIME);
+    all.into_iter().for_each(|it| drop(todo.send(it)));
+    drop(todo);
+    let (done, results) = unbounded();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (left, done, work) = (left.clone(), done.clone(), &work);
+            let run = move || left.iter().for_each(|it| drop(done.send(work(it))));
+            if let Err(error) = Builder::new().name("plugin-load".into()).spawn_scoped(scope, run) {
+                tracing::warn!(cause = %error, "no further thread can be had: plugins are loaded more slowly");
+                break;
+            }
+        }
+        drop(done);
+        results.iter().for_each(&mut take);
+        // Something is left only where there was not one thread.
+        left.iter().for_each(|it| take(work(it)));
+    });
 }
