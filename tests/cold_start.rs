@@ -110,6 +110,22 @@ fn a_plugin_goes_live_when_it_is_loaded_and_waits_for_no_other() {
     assert_eq!((status, &body["loading_plugins"]), (503, &json!(["z-large"])), "{body}");
 }
 
+/// As many shadows as are loaded at a time kept all other plugins from being loaded.
+#[test]
+fn plugins_do_not_wait_for_the_shadows_of_others() {
+    const PLUGINS: usize = 20;
+    let mut setup = Setup::new().plugin("next", "", &large(2, 4000));
+    std::fs::rename(setup.plugins.join("next"), setup.plugins.join(".next")).unwrap();
+    for n in 0..PLUGINS {
+        let manifest = "shadow = \"../.next\"\n[auth]\nscheme = \"api-key\"\n";
+        setup = setup.plugin(&format!("guest-{n:02}"), manifest, &large(1, 1));
+    }
+    let server = setup.start_cold();
+    until("each plugin live", || live(&server) == PLUGINS);
+    assert_eq!(ready(&server).1["loading_plugins"], json!([]));
+    server.get("/v1/admin/plugins/guest-00/shadow").expect(404);
+}
+
 #[test]
 fn identical_modules_are_compiled_once() {
     let mut setup = Setup::new();

@@ -260,6 +260,39 @@ fn a_connection_may_wait_longer_between_requests_than_within_one() {
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "no further request");
 }
 
+/// What comes after the response may be the content that nobody wanted.
+#[test]
+fn content_that_comes_late_is_not_taken_for_headers() {
+    let limits = "[limits]\nheader_timeout_ms = 200\nidle_timeout_ms = 600000\n";
+    let server = Setup::new().config(limits).start();
+    let mut stream = connect(&server);
+    stream.write_all(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n").unwrap();
+    assert!(head_of(&mut stream).starts_with("http/1.1 401"));
+    stream.write_all(&[b' '; 10]).unwrap();
+    // Past the time for headers: none has begun.
+    std::thread::sleep(Duration::from_millis(500));
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(head_of(&mut stream).starts_with("http/1.1 200"));
+}
+
+/// The time began with the connection, and went on for a request that came before the first response.
+#[test]
+fn each_request_has_its_own_time_for_headers() {
+    let looping = guests::component("(loop $l (br $l))");
+    let limits = "[limits]\nheader_timeout_ms = 1500\nidle_timeout_ms = 600000\n";
+    let server = Setup::new().config(limits).plugin("guest", "[limits]\ntime_ms = 1000\n", &looping).start();
+    let mut stream = connect(&server);
+    std::thread::sleep(Duration::from_millis(200));
+    write!(stream, "POST /v1/hooks/guest HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 2\r\n\r\n{{}}")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stream.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+    assert!(head_of(&mut stream).starts_with("http/1.1 502"));
+    std::thread::sleep(Duration::from_millis(700));
+    stream.write_all(b"Host: x\r\n\r\n").unwrap();
+    assert!(head_of(&mut stream).starts_with("http/1.1 200"));
+}
+
 /// Every route, as the documentation has it: its URL and its methods.
 fn documented() -> Vec<(String, String)> {
     let page = include_str!("../docs/OPERATIONS.md");

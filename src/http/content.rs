@@ -47,11 +47,18 @@ impl Body for Content {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        let polled = Pin::new(incoming).poll_frame(cx);
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
         // Somebody reads it: if they stop before its end, that has a reason (its size, or its time).
         this.cheap = false;
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+        let ended = match &polled {
+            // After the response, hyper says no more than this until the next request has come.
+            Poll::Ready(Some(Ok(_))) => incoming.is_end_stream(),
+            Poll::Ready(_) => true,
+            Poll::Pending => false,
+        };
+        if ended {
             this.incoming = None;
+            this.wire.read_to_end();
         }
         polled
     }
@@ -69,12 +76,16 @@ impl Drop for Content {
     fn drop(&mut self) {
         let Some(incoming) = self.incoming.take().filter(|it| !it.is_end_stream()) else { return };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if self.cheap => drop(runtime.spawn(tokio::time::timeout(SOON, discard(incoming)))),
+            Ok(runtime) if self.cheap => {
+                // It is not cheap any more: given up before its end, it is left unread.
+                let rest = Self { incoming: Some(incoming), wire: Arc::clone(&self.wire), cheap: false };
+                drop(runtime.spawn(tokio::time::timeout(SOON, discard(rest))));
+            }
             _ => self.wire.leave_unread(),
         }
     }
 }
 
-async fn discard(mut incoming: Incoming) {
-    while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {}
+async fn discard(mut rest: Content) {
+    while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await {}
 }

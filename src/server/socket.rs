@@ -110,19 +110,19 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Before it reads: what it reads may be the next request's, which has its own time.
+        if !this.wire.owes_headers() {
+            this.heading = None;
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if result.is_ready() {
             if buffer.filled().len() > before {
                 this.wire.received();
             }
-            if !this.wire.owes_headers() {
-                this.heading = None;
-            }
             return result;
         }
         if !this.wire.owes_headers() {
-            this.heading = None;
             return Poll::Pending;
         }
         let limit = this.limits.head;

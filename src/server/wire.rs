@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-/// One connection's state. All of it is written on the connection's own task, except `unread`.
+/// One connection's state. All of it is written on the connection's own task, except what becomes of content.
 #[derive(Debug)]
 pub(crate) struct Wire {
     /// No request has been read yet.
@@ -52,6 +52,11 @@ impl Wire {
         if !self.busy.load(Ordering::Relaxed) {
             self.partial.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Content has been read to its end: bytes that came after the response were its own.
+    pub(crate) fn read_to_end(&self) {
+        self.partial.store(false, Ordering::Relaxed);
     }
 
     /// Whether the client has begun to send a request's headers.
