@@ -33,7 +33,7 @@ pub(super) fn first(
         let value = match place {
             None => None,
             Some(Place::Own) => get(&keys::own_answer(day, &id.name))?,
-            Some(Place::Block(number)) => match get(&keys::block(day, number))? {
+            Some(Place::Block(number)) => match block(shared, &keys::block(day, number), get)? {
                 Some(block) => {
                     let answers = record::decode_block(&block)?;
                     answers.iter().rev().find(|(name, _)| *name == id.name).map(|(_, it)| block.slice_ref(it))
@@ -48,6 +48,15 @@ pub(super) fn first(
         }
     }
     Ok(None)
+}
+
+/// A block that is named. A reader's view may be a group behind the names; only a block that is being removed stays absent.
+fn block(shared: &Shared, key: &[u8], get: Get<'_>) -> Result<Option<Bytes>, StoreError> {
+    if let Some(block) = get(key)? {
+        return Ok(Some(block));
+    }
+    shared.settle()?;
+    get(key)
 }
 
 /// The answers of a group that is being decided.
@@ -98,5 +107,50 @@ impl GroupAnswers {
             }
         }
         Ok((written, placed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::change::Change;
+    use crate::store::embedded::{Embedded, Options, failure};
+    use crate::store::{Commit, Idempotency};
+
+    /// A repetition that comes while its first answer is on its way into the view would be taken for a new request.
+    #[test]
+    fn a_reader_waits_for_a_block_that_is_named_and_not_in_the_view_yet() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        // The applier needs the index to go on.
+        let behind = store.shared.index.read().unwrap();
+        let now = Utc::now();
+        let id = IdempotencyId::of("s", "/r", "key");
+        let answer = FirstAnswer {
+            fingerprint: [1; 16],
+            at: now,
+            refused: false,
+            status: 201,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        let idempotency = Some(Idempotency { id, answer });
+        let commit = Commit { ingested: Vec::new(), idempotency };
+        let mut change = Change::commit(&commit).unwrap();
+        if let Change::Put { audit, .. } = &mut change {
+            *audit = Some((b"A123456789abcdefg".to_vec(), vec![0]));
+        }
+        store.writer.write_blocking(change).unwrap();
+        let shared = std::sync::Arc::clone(&store.shared);
+        let reader = std::thread::spawn(move || {
+            let get = |key: &[u8]| {
+                let value = shared.view(|tree| tree.get(key).map_err(failure::read))?;
+                Ok(value.map(|it| Bytes::copy_from_slice(&it)))
+            };
+            first(&shared, id, now, &get)
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(behind);
+        assert_eq!(reader.join().unwrap().unwrap().map(|it| it.status), Some(201));
     }
 }

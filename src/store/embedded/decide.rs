@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::answers::{self, GroupAnswers, Placed};
 use super::change::{Change, Done, Guard, KeyValue, Written};
 use super::journal::Kind;
+use super::keys::AnswerDay;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
 use super::{failure, keys, record, task_record};
@@ -46,6 +47,8 @@ pub(super) struct Decider<'a> {
 pub(super) struct Decisions {
     pub(super) changes: Changes,
     pub(super) placed: Placed,
+    /// Days whose answers are being removed: they have expired.
+    pub(super) expired: HashSet<AnswerDay>,
 }
 
 type Decided = (Vec<Written>, Done);
@@ -60,8 +63,10 @@ impl<'a> Decider<'a> {
     /// Ends the group: the blocks of its answers, numbered from `number` on, and what to remember of it.
     pub(super) fn end(mut self, number: u64) -> Result<(Vec<Written>, Decisions), StoreError> {
         let (blocks, placed) = self.answers.into_blocks(number)?;
+        let removed = self.group.iter().filter(|(_, value)| value.is_none());
+        let expired = removed.filter_map(|(key, _)| keys::answers_in(key)).collect();
         self.group.extend(blocks.iter().map(|it| (it.key.clone(), Some(it.value.clone()))));
-        Ok((blocks, Decisions { changes: self.group, placed }))
+        Ok((blocks, Decisions { changes: self.group, placed, expired }))
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
@@ -204,9 +209,6 @@ impl<'a> Decider<'a> {
     }
 
     fn gone(&mut self, key: Vec<u8>) -> Written {
-        if let Some(day) = keys::answers_in(&key) {
-            self.shared.names().forget(day);
-        }
         self.change.insert(key.clone(), None);
         Written { kind: Kind::Delete, key, value: Bytes::new() }
     }

@@ -70,7 +70,11 @@ pub(super) fn list(
         }
         (events, bytes) = (events + 1, bytes + value.len());
         match fitting(shared, company, filter, id, key, value) {
-            Ok(found) => page.events.extend(found),
+            Ok(None) => {}
+            Ok(Some((event, sent))) => {
+                bytes += sent;
+                page.events.push(event);
+            }
             Err(error) => failed = Some(error),
         }
         let enough = page.events.len() == limit || events == LOOKED_AT || bytes >= BYTES_LOOKED_AT;
@@ -83,6 +87,7 @@ pub(super) fn list(
     failed.map_or(Ok(page), Err)
 }
 
+/// An event that fits, and how many bytes of another record have what was sent.
 fn fitting(
     shared: &Shared,
     company: &CompanyId,
@@ -90,7 +95,7 @@ fn fitting(
     id: Uuid,
     key: &[u8],
     value: &[u8],
-) -> Result<Option<Event>, StoreError> {
+) -> Result<Option<(Event, usize)>, StoreError> {
     if key != keys::event(company, EventId(id)) {
         return Ok(None);
     }
@@ -98,7 +103,8 @@ fn fitting(
     if !filter.fits(&decoded.event) {
         return Ok(None);
     }
-    decoded.whole(|base| sent(shared, base, EventId(id)))
+    let bytes = decoded.base.map_or(0, |base| base.place().length as usize);
+    Ok(decoded.whole(|base| sent(shared, base, EventId(id)))?.map(|event| (event, bytes)))
 }
 
 /// The events that wait, oldest first.

@@ -18,7 +18,7 @@ pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::i
     let (dir, salt, segments) = (journal_dir(&shared.dir), shared.salt, Arc::clone(&shared.segments));
     std::thread::Builder::new().name("store-verify".into()).spawn(move || {
         let started = Instant::now();
-        let verified = verify(&dir, &unverified, (&segments, salt), &mut |damages, took| {
+        verify(&dir, &unverified, (&segments, salt), &mut |damages, took| {
             if let Some(shared) = weak.upgrade() {
                 shared.found_damage(damages);
                 shared.unverified.fetch_sub(1, Ordering::Release);
@@ -26,14 +26,12 @@ pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::i
             // Requests need the disk as well: it rests as long as it has read.
             rest(&weak, took)
         });
-        match verified {
-            Err(error) => tracing::warn!(cause = %error, "the journal's closed segments cannot be verified"),
-            Ok(()) if unverified.is_empty() || weak.upgrade().is_none_or(|it| it.closing()) => {}
-            Ok(()) => tracing::info!(
+        if !unverified.is_empty() && weak.upgrade().is_some_and(|it| !it.closing()) {
+            tracing::info!(
                 segments = unverified.len(),
                 millis = started.elapsed().as_millis(),
                 "the journal's closed segments have been read"
-            ),
+            );
         }
     })
 }

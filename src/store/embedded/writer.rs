@@ -231,11 +231,13 @@ impl State {
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
         self.stored.recent.push(last, decisions.changes);
+        // First, so that a reader who finds a block here can wait for it.
+        self.shared.set_acked(last);
         {
             let mut names = self.shared.names();
+            decisions.expired.iter().for_each(|day| names.forget(*day));
             decisions.placed.iter().for_each(|(day, name, place)| names.add(*day, name, *place));
         }
-        self.shared.set_acked(last);
         if self.work.send(Work::Group(bytes, last)).is_err() {
             tracing::error!("the applier has ended");
         }
@@ -321,12 +323,38 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::{Embedded, Options};
+    use crate::store::IdempotencyId;
+    use crate::store::embedded::change::Guard;
+    use crate::store::embedded::names::Place;
+    use crate::store::embedded::{Embedded, Options, keys};
 
     fn put(bytes: usize) -> Change {
         let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; bytes]));
         let none = (Vec::new(), Vec::new());
         Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
+    }
+
+    /// Where the disk is full when answers are removed, they are there still, and count.
+    #[test]
+    fn answers_are_forgotten_once_their_removal_is_durable() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let (id, at) = (IdempotencyId::of("s", "/r", "key"), chrono::Utc::now());
+        let mut answered = put(1);
+        if let Change::Put { guard, .. } = &mut answered {
+            *guard = Some(Guard::forgotten(id, at).unwrap());
+        }
+        store.writer.write_blocking(answered).unwrap();
+        let day = keys::answer_day(id, at);
+        let Some(Place::Block(number)) = store.shared.names().find(day, &id.name) else { panic!("no block") };
+        let removed = || Change::Remove(vec![keys::block(day, number)]);
+        let mut stored = Stored::default();
+        let mut decider = Decider::new(&store.shared, &mut stored);
+        decider.decide(removed()).unwrap();
+        decider.end(number + 1).unwrap();
+        assert_eq!(store.shared.names().count(), 1);
+        store.writer.write_blocking(removed()).unwrap();
+        assert_eq!(store.shared.names().count(), 0);
     }
 
     /// The sweep's `Roll` may share a group with a request that cannot be written, which is not the sweep's failure.

@@ -1,8 +1,9 @@
 //! `keep_days`: what an integration was sent is erased when its time is over.
 //!
 //! An event's time goes by when it was received, wherever its newest state is stored. A closed segment is read once all of
-//! it is past its time; one that holds states of older events (replays, late results) also earlier, when those are. How far
-//! that has come is kept in a file, so that a restart reads nothing again.
+//! its events are past their time; one that also holds much older events (replays, late results) is read earlier, too. Only
+//! event ids count, and not when a segment was begun: the clock may have been set in between. How far that has come is kept
+//! in a file, so that a restart reads nothing again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::TryLockError;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::{decode, event_id, rewritten};
 use crate::store::StoreError;
 use crate::store::embedded::change::Change;
-use crate::store::embedded::events::{self, first_id, first_id_of};
+use crate::store::embedded::events::{self, first_id};
 use crate::store::embedded::journal::{Closed, Op, write_json};
 use crate::store::embedded::shared::journal_dir;
 use crate::store::embedded::{Embedded, event_record};
@@ -27,12 +28,12 @@ pub(in crate::store::embedded) struct Forgotten(HashMap<String, Progress>);
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// Segments up to this one (by the sequence of its first record) were read.
+    /// All events of the segments up to this one (by the sequence of its first record) were past their time, and read.
     through: u64,
-    /// Of those: what was still queued, and has to be erased later.
+    /// Segments after it that were read: events with lower ids than this were past their time.
+    read: BTreeMap<u64, Uuid>,
+    /// Of all that was read: what was still queued, and must be erased later.
     left: BTreeMap<u64, HashSet<Uuid>>,
-    /// Segments after it from which older events were erased: up to which time, in milliseconds since 1970.
-    early: BTreeMap<u64, i64>,
 }
 
 /// How long what an integration was sent is kept.
@@ -84,18 +85,21 @@ impl Embedded {
         let mut forgotten = self.shared.forgotten.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // An event may be stored several times.
         let mut erased: BTreeMap<String, HashSet<Uuid>> = BTreeMap::new();
-        for segment in self.shared.segments.closed() {
+        let closed = self.shared.segments.closed();
+        for segment in &closed {
             let mut due: Vec<Due<'_>> = keeps
                 .iter()
-                .filter(|keep| forgotten.progress(keep).needs(&segment, keep, now, &queued))
+                .filter(|keep| forgotten.progress(keep).needs(segment, keep, now, &queued))
                 .map(|keep| Due::new(keep, now))
                 .collect();
             if due.is_empty() {
                 continue;
             }
-            self.forget_in(&segment, &mut due, now, &queued)?;
+            self.forget_in(segment, &mut due, now, &queued)?;
             for it in due {
-                forgotten.progress(it.keep).done(&segment, it.keep, now, it.waiting);
+                let progress = forgotten.progress(it.keep);
+                progress.done(segment, it.before, it.waiting);
+                progress.advance(&closed);
                 erased.entry(it.keep.integration.clone()).or_default().extend(it.erased);
             }
             self.write_forgotten(&forgotten)?;
@@ -154,35 +158,82 @@ impl Forgotten {
 impl Progress {
     /// Whether something in a segment may have to be erased that was not looked at yet.
     fn needs(&self, segment: &Closed, keep: &Keep, now: DateTime<Utc>, queued: &HashSet<Uuid>) -> bool {
-        if segment.first <= self.through {
+        if self.has_read(segment) {
             return self.left.get(&segment.first).is_some_and(|ids| ids.iter().any(|id| !queued.contains(id)));
         }
-        let before = now - keep.age;
-        if segment.ended_ms < before.timestamp_millis() {
-            return true;
-        }
-        let has_older = segment.lowest.is_some_and(|it| it < first_id_of(segment.created_ms) && it < first_id(before));
-        let last = self.early.get(&segment.first).copied().unwrap_or(i64::MIN);
-        has_older && last <= (before - keep.slack()).timestamp_millis()
+        let Some((lowest, highest)) = segment.range else { return false };
+        let late = first_id(now - keep.age - keep.slack());
+        let read = self.read.get(&segment.first);
+        highest < first_id(now - keep.age) || (lowest < late && read.is_none_or(|it| *it <= late))
     }
 
-    fn done(&mut self, segment: &Closed, keep: &Keep, now: DateTime<Utc>, waiting: HashSet<Uuid>) {
-        let before = (now - keep.age).timestamp_millis();
-        if segment.first > self.through && segment.ended_ms >= before {
-            self.early.insert(segment.first, before);
-            return;
+    /// Whether a segment was read when all of its events were past their time.
+    fn has_read(&self, segment: &Closed) -> bool {
+        let read = self.read.get(&segment.first);
+        let all = |(_, highest)| read.is_some_and(|before| highest < *before);
+        segment.first <= self.through || segment.range.is_none_or(all)
+    }
+
+    /// A segment was read: events with lower ids than `before` were past their time, and these are still queued.
+    fn done(&mut self, segment: &Closed, before: Uuid, waiting: HashSet<Uuid>) {
+        if segment.first > self.through {
+            self.read.insert(segment.first, before);
         }
-        self.through = self.through.max(segment.first);
-        self.early.remove(&segment.first);
         self.left.remove(&segment.first);
         if !waiting.is_empty() {
             self.left.insert(segment.first, waiting);
         }
     }
 
+    /// Goes through the segments up to the first that must be read again.
+    fn advance(&mut self, closed: &[Closed]) {
+        let read = closed.iter().filter(|it| it.first > self.through).take_while(|it| self.has_read(it));
+        self.through = read.last().map_or(self.through, |it| it.first);
+        self.read.retain(|first, _| *first > self.through);
+    }
+
     /// The last segment that needs no more reading after a restart.
     fn finished(&self) -> u64 {
         let first_left = self.left.keys().next().copied().unwrap_or(u64::MAX);
         self.through.min(first_left.saturating_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(first: u64, lowest: DateTime<Utc>, highest: DateTime<Utc>) -> Closed {
+        Closed { first, path: "segment".into(), range: Some((first_id(lowest), first_id(highest))) }
+    }
+
+    /// What one call reads of these segments.
+    fn read(progress: &mut Progress, segments: &[Closed], now: DateTime<Utc>) -> Vec<u64> {
+        let keep = Keep { integration: "tasks".into(), age: Duration::days(8) };
+        let needed = segments.iter().filter(|it| progress.needs(it, &keep, now, &HashSet::new())).collect::<Vec<_>>();
+        for segment in &needed {
+            progress.done(segment, first_id(now - keep.age), HashSet::new());
+            progress.advance(segments);
+        }
+        needed.iter().map(|it| it.first).collect()
+    }
+
+    /// The clock was ten days ahead for a moment: otherwise the segment of that moment is never read again, or every time.
+    #[test]
+    fn a_segment_with_events_of_a_wrong_clock_is_read_until_all_of_it_is_past_its_time() {
+        let start = DateTime::UNIX_EPOCH + Duration::days(20_000);
+        let at = |hours| start + Duration::hours(hours);
+        let segments = [closed(1, at(0), at(240)), closed(10, at(1), at(2)), closed(20, at(2), at(3))];
+        let mut progress = Progress::default();
+        let age = 8 * 24;
+        assert_eq!(read(&mut progress, &segments, at(age)), [0; 0]);
+        assert_eq!(read(&mut progress, &segments, at(age + 4)), [10, 20]);
+        assert_eq!(progress.finished(), 0);
+        // What is a day late.
+        assert_eq!(read(&mut progress, &segments, at(age + 25)), [1]);
+        assert_eq!(read(&mut progress, &segments, at(age + 26)), [0; 0]);
+        assert_eq!(read(&mut progress, &segments, at(age + 241)), [1]);
+        assert_eq!(progress.finished(), 20);
+        assert_eq!(read(&mut progress, &segments, at(age + 300)), [0; 0]);
     }
 }

@@ -4,7 +4,7 @@
 //! reader's disk. Only the newest segment's event index changes in memory, under a lock that no I/O is done under.
 //! `index_file.rs` has the index files of closed segments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
@@ -140,15 +140,31 @@ impl Segments {
         (files, list.last().map_or(1, |it| it.extent(|extent| extent.next)))
     }
 
+    /// The closed segments that have a record of one of these events: first sequences and files, oldest first.
+    ///
+    /// # Errors
+    /// Where an index cannot be read.
+    pub(in super::super) fn closed_with(&self, events: &BTreeSet<Uuid>) -> std::io::Result<Vec<(u64, PathBuf)>> {
+        let (list, mut found) = (self.list(), Vec::new());
+        let closed = list.split_last().map_or(&[][..], |(_, closed)| closed);
+        for segment in closed {
+            for id in events {
+                if expired_is_none(segment.place(*id))?.flatten().is_some() {
+                    found.push((segment.first, segment.path.clone()));
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The closed segments, oldest first.
     pub(in super::super) fn closed(&self) -> Vec<Closed> {
         let list = self.list();
         let closed = |pair: &[Arc<Segment>]| Closed {
             first: pair[0].first,
             path: pair[0].path.clone(),
-            created_ms: pair[0].created_ms,
-            ended_ms: pair[1].created_ms,
-            lowest: pair[0].extent(|it| it.events.range().map(|(lowest, _)| lowest)),
+            range: pair[0].extent(|it| it.events.range()),
         };
         list.windows(2).map(closed).collect()
     }
@@ -196,12 +212,8 @@ impl Segments {
 pub(in super::super) struct Closed {
     pub(in super::super) first: u64,
     pub(in super::super) path: PathBuf,
-    /// When its first record came, in milliseconds since 1970.
-    pub(in super::super) created_ms: i64,
-    /// When the next segment began.
-    pub(in super::super) ended_ms: i64,
-    /// Its lowest event id: lower than its creation where an event was stored again.
-    pub(in super::super) lowest: Option<Uuid>,
+    /// Its lowest and its highest event id, if it has events.
+    pub(in super::super) range: Option<(Uuid, Uuid)>,
 }
 
 impl Segment {
@@ -209,19 +221,20 @@ impl Segment {
         Self { first, created_ms, path, salt, extent: RwLock::new(extent), verified: Mutex::new(false) }
     }
 
-    /// The index file of a closed segment. Its entries are verified before the first use; a damaged index is written again
-    /// from the segment, so that it never hides an event.
+    /// The index file of a closed segment. Its entries are verified before the first use; an index that is damaged or gone
+    /// is written again from the segment, so that it never hides an event. Not found is only the segment itself.
     pub(super) fn index(&self) -> std::io::Result<File> {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let path = index_path(&self.path);
-        if !*verified {
-            let said = self.extent(|it| Summary { next: it.next, end: it.end, range: it.events.range() });
-            if verify(&path)? != Some(said) {
-                tracing::warn!(index = %path.display(), "a damaged event index is written again from its segment");
-                self.write_index(&path)?;
-            }
-            *verified = true;
+        if *verified && let Some(index) = expired_is_none(File::open(&path))? {
+            return Ok(index);
         }
+        let said = self.extent(|it| Summary { next: it.next, end: it.end, range: it.events.range() });
+        if expired_is_none(verify(&path))?.flatten() != Some(said) {
+            self.write_index(&path)?;
+            tracing::warn!(index = %path.display(), "a damaged or missing event index was written again from its segment");
+        }
+        *verified = true;
         File::open(path)
     }
 

@@ -33,43 +33,85 @@ pub(in super::super) fn known_damaged(dir: &Path) -> bool {
 }
 
 /// Reads these segments, newest first. After each of them, `next` gets what is damaged in it, other than what an admin has
-/// accepted, and how long reading it took; it says whether to go on.
+/// accepted, and how long reading it took; it says whether to go on. A segment that cannot be read is damaged.
 pub(in super::super) fn verify(
     dir: &Path,
     unverified: &[Unverified],
     (segments, salt): (&Segments, u32),
     next: &mut dyn FnMut(Vec<Damage>, Duration) -> bool,
-) -> std::io::Result<()> {
+) {
     let accepted = Accepted::read(dir);
     let mut places: Vec<String> = Vec::new();
     for segment in unverified.iter().rev() {
         let started = Instant::now();
-        let damages = expired_is_none(segment.damages(salt, &accepted))?.unwrap_or_default();
-        if !damages.is_empty() {
-            places.extend(damages.iter().map(ToString::to_string));
-            write_json(dir, DAMAGED, &places)?;
+        let damages = segment.damages(salt, &accepted);
+        let found = damages.iter().map(ToString::to_string).collect::<Vec<_>>();
+        if let Some(it) = segments.list().iter().find(|it| it.first == segment.first)
+            && let Err(error) = expired_is_none(it.index())
+        {
+            tracing::error!(segment = %segment.name(), cause = %error, "an event index cannot be verified");
         }
-        if let Some(it) = segments.list().iter().find(|it| it.first == segment.first) {
-            expired_is_none(it.index())?;
+        // Told first: it counts also where the file cannot be written.
+        let go_on = next(damages, started.elapsed());
+        if !found.is_empty() {
+            places.extend(found);
+            if let Err(error) = write_json(dir, DAMAGED, &places) {
+                tracing::error!(cause = %error, "the damage that was found cannot be written down");
+            }
         }
-        if !next(damages, started.elapsed()) {
+        if !go_on {
             break;
         }
     }
-    Ok(())
 }
 
 impl Unverified {
-    fn damages(&self, salt: u32, accepted: &Accepted) -> std::io::Result<Vec<Damage>> {
-        let scanned = scan::scan(&self.path, salt, self.first, u64::MAX, &mut |_| {})?;
+    fn damages(&self, salt: u32, accepted: &Accepted) -> Vec<Damage> {
+        let scanned = match expired_is_none(scan::scan(&self.path, salt, self.first, u64::MAX, &mut |_| {})) {
+            Ok(Some(scanned)) => scanned,
+            Ok(None) => return Vec::new(),
+            Err(error) => {
+                let cause = format!("it cannot be read: {error}");
+                return vec![Damage { segment: self.name(), offset: 0, cause }];
+            }
+        };
         let mut lost = scanned.lost;
         if scanned.next < self.next {
-            let segment = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let cause = "the segment ends before its last record".to_owned();
-            let damage = scanned.tail.unwrap_or(Damage { segment, offset: scanned.end, cause });
+            let damage = scanned.tail.unwrap_or(Damage { segment: self.name(), offset: scanned.end, cause });
             lost.push(Lost { damage, from: scanned.next, until: self.next });
         }
         lost.retain(|it| !accepted.covers(it));
-        Ok(lost.into_iter().map(|it| it.damage).collect())
+        lost.into_iter().map(|it| it.damage).collect()
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that gives an error for one segment may have lost it: the others are read as well, and all of it is told.
+    #[test]
+    fn a_segment_that_cannot_be_read_is_damaged_and_the_others_are_read() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        // What was found cannot be written either.
+        std::fs::create_dir(dir.path().join(format!("{DAMAGED}.tmp"))).unwrap();
+        let unverified = [("gone", dir.path()), ("older", &file), ("newer", &file)].map(|(name, of)| Unverified {
+            path: of.join(name),
+            first: 1,
+            next: 2,
+        });
+        let mut found = Vec::new();
+        verify(dir.path(), &unverified, (&Segments::default(), 0), &mut |damages, _| {
+            found.push(damages.into_iter().map(|it| it.segment).collect::<Vec<_>>());
+            true
+        });
+        assert_eq!(found, [vec!["newer".to_owned()], vec!["older".to_owned()], vec![]]);
     }
 }
