@@ -204,3 +204,80 @@ async fn an_event_that_is_stored_again_expires_when_its_time_since_receipt_is_ov
     let page = store.list_events(&a, EventFilter::default(), None, 100).await.unwrap();
     assert_eq!(page.events.len(), 1);
 }
+
+/// The clock was set back between the last events of a segment and the next one: otherwise these events are passed over, and
+/// never looked at again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_received_before_the_clock_was_set_back_is_erased_as_well() {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(Embedded::open(&dir.path().join("data"), &Options { events: None, ..options() }).unwrap());
+    let mut ahead = ingested("a", |_| {});
+    ahead.event.id = EventId(hookmill::event::new_id(Utc::now() + Duration::hours(2)));
+    store.commit(ahead.clone().into()).await.unwrap();
+    for hours in [25, 28] {
+        let store = Arc::clone(&store);
+        let keep = Keep { integration: ahead.event.integration.0.to_string(), age: Duration::days(1) };
+        let forget = move || store.forget(&[keep], Utc::now() + Duration::hours(hours)).unwrap();
+        let erased = tokio::task::spawn_blocking(forget).await.unwrap();
+        assert_eq!(erased.is_empty(), hours == 25, "{erased:?}");
+    }
+    let now = store.event(&company("a"), ahead.event.id).await.unwrap().unwrap();
+    assert!(now.erased_at.is_some() && now.body.is_empty(), "{now:?}");
+}
+
+/// Stores an event once more, as skipped.
+async fn skip(store: &Embedded, id: EventId) {
+    let read = store.versioned(&company("a"), id).await.unwrap().unwrap();
+    let event = Event { status: EventStatus::Skipped, ..read.event };
+    let ingested = Ingested { event, tasks: Vec::new() };
+    let replace = Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None };
+    assert_eq!(store.replace(replace).await.unwrap(), Replaced::Stored);
+}
+
+/// Otherwise somebody who tidies up makes an event go back to what it was before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_index_that_is_gone_hides_no_newer_state() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Embedded::open(&data, &Options { events: None, ..options() }).unwrap();
+    let it = ingested("a", |_| {});
+    store.commit(it.clone().into()).await.unwrap();
+    let roll = async |hours| {
+        let store = &store;
+        let keep = Keep { integration: "none".into(), age: Duration::days(1) };
+        tokio::task::block_in_place(|| store.forget(&[keep], Utc::now() + Duration::hours(hours)).unwrap());
+    };
+    roll(4).await;
+    skip(&store, it.event.id).await;
+    roll(8).await;
+    let indexes = || {
+        let names = std::fs::read_dir(data.join("journal")).unwrap().map(|it| it.unwrap().path());
+        names.filter(|it| it.extension().is_some_and(|it| it == "events")).collect::<Vec<_>>()
+    };
+    while indexes().len() < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    indexes().iter().for_each(|it| std::fs::remove_file(it).unwrap());
+    let a = company("a");
+    assert_eq!(store.event(&a, it.event.id).await.unwrap().unwrap().status, EventStatus::Skipped);
+    let page = store.list_events(&a, EventFilter::default(), None, 100).await.unwrap();
+    assert_eq!(page.events.iter().map(|it| it.status).collect::<Vec<_>>(), [EventStatus::Skipped]);
+}
+
+/// Otherwise a page of replayed events takes a hundred times the largest body, in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_counts_towards_the_bytes_of_a_page_wherever_it_is_stored() {
+    let dir = TempDir::new().unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &Options { events: None, ..options() }).unwrap();
+    for _ in 0..5 {
+        let mut it = ingested("a", |_| {});
+        it.event.body = vec![b'x'; 17 << 20].into();
+        store.commit(it.clone().into()).await.unwrap();
+        skip(&store, it.event.id).await;
+    }
+    let a = company("a");
+    let page = store.list_events(&a, EventFilter::default(), None, 100).await.unwrap();
+    assert_eq!(page.events.len(), 4);
+    let rest = store.list_events(&a, EventFilter::default(), page.next, 100).await.unwrap();
+    assert_eq!((rest.events.len(), rest.next), (1, None));
+}
