@@ -236,6 +236,12 @@ impl NoBody {
 }
 
 impl Event {
+    /// Whether another copy of what was sent is an attempt of this event.
+    #[must_use]
+    pub fn may_come_again(&self) -> bool {
+        self.status == EventStatus::Quarantined && self.no_body().is_none()
+    }
+
     /// Why there is no body; none where there is one.
     #[must_use]
     pub fn no_body(&self) -> Option<NoBody> {

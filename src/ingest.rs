@@ -32,7 +32,7 @@ use crate::task::NewTask;
 pub use attempt::{Attempted, attempt};
 pub use batch::batch;
 pub use checked::CheckedPayload;
-pub use later::{accept, work};
+pub use later::{accept, panicked, work};
 pub use noted::{duplicate, skip, unreadable};
 use outcome::Ready;
 pub use outcome::{Ended, Receipt, Told, refusal, rejected};

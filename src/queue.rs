@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use crate::app::App;
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, IntegrationName, RawEvent, Reason};
+use crate::ingest;
 use crate::integration::{Found, Integration};
 use crate::store::StoreError;
 use lanes::Lanes;
@@ -93,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Takes up what waited when the server was stopped. What cannot be read is set aside.
+    /// Takes up what waited when the server was stopped. What cannot be read is tried again by a lane of its own.
     ///
     /// # Errors
     /// Where the list of it cannot be read.
@@ -106,7 +107,11 @@ impl Queue {
             match app.store.event(&company, id).await {
                 Ok(Some(event)) => self.take_up(app, company, &event),
                 Ok(None) => {}
-                Err(error) => self.set_aside(app, &IntegrationName("unknown".into()), (&company, id), &error).await,
+                Err(error) => {
+                    tracing::warn!(%error, event.id = %id, "a queued event cannot be read yet");
+                    let waiting = Waiting { company, id, number: None, _room: self.place() };
+                    self.dispatch(app, &IntegrationName("unknown".into()), waiting);
+                }
             }
         }
         Ok(())
@@ -119,22 +124,24 @@ impl Queue {
         self.dispatch(app, &event.integration, waiting);
     }
 
-    /// The one place where an event is given up that cannot be worked on. One that is damaged is quarantined, without what
-    /// was sent; what may be read later stays queued, and the next start tries it again.
+    /// The one place where an event is given up that cannot be worked on. One that is damaged is quarantined without what
+    /// was sent, and one whose pipeline panics with it; what may be read later stays queued, and the next start tries it
+    /// again.
     async fn set_aside(
         &self,
         app: &App,
         integration: &IntegrationName,
         (company, id): (&CompanyId, EventId),
-        cause: &StoreError,
+        cause: &Cause,
     ) {
         let given_up = match cause {
-            StoreError::Damaged { .. } => {
+            Cause::Unreadable(StoreError::Damaged { .. }) => {
                 let message = format!("the stored event cannot be read: {cause}");
                 let reason = Reason { stage: "queue".into(), code: "unreadable".into(), message };
-                app.store.give_up(company, id, integration, reason).await.is_ok()
+                app.store.give_up(company, id, integration, reason).await.unwrap_or(false)
             }
-            _ => false,
+            Cause::Unreadable(_) => false,
+            Cause::Panicked => ingest::panicked(app, company, id).await.is_ok(),
         };
         self.unreadable.fetch_add(1, Ordering::Relaxed);
         let outcome = if given_up { "it is quarantined" } else { "it stays queued until the next start" };
@@ -150,6 +157,15 @@ impl Queue {
     fn all(&self) -> MutexGuard<'_, HashMap<IntegrationName, Dispatcher>> {
         self.dispatchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why an event cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Unreadable(StoreError),
+    #[error("its pipeline panicked")]
+    Panicked,
 }
 
 fn number(key: String) -> usize {

@@ -182,3 +182,24 @@ fn an_event_that_is_stored_again_keeps_one_body_and_its_time() {
         .sum();
     assert_eq!(bodies, 1);
 }
+
+/// Otherwise its sender gets 503 for the rest of its tries, and what it sends is stored nowhere.
+#[test]
+fn a_try_after_its_event_left_the_quarantine_is_a_delivery_of_its_own() {
+    let setup = Setup::new().config(RELOADED).plugin("guest", "[dedupe]\npointer = \"/id\"\n", &refuses());
+    let server = setup.start();
+    let send = |id: &str| server.post("/v1/hooks/guest", &json!({"id": id, "patient_id": "patient-1"}));
+    let erased = send("d-1").expect(422);
+    server.post("/v1/events/erase", &json!({"patient_id": "patient-1"})).expect(200);
+    let again = send("d-1").expect(422);
+    assert_ne!(id(&again), id(&erased));
+    // It is an event like any other: its next copy is an attempt of it.
+    assert_eq!(id(&send("d-1").expect(422)), id(&again));
+    assert_eq!(event(&server, &id(&again))["attempts"], 2);
+    // The same after a replay that made nothing.
+    let skipped = send("d-2").expect(422);
+    reload(&setup, &server, &says(&json!({"skip": "nothing to do"}).to_string()));
+    server.post(&format!("/v1/events/{}/replay", id(&skipped)), &json!({})).expect(200);
+    reload(&setup, &server, &refuses());
+    assert_ne!(id(&send("d-2").expect(422)), id(&skipped));
+}

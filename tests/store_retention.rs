@@ -124,7 +124,8 @@ async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
     let read = store.versioned(&a, its[0].id).await.unwrap().unwrap();
     let event = Event { status: EventStatus::Skipped, ..read.event };
     let ingested = Ingested { event, tasks: Vec::new() };
-    let replace = Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None };
+    let replace =
+        Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None, updates: Vec::new() };
     assert_eq!(store.replace(replace).await.unwrap(), Replaced::Stored);
     assert_eq!(forget(96).await, 1);
     assert_eq!(forget(97).await, 0);
@@ -189,8 +190,14 @@ async fn an_event_that_is_stored_again_expires_when_its_time_since_receipt_is_ov
     let read = store.versioned(&a, old.event.id).await.unwrap().unwrap();
     let again = Event { status: EventStatus::Skipped, ..read.event };
     let ingested_again = Ingested { event: again, tasks: Vec::new() };
-    let replace =
-        Replace { ingested: ingested_again, read: read.version, idempotency: None, forget: None, audit: None };
+    let replace = Replace {
+        ingested: ingested_again,
+        read: read.version,
+        idempotency: None,
+        forget: None,
+        audit: None,
+        updates: Vec::new(),
+    };
     assert_eq!(store.replace(replace.clone()).await.unwrap(), Replaced::Stored);
     // The version that was read is not the newest any more.
     assert_eq!(store.replace(replace).await.unwrap(), Replaced::Changed);
@@ -230,7 +237,8 @@ async fn skip(store: &Embedded, id: EventId) {
     let read = store.versioned(&company("a"), id).await.unwrap().unwrap();
     let event = Event { status: EventStatus::Skipped, ..read.event };
     let ingested = Ingested { event, tasks: Vec::new() };
-    let replace = Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None };
+    let replace =
+        Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None, updates: Vec::new() };
     assert_eq!(store.replace(replace).await.unwrap(), Replaced::Stored);
 }
 

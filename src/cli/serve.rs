@@ -166,7 +166,18 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
         if ended.is_cancelled() {
             return;
         }
+        erase_late(&app).await;
         forget(&app).await;
+    }
+}
+
+/// Erases what was stored before it was known to be an erased patient's.
+async fn erase_late(app: &App) {
+    let Some(store) = app.embedded.clone() else { return };
+    match tokio::task::spawn_blocking(move || store.erase_late(now())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(cause = %error, "what is erased cannot be overwritten yet"),
+        Err(_) => tracing::error!("overwriting what is erased panicked"),
     }
 }
 

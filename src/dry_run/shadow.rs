@@ -1,6 +1,6 @@
 //! A candidate beside the live plugin: it gets what that gets, stores nothing, and is only compared.
 //!
-//! Its thread stands back (`plugin/priority.rs`), and may be preempted anywhere and for long. So it shares no lock with
+//! Its thread has a low priority (`plugin/priority.rs`), and may be preempted anywhere and for long. So it shares no lock with
 //! anybody: events come to it through a lock-free queue, it owns what it counts, and it publishes immutable reports.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,9 +5,10 @@ use super::call::{Answer, Call, Failed};
 use super::hooks::{erased, told};
 use super::repeat::Once;
 use crate::app::now;
-use crate::event::{EventStatus, RawEvent};
+use crate::event::RawEvent;
 use crate::ingest::{self, Attempted, Receipt};
 use crate::integration::Integration;
+use crate::log::{Field, know};
 use crate::store::{FirstAnswer, Versioned};
 
 /// How often an attempt is made again when another one was quicker.
@@ -28,6 +29,7 @@ pub(super) async fn repeated(
         // Its sender has changed the body, or the event is not in quarantine any more: a delivery of its own.
         let Some(event) = quarantined(call, integration, once, &first).await? else { return Ok(None) };
         let id = event.event.id;
+        know(Field::Event, id);
         let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, id));
         match ingest::attempt(&call.app, integration, event, now(), tell).await.map_err(Failed::of(id))? {
             Attempted::Now(answer) => return Ok(Some(answer?)),
@@ -74,9 +76,5 @@ async fn quarantined(
 ) -> Result<Option<Versioned>, Problem> {
     let Some(id) = first.event_id().filter(|_| once.is_copy_of(first)) else { return Ok(None) };
     let event = call.app.store.versioned(&integration.company_id, id).await?;
-    let waits = |it: &Versioned| {
-        let event = &it.event;
-        event.status == EventStatus::Quarantined && event.no_body().is_none() && event.integration == integration.name
-    };
-    Ok(event.filter(waits))
+    Ok(event.filter(|it| it.event.may_come_again() && it.event.integration == integration.name))
 }

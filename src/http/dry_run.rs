@@ -36,7 +36,7 @@ struct Asked {
     samples: Option<usize>,
 }
 
-/// `POST /v1/admin/plugins/diff`: one at a time, and its calls on a thread that stands back behind everything else.
+/// `POST /v1/admin/plugins/diff`: one at a time, and its calls on a thread of low priority.
 pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
     let body = call.body().await?;
@@ -87,7 +87,7 @@ fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
     let dir = embedded.ok_or(Problem::NotFound("this server's store is not an embedded one"))?.dir();
     let history = History::open(dir).map_err(|e| cannot(&e))?;
     let options = Options { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
-    // Loading and unloading code takes locks that others need: this thread does that, and the one that stands back none.
+    // Loading and unloading code takes locks that others need: this thread does that, and the one of low priority takes none.
     let calls = || {
         stand_back();
         dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))

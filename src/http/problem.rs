@@ -233,7 +233,7 @@ impl Problem {
                 "the server's disk is full; send it again later".into()
             }
             Self::Store(StoreError::Rebuilding(_)) | Self::Stop(Stop::Store(StoreError::Rebuilding(_))) => {
-                "the server is making its database anew; nothing is lost; send it again in some seconds".into()
+                "the server is rebuilding its database; nothing is lost; send the request again in some seconds".into()
             }
             Self::Store(_) | Self::Stop(Stop::Store(_)) => {
                 "the server cannot store anything right now; send it again later".into()

@@ -15,7 +15,7 @@ use warp::reply::Response;
 type End = Result<Response, Box<dyn Any + Send>>;
 
 /// A handler at work. It runs in its connection's task, which costs nothing more; when it is dropped there before its end,
-/// as its caller has hung up or has waited for too long, it goes on in a task of its own.
+/// as `request_timeout_ms` is over or the connection fails, it goes on in a task of its own.
 pub(super) struct Running {
     work: Option<Pin<Box<dyn Future<Output = End> + Send>>>,
     /// Shutdown waits for it, wherever it runs.

@@ -6,7 +6,6 @@ use super::outcome::{self, Told};
 use super::stages::Stages;
 use super::{Receipt, Stop, mapped_line, rehearsal};
 use crate::app::App;
-use crate::event::EventStatus;
 use crate::integration::Integration;
 use crate::store::{EventVersion, FirstAnswer, Replace, Replaced, Versioned};
 
@@ -74,7 +73,7 @@ async fn stored(app: &App, mut replace: Replace, mut read: Versioned, now: DateT
             other => return Ok(other),
         }
         let again = app.store.versioned(&company, id).await?;
-        match again.filter(|it| it.event.status == EventStatus::Quarantined && it.event.erased_at.is_none()) {
+        match again.filter(|it| it.event.may_come_again()) {
             Some(again) => read = again,
             None => break,
         }
@@ -85,6 +84,6 @@ async fn stored(app: &App, mut replace: Replace, mut read: Versioned, now: DateT
 impl Replace {
     /// A new state, and nothing else.
     pub(super) fn of(ingested: crate::store::Ingested, read: EventVersion) -> Self {
-        Self { ingested, read, idempotency: None, forget: None, audit: None }
+        Self { ingested, read, idempotency: None, forget: None, audit: None, updates: Vec::new() }
     }
 }

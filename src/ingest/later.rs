@@ -64,7 +64,13 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
 
 async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
     let id = replace.ingested.event.id;
-    match app.store.replace(replace).await? {
+    let without_answer = Replace { idempotency: None, ..replace.clone() };
+    let replaced = match app.store.replace(replace).await? {
+        // What is remembered is another event's answer, and stays so.
+        Replaced::Repeated(_) => app.store.replace(without_answer).await?,
+        other => other,
+    };
+    match replaced {
         Replaced::Stored => {}
         Replaced::Erased => {
             tracing::info!(event.id = %id, "a queued event was erased before its result: no task was created")
@@ -74,6 +80,17 @@ async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// Quarantines a queued event whose pipeline panics each time.
+///
+/// # Errors
+/// Where that cannot be done now: it is still queued.
+pub async fn panicked(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
+    let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
+    let Some(Versioned { event, version }) = read else { return Ok(()) };
+    let message = "hookmill failed on it each time; please report this, with the log's lines about this event";
+    settle(app, given_up(event, version, "queue", "panicked", message.into())).await
 }
 
 /// An event that cannot even be begun.

@@ -12,12 +12,9 @@ use crate::event::{Event, EventStatus, NoBody, StageTime, new_id};
 use crate::integration::Integration;
 use crate::payload::Rules;
 use crate::store::{
-    EventVersion, FirstAnswer, Idempotency, Ingested, Replace, Replaced, StoreError, Updated, Versioned,
+    EventVersion, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError, Versioned,
 };
 use crate::task::{NewTask, Task, TaskId, TaskPatch};
-
-/// How often a task that others change meanwhile is tried.
-const TRIES: usize = 5;
 
 /// What is done with the tasks that an event has made before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -112,7 +109,10 @@ pub async fn redrive(
     };
     let run = Run { app, integration, event, version, asking, stages: stages.done() };
     match result {
-        Err(stop) if !stop.is_kept() => Err(NotRedriven::Stop(stop)),
+        Err(stop) if !stop.is_kept() => {
+            app.store.note((run.asking.audit)("not done")).await?;
+            Err(NotRedriven::Stop(stop))
+        }
         Err(stop) => run.stopped(&stop).await,
         Ok(ready) if ready.tasks.is_empty() => run.skipped(ready).await,
         // Its delivery id is that of another event, which is remembered under it.
@@ -143,20 +143,27 @@ impl Run<'_> {
     /// Earlier tasks stay, and the event with them; only the caller learns of it.
     async fn stopped(self, stop: &Stop) -> Result<Redriven, NotRedriven> {
         let ingested = outcome::quarantined(self.integration, self.event.raw(), stop, self.stages.clone());
-        self.without_tasks(ingested).await
+        self.without_tasks(ingested, None).await
     }
 
     async fn skipped(self, ready: Ready) -> Result<Redriven, NotRedriven> {
         let (raw, now) = (self.event.raw(), self.asking.now);
         let (ingested, _) = outcome::stored(self.integration, raw, ready, self.stages.clone(), now);
-        self.without_tasks(ingested).await
+        // What made nothing is not remembered: its sender's next copy is a delivery of its own.
+        let forget = self.integration.and_then(|it| it.delivery(&self.event.raw()));
+        self.without_tasks(ingested, forget).await
     }
 
-    async fn without_tasks(self, mut ingested: Ingested) -> Result<Redriven, NotRedriven> {
+    async fn without_tasks(
+        self,
+        mut ingested: Ingested,
+        forget: Option<IdempotencyId>,
+    ) -> Result<Redriven, NotRedriven> {
         let had = self.event.task_ids.len();
         self.keep_attempts(&mut ingested.event);
         if had == 0 {
-            self.replace(ingested.clone(), counts(0, 0, 0), None).await?;
+            let replace = Replace { forget, ..Replace::of(ingested.clone(), self.version) };
+            self.replace(replace, counts(0, 0, 0)).await?;
         } else {
             self.app.store.note((self.asking.audit)(&counts(0, 0, had))).await?;
             ingested.event.task_ids.clone_from(&self.event.task_ids);
@@ -169,10 +176,12 @@ impl Run<'_> {
         ready: Ready,
         remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
     ) -> Result<Redriven, NotRedriven> {
-        let (mut updated, had) = (0, self.event.task_ids.clone());
+        let (mut updates, had) = (Vec::new(), self.event.task_ids.clone());
         let mut new = ready.tasks.into_iter();
         for (id, task) in had.iter().zip(&mut new) {
-            updated += usize::from(self.update(*id, task).await?);
+            // One that was deleted stays so.
+            let found = self.app.store.task(&self.event.company_id, *id).await?;
+            updates.extend(found.map(|_| (*id, patch(task))));
         }
         let (company, now) = (self.event.company_id.clone(), self.asking.now);
         let into_task = |it: NewTask| it.into_task(TaskId(new_id(now)), self.event.id, company.clone(), now);
@@ -181,11 +190,12 @@ impl Run<'_> {
         event.task_ids = had.iter().copied().chain(tasks.iter().map(|it| it.id)).collect();
         (event.stages, event.plugin_log) = (self.stages.clone(), ready.plugin_log);
         self.keep_attempts(&mut event);
-        let (created, left) = (tasks.len(), had.len() - updated);
+        let (created, updated, left) = (tasks.len(), updates.len(), had.len() - updates.len());
         let receipt = Receipt::Created { tasks: tasks.clone(), loosened: ready.loosened };
         let idempotency = had.is_empty().then(|| remembered(&receipt)).flatten();
         let ingested = Ingested { event: event.clone(), tasks };
-        match self.replace(ingested, counts(created, updated, left), idempotency).await? {
+        let replace = Replace { idempotency, updates, ..Replace::of(ingested, self.version) };
+        match self.replace(replace, counts(created, updated, left)).await? {
             None => Ok(Redriven { event, created, updated, left }),
             Some(first) => self.came_again(&first).await,
         }
@@ -193,14 +203,9 @@ impl Run<'_> {
 
     /// The event's new state and the audit log's entry, in one commit. Gives the first answer where its sender has tried
     /// again meanwhile, and that made the tasks.
-    async fn replace(
-        &self,
-        ingested: Ingested,
-        detail: String,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Option<FirstAnswer>, NotRedriven> {
+    async fn replace(&self, replace: Replace, detail: String) -> Result<Option<FirstAnswer>, NotRedriven> {
         let audit = Some((self.asking.audit)(&detail));
-        match self.app.store.replace(Replace { idempotency, audit, ..Replace::of(ingested, self.version) }).await? {
+        match self.app.store.replace(Replace { audit, ..replace }).await? {
             Replaced::Stored => Ok(None),
             Replaced::Repeated(first) => Ok(Some(first)),
             Replaced::Changed => refused(self.app, &self.asking, CHANGED).await.map(|_| None),
@@ -213,28 +218,14 @@ impl Run<'_> {
             return refused(self.app, &self.asking, "another request has done this meanwhile").await;
         };
         let ingested = outcome::duplicate(integration, self.event.raw(), first);
-        self.replace(ingested.clone(), counts(0, 0, 0), None).await?;
-        Ok(Redriven { event: ingested.event, created: 0, updated: 0, left: 0 })
+        let event = ingested.event.clone();
+        self.replace(Replace::of(ingested, self.version), counts(0, 0, 0)).await?;
+        Ok(Redriven { event, created: 0, updated: 0, left: 0 })
     }
 
     /// A replay is no attempt of the sender's.
     fn keep_attempts(&self, event: &mut Event) {
         (event.attempts, event.last_attempt_at) = (self.event.attempts, self.event.last_attempt_at);
-    }
-
-    /// Whether the task was there to be changed.
-    async fn update(&self, id: TaskId, new: NewTask) -> Result<bool, StoreError> {
-        let company = &self.event.company_id;
-        let patch = patch(new);
-        for _ in 0..TRIES {
-            let Some(task) = self.app.store.task(company, id).await? else { return Ok(false) };
-            match self.app.store.update_task(company, id, task.version, patch.clone(), self.asking.now).await? {
-                Updated::Done(_) => return Ok(true),
-                Updated::Missing => return Ok(false),
-                Updated::Stale { .. } => {}
-            }
-        }
-        Err(StoreError::Write("a task is being changed all the time".into()))
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::Waiting;
+use super::{Cause, Waiting};
 use crate::app::App;
 use crate::event::IntegrationName;
 use crate::ingest::{self, Stop};
@@ -17,8 +17,10 @@ use crate::store::StoreError;
 
 /// How long until an event is tried again that could not be worked on: at first, and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How often an event is tried that cannot be read, or whose pipeline panics: about ten seconds.
+/// How often an event is tried that is damaged, or whose pipeline panics: about ten seconds.
 const TRIES: usize = 8;
+/// How often one is tried that the system cannot read just now, such as while too many files are open: about two minutes.
+const TRIES_TO_READ: usize = 30;
 
 /// Lanes for each call that a plugin makes at once: most of a lane's time goes into waiting for the disk, together with
 /// others.
@@ -97,18 +99,23 @@ async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
         let work = AssertUnwindSafe(ingest::work(app, &waiting.company, waiting.id)).catch_unwind();
         let failed = match work.await {
             Ok(Ok(())) => return,
-            Ok(Err(Stop::Store(error @ (StoreError::Damaged { .. } | StoreError::Read(_))))) => Failed::StaysSo(error),
+            Ok(Err(Stop::Store(error @ StoreError::Read(_)))) => {
+                Failed::StaysSo(Cause::Unreadable(error), TRIES_TO_READ)
+            }
+            Ok(Err(Stop::Store(error @ StoreError::Damaged { .. }))) => {
+                Failed::StaysSo(Cause::Unreadable(error), TRIES)
+            }
             Ok(Err(stop)) => Failed::Passes(stop.to_string()),
-            Err(_) => Failed::StaysSo(StoreError::Read("its pipeline panicked".into())),
+            Err(_) => Failed::StaysSo(Cause::Panicked, TRIES),
         };
         let cause = match failed {
             Failed::Passes(cause) => cause,
-            Failed::StaysSo(error) => {
+            Failed::StaysSo(cause, most) => {
                 tries += 1;
-                if tries >= TRIES {
-                    return app.queue.set_aside(app, name, (&waiting.company, waiting.id), &error).await;
+                if tries >= most {
+                    return app.queue.set_aside(app, name, (&waiting.company, waiting.id), &cause).await;
                 }
-                error.to_string()
+                cause.to_string()
             }
         };
         tracing::warn!(cause, event.id = %waiting.id, "a queued event is tried again");
@@ -121,6 +128,6 @@ async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
 enum Failed {
     /// Time alone can help.
     Passes(String),
-    /// It cannot.
-    StaysSo(StoreError),
+    /// Perhaps it cannot: it is tried so often.
+    StaysSo(Cause, usize),
 }

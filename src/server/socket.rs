@@ -54,7 +54,7 @@ impl Socket {
         Self { stream, wire, limits, stalled: None, heading: None, lingering: None }
     }
 
-    /// Passes on what a write came to. One that has waited for too long fails, which closes the connection.
+    /// Passes on the result of a write. One that has waited for too long fails, which closes the connection.
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if result.is_ready() {
             self.stalled = None;

@@ -54,8 +54,8 @@ pub enum StoreError {
     /// The disk has no byte left for what had to be done. Whatever was acknowledged is there.
     #[error("no space is left on the disk: {0}")]
     NoSpace(String),
-    /// The view has failed, and is being built anew from the journal, which has everything.
-    #[error("the database is being built anew from the journal, try again in some seconds: {0}")]
+    /// The view has failed, and is being rebuilt from the journal, which has everything.
+    #[error("the database is being rebuilt from the journal, try again in some seconds: {0}")]
     Rebuilding(String),
     /// A write did not reach the disk: it may or may not be there after a restart.
     #[error("the write did not reach the disk: {0}")]

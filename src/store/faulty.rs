@@ -141,7 +141,7 @@ impl<S: Store> Store for Faulty<S> {
         id: EventId,
         integration: &IntegrationName,
         reason: Reason,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         self.write(self.inner.give_up(company, id, integration, reason))
     }
 

@@ -91,6 +91,8 @@ pub struct Replace {
     pub forget: Option<IdempotencyId>,
     /// Who asked for it, for the audit log.
     pub audit: Option<Entry>,
+    /// Changes of tasks that the event has made before. Where one of them has been deleted, nothing is stored.
+    pub updates: Vec<(TaskId, TaskPatch)>,
 }
 
 /// How a [`Replace`] ended.
@@ -185,14 +187,15 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>>;
     /// Stores a new state of an event, if it is still as it was read. When it answers, that is durable.
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>>;
-    /// Takes an event that cannot be read out of the queue. It is stored as quarantined, with this reason.
+    /// Takes an event that cannot be read out of the queue: it is stored as quarantined, with this reason. False where it
+    /// can be read after all; then nothing is changed.
     fn give_up<'a>(
         &'a self,
         company: &CompanyId,
         id: EventId,
         integration: &IntegrationName,
         reason: Reason,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// The events that wait, in the order in which they came.
     fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>>;
     /// What the first request of this idempotency key was answered, where it is still remembered at `now`.

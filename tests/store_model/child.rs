@@ -225,7 +225,7 @@ async fn again(store: &Embedded, delivery: &made::Delivery) -> Result<Reply, Sto
         return Ok(Reply::Missing);
     };
     let (ingested, read) = (delivery.ingested(), read.version);
-    let replace = Replace { ingested, read, idempotency: None, forget: None, audit: None };
+    let replace = Replace { ingested, read, idempotency: None, forget: None, audit: None, updates: Vec::new() };
     Ok(match store.replace(replace).await? {
         Replaced::Stored => Reply::Stored,
         Replaced::Repeated(first) => Reply::Repeated(hash(&first)),

@@ -65,6 +65,9 @@ pub(super) struct Again {
     pub(super) audit: Option<KeyValue>,
     pub(super) guard: Option<Guard>,
     pub(super) forget: Option<(IdempotencyId, DateTime<Utc>)>,
+    pub(super) updates: Vec<(TaskId, TaskPatch)>,
+    /// When this is asked for.
+    pub(super) now: DateTime<Utc>,
 }
 
 /// An idempotency key and the answer to store under it.
@@ -136,7 +139,7 @@ impl Change {
     }
 
     pub(super) fn replace(replace: Replace) -> Result<Self, StoreError> {
-        let Replace { ingested: Ingested { event, tasks }, read, idempotency, forget, audit } = replace;
+        let Replace { ingested: Ingested { event, tasks }, read, idempotency, forget, audit, updates } = replace;
         let encode = |task: &Task| {
             let key = keys::task(&task.company_id, task.id);
             Ok((task.company_id.clone(), key, task_record::encode(task)?))
@@ -149,6 +152,8 @@ impl Change {
             event,
             read,
             audit,
+            updates,
+            now: Utc::now(),
         })))
     }
 

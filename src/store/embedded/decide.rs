@@ -82,7 +82,7 @@ impl<'a> Decider<'a> {
     fn decide_one(&mut self, change: Change) -> Result<Decided, StoreError> {
         match change {
             Change::Put { events, tasks, api_key, audit, guard, queue } => {
-                if let Some(first) = self.repeated(guard.as_ref())? {
+                if let Some(first) = self.repeated(guard.as_ref(), &events)? {
                     return Ok((Vec::new(), Done::Committed(Committed::Repeated(first))));
                 }
                 if let Some(erased) = self.erased_meanwhile(&events, &tasks)? {
@@ -230,12 +230,23 @@ impl<'a> Decider<'a> {
     }
 
     /// The first answer to the same request, where that is to be given again. A delivery that was quarantined may come
-    /// again; only another copy of it is an attempt of the same event.
-    fn repeated(&self, guard: Option<&Guard>) -> Result<Option<FirstAnswer>, StoreError> {
+    /// again; only another copy of it is an attempt of the same event, and only while that is in quarantine.
+    fn repeated(&self, guard: Option<&Guard>, events: &[KeyValue]) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(guard) = guard else { return Ok(None) };
-        let first = self.first(guard.id, guard.at)?;
-        let copy = |first: &FirstAnswer| guard.refused && first.fingerprint == guard.fingerprint;
-        Ok(first.filter(|it| !it.refused || copy(it)))
+        let Some(first) = self.first(guard.id, guard.at)? else { return Ok(None) };
+        if !first.refused {
+            return Ok(Some(first));
+        }
+        let is_copy = guard.refused && first.fingerprint == guard.fingerprint;
+        Ok(Some(first).filter(|it| is_copy && self.may_come_again(it, events)))
+    }
+
+    fn may_come_again(&self, first: &FirstAnswer, events: &[KeyValue]) -> bool {
+        let company = events.first().and_then(|(key, _)| keys::parse_event(key)).map(|(company, _)| company);
+        let Some((company, id)) = company.zip(first.event_id()) else { return false };
+        // One that cannot be read is no reason to refuse what comes now.
+        let event = super::events::one(self.shared, &company, id).ok().flatten();
+        event.is_some_and(|it| it.event.may_come_again())
     }
 
     /// What is remembered under an idempotency key.

@@ -8,7 +8,7 @@ mod forget;
 mod late;
 mod patient;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -76,7 +76,8 @@ impl Embedded {
             return self.files(true).find(patient, BTreeMap::new(), &mut |_| {}).map(Erased::from);
         }
         // First, so that a commit is either in a segment that is looked through below, or decided with this known.
-        self.shared.erasures.begin(Arc::new(patient.clone()), now);
+        let failed = |e: std::io::Error| super::failure::io(&e, StoreError::Write);
+        self.shared.erasures.begin(Arc::new(patient.clone()), now).map_err(failed)?;
         // No backup meanwhile: it would have what is erased.
         let _alone = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut erased = BTreeMap::new();
@@ -98,6 +99,32 @@ impl Embedded {
             }
         }
         Ok(Found { events: erased, known, damaged }.into())
+    }
+
+    /// Erases what earlier records have of events that were erased only when their result was stored: a queued event that
+    /// nothing showed to be the patient's before. Blocking; does nothing where there are none.
+    ///
+    /// # Errors
+    /// As [`Embedded::erase`]; the next call tries those again.
+    pub fn erase_late(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let late = self.shared.erasures.late().clone();
+        if !late.is_empty() {
+            self.erase_records(&late, now)?;
+        }
+        self.shared.erasures.settle(&late).map_err(|e| super::failure::io(&e, StoreError::Write))
+    }
+
+    fn erase_records(&self, ids: &BTreeSet<Uuid>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let _alone = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
+        self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
+        let failed = |e: std::io::Error| StoreError::Read(e.to_string());
+        for (first, path) in self.shared.segments.closed_with(ids).map_err(failed)? {
+            let copy = overwritten(&path, self.shared.salt, first, now, &|id| ids.contains(&id))?;
+            if let Some(copy) = copy {
+                self.put_copy(first, copy)?;
+            }
+        }
+        Ok(())
     }
 
     fn files(&self, with_last: bool) -> Files {
@@ -132,6 +159,9 @@ pub fn erase(
     let files = Files::at_rest(&journal).map_err(failed)?;
     let found = files.find(patient, BTreeMap::new(), read)?;
     if !dry_run {
+        // What waits in the queue is worked on when a server is started.
+        let noted = Erasures::read(&journal).and_then(|it| it.begin(Arc::new(patient.clone()), now));
+        noted.map_err(|e| StoreError::Write(format!("{}: {e}", journal.display())))?;
         files.erase(&found, now, &|first, copy| {
             let segment = files.segments.iter().find(|(it, _)| *it == first);
             let put = segment.map_or(Ok(()), |(_, segment)| put_in_place(&copy, segment));
@@ -203,22 +233,31 @@ impl Files {
             return Ok(());
         }
         for (first, path) in &self.segments {
-            let mut failed = None;
-            let mut change = |op: &Op<'_>| {
-                let id = event_id(op).filter(|it| found.events.contains_key(it))?;
-                let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
-                event_record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
-            };
-            let copy = rewritten(path, self.salt, *first, &mut change)?.copy;
+            let copy = overwritten(path, self.salt, *first, now, &|id| found.events.contains_key(&id))?;
             if let Some(copy) = copy {
                 replace(*first, copy)?;
-            }
-            if let Some(error) = failed {
-                return Err(error);
             }
         }
         Ok(())
     }
+}
+
+/// A copy of a segment in which what was sent of these events is overwritten; none where nothing of it is there.
+fn overwritten(
+    path: &Path,
+    salt: u32,
+    first: u64,
+    now: DateTime<Utc>,
+    is_erased: &dyn Fn(Uuid) -> bool,
+) -> Result<Option<PathBuf>, StoreError> {
+    let mut failed = None;
+    let mut change = |op: &Op<'_>| {
+        let id = event_id(op).filter(|it| is_erased(*it))?;
+        let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
+        event_record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
+    };
+    let copy = rewritten(path, salt, first, &mut change)?.copy;
+    failed.map_or(Ok(copy), Err)
 }
 
 impl ErasedEvent {

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::failure;
 use super::journal::Place;
-use super::record::{Bytes1, FORMAT_1, HEADER, Time, damaged, decode_as, encode_as, from_time, seal, time};
+use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_time, seal, time};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::StoreError;
@@ -93,7 +94,7 @@ impl Decoded {
     ) -> Result<Option<Event>, StoreError> {
         let Self { mut event, base } = self;
         let Some(base) = base else { return Ok(Some(event)) };
-        let Some(value) = read(base).map_err(|e| damaged(WHAT, &e))? else { return Ok(None) };
+        let Some(value) = read(base).map_err(|e| failure::stored(WHAT, &e))? else { return Ok(None) };
         let sent = decode(&value, event.id, event.company_id.clone())?.event;
         // Erased since this record was written.
         event.erased_at = event.erased_at.or(sent.erased_at);

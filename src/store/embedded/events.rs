@@ -14,14 +14,15 @@ use crate::store::{EventFilter, EventPage, StoreError, Versioned};
 const LOOKED_AT: usize = 20_000;
 const BYTES_LOOKED_AT: usize = 64 << 20;
 
-/// An event as it is now, with what was sent. None where it is past its retention.
+/// An event as it is now, with what was sent. None where it is past its retention, which no event is that still waits.
 pub(super) fn one(shared: &Shared, company: &CompanyId, id: EventId) -> Result<Option<Versioned>, StoreError> {
-    if shared.is_expired(id.0) {
+    let stored = shared.segments.event(&keys::event(company, id), id.0);
+    let Some(stored) = stored.map_err(|e| failure::stored("event", &e))? else { return Ok(None) };
+    let decoded = event_record::decode(&stored.value, id, company.clone())?;
+    if shared.is_expired(id.0) && decoded.event.status != EventStatus::Queued {
         return Ok(None);
     }
-    let stored = shared.segments.event(&keys::event(company, id), id.0);
-    let Some(stored) = stored.map_err(|e| record::damaged("event", &e))? else { return Ok(None) };
-    let event = event_record::decode(&stored.value, id, company.clone())?.whole(|base| sent(shared, base, id))?;
+    let event = decoded.whole(|base| sent(shared, base, id))?;
     Ok(event.map(|event| Versioned { event, version: stored.version() }))
 }
 
@@ -127,4 +128,9 @@ pub(super) fn first_id(at: chrono::DateTime<chrono::Utc>) -> Uuid {
 /// The same for milliseconds since 1970.
 pub(super) fn first_id_of(millis: i64) -> Uuid {
     Uuid::from_u128(u128::try_from(millis).unwrap_or(0).min((1 << 48) - 1) << 80)
+}
+
+/// The time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
+pub(super) fn received_ms(id: Uuid) -> i64 {
+    i64::try_from(id.as_u128() >> 80).unwrap_or(0)
 }

@@ -9,6 +9,15 @@ pub(super) fn io(error: &std::io::Error, or: impl FnOnce(String) -> StoreError) 
     if is_full(error) { StoreError::NoSpace(error.to_string()) } else { or(error.to_string()) }
 }
 
+/// Why a stored value cannot be had: the system could not read it just now, or what it read is not as it was written.
+pub(super) fn stored(what: &'static str, error: &std::io::Error) -> StoreError {
+    // Our own checks, and a file that is too short, have no code of the system.
+    match error.raw_os_error() {
+        Some(_) => StoreError::Read(error.to_string()),
+        None => StoreError::Damaged { what, cause: error.to_string() },
+    }
+}
+
 /// `or` makes the error for everything but a full disk.
 pub(super) fn sled(error: &sled::Error, or: impl FnOnce(String) -> StoreError) -> StoreError {
     match error {

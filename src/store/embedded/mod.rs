@@ -217,9 +217,9 @@ impl Store for Embedded {
         id: EventId,
         integration: &IntegrationName,
         reason: Reason,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let event = events::unreadable(company, id, integration, reason);
-        async move { self.replaced(Change::GiveUp(Box::new(event))).await.map(drop) }.boxed()
+        async move { Ok(self.replaced(Change::GiveUp(Box::new(event))).await? == Replaced::Stored) }.boxed()
     }
 
     fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {

@@ -126,7 +126,7 @@ impl Shared {
             unverified: AtomicU64::new(0),
             damages: Mutex::default(),
             horizon: AtomicI64::new(horizon),
-            erasures: Erasures::default(),
+            erasures: Erasures::read(&journal)?,
             forgotten: Mutex::new(forgotten),
         })
     }

@@ -39,7 +39,7 @@ struct Task2<T, L> {
     deleted_at: Option<Time>,
 }
 
-/// The value, still without a row: see [`set_row`].
+/// The value, with row 0: see [`set_row`].
 pub(super) fn encode(task: &Task) -> Result<Vec<u8>, StoreError> {
     let external = if task.external_message_ids.is_empty() {
         Ok(String::new())
@@ -68,7 +68,10 @@ pub(super) fn encode(task: &Task) -> Result<Vec<u8>, StoreError> {
     let mut start = Vec::with_capacity(256 + task.description.len());
     start.push(FORMAT_2);
     start.resize(HEADER + ROW, 0);
-    postcard::to_extend(&record, start).map_err(|e| StoreError::Write(e.to_string()))
+    let mut value = postcard::to_extend(&record, start).map_err(|e| StoreError::Write(e.to_string()))?;
+    // It is looked into before it has its row: is it an erased patient's?
+    seal(&mut value);
+    Ok(value)
 }
 
 /// Gives the value its row and its checksum.

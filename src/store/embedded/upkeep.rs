@@ -120,15 +120,10 @@ async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> R
 /// Up to when events expire: what is still queued, and all that came after it, is kept until it has had its turn.
 fn expire_before(shared: &Shared, before_ms: i64) -> Result<i64, StoreError> {
     let queued = shared.view(events::queued)?;
-    let oldest = queued.iter().filter_map(|(_, id)| received_ms(id.0)).min();
+    let oldest = queued.iter().map(|(_, id)| events::received_ms(id.0)).min();
     let before_ms = oldest.map_or(before_ms, |it| it.min(before_ms));
     shared.set_horizon(before_ms);
     Ok(before_ms)
-}
-
-/// The time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
-fn received_ms(id: uuid::Uuid) -> Option<i64> {
-    i64::try_from(id.as_u128() >> 80).ok()
 }
 
 pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {

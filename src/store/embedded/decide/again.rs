@@ -6,14 +6,14 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Decided, Decider};
+use super::{Decided, Decider, changed};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, Reason};
-use crate::store::embedded::change::{Again, Done, Guard, Written};
-use crate::store::embedded::event_record::{self, Base};
+use crate::store::embedded::change::{Again, Done, Guard, KeyValue, Written};
+use crate::store::embedded::event_record::{self, Base, Decoded};
 use crate::store::embedded::journal::{Kind, Op, Stored};
-use crate::store::embedded::keys;
-use crate::store::{EventVersion, Replaced, StoreError};
+use crate::store::embedded::{failure, keys, task_record};
+use crate::store::{EventVersion, FirstAnswer, Replaced, StoreError};
 
 impl Stored {
     /// Names this state: where it is stored. An erasure overwrites a state in place, and is told apart by `erased_at`.
@@ -34,8 +34,7 @@ impl Decider<'_> {
     }
 
     pub(super) fn again(&mut self, again: Again) -> Result<Decided, StoreError> {
-        let Again { event, read, tasks, audit, guard, forget } = again;
-        let (company, id) = (event.company_id.clone(), event.id);
+        let (company, id) = (again.event.company_id.clone(), again.event.id);
         let key = keys::event(&company, id);
         let not_stored = |how| Ok((Vec::new(), Done::Replaced(how)));
         if self.replaced.contains(&id.0) {
@@ -45,32 +44,47 @@ impl Decider<'_> {
             // It has expired, and waits for nothing.
             return Ok((vec![self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Changed)));
         };
-        let current = event_record::decode(&stored.value, id, company.clone())?;
+        let current = event_record::decode(&stored.value, id, company)?;
         let queued = current.event.status == EventStatus::Queued;
-        if let Some(at) = current.event.erased_at {
+        if let Some(at) = self.was_erased(&current)? {
             return if queued { self.late(current.event, at, &stored) } else { not_stored(Replaced::Erased) };
         }
-        if stored.version() != read {
+        if stored.version() != again.read {
             return not_stored(Replaced::Changed);
         }
-        if let Some(guard) = &guard
-            && let Some(first) = self.first(guard.id, guard.at)?
-            && !first.refused
-            && first.event_id() != Some(id)
-        {
+        if let Some(at) = self.is_to_be_erased(&again, &key) {
+            return self.late(current.event, at, &stored);
+        }
+        if let Some(first) = self.other_answer(&again)? {
             return not_stored(Replaced::Repeated(first));
         }
-        self.replaced.insert(id.0);
-        let value = event_record::encode_update(&event, stored.base(current.base))?;
-        let mut written = vec![Written::new(Kind::Event, key, value)];
+        let Some(updates) = self.task_updates(&again)? else { return not_stored(Replaced::Changed) };
+        self.replace(again, updates, queued, stored.base(current.base))
+    }
+
+    /// Writes what was decided to be stored.
+    fn replace(
+        &mut self,
+        again: Again,
+        updates: Vec<KeyValue>,
+        queued: bool,
+        base: Base,
+    ) -> Result<Decided, StoreError> {
+        let Again { event, tasks, audit, guard, forget, .. } = again;
+        self.replaced.insert(event.id.0);
+        let key = keys::event(&event.company_id, event.id);
+        let mut written = vec![Written::new(Kind::Event, key, event_record::encode_update(&event, base)?)];
         self.write_tasks(tasks, &mut written)?;
+        for (key, value) in updates {
+            written.push(self.put(key, value.into())?);
+        }
         written.extend(audit.map(|(key, value)| self.insert(key, value.into())));
         if queued {
-            written.push(self.gone(keys::queued(&company, id)));
+            written.push(self.gone(keys::queued(&event.company_id, event.id)));
         }
         if let Some((name, at)) = forget
             && let Some(first) = self.first(name, at)?
-            && first.event_id() == Some(id)
+            && first.event_id() == Some(event.id)
         {
             self.answers.add(Guard::forgotten(name, at)?);
         }
@@ -80,18 +94,75 @@ impl Decider<'_> {
         Ok((written, Done::Replaced(Replaced::Stored)))
     }
 
+    /// Another request's answer that is remembered under the key of this one: from when the event was received, or since.
+    fn other_answer(&self, again: &Again) -> Result<Option<FirstAnswer>, StoreError> {
+        let Some(guard) = &again.guard else { return Ok(None) };
+        for at in [guard.at, again.now] {
+            let first = self.first(guard.id, at)?;
+            let first = first.filter(|it| !it.refused && it.event_id() != Some(again.event.id));
+            if first.is_some() {
+                return Ok(first);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tasks of this event that change with it. None where one of them is not there any more.
+    fn task_updates(&self, again: &Again) -> Result<Option<Vec<KeyValue>>, StoreError> {
+        let company = &again.event.company_id;
+        let mut updates = Vec::with_capacity(again.updates.len());
+        for (id, patch) in &again.updates {
+            let key = keys::task(company, *id);
+            let Some((task, row)) = self.task(&key, company, *id)? else { return Ok(None) };
+            let mut value = task_record::encode(&changed(task, Some(patch.clone()), again.now))?;
+            task_record::set_row(&mut value, row);
+            updates.push((key, value));
+        }
+        Ok(Some(updates))
+    }
+
+    /// When what was sent was erased: the newest state says so, or the record that has it. An erasure that is under way has
+    /// perhaps overwritten only one of them so far.
+    fn was_erased(&self, current: &Decoded) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (event, base) = (&current.event, current.base);
+        let Some(base) = base.filter(|_| event.erased_at.is_none()) else { return Ok(event.erased_at) };
+        let value = self.shared.segments.at(base.segment, base.place(), event.id.0);
+        let Some(value) = value.map_err(|e| failure::stored("event", &e))? else { return Ok(None) };
+        Ok(event_record::decode(&value, event.id, event.company_id.clone())?.event.erased_at)
+    }
+
+    /// When the patient of a result was erased, if that was after the event was received.
+    fn is_to_be_erased(&self, again: &Again, key: &[u8]) -> Option<DateTime<Utc>> {
+        // Encoded only where it is looked at.
+        let whole = std::cell::OnceCell::new();
+        let ops = || {
+            let value = whole.get_or_init(|| event_record::encode(&again.event).unwrap_or_default());
+            let tasks = again.tasks.iter().map(|(_, key, value)| Op { kind: Kind::Insert, key, value });
+            std::iter::once(Op { kind: Kind::Event, key, value }).chain(tasks)
+        };
+        self.shared.erasures.since(again.event.id.0, ops)
+    }
+
     /// A result that comes after what was sent has been erased: the event says so, and makes no task.
     fn late(&mut self, event: Event, at: DateTime<Utc>, stored: &Stored) -> Result<Decided, StoreError> {
         self.replaced.insert(event.id.0);
         let (company, id) = (event.company_id.clone(), event.id);
         let value = event_record::encode_update(&erased(event, at), stored.base(None))?;
         let event = Written::new(Kind::Event, keys::event(&company, id), value);
+        // First: a record that is not known to be late would keep what was sent.
+        self.shared.erasures.is_late(id.0).map_err(|e| failure::io(&e, StoreError::Write))?;
         Ok((vec![event, self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Erased)))
     }
 
-    /// An event that cannot be read is replaced by what is known of it.
+    /// An event that cannot be read is replaced by what is known of it. One that can be read after all is left alone.
     pub(super) fn give_up(&mut self, event: &Event) -> Result<Decided, StoreError> {
         let (company, id) = (&event.company_id, event.id);
+        match super::super::events::one(self.shared, company, id) {
+            Ok(Some(_)) => return Ok((Vec::new(), Done::Replaced(Replaced::Changed))),
+            Ok(None) => return Ok((vec![self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored))),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(other) => return Err(other),
+        }
         let value = Written::new(Kind::Event, keys::event(company, id), event_record::encode(event)?);
         Ok((vec![value, self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored)))
     }

@@ -1,17 +1,24 @@
 //! Erasures of the last day, for what was received before one and is stored after it.
+//!
+//! They are kept in a file as well: what waits in the queue is worked on after a restart.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Patient;
-use crate::store::embedded::events::first_id_of;
-use crate::store::embedded::journal::Op;
+use crate::auth::CompanyId;
+use crate::store::embedded::events::{first_id_of, received_ms};
+use crate::store::embedded::journal::{Op, write_json};
 
+/// Beside the journal's segments.
+const FILE: &str = "erasures.json";
 /// How many are known at most: the oldest go first.
 const MOST: usize = 10_000;
 /// How long each is known, whatever the clock is set to meanwhile.
@@ -21,6 +28,8 @@ const KNOWN: Duration = Duration::from_hours(24);
 /// it is stored, that must be known. No plugin call, with its time in the queue, takes a day.
 #[derive(Debug, Default)]
 pub(in crate::store::embedded) struct Erasures {
+    /// The journal's directory.
+    dir: PathBuf,
     recent: RwLock<Vec<Erasure>>,
     /// The newest of them, in milliseconds since 1970: what was received later need not be looked at.
     newest: AtomicI64,
@@ -38,8 +47,43 @@ struct Erasure {
     begun: Instant,
 }
 
+/// What the file has.
+#[derive(Default, Serialize, Deserialize)]
+struct Saved {
+    /// Each with the time up to which what was received is erased.
+    patients: Vec<(DateTime<Utc>, CompanyId, String)>,
+    late: BTreeSet<Uuid>,
+}
+
 impl Erasures {
-    pub(super) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) {
+    /// Those of before a restart. Each counts for another day.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be read: what was erased could come back.
+    pub(in crate::store::embedded) fn read(dir: &Path) -> std::io::Result<Self> {
+        let saved: Saved = match std::fs::read(dir.join(FILE)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Saved::default(),
+            read => serde_json::from_slice(&read?)?,
+        };
+        let newest = saved.patients.iter().map(|(at, ..)| at.timestamp_millis()).max().unwrap_or(0);
+        let erasure = |(at, company, id): (_, _, String)| {
+            let patient = Arc::new(Patient::new(company, &id)?);
+            Some(Erasure { patient, at, begun: Instant::now() })
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            recent: RwLock::new(saved.patients.into_iter().filter_map(erasure).collect()),
+            newest: AtomicI64::new(newest),
+            received: AtomicI64::default(),
+            late: Mutex::new(saved.late),
+        })
+    }
+
+    /// Keeps this patient's erasure. When it answers, it is known after a restart, too.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(super) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) -> std::io::Result<()> {
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|it| it.begun.elapsed() < KNOWN);
         let received = DateTime::from_timestamp_millis(self.received.load(Ordering::Acquire)).unwrap_or_default();
@@ -50,16 +94,41 @@ impl Erasures {
         }
         recent.push(Erasure { patient, at, begun: Instant::now() });
         self.newest.fetch_max(at.timestamp_millis(), Ordering::Release);
+        self.save(&recent, &self.late())
     }
 
     /// What was sent of this event is to be erased from the records that it has already.
-    pub(in crate::store::embedded) fn is_late(&self, event: Uuid) {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(event);
+    ///
+    /// # Errors
+    /// Where that cannot be written.
+    pub(in crate::store::embedded) fn is_late(&self, event: Uuid) -> std::io::Result<()> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let mut late = self.late();
+        late.insert(event);
+        self.save(&recent, &late)
     }
 
     /// The events of which that is still to be done.
-    pub(super) fn take_late(&self) -> BTreeSet<Uuid> {
-        std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn late(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That was done for these. Erasures older than a day are forgotten, and nothing of them stays in the file.
+    ///
+    /// # Errors
+    /// Where that cannot be written.
+    pub(super) fn settle(&self, done: &BTreeSet<Uuid>) -> std::io::Result<()> {
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        let before = recent.len();
+        recent.retain(|it| it.begun.elapsed() < KNOWN);
+        let mut late = self.late();
+        late.retain(|it| !done.contains(it));
+        if done.is_empty() && recent.len() == before { Ok(()) } else { self.save(&recent, &late) }
+    }
+
+    fn save(&self, recent: &[Erasure], late: &BTreeSet<Uuid>) -> std::io::Result<()> {
+        let patients = recent.iter().map(|it| (it.at, it.patient.company.clone(), it.patient.id.clone())).collect();
+        write_json(&self.dir, FILE, &Saved { patients, late: late.clone() })
     }
 
     /// When the patient of one of these operations was erased, if that was after the event with this id was received.
@@ -79,11 +148,6 @@ impl Erasures {
     }
 }
 
-/// The time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
-fn received_ms(id: Uuid) -> i64 {
-    i64::try_from(id.as_u128() >> 80).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,7 +161,8 @@ mod tests {
     fn an_erasure_is_known_whatever_the_clock_is_set_to() {
         let at = |seconds: i64| DateTime::UNIX_EPOCH + chrono::Duration::seconds(2_000_000_000 + seconds);
         let company = CompanyId::parse("a").unwrap();
-        let erasures = Erasures::default();
+        let dir = tempfile::TempDir::new().unwrap();
+        let erasures = Erasures::read(dir.path()).unwrap();
         let since = |seconds, patient: &str| {
             let id = first_id(at(seconds));
             let key = keys::event(&company, crate::event::EventId(id));
@@ -105,7 +170,7 @@ mod tests {
             erasures.since(id, || std::iter::once(Op { kind: Kind::Event, key: &key, value: &value }))
         };
         let begin = |seconds, patient: &str| {
-            erasures.begin(Arc::new(Patient::new(company.clone(), patient).unwrap()), at(seconds));
+            erasures.begin(Arc::new(Patient::new(company.clone(), patient).unwrap()), at(seconds)).unwrap();
         };
         assert_eq!(since(6, "other-1"), None);
         begin(0, "patient-1");

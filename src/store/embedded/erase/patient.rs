@@ -19,8 +19,8 @@ const LONG: usize = 6;
 /// Whose data are to be erased.
 #[derive(Debug, Clone)]
 pub struct Patient {
-    company: CompanyId,
-    id: String,
+    pub(super) company: CompanyId,
+    pub(super) id: String,
     finder: Finder<'static>,
     events: Vec<u8>,
     tasks: Vec<u8>,
