@@ -93,6 +93,22 @@ async fn a_result_for_a_patient_who_was_erased_meanwhile_makes_no_task_and_erase
     }
 }
 
+/// A replay makes of it what names an erased patient: otherwise nobody finds the event of the tasks that it has made before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_erased_by_a_replay_keeps_its_tasks() {
+    let (_dir, store) = opened();
+    let it = ingested("a", |_| {});
+    store.commit(it.clone().into()).await.unwrap();
+    let late = with_task(&store, &it.event, Some("patient-1")).await;
+    let (erasing, patient) = (Arc::clone(&store), Patient::new(company("a"), "patient-1").unwrap());
+    let erase = move || erasing.erase(&patient, Utc::now(), false);
+    assert_eq!(tokio::task::spawn_blocking(erase).await.unwrap().unwrap().events, []);
+    assert_eq!(store.replace(late).await.unwrap(), Replaced::Erased);
+    let now = store.event(&company("a"), it.event.id).await.unwrap().unwrap();
+    assert_eq!((now.status, now.task_ids), (EventStatus::Stored, it.event.task_ids));
+    assert!(now.erased_at.is_some() && now.body.is_empty());
+}
+
 /// It came on another day than the event: otherwise a replay of the first copy makes the task a second time.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_was_remembered_days_later_counts_for_a_replay_of_the_first_copy() {

@@ -244,9 +244,13 @@ impl<'a> Decider<'a> {
     fn may_come_again(&self, first: &FirstAnswer, events: &[KeyValue]) -> bool {
         let company = events.first().and_then(|(key, _)| keys::parse_event(key)).map(|(company, _)| company);
         let Some((company, id)) = company.zip(first.event_id()) else { return false };
-        // One that cannot be read is no reason to refuse what comes now.
-        let event = super::events::one(self.shared, &company, id).ok().flatten();
-        event.is_some_and(|it| it.event.may_come_again())
+        match super::events::one(self.shared, &company, id) {
+            Ok(Some(first)) => first.event.may_come_again(),
+            // It is not durable yet, as it is in this group, or it has expired.
+            Ok(None) => !self.shared.is_expired(id.0),
+            // That is no reason to refuse what comes now.
+            Err(_) => false,
+        }
     }
 
     /// What is remembered under an idempotency key.

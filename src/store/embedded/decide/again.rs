@@ -143,11 +143,14 @@ impl Decider<'_> {
         self.shared.erasures.since(again.event.id.0, ops)
     }
 
-    /// A result that comes after what was sent has been erased: the event says so, and makes no task.
+    /// A result that comes after what was sent has been erased: the event says so, and makes no task. Those that it has
+    /// made before stay its own.
     fn late(&mut self, event: Event, at: DateTime<Utc>, stored: &Stored) -> Result<Decided, StoreError> {
         self.replaced.insert(event.id.0);
         let (company, id) = (event.company_id.clone(), event.id);
-        let value = event_record::encode_update(&erased(event, at), stored.base(None))?;
+        let made_tasks = !event.task_ids.is_empty();
+        let event = if made_tasks { event_record::without_content(event, at) } else { erased(event, at) };
+        let value = event_record::encode_update(&event, stored.base(None))?;
         let event = Written::new(Kind::Event, keys::event(&company, id), value);
         // First: a record that is not known to be late would keep what was sent.
         self.shared.erasures.is_late(id.0).map_err(|e| failure::io(&e, StoreError::Write))?;
