@@ -37,12 +37,14 @@ impl Names {
         Some(if place == OWN { Place::Own } else { Place::Block(place) })
     }
 
+    /// Of several places the newest counts, in whichever order they are added: numbers of blocks only grow.
     pub(super) fn add(&mut self, day: AnswerDay, name: &[u8; 16], place: Place) {
         let place = match place {
             Place::Own => OWN,
             Place::Block(number) => number,
         };
-        self.0.entry(day).or_default().insert(short(name), place);
+        let newest = self.0.entry(day).or_default().entry(short(name)).or_insert(place);
+        *newest = place.max(*newest);
     }
 
     /// A day has expired: its answers are being removed.
@@ -90,5 +92,16 @@ mod tests {
         assert_eq!(names.count(), 3);
         names.forget(day);
         assert_eq!((names.find(day, &[3; 16]), names.count()), (None, 0));
+    }
+
+    /// A view that is rebuilt reads blocks in any order: the older one's answer may have expired.
+    #[test]
+    fn the_newest_block_counts_in_whichever_order_they_are_added() {
+        let day = AnswerDay { of: Answers::Deliveries, day: 1 };
+        for numbers in [[50, 77], [77, 50]] {
+            let mut names = Names::default();
+            numbers.iter().for_each(|it| names.add(day, &[1; 16], Place::Block(*it)));
+            assert_eq!(names.find(day, &[1; 16]), Some(Place::Block(77)));
+        }
     }
 }

@@ -61,9 +61,13 @@ impl Erasures {
     /// # Errors
     /// Where the file is there and cannot be read: what was erased could come back.
     pub(in crate::store::embedded) fn read(dir: &Path) -> std::io::Result<Self> {
+        let damaged = |e| {
+            let so = "remove it, and erase the patients of the last day once more (`hookmill events erase`)";
+            std::io::Error::other(format!("{FILE} in the journal's folder is damaged ({e}): {so}"))
+        };
         let saved: Saved = match std::fs::read(dir.join(FILE)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Saved::default(),
-            read => serde_json::from_slice(&read?)?,
+            read => serde_json::from_slice(&read?).map_err(damaged)?,
         };
         let newest = saved.patients.iter().map(|(at, ..)| at.timestamp_millis()).max().unwrap_or(0);
         let erasure = |(at, company, id): (_, _, String)| {
@@ -181,6 +185,15 @@ mod tests {
         begin(-5, "patient-1");
         assert_eq!(since(5, "patient-1"), Some(at(7)));
         assert_eq!(since(7, "patient-2"), Some(at(100_000)));
+    }
+
+    /// Otherwise what was erased comes back, and nobody learns why.
+    #[test]
+    fn a_damaged_file_is_named() {
+        let dir = tempfile::TempDir::new().unwrap();
+        std::fs::write(dir.path().join(FILE), "{\"patients\":[").unwrap();
+        let error = Erasures::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(FILE) && error.contains("remove it"), "{error}");
     }
 
     fn body(company: &CompanyId, id: Uuid, patient: &str) -> Vec<u8> {
