@@ -44,8 +44,7 @@ const CHILD_VARIABLE: &str = "HOOKMILL_MODEL_CHILD";
 
 /// Checks that can be left out, as operations can: that an export has each event once; that it leaves nothing out of a
 /// damaged journal without an error; that a closed store has let go of its files; that what a start has read of the
-/// journal's end is not lost by a power cut after it; that a restored backup does not show what had expired; that damage
-/// of the file with the time of the last expiry is noticed.
+/// journal's end is not lost by a power cut after it; that a restored backup does not show what had expired.
 const CHECKS: &[&str] = &["export-twice", "export-damaged", "closed-lock", "unsynced-start", "expired-in-backup"];
 
 /// After so many operations or bytes, a new store is begun: what a failure needs is short.

@@ -414,7 +414,13 @@ pub(super) fn read_horizon(journal: &Path) -> i64 {
     let bytes = std::fs::read(journal.join(HORIZON)).unwrap_or_default();
     match bytes.split_first_chunk::<8>() {
         Some((millis, crc)) if *crc == crc32fast::hash(millis).to_le_bytes() => i64::from_le_bytes(*millis),
-        _ => i64::MIN,
+        _ if bytes.is_empty() => i64::MIN,
+        _ => {
+            tracing::warn!(
+                "{HORIZON} in the journal's folder is damaged: expired events may be shown until the next sweep"
+            );
+            i64::MIN
+        }
     }
 }
 
