@@ -37,6 +37,8 @@ pub(in crate::store::embedded) struct Erasures {
     received: AtomicI64,
     /// Events that were stored as erased, and whose earlier records still have what was sent.
     late: Mutex<BTreeSet<Uuid>>,
+    /// Held while the file is written, and taken first: commits that only look wait for no disk.
+    saving: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Erasures {
             newest: AtomicI64::new(newest),
             received: AtomicI64::default(),
             late: Mutex::new(saved.late),
+            saving: Mutex::default(),
         })
     }
 
@@ -88,6 +91,7 @@ impl Erasures {
     /// # Errors
     /// Where it cannot be written.
     pub(super) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) -> std::io::Result<()> {
+        let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|it| it.begun.elapsed() < KNOWN);
         let received = DateTime::from_timestamp_millis(self.received.load(Ordering::Acquire)).unwrap_or_default();
@@ -98,7 +102,8 @@ impl Erasures {
         }
         recent.push(Erasure { patient, at, begun: Instant::now() });
         self.newest.fetch_max(at.timestamp_millis(), Ordering::Release);
-        self.save(&recent, &self.late())
+        drop(recent);
+        self.save()
     }
 
     /// What was sent of this event is to be erased from the records that it has already.
@@ -106,10 +111,9 @@ impl Erasures {
     /// # Errors
     /// Where that cannot be written.
     pub(in crate::store::embedded) fn is_late(&self, event: Uuid) -> std::io::Result<()> {
-        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
-        let mut late = self.late();
-        late.insert(event);
-        self.save(&recent, &late)
+        let _saving = self.saving();
+        self.late().insert(event);
+        self.save()
     }
 
     /// The events of which that is still to be done.
@@ -122,17 +126,27 @@ impl Erasures {
     /// # Errors
     /// Where that cannot be written.
     pub(super) fn settle(&self, done: &BTreeSet<Uuid>) -> std::io::Result<()> {
+        let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         let before = recent.len();
         recent.retain(|it| it.begun.elapsed() < KNOWN);
-        let mut late = self.late();
-        late.retain(|it| !done.contains(it));
-        if done.is_empty() && recent.len() == before { Ok(()) } else { self.save(&recent, &late) }
+        let unchanged = done.is_empty() && recent.len() == before;
+        drop(recent);
+        self.late().retain(|it| !done.contains(it));
+        if unchanged { Ok(()) } else { self.save() }
     }
 
-    fn save(&self, recent: &[Erasure], late: &BTreeSet<Uuid>) -> std::io::Result<()> {
+    fn saving(&self) -> MutexGuard<'_, ()> {
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is known, without the locks that commits need.
+    fn save(&self) -> std::io::Result<()> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let patients = recent.iter().map(|it| (it.at, it.patient.company.clone(), it.patient.id.clone())).collect();
-        write_json(&self.dir, FILE, &Saved { patients, late: late.clone() })
+        drop(recent);
+        let late = self.late().clone();
+        write_json(&self.dir, FILE, &Saved { patients, late })
     }
 
     /// When the patient of one of these operations was erased, if that was after the event with this id was received.
