@@ -135,7 +135,19 @@ impl Model {
 
     /// What comes after the erasure makes no task, and the event does not wait any more.
     pub fn late(&mut self, write: &Write) {
-        let Write::Again { delivery } = write else { return };
+        let delivery = match write {
+            Write::Again { delivery } => delivery,
+            Write::Commit { deliveries, .. } => {
+                // Several are not stored at all.
+                if let [delivery] = deliveries.as_slice() {
+                    let delivery = Delivery { outcome: Outcome::Quarantined, ..delivery.clone() };
+                    let known = Known { delivery, erased: Is::Yes, may_be_gone: false };
+                    self.events.insert(known.delivery.event_id().0, known);
+                }
+                return;
+            }
+            _ => return,
+        };
         let id = delivery.event_id().0;
         let waited = self.queue.len();
         self.queue.retain(|it| it.3 != id);
@@ -288,13 +300,20 @@ impl Model {
         }
     }
 
-    /// Whether the event was erased when it was stored again.
+    /// Whether the event was erased when it was stored, or stored again.
     fn came_late(&self, doubt: &Write, found: &Found<'_>) -> bool {
-        let Write::Again { delivery } = doubt else { return false };
-        let id = delivery.event_id().0;
-        let (Some(known), Some(seen)) = (self.events.get(&id), found.events.get(&id)) else { return false };
-        let late = Delivery { outcome: Outcome::Quarantined, ..known.delivery.clone() };
-        self.waits(&id) && seen.erased && seen.hash == expected(&late, true)
+        let (known, waited) = match doubt {
+            Write::Again { delivery } => {
+                let id = delivery.event_id().0;
+                (self.events.get(&id).map(|it| &it.delivery), self.waits(&id))
+            }
+            Write::Commit { deliveries, .. } if deliveries.len() == 1 => (deliveries.first(), true),
+            _ => return false,
+        };
+        let seen = known.and_then(|it| found.events.get(&it.event_id().0));
+        let (Some(known), Some(seen)) = (known, seen) else { return false };
+        let late = Delivery { outcome: Outcome::Quarantined, ..known.clone() };
+        waited && seen.erased && seen.hash == expected(&late, true)
     }
 
     fn happened(&self, doubt: &Write, found: &Found<'_>) -> bool {

@@ -1,5 +1,7 @@
 //! What the fuzzer does. To add an operation, write a function and give it a line in [`ALL`].
 
+use uuid::Uuid;
+
 use crate::damage::{damage_at_rest, damage_while_running, heal};
 use crate::made::{AnswerOf, COMPANIES, Delivery, INTEGRATIONS, KeyOf, Outcome, PATIENTS, PatchOf};
 use crate::model::Is;
@@ -317,9 +319,12 @@ fn busy(world: &mut World) -> Outcomes {
         world.tolerate(&format!("{upkeep:?}"), &done)?;
     }
     let finished = !matches!(done, Reply::Failed(_));
-    let erasing = if matches!(upkeep, Request::Erase { .. }) { its.as_slice() } else { &[] };
+    let erasing: Vec<Uuid> = match upkeep {
+        Request::Erase { .. } => its.iter().copied().chain(new_of(&writes, company, patient)).collect(),
+        _ => Vec::new(),
+    };
     match replies {
-        Some(replies) => world.judge(writes.clone(), replies, erasing)?,
+        Some(replies) => world.judge(writes.clone(), replies, &erasing)?,
         None => world.model.doubts.extend(writes.clone()),
     }
     match (upkeep, done) {
@@ -340,6 +345,17 @@ fn busy(world: &mut World) -> Outcomes {
     }
     let _there_may_be_none = std::fs::remove_dir_all(&to);
     Ok(())
+}
+
+/// A patient's events that these writes store for the first time. An erasure that runs at the same time counts everything
+/// as received before it that was received before the last event that it saw, so it may or may not meet them.
+fn new_of(writes: &[Write], company: u8, patient: u8) -> impl Iterator<Item = Uuid> {
+    let deliveries = writes.iter().filter_map(|it| match it {
+        Write::Commit { deliveries, .. } => Some(deliveries),
+        _ => None,
+    });
+    let its = deliveries.flatten().filter(move |it| it.company == company && it.patient == patient);
+    its.map(|it| it.event_id().0)
 }
 
 fn reopen(world: &mut World) -> Outcomes {

@@ -295,7 +295,11 @@ impl World {
                 self.model.doubts.push(write);
                 continue;
             }
-            let raced = matches!(&write, Write::Again { delivery } if erasing.contains(&delivery.event_id().0));
+            let raced = match &write {
+                Write::Again { delivery } => erasing.contains(&delivery.event_id().0),
+                Write::Commit { deliveries, .. } => deliveries.iter().any(|it| erasing.contains(&it.event_id().0)),
+                _ => false,
+            };
             let expected = self.model.answer_to(&write);
             if reply != expected && !(raced && reply == Reply::Erased) {
                 return Err(format!("{} was answered {reply:?}, and should be {expected:?}", short(&write)));
