@@ -52,6 +52,9 @@ pub struct Model {
     keys: BTreeMap<String, u64>,
     audit: BTreeMap<Uuid, u64>,
     pub doubts: Vec<Write>,
+    /// Events whose writes ran at the same time as their patient's erasure: where such a write is in doubt, so is whether
+    /// the erasure met it.
+    pub raced: HashSet<Uuid>,
     /// Ids of deleted tasks, under which nothing may be found again.
     deleted: Vec<(u8, Uuid)>,
     /// Events that were seen to have gone.
@@ -166,8 +169,8 @@ impl Model {
         if delivery.outcome == Outcome::Queued {
             self.queue.insert((delivery.at_ms, delivery.n, delivery.company, id));
         }
-        let known = Known { delivery: delivery.clone(), erased: Is::No, may_be_gone: false };
-        self.events.insert(id, known);
+        let erased = if self.raced.contains(&id) { Is::Unsure } else { Is::No };
+        self.events.insert(id, Known { delivery: delivery.clone(), erased, may_be_gone: false });
     }
 
     /// Whatever is stored until the next look may be in any order.

@@ -327,6 +327,8 @@ fn busy(world: &mut World) -> Outcomes {
         Some(replies) => world.judge(writes.clone(), replies, &erasing)?,
         None => world.model.doubts.extend(writes.clone()),
     }
+    // After the judgement: an acknowledged write is not in doubt.
+    world.model.raced.extend(erasing);
     match (upkeep, done) {
         (Request::Expire { .. }, _) => world.model.expire(now_ms, world.settings.events, false),
         (Request::Forget { .. }, _) => world.model.forget(integration, days, now_ms, finished),
