@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::limit::Rate;
+use crate::peer::Network;
 use crate::{plugin, store, watch};
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 pub use secret::{BOOTSTRAP_KEY_MIN, Secret, Secrets};
@@ -37,6 +38,9 @@ pub struct Options {
     /// Folder with one folder a plugin [default: plugins]
     #[arg(long, env = "HOOKMILL_PLUGINS_DIR", value_name = "DIR", global = true)]
     pub plugins_dir: Option<PathBuf>,
+    /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8,fd00::/8 [default: none]
+    #[arg(long, env = "HOOKMILL_TRUSTED_PROXIES", value_name = "ADDR/BITS", value_delimiter = ',', global = true)]
+    pub trusted_proxies: Option<Vec<Network>>,
 }
 
 /// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
@@ -96,6 +100,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The plugins' folder.
     pub plugins_dir: PathBuf,
+    /// Proxies whose `X-Forwarded-For` says who the peer is.
+    pub trusted_proxies: Vec<Network>,
     /// `HOOKMILL_BOOTSTRAP_KEY`: the first key, where the database has none yet.
     pub bootstrap_key: Option<Secret>,
     /// What plugins verify their senders with.
@@ -174,6 +180,7 @@ impl Config {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             data_dir: options.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "data".into()),
             plugins_dir: options.plugins_dir.clone().or(file.plugins_dir).unwrap_or_else(|| "plugins".into()),
+            trusted_proxies: options.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default(),
             bootstrap_key: bootstrap_key()?,
             secrets,
             limits: limits(&name, &file.limits)?,

@@ -7,6 +7,7 @@
 //! The modules stand in that order:
 //!
 //! - [`config`] is read once, [`server`] binds and drains, [`app`] is what a request may reach.
+//! - [`peer`] is the address that limits are counted by.
 //! - `http` has every route on one screen, and turns failures into the documented error body.
 //! - [`auth`] knows keys, scopes and signatures; [`audit`] is who did what with them.
 //! - [`event`] is a delivery and what became of it; [`ingest`] is the line above, and reads like it.
@@ -31,6 +32,7 @@ pub mod ingest;
 pub mod integration;
 mod log;
 pub mod payload;
+pub mod peer;
 pub mod plugin;
 pub mod queue;
 pub mod schema;

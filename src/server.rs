@@ -6,6 +6,7 @@ mod socket;
 mod wire;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,11 +53,11 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
     let connections = Arc::new(Semaphore::new(limits.connections));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let (stream, permit) = tokio::select! {
+        let (stream, address, permit) = tokio::select! {
             () = &mut shutdown => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Wire::new(address));
         let socket = Socket::new(stream, Arc::clone(&wire), timeouts);
         let edge = Arc::clone(&edge);
         let service = service_fn(move |request| Edge::handle(Arc::clone(&edge), Arc::clone(&wire), request));
@@ -72,14 +73,17 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
     let permit = Arc::clone(connections).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Answers are small: waiting to fill a packet only delays them.
                 let _as_it_is = stream.set_nodelay(true);
-                return (stream, permit);
+                return (stream, from.ip(), permit);
             }
             Err(error) => {
                 tracing::warn!(cause = %error, "accepting a connection failed");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigError;
+use crate::peer::Network;
 
 /// `hookmill.toml`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -14,6 +15,7 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) plugins_dir: Option<PathBuf>,
+    pub(super) trusted_proxies: Option<Vec<Network>>,
     pub(super) secrets_file: Option<PathBuf>,
     pub(super) limits: LimitsFile,
     pub(super) store: StoreFile,

@@ -19,6 +19,7 @@ use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::log::{Field, know};
+use crate::peer::Peer;
 use crate::store::FirstAnswer;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
@@ -68,6 +69,12 @@ impl Call {
             self.place = Some(place.map_err(|_| Problem::Overloaded)?);
         }
         Ok(())
+    }
+
+    /// Whom limits count it for.
+    #[allow(dead_code, reason = "limits for each peer follow")]
+    pub(super) fn peer(&self) -> Peer {
+        self.exchange.peer
     }
 
     /// Resolves when the client of a long request has hung up, for work that is of use to nobody else.

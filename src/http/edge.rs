@@ -18,6 +18,7 @@ use super::running::Running;
 use super::trace::Ids;
 use crate::app::{App, now};
 use crate::event::new_id;
+use crate::peer::{Peer, Proxies};
 use crate::server::Wire;
 
 /// How long a backup, a rebuild, a dry run or an erasure may take.
@@ -28,6 +29,7 @@ const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 pub(crate) struct Edge<S> {
     app: Arc<App>,
     routes: S,
+    proxies: Proxies,
     requests: TaskTracker,
 }
 
@@ -38,12 +40,15 @@ pub(super) struct Exchange {
     pub(super) method: Method,
     /// Content follows.
     pub(super) has_content: bool,
+    /// Whom limits count it for.
+    pub(super) peer: Peer,
     pub(super) wire: Arc<Wire>,
 }
 
 impl<S> Edge<S> {
     pub(crate) fn new(app: Arc<App>, routes: S) -> Self {
-        Self { app, routes, requests: TaskTracker::new() }
+        let proxies = Proxies::new(app.config.trusted_proxies.clone());
+        Self { app, routes, proxies, requests: TaskTracker::new() }
     }
 
     /// Waits for the requests under way, and says how many are left at `until`.
@@ -91,7 +96,8 @@ where
         let (method, started) = (request.method().clone(), Instant::now());
         let limit = self.app.config.limits.header_bytes;
         let too_large = header_bytes(request.headers()) > limit;
-        let request = enter(request, &method, wire);
+        let peer = self.proxies.peer(wire.address(), request.headers());
+        let request = enter(request, &method, peer, wire);
         let response = if too_large {
             drop(request);
             Problem::HeadersTooLarge { limit }.reply(None)
@@ -110,13 +116,13 @@ fn is_upkeep(path: &str) -> bool {
 }
 
 /// The request as routes see it. HEAD runs as GET, and hyper leaves out the body (RFC 9110, section 9.3.2).
-fn enter(request: Request<Incoming>, method: &Method, wire: Arc<Wire>) -> Request<Content> {
+fn enter(request: Request<Incoming>, method: &Method, peer: Peer, wire: Arc<Wire>) -> Request<Content> {
     let (mut parts, incoming) = request.into_parts();
     let content = Content::new(incoming, &parts.headers, &wire);
     if method == Method::HEAD {
         parts.method = Method::GET;
     }
-    parts.extensions.insert(Exchange { method: method.clone(), has_content: content.is_expected(), wire });
+    parts.extensions.insert(Exchange { method: method.clone(), has_content: content.is_expected(), peer, wire });
     Request::from_parts(parts, content)
 }
 

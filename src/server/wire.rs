@@ -1,5 +1,6 @@
 //! What a connection's socket and the requests on it tell each other.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
@@ -7,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 /// One connection's state. All of it is written on the connection's own task, except what becomes of content.
 #[derive(Debug)]
 pub(crate) struct Wire {
+    /// The other end of the connection.
+    address: IpAddr,
     /// No request has been read yet.
     fresh: AtomicBool,
     /// Bytes have been read that do not make a whole request yet.
@@ -20,9 +23,10 @@ pub(crate) struct Wire {
     gone: CancellationToken,
 }
 
-impl Default for Wire {
-    fn default() -> Self {
+impl Wire {
+    pub(super) fn new(address: IpAddr) -> Self {
         Self {
+            address,
             fresh: AtomicBool::new(true),
             partial: AtomicBool::new(false),
             busy: AtomicBool::new(false),
@@ -31,9 +35,12 @@ impl Default for Wire {
             gone: CancellationToken::new(),
         }
     }
-}
 
-impl Wire {
+    /// The other end of the connection: the client, or a proxy.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// A request's headers are complete.
     pub(crate) fn begin(&self) {
         self.fresh.store(false, Ordering::Relaxed);
