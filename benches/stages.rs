@@ -9,6 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hookmill::auth::signature::{Delivery, Preset, Signature};
 use hookmill::config::{Secret, Secrets};
 use hookmill::event::{EventId, new_id};
+use hookmill::folder::Folder;
 use hookmill::integration::load::load;
 use hookmill::payload::{Rules, decode, unwrap_envelope};
 use hookmill::plugin::Host;
@@ -72,7 +73,7 @@ fn plugins(c: &mut Criterion) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
     for (name, fixture) in [("calendly", "created"), ("fax-inbound", "received"), ("n8n-intake", "form")] {
         let folder = plugins.join(name);
-        let integration = load(&host, &folder, &Secrets::default(), Utc::now()).unwrap();
+        let integration = load(&host, &Folder::open(&folder).unwrap(), &Secrets::default(), Utc::now()).unwrap();
         let text = std::fs::read_to_string(folder.join(format!("fixtures/{fixture}.json"))).unwrap();
         let payload = serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"].clone();
         let text = payload.to_string();

@@ -13,7 +13,8 @@
 //! - [`event`] is a delivery and what became of it; [`ingest`] is the line above, and reads like it.
 //! - [`payload`] turns any encoding and looseness into JSON of the documented shape.
 //! - [`schema`] checks it and says in words what is wrong.
-//! - [`integration`] is a plugin folder that is live; [`plugin`] runs its WebAssembly in a sandbox.
+//! - [`integration`] is a plugin folder that is live; [`folder`] reads its files and nothing outside of it; [`plugin`] runs
+//!   its WebAssembly in a sandbox.
 //! - [`queue`] has the deliveries that were answered first; [`watch`] reloads plugin folders; [`diff`] compares JSON.
 //! - [`dry_run`] runs a plugin that is not live, over stored events or beside the one that is.
 //! - [`task`] is what comes out, and [`store`] keeps it.
@@ -27,10 +28,12 @@ pub mod config;
 pub mod diff;
 pub mod dry_run;
 pub mod event;
+pub mod folder;
 mod http;
 pub mod ingest;
 pub mod integration;
 mod log;
+mod parse;
 pub mod payload;
 pub mod peer;
 pub mod plugin;

@@ -5,7 +5,8 @@ mod shape;
 
 use std::sync::LazyLock;
 
-use jsonschema::{Draft, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, ValidationError, Validator};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -42,7 +43,7 @@ impl Violation {
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// It is no JSON.
-    #[error("not JSON: {0}")]
+    #[error("not JSON: {}", crate::parse::json_error(.0))]
     Json(#[from] serde_json::Error),
     /// It is another draft, or has none.
     #[error("\"$schema\" has to be \"https://json-schema.org/draft/2020-12/schema\"")]
@@ -78,7 +79,7 @@ impl Schema {
         let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).offline();
         let validator = options.build(&schema).map_err(|error| SchemaError::Invalid {
             place: error.instance_path().to_string(),
-            cause: error.to_string(),
+            cause: unquoted(&error),
         })?;
         Ok(Self { validator, shape: Shape::of(&schema), sha256: Sha256::digest(text.as_bytes()).into() })
     }
@@ -106,6 +107,16 @@ impl Schema {
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+}
+
+/// What is wrong, without the schema's values: not only its author reads this.
+fn unquoted(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::Referencing(_) => {
+            "a \"$ref\" leads to nothing in this document, and nothing is fetched".to_owned()
+        }
+        _ => error.masked().to_string(),
     }
 }
 

@@ -87,7 +87,7 @@ fn a_version_that_fails_its_fixtures_never_goes_live() {
     assert_eq!(reason(&server).as_deref(), Some("one"));
     let setup = setup.plugin("guest", "", &skips("two"));
     until("the refusal", || state(&server, &setup).is_some_and(|(state, _)| state == "outdated"));
-    assert!(state(&server, &setup).unwrap().1.contains("fixture \"one\" failed"));
+    assert!(state(&server, &setup).unwrap().1.contains("fixtures/one.json: the fixture failed"));
     assert_eq!(reason(&server).as_deref(), Some("one"));
     // The fixture is what was wrong.
     std::fs::write(folder.join("one.json"), fixture.to_string().replace("\"skip\":\"one\"", "\"skip\":\"two\""))

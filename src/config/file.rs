@@ -80,5 +80,5 @@ pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigErr
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|e| ConfigError::Parse { file: path.display().to_string(), cause: e.to_string() })
+    crate::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
 }

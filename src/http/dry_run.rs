@@ -16,6 +16,7 @@ use crate::app::{Admin, App, now};
 use crate::audit::Action;
 use crate::dry_run::{self, Options, Report};
 use crate::event::IntegrationName;
+use crate::folder::Folder;
 use crate::integration::Integration;
 use crate::integration::check::open;
 use crate::plugin::stand_back;
@@ -108,7 +109,8 @@ fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
         return Err(Problem::Invalid("dir: an absolute path is needed".into()));
     }
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
-    let checked = open(host.aside(), dir, &app.config.secrets, now());
+    let folder = Folder::open(dir).map_err(|e| Problem::Invalid(format!("dir: {e}")))?;
+    let checked = open(host.aside(), &folder, &app.config.secrets, now());
     let why = checked.findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
     checked.integration.ok_or_else(|| Problem::Invalid(format!("dir: {why}")))
 }

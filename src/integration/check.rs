@@ -7,10 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::load::{LoadFailure, assemble, check_name, read, read_schema, shadow, timezone};
+use super::load::{LoadFailure, assemble, check_name, read_manifest, read_schema, shadow, timezone};
 use super::manifest::Manifest;
 use super::{Beside, Integration};
 use crate::config::Secrets;
+use crate::folder::Folder;
 use crate::plugin::fixtures::{self, Fixture, Run};
 use crate::plugin::{Host, Usage};
 
@@ -83,7 +84,7 @@ impl Checked {
 
 /// Looks through a folder and runs its fixtures, as the server does, and goes on after each error.
 #[must_use]
-pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
+pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = open(host, folder, secrets, now);
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
@@ -98,13 +99,13 @@ pub fn check(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) 
 
 /// The same without the fixtures, for callers that run them themselves.
 #[must_use]
-pub fn open(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
+pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();
     let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
     let schema = read_schema(folder, &manifest);
     let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema, draft 2020-12, for what comes in"));
     let module = folder.join(&manifest.module);
-    let plugin = host.load(&manifest.name, &module, manifest.limits());
+    let plugin = host.load(&manifest.name, folder, &manifest.module, manifest.limits());
     let plugin = plugin.map_err(|it| {
         let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; docs/PLUGINS.md says how";
         checked.error(&module, &it.cause, fix);
@@ -128,9 +129,9 @@ pub fn open(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -
     checked
 }
 
-fn manifest(folder: &Path, secrets: &Secrets, checked: &mut Checked) -> Option<Manifest> {
+fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option<Manifest> {
     let file = folder.join("plugin.toml");
-    let text = match read(&file) {
+    let text = match read_manifest(folder) {
         Ok(text) => text,
         Err(failure) => {
             checked.failure(&failure, "Name a plugin's folder; `hookmill plugin new` writes one");
@@ -162,18 +163,18 @@ fn manifest(folder: &Path, secrets: &Secrets, checked: &mut Checked) -> Option<M
     Some(manifest)
 }
 
-fn run_fixtures(integration: &Integration, folder: &Path, checked: &mut Checked) {
-    let fixtures = folder.join("fixtures");
-    let files = match fixtures::list(&fixtures) {
+fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checked) {
+    let files = match fixtures::list(folder) {
         Ok(files) => files,
         Err(failure) => return checked.failure(&failure, ""),
     };
     if files.is_empty() {
         let fix = "Write one for each kind of delivery; `hookmill plugin test --update` fills in what comes out";
-        checked.warn(&fixtures, "there are no fixtures: nothing shows that the plugin works", fix);
+        checked.warn(&folder.join("fixtures"), "there are no fixtures: nothing shows that the plugin works", fix);
     }
-    for file in files {
-        let run = Fixture::read(&file).and_then(|fixture| {
+    for name in files {
+        let file = folder.join(&name);
+        let run = Fixture::read(folder, &name).and_then(|fixture| {
             let failed = |it: crate::ingest::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
             let run = fixtures::run(integration, &fixture.payload, fixture.received_at).map_err(failed)?;
             Ok((fixture, run))

@@ -1,6 +1,6 @@
 //! From a folder to an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
@@ -12,6 +12,7 @@ use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
 use crate::dry_run::Shadow;
 use crate::event::{IntegrationName, Provenance};
+use crate::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
 use crate::payload::Rules;
 use crate::plugin::{Host, LoadError, Plugin, fixtures};
 use crate::schema::Schema;
@@ -68,82 +69,97 @@ impl LoadFailure {
 ///
 /// # Errors
 /// The first thing that is wrong, with its file.
-pub fn load(host: &Host, folder: &Path, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
+pub fn load(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
+    // Changes in a folder that cannot be listed would go unnoticed.
+    folder.list(".").map_err(|cause| LoadFailure::Read { file: folder.path().to_owned(), cause })?;
     let manifest = manifest(folder)?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     check_name(folder, &manifest).map_err(wrong)?;
     tested(host, folder, manifest, secrets, now)
 }
 
-fn manifest(folder: &Path) -> Result<Manifest, LoadFailure> {
-    let file = folder.join("plugin.toml");
-    Manifest::parse(&read(&file)?).map_err(|cause| LoadFailure::Manifest { file, cause })
+fn manifest(folder: &Folder) -> Result<Manifest, LoadFailure> {
+    let text = read_manifest(folder)?;
+    Manifest::parse(&text).map_err(|cause| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause })
+}
+
+pub(super) fn read_manifest(folder: &Folder) -> Result<String, LoadFailure> {
+    read(folder, "plugin.toml", MANIFEST_BYTES)
+}
+
+/// A folder of the plugins folder, open.
+///
+/// # Errors
+/// Where it cannot be opened.
+pub(crate) fn open_in(plugins: &std::path::Path, name: &std::ffi::OsStr) -> Result<Folder, LoadFailure> {
+    Folder::open_in(plugins, name).map_err(|cause| LoadFailure::Read { file: plugins.join(name), cause })
 }
 
 /// An integration that does what its fixtures say.
 fn tested(
     host: &Host,
-    folder: &Path,
+    folder: &Folder,
     manifest: Manifest,
     secrets: &Secrets,
     now: DateTime<Utc>,
 ) -> Result<Integration, LoadFailure> {
     let schema = read_schema(folder, &manifest)?;
-    let plugin = host.load(&manifest.name, &folder.join(&manifest.module), manifest.limits())?;
+    let plugin = host.load(&manifest.name, folder, &manifest.module, manifest.limits())?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
     // Neither the fixtures' time nor that of their calls is to be spent waiting for the processor.
     let _turn = host.turn();
-    fixtures::run_all(&integration, &folder.join("fixtures"), host.limits().fixtures)?;
+    fixtures::run_all(&integration, folder, host.limits().fixtures)?;
     Ok(integration)
 }
 
-/// The folder of the shadow that a folder's plugin.toml names, even if it does not exist.
-pub(crate) fn shadow_of(folder: &Path) -> Option<PathBuf> {
-    let manifest = manifest(folder).ok()?;
-    manifest.shadow.map(|named| shadow_folder(folder, &named))
+/// The folder of the shadow that a folder's plugin.toml names, where there is one.
+pub(crate) fn shadow_of(folder: &Folder) -> Option<Folder> {
+    let named = manifest(folder).ok()?.shadow?;
+    folder.sibling(shadow_name(&named)).ok()
 }
 
-fn shadow_folder(folder: &Path, named: &str) -> PathBuf {
-    // Beside the live one, as the manifest's schema requires. Symbolic links are not resolved.
-    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    whole.parent().unwrap_or(&whole).join(named.trim_start_matches("../"))
+/// Next to the live one, as the manifest's schema requires.
+fn shadow_name(named: &str) -> &str {
+    named.trim_start_matches("../")
 }
 
 /// The candidate that plugin.toml names, started. One that cannot be started is none: the live plugin does without.
 pub(crate) fn shadow(
     host: &Host,
-    folder: &Path,
+    folder: &Folder,
     live: &Integration,
     secrets: &Secrets,
     now: DateTime<Utc>,
 ) -> Option<Beside> {
     let named = manifest(folder).ok()?.shadow?;
     let start = || {
-        let folder = shadow_folder(folder, &named);
+        let failed = |cause| LoadFailure::Read { file: PathBuf::from(&named), cause };
+        let folder = folder.sibling(shadow_name(&named)).map_err(failed)?;
         let mut candidate = tested(host.aside(), &folder, manifest(&folder)?, secrets, now)?;
         // Its calls get the same context as those of the live one.
         candidate.name = live.name.clone();
         candidate.company_id = live.company_id.clone();
-        Shadow::start(candidate).map_err(|cause| LoadFailure::Read { file: folder, cause })
+        Shadow::start(candidate).map_err(failed)
     };
     let started = start();
     let late = started.as_ref().err().and_then(LoadFailure::late);
     Some(Beside { folder: named, shadow: started.map_err(|e| e.to_string()), late })
 }
 
-pub(super) fn check_name(folder: &Path, manifest: &Manifest) -> Result<(), String> {
+pub(super) fn check_name(folder: &Folder, manifest: &Manifest) -> Result<(), String> {
     // A folder named "." has a name all the same.
-    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let whole = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
     if whole.file_name().is_some_and(|name| name == manifest.name.as_str()) {
         return Ok(());
     }
-    Err(format!("name: is \"{}\", and the folder has another name; make them the same", manifest.name))
+    Err("name: is not the folder's name; make them the same".into())
 }
 
-pub(super) fn read_schema(folder: &Path, manifest: &Manifest) -> Result<Schema, LoadFailure> {
-    let file = folder.join(&manifest.schema);
-    Schema::compile(&read(&file)?).map_err(|e| LoadFailure::Schema { file, cause: e.to_string() })
+pub(super) fn read_schema(folder: &Folder, manifest: &Manifest) -> Result<Schema, LoadFailure> {
+    let text = read(folder, &manifest.schema, SCHEMA_BYTES)?;
+    Schema::compile(&text)
+        .map_err(|e| LoadFailure::Schema { file: folder.join(&manifest.schema), cause: e.to_string() })
 }
 
 /// The parts put together; the error is about a field of plugin.toml.
@@ -192,7 +208,7 @@ fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Res
         .chain(order_by.map(|it| ("order_by names", it)));
     match named.into_iter().find(|(_, pointer)| redact.covers(pointer)) {
         None => Ok(()),
-        Some((what, pointer)) => Err(format!("redact: {what} {pointer}, which would be replaced")),
+        Some((what, _)) => Err(format!("redact: {what} a value that would be replaced")),
     }
 }
 
@@ -206,23 +222,12 @@ fn dedupe(manifest: &Manifest) -> Dedupe {
 
 pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
     let zone = manifest.timezone.as_deref().unwrap_or("UTC");
-    zone.parse().map_err(|_| format!("timezone: \"{zone}\" is no IANA zone such as Europe/Berlin"))
+    zone.parse().map_err(|_| "timezone: is not an IANA zone such as Europe/Berlin".into())
 }
 
-/// Largest manifest, schema or fixture, in bytes.
-const TEXT_BYTES: u64 = 16 << 20;
-
-/// A folder's text file. Only a regular file is opened: opening a pipe would block.
-pub(crate) fn read(file: &Path) -> Result<String, LoadFailure> {
-    let failed = |cause| LoadFailure::Read { file: file.to_owned(), cause };
-    let metadata = std::fs::metadata(file).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(failed(std::io::Error::other("it is no file")));
-    }
-    if metadata.len() > TEXT_BYTES {
-        return Err(failed(std::io::Error::other(format!("it has more than {TEXT_BYTES} bytes"))));
-    }
-    std::fs::read_to_string(file).map_err(failed)
+/// A folder's text file, of so many bytes at most.
+pub(crate) fn read(folder: &Folder, file: impl AsRef<std::path::Path>, most: u64) -> Result<String, LoadFailure> {
+    folder.text(&file, most).map_err(|cause| LoadFailure::Read { file: folder.join(file), cause })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::auth_table::AuthTable;
 use crate::auth::limit::Rate;
-use crate::plugin;
-use crate::schema::{Schema, SchemaError};
+use crate::schema::{Schema, SchemaError, Violation};
+use crate::{parse, plugin};
 
 /// A plugin.toml that the schema has accepted.
 #[derive(Debug, Deserialize)]
@@ -85,6 +85,14 @@ struct LimitsTable {
     burst: Option<u32>,
 }
 
+/// What is wrong, without the value: people write secrets where their names belong.
+fn sentence(it: &Violation) -> String {
+    match it.code.as_str() {
+        "required" | "unknown_field" | "min_length" => it.message.clone(),
+        _ => format!("{}: is not {}", it.field(), it.expected),
+    }
+}
+
 static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
     LazyLock::new(|| Schema::compile(include_str!("../../schemas/plugin-manifest.schema.json")));
 
@@ -97,10 +105,11 @@ impl Manifest {
     /// Reads it; else every sentence, and what to do about it where there is more to say.
     pub(super) fn check(text: &str) -> Result<Self, Vec<(String, Option<String>)>> {
         let one = |sentence: String| vec![(sentence, None)];
-        let value: Value = toml::from_str(text).map_err(|e| one(e.to_string()))?;
+        let value: Value = parse::toml(text).map_err(one)?;
         let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
-        schema.check(&value).map_err(|all| all.into_iter().map(|it| (it.message, it.hint)).collect::<Vec<_>>())?;
-        serde_json::from_value(value).map_err(|e| one(e.to_string()))
+        let told = |it: Violation| (sentence(&it), it.hint);
+        schema.check(&value).map_err(|all| all.into_iter().map(told).collect::<Vec<_>>())?;
+        serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))
     }
 
     /// How often its senders may deliver, where that is limited.

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use wasmtime::{Engine, Module, component::Component};
 
 use super::cache::Cache;
 use super::{Abi, LoadLimits};
+use crate::folder::Folder;
 
 /// SHA-256 of a module's bytes.
 pub(super) type Digest = [u8; 32];
@@ -118,9 +118,9 @@ impl Compiler {
     }
 
     /// A file's code: that of an identical module that is loaded, or from the cache, or compiled.
-    pub(super) fn code(self: &Arc<Self>, file: &Path) -> Result<(Arc<Code>, Abi, Digest), NoCode> {
+    pub(super) fn code(self: &Arc<Self>, folder: &Folder, file: &str) -> Result<(Arc<Code>, Abi, Digest), NoCode> {
         let turn = self.turns.take();
-        let wasm = read_module(file, self.limits.module_bytes)?;
+        let wasm = read_module(folder, file, self.limits.module_bytes)?;
         let sha256 = Sha256::digest(&wasm).into();
         let abi = tell_abi(&wasm)?;
         let job = match self.known(sha256) {
@@ -267,17 +267,13 @@ fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
     }
 }
 
-fn read_module(file: &Path, most: u64) -> Result<Vec<u8>, String> {
+fn read_module(folder: &Folder, file: &str, most: u64) -> Result<Vec<u8>, String> {
     let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err("is no file".into());
-    }
-    let size = metadata.len();
+    let size = folder.metadata(file).map_err(unreadable)?.len();
     if size > most {
         return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
     }
-    std::fs::read(file).map_err(unreadable)
+    folder.read(file, most).map_err(unreadable)
 }
 
 fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {

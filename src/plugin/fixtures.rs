@@ -14,15 +14,20 @@ use uuid::Uuid;
 use super::{Outcome, PluginError, Usage};
 use crate::diff::differences;
 use crate::event::EventId;
+use crate::folder::{FIXTURE_BYTES, FIXTURES, FIXTURES_BYTES, Folder};
 use crate::ingest::{CheckedPayload, Stop};
 use crate::integration::Integration;
 use crate::integration::load::{LoadFailure, read};
+use crate::parse;
 use crate::payload::{Encoding, Loosened, Payload};
 use crate::schema::Violation;
 use crate::task::NewTask;
 
 /// The event id that every fixture runs under.
 pub const EVENT_ID: EventId = EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000));
+
+/// Most places that differ that an error names.
+const PLACES: usize = 10;
 
 /// An example: what comes in, and what has to come out.
 #[derive(Debug, Clone, Deserialize)]
@@ -80,25 +85,26 @@ pub struct Run {
 ///
 /// # Errors
 /// The first fixture that does not hold, with its file.
-pub fn run_all(integration: &Integration, folder: &Path, limit: Duration) -> Result<usize, LoadFailure> {
+pub fn run_all(integration: &Integration, folder: &Folder, limit: Duration) -> Result<usize, LoadFailure> {
     let files = list(folder)?;
     if files.is_empty() {
         tracing::warn!(integration = %integration.name, "the plugin has no fixtures: nothing shows that it works");
     }
     let started = Instant::now();
     for file in &files {
-        let failed = |cause: String| LoadFailure::Fixture { file: file.clone(), cause };
+        let failed = |cause: String| LoadFailure::Fixture { file: folder.join(file), cause };
         if started.elapsed() > limit {
             let limit = limit.as_millis();
             return Err(failed(format!(
                 "the fixtures before it took more than {limit} ms (plugins.fixtures_ms in hookmill.toml)"
             )));
         }
-        let fixture = Fixture::read(file)?;
+        let fixture = Fixture::read(folder, file)?;
         let run = run(integration, &fixture.payload, fixture.received_at).map_err(|it| failed(it.to_string()))?;
-        let wrong = fixture.wrong(&run, integration);
-        if !wrong.is_empty() {
-            return Err(failed(format!("fixture \"{}\" failed: {}", fixture.name, wrong.join("; "))));
+        if let Some(where_it_differs) = fixture.differs(&run, integration) {
+            return Err(failed(format!(
+                "the fixture failed: {where_it_differs}; `hookmill plugin test` shows the values"
+            )));
         }
     }
     Ok(files.len())
@@ -107,17 +113,27 @@ pub fn run_all(integration: &Integration, folder: &Path, limit: Duration) -> Res
 /// The fixtures' files, in the order of their names.
 ///
 /// # Errors
-/// Where the folder cannot be read; one that is not there has none.
-pub fn list(folder: &Path) -> Result<Vec<PathBuf>, LoadFailure> {
-    let failed = |cause| LoadFailure::Read { file: folder.to_owned(), cause };
-    let entries = match std::fs::read_dir(folder) {
+/// Where they cannot be listed, or are too many or too large. A folder without `fixtures/` has none.
+pub fn list(folder: &Folder) -> Result<Vec<PathBuf>, LoadFailure> {
+    let within = Path::new("fixtures");
+    let failed = |cause| LoadFailure::Read { file: folder.join(within), cause };
+    let names = match folder.list(within) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
+        names => names.map_err(failed)?,
     };
-    let files: std::io::Result<Vec<_>> = entries.map(|entry| entry.map(|it| it.path())).collect();
-    let mut files: Vec<_> =
-        files.map_err(failed)?.into_iter().filter(|it| it.extension().is_some_and(|e| e == "json")).collect();
-    files.sort();
+    let files = names.iter().map(|name| within.join(name)).filter(|it| it.extension().is_some_and(|e| e == "json"));
+    let files: Vec<_> = files.collect();
+    if files.len() > FIXTURES {
+        return Err(failed(std::io::Error::other(format!(
+            "has {} fixtures, and {FIXTURES} are the most",
+            files.len()
+        ))));
+    }
+    let bytes: u64 = files.iter().filter_map(|it| folder.metadata(it).ok()).map(|it| it.len()).sum();
+    if bytes > FIXTURES_BYTES {
+        let said = format!("its files have {bytes} bytes together, and {FIXTURES_BYTES} are the most");
+        return Err(failed(std::io::Error::other(said)));
+    }
     Ok(files)
 }
 
@@ -145,9 +161,33 @@ pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc
 impl Fixture {
     /// # Errors
     /// Where the file cannot be read, or is no fixture.
-    pub fn read(file: &Path) -> Result<Self, LoadFailure> {
-        let failed = |cause: String| LoadFailure::Fixture { file: file.to_owned(), cause };
-        serde_json::from_str(&read(file)?).map_err(|e| failed(format!("not a fixture: {e}")))
+    pub fn read(folder: &Folder, file: &Path) -> Result<Self, LoadFailure> {
+        let failed = |cause| LoadFailure::Fixture { file: folder.join(file), cause: format!("not a fixture: {cause}") };
+        parse::json(&read(folder, file, FIXTURE_BYTES)?).map_err(failed)
+    }
+
+    /// Where a run is not as it should be, without values: those are shown to the plugin's author alone.
+    fn differs(&self, run: &Run, integration: &Integration) -> Option<String> {
+        let read = |values: &[Value]| tasks(values, integration).ok();
+        let places = match (&run.came, &self.expect) {
+            (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
+                read(expected).zip(read(found)).map(|(expected, found)| differences(&expected, &found))
+            }
+            _ => None,
+        };
+        match places {
+            _ if self.wrong(run, integration).is_empty() => None,
+            Some(places) => {
+                let shown = places.iter().take(PLACES).map(|it| it.pointer.clone()).collect::<Vec<_>>().join(", ");
+                let more = places.len().saturating_sub(PLACES);
+                Some(if more > 0 {
+                    format!("differs at {shown} and {more} more")
+                } else {
+                    format!("differs at {shown}")
+                })
+            }
+            None => Some(format!("expected {}, got {}", self.expect.kind(), run.came.kind())),
+        }
     }
 
     /// What of a run is not as it should be: sentences, none where all is well.
@@ -191,6 +231,29 @@ fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
 
 fn sentences(violations: &[Violation]) -> String {
     violations.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(". ")
+}
+
+impl Expect {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Tasks(_) => "other tasks",
+            Self::Skip(_) => "another skip",
+            Self::Refused(_) => "another refusal",
+            Self::Violations(_) => "other violations of the schema",
+        }
+    }
+}
+
+impl Came {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Out(Outcome::Tasks(_)) => "tasks",
+            Self::Out(Outcome::Skip(_)) => "a skip",
+            Self::Violations(_) => "violations of the schema",
+            Self::Failed(PluginError::Refused { .. }) => "a refusal",
+            Self::Failed(error) => error.code(),
+        }
+    }
 }
 
 impl std::fmt::Display for Expect {

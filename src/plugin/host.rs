@@ -1,6 +1,6 @@
 //! Loads plugins: from a file to a [`Plugin`] whose threads wait for calls.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
@@ -14,6 +14,7 @@ use super::priority::Habit;
 use super::room::Seats;
 use super::threads::Workers;
 use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
+use crate::folder::Folder;
 
 /// Loads plugins: the engines, and where compiled modules are kept.
 #[derive(Debug, Clone)]
@@ -89,9 +90,9 @@ impl Host {
     ///
     /// # Errors
     /// The file and what is wrong with it.
-    pub fn load(&self, name: &str, file: &Path, limits: Limits) -> Result<Plugin, LoadError> {
-        let failed = |NoCode { cause, late }| LoadError { file: file.display().to_string(), cause, late };
-        let (machine, abi, sha256) = self.compiler.code(file).map_err(failed)?;
+    pub fn load(&self, name: &str, folder: &Folder, file: &str, limits: Limits) -> Result<Plugin, LoadError> {
+        let failed = |NoCode { cause, late }| LoadError { file: folder.join(file).display().to_string(), cause, late };
+        let (machine, abi, sha256) = self.compiler.code(folder, file).map_err(failed)?;
         let (code, need) = match &*machine {
             compile::Code::Component(it) => {
                 (Component::link(&self.engine, it).map(Code::Component), need_of_component(it))

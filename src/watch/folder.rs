@@ -9,7 +9,8 @@ use chrono::Utc;
 use super::loader::Changed;
 use super::stamp::Stamp;
 use crate::config::Secrets;
-use crate::integration::load::{load, shadow};
+use crate::folder::Folder;
+use crate::integration::load::{load, open_in, shadow};
 use crate::integration::{Beside, Integration, LoadFailure};
 use crate::plugin::Host;
 
@@ -22,18 +23,24 @@ pub(super) struct Loaded {
     pub(super) result: Result<Arc<Integration>, (String, Option<[u8; 32]>)>,
 }
 
+/// A folder of the plugins folder.
+fn opened(path: &Path) -> Result<Folder, LoadFailure> {
+    open_in(path.parent().unwrap_or(path), path.file_name().unwrap_or_default())
+}
+
 /// Loads a folder, without its shadow.
 pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed) -> Loaded {
     let unexpected = |_| Err((format!("{}: loading it failed unexpectedly", path.display()), None));
     let refused = |failure: LoadFailure| (failure.to_string(), failure.late());
-    let whole = || load(host, &path, secrets, Utc::now()).map_err(refused);
+    let open = || opened(&path);
+    let whole = || open().and_then(|it| load(host, &it, secrets, Utc::now())).map_err(refused);
     let result = catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected).map(Arc::new);
     Loaded { name, path, stamp, result }
 }
 
 /// Loads the shadow of a plugin that is live, where it has one. Gives its module, where that is still being compiled.
 pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) -> Option<[u8; 32]> {
-    let start = || shadow(host, path, live, secrets, Utc::now());
+    let start = || shadow(host, &opened(path).ok()?, live, secrets, Utc::now());
     let beside = catch_unwind(AssertUnwindSafe(start)).ok()??;
     if let Beside { folder, shadow: Err(cause), .. } = &beside {
         tracing::error!(plugin = %live.name, "its shadow {folder} does not run: {cause}");

@@ -1,6 +1,7 @@
 //! One pass over the plugins folder: what changed is loaded, and takes the old one's place if it is good.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -15,6 +16,7 @@ use super::stamp::{Stamp, folders, visible};
 use crate::app::now;
 use crate::audit::{Action, Entry, SERVER};
 use crate::config::Secrets;
+use crate::folder::Folder;
 use crate::integration::load::shadow_of;
 use crate::integration::{Integration, Refused, Registry};
 use crate::plugin::Host;
@@ -170,11 +172,13 @@ impl Loader {
     }
 
     fn look(&self) -> std::io::Result<Look> {
-        let there = folders(&self.dir)?;
+        let text = |it: OsString| (it.to_string_lossy().into_owned(), it);
+        let there: Vec<_> = folders(&self.dir)?.into_iter().map(text).collect();
         let gone = self.tried.keys().filter(|name| !there.iter().any(|(it, _)| it == *name)).cloned().collect();
         let mut look = Look { changed: Vec::new(), unchanged: Vec::new(), gone };
-        for (name, path) in there {
-            let Ok(stamp) = Stamp::of(&path) else { continue };
+        for (name, file_name) in there {
+            let Some(stamp) = Stamp::of(&self.dir, &file_name) else { continue };
+            let path = self.dir.join(file_name);
             if self.tried.get(&name) == Some(&stamp) {
                 look.unchanged.push(name);
             } else {
@@ -200,7 +204,7 @@ impl Loader {
         Loaded { name, path, stamp, result }: Loaded,
         pass: &mut Pass,
     ) -> Option<(PathBuf, Arc<Integration>)> {
-        if Stamp::of(&path).ok().as_ref() != Some(&stamp) {
+        if Stamp::of(&self.dir, path.file_name().unwrap_or_default()).as_ref() != Some(&stamp) {
             // It was changed meanwhile: what was loaded may be half of each. The next pass finds it.
             tracing::info!(plugin = name, "plugin changed while it was loaded: it is loaded again");
             pass.changing.push(name);
@@ -259,10 +263,17 @@ impl Loader {
 
     /// Everything whose changes count; folders without a plugin.toml too, as it may come last.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
-        let folders = visible(&self.dir).unwrap_or_default().into_iter().map(|(_, it)| it);
-        let with_shadows = folders.flat_map(|it| std::iter::once(it.clone()).chain(shadow_of(&it)));
-        let inside = with_shadows.flat_map(|it| [it.join("fixtures"), it]);
-        std::iter::once(self.dir.clone()).chain(inside).filter(|it| it.is_dir()).collect()
+        let names = visible(&self.dir).unwrap_or_default().into_iter();
+        let folders = names.filter_map(|name| Folder::open_in(&self.dir, name).ok());
+        let with_shadows = folders.flat_map(|it| {
+            let shadow = shadow_of(&it);
+            std::iter::once(it).chain(shadow)
+        });
+        let inside = with_shadows.flat_map(|it| {
+            let fixtures = it.is_folder("fixtures").then(|| it.join("fixtures"));
+            std::iter::once(it.path().to_owned()).chain(fixtures)
+        });
+        std::iter::once(self.dir.clone()).chain(inside).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::{host, runnable};
+use super::{folder, host, runnable};
 use crate::config::Config;
 use crate::integration::Integration;
 use crate::plugin::fixtures::{self, EVENT_ID, Fixture};
@@ -26,13 +26,13 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
-        let host = host(config)?;
-        let integration = runnable(&host, config, &self.dir)?;
+        let (host, folder) = (host(config)?, folder(&self.dir)?);
+        let integration = runnable(&host, config, &folder)?;
         let seconds = Duration::try_from_secs_f64(self.seconds.clamp(0.01, 3600.0)).map_err(Failure::new)?;
-        let files = fixtures::list(&self.dir.join("fixtures")).map_err(Failure::new)?;
+        let files = fixtures::list(&folder).map_err(Failure::new)?;
         let mut payloads = Vec::new();
         for file in files {
-            let fixture = Fixture::read(&file).map_err(Failure::new)?;
+            let fixture = Fixture::read(&folder, &file).map_err(Failure::new)?;
             // What the schema refuses never reaches the plugin.
             if integration.schema.check(&fixture.payload).is_ok() {
                 payloads.push((file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), fixture));

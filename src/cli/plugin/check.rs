@@ -6,13 +6,13 @@ use console::style;
 use serde_json::json;
 
 use super::super::Failure;
-use super::host;
+use super::{folder, host};
 use crate::app::now;
 use crate::config::Config;
 use crate::integration::check::{Checked, Severity, check};
 
 pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
-    let checked = check(&host(config)?, dir, &config.secrets, now());
+    let checked = check(&host(config)?, &folder(dir)?, &config.secrets, now());
     if as_json {
         println!("{}", json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
     } else {

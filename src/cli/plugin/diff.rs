@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::Failure;
 use super::super::events::time;
 use super::super::progress::Progress;
-use super::{differences, host, runnable};
+use super::{differences, folder, host, runnable};
 use crate::config::Config;
 use crate::dry_run::{self, Options, Report};
 use crate::event::IntegrationName;
@@ -56,8 +56,8 @@ pub(super) struct Diff {
 impl Diff {
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         let host = host(config)?;
-        let mut candidate = runnable(&host, config, &self.dir)?;
-        let mut against = self.against.as_ref().map(|dir| runnable(&host, config, dir)).transpose()?;
+        let mut candidate = runnable(&host, config, &folder(&self.dir)?)?;
+        let mut against = self.against.as_ref().map(|dir| runnable(&host, config, &folder(dir)?)).transpose()?;
         if let Some(name) = &self.integration {
             candidate.name = IntegrationName(name.as_str().into());
         }

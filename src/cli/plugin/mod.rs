@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use crate::app::now;
 use crate::config::{Config, user_cache};
+use crate::folder::Folder;
 use crate::integration::Integration;
 use crate::integration::check::{Checked, open};
 use crate::plugin::Host;
@@ -88,12 +89,17 @@ fn host(config: &Config) -> Result<Host, Failure> {
 }
 
 /// A folder that can be run, whatever its fixtures say; else its first error.
-fn runnable(host: &Host, config: &Config, dir: &Path) -> Result<Integration, Failure> {
-    let Checked { findings, integration } = open(host, dir, &config.secrets, now());
+fn runnable(host: &Host, config: &Config, folder: &Folder) -> Result<Integration, Failure> {
+    let Checked { findings, integration } = open(host, folder, &config.secrets, now());
     integration.ok_or_else(|| {
         let first = findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
-        Failure::new(format!("{first}\n`hookmill plugin check {}` says all of it", dir.display()))
+        Failure::new(format!("{first}\n`hookmill plugin check {}` says all of it", folder.path().display()))
     })
+}
+
+/// The folder that the user names.
+fn folder(dir: &Path) -> Result<Folder, Failure> {
+    Folder::open(dir).map_err(|e| Failure::new(format!("{}: {e}", dir.display())))
 }
 
 /// Microseconds as people read them.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::{millis, runnable};
+use super::{folder, millis, runnable};
 use crate::app::now;
 use crate::config::{Config, user_cache};
 use crate::event::RawEvent;
@@ -37,7 +37,8 @@ impl Run {
         let cache = || user_cache().map(|it| it.join("artefacts"));
         let timed = Host::new(cache(), config.loading).map_err(Failure::new)?;
         let counted = Host::counting(cache(), config.loading).map_err(Failure::new)?;
-        let (timed, counted) = (runnable(&timed, config, &self.dir)?, runnable(&counted, config, &self.dir)?);
+        let folder = folder(&self.dir)?;
+        let (timed, counted) = (runnable(&timed, config, &folder)?, runnable(&counted, config, &folder)?);
         let (payload, loosened) = self.payload(&timed)?;
         let at = self.received_at.unwrap_or_else(now);
         let mut run = fixtures::run(&timed, &payload, at).map_err(Failure::new)?;

@@ -6,8 +6,9 @@ use console::style;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::{host, millis, runnable};
+use super::{folder, host, millis, runnable};
 use crate::config::Config;
+use crate::folder::{FIXTURE_BYTES, Folder};
 use crate::integration::Integration;
 use crate::integration::load::LoadFailure;
 use crate::plugin::fixtures::{self, Came, Fixture};
@@ -33,9 +34,10 @@ struct Tried {
 
 impl Test {
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
-        let integration = runnable(&host(config)?, config, &self.dir)?;
-        let files = fixtures::list(&self.dir.join("fixtures")).map_err(Failure::new)?;
-        let tried: Vec<Tried> = files.into_iter().map(|file| self.try_one(file, &integration)).collect();
+        let folder = folder(&self.dir)?;
+        let integration = runnable(&host(config)?, config, &folder)?;
+        let files = fixtures::list(&folder).map_err(Failure::new)?;
+        let tried: Vec<Tried> = files.into_iter().map(|file| self.try_one(&folder, file, &integration)).collect();
         if as_json {
             let all: Vec<_> = tried.iter().map(Tried::json).collect();
             println!("{}", json!({ "fixtures": all }));
@@ -55,15 +57,15 @@ impl Test {
         }
     }
 
-    fn try_one(&self, file: PathBuf, integration: &Integration) -> Tried {
+    fn try_one(&self, folder: &Folder, file: PathBuf, integration: &Integration) -> Tried {
         let failed = |cause: String| Tried {
             name: String::new(),
             wrong: vec![cause],
             micros: 0,
             updated: false,
-            file: file.clone(),
+            file: folder.join(&file),
         };
-        let fixture = match Fixture::read(&file) {
+        let fixture = match Fixture::read(folder, &file) {
             Ok(fixture) => fixture,
             Err(LoadFailure::Fixture { cause, .. }) => return failed(cause),
             Err(other) => return failed(other.to_string()),
@@ -73,13 +75,13 @@ impl Test {
             Err(stop) => return failed(stop.to_string()),
         };
         let wrong = fixture.wrong(&run, integration);
-        let updated = self.update && !wrong.is_empty() && update(&file, &run.came).is_ok();
-        Tried { name: fixture.name, wrong, micros: run.took.as_micros(), updated, file }
+        let updated = self.update && !wrong.is_empty() && update(folder, &file, &run.came).is_ok();
+        Tried { name: fixture.name, wrong, micros: run.took.as_micros(), updated, file: folder.join(file) }
     }
 }
 
 /// Puts what came out in the place of what was expected. A plugin that crashed has nothing to put there.
-fn update(file: &Path, came: &Came) -> Result<(), String> {
+fn update(folder: &Folder, file: &Path, came: &Came) -> Result<(), String> {
     let expect = match came {
         Came::Out(Outcome::Tasks(tasks)) => json!({ "tasks": tasks }),
         Came::Out(Outcome::Skip(reason)) => json!({ "skip": reason }),
@@ -87,11 +89,11 @@ fn update(file: &Path, came: &Came) -> Result<(), String> {
         Came::Violations(found) => json!({ "violations": found.iter().map(|it| &it.pointer).collect::<Vec<_>>() }),
         Came::Failed(error) => return Err(error.to_string()),
     };
-    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let text = folder.text(file, FIXTURE_BYTES).map_err(|e| e.to_string())?;
     let mut fixture: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     fixture["expect"] = expect;
     let text = serde_json::to_string_pretty(&fixture).map_err(|e| e.to_string())?;
-    std::fs::write(file, text + "\n").map_err(|e| e.to_string())
+    folder.overwrite(file, &(text + "\n")).map_err(|e| e.to_string())
 }
 
 impl Tried {
