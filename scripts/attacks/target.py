@@ -26,13 +26,13 @@ class Attack:
     prepare: Callable = lambda work: None
     memory_mib: int = 512  # most that --check accepts
     config: str = ""
-    waits: bool = True  # for the plugins that are there at the start
 
 
 @dataclass
 class Step:
     """What happened in a part of an attack."""
     words: str
+    began: float = field(default_factory=time.monotonic)
     answers: Counter = field(default_factory=Counter)
     notes: list = field(default_factory=list)
     cost: dict = field(default_factory=dict)
@@ -85,12 +85,14 @@ class Target:
             raise
         return self
 
-    def start(self):
-        kind = Server if self.attack.waits else Unhurried
+    def start(self, waits=True):
+        """Starts the server; gives the seconds until it listens, and until its plugins have been tried where that `waits`."""
+        kind, began = Server if waits else Unhurried, time.monotonic()
         config = f'secrets_file = "{self.work}/secrets.toml"\n{self.attack.config}'
         self.server = kind(self.work, self.binary, self.work / "data", config)
         self.address = self.server.address
         self.watch = Watch(self.server.process, self.cap)
+        return time.monotonic() - began
 
     def stop(self):
         if self.watch:
@@ -154,7 +156,7 @@ class Target:
         return self.steps.pop().health
 
     def settle(self):
-        """Waits for the end of what a step has left behind, or else replaces the server: the next step begins with a quiet one."""
+        """Waits for the end of what a step has left behind, or else replaces the server: the next step begins on a quiet one."""
         end, before = time.monotonic() + 3, None
         while self.alive() and time.monotonic() < end and status(self.watch.pid, "VmRSS") < 400:
             now = cpu_seconds(self.watch.pid)
@@ -162,9 +164,11 @@ class Target:
                 return
             before = now
             time.sleep(0.4)
-        if self.alive():
-            self.stop()
-            self.start()
+        self.restart()
+
+    def restart(self, waits=True):
+        self.stop()
+        return self.start(waits)
 
 
 def described(name, samples):

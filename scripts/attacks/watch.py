@@ -4,6 +4,7 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 EVERY = 0.02
+PATIENCE = 45
 
 
 def status(pid, field):
@@ -47,10 +48,11 @@ def cpu_seconds(pid):
 
 
 class Watch:
-    """Follows a process, and kills it where it takes more than `cap_mib`, or nearly all that the machine has left."""
+    """Follows a process, and kills it where it takes more than `cap_mib` or nearly all that the machine has left, or where
+    what is measured takes longer than `PATIENCE` seconds."""
 
     def __init__(self, process, cap_mib):
-        self.process, self.cap, self.killed = process, cap_mib, ""
+        self.process, self.cap, self.killed, self.measuring = process, cap_mib, "", False
         self.pid, self.stopped = process.pid, threading.Event()
         self.restart()
         self.thread = threading.Thread(target=self.follow, daemon=True)
@@ -62,6 +64,7 @@ class Watch:
             Path(f"/proc/{self.pid}/clear_refs").write_text("5")
         except OSError:
             pass
+        self.measuring = True
         self.began, self.cpu_before, self.cpu_now = time.monotonic(), cpu_seconds(self.pid), None
         self.rest, self.peak, self.children = status(self.pid, "VmRSS"), 0, 0
 
@@ -76,11 +79,17 @@ class Watch:
         self.children = max(self.children, children)
         self.cpu_now = cpu_seconds(self.pid) or self.cpu_now
         if now + children > self.cap or now > 512 and available() < 1500:
-            self.killed = f"this script stopped the server at {now + children:,.0f} MiB"
-            self.process.kill()
+            self.kill(f"at {now + children:,.0f} MiB")
+        elif self.measuring and time.monotonic() - self.began > PATIENCE:
+            self.kill(f"after {PATIENCE} s")
+
+    def kill(self, when):
+        self.killed = self.killed or f"this script stopped the server {when}"
+        self.process.kill()
 
     def cost(self):
         self.look()
+        self.measuring = False
         return {"seconds": time.monotonic() - self.began, "cpu_seconds": (self.cpu_now or self.cpu_before) - self.cpu_before,
                 "rest_mib": self.rest, "peak_mib": self.peak, "children_mib": self.children}
 

@@ -63,8 +63,7 @@ class Crowd:
     def __init__(self, address, data, source=STRANGER, again=False, reads=True, buffer=None):
         self.address, self.data, self.source = where(address), memoryview(data), source
         self.again, self.reads, self.buffer = again, reads, buffer
-        self.selector, self.answers, self.opened, self.live = selectors.DefaultSelector(), Counter(), 0, {}
-        self.stopped = threading.Event()
+        self.selector, self.answers, self.opened, self.wanted, self.live = selectors.DefaultSelector(), Counter(), 0, 0, {}
 
     def open(self):
         connection = socket.socket()
@@ -112,18 +111,18 @@ class Crowd:
         except OSError:
             self.end(connection, status_of(state[1]) or "closed")
 
-    def run(self, count, seconds):
-        """Opens `count` connections and serves them for so long, or until all have ended."""
-        end, wanted = time.monotonic() + seconds, count
-        while not self.stopped.is_set() and time.monotonic() < end:
-            for _ in range(min(64, wanted)):
+    def run(self, count, seconds, width=1 << 20):
+        """Opens `count` connections, `width` at a time, and serves them for so long, or until all have ended."""
+        end, self.wanted = time.monotonic() + seconds, self.wanted + count
+        while time.monotonic() < end:
+            for _ in range(min(64, self.wanted, max(0, width - len(self.live)))):
                 self.open()
-                wanted -= 1
+                self.wanted -= 1
             before = len(self.live)
-            for key, mask in self.selector.select(0 if wanted else 0.05) if before else ():
+            for key, mask in self.selector.select(0 if self.wanted and before < width else 0.05) if before else ():
                 self.turn(key, mask)
-            wanted += (before - len(self.live)) if self.again else 0
-            if not self.live and not wanted:
+            self.wanted += (before - len(self.live)) if self.again else 0
+            if not self.live and not self.wanted:
                 break
         return self
 
