@@ -36,7 +36,7 @@ fn signature(c: &mut Criterion) {
     let mut headers = hyper::header::HeaderMap::new();
     headers.insert("x-hub-signature-256", format!("sha256={hex}").parse().unwrap());
     let scheme = Signature::preset(Preset::Github, &[Secret::new("secret".into())]).unwrap();
-    let delivery = Delivery { headers: &headers, query: "", body: &body, received_at: Utc::now() };
+    let delivery = Delivery { headers: &headers, query: "", received_at: Utc::now() };
     c.bench_function("GitHub's signature of 2 KB", |b| b.iter(|| scheme.check(black_box(&delivery)).unwrap()));
 }
 

@@ -29,6 +29,8 @@ pub struct App {
     pub keys: KeyRing,
     /// Places for requests that run at once.
     pub in_flight: Arc<Semaphore>,
+    /// Places for signatures over large bodies, which are checked off the reactor: half the cores, and one at least.
+    pub proofs: Arc<Semaphore>,
     /// How many rejected deliveries are stored: strangers must not fill the disk.
     pub rejected: TokenBucket,
     /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
@@ -77,6 +79,9 @@ impl App {
             store,
             registry: Arc::default(),
             keys,
+            proofs: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+            )),
             rejected: TokenBucket::new(100, 5),
             operator_token,
             embedded: None,
@@ -154,6 +159,7 @@ impl App {
     pub fn admin(&self, sent: Option<&str>, now: DateTime<Utc>) -> Result<Admin, AuthError> {
         use subtle::ConstantTimeEq as _;
         if let (Some(token), Some(sent)) = (&self.operator_token, sent)
+            && sent.len() <= key::LONGEST
             && bool::from(key::hash(token.expose()).ct_eq(&key::hash(sent.trim())))
         {
             return Ok(Admin::Operator);

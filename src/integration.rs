@@ -16,11 +16,11 @@ use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
+use crate::auth::AuthError;
 use crate::auth::CompanyId;
 use crate::auth::limit::{Rate, TokenBucket};
-use crate::auth::signature::{Delivery, Signature};
-use crate::auth::{AuthError, password};
-use crate::config::Secret;
+use crate::auth::password::Passwords;
+use crate::auth::signature::{Claim, Delivery, Signature};
 use crate::dry_run::Shadow;
 use crate::event::{EventId, Headers, IntegrationName, Provenance};
 use crate::payload::Rules;
@@ -44,10 +44,19 @@ pub enum Auth {
         /// The user's name.
         username: String,
         /// Each of them is good.
-        passwords: Vec<Secret>,
+        passwords: Passwords,
     },
     /// A secret behind the name in the URL.
-    UrlSecret(Vec<Secret>),
+    UrlSecret(Passwords),
+}
+
+/// A sender whose headers and URL are good, as far as they go.
+#[derive(Debug)]
+pub enum Claimed {
+    /// That is all of its proof: it says nothing about the body.
+    Proved,
+    /// A signature, which the body has to fit.
+    Signed(Claim),
 }
 
 impl Auth {
@@ -63,21 +72,44 @@ impl Auth {
         headers.iter_mut().filter(|(name, _)| name == signature.header()).for_each(|(_, value)| value.clear());
     }
 
-    /// Nothing, where the delivery proves that it is from who knows the secret. `in_url` is what stands behind the
-    /// integration's name in the URL. A key is none of this module's: it is refused here.
+    /// What the delivery's headers and URL prove, before its body is read. `in_url` is what stands behind the integration's
+    /// name in the URL. A key is none of this module's: it is refused here.
     ///
     /// # Errors
     /// What is wrong with the proof, or that there is nothing to check it with.
-    pub fn check(&self, delivery: &Delivery<'_>, in_url: Option<&str>) -> Result<(), AuthError> {
+    pub fn claim(&self, delivery: &Delivery<'_>, in_url: Option<&str>) -> Result<Claimed, AuthError> {
         match self {
             Self::ApiKey => Err(AuthError::NoKey),
             Self::Signature(signature) if !signature.is_configured() => Err(AuthError::NotConfigured),
-            Self::Signature(signature) => signature.check(delivery).map_err(AuthError::Signature),
-            Self::UrlSecret(secrets) => password::in_url(in_url, secrets),
+            Self::Signature(signature) => signature.claim(delivery).map(Claimed::Signed).map_err(AuthError::Signature),
+            Self::UrlSecret(secrets) => secrets.in_url(in_url).map(|()| Claimed::Proved),
             Self::Basic { username, passwords } => {
                 let header = delivery.headers.get("authorization").and_then(|it| it.to_str().ok());
-                password::basic(header, username, passwords)
+                passwords.basic(header, username).map(|()| Claimed::Proved)
             }
+        }
+    }
+
+    /// Nothing, where the body fits what was claimed.
+    ///
+    /// # Errors
+    /// What is wrong with the proof.
+    pub fn check(&self, claimed: &Claimed, body: &[u8]) -> Result<(), AuthError> {
+        match (self, claimed) {
+            (_, Claimed::Proved) => Ok(()),
+            (Self::Signature(signature), Claimed::Signed(claim)) => {
+                signature.check(claim, body).map_err(AuthError::Signature)
+            }
+            _ => Err(AuthError::NoKey),
+        }
+    }
+
+    /// How many bytes are hashed to check a body of this size; see [`Signature::cost`].
+    #[must_use]
+    pub fn cost(&self, claimed: &Claimed, body: usize) -> usize {
+        match (self, claimed) {
+            (Self::Signature(signature), Claimed::Signed(claim)) => signature.cost(claim, body),
+            _ => 0,
         }
     }
 }

@@ -126,6 +126,9 @@ impl ApiKey {
     }
 }
 
+/// Longest key, in bytes: what is longer is not hashed, since it is none.
+pub const LONGEST: usize = 512;
+
 /// SHA-256 of a key, as it is stored.
 #[must_use]
 pub fn hash(key: &str) -> [u8; 32] {
@@ -182,6 +185,9 @@ impl KeyRing {
     /// [`AuthError::NoKey`] or [`AuthError::WrongKey`].
     pub fn check(&self, sent: Option<&str>, now: DateTime<Utc>) -> Result<Arc<ApiKey>, AuthError> {
         let sent = sent.map(str::trim).filter(|key| !key.is_empty()).ok_or(AuthError::NoKey)?;
+        if sent.len() > LONGEST {
+            return Err(AuthError::WrongKey);
+        }
         let hash = hash(sent);
         let key = self.by_hash.load().get(&hash).cloned().ok_or(AuthError::WrongKey)?;
         if bool::from(key.hash.ct_eq(&hash)) && key.is_good(now) { Ok(key) } else { Err(AuthError::WrongKey) }

@@ -9,38 +9,63 @@ use subtle::ConstantTimeEq as _;
 use super::AuthError;
 use crate::config::Secret;
 
-/// Nothing, where the `Authorization` header has this name and one of these passwords.
-///
-/// # Errors
-/// [`AuthError::NotConfigured`] without a password, else [`AuthError::Credentials`].
-pub fn basic(header: Option<&str>, username: &str, passwords: &[Secret]) -> Result<(), AuthError> {
-    if passwords.is_empty() {
-        return Err(AuthError::NotConfigured);
+/// Passwords or secrets that are good at the same time. Only their hashes are kept, so that a request costs one hash,
+/// however many there are, and comparing takes a time that tells neither length nor content.
+#[derive(Clone)]
+pub struct Passwords(Vec<[u8; 32]>);
+
+impl std::fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
     }
-    let header = header.ok_or(AuthError::Credentials("the Authorization header is missing"))?;
-    let (scheme, sent) = header.trim().split_once(' ').unwrap_or_default();
-    let sent = BASE64_STANDARD.decode(sent.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"));
-    let sent = sent.ok_or(AuthError::Credentials("the Authorization header is not Basic authentication"))?;
-    let right = passwords.iter().any(|it| same(&sent, format!("{username}:{}", it.expose()).as_bytes()));
-    if right { Ok(()) } else { Err(AuthError::Credentials("the user name or the password is wrong")) }
 }
 
-/// Nothing, where the URL ends in one of these secrets.
-///
-/// # Errors
-/// [`AuthError::NotConfigured`] without a secret, else [`AuthError::Credentials`].
-pub fn in_url(sent: Option<&str>, secrets: &[Secret]) -> Result<(), AuthError> {
-    if secrets.is_empty() {
-        return Err(AuthError::NotConfigured);
+impl Passwords {
+    /// These.
+    #[must_use]
+    pub fn new(secrets: &[Secret]) -> Self {
+        Self(secrets.iter().map(|it| Sha256::digest(it.expose().as_bytes()).into()).collect())
     }
-    let sent = sent.ok_or(AuthError::Credentials("the URL has no secret behind the integration's name"))?;
-    let right = secrets.iter().any(|it| same(sent.as_bytes(), it.expose().as_bytes()));
-    if right { Ok(()) } else { Err(AuthError::Credentials("the secret in the URL is wrong")) }
-}
 
-/// Compared by their hashes, so that the time it takes tells neither length nor content.
-fn same(sent: &[u8], right: &[u8]) -> bool {
-    Sha256::digest(sent).ct_eq(&Sha256::digest(right)).into()
+    /// Nothing, where the `Authorization` header has this name and one of the passwords.
+    ///
+    /// # Errors
+    /// [`AuthError::NotConfigured`] without a password, else [`AuthError::Credentials`].
+    pub fn basic(&self, header: Option<&str>, username: &str) -> Result<(), AuthError> {
+        self.configured()?;
+        let header = header.ok_or(AuthError::Credentials("the Authorization header is missing"))?;
+        let (scheme, sent) = header.trim().split_once(' ').unwrap_or_default();
+        let sent = BASE64_STANDARD.decode(sent.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"));
+        let sent = sent.ok_or(AuthError::Credentials("the Authorization header is not Basic authentication"))?;
+        let name = sent.len().min(username.len());
+        let named = bool::from(sent[..name].ct_eq(username.as_bytes())) && sent.get(name) == Some(&b':');
+        let password = sent.get(name + 1..).unwrap_or_default();
+        // Both are looked at, so that the time does not tell which one is wrong.
+        if self.has(password) & named {
+            Ok(())
+        } else {
+            Err(AuthError::Credentials("the user name or the password is wrong"))
+        }
+    }
+
+    /// Nothing, where the URL ends in one of these secrets.
+    ///
+    /// # Errors
+    /// [`AuthError::NotConfigured`] without a secret, else [`AuthError::Credentials`].
+    pub fn in_url(&self, sent: Option<&str>) -> Result<(), AuthError> {
+        self.configured()?;
+        let sent = sent.ok_or(AuthError::Credentials("the URL has no secret behind the integration's name"))?;
+        if self.has(sent.as_bytes()) { Ok(()) } else { Err(AuthError::Credentials("the secret in the URL is wrong")) }
+    }
+
+    fn configured(&self) -> Result<(), AuthError> {
+        if self.0.is_empty() { Err(AuthError::NotConfigured) } else { Ok(()) }
+    }
+
+    fn has(&self, sent: &[u8]) -> bool {
+        let sent = Sha256::digest(sent);
+        self.0.iter().fold(false, |has, it| has | bool::from(sent.ct_eq(it)))
+    }
 }
 
 #[cfg(test)]
@@ -49,8 +74,8 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_7617_is_let_in_and_no_other() {
-        let passwords = ["old".to_owned(), "open sesame".into()].map(Secret::new);
-        let check = |header: Option<&str>| basic(header, "Aladdin", &passwords);
+        let passwords = Passwords::new(&["old".to_owned(), "open sesame".into()].map(Secret::new));
+        let check = |header: Option<&str>| passwords.basic(header, "Aladdin");
         assert_eq!(check(Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")), Ok(()));
         assert_eq!(check(Some("basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")), Ok(()));
         for wrong in [None, Some(""), Some("Basic"), Some("Basic !"), Some("Bearer QWxhZGRpbjpvcGVuIHNlc2FtZQ==")] {
@@ -58,15 +83,20 @@ mod tests {
         }
         let wrong = format!("Basic {}", BASE64_STANDARD.encode("Aladdin:open sesame "));
         assert!(matches!(check(Some(&wrong)), Err(AuthError::Credentials(_))));
-        assert_eq!(basic(Some("Basic QWxhZGRpbjo="), "Aladdin", &[]), Err(AuthError::NotConfigured));
+        for wrong in ["", "Aladdin", "Aladdin:", "Aladdi:open sesame", "Aladdin2:old", ":old", "old"] {
+            let wrong = format!("Basic {}", BASE64_STANDARD.encode(wrong));
+            assert!(matches!(check(Some(&wrong)), Err(AuthError::Credentials(_))), "{wrong}");
+        }
+        let none = Passwords::new(&[]);
+        assert_eq!(none.basic(Some("Basic QWxhZGRpbjo="), "Aladdin"), Err(AuthError::NotConfigured));
     }
 
     #[test]
     fn a_url_needs_one_of_the_secrets() {
-        let secrets = ["new".to_owned(), "old".into()].map(Secret::new);
-        assert_eq!(in_url(Some("old"), &secrets), Ok(()));
-        assert!(matches!(in_url(Some("other"), &secrets), Err(AuthError::Credentials(_))));
-        assert!(matches!(in_url(None, &secrets), Err(AuthError::Credentials(_))));
-        assert_eq!(in_url(Some(""), &[]), Err(AuthError::NotConfigured));
+        let secrets = Passwords::new(&["new".to_owned(), "old".into()].map(Secret::new));
+        assert_eq!(secrets.in_url(Some("old")), Ok(()));
+        assert!(matches!(secrets.in_url(Some("other")), Err(AuthError::Credentials(_))));
+        assert!(matches!(secrets.in_url(None), Err(AuthError::Credentials(_))));
+        assert_eq!(Passwords::new(&[]).in_url(Some("")), Err(AuthError::NotConfigured));
     }
 }

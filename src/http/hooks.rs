@@ -9,6 +9,7 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::attempts;
 use super::call::{Answer, Call, Failed, within};
+use super::proof;
 use super::repeat::Once;
 use super::tasks::{created, with_loosened};
 use crate::app::now;
@@ -126,7 +127,13 @@ async fn greet(call: &Call, integration: &Integration, raw: RawEvent, challenge:
 }
 
 /// A sender that has proved who it is, and its body. A key is checked before the body is read.
-async fn admit(call: &mut Call, integration: &Integration, secret: Option<&str>) -> Result<(String, Bytes), Problem> {
+/// What else a delivery's headers or URL have to prove is checked before it as well; the body is then what a signature has
+/// to fit.
+async fn admit(
+    call: &mut Call,
+    integration: &Arc<Integration>,
+    secret: Option<&str>,
+) -> Result<(String, Bytes), Problem> {
     match &integration.auth {
         Auth::ApiKey => {
             let key = call.key(Scope::HooksWrite, now())?;
@@ -137,9 +144,10 @@ async fn admit(call: &mut Call, integration: &Integration, secret: Option<&str>)
             Ok((key.id.0.clone(), call.body().await?))
         }
         auth => {
+            let delivery = Delivery { headers: &call.headers, query: &call.query, received_at: now() };
+            let claimed = auth.claim(&delivery, secret)?;
             let body = call.body().await?;
-            let delivery = Delivery { headers: &call.headers, query: &call.query, body: &body, received_at: now() };
-            auth.check(&delivery, secret)?;
+            proof::check(&call.app, integration, claimed, &body).await?;
             Ok((integration.name.to_string(), body))
         }
     }

@@ -19,6 +19,7 @@ mod health;
 mod hooks;
 mod plugins;
 mod problem;
+mod proof;
 mod query;
 mod repeat;
 mod replay;

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::{Auth, Named};
+use crate::auth::password::Passwords;
 use crate::auth::signature::hmac::{Algorithm, Encoding};
 use crate::auth::signature::rule::{Described, Rule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};
@@ -91,10 +92,11 @@ impl AuthTable {
         match self.scheme {
             Scheme::Preset(preset) => signed(Signature::preset(preset, &found)),
             Scheme::Other(Other::ApiKey) => Ok(Auth::ApiKey),
-            Scheme::Other(Other::UrlSecret) => Ok(Auth::UrlSecret(found)),
-            Scheme::Other(Other::Basic) => {
-                Ok(Auth::Basic { username: self.username.clone().unwrap_or_default(), passwords: found })
-            }
+            Scheme::Other(Other::UrlSecret) => Ok(Auth::UrlSecret(Passwords::new(&found))),
+            Scheme::Other(Other::Basic) => Ok(Auth::Basic {
+                username: self.username.clone().unwrap_or_default(),
+                passwords: Passwords::new(&found),
+            }),
             Scheme::Other(Other::Twilio) => {
                 let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?');
                 signed(Signature::twilio(url.to_owned(), &found))

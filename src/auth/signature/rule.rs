@@ -4,9 +4,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 
-use super::ed25519::PublicKey;
+use super::ed25519::{self, PublicKey};
 use super::hmac::{Algorithm, Encoding, Key};
 use super::{Delivery, Mismatch, decode_hex};
+
+/// Most signatures of the right length in one header. Senders send one, and two while a secret is being changed.
+pub(super) const SIGNATURES_MAX: usize = 16;
+/// Most ed25519 verifications of a delivery: signatures times public keys. Each one hashes the body again.
+pub(super) const VERIFICATIONS_MAX: usize = 8;
 
 /// How the secret's text becomes the key's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,15 @@ pub(super) enum Piece {
     Timestamp,
     Id,
     Body,
+}
+
+/// What a delivery's headers claim: the signatures that could be right, and what else was signed.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) macs: Vec<Vec<u8>>,
+    pub(super) public: Vec<[u8; ed25519::BYTES]>,
+    timestamp: String,
+    id: String,
 }
 
 /// How one provider signs.
@@ -137,44 +151,61 @@ impl Rule {
         self.secrets == Secrets::Whsec
     }
 
-    pub(super) fn check(
+    /// What the headers claim. Nothing is hashed here: what could not be right in any case is refused before the body is
+    /// read. `public_keys` is how many there are to check with.
+    pub(super) fn claim(
         &self,
         delivery: &Delivery<'_>,
         tolerance: TimeDelta,
-        keys: &[Key],
-        public_keys: &[PublicKey],
-    ) -> Result<(), Mismatch> {
+        public_keys: usize,
+    ) -> Result<Claim, Mismatch> {
         let value = delivery.header(&self.header)?;
         let timestamp = self.timestamp(delivery, value)?;
         if let Some((header, text)) = timestamp {
             within(delivery, tolerance, header, text)?;
         }
         let id = self.id_header.as_deref().map(|name| delivery.header(name)).transpose()?.unwrap_or_default();
+        let most = |most: usize, of: usize| {
+            if of > most { Err(Mismatch::TooMany { header: self.header.clone(), most }) } else { Ok(()) }
+        };
+        let characters = self.encoding.characters(self.algorithm.bytes());
+        let right_length = |it: &&str| it.len() == characters;
+        most(SIGNATURES_MAX, self.signatures(value).filter(right_length).count())?;
+        let macs: Vec<_> = self.signatures(value).filter(right_length).filter_map(|it| self.decode(it)).collect();
+        let mut public = Vec::new();
+        if self.asymmetric() && public_keys > 0 {
+            let characters = Encoding::Base64.characters(ed25519::BYTES);
+            let worth = || words(value, ed25519::VERSION).filter(|it| it.len() == characters);
+            most((VERIFICATIONS_MAX / public_keys).max(1), worth().count())?;
+            let decoded = worth().filter_map(|it| BASE64_STANDARD.decode(it).ok());
+            public.extend(decoded.filter_map(|it| <[u8; ed25519::BYTES]>::try_from(it).ok()));
+        }
+        if macs.is_empty() && public.is_empty() {
+            return Err(Mismatch::malformed(&self.header, self.expected()));
+        }
+        let timestamp = timestamp.map(|(_, text)| text.to_owned()).unwrap_or_default();
+        Ok(Claim { macs, public, timestamp, id: id.to_owned() })
+    }
+
+    /// Whether one of the signatures fits the body: an HMAC for each key, and a verification for each public key and
+    /// signature.
+    pub(super) fn fits(&self, claim: &Claim, body: &[u8], keys: &[Key], public_keys: &[PublicKey]) -> bool {
         let pieces = || {
             self.payload.iter().map(|piece| match piece {
                 Piece::Text(text) => text.as_bytes(),
-                Piece::Timestamp => timestamp.map_or(&b""[..], |(_, text)| text.as_bytes()),
-                Piece::Id => id.as_bytes(),
-                Piece::Body => delivery.body,
+                Piece::Timestamp => claim.timestamp.as_bytes(),
+                Piece::Id => claim.id.as_bytes(),
+                Piece::Body => body,
             })
         };
-        let (mut read, mut fits) = (0, false);
-        for signature in self.signatures(value).filter_map(|it| self.decode(it)) {
-            read += 1;
-            fits |= keys.iter().any(|key| key.fits(pieces(), &signature));
+        if keys.iter().any(|key| key.fits_one(pieces(), &claim.macs)) {
+            return true;
         }
-        if self.asymmetric() && !public_keys.is_empty() && !fits {
-            let message = pieces().collect::<Vec<_>>().concat();
-            for signature in words(value, super::ed25519::VERSION).filter_map(|it| BASE64_STANDARD.decode(it).ok()) {
-                read += 1;
-                fits |= public_keys.iter().any(|key| key.fits(&message, &signature));
-            }
+        if claim.public.is_empty() {
+            return false;
         }
-        match (fits, read) {
-            (true, _) => Ok(()),
-            (false, 0) => Err(Mismatch::malformed(&self.header, self.expected())),
-            (false, _) => Err(Mismatch::Wrong { header: self.header.clone(), secrets: keys.len() + public_keys.len() }),
-        }
+        let message = pieces().collect::<Vec<_>>().concat();
+        public_keys.iter().any(|key| claim.public.iter().any(|it| key.fits(&message, it)))
     }
 
     /// The time of signing: the header that says it, and its text.
@@ -211,10 +242,10 @@ impl Rule {
 
     fn expected(&self) -> &'static str {
         match (&self.written, self.encoding) {
-            (Written::Whole { .. }, Encoding::Hex) => "it should hold its prefix and hexadecimal digits",
-            (Written::Whole { .. }, Encoding::Base64) => "it should hold its prefix and base64",
-            (Written::Fields { .. }, _) => "it should hold t=… and v1=…, with commas between",
-            (Written::Words { .. }, _) => "it should hold v1,… with spaces between",
+            (Written::Whole { .. }, Encoding::Hex) => "it should hold its prefix and a signature in hexadecimal digits",
+            (Written::Whole { .. }, Encoding::Base64) => "it should hold its prefix and a signature in base64",
+            (Written::Fields { .. }, _) => "it should hold t=… and v1=…, with commas between and a whole signature",
+            (Written::Words { .. }, _) => "it should hold v1,… with spaces between and a whole signature",
         }
     }
 }

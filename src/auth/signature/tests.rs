@@ -1,12 +1,28 @@
 //! Vectors: where a provider publishes a whole one, that; else what Python's `hmac` makes of its published rule.
 
+use std::cell::Cell;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::hmac::{Algorithm, Encoding};
-use super::rule::{Described, Rule};
+use super::rule::{Described, Rule, SIGNATURES_MAX, VERIFICATIONS_MAX};
 use super::{Delivery, Mismatch, Preset, Signature};
 use crate::config::Secret;
+
+thread_local! {
+    /// HMACs and ed25519 verifications of this test.
+    pub(super) static COMPUTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many of them this takes.
+fn computed<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    COMPUTED.with(|it| it.set(0));
+    let result = work();
+    (COMPUTED.with(Cell::get), result)
+}
 
 const BODY: &[u8] = br#"{"id":"evt_1","type":"ping"}"#;
 const AT: i64 = 1_614_265_330;
@@ -32,8 +48,8 @@ impl Good {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let received_at = DateTime::from_timestamp(self.at, 0).unwrap();
-        let (query, body) = (self.query.as_str(), self.body.as_slice());
-        self.signature.check(&Delivery { headers: &headers, query, body, received_at })
+        let claim = self.signature.claim(&Delivery { headers: &headers, query: &self.query, received_at })?;
+        self.signature.check(&claim, &self.body)
     }
 
     /// As it is it passes; with any one thing changed, it does not.
@@ -117,6 +133,77 @@ fn standard_webhooks_with_a_public_key() {
     standard(key, value).stands_alone("Standard Webhooks v1a");
     assert!(standard(key, &value.replace("v1a", "v1")).check().is_err());
     assert!(Signature::preset(Preset::StandardWebhooks, &secrets(&["whpk_AAAA"])).is_err());
+}
+
+/// A stranger's header must not cost an HMAC over the body for each entry that it holds.
+#[test]
+fn one_hmac_for_each_secret_is_computed_and_none_where_nothing_could_be_right() {
+    let right = STRIPE;
+    let good =
+        |value: String| Good::new(preset(Preset::Stripe, "whsec_test_secret"), &[("stripe-signature", &value)], BODY);
+    let wrong = format!("v1={},", "0".repeat(64));
+    // Two secrets.
+    let several = good(format!("t={AT},{}v1={right}", wrong.repeat(SIGNATURES_MAX - 1)));
+    assert_eq!(computed(|| several.check()), (2, Ok(())));
+    let short = "v1=,v1=00,".repeat(1950);
+    assert_eq!(computed(|| good(format!("t={AT},{short}v1={right}")).check()), (2, Ok(())), "the others do not count");
+    let (none, refused) = computed(|| good(format!("t={AT},{short}")).check());
+    assert!(none == 0 && matches!(refused, Err(Mismatch::Malformed { .. })), "{none}: {refused:?}");
+    let not_hex = format!("t={AT},v1={}", "x".repeat(64));
+    assert_eq!(computed(|| good(not_hex).check()).0, 0);
+    let many = computed(|| good(format!("t={AT},{}v1={right}", wrong.repeat(SIGNATURES_MAX))).check());
+    assert_eq!(many, (0, Err(Mismatch::TooMany { header: "stripe-signature".into(), most: SIGNATURES_MAX })));
+    let (none, late) = computed(|| good(format!("t={},v1={right}", AT - 301)).check());
+    assert!(none == 0 && matches!(late, Err(Mismatch::Time { .. })));
+    let mut twilio = twilio("RSOYDt4T1cUTdK1PDd93/VVr8B8=", "foo=1&bar=2", b"a=b");
+    assert_eq!(computed(|| twilio.check()).0, 2);
+    twilio.headers[0].1 = "RSOYDt4T".into();
+    assert_eq!(computed(|| twilio.check()).0, 0);
+}
+
+#[test]
+fn ed25519_verifications_of_one_delivery_are_few() {
+    let keys =
+        ["whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="];
+    let signature = Signature::preset(Preset::StandardWebhooks, &secrets(&keys)).unwrap();
+    let with = |count: usize| {
+        let wrong = format!("v1a,{} ", BASE64_STANDARD.encode([7; 64]));
+        let headers =
+            [("webhook-id", "msg"), ("webhook-timestamp", "1614265330"), ("webhook-signature", &wrong.repeat(count))];
+        computed(|| Good::new(signature.clone(), &headers, WEBHOOK).check())
+    };
+    let (verified, refused) = with(VERIFICATIONS_MAX / 2);
+    assert!(verified == VERIFICATIONS_MAX && matches!(refused, Err(Mismatch::Wrong { .. })), "{verified}: {refused:?}");
+    let (verified, refused) = with(VERIFICATIONS_MAX / 2 + 1);
+    assert!(verified == 0 && matches!(refused, Err(Mismatch::TooMany { .. })), "{verified}: {refused:?}");
+    // Signatures that name another version are none to check.
+    assert_eq!(with(0).0, 0);
+}
+
+#[test]
+fn a_form_of_more_fields_than_are_sorted_is_refused() {
+    let with = |fields: usize| {
+        twilio("RSOYDt4T1cUTdK1PDd93/VVr8B8=", "", "a=b&".repeat(fields).trim_end_matches('&').as_bytes())
+    };
+    assert!(matches!(with(1000).check(), Err(Mismatch::Wrong { .. })));
+    assert_eq!(computed(|| with(1001).check()), (0, Err(Mismatch::Fields { most: 1000 })));
+}
+
+/// A proxy in front may go by the other one.
+#[test]
+fn a_header_that_is_sent_twice_proves_nothing() {
+    let signed =
+        || standard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    for index in 0..3 {
+        let mut twice = signed();
+        let again = twice.headers[index].clone();
+        let header = again.0.to_owned();
+        twice.headers.push(again);
+        assert_eq!(computed(|| twice.check()), (0, Err(Mismatch::Repeated { header })));
+    }
+    let mut twice = twilio("RSOYDt4T1cUTdK1PDd93/VVr8B8=", "", b"a=b");
+    twice.headers.extend(["key=1", "key=2"].map(|it| ("x-twilio-webhooks-signature-settings", it.to_owned())));
+    assert!(matches!(twice.check(), Err(Mismatch::Repeated { .. })));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::hmac::{Algorithm, Key};
+use super::hmac::{Algorithm, Encoding, Key};
 use super::{Delivery, Mismatch, decode_hex};
 
 pub(super) const HEADER: &str = "x-twilio-signature";
@@ -24,38 +24,66 @@ pub(super) fn keys(secret: &str) -> Result<Vec<Key>, String> {
     [Algorithm::Sha1, Algorithm::Sha256].into_iter().map(|it| Key::new(it, secret.trim().as_bytes())).collect()
 }
 
-impl Twilio {
-    pub(super) fn check(&self, delivery: &Delivery<'_>, keys: &[Key]) -> Result<(), Mismatch> {
-        let value = delivery.header(HEADER)?;
-        let refused = |cause| Mismatch::malformed(HEADER, cause);
-        let signature = BASE64_STANDARD.decode(value).map_err(|_| refused("it should be base64"))?;
-        let sha256 = delivery.header(SETTINGS).is_ok_and(|it| it.contains("algorithm=HMAC_SHA256"));
-        let text = self.signed(delivery)?;
-        let usable = |key: &&Key| matches!((key, sha256), (Key::Sha1(_), false) | (Key::Sha256(_), true));
-        let fits = |key: &Key| key.fits(std::iter::once(text.as_bytes()), &signature);
-        if keys.iter().filter(usable).any(fits) {
-            return Ok(());
-        }
-        Err(Mismatch::Wrong { header: HEADER.into(), secrets: keys.len() / 2 })
-    }
+/// Most fields of a form, which are sorted before they are hashed. Twilio sends some dozens.
+const FIELDS_MAX: usize = 1000;
 
-    fn signed(&self, delivery: &Delivery<'_>) -> Result<String, Mismatch> {
-        let mut text = self.url.clone();
+/// What a delivery's headers and URL claim.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// One; a list, as that is what keys compare with.
+    signature: Vec<Vec<u8>>,
+    sha256: bool,
+    /// With its query.
+    url: String,
+    /// The SHA-256 of the body, from the query, where that stands in for a form.
+    body_hash: Option<String>,
+}
+
+impl Twilio {
+    /// Nothing is hashed here.
+    pub(super) fn claim(&self, delivery: &Delivery<'_>) -> Result<Claim, Mismatch> {
+        let value = delivery.header(HEADER)?;
+        let sha256 = match delivery.header(SETTINGS) {
+            Ok(it) => it.contains("algorithm=HMAC_SHA256"),
+            Err(Mismatch::Missing { .. }) => false,
+            Err(repeated) => return Err(repeated),
+        };
+        let algorithm = if sha256 { Algorithm::Sha256 } else { Algorithm::Sha1 };
+        let fits = value.len() == Encoding::Base64.characters(algorithm.bytes());
+        let signature = Some(value).filter(|_| fits).and_then(|it| BASE64_STANDARD.decode(it).ok());
+        let signature = signature.ok_or_else(|| Mismatch::malformed(HEADER, "it should be a signature in base64"))?;
+        let mut url = self.url.clone();
         if !delivery.query.is_empty() {
-            text.push('?');
-            text.push_str(delivery.query);
+            url.push('?');
+            url.push_str(delivery.query);
         }
         let sent = form_urlencoded::parse(delivery.query.as_bytes()).find(|(name, _)| name == "bodySHA256");
-        if let Some((_, sent)) = sent {
-            // The URL is signed, and it vouches for the body.
-            let right = decode_hex(&sent).is_some_and(|it| it.ct_eq(&Sha256::digest(delivery.body)[..]).into());
-            return if right { Ok(text) } else { Err(Mismatch::BodyHash) };
-        }
-        let mut fields: Vec<_> = form_urlencoded::parse(delivery.body).collect();
-        fields.sort();
-        // Of equal fields one is signed.
-        fields.dedup();
-        fields.iter().for_each(|(name, value)| text.extend([name.as_ref(), value.as_ref()]));
-        Ok(text)
+        let body_hash = sent.map(|(_, sent)| sent.into_owned());
+        Ok(Claim { signature: vec![signature], sha256, url, body_hash })
     }
+
+    /// An HMAC for each secret.
+    pub(super) fn check(&self, claim: &Claim, body: &[u8], keys: &[Key]) -> Result<(), Mismatch> {
+        let fields = if claim.body_hash.is_some() { String::new() } else { form(body)? };
+        let usable = |key: &&Key| matches!((key, claim.sha256), (Key::Sha1(_), false) | (Key::Sha256(_), true));
+        let pieces = || [claim.url.as_bytes(), fields.as_bytes()].into_iter();
+        if !keys.iter().filter(usable).any(|key| key.fits_one(pieces(), &claim.signature)) {
+            return Err(Mismatch::Wrong { header: HEADER.into(), secrets: keys.len() / 2 });
+        }
+        // The URL is signed, and it vouches for the body.
+        let vouched = |sent: &String| decode_hex(sent).is_some_and(|it| it.ct_eq(&Sha256::digest(body)[..]).into());
+        if claim.body_hash.as_ref().is_none_or(vouched) { Ok(()) } else { Err(Mismatch::BodyHash) }
+    }
+}
+
+/// A form's fields in the order in which they are signed.
+fn form(body: &[u8]) -> Result<String, Mismatch> {
+    if memchr::memchr_iter(b'&', body).count() >= FIELDS_MAX {
+        return Err(Mismatch::Fields { most: FIELDS_MAX });
+    }
+    let mut fields: Vec<_> = form_urlencoded::parse(body).collect();
+    fields.sort();
+    // Of equal fields one is signed.
+    fields.dedup();
+    Ok(fields.iter().flat_map(|(name, value)| [name.as_ref(), value.as_ref()]).collect())
 }
