@@ -31,8 +31,6 @@ pub struct App {
     pub in_flight: Arc<Semaphore>,
     /// Places for signatures over large bodies, which are checked off the reactor: half the cores, and one at least.
     pub proofs: Arc<Semaphore>,
-    /// How many rejected deliveries are stored: strangers must not fill the disk.
-    pub rejected: TokenBucket,
     /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
     pub operator_token: Option<Secret>,
     /// The embedded store, where that is what `store` is: backups and the like are its own.
@@ -82,7 +80,6 @@ impl App {
             proofs: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
             )),
-            rejected: TokenBucket::new(100, 5),
             operator_token,
             embedded: None,
             host: None,

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::key::LONGEST;
 use crate::auth::limit::Rate;
 use crate::peer::Network;
 use crate::{plugin, store, watch};
@@ -137,7 +138,7 @@ pub enum ConfigError {
     },
     /// The preset key is too easy to guess.
     #[error(
-        "HOOKMILL_BOOTSTRAP_KEY has to have at least {BOOTSTRAP_KEY_MIN} characters, none of them blank; `openssl rand -hex 32` makes a good one"
+        "HOOKMILL_BOOTSTRAP_KEY must have {BOOTSTRAP_KEY_MIN} to {LONGEST} ASCII characters, none of them blank; `openssl rand -hex 32` makes a good one"
     )]
     BootstrapKey,
     /// A limit of zero would refuse everything.

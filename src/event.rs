@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use hyper::header::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -133,20 +134,74 @@ impl RawEvent {
 /// Names, lower case, and values; an empty value was secret.
 pub type Headers = Vec<(String, String)>;
 
-/// Of a request's headers those that say something of the delivery. What may be a secret or a signature is named and
-/// its value left out; what belongs to the connection is not kept.
+/// Headers whose values are kept: what says which delivery it is, of what kind, and by which software it was sent. An
+/// integration can name more. Anything else may hold a secret, under a name that nobody has thought of.
+const KEPT: [&str; 37] = [
+    "idempotency-key",
+    "prefer",
+    "traceparent",
+    "user-agent",
+    "x-correlation-id",
+    "x-request-id",
+    // Deliveries' ids, kinds and times.
+    "i-twilio-idempotency-token",
+    "linear-delivery",
+    "linear-event",
+    "svix-id",
+    "svix-timestamp",
+    "telnyx-timestamp",
+    "webhook-id",
+    "webhook-timestamp",
+    "x-delivery-id",
+    "x-event-id",
+    "x-event-key",
+    "x-event-type",
+    "x-github-delivery",
+    "x-github-event",
+    "x-github-hook-id",
+    "x-github-hook-installation-target-id",
+    "x-github-hook-installation-target-type",
+    "x-gitlab-event",
+    "x-gitlab-event-uuid",
+    "x-gitlab-webhook-uuid",
+    "x-hook-uuid",
+    "x-shopify-api-version",
+    "x-shopify-event-id",
+    "x-shopify-shop-domain",
+    "x-shopify-topic",
+    "x-shopify-triggered-at",
+    "x-shopify-webhook-id",
+    "x-slack-request-timestamp",
+    "x-slack-retry-num",
+    "x-slack-retry-reason",
+    "x-zm-request-timestamp",
+];
+/// Headers that hold secrets, whatever an integration says.
+pub const SECRET_HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-authorization"];
+
+/// Of a request's headers those that say something of the delivery. Of [`KEPT`] and of `more` (lower case) the values are
+/// kept, of the others the name; what belongs to the connection is not kept.
 #[must_use]
-pub fn kept_headers(headers: &hyper::header::HeaderMap) -> Headers {
+pub fn kept_headers(headers: &HeaderMap, more: &[String]) -> Headers {
     const OF_THE_CONNECTION: [&str; 7] =
         ["host", "connection", "content-length", "content-type", "accept", "accept-encoding", "transfer-encoding"];
-    const SECRET: [&str; 8] =
-        ["authorization", "cookie", "signature", "secret", "token", "hmac", "password", "api-key"];
-    let kept = headers.iter().filter(|(name, _)| !OF_THE_CONNECTION.contains(&name.as_str()));
-    let value = |name: &str, value: &hyper::header::HeaderValue| {
-        let secret = SECRET.iter().any(|it| name.contains(it)) && !name.contains("idempotency");
-        if secret { String::new() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
+    let kept = |name: &str| KEPT.contains(&name) || more.iter().any(|it| it == name);
+    let value = |name: &str, value: &HeaderValue| {
+        let plain = kept(name) && !SECRET_HEADERS.contains(&name);
+        if plain { String::from_utf8_lossy(value.as_bytes()).into_owned() } else { String::new() }
     };
-    kept.map(|(name, it)| (name.as_str().to_owned(), value(name.as_str(), it))).collect()
+    let said = headers.iter().filter(|(name, _)| !OF_THE_CONNECTION.contains(&name.as_str()));
+    said.map(|(name, it)| (name.as_str().to_owned(), value(name.as_str(), it))).collect()
+}
+
+/// The few headers that are kept of a rejected delivery, cut short: strangers can send as many as they like.
+#[must_use]
+pub fn few_headers(headers: &HeaderMap) -> Headers {
+    const FEW: [&str; 4] = ["user-agent", "x-request-id", "x-github-event", "x-shopify-topic"];
+    const CHARACTERS: usize = 80;
+    let cut = |it: &HeaderValue| String::from_utf8_lossy(it.as_bytes()).chars().take(CHARACTERS).collect();
+    FEW.iter().filter_map(|name| Some(((*name).to_owned(), cut(headers.get(*name)?)))).collect()
 }
 
 /// A stored event.
@@ -236,6 +291,9 @@ impl NoBody {
 }
 
 impl Event {
+    /// What of it may repeat what its sender sent: those who may only read tasks do not see it.
+    pub const INSIDE: [&str; 4] = ["reason", "plugin_log", "content_type", "headers"];
+
     /// Whether another copy of what was sent is an attempt of this event.
     #[must_use]
     pub fn may_come_again(&self) -> bool {

@@ -11,6 +11,7 @@ pub mod load;
 mod manifest;
 mod redact;
 mod registry;
+mod rejections;
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,7 @@ use crate::auth::CompanyId;
 use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::password::Passwords;
 use crate::auth::signature::{Claim, Delivery, Signature};
+use crate::config::Secret;
 use crate::dry_run::Shadow;
 use crate::event::{EventId, Headers, IntegrationName, Provenance};
 use crate::payload::Rules;
@@ -31,6 +33,7 @@ pub use dedupe::{Dedupe, Later, Named};
 pub use load::LoadFailure;
 pub use redact::{PLACEHOLDER, Redact};
 pub use registry::{Found, Refused, Registry};
+pub use rejections::Rejections;
 
 /// How a sender proves who it is.
 #[derive(Debug, Clone)]
@@ -47,7 +50,12 @@ pub enum Auth {
         passwords: Passwords,
     },
     /// A secret behind the name in the URL.
-    UrlSecret(Passwords),
+    UrlSecret {
+        /// What is compared with.
+        hashes: Passwords,
+        /// To find copies of them in headers.
+        secrets: Vec<Secret>,
+    },
 }
 
 /// A sender whose headers and URL are good, as far as they go.
@@ -66,10 +74,25 @@ impl Auth {
         if let Self::Signature(signature) = self { signature.challenge(body) } else { None }
     }
 
-    /// Takes the proof's value out of headers that are to be kept, whatever the header is called.
-    pub fn hide(&self, headers: &mut Headers) {
-        let Self::Signature(signature) = self else { return };
-        headers.iter_mut().filter(|(name, _)| name == signature.header()).for_each(|(_, value)| value.clear());
+    /// Whether this header, named in lower case, holds the proof.
+    #[must_use]
+    pub fn proves(&self, header: &str) -> bool {
+        if let Self::Signature(signature) = self { header == signature.header() } else { false }
+    }
+
+    /// Clears the values of headers that hold the URL's secret: proxies copy URLs into headers. `in_url` is what was sent,
+    /// right or wrong.
+    pub fn hide(&self, headers: &mut Headers, in_url: Option<&str>) {
+        headers.iter_mut().filter(|(_, value)| self.is_in(value, in_url)).for_each(|(_, value)| value.clear());
+    }
+
+    /// Whether a text holds the URL's secret, in whichever case and encoding.
+    #[must_use]
+    pub fn is_in(&self, text: &str, in_url: Option<&str>) -> bool {
+        let Self::UrlSecret { secrets, .. } = self else { return false };
+        let all = secrets.iter().map(Secret::expose).chain(in_url);
+        let text = plain(text);
+        all.map(plain).any(|it| !it.is_empty() && text.contains(&it))
     }
 
     /// What the delivery's headers and URL prove, before its body is read. `in_url` is what stands behind the integration's
@@ -82,7 +105,7 @@ impl Auth {
             Self::ApiKey => Err(AuthError::NoKey),
             Self::Signature(signature) if !signature.is_configured() => Err(AuthError::NotConfigured),
             Self::Signature(signature) => signature.claim(delivery).map(Claimed::Signed).map_err(AuthError::Signature),
-            Self::UrlSecret(secrets) => secrets.in_url(in_url).map(|()| Claimed::Proved),
+            Self::UrlSecret { hashes, .. } => hashes.in_url(in_url).map(|()| Claimed::Proved),
             Self::Basic { username, passwords } => {
                 let header = delivery.headers.get("authorization").and_then(|it| it.to_str().ok());
                 passwords.basic(header, username).map(|()| Claimed::Proved)
@@ -114,6 +137,37 @@ impl Auth {
     }
 }
 
+/// Lower case, and without percent-encoding, also where that was encoded again.
+fn plain(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..DECODED {
+        let decoded = decoded(&bytes);
+        if decoded == bytes {
+            break;
+        }
+        bytes = decoded;
+    }
+    String::from_utf8_lossy(&bytes).to_lowercase()
+}
+
+/// How often a text may have been percent-encoded, by one proxy after another.
+const DECODED: usize = 8;
+
+fn decoded(bytes: &[u8]) -> Vec<u8> {
+    let (mut plain, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+    while let [first, after @ ..] = rest {
+        let byte = match after {
+            [high, low, ..] if *first == b'%' => {
+                std::str::from_utf8(&[*high, *low]).ok().and_then(|it| u8::from_str_radix(it, 16).ok())
+            }
+            _ => None,
+        };
+        plain.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    plain
+}
+
 /// A plugin folder that has loaded and passed its fixtures.
 #[derive(Debug)]
 pub struct Integration {
@@ -127,10 +181,16 @@ pub struct Integration {
     pub company_id: CompanyId,
     /// Its senders' proof.
     pub auth: Auth,
+    /// Names of its secrets that are easy to guess, and allowed.
+    pub weak_secrets: Vec<String>,
+    /// Headers whose values are kept besides the usual ones, lower case.
+    pub keep_headers: Vec<String>,
     /// What a delivery that comes again is known by.
     pub dedupe: Dedupe,
     /// Which deliveries are answered before they go through the line.
     pub later: Later,
+    /// Which rejected deliveries are stored.
+    pub rejections: Rejections,
     /// How often its senders may deliver, where that is limited.
     pub rate: Option<(Rate, TokenBucket)>,
     /// What is replaced before anything is stored.

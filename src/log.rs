@@ -3,6 +3,8 @@
 //! A `tracing` span would do the same, and format its fields for every request, logged or not, which costs microseconds
 //! (docs/decisions/0029). Here a request keeps its fields as they are, and only a line that is written formats them.
 
+mod sample;
+
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +14,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+pub(crate) use sample::{Line, flush, sample};
 
 tokio::task_local! {
     static REQUEST: Arc<Request>;
@@ -78,6 +82,15 @@ impl Request {
 /// The request that this task works on: for threads that do a part of it.
 pub(crate) fn current() -> Option<Arc<Request>> {
     REQUEST.try_with(Arc::clone).ok()
+}
+
+/// What is known about the request that this task works on.
+pub(crate) fn known(field: Field) -> Option<String> {
+    let known = |request: &Arc<Request>| {
+        let value = request.0.get(field as usize)?.lock().unwrap_or_else(PoisonError::into_inner);
+        value.as_ref().map(ToString::to_string)
+    };
+    REQUEST.try_with(known).ok().flatten()
 }
 
 /// Notes something about the request that this task works on.

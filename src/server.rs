@@ -18,9 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::app::App;
+use crate::app::{App, now};
 use crate::http;
 use crate::http::edge::Edge;
+use crate::log::{self, Line};
 use socket::{Socket, Timeouts};
 pub(crate) use wire::Wire;
 
@@ -86,7 +87,9 @@ async fn accept(
                 return (stream, from.ip(), permit);
             }
             Err(error) => {
-                tracing::warn!(cause = %error, "accepting a connection failed");
+                if let Some(turn) = log::sample(Line::Accept, "", now()) {
+                    tracing::warn!(cause = %error, omitted = turn.omitted, "accepting a connection failed");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

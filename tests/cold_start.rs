@@ -43,7 +43,7 @@ fn ready(server: &Server) -> (u16, Value) {
 }
 
 fn live(server: &Server) -> usize {
-    ready(server).1["integrations"].as_array().unwrap().len()
+    usize::try_from(ready(server).1["integrations"].as_u64().unwrap()).unwrap()
 }
 
 fn listed(setup: &Setup) -> Vec<Value> {
@@ -82,7 +82,7 @@ fn many_large_modules_all_go_live_and_tasks_are_taken_meanwhile() {
     let server = setup.start_cold();
     let (status, body) = ready(&server);
     assert_eq!((status, &body["status"]), (503, &json!("loading")), "{body}");
-    assert!(!body["loading_plugins"].as_array().unwrap().is_empty(), "{body}");
+    assert!(body["loading_plugins"].as_u64().unwrap() > 0, "{body}");
     server.post("/v1/tasks", &task()).expect(201);
     // Each folder is known from the start, and none of them is taken for one that is not there.
     let early = server.post(&format!("/v1/hooks/large-{}", MODULES - 1), &json!({})).expect(503);
@@ -93,7 +93,7 @@ fn many_large_modules_all_go_live_and_tasks_are_taken_meanwhile() {
     until("each plugin live", || live(&server) == MODULES);
     until("ready", || ready(&server).0 == 200);
     let (_, body) = ready(&server);
-    assert_eq!([&body["status"], &body["loading_plugins"]], [&json!("ready"), &json!([])]);
+    assert_eq!([&body["status"], &body["loading_plugins"]], [&json!("ready"), &json!(0)]);
     for n in 0..MODULES {
         server.post(&format!("/v1/hooks/large-{n}"), &json!({})).expect(200);
     }
@@ -107,7 +107,8 @@ fn a_plugin_goes_live_when_it_is_loaded_and_waits_for_no_other() {
     let server = setup.start_cold();
     until("the small one", || server.post("/v1/hooks/a-small", &json!({})).status == 200);
     let (status, body) = ready(&server);
-    assert_eq!((status, &body["loading_plugins"]), (503, &json!(["z-large"])), "{body}");
+    assert_eq!((status, &body["loading_plugins"]), (503, &json!(1)), "{body}");
+    assert_eq!(setup.ready(&server).json()["names"]["loading_plugins"], json!(["z-large"]));
 }
 
 /// As many shadows as are loaded at a time kept all other plugins from being loaded.
@@ -122,7 +123,7 @@ fn plugins_do_not_wait_for_the_shadows_of_others() {
     }
     let server = setup.start_cold();
     until("each plugin live", || live(&server) == PLUGINS);
-    assert_eq!(ready(&server).1["loading_plugins"], json!([]));
+    assert_eq!(ready(&server).1["loading_plugins"], json!(0));
     server.get("/v1/admin/plugins/guest-00/shadow").expect(404);
 }
 
@@ -155,7 +156,7 @@ fn a_late_result_is_taken_without_another_change_in_the_folder() {
         let server = setup.start();
         until("the late one", || live(&server) == 1);
         server.post("/v1/hooks/late", &json!({})).expect(200);
-        assert_eq!(ready(&server).1["refused_plugins"], json!([]));
+        assert_eq!(ready(&server).1["refused_plugins"], json!(0));
         let log = server.stop();
         assert!(log.contains("plugins.compile_ms"), "it was not late: {log}");
         assert_eq!(compiled(&log), 1);

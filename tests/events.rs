@@ -93,8 +93,12 @@ fn an_admin_sees_what_was_sent_and_how_it_went_and_a_reader_only_how_it_went() {
     let setup = Setup::new().plugin("guest", "", &makes("x"));
     let server = setup.start();
     let body = br#"[{"json": {"patient": "Ada"}}]"#;
-    let headers =
-        [("content-type", "application/json"), ("x-delivery", "7"), ("cookie", "c00kie"), ("x-hub-signature", "s1g")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-delivery-id", "7"),
+        ("cookie", "c00kie"),
+        ("x-hub-signature", "s1g"),
+    ];
     let reply = server.send("POST", "/v1/hooks/guest", &headers, body).expect(201);
     let path = format!("/v1/events/{}", id(&reply));
     let event = server.get(&path).expect(200).json();
@@ -106,7 +110,7 @@ fn an_admin_sees_what_was_sent_and_how_it_went_and_a_reader_only_how_it_went() {
     assert_eq!(json!(stages), json!(["decode", "schema", "plugin", "task"]));
     let kept = &event["headers"];
     assert_eq!(
-        (&kept["x-delivery"], &kept["cookie"], &kept["x-hub-signature"]),
+        (&kept["x-delivery-id"], &kept["cookie"], &kept["x-hub-signature"]),
         (&json!("7"), &json!("(removed)"), &json!("(removed)"))
     );
     assert!(!event.to_string().contains("c00kie") && !event.to_string().contains(harness::KEY));

@@ -89,10 +89,10 @@ fn sign(secret: &str, body: &[u8]) -> String {
 
 #[test]
 fn a_signature_over_the_raw_body_lets_a_sender_in_and_nothing_else_does() {
-    let server = Setup::new().plugin("guest", SIGNED, &component("")).env("GUEST_SECRET", "s3cret").start();
+    let server = Setup::new().plugin("guest", SIGNED, &component("")).env("GUEST_SECRET", "s3cret-of-16-bytes").start();
     let post = |headers: &[(&str, &str)], body: &[u8]| server.send("POST", "/v1/hooks/guest", headers, body);
     let body = br#"{ "a" : 1 }"#;
-    let good = sign("s3cret", body);
+    let good = sign("s3cret-of-16-bytes", body);
     post(&[("x-signature", &good), ("content-type", "application/json")], body).expect(200);
     // An API key of every scope is no signature.
     for (signature, body) in [("", &body[..]), (&sign("other", body), body), (&good, br#"{"a":1}"#), (&good[7..], body)]
@@ -101,15 +101,15 @@ fn a_signature_over_the_raw_body_lets_a_sender_in_and_nothing_else_does() {
         assert_eq!(reply.code(), "wrong_signature");
         let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
         assert_eq!((&event["status"], &event["body_bytes"]), (&json!("rejected"), &json!(body.len())));
-        assert_eq!(event["headers"]["x-signature"], "(removed)");
+        assert!(event["headers"].get("x-signature").is_none(), "{event}");
     }
     let log = server.stop();
-    assert!(!log.contains("s3cret") && !log.contains(&good), "secrets stay out of the log");
+    assert!(!log.contains("s3cret-of-16-bytes") && !log.contains(&good), "secrets stay out of the log");
 }
 
 #[test]
 fn an_integration_without_its_secret_refuses_everybody() {
-    let server = Setup::new().plugin("guest", SIGNED, &component("")).env("GUEST_SECRET", " ").start();
+    let server = Setup::new().plugin("guest", SIGNED, &component("")).start();
     let reply = server.send("POST", "/v1/hooks/guest", &[("x-signature", &sign("", b"{}"))], b"{}").expect(401);
     assert_eq!(reply.code(), "auth_not_configured");
 }

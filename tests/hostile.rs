@@ -127,7 +127,7 @@ fn modules_that_are_too_large_or_too_slow_to_compile_are_refused_by_name() {
         .plugin("large", "", &large)
         .plugin("heavy", "", &heavy);
     let server = setup.start();
-    let refused = server.get("/readyz").expect(200).json()["refused_plugins"].clone();
+    let refused = setup.ready(&server).expect(200).json()["names"]["refused_plugins"].clone();
     assert!(refused.as_array().unwrap().contains(&json!("large")), "{refused}");
     let log = server.stop();
     for part in ["plugins.module_mib", "plugins.compile_ms"] {

@@ -126,9 +126,9 @@ fn a_delivery_that_comes_again_is_200_with_the_first_answers_body() {
 fn a_signed_delivery_is_known_by_its_integration() {
     use hmac::{Hmac, KeyInit as _, Mac as _};
     let manifest = "[auth]\nscheme = \"hmac-sha256\"\nsecret = \"GUEST_SECRET\"\nheader = \"X-Signature\"";
-    let setup = Setup::new().plugin("guest", manifest, &component("")).env("GUEST_SECRET", "s3cret");
+    let setup = Setup::new().plugin("guest", manifest, &component("")).env("GUEST_SECRET", "s3cret-of-16-bytes");
     let server = setup.start();
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"s3cret").unwrap();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"s3cret-of-16-bytes").unwrap();
     mac.update(b"{}");
     let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     let headers = [("x-signature", signature.as_str()), ("content-type", "application/json"), ("idempotency-key", "k")];

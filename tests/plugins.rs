@@ -190,9 +190,12 @@ fn a_plugin_that_does_not_load_is_named_with_its_cause_and_the_others_serve() {
     for name in ["import", "library", "toml", "auth", "zone", "text", "schema", "fixture", "renamed"] {
         server.post(&format!("/v1/hooks/{name}"), &empty()).expect(404);
     }
-    let ready = server.get("/readyz").expect(200).json();
-    assert_eq!(ready["integrations"], json!(["good"]));
-    assert_eq!(ready["refused_plugins"].as_array().unwrap().len(), 9);
+    let ready = setup.ready(&server).expect(200).json();
+    assert_eq!(ready["names"]["integrations"], json!(["good"]));
+    assert_eq!(
+        (&ready["refused_plugins"], ready["names"]["refused_plugins"].as_array().unwrap().len()),
+        (&json!(9), 9)
+    );
     let log = server.stop();
     for part in [
         "import/mapper.wasm: imports \"env\" \"secret\", which is not offered",

@@ -66,7 +66,7 @@ fn a_folder_goes_live_is_changed_broken_mended_and_removed_without_a_restart() {
     let (_, message) = state(&server, &setup).unwrap();
     assert!(message.contains("mapper.wasm") && message.contains("cannot be compiled"), "{message}");
     assert_eq!(reason(&server).as_deref(), Some("two"), "the good version stays live");
-    assert_eq!(server.get("/readyz").expect(200).json()["refused_plugins"], json!(["guest"]));
+    assert_eq!(setup.ready(&server).expect(200).json()["names"]["refused_plugins"], json!(["guest"]));
     let setup = setup.plugin("guest", "", &skips("three"));
     until("the mended module", || reason(&server).as_deref() == Some("three"));
     assert_eq!(state(&server, &setup).unwrap(), ("live".into(), String::new()));
@@ -222,7 +222,7 @@ fn what_is_no_file_is_refused_and_holds_nothing_up() {
         assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
     }
     let server = setup.start();
-    assert_eq!(server.get("/readyz").expect(200).json()["refused_plugins"], json!(["pipe"]));
+    assert_eq!(setup.ready(&server).expect(200).json()["names"]["refused_plugins"], json!(["pipe"]));
     setup.plugin("guest", "", &skips("one"));
     until("another plugin", || reason(&server).as_deref() == Some("one"));
 }
@@ -275,7 +275,7 @@ fn a_refused_folder_that_is_deleted_is_no_longer_named_whoever_asks_first() {
     let setup =
         Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 50\n").plugin("bad", "nonsense = 1\n", &skips("x"));
     let server = setup.start();
-    let refused = || server.get("/readyz").expect(200).json()["refused_plugins"].clone();
+    let refused = || setup.ready(&server).expect(200).json()["names"]["refused_plugins"].clone();
     assert_eq!(refused(), json!(["bad"]));
     std::fs::remove_dir_all(setup.plugins.join("bad")).unwrap();
     let pass = server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json();

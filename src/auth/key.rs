@@ -44,11 +44,15 @@ pub enum Scope {
     #[serde(rename = "admin")]
     #[value(name = "admin")]
     Admin,
+    // Stored keys hold a scope's place: new ones are added at the end only.
+    #[serde(rename = "events:read")]
+    #[value(name = "events:read")]
+    EventsRead,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 4] = [Self::TasksRead, Self::TasksWrite, Self::HooksWrite, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::TasksRead, Self::TasksWrite, Self::HooksWrite, Self::Admin, Self::EventsRead];
 
     /// The documented name.
     #[must_use]
@@ -58,6 +62,7 @@ impl Scope {
             Self::TasksWrite => "tasks:write",
             Self::HooksWrite => "hooks:write",
             Self::Admin => "admin",
+            Self::EventsRead => "events:read",
         }
     }
 }
@@ -109,6 +114,14 @@ impl ApiKey {
     #[must_use]
     pub fn is_good(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Nothing, where the key may do one of these.
+    ///
+    /// # Errors
+    /// [`AuthError::Scope`] with the first one, where it may not.
+    pub fn allow_one(&self, scopes: [Scope; 3]) -> Result<(), AuthError> {
+        if scopes.iter().any(|it| self.scopes.contains(it)) { Ok(()) } else { Err(AuthError::Scope(scopes[0])) }
     }
 
     /// Nothing, where the key may do this.

@@ -35,6 +35,14 @@ impl TokenBucket {
         Self { per_second: f64::from(rate.per_minute) / 60.0, ..Self::new(rate.burst, 0) }
     }
 
+    /// Whether nothing has been taken that has not come back.
+    #[must_use]
+    pub fn is_full(&self, now: DateTime<Utc>) -> bool {
+        let (tokens, last) = *self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seconds = last.map_or(0.0, |last| (now - last).as_seconds_f64().max(0.0));
+        tokens + seconds * self.per_second >= self.burst
+    }
+
     /// Takes a token, if one is there.
     pub fn take(&self, now: DateTime<Utc>) -> bool {
         self.ask(now).is_ok()

@@ -4,6 +4,7 @@ pub mod key;
 pub mod limit;
 pub mod password;
 pub mod signature;
+pub mod strength;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::auth::{CompanyId, Scope, key};
 use crate::config::{Config, Secret};
 use crate::integration::Integration;
-use crate::log::{JsonLine, TextFields};
+use crate::log::{self, JsonLine, TextFields};
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::{Keep, Running};
@@ -117,6 +117,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     app.queue.stop();
     ended.cancel();
     finish(&background).await;
+    log::flush();
     tracing::info!("stopped");
     Ok(())
 }
@@ -158,6 +159,7 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
             _ = every.tick() => {}
             () = ended.cancelled() => return,
         }
+        log::flush();
         match app.store.expire(now()).await {
             Ok(expired) if expired == Expired::default() => {}
             Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),

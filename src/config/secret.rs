@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::ConfigError;
+use crate::auth::key::LONGEST;
 
 /// Fewest characters of `HOOKMILL_BOOTSTRAP_KEY`: what people type is weaker than what we draw.
 pub const BOOTSTRAP_KEY_MIN: usize = 24;
@@ -37,12 +38,12 @@ impl std::fmt::Debug for Secret {
 pub struct Secrets(HashMap<String, Secret>);
 
 impl Secrets {
-    /// The secret of this name, if it is set and not blank.
+    /// The secret of this name, if it is set, blank or not.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn get(&self, name: &str) -> Option<Secret> {
         let from_env = std::env::var(name).ok().map(Secret::new);
-        from_env.or_else(|| self.0.get(name).cloned()).filter(|secret| !secret.0.trim().is_empty())
+        from_env.or_else(|| self.0.get(name).cloned())
     }
 }
 
@@ -59,5 +60,9 @@ pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
 pub(super) fn bootstrap_key() -> Result<Option<Secret>, ConfigError> {
     let Ok(key) = std::env::var("HOOKMILL_BOOTSTRAP_KEY") else { return Ok(None) };
     let plain = key.chars().all(|c| c.is_ascii_graphic());
-    if key.len() < BOOTSTRAP_KEY_MIN || !plain { Err(ConfigError::BootstrapKey) } else { Ok(Some(Secret(key))) }
+    if !(BOOTSTRAP_KEY_MIN..=LONGEST).contains(&key.len()) || !plain {
+        Err(ConfigError::BootstrapKey)
+    } else {
+        Ok(Some(Secret(key)))
+    }
 }

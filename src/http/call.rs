@@ -53,9 +53,18 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
 }
 
 impl Call {
+    /// Nothing, where each header that decides how the request is taken is there once: of two, a proxy in front may have
+    /// gone by the other.
+    pub(super) fn unambiguous(&self) -> Result<(), Problem> {
+        const ONCE: [&str; 5] = ["x-api-key", "idempotency-key", "authorization", "content-type", "content-encoding"];
+        let twice = ONCE.into_iter().find(|it| self.headers.get_all(*it).iter().nth(1).is_some());
+        twice.map_or(Ok(()), |name| Err(Problem::RepeatedHeader { name }))
+    }
+
     /// Takes a place among the requests that run at once. A request whose body is still to come takes its place when it
     /// has arrived: slow senders must not keep others out.
     pub(super) fn begun(mut self) -> Result<Self, Problem> {
+        self.unambiguous()?;
         let reads_body = [Method::POST, Method::PATCH].contains(&self.exchange.method);
         if !(reads_body && self.exchange.has_content) {
             self.take_place()?;
@@ -72,7 +81,6 @@ impl Call {
     }
 
     /// Whom limits count it for.
-    #[allow(dead_code, reason = "limits for each peer follow")]
     pub(super) fn peer(&self) -> Peer {
         self.exchange.peer
     }
@@ -89,9 +97,14 @@ impl Call {
 
     /// The key that the request carries, if it may do this, and as often.
     pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        self.key_for_one([scope; 3], now)
+    }
+
+    /// The same for what one of several scopes is enough for.
+    pub(super) fn key_for_one(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
         know(Field::Key, key.id.clone());
-        key.allow(scope)?;
+        key.allow_one(scopes)?;
         if let Some((rate, bucket)) = self.app.key_bucket(&key.id) {
             within("key", rate, &bucket, now)?;
         }
@@ -129,11 +142,11 @@ impl Call {
         Ok(body)
     }
 
-    /// The delivery that this body is.
-    pub(super) fn raw_event(&self, company_id: crate::auth::CompanyId, body: Bytes) -> RawEvent {
+    /// The delivery that this body is; `keep` names headers whose values are kept besides the usual ones.
+    pub(super) fn raw_event(&self, company_id: crate::auth::CompanyId, body: Bytes, keep: &[String]) -> RawEvent {
         let now = now();
         let content_type = self.header("content-type").map(str::to_owned);
-        let headers = kept_headers(&self.headers);
+        let headers = kept_headers(&self.headers, keep);
         let id = EventId(new_id(now));
         know(Field::Event, id);
         RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new() }

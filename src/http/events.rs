@@ -20,21 +20,25 @@ pub(super) const MISSING: Problem = Problem::NotFound("no such event");
 
 /// `GET /v1/events`: newest first.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
-    let company = reader(&call)?.company;
+    let reader = reader(&call)?;
     let query = EventQuery::parse(&call.query)?;
-    let page = call.app.store.list_events(&company, query.filter, query.after, query.limit).await?;
+    if query.filter.reason.is_some() && !reader.inside {
+        return Err(AuthError::Scope(Scope::EventsRead).into());
+    }
+    let page = call.app.store.list_events(&reader.company, query.filter, query.after, query.limit).await?;
+    let shown: Vec<_> = page.events.iter().map(|it| reader.shown(it)).collect::<Result<_, _>>()?;
     let answer = json!({
-        "data": page.events,
+        "data": shown,
         "pagination": { "limit": query.limit, "next_cursor": page.next },
     });
     Ok(Answer::json(StatusCode::OK, &answer)?)
 }
 
-/// `GET /v1/events/{id}`; with the scope `admin` also what was sent.
+/// `GET /v1/events/{id}`; with the scope `events:read` also headers, log and reason, with `admin` what was sent as well.
 pub(super) async fn show(call: Call, id: String) -> Result<Answer, Failed> {
     let reader = reader(&call)?;
     let event = find(&call, &reader.company, &id).await?;
-    let mut shown = serde_json::to_value(&event).map_err(|_| Problem::Internal)?;
+    let mut shown = reader.shown(&event)?;
     if let Some(admin) = reader.admin.filter(|_| event.no_body().is_none())
         && let Some(shown) = shown.as_object_mut()
     {
@@ -60,11 +64,22 @@ pub(super) async fn raw(call: Call, id: String) -> Result<Answer, Failed> {
 /// Who reads whose events.
 pub(super) struct Reader {
     pub(super) company: CompanyId,
+    /// May see [`Event::INSIDE`].
+    inside: bool,
     /// Who may see what was sent.
     pub(super) admin: Option<Admin>,
 }
 
 impl Reader {
+    /// What this reader may see of an event.
+    fn shown(&self, event: &Event) -> Result<Value, Problem> {
+        let mut shown = serde_json::to_value(event).map_err(|_| Problem::Internal)?;
+        if let Some(fields) = shown.as_object_mut().filter(|_| !self.inside) {
+            fields.retain(|name, _| !Event::INSIDE.contains(&name.as_str()));
+        }
+        Ok(shown)
+    }
+
     /// Whose, and who, where it may see what was sent.
     pub(super) fn admin(self) -> Result<(CompanyId, Admin), AuthError> {
         let admin = self.admin.ok_or(AuthError::Scope(Scope::Admin))?;
@@ -79,11 +94,12 @@ pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
         let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
         let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
-        return Ok(Reader { company, admin: Some(admin) });
+        return Ok(Reader { company, inside: true, admin: Some(admin) });
     }
-    let key = call.key(Scope::TasksRead, now())?;
+    let key = call.key_for_one([Scope::TasksRead, Scope::EventsRead, Scope::Admin], now())?;
+    let inside = key.allow(Scope::EventsRead).is_ok() || key.allow(Scope::Admin).is_ok();
     let admin = key.allow(Scope::Admin).is_ok().then(|| Admin::Company(key.company_id.clone(), key.id.clone()));
-    Ok(Reader { company: key.company_id.clone(), admin })
+    Ok(Reader { company: key.company_id.clone(), inside, admin })
 }
 
 pub(super) async fn find(call: &Call, company: &CompanyId, id: &str) -> Result<Event, Problem> {

@@ -15,10 +15,10 @@ use super::tasks::{created, with_loosened};
 use crate::app::now;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
-use crate::event::{EventId, IntegrationName, RawEvent, kept_headers, new_id};
+use crate::event::{EventId, IntegrationName, RawEvent, few_headers, new_id};
 use crate::ingest::{self, Ended, Receipt, Stop};
 use crate::integration::{Auth, Found, Integration};
-use crate::log::{Field, know};
+use crate::log::{self, Field, Line, know};
 
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
@@ -37,7 +37,13 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         Found::Unknown => {
             let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
             // It is nobody's: no company could list it.
-            tracing::warn!(integration = name, "delivery for an integration that is not here");
+            if let Some(turn) = log::sample(Line::Unknown, "", now()) {
+                tracing::warn!(
+                    integration = name,
+                    omitted = turn.omitted,
+                    "delivery for an integration that is not here"
+                );
+            }
             return Err(Problem::UnknownIntegration { name }.into());
         }
     };
@@ -46,13 +52,14 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         Ok(admitted) => admitted,
         // It says nothing about the delivery, and comes when the server has enough to do.
         Err(Problem::Overloaded) => return Err(Problem::Overloaded.into()),
-        Err(problem) => return Err(reject(&call, &integration, problem).await),
+        Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
     };
     if let Some((rate, bucket)) = &integration.rate {
         within("integration", *rate, bucket, now())?;
     }
-    let mut raw = call.raw_event(integration.company_id.clone(), body);
-    integration.auth.hide(&mut raw.headers);
+    let mut raw = call.raw_event(integration.company_id.clone(), body, &integration.keep_headers);
+    integration.auth.hide(&mut raw.headers, secret);
+    raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
     let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     if let Err(error) = integration.redact(&mut raw) {
@@ -145,6 +152,7 @@ async fn admit(
         }
         auth => {
             let delivery = Delivery { headers: &call.headers, query: &call.query, received_at: now() };
+            integration.one_id(&call.headers).map_err(AuthError::Signature)?;
             let claimed = auth.claim(&delivery, secret)?;
             let body = call.body().await?;
             proof::check(&call.app, integration, claimed, &body).await?;
@@ -153,18 +161,21 @@ async fn admit(
     }
 }
 
-/// Notes the delivery without its body, unless so many are refused that noting them would do harm.
-async fn reject(call: &Call, integration: &Integration, problem: Problem) -> Failed {
+/// Notes the delivery without its body, unless so many are refused that noting them would do harm: those are counted.
+async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, problem: Problem) -> Failed {
     let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
     let code = problem.code();
-    tracing::warn!(code, "delivery rejected");
-    if !call.app.rejected.take(now) {
-        return problem.into();
+    if let Some(turn) = log::sample(Line::Rejected, &integration.name.0, now) {
+        tracing::warn!(code, peer = %call.peer(), omitted = turn.omitted, "delivery rejected");
     }
+    let Some(omitted) = integration.rejections.admit(call.peer(), now) else { return problem.into() };
     let id = EventId(new_id(now));
-    let why = if let Problem::Auth(error) = &problem { error.detail() } else { problem.to_string() };
-    let mut headers = kept_headers(&call.headers);
-    integration.auth.hide(&mut headers);
+    let mut why = if let Problem::Auth(error) = &problem { error.detail() } else { problem.to_string() };
+    if omitted > 0 {
+        why.push_str(&format!(" ({omitted} rejected deliveries before this one were not stored)"));
+    }
+    let mut headers = few_headers(&call.headers);
+    integration.auth.hide(&mut headers, secret);
     let event = ingest::rejected(integration, id, now, headers, code, &why, announced);
     // The sender is refused either way; a store that fails says so in its own log line.
     let stored = call.app.store.commit(event.into()).await.is_ok();

@@ -87,6 +87,7 @@ fn beside(it: &Beside) -> Value {
 
 fn described(it: &Integration, refused: Option<&Refused>) -> Value {
     let limits = it.plugin.limits();
+    let (stored, not_stored) = it.rejections.counts();
     json!({
         "name": it.name,
         // A newer version in the folder does not go live, and this one stays.
@@ -107,6 +108,9 @@ fn described(it: &Integration, refused: Option<&Refused>) -> Value {
             "concurrency": limits.concurrency,
             "queue": limits.queue,
         },
+        "weak_secrets": it.weak_secrets,
+        // Deliveries whose senders have not proved who they are, since this version went live.
+        "rejected": { "stored": stored, "not_stored": not_stored },
         "loaded_at": it.loaded_at,
         "calls": it.plugin.summary(),
         "shadow": it.beside.get().map(beside),

@@ -8,11 +8,12 @@ use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::table;
+use crate::app::now;
 use crate::auth::AuthError;
 use crate::auth::limit::Rate;
 use crate::event::EventId;
 use crate::ingest::Stop;
-use crate::log::{Field, know};
+use crate::log::{self, Field, Line, know};
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
 use crate::schema::Violation;
@@ -26,6 +27,8 @@ const ELSEWHERE: &str = "; they begin with /v1/tasks, /v1/hooks/{integration}, /
 pub(crate) enum Problem {
     #[error("{0}")]
     Auth(#[from] AuthError),
+    #[error("the header {name} was sent more than once; send it once")]
+    RepeatedHeader { name: &'static str },
     #[error("{0}")]
     NotFound(&'static str),
     #[error("no integration named \"{name}\" is live on this server")]
@@ -115,6 +118,7 @@ impl Problem {
             Self::Auth(error) => auth(error),
             Self::NotFound(_) | Self::NoUrl { .. } => (StatusCode::NOT_FOUND, "not_found", "not_found"),
             Self::UnknownIntegration { .. } => (StatusCode::NOT_FOUND, "not_found", "unknown_integration"),
+            Self::RepeatedHeader { .. } => (StatusCode::BAD_REQUEST, "invalid_request", "repeated_header"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "body_too_large"),
             Self::HeadersTooLarge { .. } => {
@@ -203,13 +207,18 @@ impl Problem {
         if let Some(id) = event_id {
             know(Field::Event, id);
         }
-        let cause = self.cause();
-        match self {
-            _ if status.is_server_error() => tracing::error!(cause, "request failed"),
-            Self::Stop(stop) if event_id.is_some() => {
-                tracing::warn!(cause, stage = stop.stage(), "event quarantined");
-            }
-            _ => {}
+        let (cause, stage) = match self {
+            _ if status.is_server_error() => (self.cause(), None),
+            Self::Stop(stop) if event_id.is_some() => (self.cause(), Some(stop.stage())),
+            _ => return,
+        };
+        // What fails for one sender must not hide what fails for another.
+        let sender = log::known(Field::Integration).or_else(|| log::known(Field::Key)).unwrap_or_default();
+        let line = if stage.is_none() { Line::Failed } else { Line::Quarantined };
+        let Some(turn) = log::sample(line, &format!("{} {sender}", self.code()), now()) else { return };
+        match stage {
+            None => tracing::error!(cause, omitted = turn.omitted, "request failed"),
+            Some(stage) => tracing::warn!(cause, stage, omitted = turn.omitted, "event quarantined"),
         }
     }
 

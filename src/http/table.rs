@@ -101,11 +101,10 @@ impl Segment {
             Self::Parameter(_) => (!sent.is_empty()).then_some(0),
             Self::Literal(literal) if literal == sent => Some(0),
             Self::Literal(literal) => {
-                let sent = sent.to_ascii_lowercase();
-                if literal == sent {
+                if literal.eq_ignore_ascii_case(sent) {
                     return Some(1);
                 }
-                (literal.len() >= TYPO_MIN && strsim::osa_distance(literal, &sent) == 1).then_some(2)
+                (literal.len() >= TYPO_MIN && one_letter_off(literal, sent)).then_some(2)
             }
         }
     }
@@ -120,6 +119,12 @@ impl Segment {
     }
 }
 
+/// Whether a segment is a word misspelled by one letter. Of what is far longer no distance is taken: that costs a step for
+/// each pair of letters.
+fn one_letter_off(word: &str, sent: &str) -> bool {
+    sent.len() <= 2 * word.len() && strsim::osa_distance(word, &sent.to_ascii_lowercase()) == 1
+}
+
 /// A URL's path for a message: escaped, and cut. What may be a secret is left out: it follows an integration's name.
 pub(super) fn shown(path: &str) -> String {
     let mut parts = path.split('/');
@@ -127,7 +132,7 @@ pub(super) fn shown(path: &str) -> String {
     while let Some(part) = parts.next() {
         shown.push_str(&escaped(part));
         shown.push('/');
-        if strsim::osa_distance(&part.to_ascii_lowercase(), "hooks") <= 1 {
+        if part.eq_ignore_ascii_case("hooks") || one_letter_off("hooks", part) {
             if let Some(name) = parts.find(|it| !it.is_empty()) {
                 shown.push_str(&escaped(name));
                 shown.push('/');

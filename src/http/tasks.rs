@@ -22,7 +22,7 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
     let key = call.key(Scope::TasksWrite, now())?;
     let body = call.body().await?;
     let once = Once::of(&call, &key.id.0, "/v1/tasks", &body)?;
-    let raw = call.raw_event(key.company_id.clone(), body);
+    let raw = call.raw_event(key.company_id.clone(), body, &[]);
     let event_id = raw.id;
     let (rules, tell) = (key.rules(), |receipt: &Receipt| once.tell(told(receipt, event_id)));
     let ended = ingest::task(&call.app, &rules, raw, tell, once.stored(&call));

@@ -5,6 +5,7 @@ use super::outcome::{self, Ready};
 use crate::app::App;
 use crate::event::RawEvent;
 use crate::integration::Integration;
+use crate::log::{self, Line};
 use crate::payload::DecodeError;
 use crate::store::{FirstAnswer, StoreError};
 
@@ -20,8 +21,11 @@ pub async fn duplicate(
 ) -> Result<(), StoreError> {
     let ingested = outcome::duplicate(integration, raw, first);
     let event = &ingested.event;
-    if event.reason.as_ref().is_some_and(|it| it.code == outcome::DIFFERS) {
+    if event.reason.as_ref().is_some_and(|it| it.code == outcome::DIFFERS)
+        && let Some(turn) = log::sample(Line::Differs, &integration.name.0, event.received_at)
+    {
         tracing::warn!(
+            omitted = turn.omitted,
             integration = %integration.name,
             event.id = %event.id,
             first = first.event_id().map(tracing::field::display),

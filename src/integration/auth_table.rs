@@ -8,6 +8,7 @@ use crate::auth::password::Passwords;
 use crate::auth::signature::hmac::{Algorithm, Encoding};
 use crate::auth::signature::rule::{Described, Rule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};
+use crate::auth::strength::{BYTES_MIN, Strength, Use};
 use crate::config::{Secret, Secrets};
 
 /// As the schema has accepted it.
@@ -27,6 +28,8 @@ pub(super) struct AuthTable {
     tolerance_seconds: Option<u32>,
     url: Option<String>,
     username: Option<String>,
+    #[serde(default)]
+    allow_weak_secret: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,12 +81,46 @@ impl AuthTable {
         self.secret_names().iter().filter(|name| secrets.get(name).is_none()).collect()
     }
 
+    /// Names of its secrets that are easy to guess, which the table allows.
+    ///
+    /// # Errors
+    /// Which secret is empty, can never be right, or is weak without being allowed; never the secret.
+    pub(super) fn weak(&self, secrets: &Secrets) -> Result<Vec<String>, String> {
+        let used = match self.scheme {
+            Scheme::Preset(Preset::StandardWebhooks) => Use::StandardWebhooks,
+            Scheme::Other(Other::UrlSecret) => Use::InUrl,
+            Scheme::Preset(_) | Scheme::Other(_) => Use::Text,
+        };
+        let mut weak = Vec::new();
+        for (name, secret) in self.secret_names().iter().filter_map(|name| Some((name, secrets.get(name)?))) {
+            match used.strength(secret.expose()) {
+                Ok(Strength::Good) => {}
+                Ok(Strength::Weak) if self.allow_weak_secret => weak.push(name.clone()),
+                Ok(Strength::Weak) => {
+                    return Err(format!(
+                        "auth: the secret {name} is weak: it needs {BYTES_MIN} bytes or more, at least four of them different. Set a longer \
+                         one at the sender and here, or allow this one with allow_weak_secret = true in [auth]"
+                    ));
+                }
+                Err(cause) => return Err(format!("auth: the secret {name} {cause}")),
+            }
+        }
+        Ok(weak)
+    }
+
     /// Ready to check with. Where no secret is set, nobody passes.
     ///
     /// # Errors
     /// What is wrong with the table, or with a secret; never the secret.
     pub(super) fn auth(&self, secrets: &Secrets) -> Result<Auth, String> {
-        let found: Vec<Secret> = self.secret_names().iter().filter_map(|name| secrets.get(name)).collect();
+        let mut found: Vec<Secret> = Vec::new();
+        for (name, secret) in self.secret_names().iter().filter_map(|name| Some((name, secrets.get(name)?))) {
+            if let Scheme::Preset(preset) = self.scheme {
+                let alone = Signature::preset(preset, std::slice::from_ref(&secret));
+                alone.map_err(|cause| format!("auth: the secret {name} {cause}"))?;
+            }
+            found.push(secret);
+        }
         let tolerance = self.tolerance_seconds.map_or(TOLERANCE, |it| TimeDelta::seconds(it.into()));
         let wrong = |cause: String| format!("auth: {cause}");
         let signed = |signature: Result<Signature, String>| {
@@ -92,7 +129,7 @@ impl AuthTable {
         match self.scheme {
             Scheme::Preset(preset) => signed(Signature::preset(preset, &found)),
             Scheme::Other(Other::ApiKey) => Ok(Auth::ApiKey),
-            Scheme::Other(Other::UrlSecret) => Ok(Auth::UrlSecret(Passwords::new(&found))),
+            Scheme::Other(Other::UrlSecret) => Ok(Auth::UrlSecret { hashes: Passwords::new(&found), secrets: found }),
             Scheme::Other(Other::Basic) => Ok(Auth::Basic {
                 username: self.username.clone().unwrap_or_default(),
                 passwords: Passwords::new(&found),
@@ -105,6 +142,12 @@ impl AuthTable {
             Scheme::Other(Other::HmacSha256) => signed(self.described(Algorithm::Sha256, &found)),
             Scheme::Other(Other::HmacSha512) => signed(self.described(Algorithm::Sha512, &found)),
         }
+    }
+
+    /// Headers that say which delivery it is and when it was signed, lower case: they are kept with its event.
+    pub(super) fn telling_headers(&self) -> impl Iterator<Item = String> {
+        let named = [&self.id_header, &self.timestamp_header];
+        named.into_iter().flatten().map(|it| it.to_ascii_lowercase())
     }
 
     /// Where this sender names a delivery, and for how many hours one may come again.

@@ -121,7 +121,14 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
         );
     }
     match assemble(manifest, schema, plugin, secrets, now) {
-        Ok(integration) => checked.integration = Some(integration),
+        Ok(integration) => {
+            for name in &integration.weak_secrets {
+                let reason = format!("the secret {name} is weak, and allow_weak_secret lets it in");
+                let fix = "Set one of 16 bytes or more at the sender and here";
+                checked.warn(&folder.join("plugin.toml"), reason, fix);
+            }
+            checked.integration = Some(integration);
+        }
         // A field may have been complained of already.
         Err(reason) if checked.is_good() => checked.error(&folder.join("plugin.toml"), reason, ""),
         Err(_) => {}

@@ -1,9 +1,11 @@
 //! What a delivery that comes again is known by.
 
 use chrono::Duration;
+use hyper::header::HeaderMap;
 use serde_json::Value;
 
 use super::Integration;
+use crate::auth::signature::Mismatch;
 use crate::event::RawEvent;
 use crate::store::IdempotencyId;
 
@@ -29,6 +31,18 @@ pub struct Dedupe {
 }
 
 impl Integration {
+    /// Nothing, where no header that may hold the delivery's id is there twice: which one counts would be a matter of taste.
+    ///
+    /// # Errors
+    /// The header.
+    pub fn one_id(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
+        let names = self.dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name) } else { None });
+        match names.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+            None => Ok(()),
+            Some(header) => Err(Mismatch::Repeated { header: header.clone() }),
+        }
+    }
+
     /// What the delivery is known by, where it has an id.
     #[must_use]
     pub fn delivery(&self, raw: &RawEvent) -> Option<IdempotencyId> {

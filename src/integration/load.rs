@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Duration, Utc};
 
 use super::manifest::{Manifest, Mode};
-use super::{Beside, Dedupe, Integration, Later, Named, Redact};
+use super::{Auth, Beside, Dedupe, Integration, Later, Named, Redact, Rejections};
 use crate::auth::CompanyId;
 use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
 use crate::dry_run::Shadow;
-use crate::event::{IntegrationName, Provenance};
+use crate::event::{self, IntegrationName, Provenance};
 use crate::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
 use crate::payload::Rules;
 use crate::plugin::{Host, LoadError, Plugin, fixtures};
@@ -177,14 +177,19 @@ pub(super) fn assemble(
     };
     let (dedupe, redact) = (dedupe(&manifest), Redact::new(&manifest.redact));
     not_redacted(&redact, &dedupe, manifest.order_by.as_deref())?;
+    let (weak_secrets, auth) = (manifest.auth.weak(secrets)?, manifest.auth.auth(secrets)?);
+    let keep_headers = keep_headers(&manifest, &auth, &dedupe)?;
     Ok(Integration {
         company_id: CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))?,
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
-        auth: manifest.auth.auth(secrets)?,
+        auth,
+        weak_secrets,
+        keep_headers,
         dedupe,
         redact,
         keep: manifest.keep_days.map(|it| Duration::days(it.into())),
         later: Later { always: manifest.mode == Mode::Async, order_by: manifest.order_by.clone() },
+        rejections: Rejections::default(),
         rate: manifest.rate().map(|rate| (rate, TokenBucket::of(rate))),
         config: serde_json::Value::Object(manifest.config).to_string().into(),
         name: IntegrationName(manifest.name.into()),
@@ -210,6 +215,16 @@ fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Res
         None => Ok(()),
         Some((what, _)) => Err(format!("redact: {what} a value that would be replaced")),
     }
+}
+
+/// Headers whose values are kept besides the usual ones: those that plugin.toml names, and what the delivery is known by.
+fn keep_headers(manifest: &Manifest, auth: &Auth, dedupe: &Dedupe) -> Result<Vec<String>, String> {
+    let named: Vec<String> = manifest.keep_headers.iter().map(|it| it.to_ascii_lowercase()).collect();
+    if let Some(secret) = named.iter().find(|it| event::SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
+        return Err(format!("keep_headers: {secret} holds what a sender proves itself with, and is never kept"));
+    }
+    let ids = dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name.clone()) } else { None });
+    Ok(named.into_iter().chain(ids).chain(manifest.auth.telling_headers()).filter(|it| !auth.proves(it)).collect())
 }
 
 /// The configured place first, then the provider's own.

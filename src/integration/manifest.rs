@@ -36,6 +36,8 @@ pub(super) struct Manifest {
     pub(super) redact: Vec<String>,
     pub(super) keep_days: Option<u32>,
     #[serde(default)]
+    pub(super) keep_headers: Vec<String>,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     pub(super) config: Map<String, Value>,

@@ -82,6 +82,20 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// One word for everybody: no path, no size, no text of the system's.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Full { .. } | Self::NoSpace(_) => "full",
+            Self::Rebuilding(_) => "rebuilding",
+            Self::Journal(_) | Self::Damaged { .. } => "damaged",
+            Self::InUse { .. } | Self::Open { .. } | Self::Closed => "closed",
+            Self::Write(_) | Self::Read(_) | Self::OutOfRows { .. } => "failed",
+        }
+    }
+}
+
 fn list(damages: &[Damage]) -> String {
     damages.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -226,6 +226,10 @@ impl Loader {
     fn goes_live(&mut self, plugin: Arc<Integration>, pass: &mut Pass) {
         let (name, sha256) = (plugin.name.to_string(), &plugin.provenance.module_sha256);
         tracing::info!(plugin = name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
+        if !plugin.weak_secrets.is_empty() {
+            let secrets = plugin.weak_secrets.join(", ");
+            tracing::warn!(plugin = name, secrets, "plugin has a weak secret: it is easy to guess");
+        }
         let what = format!("version {}, module sha256 {sha256}", plugin.version);
         self.note(Action::PluginLive, &name, Some(&plugin), &what);
         self.late.remove(&name);

@@ -103,6 +103,17 @@ impl Setup {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
+    /// The running server's operator token.
+    pub fn operator(&self) -> String {
+        let lock: Value = serde_json::from_slice(&std::fs::read(self.data.join("hookmill.lock")).unwrap()).unwrap();
+        lock["operator_token"].as_str().unwrap().to_owned()
+    }
+
+    /// `/readyz`, as the operator sees it.
+    pub fn ready(&self, server: &Server) -> Reply {
+        server.send_as("GET", "/readyz", &[("x-api-key", &self.operator())], b"")
+    }
+
     /// Starts it, and waits until every plugin folder has been tried.
     pub fn start(&self) -> Server {
         let server = self.start_cold();

@@ -19,13 +19,13 @@ pub(super) struct PublicKey(VerifyingKey);
 impl PublicKey {
     /// What follows `whpk_`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let refused = || "a public key has to be whpk_ and the base64 of 32 bytes".to_owned();
+        let refused = || "must be whpk_ and the base64 of 32 bytes, which are a public key".to_owned();
         let bytes: [u8; 32] =
             BASE64_STANDARD.decode(text).ok().and_then(|it| it.try_into().ok()).ok_or_else(refused)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| refused())?;
         // Of a point of small order, anybody can make signatures.
         if key.is_weak() {
-            Err("the public key is a point of small order: no sender has it".into())
+            Err("is a point of small order, which is no sender's public key".into())
         } else {
             Ok(Self(key))
         }

@@ -65,7 +65,7 @@ impl std::fmt::Debug for Key {
 
 impl Key {
     pub(super) fn new(algorithm: Algorithm, secret: &[u8]) -> Result<Self, String> {
-        let refused = |_| "the secret cannot be a key".to_owned();
+        let refused = |_| "cannot be a key".to_owned();
         match algorithm {
             Algorithm::Sha1 => Hmac::new_from_slice(secret).map(Self::Sha1).map_err(refused),
             Algorithm::Sha256 => Hmac::new_from_slice(secret).map(Self::Sha256).map_err(refused),

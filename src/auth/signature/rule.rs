@@ -137,12 +137,7 @@ impl Rule {
     pub(super) fn key(&self, secret: &str) -> Result<Key, String> {
         match self.secrets {
             Secrets::Text => Key::new(self.algorithm, secret.as_bytes()),
-            Secrets::Whsec => {
-                let secret = secret.trim();
-                let bytes = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
-                let bytes = bytes.map_err(|_| "the secret has to be whsec_ and base64".to_owned())?;
-                Key::new(self.algorithm, &bytes)
-            }
+            Secrets::Whsec => Key::new(self.algorithm, &whsec(secret)?),
         }
     }
 
@@ -248,6 +243,16 @@ impl Rule {
             (Written::Words { .. }, _) => "it should hold v1,… with spaces between and a whole signature",
         }
     }
+}
+
+/// The bytes of Standard Webhooks' secret.
+///
+/// # Errors
+/// What it must be, after its name.
+pub(in crate::auth) fn whsec(secret: &str) -> Result<Vec<u8>, String> {
+    let secret = secret.trim();
+    let bytes = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
+    bytes.map_err(|_| "must be whsec_ and base64".to_owned())
 }
 
 fn fields<'a>(value: &'a str, name: &str) -> impl Iterator<Item = &'a str> {

@@ -122,7 +122,7 @@ fn standard_webhooks_own_example() {
     // The MAC is no ed25519 signature, whatever it calls itself.
     assert!(standard(secret, "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=").check().is_err());
     let refused = Signature::preset(Preset::StandardWebhooks, &secrets(&["whsec_not base64"])).unwrap_err();
-    assert_eq!(refused, "the secret has to be whsec_ and base64");
+    assert_eq!(refused, "must be whsec_ and base64");
 }
 
 /// The key of RFC 8032, section 7.1, test 1; the signature by Python's `cryptography`.
@@ -132,7 +132,15 @@ fn standard_webhooks_with_a_public_key() {
     let value = "v1a,fldxM4gAKugP6nnt1hdz3sgGfZ6d99nzrMFnZOELIxbzEHoVmAb2ADpkJK7zgPePmPsle0zV9jSeGlHFG2NVAw==";
     standard(key, value).stands_alone("Standard Webhooks v1a");
     assert!(standard(key, &value.replace("v1a", "v1")).check().is_err());
-    assert!(Signature::preset(Preset::StandardWebhooks, &secrets(&["whpk_AAAA"])).is_err());
+    let refused = |key: &str| Signature::preset(Preset::StandardWebhooks, &secrets(&[key])).unwrap_err();
+    assert!(refused("whpk_AAAA").contains("32 bytes"));
+    // The identity and a point of order 4: signatures of theirs can be made by anybody. The last one is no point.
+    for weak in
+        ["whpk_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "whpk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+    {
+        assert!(refused(weak).contains("small order"), "{weak}");
+    }
+    assert!(refused("whpk_AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").contains("must be"));
 }
 
 /// A stranger's header must not cost an HMAC over the body for each entry that it holds.

@@ -48,6 +48,15 @@ fn print_list(answer: &Value) {
         if !it["message"].is_null() {
             println!("  {}", text(&it["message"]));
         }
+        let weak: Vec<_> = it["weak_secrets"].as_array().into_iter().flatten().map(text).collect();
+        if !weak.is_empty() {
+            println!("  weak secret: {}", weak.join(", "));
+        }
+        let rejected = &it["rejected"];
+        if rejected["not_stored"].as_u64().is_some_and(|it| it > 0) {
+            let [stored, not_stored] = ["stored", "not_stored"].map(|name| shown(&rejected[name]));
+            println!("  rejected deliveries: {stored} stored, {not_stored} more counted only");
+        }
         if !it["shadow"].is_null() {
             println!("  {}", shadow(&it["shadow"]));
         }

@@ -256,3 +256,20 @@ impl<'de> Deserialize<'de> for Bytes1 {
         deserializer.deserialize_bytes(Visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Scope;
+
+    /// Keys that were stored before a scope was added open what they opened.
+    #[test]
+    fn the_places_of_scopes_are_frozen() {
+        let stored = postcard::to_stdvec(&Scope::ALL.to_vec()).unwrap();
+        assert_eq!(stored, [5, 0, 1, 2, 3, 4]);
+        let names: Vec<_> = Scope::ALL.iter().map(|it| it.name()).collect();
+        assert_eq!(names, ["tasks:read", "tasks:write", "hooks:write", "admin", "events:read"]);
+        let before: Scopes = postcard::from_bytes(&[4, 0, 1, 2, 3]).unwrap();
+        assert_eq!(before, Scope::ALL[..4]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Which rejected deliveries of one integration are stored: strangers must fill neither the disk nor the list in which an
+//! admin looks for a sender's.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use crate::auth::limit::{Rate, TokenBucket};
+use crate::peer::Peer;
+
+/// Of an integration.
+const ALL: Rate = Rate { per_minute: 60, burst: 100 };
+/// Of one peer, so that others are stored as well.
+const OF_A_PEER: Rate = Rate { per_minute: 12, burst: 20 };
+/// Peers with a bucket of their own; further ones share one until a bucket is full again.
+const PEERS: usize = 256;
+
+/// Buckets of one integration, and counts since it went live.
+#[derive(Debug)]
+pub struct Rejections {
+    all: TokenBucket,
+    peers: Mutex<HashMap<Peer, TokenBucket>>,
+    other_peers: TokenBucket,
+    stored: AtomicU64,
+    not_stored: AtomicU64,
+    /// Since the last one that was stored.
+    omitted: AtomicU64,
+}
+
+impl Default for Rejections {
+    fn default() -> Self {
+        Self {
+            all: TokenBucket::of(ALL),
+            peers: Mutex::default(),
+            other_peers: TokenBucket::of(OF_A_PEER),
+            stored: AtomicU64::new(0),
+            not_stored: AtomicU64::new(0),
+            omitted: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Rejections {
+    /// Whether this one is stored; if so, how many before it were not.
+    pub fn admit(&self, peer: Peer, now: DateTime<Utc>) -> Option<u64> {
+        if self.of_peer(peer, now) && self.all.take(now) {
+            self.stored.fetch_add(1, Ordering::Relaxed);
+            return Some(self.omitted.swap(0, Ordering::Relaxed));
+        }
+        self.not_stored.fetch_add(1, Ordering::Relaxed);
+        self.omitted.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// How many were stored, and how many were not.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.stored.load(Ordering::Relaxed), self.not_stored.load(Ordering::Relaxed))
+    }
+
+    fn of_peer(&self, peer: Peer, now: DateTime<Utc>) -> bool {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS && !peers.contains_key(&peer) {
+            peers.retain(|_, it| !it.is_full(now));
+            if peers.len() >= PEERS {
+                return self.other_peers.take(now);
+            }
+        }
+        peers.entry(peer).or_insert_with(|| TokenBucket::of(OF_A_PEER)).take(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn peer(number: u32) -> Peer {
+        Peer::V4(Ipv4Addr::from_bits(number))
+    }
+
+    #[test]
+    fn a_flood_from_one_peer_leaves_room_for_another_s_and_is_counted() {
+        let (rejections, now) = (Rejections::default(), DateTime::UNIX_EPOCH);
+        let stored = |number, count: u32| (0..count).filter(|_| rejections.admit(peer(number), now).is_some()).count();
+        assert_eq!(stored(1, 1000), 20);
+        assert_eq!(rejections.counts(), (20, 980));
+        assert_eq!(rejections.admit(peer(2), now), Some(980), "the next one that is stored tells how many were not");
+        assert_eq!(rejections.admit(peer(2), now), Some(0));
+    }
+
+    #[test]
+    fn many_peers_together_are_bounded_in_what_is_stored_and_in_memory() {
+        let (rejections, now) = (Rejections::default(), DateTime::UNIX_EPOCH);
+        let stored = (0..10_000).filter(|it| rejections.admit(peer(*it), now).is_some()).count();
+        assert_eq!(stored, 100);
+        assert!(rejections.peers.lock().unwrap().len() <= PEERS);
+        // Peers that have been quiet make room.
+        let later = now + chrono::TimeDelta::minutes(10);
+        assert!(rejections.admit(peer(20_000), later).is_some());
+        assert_eq!(rejections.peers.lock().unwrap().len(), 1);
+    }
+}
