@@ -7,7 +7,7 @@ from .loops import PATHS
 from .target import Attack
 from .wire import ask
 
-SECONDS = 15
+SECONDS = 12
 SHAPES = {"wide": (wasm.wide_blocks, (8,)), "long": (wasm.wide_blocks, (230, 20))}
 
 

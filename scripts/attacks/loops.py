@@ -5,7 +5,7 @@ from .folders import LOOPS, folder, neighbour
 from .target import JSON, Attack
 from .wire import Crowd, head
 
-SECONDS, WIDTH = 8, 500
+SECONDS, WIDTH = 6, 500
 GREEDY = "time_ms = 60000\nconcurrency = 64\nqueue = 65536"
 COPIES = 8
 TASK = {"title": "t", "description": "d", "created_by_id": "u", "deadline": "2027-01-01", "assigned_user_ids": ["u"]}

@@ -5,7 +5,7 @@ from .folders import DRAFT, folder
 from .target import Attack
 from .wire import ask, at_once
 
-LEVELS, DEPTH, SECONDS = 33, 60, 6
+LEVELS, DEPTH, SECONDS = 33, 60, 4
 MIB = 1 << 20
 DOUBLING = {"$ref": "#/$defs/l0", "$defs": {f"l{level}": {"anyOf": [{"$ref": f"#/$defs/l{level + 1}"}] * 2} for level in range(LEVELS)}
             | {f"l{LEVELS}": {"type": "string"}}}

@@ -157,13 +157,13 @@ class Target:
 
     def settle(self):
         """Waits for the end of what a step has left behind, or else replaces the server: the next step begins on a quiet one."""
-        end, before = time.monotonic() + 3, None
+        end, before = time.monotonic() + 1.5, None
         while self.alive() and time.monotonic() < end and status(self.watch.pid, "VmRSS") < 400:
             now = cpu_seconds(self.watch.pid)
             if before is not None and now - before < 0.05:
                 return
             before = now
-            time.sleep(0.4)
+            time.sleep(0.3)
         self.restart()
 
     def restart(self, waits=True):

@@ -72,3 +72,19 @@ def modules_in(component):
                 break
         at, count = at + size, count + (number == 1)
     return count
+
+
+def says(item, mib):
+    """A command that writes a JSON array of about so many MiB: this item over and over."""
+    chunk = (b"," + item) * ((1 << 20) // (len(item) + 1))
+    start, iovecs, code = b"[" + item, b"", b""
+    for at, size in ((64, len(start)), (1024, len(chunk)), (56, 1)):
+        iovecs += at.to_bytes(4, "little") + size.to_bytes(4, "little")
+    for which in [0] + [1] * mib + [2]:
+        # fd_write(1, iovec, 1, 40), and its result dropped
+        code += b"\x41\1\x41" + leb(8 * which) + b"\x41\1\x41\x28\x10\0\x1a"
+    data = [b"\0\x41" + at + b"\x0b" + sized(text) for at, text in ((b"\0", iovecs), (b"\x38", b"]"), (b"\xc0\0", start), (b"\x80\x08", chunk))]
+    call = sized(b"wasi_snapshot_preview1") + sized(b"fd_write") + b"\0\1"
+    return (HEADER + section(1, listed(function_type(0, 0), function_type(4, 1))) + section(2, listed(call)) + section(3, listed(b"\0"))
+            + section(5, listed(b"\0\x20")) + section(7, listed(sized(b"_start") + b"\0\1", sized(b"memory") + b"\2\0"))
+            + section(10, listed(sized(listed() + code + b"\x0b"))) + section(11, listed(*data)))
