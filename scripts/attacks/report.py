@@ -1,6 +1,4 @@
 """What the attacks did, as a table and as verdicts."""
-from .target import said
-
 ALLOWED_MS = 50
 HEAD = f"{'attack':13} {'CPU s':>6} {'of s':>6} {'peak MiB':>9} {'children':>8}   {'/healthz: median':>16} {'slowest':>9} {'quiet':>8}   what happened"
 
@@ -18,7 +16,7 @@ def worst(steps, noise):
         "quiet_ms": max((of["slowest_ms"] for of in noise.values()), default=0)}
 
 
-def violated(attack, figures):
+def violated(attack, steps, figures):
     """The bounds that an attack has broken, in words."""
     found, slowest, quiet = [], figures["healthz"]["slowest_ms"], figures["quiet_ms"]
     if slowest > ALLOWED_MS + quiet:
@@ -27,7 +25,24 @@ def violated(attack, figures):
         found.append(f"{figures['healthz']['failed']} requests for /healthz failed")
     if figures["peak_mib"] > attack.memory_mib:
         found.append(f"the server took {figures['peak_mib']:,.0f} MiB; {attack.memory_mib:,} MiB are allowed")
+    for step in steps:
+        for name, fate in step.others.items():
+            if fate["failed"]:
+                found.append(f"{step.words}: {name}: {counted(fate['failed'])} of {fate['asked']:,}")
     return found
+
+
+def counted(answers):
+    return ", ".join(f"{what} x {count:,}" for what, count in sorted(answers.items(), key=lambda it: -it[1]))
+
+
+def described(name, fate):
+    text = f"{name}: {fate['succeeded']} of {fate['asked']} succeeded"
+    if fate["succeeded"]:
+        text += f", median {fate['median_ms']:.1f} ms, slowest {fate['slowest_ms']:,.0f} ms"
+    if fate["failed"]:
+        text += f"; failed within {fate['failed_seconds']:.1f} s: {counted(fate['failed'])}"
+    return text
 
 
 def line(name, words, figures, quiet):
@@ -41,7 +56,8 @@ def lines(attack, steps, noise):
     figures = worst(steps, noise)
     yield line(attack.name, attack.words, figures, figures["quiet_ms"])
     for step in steps:
-        happened = "; ".join(([said(step.answers)] if step.answers else []) + step.notes)
+        others = [described(name, fate) for name, fate in step.others.items()]
+        happened = "; ".join(([counted(step.answers)] if step.answers else []) + step.notes + others)
         failed = sum(of["failed"] for of in step.health.values())
         happened += f"; /healthz failed x {failed}" if failed else ""
         yield line("", f"{step.words}: {happened}", worst([step], noise), figures["quiet_ms"])
@@ -50,6 +66,6 @@ def lines(attack, steps, noise):
 def record(attack, steps, noise):
     """The same for scripts."""
     figures = worst(steps, noise)
-    return {"attack": attack.name, "words": attack.words, **figures, "noise": noise, "violated": violated(attack, figures),
+    return {"attack": attack.name, "words": attack.words, **figures, "noise": noise, "violated": violated(attack, steps, figures),
             "steps": [{"words": step.words, "answers": {str(it): count for it, count in step.answers.items()}, "notes": step.notes,
-                       **step.cost, "healthz": step.health} for step in steps]}
+                       **step.cost, "healthz": step.health, "others": step.others} for step in steps]}

@@ -14,6 +14,7 @@ from .wire import ask
 
 PROBE = Path(__file__).with_name("probe.py")
 HEALTH = {"kept": {"path": "/healthz", "kept": True}, "new": {"path": "/healthz"}}
+CUT_OFF = -1  # the status of a request whose probe was stopped before its answer
 JSON = {"X-API-Key": KEY, "Content-Type": "application/json"}
 
 
@@ -37,6 +38,7 @@ class Step:
     notes: list = field(default_factory=list)
     cost: dict = field(default_factory=dict)
     health: dict = field(default_factory=dict)
+    others: dict = field(default_factory=dict)
 
 
 class Unhurried(Server):
@@ -63,7 +65,7 @@ def summary(samples):
     """Milliseconds and failures of a probe's samples."""
     times = [1000 * seconds for _, seconds, _, _ in samples] or [0]
     return {"median_ms": statistics.median(times), "slowest_ms": max(times), "asked": len(samples),
-            "failed": sum(status not in (200, -1) for _, _, status, _ in samples),
+            "failed": sum(status not in (200, CUT_OFF) for _, _, status, _ in samples),
             "late_ms": max((1000 * late for *_, late in samples), default=0)}
 
 
@@ -127,12 +129,11 @@ class Target:
 
     @contextmanager
     def step(self, words, **probes):
-        """Measures what is done in it. `probes` are asked meanwhile; their samples are in `step.probes` afterwards."""
+        """Measures what is done in it. `probes` are asked meanwhile; what they met with is in `step.others`."""
         step = Step(words)
         self.steps.append(step)
         if not self.alive():
             step.notes.append("not tried: the server is gone")
-            step.health = {}
             yield step
             return
         running = {name: Probe(self.address, asked) for name, asked in (HEALTH | probes).items()}
@@ -144,8 +145,7 @@ class Target:
             step.cost = self.watch.cost()
             samples = {name: probe.stop() for name, probe in running.items()}
         step.health = {name: summary(samples[name]) for name in HEALTH}
-        for name in probes:
-            step.notes.append(described(name, samples[name]))
+        step.others = {name: fate(samples[name]) for name in probes}
         if not self.alive():
             step.notes.append(self.watch.killed or f"the server ended ({self.server.process.returncode})")
 
@@ -171,21 +171,11 @@ class Target:
         return self.start(waits)
 
 
-def described(name, samples):
+def fate(samples):
     """What others' requests met with: how many succeeded, how fast, and for how long some did not."""
-    samples = [it for it in samples if it[2] >= 0 or it[1] > 1]
-    good = [(began, seconds) for began, seconds, status, _ in samples if 200 <= status < 300]
-    bad = [(began, seconds, status) for began, seconds, status, _ in samples if not 200 <= status < 300]
-    text = f"{name}: {len(good)} of {len(samples)} succeeded"
-    if good:
-        times = [1000 * seconds for _, seconds in good]
-        text += f", median {statistics.median(times):.1f} ms, slowest {max(times):,.0f} ms"
-    if bad:
-        counts = Counter(status if status > 0 else "no answer" for *_, status in bad)
-        span = max(began + seconds for began, seconds, _ in bad) - min(began for began, *_ in bad)
-        text += f"; failed within {span:.1f} s: {said(counts)}"
-    return text
-
-
-def said(counts):
-    return ", ".join(f"{what} x {count:,}" for what, count in counts.most_common())
+    samples = [it for it in samples if it[2] != CUT_OFF or it[1] > 1]
+    times = [1000 * seconds for _, seconds, status, _ in samples if 200 <= status < 300]
+    bad = [(began, began + seconds, status) for began, seconds, status, _ in samples if not 200 <= status < 300]
+    return {"asked": len(samples), "succeeded": len(times), "median_ms": statistics.median(times or [0]), "slowest_ms": max(times, default=0),
+            "failed": dict(Counter(str(status) if status > 0 else "no answer" for *_, status in bad)),
+            "failed_seconds": max(end for _, end, _ in bad) - min(began for began, *_ in bad) if bad else 0}
