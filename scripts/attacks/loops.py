@@ -37,7 +37,7 @@ def sync(target, words, paths, count):
     """Calls them for the whole time, and looks at what others get."""
     end = time.monotonic() + SECONDS
     with target.step(words, **others("neighbour")) as step:
-        crowds = [crowd(target, path).run(count, 0.5) for path in paths]
+        crowds = [crowd(target, path).run(count, 1 / len(paths)) for path in paths]
         while time.monotonic() < end and target.alive() and any(it.live or it.wanted for it in crowds):
             for it in crowds:
                 it.run(0, 0.1)
