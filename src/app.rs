@@ -12,6 +12,8 @@ use crate::auth::limit::{Rate, TokenBucket};
 use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::integration::Registry;
+use crate::memory::Memory;
+use crate::peer::Proxies;
 use crate::plugin::Host;
 use crate::queue::Queue;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
@@ -23,6 +25,10 @@ pub struct App {
     pub config: Config,
     /// What is kept.
     pub store: Arc<dyn Store>,
+    /// How much memory requests may hold.
+    pub(crate) memory: Memory,
+    /// Says who is at the other end.
+    pub proxies: Proxies,
     /// Live plugins.
     pub registry: Arc<Registry>,
     /// API keys, in memory.
@@ -73,6 +79,8 @@ impl App {
         Ok(Self {
             in_flight: Arc::new(Semaphore::new(config.limits.concurrency)),
             queue: Queue::new(config.limits.queue),
+            memory: Memory::new(&config.limits),
+            proxies: Proxies::new(config.trusted_proxies.clone()),
             config,
             store,
             registry: Arc::default(),
@@ -174,6 +182,15 @@ impl Admin {
         match self {
             Self::Operator => true,
             Self::Company(own, _) => own == company,
+        }
+    }
+
+    /// Whose it is; the operator is every company's.
+    #[must_use]
+    pub fn company(&self) -> Option<&CompanyId> {
+        match self {
+            Self::Operator => None,
+            Self::Company(company, _) => Some(company),
         }
     }
 

@@ -55,8 +55,20 @@ pub struct Limits {
     pub body_bytes: usize,
     /// `header_bytes`: names and values of all headers together, 16 KiB. Beyond it: 431.
     pub header_bytes: usize,
-    /// `connections`: open at once, 4,096. Beyond it a connection waits to be accepted.
+    /// `connections`: open at once, 4,096. Beyond it the one that has waited longest is closed.
     pub connections: usize,
+    /// `peer_connections`: of these, so many of one peer, 1,024. Beyond it the one that has waited longest is closed.
+    pub peer_connections: usize,
+    /// `body_memory_mib`: request bodies of those who have shown a key or a signature, in bytes: 256 MiB. Beyond it: 503.
+    pub body_memory: usize,
+    /// `unproven_body_memory_mib`: those of everybody else, in bytes: 64 MiB. Beyond it the oldest is given up.
+    pub unproven_body_memory: usize,
+    /// `response_memory_mib`: responses that their clients have not read, in bytes: 256 MiB. Beyond it: 503.
+    pub response_memory: usize,
+    /// `decode_memory_mib`: what large bodies become when they are decoded, in bytes: 512 MiB. Beyond it: waits, then 503.
+    pub decode_memory: usize,
+    /// `page_bytes`: JSON of a page of a list, 4 MiB. Beyond it the page ends early.
+    pub page_bytes: usize,
     /// `concurrency`: requests at once, 1,024. Beyond it: 503 with `Retry-After`.
     pub concurrency: usize,
     /// `header_timeout_ms`: until a request's headers are complete, 10 s. Beyond it: closed.
@@ -81,6 +93,12 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             header_bytes: 16 * 1024,
             connections: 4096,
+            peer_connections: 1024,
+            body_memory: 256 << 20,
+            unproven_body_memory: 64 << 20,
+            response_memory: 256 << 20,
+            decode_memory: 512 << 20,
+            page_bytes: 4 << 20,
             concurrency: 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -176,6 +194,7 @@ impl Config {
     pub fn load(options: &Options) -> Result<Self, ConfigError> {
         let (name, file) = read_file(options.config.as_deref())?;
         let (watch, loading) = plugins(&name, &file.plugins)?;
+        let limits = limits(&name, &file.limits)?;
         let secrets = file.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -184,8 +203,11 @@ impl Config {
             trusted_proxies: options.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default(),
             bootstrap_key: bootstrap_key()?,
             secrets,
-            limits: limits(&name, &file.limits)?,
-            store: store_options(&name, &file.store, &file.retention)?,
+            store: store::embedded::Options {
+                page_bytes: limits.page_bytes,
+                ..store_options(&name, &file.store, &file.retention)?
+            },
+            limits,
             watch,
             loading,
         })
@@ -198,6 +220,7 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         Some(0) => Err(zero(file, "limits", name)),
         given => Ok(given.unwrap_or(default)),
     };
+    let mib = |name, given: Option<usize>, default| size(name, given.map(|it| it.saturating_mul(1 << 20)), default);
     let time = |name, given: Option<u64>, default| match given {
         Some(0) => Err(zero(file, "limits", name)),
         given => Ok(given.map_or(default, Duration::from_millis)),
@@ -212,6 +235,16 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         key_rate,
         body_bytes: size("body_bytes", given.body_bytes, default.body_bytes)?,
         header_bytes: size("header_bytes", given.header_bytes, default.header_bytes)?,
+        peer_connections: size("peer_connections", given.peer_connections, default.peer_connections)?,
+        body_memory: mib("body_memory_mib", given.body_memory_mib, default.body_memory)?,
+        unproven_body_memory: mib(
+            "unproven_body_memory_mib",
+            given.unproven_body_memory_mib,
+            default.unproven_body_memory,
+        )?,
+        response_memory: mib("response_memory_mib", given.response_memory_mib, default.response_memory)?,
+        decode_memory: mib("decode_memory_mib", given.decode_memory_mib, default.decode_memory)?,
+        page_bytes: size("page_bytes", given.page_bytes, default.page_bytes)?,
         connections: size("connections", given.connections, default.connections)?,
         concurrency: size("concurrency", given.concurrency, default.concurrency)?,
         header_timeout: time("header_timeout_ms", given.header_timeout_ms, default.header_timeout)?,
@@ -250,6 +283,7 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
             events: days(kept.events_days, default.events),
             deleted_tasks: days(kept.deleted_tasks_days, default.deleted_tasks),
             audit: days(kept.audit_days, default.audit),
+            page_bytes: default.page_bytes,
             accept_loss: default.accept_loss,
         }),
     }

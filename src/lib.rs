@@ -7,7 +7,7 @@
 //! The modules stand in that order:
 //!
 //! - [`config`] is read once, [`server`] binds and drains, [`app`] is what a request may reach.
-//! - [`peer`] is the address that limits are counted by.
+//! - [`peer`] is the address that limits are counted by; `memory` bounds what requests hold at once.
 //! - `http` has every route on one screen, and turns failures into the documented error body.
 //! - [`auth`] knows keys, scopes and signatures; [`audit`] is who did what with them.
 //! - [`event`] is a delivery and what became of it; [`ingest`] is the line above, and reads like it.
@@ -33,6 +33,7 @@ mod http;
 pub mod ingest;
 pub mod integration;
 mod log;
+mod memory;
 mod parse;
 pub mod payload;
 pub mod peer;

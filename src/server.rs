@@ -1,12 +1,13 @@
 //! Bind, serve, drain.
 //!
-//! `server/socket.rs` has the limits of one connection, `server/wire.rs` what the socket and its requests tell each other.
+//! `server/crowd.rs` has all connections, `server/socket.rs` the limits of one, `server/wire.rs` what the socket and its requests tell each other.
 
+mod crowd;
+mod files;
 mod socket;
 mod wire;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::app::{App, now};
 use crate::http;
 use crate::http::edge::Edge;
 use crate::log::{self, Line};
+use crate::peer::Proxies;
+use crowd::{Crowd, Place};
 use socket::{Socket, Timeouts};
 pub(crate) use wire::Wire;
 
@@ -41,6 +43,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
     // Accepted connections inherit it.
     socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER)?;
     let limits = app.config.limits.clone();
+    let serving = Arc::clone(&app);
     let edge = Arc::new(Edge::new(Arc::clone(&app), warp::service(http::routes(app))));
     let mut protocol = http1::Builder::new();
     protocol
@@ -51,22 +54,27 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         .max_buf_size(CONNECTION_BUFFER);
     let timeouts = Timeouts { write: limits.write_timeout, head: limits.header_timeout };
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(limits.connections));
+    let crowd = Arc::new(Crowd::new(files::room_for(limits.connections), limits.peer_connections));
+    let origin = Instant::now();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let (stream, address, permit) = tokio::select! {
+        let (stream, wire, place) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&listener, &crowd, &serving.proxies, origin) => accepted,
         };
-        let wire = Arc::new(Wire::new(address));
+        let dismissed = Arc::clone(&wire);
         let socket = Socket::new(stream, Arc::clone(&wire), timeouts);
         let edge = Arc::clone(&edge);
         let service = service_fn(move |request| Edge::handle(Arc::clone(&edge), Arc::clone(&wire), request));
         let connection = graceful.watch(protocol.serve_connection(TokioIo::new(socket), service));
         tokio::spawn(async move {
-            // A client that hangs up or is too slow is not worth a log line.
-            let _ended = connection.await;
-            drop(permit);
+            tokio::select! {
+                biased;
+                // A client that hangs up or is too slow is not worth a log line.
+                _ended = connection => {}
+                () = dismissed.dismissal() => {}
+            }
+            drop(place);
         });
     }
     drop(listener);
@@ -74,22 +82,32 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
     Ok(())
 }
 
+/// The next connection, with its place among the others.
 async fn accept(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
-    let permit = Arc::clone(connections).acquire_owned().await.ok();
+    crowd: &Arc<Crowd>,
+    proxies: &Proxies,
+    origin: Instant,
+) -> (TcpStream, Arc<Wire>, Place) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 // Answers are small: waiting to fill a packet only delays them.
                 let _as_it_is = stream.set_nodelay(true);
-                return (stream, from.ip(), permit);
+                let wire = Arc::new(Wire::new(from.ip(), origin));
+                loop {
+                    if let Some(place) = crowd.enter(&wire, proxies.trust(from.ip())) {
+                        return (stream, wire, place);
+                    }
+                    crowd.left().await;
+                }
             }
             Err(error) => {
                 if let Some(turn) = log::sample(Line::Accept, "", now()) {
                     tracing::warn!(cause = %error, omitted = turn.omitted, "accepting a connection failed");
                 }
+                // Perhaps there are no file descriptors.
+                crowd.make_room();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

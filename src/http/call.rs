@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -16,11 +17,19 @@ use super::Problem;
 use super::edge::Exchange;
 use crate::app::{Admin, App, now};
 use crate::auth::limit::{Rate, TokenBucket};
-use crate::auth::{ApiKey, AuthError, Scope};
+use crate::auth::{ApiKey, AuthError, CompanyId, Scope};
 use crate::event::{EventId, RawEvent, kept_headers, new_id};
 use crate::log::{Field, know};
+use crate::memory::{self, Arriving, Charge, Held, Payer};
+use crate::payload;
 use crate::peer::Peer;
+use crate::server::Wire;
 use crate::store::FirstAnswer;
+
+/// Responses up to this size are not charged: they fit into the socket's send buffer.
+const LARGE: usize = 64 * 1024;
+/// How long a large body waits for the memory that decoding it takes.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
@@ -34,6 +43,10 @@ pub(super) struct Call {
     exchange: Exchange,
     /// Its place among the requests that run at once (`limits.concurrency`).
     place: Option<OwnedSemaphorePermit>,
+    /// What its body is charged to, where that is not small.
+    held: Option<Arc<Held>>,
+    /// What its body becomes when it is decoded.
+    decoded: Option<Charge>,
 }
 
 /// Extracts a [`Call`] from any request.
@@ -48,7 +61,16 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
                 Buf::copy_to_bytes(&mut buf, length)
             })
         });
-        Call { app: Arc::clone(&app), headers, query, body: Box::pin(chunks), exchange, place: None }
+        Call {
+            app: Arc::clone(&app),
+            headers,
+            query,
+            body: Box::pin(chunks),
+            exchange,
+            place: None,
+            held: None,
+            decoded: None,
+        }
     })
 }
 
@@ -64,6 +86,9 @@ impl Call {
     /// Takes a place among the requests that run at once. A request whose body is still to come takes its place when it
     /// has arrived: slow senders must not keep others out.
     pub(super) fn begun(mut self) -> Result<Self, Problem> {
+        if self.exchange.wire.is_restricted() {
+            return Err(Problem::Overloaded);
+        }
         self.unambiguous()?;
         let reads_body = [Method::POST, Method::PATCH].contains(&self.exchange.method);
         if !(reads_body && self.exchange.has_content) {
@@ -108,6 +133,7 @@ impl Call {
         if let Some((rate, bucket)) = self.app.key_bucket(&key.id) {
             within("key", rate, &bucket, now)?;
         }
+        self.exchange.wire.prove(Some(&key.company_id));
         Ok(key)
     }
 
@@ -115,6 +141,7 @@ impl Call {
     pub(super) fn admin(&self) -> Result<Admin, AuthError> {
         let admin = self.app.admin(self.header("x-api-key"), now())?;
         know(Field::Key, admin.name().to_owned());
+        self.exchange.wire.prove(admin.company());
         Ok(admin)
     }
 
@@ -136,14 +163,56 @@ impl Call {
             return Err(Problem::ContentEncoding { got: coding.chars().take(64).collect() });
         }
         let timeout = self.app.config.limits.body_timeout;
-        let body = tokio::time::timeout(timeout, collect(&mut self.body, limit)).await;
+        let wire = Arc::clone(&self.exchange.wire);
+        let payer = if wire.is_proven() { Payer::Company(wire.company()) } else { Payer::Stranger(self.peer()) };
+        let mut arriving = Arriving::new(&self.app.memory, payer);
+        wire.receive();
+        let body = tokio::time::timeout(timeout, collect(&mut self.body, limit, &mut arriving)).await;
+        wire.run();
         let body = body.map_err(|_| Problem::BodyTimeout { timeout })??;
+        let (body, held) = arriving.whole(body);
+        self.held = held;
         self.take_place()?;
+        if wire.is_proven() {
+            self.weigh(&body).await?;
+        }
         Ok(body)
     }
 
+    /// The body has turned out to be this company's.
+    pub(super) async fn proven(&mut self, company: &CompanyId, body: &Bytes) -> Result<(), Problem> {
+        self.exchange.wire.prove(Some(company));
+        if let Some(held) = &self.held {
+            held.prove(&self.app.memory.bodies, Some(company.clone()), body.len()).map_err(Problem::NoRoom)?;
+        }
+        self.weigh(body).await
+    }
+
+    /// Waits until there is memory for what this body becomes, and keeps some for the response: it may be as large, and
+    /// what was done must be told.
+    pub(super) async fn weigh(&mut self, body: &Bytes) -> Result<(), Problem> {
+        if body.len() <= memory::SMALL {
+            return Ok(());
+        }
+        let (wire, memory) = (&self.exchange.wire, &self.app.memory);
+        let company = wire.company();
+        let decoded = memory.decoded.charge_within(company.clone(), payload::weight(body), ROOM_TIMEOUT).await;
+        self.decoded = Some(decoded.ok_or(Problem::NoRoom(memory::DECODED))?);
+        if body.len() > LARGE {
+            let response = memory.responses.charge(company, body.len());
+            wire.reserve(response.ok_or(Problem::NoRoom(memory::RESPONSES))?);
+        }
+        Ok(())
+    }
+
+    /// What its answer is written with.
+    pub(super) fn writer(&self) -> Writer {
+        let reads = [Method::GET, Method::HEAD].contains(&self.exchange.method);
+        Writer { app: Arc::clone(&self.app), wire: Arc::clone(&self.exchange.wire), reads }
+    }
+
     /// The delivery that this body is; `keep` names headers whose values are kept besides the usual ones.
-    pub(super) fn raw_event(&self, company_id: crate::auth::CompanyId, body: Bytes, keep: &[String]) -> RawEvent {
+    pub(super) fn raw_event(&self, company_id: CompanyId, body: Bytes, keep: &[String]) -> RawEvent {
         let now = now();
         let content_type = self.header("content-type").map(str::to_owned);
         let headers = kept_headers(&self.headers, keep);
@@ -160,10 +229,16 @@ pub(super) fn within(whose: &'static str, rate: Rate, bucket: &TokenBucket, now:
 }
 
 /// A chunked body announces no length, so its size is watched as it comes.
-async fn collect(chunks: &mut Chunks, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(chunks: &mut Chunks, limit: usize, arriving: &mut Arriving<'_>) -> Result<Bytes, Problem> {
     let mut whole = BytesMut::new();
     let mut first = None;
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = chunks.next() => chunk,
+            setting = arriving.given_up() => return Err(Problem::NoRoom(setting)),
+        };
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| Problem::BodyBroken)?;
         if whole.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > limit {
             return Err(Problem::BodyTooLarge { limit });
@@ -177,6 +252,8 @@ async fn collect(chunks: &mut Chunks, limit: usize) -> Result<Bytes, Problem> {
                 whole.extend_from_slice(&chunk);
             }
         }
+        // As much as there is room for, which may be twice what has come.
+        arriving.grow_to(first.as_ref().map_or(whole.capacity(), Bytes::len)).map_err(Problem::NoRoom)?;
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
 }
@@ -265,15 +342,45 @@ impl Failed {
     }
 }
 
+/// Writes a request's answer.
+pub(super) struct Writer {
+    app: Arc<App>,
+    wire: Arc<Wire>,
+    /// The request changes nothing: it can be sent again at any time.
+    reads: bool,
+}
+
+impl Writer {
+    /// A large body is charged until its client has read it.
+    fn body(&self, body: Vec<u8>) -> Result<Bytes, Problem> {
+        let reserved = self.wire.take_reserved();
+        if body.len() <= LARGE {
+            return Ok(body.into());
+        }
+        let budget = &self.app.memory.responses;
+        let charge = match reserved {
+            Some(charge) => Some(charge),
+            None => budget.charge(self.wire.company(), if self.reads { body.len() } else { 0 }),
+        };
+        let mut charge = charge.ok_or(Problem::NoRoom(memory::RESPONSES))?;
+        charge.force_to(body.len());
+        Ok(memory::charged(body.into(), charge))
+    }
+}
+
 /// The one place where a handler's result becomes a response.
-pub(super) fn respond(result: Result<Answer, Failed>) -> Response {
-    match result {
+pub(super) fn respond(writer: &Writer, result: Result<Answer, Failed>) -> Response {
+    let written = result.and_then(|mut answer| {
+        let body = writer.body(std::mem::take(&mut answer.body))?;
+        Ok((answer, body))
+    });
+    match written {
         Err(failed) => failed.problem.reply(failed.event_id),
-        Ok(answer) => {
+        Ok((answer, body)) => {
             if let Some(id) = answer.headers.get("x-event-id").and_then(|it| it.to_str().ok()) {
                 know(Field::Event, id.to_owned());
             }
-            let mut response = Response::new(Bytes::from(answer.body).into());
+            let mut response = Response::new(body.into());
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers;
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -286,15 +393,19 @@ pub(super) fn respond(result: Result<Answer, Failed>) -> Response {
 macro_rules! reply {
     // Health checks need no place among the others.
     (always $handler:path) => {
-        |call: $crate::http::Call| async move { $crate::http::call::respond($handler(call).await) }
+        |call: $crate::http::Call| async move {
+            let writer = call.writer();
+            $crate::http::call::respond(&writer, $handler(call).await)
+        }
     };
     ($handler:path $(, $param:ident)*) => {
         |$($param: String,)* call: $crate::http::Call| async move {
+            let writer = call.writer();
             let result = match call.begun() {
                 Ok(call) => $handler(call $(, $param)*).await,
                 Err(problem) => Err(problem.into()),
             };
-            $crate::http::call::respond(result)
+            $crate::http::call::respond(&writer, result)
         }
     };
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use warp::http::{Method, Request, StatusCode, Uri};
+use warp::http::{Method, Request, StatusCode, Uri, Version};
 use warp::reply::Response;
 
 use super::Problem;
@@ -18,7 +19,7 @@ use super::running::Running;
 use super::trace::Ids;
 use crate::app::{App, now};
 use crate::event::new_id;
-use crate::peer::{Peer, Proxies};
+use crate::peer::Peer;
 use crate::server::Wire;
 
 /// How long a backup, a rebuild, a dry run or an erasure may take.
@@ -29,7 +30,6 @@ const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 pub(crate) struct Edge<S> {
     app: Arc<App>,
     routes: S,
-    proxies: Proxies,
     requests: TaskTracker,
 }
 
@@ -47,8 +47,7 @@ pub(super) struct Exchange {
 
 impl<S> Edge<S> {
     pub(crate) fn new(app: Arc<App>, routes: S) -> Self {
-        let proxies = Proxies::new(app.config.trusted_proxies.clone());
-        Self { app, routes, proxies, requests: TaskTracker::new() }
+        Self { app, routes, requests: TaskTracker::new() }
     }
 
     /// Waits for the requests under way, and says how many are left at `until`.
@@ -96,11 +95,12 @@ where
         let (method, started) = (request.method().clone(), Instant::now());
         let limit = self.app.config.limits.header_bytes;
         let too_large = header_bytes(request.headers()) > limit;
-        let peer = self.proxies.peer(wire.address(), request.headers());
+        let peer = self.app.proxies.peer(wire.address(), request.headers());
         let request = enter(request, &method, peer, wire);
-        let response = if too_large {
+        let refused = if too_large { Some(Problem::HeadersTooLarge { limit }) } else { wrong_host(&request) };
+        let response = if let Some(problem) = refused {
             drop(request);
-            Problem::HeadersTooLarge { limit }.reply(None)
+            problem.reply(None)
         } else {
             let Ok(response) = self.routes.clone().call(request).await;
             response
@@ -126,6 +126,26 @@ fn enter(request: Request<Incoming>, method: &Method, peer: Peer, wire: Arc<Wire
     Request::from_parts(parts, content)
 }
 
+/// RFC 9112, section 3.2: of HTTP/1.1, a request without one valid `Host` is refused. Two of them mean different servers to
+/// different readers.
+fn wrong_host<B>(request: &Request<B>) -> Option<Problem> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => None,
+        (None, _) => Some(Problem::Host("is missing")),
+        (Some(_), Some(_)) => Some(Problem::Host("was sent twice")),
+        (Some(host), None) if is_host(host.as_bytes()) => None,
+        (Some(_), None) => Some(Problem::Host("is not a host name with an optional port")),
+    }
+}
+
+/// A host with an optional port, or nothing, for a URL that names no host.
+fn is_host(text: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(text) else { return text.is_empty() };
+    let port = authority.as_str().strip_prefix(authority.host()).map(|it| it.strip_prefix(':').unwrap_or(it));
+    port.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
@@ -147,7 +167,7 @@ fn stamp(mut response: Response, ids: &Ids, url: &Uri, wire: &Wire) -> Response 
     if let Some(trace) = ids.trace_response() {
         add(HeaderName::from_static("traceresponse"), &trace);
     }
-    if wire.is_unread() || status == StatusCode::REQUEST_TIMEOUT {
+    if wire.is_unread() || wire.is_restricted() || status == StatusCode::REQUEST_TIMEOUT {
         add(CONNECTION, "close");
     }
     response

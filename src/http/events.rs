@@ -1,5 +1,6 @@
 //! `/v1/events`: what came in, and what became of it.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::StatusCode;
@@ -25,19 +26,25 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
     if query.filter.reason.is_some() && !reader.inside {
         return Err(AuthError::Scope(Scope::EventsRead).into());
     }
+    let _one_of_few = call.app.memory.page().await;
     let page = call.app.store.list_events(&reader.company, query.filter, query.after, query.limit).await?;
     let shown: Vec<_> = page.events.iter().map(|it| reader.shown(it)).collect::<Result<_, _>>()?;
-    let answer = json!({
-        "data": shown,
-        "pagination": { "limit": query.limit, "next_cursor": page.next },
-    });
-    Ok(Answer::json(StatusCode::OK, &answer)?)
+    let pagination = json!({ "limit": query.limit, "next_cursor": page.next });
+    Ok(Answer::json(StatusCode::OK, &Listed { data: shown, pagination })?)
+}
+
+/// A page of events, written out as it is.
+#[derive(Serialize)]
+struct Listed {
+    data: Vec<Value>,
+    pagination: Value,
 }
 
 /// `GET /v1/events/{id}`; with the scope `events:read` also headers, log and reason, with `admin` what was sent as well.
-pub(super) async fn show(call: Call, id: String) -> Result<Answer, Failed> {
+pub(super) async fn show(mut call: Call, id: String) -> Result<Answer, Failed> {
     let reader = reader(&call)?;
     let event = find(&call, &reader.company, &id).await?;
+    call.weigh(&event.body).await?;
     let mut shown = reader.shown(&event)?;
     if let Some(admin) = reader.admin.filter(|_| event.no_body().is_none())
         && let Some(shown) = shown.as_object_mut()
@@ -89,7 +96,7 @@ impl Reader {
 
 /// The operator names the company in the query.
 pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
-    if let Ok(admin @ Admin::Operator) = call.app.admin(call.header("x-api-key"), now()) {
+    if let Ok(admin @ Admin::Operator) = call.admin() {
         know(Field::Key, admin.name().to_owned());
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
         let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;

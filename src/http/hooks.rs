@@ -51,7 +51,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let (sender, body) = match admit(&mut call, &integration, secret).await {
         Ok(admitted) => admitted,
         // It says nothing about the delivery, and comes when the server has enough to do.
-        Err(Problem::Overloaded) => return Err(Problem::Overloaded.into()),
+        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_))) => return Err(problem.into()),
         Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
     };
     if let Some((rate, bucket)) = &integration.rate {
@@ -156,6 +156,7 @@ async fn admit(
             let claimed = auth.claim(&delivery, secret)?;
             let body = call.body().await?;
             proof::check(&call.app, integration, claimed, &body).await?;
+            call.proven(&integration.company_id, &body).await?;
             Ok((integration.name.to_string(), body))
         }
     }

@@ -49,8 +49,12 @@ pub(crate) enum Problem {
     ContentEncoding { got: String },
     #[error("too many requests of this {whose}: {} a minute are allowed, {} at once; the next one in {seconds} s", rate.per_minute, rate.burst)]
     RateLimited { whose: &'static str, rate: Rate, seconds: i64 },
+    #[error("the Host header {0}; send one, e.g. Host: tasks.example.com")]
+    Host(&'static str),
     #[error("the server is busy with other requests; try again in a second")]
     Overloaded,
+    #[error("the server holds as much as {0} allows; try again in a second")]
+    NoRoom(&'static str),
     #[error("no answer after {} seconds; what was asked for may still happen", timeout.as_secs_f64())]
     Timeout { timeout: Duration },
     #[error(
@@ -130,7 +134,8 @@ impl Problem {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "unsupported_encoding")
             }
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "rate_limited"),
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
+            Self::Host(_) => (StatusCode::BAD_REQUEST, "invalid_request", "bad_host"),
+            Self::Overloaded | Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
             Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
             Self::Erased => (StatusCode::CONFLICT, "conflict", "erased"),

@@ -28,6 +28,7 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
     let asked = if body.is_empty() { Ok(Asked::default()) } else { serde_json::from_slice(&body) };
     let asked = asked.map_err(|e| Problem::Invalid(format!("not a replay request: {e}")))?;
     let event = find_version(&call, &company, &id).await?;
+    call.weigh(&event.event.body).await?;
     let named = event.event.id;
     let name = event.event.integration.clone();
     let integration = match call.app.registry.find(&name.0) {

@@ -1,6 +1,7 @@
 //! `/v1/tasks`: the documented task API.
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
@@ -63,7 +64,13 @@ pub(super) fn with_loosened(answer: Answer, loosened: &Loosened) -> Answer {
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
     let key = call.key(Scope::TasksRead, now())?;
     let ListQuery { filter, page, limit } = ListQuery::parse(&call.query, &key.rules())?;
+    let _one_of_few = call.app.memory.page().await;
     let found = call.app.store.list_tasks(&key.company_id, filter, page).await?;
+    if let Page::Number { .. } = page
+        && found.is_cut
+    {
+        return Err(Problem::Invalid(too_large(found.tasks.len(), call.app.config.limits.page_bytes)).into());
+    }
     let number = match page {
         Page::Number { page, .. } => page,
         // Behind a cursor, pages are not counted.
@@ -76,7 +83,21 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
         "limit": limit,
         "next_cursor": found.next.map(|it| it.to_string()),
     });
-    Ok(Answer::json(StatusCode::OK, &json!({ "data": found.tasks, "pagination": pagination }))?)
+    Ok(Answer::json(StatusCode::OK, &Listed { data: &found.tasks, pagination })?)
+}
+
+/// A page of tasks. Written out as it is: a tree of JSON would take as much memory again.
+#[derive(Serialize)]
+struct Listed<'a> {
+    data: &'a [Task],
+    pagination: Value,
+}
+
+/// A page that is counted cannot be shorter: the next number would leave out what is missing here.
+fn too_large(fits: usize, bytes: usize) -> String {
+    format!(
+        "limit: the tasks of this page have more than {bytes} bytes (limits.page_bytes); send limit={fits}, and follow next_cursor"
+    )
 }
 
 /// `GET /v1/tasks/{id}`

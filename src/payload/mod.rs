@@ -78,3 +78,13 @@ impl Loosened {
         (!self.0.is_empty()).then(|| self.0.join(","))
     }
 }
+
+/// About how much memory this body takes once it is decoded, in bytes: for each value and name, what the tree has for it,
+/// and the text twice. Signs within text count as well, so it is rather too much.
+#[must_use]
+pub fn weight(body: &[u8]) -> usize {
+    /// A value, with its name and its place in a list that has grown.
+    const VALUE: usize = 96;
+    let values = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{' | b'&' | b'\n')).count();
+    body.len().saturating_mul(2).saturating_add(values.saturating_mul(VALUE))
+}

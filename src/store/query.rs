@@ -125,4 +125,6 @@ pub struct TaskPage {
     pub total: u64,
     /// Where the next page begins; none where this is the last.
     pub next: Option<Cursor>,
+    /// It has fewer tasks than there are and were asked for: more would be too large.
+    pub is_cut: bool,
 }

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::failure;
@@ -22,8 +23,8 @@ const FORMAT_3: u8 = 3;
 const FORMAT_4: u8 = 4;
 const WHAT: &str = "event";
 
-#[derive(Serialize, Deserialize)]
-struct Event1 {
+#[derive(Deserialize)]
+struct Event1<B> {
     integration: IntegrationName,
     received_at: Time,
     status: EventStatus,
@@ -33,27 +34,27 @@ struct Event1 {
     plugin_log: String,
     content_type: Option<String>,
     body_bytes: u64,
-    body: Bytes1,
+    body: B,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Event2 {
-    event: Event1,
+#[derive(Deserialize)]
+struct Event2<B> {
+    event: Event1<B>,
     headers: Vec<(String, String)>,
     stages: Vec<StageTime>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Event3 {
-    event: Event2,
+#[derive(Deserialize)]
+struct Event3<B> {
+    event: Event2<B>,
     redacted: Vec<String>,
     /// Seconds since 1970.
     erased_at: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Event4 {
-    event: Event3,
+#[derive(Deserialize)]
+struct Event4<B> {
+    event: Event3<B>,
     attempts: u32,
     last_attempt_at: Option<Time>,
     base: Option<Base>,
@@ -91,6 +92,22 @@ impl Decoded {
     pub(super) fn whole(
         self,
         read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
+    ) -> Result<Option<Event>, StoreError> {
+        self.joined(read, decode)
+    }
+
+    /// The same without the body.
+    pub(super) fn whole_head(
+        self,
+        read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
+    ) -> Result<Option<Event>, StoreError> {
+        self.joined(read, decode_head)
+    }
+
+    fn joined(
+        self,
+        read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
+        decode: impl FnOnce(&[u8], EventId, CompanyId) -> Result<Decoded, StoreError>,
     ) -> Result<Option<Event>, StoreError> {
         let Self { mut event, base } = self;
         let Some(base) = base else { return Ok(Some(event)) };
@@ -217,12 +234,58 @@ pub(super) fn encode_erased(event: Event, at: DateTime<Utc>, length: usize) -> R
     Err(StoreError::Write("an event is too short to say that it was erased".into()))
 }
 
+/// Where what was sent goes when a record is decoded.
+trait Body: DeserializeOwned {
+    fn bytes(self) -> Bytes;
+}
+
+impl Body for Bytes1 {
+    fn bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+/// A body that nobody is going to see, and that is not copied either.
+struct Unseen;
+
+impl Body for Unseen {
+    fn bytes(self) -> Bytes {
+        Bytes::new()
+    }
+}
+
+impl<'de> Deserialize<'de> for Unseen {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Unseen;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, _: &[u8]) -> Result<Unseen, E> {
+                Ok(Unseen)
+            }
+        }
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+/// The event with its body, where this record has that.
 pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
+    decode_with::<Bytes1>(bytes, id, company_id)
+}
+
+/// The event without its body, for lists. The checksum is the whole record's all the same.
+pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
+    decode_with::<Unseen>(bytes, id, company_id)
+}
+
+fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
     let fourth = match bytes.first() {
         Some(&FORMAT_1) => {
-            let event = decode_as(FORMAT_1, bytes, WHAT)?;
+            let event = decode_as::<Event1<B>>(FORMAT_1, bytes, WHAT)?;
             once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() }))
         }
         Some(&FORMAT_3) => once(decode_as(FORMAT_3, bytes, WHAT)?),
@@ -249,7 +312,7 @@ pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result
         attempts,
         last_attempt_at: last_attempt_at.map(|it| from_time(it, WHAT)).transpose()?,
         body_bytes: record.body_bytes,
-        body: record.body.0,
+        body: record.body.bytes(),
     };
     Ok(Decoded { event, base })
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::event_record::{self, Base};
 use super::shared::Shared;
-use super::{failure, keys, record};
+use super::{failure, json_bytes, keys, record};
 use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Reason};
 use crate::store::{EventFilter, EventPage, StoreError, Versioned};
@@ -64,7 +64,7 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<EventPage, StoreError> {
     let mut page = EventPage { events: Vec::new(), next: None };
-    let (mut events, mut bytes, mut failed) = (0, 0, None);
+    let (mut events, mut bytes, mut shown, mut failed) = (0, 0, 0, None);
     let take = |id: Uuid, key: &[u8], value: &[u8]| {
         if shared.is_expired(id) || filter.since.is_some_and(|it| id < first_id(it)) {
             return false;
@@ -74,11 +74,15 @@ pub(super) fn list(
             Ok(None) => {}
             Ok(Some((event, sent))) => {
                 bytes += sent;
+                shown += json_bytes(&event);
                 page.events.push(event);
             }
             Err(error) => failed = Some(error),
         }
-        let enough = page.events.len() == limit || events == LOOKED_AT || bytes >= BYTES_LOOKED_AT;
+        let enough = page.events.len() == limit
+            || events == LOOKED_AT
+            || bytes >= BYTES_LOOKED_AT
+            || shown >= shared.options.page_bytes;
         page.next = enough.then_some(EventId(id));
         !enough && failed.is_none()
     };
@@ -100,12 +104,12 @@ fn fitting(
     if key != keys::event(company, EventId(id)) {
         return Ok(None);
     }
-    let decoded = event_record::decode(value, EventId(id), company.clone())?;
+    let decoded = event_record::decode_head(value, EventId(id), company.clone())?;
     if !filter.fits(&decoded.event) {
         return Ok(None);
     }
     let bytes = decoded.base.map_or(0, |base| base.place().length as usize);
-    Ok(decoded.whole(|base| sent(shared, base, EventId(id)))?.map(|event| (event, bytes)))
+    Ok(decoded.whole_head(|base| sent(shared, base, EventId(id)))?.map(|event| (event, bytes)))
 }
 
 /// The events that wait, oldest first.

@@ -1,9 +1,9 @@
 //! Lists of tasks: which ones says the index, and what they are the view.
 
 use super::index::Company;
-use super::read_task;
 use super::record::damaged;
 use super::shared::{Current, Shared};
+use super::{json_bytes, read_task};
 use crate::auth::CompanyId;
 use crate::store::{Cursor, Page, StoreError, TaskFilter, TaskPage};
 use crate::task::{Task, TaskId};
@@ -27,7 +27,7 @@ pub(super) fn list(
             (find(tasks, filter, page)?, current, tasks.changes())
         };
         let read = shared.view_of(&current, |tree| {
-            let tasks = read(tree, company, &found.ids)?;
+            let tasks = read(shared, tree, company, &found.ids)?;
             if changed(shared, company, &current, seen) { Ok(None) } else { whole(tasks).map(Some) }
         });
         match read {
@@ -41,36 +41,54 @@ pub(super) fn list(
     let (index, current) = shared.pair();
     let Some(tasks) = index.company(company) else { return Ok(empty()) };
     let found = find(tasks, filter, page)?;
-    let tasks = shared.view_of(&current, |tree| read(tree, company, &found.ids).and_then(whole))?;
+    let tasks = shared.view_of(&current, |tree| read(shared, tree, company, &found.ids).and_then(whole))?;
     Ok(found.page(tasks))
 }
 
 /// The tasks of a page that is not read yet.
 struct Found {
     ids: Vec<TaskId>,
+    rows: Vec<u32>,
     total: u64,
-    next: Option<Cursor>,
+    more: bool,
 }
 
 impl Found {
     fn page(self, tasks: Vec<Task>) -> TaskPage {
-        TaskPage { tasks, total: self.total, next: self.next }
+        let is_cut = tasks.len() < self.ids.len();
+        let last = self.rows.get(tasks.len().wrapping_sub(1)).filter(|_| self.more || is_cut);
+        TaskPage { tasks, total: self.total, next: last.map(|row| Cursor(u64::from(*row))), is_cut }
     }
 }
 
 fn empty() -> TaskPage {
-    TaskPage { tasks: Vec::new(), total: 0, next: None }
+    TaskPage { tasks: Vec::new(), total: 0, next: None, is_cut: false }
 }
 
 fn find(tasks: &Company, filter: &TaskFilter, page: Page) -> Result<Found, StoreError> {
     let found = tasks.find(filter, page);
-    let next = found.rows.last().filter(|_| found.more).map(|row| Cursor(u64::from(*row)));
     let id = |row: &u32| tasks.id(*row).map(TaskId).ok_or_else(|| damaged("index", &"a row without a task"));
-    Ok(Found { ids: found.rows.iter().map(id).collect::<Result<_, _>>()?, total: found.total, next })
+    let ids = found.rows.iter().map(id).collect::<Result<_, _>>()?;
+    Ok(Found { ids, rows: found.rows, total: found.total, more: found.more })
 }
 
-fn read(tree: &sled::Tree, company: &CompanyId, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError> {
-    ids.iter().map(|id| read_task(tree, company, *id)).collect()
+/// These tasks, up to the one with which they would be too large; at least one.
+fn read(
+    shared: &Shared,
+    tree: &sled::Tree,
+    company: &CompanyId,
+    ids: &[TaskId],
+) -> Result<Vec<Option<Task>>, StoreError> {
+    let (mut tasks, mut bytes) = (Vec::with_capacity(ids.len()), 0);
+    for id in ids {
+        let task = read_task(tree, company, *id)?;
+        bytes += task.as_ref().map_or(0, json_bytes);
+        if bytes > shared.options.page_bytes && !tasks.is_empty() {
+            break;
+        }
+        tasks.push(task);
+    }
+    Ok(tasks)
 }
 
 fn whole(tasks: Vec<Option<Task>>) -> Result<Vec<Task>, StoreError> {

@@ -288,3 +288,21 @@ fn read_task(tree: &sled::Tree, company: &CompanyId, id: TaskId) -> Result<Optio
     let value = tree.get(keys::task(company, id)).map_err(failure::read)?;
     value.map(|it| task_record::decode(&it, id, company.clone()).map(|(task, _)| task)).transpose()
 }
+
+/// How long this is as JSON.
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Nothing that is stored has a map with keys of another kind than text.
+    let _never_fails = serde_json::to_writer(&mut count, value);
+    count.0
+}

@@ -20,6 +20,9 @@ pub struct Options {
     /// `retention.audit_days`: how long entries of the audit log are kept: 2,190 days, six years, as HIPAA requires of
     /// documentation (45 CFR 164.316(b)(2)(i)); none is forever.
     pub audit: Option<Duration>,
+    /// `limits.page_bytes`: JSON of a page of a list, in bytes: 4 MiB. A page ends before it, or with one item that is
+    /// larger.
+    pub page_bytes: usize,
     /// `serve --accept-loss`: serve what is left of a damaged journal.
     pub accept_loss: bool,
 }
@@ -34,6 +37,7 @@ impl Default for Options {
             events: Some(Duration::days(90)),
             deleted_tasks: Some(Duration::days(30)),
             audit: Some(Duration::days(6 * 365)),
+            page_bytes: 4 << 20,
             accept_loss: false,
         }
     }
