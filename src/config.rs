@@ -220,6 +220,9 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         Some(0) => Err(zero(file, "limits", name)),
         given => Ok(given.unwrap_or(default)),
     };
+    let body_bytes = size("body_bytes", given.body_bytes, default.body_bytes)?;
+    // A company's half holds a full batch, and a peer's quarter a body that is being put together.
+    let bodies = |times: usize, default: usize| default.max(body_bytes.saturating_mul(times));
     let mib = |name, given: Option<usize>, default| size(name, given.map(|it| it.saturating_mul(1 << 20)), default);
     let time = |name, given: Option<u64>, default| match given {
         Some(0) => Err(zero(file, "limits", name)),
@@ -233,16 +236,16 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
     Ok(Limits {
         queue: size("queue", given.queue, default.queue)?,
         key_rate,
-        body_bytes: size("body_bytes", given.body_bytes, default.body_bytes)?,
+        body_bytes,
         header_bytes: size("header_bytes", given.header_bytes, default.header_bytes)?,
         peer_connections: size("peer_connections", given.peer_connections, default.peer_connections)?,
-        body_memory: mib("body_memory_mib", given.body_memory_mib, default.body_memory)?,
+        body_memory: mib("body_memory_mib", given.body_memory_mib, bodies(64, default.body_memory))?,
         unproven_body_memory: mib(
             "unproven_body_memory_mib",
             given.unproven_body_memory_mib,
-            default.unproven_body_memory,
+            bodies(8, default.unproven_body_memory),
         )?,
-        response_memory: mib("response_memory_mib", given.response_memory_mib, default.response_memory)?,
+        response_memory: mib("response_memory_mib", given.response_memory_mib, bodies(64, default.response_memory))?,
         decode_memory: mib("decode_memory_mib", given.decode_memory_mib, default.decode_memory)?,
         page_bytes: size("page_bytes", given.page_bytes, default.page_bytes)?,
         connections: size("connections", given.connections, default.connections)?,
