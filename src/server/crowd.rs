@@ -45,6 +45,9 @@ struct Group {
     wires: HashMap<u64, Arc<Wire>>,
 }
 
+/// Which peer's connections give way first, the lowest: the least standing, no proxy, the most connections.
+type Rank = (Standing, bool, Reverse<usize>);
+
 /// A connection's place, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -101,7 +104,7 @@ impl Open {
     /// Closes what has waited longest: first of those who have not shown who they are, and of these of the peer with most
     /// connections; trusted proxies come last.
     fn make_room(&mut self, within: Option<Peer>) -> bool {
-        let mut best: Option<((Standing, bool, Reverse<usize>), Peer)> = None;
+        let mut best: Option<(Rank, Peer)> = None;
         for (peer, group) in self.peers.iter().filter(|(peer, _)| within.is_none_or(|it| it == **peer)) {
             let Some(least) = group.wires.values().filter_map(|it| it.standing()).map(|(it, _)| it).min() else {
                 continue;
