@@ -200,7 +200,9 @@ pub fn kept_headers(headers: &HeaderMap, more: &[String]) -> Headers {
 pub fn few_headers(headers: &HeaderMap) -> Headers {
     const FEW: [&str; 4] = ["user-agent", "x-request-id", "x-github-event", "x-shopify-topic"];
     const CHARACTERS: usize = 80;
-    let cut = |it: &HeaderValue| String::from_utf8_lossy(it.as_bytes()).chars().take(CHARACTERS).collect();
+    // One byte each.
+    let shown = |it: &u8| if matches!(it, b' '..=b'~') { char::from(*it) } else { '?' };
+    let cut = |it: &HeaderValue| it.as_bytes().iter().map(shown).take(CHARACTERS).collect();
     FEW.iter().filter_map(|name| Some(((*name).to_owned(), cut(headers.get(*name)?)))).collect()
 }
 

@@ -149,7 +149,7 @@ fn a_flood_of_rejections_is_stored_and_logged_in_part_and_hides_nobody_else_s() 
     // 20 at once, and one every five seconds.
     assert!((20..60).contains(&stored.len()), "{}", stored.len());
     let size = stored.iter().map(|it| it.to_string().len()).max().unwrap();
-    assert!(size < 1200, "{size}: {}", stored[0]);
+    assert!(size < 900, "{size}: {}", stored[0]);
     assert_eq!(stored[0]["headers"]["user-agent"].as_str().unwrap().len(), 80);
     let plugins = server.get("/v1/admin/plugins").expect(200).json()["data"].clone();
     let flooded = &plugins.as_array().unwrap().iter().find(|it| it["name"] == "flooded").unwrap()["rejected"];
@@ -183,7 +183,8 @@ fn what_was_not_stored_of_a_flood_is_told_by_the_next_that_is() {
     let setup = setup(&[("flooded", auth("github"))]);
     let server = setup.start();
     let reject = || send(&server, "/v1/hooks/flooded", &[], b"{}").expect(401);
-    while !reject().header("x-event-id").is_empty() {}
+    let stored = |_: &usize| !reject().header("x-event-id").is_empty();
+    assert!((0..100).take_while(stored).count() < 100, "not all of a flood is stored");
     harness::until("a token", || !reject().header("x-event-id").is_empty());
     let newest = listed(&setup, &server, "company-1").remove(0);
     let why = newest["reason"]["message"].as_str().unwrap();

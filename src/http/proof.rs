@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::Problem;
 use crate::app::App;
@@ -19,15 +20,56 @@ pub(super) async fn check(
     claimed: Claimed,
     body: &Bytes,
 ) -> Result<(), Problem> {
-    if integration.auth.cost(&claimed, body.len()) <= INLINE_BYTES {
-        return Ok(integration.auth.check(&claimed, body)?);
-    }
-    let place = Arc::clone(&app.proofs).acquire_owned().await.map_err(|_| Problem::Internal)?;
+    let cost = integration.auth.cost(&claimed, body.len());
     let (integration, body) = (Arc::clone(integration), body.clone());
-    let checked = tokio::task::spawn_blocking(move || {
-        let checked = integration.auth.check(&claimed, &body);
+    Ok(run(&app.proofs, cost, move || integration.auth.check(&claimed, &body)).await??)
+}
+
+/// Runs what costs much on a blocking thread, in one of these places, and what costs little at once.
+async fn run<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    cost: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    if cost <= INLINE_BYTES {
+        return Ok(work());
+    }
+    let place = Arc::clone(places).acquire_owned().await.map_err(|_| Problem::Internal)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
         drop(place);
-        checked
+        done
     });
-    Ok(checked.await.map_err(|_| Problem::Internal)??)
+    done.await.map_err(|_| Problem::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    /// Else a stranger's large bodies hold up everybody's requests, health checks included.
+    #[tokio::test]
+    async fn large_proofs_leave_the_reactor_and_are_few_at_a_time() {
+        let places = Arc::new(Semaphore::new(1));
+        let reactor = thread::current().id();
+        let on = |cost| run(&places, cost, || thread::current().id());
+        assert_eq!(on(INLINE_BYTES).await.unwrap(), reactor);
+        assert_ne!(on(INLINE_BYTES + 1).await.unwrap(), reactor);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let all = (0..8).map(|_| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            run(&places, usize::MAX, move || {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::yield_now();
+                running.fetch_sub(1, Ordering::SeqCst);
+            })
+        });
+        futures_util::future::join_all(all).await;
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+        // A small one waits for none of them.
+        let _taken = Arc::clone(&places).acquire_owned().await.unwrap();
+        assert_eq!(on(0).await.unwrap(), reactor);
+    }
 }

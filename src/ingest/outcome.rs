@@ -195,7 +195,9 @@ pub fn rejected(
     message: &str,
     body_bytes: u64,
 ) -> Ingested {
-    let reason = Reason { stage: "auth".into(), code: code.into(), message: message.into() };
+    const MESSAGE_CHARACTERS: usize = 300;
+    let message = message.chars().take(MESSAGE_CHARACTERS).collect();
+    let reason = Reason { stage: "auth".into(), code: code.into(), message };
     let raw = RawEvent {
         id,
         received_at: now,
@@ -207,6 +209,8 @@ pub fn rejected(
     };
     let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
     event.body_bytes = body_bytes;
+    // It went through no plugin.
+    event.provenance = None;
     Ingested { event, tasks: Vec::new() }
 }
 

@@ -169,6 +169,30 @@ fn one_hmac_for_each_secret_is_computed_and_none_where_nothing_could_be_right() 
     assert_eq!(computed(|| twilio.check()).0, 0);
 }
 
+/// What decides where it is checked counts every byte that is hashed.
+#[test]
+fn the_cost_of_a_claim_is_what_checking_it_hashes() {
+    let cost = |good: &Good, body: usize| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &good.headers {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        let received_at = DateTime::from_timestamp(AT, 0).unwrap();
+        let claim = good.signature.claim(&Delivery { headers: &headers, query: "", received_at }).unwrap();
+        good.signature.cost(&claim, body)
+    };
+    // Two secrets.
+    let value = format!("t={AT},v1={STRIPE}");
+    let stripe = Good::new(preset(Preset::Stripe, "whsec_test_secret"), &[("stripe-signature", &value)], BODY);
+    assert_eq!((cost(&stripe, 0), cost(&stripe, 1000)), (0, 2000));
+    let public =
+        Signature::preset(Preset::StandardWebhooks, &secrets(&["whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]));
+    let word = format!("v1a,{} ", BASE64_STANDARD.encode([7; 64]));
+    let headers = [("webhook-id", "msg"), ("webhook-timestamp", "1614265330"), ("webhook-signature", &word.repeat(3))];
+    let public = Good::new(public.unwrap(), &headers, WEBHOOK);
+    assert!(cost(&public, 1000) > 3000 && cost(&public, 0) > 64 * 1024);
+}
+
 #[test]
 fn ed25519_verifications_of_one_delivery_are_few() {
     let keys =
