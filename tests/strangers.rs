@@ -412,3 +412,30 @@ fn who_may_read_tasks_alone_sees_of_an_event_that_it_was_and_what_it_made() {
     let writer = setup.key("company-1", &["tasks:write"]);
     assert_eq!(get(&writer, &path).expect(403).code(), "scope_missing");
 }
+
+/// A sender that repeats its mistake fills the log, and hides what fails for others.
+#[test]
+fn lines_of_one_sender_s_failures_are_sampled_and_all_are_counted() {
+    let mut setup = setup(&[("broken", String::new()), ("other", String::new())]);
+    setup.extra.extend(["--log-format".into(), "json".into()]);
+    let server = setup.start();
+    const FLOOD: usize = 200;
+    for _ in 0..FLOOD {
+        server.send("POST", "/v1/hooks/broken", &[], b"{").expect(400);
+    }
+    server.send("POST", "/v1/hooks/other", &[], b"{").expect(400);
+    let log = server.stop();
+    let lines: Vec<Value> = log.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let of = |integration: &str| -> Vec<&Value> {
+        let of = |it: &&Value| it["fields"]["message"] == "event quarantined" && it["integration"] == integration;
+        lines.iter().filter(of).collect()
+    };
+    let written = of("broken");
+    assert!((100..180).contains(&written.len()), "{}", written.len());
+    let at_the_end =
+        lines.iter().filter(|it| it["fields"]["subject"].as_str().is_some_and(|it| it.ends_with(" broken")));
+    let omitted: u64 =
+        written.iter().copied().chain(at_the_end).filter_map(|it| it["fields"]["omitted"].as_u64()).sum();
+    assert_eq!(omitted as usize + written.len(), FLOOD);
+    assert_eq!(of("other").len(), 1);
+}
