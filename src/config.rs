@@ -294,9 +294,12 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
 
 fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::LoadLimits), ConfigError> {
     let (watch, loading) = (watch::Settings::default(), plugin::LoadLimits::default());
-    for (name, value) in
-        [("module_mib", given.module_mib), ("compile_ms", given.compile_ms), ("fixtures_ms", given.fixtures_ms)]
-    {
+    for (name, value) in [
+        ("module_mib", given.module_mib),
+        ("compile_ms", given.compile_ms),
+        ("fixtures_ms", given.fixtures_ms),
+        ("schema_ms", given.schema_ms),
+    ] {
         if value == Some(0) {
             return Err(zero(file, "plugins", name));
         }
@@ -311,6 +314,7 @@ fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::
             module_bytes: given.module_mib.map_or(loading.module_bytes, |mib| mib.saturating_mul(1 << 20)),
             compile: time(given.compile_ms, loading.compile),
             fixtures: time(given.fixtures_ms, loading.fixtures),
+            schema: time(given.schema_ms, loading.schema),
         },
     ))
 }

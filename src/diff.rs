@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+/// Most places that are told; the others are counted.
+pub const MOST: usize = 100;
+/// Longest text of a value that is shown, in characters.
+const TEXT: usize = 256;
+
 /// One place.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
@@ -15,15 +20,34 @@ pub struct Difference {
     pub found: Option<Value>,
 }
 
-/// Every place where the two differ, in the order of the expected value; what it does not have comes last.
+/// Places where two values differ.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Differences {
+    /// At most [`MOST`].
+    pub shown: Vec<Difference>,
+    /// How many there are besides.
+    pub omitted: usize,
+}
+
+/// Where the two differ, in the order of the expected value; what it does not have comes last.
 #[must_use]
-pub fn differences(expected: &Value, found: &Value) -> Vec<Difference> {
-    let mut all = Vec::new();
+pub fn differences(expected: &Value, found: &Value) -> Differences {
+    let mut all = Differences::default();
     compare(String::new(), Some(expected), Some(found), &mut all);
     all
 }
 
-fn compare(pointer: String, expected: Option<&Value>, found: Option<&Value>, all: &mut Vec<Difference>) {
+/// A value, cut where it is long.
+fn shown(value: &Value) -> Value {
+    let long = |text: &str| text.char_indices().nth(TEXT).map(|(end, _)| format!("{}…", &text[..end]));
+    match value {
+        Value::String(text) => long(text).map_or_else(|| value.clone(), Value::String),
+        Value::Array(_) | Value::Object(_) => long(&value.to_string()).map_or_else(|| value.clone(), Value::String),
+        other => other.clone(),
+    }
+}
+
+fn compare(pointer: String, expected: Option<&Value>, found: Option<&Value>, all: &mut Differences) {
     match (expected, found) {
         (Some(Value::Object(expected)), Some(Value::Object(found))) => {
             let more = found.keys().filter(|name| !expected.contains_key(*name));
@@ -38,7 +62,10 @@ fn compare(pointer: String, expected: Option<&Value>, found: Option<&Value>, all
             }
         }
         (expected, found) if expected == found => {}
-        (expected, found) => all.push(Difference { pointer, expected: expected.cloned(), found: found.cloned() }),
+        _ if all.shown.len() == MOST => all.omitted += 1,
+        (expected, found) => {
+            all.shown.push(Difference { pointer, expected: expected.map(shown), found: found.map(shown) });
+        }
     }
 }
 
@@ -64,7 +91,7 @@ mod tests {
     fn every_place_is_named_once_and_equal_ones_not_at_all() {
         let expected = json!({"a": 1, "b": [1, 2], "c/d": {"~": true}, "gone": null});
         let found = json!({"a": 1, "b": [1, 3, 4], "c/d": {"~": false}, "new": "x"});
-        let told: Vec<String> = differences(&expected, &found).iter().map(ToString::to_string).collect();
+        let told: Vec<String> = differences(&expected, &found).shown.iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
             [
@@ -75,7 +102,14 @@ mod tests {
                 "/new: expected nothing, got \"x\"",
             ]
         );
-        assert!(differences(&expected, &expected).is_empty());
-        assert_eq!(differences(&json!(1), &json!([])).len(), 1);
+        assert!(differences(&expected, &expected).shown.is_empty());
+        assert_eq!(differences(&json!(1), &json!([])).shown.len(), 1);
+    }
+
+    #[test]
+    fn a_hundred_places_are_told_and_the_others_counted() {
+        let found = differences(&json!(vec![1; 5000]), &json!(vec!["x".repeat(5000); 5000]));
+        assert_eq!((found.shown.len(), found.omitted), (100, 4900));
+        assert!(found.shown.iter().all(|it| it.to_string().len() < 400));
     }
 }

@@ -83,7 +83,8 @@ pub async fn task<A>(
 
 async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
     let payload = stages.end(Stage::Decode, integration.payload(raw))?;
-    let checked = stages.end(Stage::Schema, CheckedPayload::of(integration, raw, payload))?;
+    let checked = CheckedPayload::of(integration, raw, payload).await;
+    let checked = stages.end(Stage::Schema, checked)?;
     let context = integration.context(raw.id, raw.received_at);
     let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
     match stages.end(Stage::Plugin, called.result) {

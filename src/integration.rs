@@ -1,11 +1,12 @@
 //! An integration: one way in, with its sender's proof, its schema and its plugin.
 //!
 //! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` turns a folder into an [`Integration`]
-//! or says why not, `integration/check.rs` says all of it for a plugin's author, and `integration/registry.rs` holds what is live.
+//! or says why not, `integration/checks.rs` makes long checks of payloads, `integration/check.rs` says all of it for a plugin's author, and `integration/registry.rs` holds what is live.
 //! `integration/dedupe.rs` is what deliveries are known by, `integration/redact.rs` what of them is never stored.
 
 mod auth_table;
 pub mod check;
+mod checks;
 mod dedupe;
 pub mod load;
 mod manifest;
@@ -29,6 +30,7 @@ use crate::payload::Rules;
 use crate::plugin::{CallContext, Plugin};
 use crate::schema::Schema;
 
+pub use checks::{Checks, NotChecked};
 pub use dedupe::{Dedupe, Later, Named};
 pub use load::LoadFailure;
 pub use redact::{PLACEHOLDER, Redact};
@@ -200,7 +202,9 @@ pub struct Integration {
     /// How loosely values are read.
     pub rules: Rules,
     /// What a payload has to look like.
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
+    /// Checks of payloads that take long.
+    pub checks: Checks,
     /// The mapping.
     pub plugin: Plugin,
     /// `[config]` as a JSON object's text.

@@ -43,4 +43,5 @@ pub mod schema;
 pub mod server;
 pub mod store;
 pub mod task;
+pub mod text;
 pub mod watch;

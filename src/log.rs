@@ -1,11 +1,11 @@
-//! The log's format, and what every log line of a request carries.
+//! The log's format, and what every log line of a request carries. All text of a line is escaped here (`text.rs`).
 //!
 //! A `tracing` span would do the same, and format its fields for every request, logged or not, which costs microseconds
 //! (docs/decisions/0029). Here a request keeps its fields as they are, and only a line that is written formats them.
 
 mod sample;
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +14,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::text::{Printable, PrintableJson};
 
 pub(crate) use sample::{Line, flush, sample};
 
@@ -98,14 +100,17 @@ pub(crate) fn know(field: Field, value: impl Display + Send + 'static) {
     let _outside_of_requests = REQUEST.try_with(|request| request.know(field, value));
 }
 
-/// An event's own fields, and then the request's.
+/// An event's own fields, and then the request's: one line, whatever is in them.
 pub(crate) struct TextFields(pub(crate) DefaultFields);
 
 impl<'writer> FormatFields<'writer> for TextFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        self.0.format_fields(writer.by_ref(), fields)?;
-        let Some(request) = current() else { return Ok(()) };
-        request.write(|name, value| write!(writer, " {name}={value}"))
+        let mut text = String::new();
+        self.0.format_fields(Writer::new(&mut text), fields)?;
+        if let Some(request) = current() {
+            request.write(|name, value| write!(text, " {name}={value}"))?;
+        }
+        write!(writer, "{}", Printable(&text))
     }
 }
 
@@ -118,12 +123,14 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let Some(request) = current() else { return self.0.format_event(context, writer, event) };
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        let open = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
-        writer.write_str(open)?;
-        request.write(|name, value| write!(writer, ",\"{name}\":{}", serde_json::Value::String(value.to_string())))?;
-        writer.write_str("}\n")
+        if let Some(request) = current() {
+            line.truncate(line.trim_end().strip_suffix('}').ok_or(fmt::Error)?.len());
+            request
+                .write(|name, value| write!(line, ",\"{name}\":{}", serde_json::Value::String(value.to_string())))?;
+            line.push_str("}\n");
+        }
+        write!(writer, "{}", PrintableJson(&line))
     }
 }

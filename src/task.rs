@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::auth::CompanyId;
 use crate::event::EventId;
 use crate::payload::{self, Loosened, Payload, Rules};
-use crate::schema::Violation;
+use crate::schema::{Violation, Violations};
 
 pub use change::TaskChange;
 
@@ -85,11 +85,11 @@ impl NewTask {
     ///
     /// # Errors
     /// Every violation at once, in document order.
-    pub fn parse(payload: Payload, rules: &Rules) -> Result<(Self, Loosened), Vec<Violation>> {
+    pub fn parse(payload: Payload, rules: &Rules) -> Result<(Self, Loosened), Violations> {
         let (canonical, loosened) = payload::task_fields(payload, rules)?;
         match serde_json::from_value(Value::Object(canonical)) {
             Ok(task) => Ok((task, loosened)),
-            Err(_) => Err(vec![unreadable()]),
+            Err(_) => Err(unreadable().into()),
         }
     }
 

@@ -92,3 +92,21 @@ fn a_second_server_on_one_directory_says_who_holds_it() {
     let message = text(&out.stderr);
     assert!(message.contains(&format!("in use by process {} at {}", server.child.id(), server.url)), "{message}");
 }
+
+#[test]
+fn a_label_is_short_and_shows_itself() {
+    // It is printed in lists on the operator's terminal.
+    let setup = Setup::new();
+    let server = setup.start();
+    let asked = |label: &str| {
+        let body = serde_json::json!({"company_id": "company-1", "scopes": ["tasks:read"], "label": label});
+        server.post("/v1/admin/keys", &body)
+    };
+    asked(&"ü".repeat(200)).expect(201);
+    for label in ["a\nforged", "\u{1b}[2J", "\u{7f}", "\u{9b}2J", "\u{202e}txt", "\u{200b}", &"x".repeat(201)] {
+        let reply = asked(label).expect(422);
+        assert!(reply.message().starts_with("label: a label has at most 200 characters"), "{}", reply.text);
+        let out = key(&setup, &["create", "--company", "company-1", "--scope", "tasks:read", "--label", label]);
+        assert_eq!(out.status.code(), Some(2), "{label:?}");
+    }
+}

@@ -198,3 +198,54 @@ fn walk(folder: &Path) -> Vec<String> {
     }
     texts
 }
+
+/// What a terminal would take for something else: a new line, a cleared screen, a title, a change of direction, nothing.
+const HOSTILE: &str = "first\nforged: line\r\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}2J\u{7f}\u{202e}\u{2066}\u{200b}\u{2028}last";
+
+fn is_plain(output: &Output) -> String {
+    let text = String::from_utf8(output.stdout.clone()).unwrap() + &String::from_utf8(output.stderr.clone()).unwrap();
+    let hostile = |it: char| it != '\n' && HOSTILE.contains(it) && !it.is_ascii_graphic() && it != ' ';
+    assert!(!text.contains(hostile), "{text:?}");
+    assert!(!text.lines().any(|it| it.starts_with("forged")), "{text}");
+    text
+}
+
+#[test]
+fn what_strangers_have_written_is_escaped_wherever_it_is_printed() {
+    // A plugin's author or a sender could rewrite what the operator reads.
+    let setup = Setup::new().plugin("guest", "", &says(&json!({ "skip": HOSTILE }).to_string()));
+    let folder = setup.plugins.join("guest");
+    fixture(&folder, "one", &json!({}), &json!({ "skip": "other" }));
+    let (test, run) = (["test", "guest"], ["run", "guest"]);
+    for json in [false, true] {
+        let with = |args: [&'static str; 2]| -> Vec<&'static str> {
+            args.into_iter().chain(json.then_some("--json")).collect()
+        };
+        assert!(is_plain(&plugin(&setup, &with(test))).contains("forged: line"));
+        assert!(is_plain(&plugin_with(&setup, &with(run), b"{}")).contains("forged: line"));
+    }
+    std::fs::remove_dir_all(folder.join("fixtures")).unwrap();
+    let bad = setup.plugins.join(HOSTILE);
+    std::fs::create_dir(&bad).unwrap();
+    std::fs::write(bad.join("plugin.toml"), format!("{:?} = 1\n", "a\u{9b}")).unwrap();
+    let server = setup.start();
+    server.post("/v1/hooks/guest", &json!({})).expect(200);
+    let data = setup.data.to_str().unwrap();
+    for args in
+        [&["events", "list", "--company", "company-1"][..], &["plugin", "list"], &["plugin", "reload"], &["audit"]]
+    {
+        for json in [false, true] {
+            let out = harness::binary()
+                .args(args)
+                .args(json.then_some("--json"))
+                .args(["--data-dir", data])
+                .output()
+                .unwrap();
+            let text = is_plain(&out);
+            assert!(args[0] == "audit" || text.contains("forged: line"), "{args:?}: {text}");
+        }
+    }
+    let log = server.stop();
+    assert!(log.contains("forged: line") && log.lines().all(|it| it.starts_with("20")), "{log}");
+    assert!(!log.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\u{7f}', '\u{2028}']), "{log:?}");
+}

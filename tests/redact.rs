@@ -100,3 +100,106 @@ fn what_deliveries_are_known_by_cannot_be_redacted() {
     assert_eq!(out.status.code(), Some(1));
     assert!(told.contains("redact: a delivery is known by /delivery/id, which would be replaced"), "{told}");
 }
+
+/// A plugin that skips, takes any object, and redacts these places.
+fn any(redact: &str, more: &str) -> Setup {
+    let more = if more.is_empty() { "[auth]\nscheme = \"api-key\"\n" } else { more };
+    Setup::new().plugin("guest", &format!("redact = {redact}\n{more}"), &says(r#"{"skip":"seen"}"#))
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[test]
+fn redaction_holds_whatever_shape_a_sender_gives_the_payload() {
+    // What is not where a pointer expects it was stored in clear text.
+    let setup = any(r#"["/patient/email", "/items/*/name", "/list/0/name", "/ssn"]"#, "");
+    let server = setup.start();
+    let text = |it: Value| it.to_string();
+    let cases: Vec<(&str, String, Option<&str>)> = vec![
+        ("", text(json!({"patient": json!({"email": SECRET}).to_string()})), None),
+        ("", text(json!({"patient": json!(json!({"email": SECRET}).to_string()).to_string()})), Some("/patient")),
+        ("", text(json!({"patient": [{"email": SECRET}, {"email": SECRET}]})), None),
+        ("", text(json!({"patient": [[json!({"email": SECRET}).to_string()]]})), None),
+        (
+            "",
+            text(json!({"Patient": {"E-Mail": SECRET}, "patient": {"EMAIL": SECRET}, "PATIENT": {"e_mail": SECRET}})),
+            None,
+        ),
+        ("", text(json!({"patient.email": SECRET, "patient[email]": SECRET, "patient/email": SECRET})), None),
+        ("", text(json!({"patient": {"email": {"home": SECRET}}})), None),
+        ("", text(json!({ "patient": SECRET })), Some("/patient")),
+        ("", text(json!({"patient": [SECRET, {"email": 1}]})), Some("/patient")),
+        ("", text(json!({"patient": format!("{{\"email\": \"{SECRET}\"")})), Some("/patient")),
+        ("", text(json!({"patient": format!("email={SECRET}")})), Some("/patient")),
+        ("", text(json!({"items": {"a": {"name": SECRET}}})), None),
+        ("", text(json!({"items": {"name": SECRET}})), Some("/items/*")),
+        ("", text(json!({"items": SECRET})), Some("/items")),
+        ("", text(json!({"list": {"name": SECRET}})), Some("/list")),
+        ("", text(json!({"list": [{"Name": SECRET}]})), None),
+        ("", text(json!({"body": {"patient": {"email": SECRET}}, "x": 1})), None),
+        ("", text(json!([{"json": {"patient": {"email": SECRET}}}])), None),
+        ("", text(json!({"headers": {}, "query": {}, "extra": 1, "body": json!({"ssn": SECRET}).to_string()})), None),
+        ("", format!(r#"{{"p\u0061tient": {{"\u0065mail": "{SECRET}"}}}}"#), None),
+        ("", format!(r#"{{"ssn": "a", "ssn": "{SECRET}"}}"#), Some("")),
+        (FORM, format!("patient[email]={}", SECRET.replace('+', "%2B")), None),
+        (FORM, format!("patient%5BEmail%5D={}", SECRET.replace('+', "%2B")), None),
+        (FORM, format!("patient={}", SECRET.replace('+', "%2B")), Some("/patient")),
+        (FORM, format!("patient[]={0}&ssn[]={0}&patient.email={0}", SECRET.replace('+', "%2B")), Some("/patient")),
+    ];
+    for (content_type, body, whole) in cases {
+        let content_type = if content_type.is_empty() { "application/json" } else { content_type };
+        let reply = server.send("POST", "/v1/hooks/guest", &[("content-type", content_type)], body.as_bytes());
+        assert!(!reply.text.contains(SECRET), "{body}: {}", reply.text);
+        let url = format!("/v1/events/{}", reply.header("x-event-id"));
+        let event = server.get(&url).expect(200).json();
+        assert!(!event.to_string().contains(SECRET), "{body}: {event}");
+        let told = event["redacted"].as_array().unwrap_or_else(|| panic!("{body}: {event}"));
+        assert!(!told.is_empty() && whole.is_none_or(|it| told.contains(&json!(it))), "{body}: {event}");
+        let raw = server.get(&format!("{url}/raw"));
+        assert!(!raw.text.contains(SECRET), "{body}: {}", raw.text);
+    }
+    let part = format!("--x\r\ncontent-disposition: form-data; name=\"patient[email]\"\r\n\r\n{SECRET}\r\n--x--\r\n");
+    server
+        .send("POST", "/v1/hooks/guest", &[("content-type", "multipart/form-data; boundary=x")], part.as_bytes())
+        .expect(200);
+    let log = server.stop();
+    assert!(log.contains("replaced as a whole") && !log.contains(SECRET), "{log}");
+    assert!(holds(&setup.data, "[redacted]") && !holds(&setup.data, SECRET));
+}
+
+#[test]
+fn redaction_leaves_what_it_does_not_name() {
+    let setup = any(r#"["/patient/email", "/items/*/name"]"#, "");
+    let server = setup.start();
+    let sent = json!({
+        "patient": {"emails": "a", "name": "b", "contact": {"email": "c"}, "email": null}, "email": "d",
+        "items": [{"names": "e"}, null], "data": "text", "patients": 7,
+    });
+    let reply = server.post("/v1/hooks/guest", &sent).expect(200);
+    let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+    assert_eq!(event["payload"], sent);
+    assert_eq!(event.get("redacted"), None);
+}
+
+#[test]
+fn a_value_that_could_be_replaced_as_a_whole_cannot_name_a_delivery() {
+    // All deliveries of a sender with a text there would have the same id, and all but the first would be dropped.
+    let setup = any(r#"["/patient/email"]"#, "[auth]\nscheme = \"api-key\"\n[dedupe]\npointer = \"/patient\"\n");
+    let out = harness::binary().args(["plugin", "check"]).arg(setup.plugins.join("guest")).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert!(told.contains("redact: a delivery is known by /patient"), "{told}");
+}
+
+#[test]
+fn a_shape_that_the_schema_refuses_is_a_violation_after_redaction_as_well() {
+    let setup = any(r#"["/patient/email"]"#, "");
+    let schema = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": {
+        "patient": {"type": "object", "properties": {"email": {"pattern": "@"}}},
+    }});
+    std::fs::write(setup.plugins.join("guest/input.schema.json"), schema.to_string()).unwrap();
+    let server = setup.start();
+    server.post("/v1/hooks/guest", &json!({"patient": {"email": SECRET}})).expect(200);
+    let reply = server.post("/v1/hooks/guest", &json!({ "patient": SECRET })).expect(422);
+    assert!(reply.message().contains("patient") && !reply.text.contains(SECRET), "{}", reply.text);
+}

@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq;
 
 use super::{AuthError, CompanyId};
 use crate::payload::Rules;
+use crate::text::is_unprintable;
 
 /// Names a key in lists and logs; says nothing about the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +102,20 @@ pub struct ApiKey {
     /// SHA-256 of the key.
     #[serde(skip)]
     pub hash: [u8; 32],
+}
+
+/// Longest label of a key, in characters.
+pub const LABEL: usize = 200;
+
+/// A key's label, where it is one: short, and only of characters that show themselves.
+///
+/// # Errors
+/// A sentence that says what a label may look like.
+pub fn label(text: &str) -> Result<String, String> {
+    if text.chars().count() <= LABEL && !text.contains(is_unprintable) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("a label has at most {LABEL} characters, and no control characters"))
 }
 
 impl ApiKey {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::remote::{Elsewhere, text};
 use super::{Failure, runtime};
 use crate::auth::CompanyId;
+use crate::cli::print::{self, say};
 use crate::config::Config;
 use crate::store::{Embedded, Store as _};
 
@@ -45,7 +46,7 @@ impl Audit {
         };
         for it in &entries {
             if self.json {
-                println!("{it}");
+                print::json(it);
                 continue;
             }
             let field = |name: &str| if it[name].is_null() { "-".to_owned() } else { text(&it[name]) };
@@ -58,7 +59,7 @@ impl Audit {
                 field("target"),
                 field("detail")
             );
-            println!("{}", line.trim_end());
+            say!("{}", line.trim_end());
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::{Failure, runtime};
 use crate::app::now;
 use crate::auth::CompanyId;
+use crate::cli::print::say;
 use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
 use crate::store::embedded::Options;
 use crate::store::{
@@ -61,7 +62,7 @@ impl Bench {
     /// The cases take turns, so that other load on the machine meets all of them; each figure is the median.
     fn throughput(&self, dir: &Path, company: &CompanyId) -> Result<(), Failure> {
         let time = Duration::from_secs(self.seconds.max(1)) / ROUNDS;
-        println!("{:>8} {:>11} {:>11} {:>6} {:>20}", "writers", "creates/s", "keyed/s", "ratio", "append-only file/s");
+        say!("{:>8} {:>11} {:>11} {:>6} {:>20}", "writers", "creates/s", "keyed/s", "ratio", "append-only file/s");
         for writers in &self.writers {
             let paths = ["plain", "keyed"].map(|name| dir.join(format!("{name}-{writers}")));
             let (mut plain, mut keyed, mut limits) = (Vec::new(), Vec::new(), Vec::new());
@@ -78,7 +79,7 @@ impl Bench {
                 std::fs::remove_dir_all(path).map_err(Failure::new)?;
             }
             let (plain, keyed, limit) = (median(plain), median(keyed), median(limits));
-            println!("{writers:>8} {plain:>11.0} {keyed:>11.0} {:>6.2} {limit:>20.0}", keyed / plain);
+            say!("{writers:>8} {plain:>11.0} {keyed:>11.0} {:>6.2} {limit:>20.0}", keyed / plain);
         }
         Ok(())
     }
@@ -197,9 +198,16 @@ fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
     let (path, runtime) = (dir.join("store"), runtime()?);
     let mut store = Arc::new(Embedded::open(&path, &Options::default())?);
     let mut progress = Progress::new("stored", tasks as u64);
-    println!(
+    say!(
         "{:>9} {:>17} {:>17} {:>17} {:>17} {:>8} {:>9} {:>8}",
-        "tasks", "create µs", "get µs", "list µs", "filtered µs", "RSS MB", "disk MB", "open s"
+        "tasks",
+        "create µs",
+        "get µs",
+        "list µs",
+        "filtered µs",
+        "RSS MB",
+        "disk MB",
+        "open s"
     );
     let (mut stored, mut next, mut ids) = (0, 10_000.min(tasks), Vec::new());
     while stored < tasks {
@@ -220,7 +228,7 @@ fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
             store = Arc::new(Embedded::open(&path, &Options::default())?);
             let open = reopened.elapsed().as_secs_f64();
             let disk: u64 = runtime.block_on(store.stats())?.disk.values().sum();
-            println!(
+            say!(
                 "{stored:>9} {:>17} {:>17} {:>17} {:>17} {rss:>8} {:>9} {open:>8.2}",
                 times[0],
                 times[1],

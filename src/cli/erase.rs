@@ -8,6 +8,7 @@ use super::{Failure, runtime};
 use crate::app::now;
 use crate::audit::{Action, COMMAND_LINE, Entry};
 use crate::auth::CompanyId;
+use crate::cli::print::{self, say};
 use crate::config::Config;
 use crate::store::embedded::{self, Erased, Patient};
 use crate::store::{Embedded, Store as _};
@@ -45,7 +46,7 @@ impl Erase {
             None => json!(self.here(config)?),
         };
         if as_json {
-            println!("{answer}")
+            print::json(&answer)
         } else {
             self.print(&answer)
         }
@@ -80,15 +81,15 @@ impl Erase {
         for it in events {
             let [at, id, status, integration, by, bytes] =
                 ["received_at", "id", "status", "integration", "found_by", "body_bytes"].map(|name| text(&it[name]));
-            println!("{at}  {id}  {status:<11} {integration:<16} {bytes:>8} bytes  found by its {by}");
+            say!("{at}  {id}  {status:<11} {integration:<16} {bytes:>8} bytes  found by its {by}");
         }
         let (count, bytes) = (events.len(), &answer["body_bytes"]);
         if self.yes {
-            println!("erased: {count} events, {bytes} bytes of what was sent. They stay in the list, and say so.");
+            say!("erased: {count} events, {bytes} bytes of what was sent. They stay in the list, and say so.");
         } else {
-            println!("would be erased: {count} events, {bytes} bytes of what was sent. --yes erases them.");
+            say!("would be erased: {count} events, {bytes} bytes of what was sent. --yes erases them.");
         }
-        println!(
+        say!(
             "Tasks stay; delete them through the API. Backups and exports are files of their own: erase in a backup with \
              --data-dir, and see docs/OPERATIONS.md."
         );

@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::remote::{Elsewhere, Remote, text};
 use crate::app::now;
 use crate::auth::CompanyId;
+use crate::cli::print::{self, say};
 use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
@@ -130,8 +131,11 @@ impl EventsCommand {
             Action::List { filter, limit } => self.list(&remote, filter, *limit),
             Action::Show { id, company } => {
                 let event = remote.call("GET", &format!("/v1/events/{id}?company_id={company}"), None)?;
-                let pretty = serde_json::to_string_pretty(&event).map_err(Failure::new)?;
-                println!("{}", if self.json { event.to_string() } else { pretty });
+                if self.json {
+                    print::json(&event)
+                } else {
+                    print::pretty(&event)
+                }
                 Ok(())
             }
             Action::Replay(replay) => self.replay(&remote, replay),
@@ -154,11 +158,11 @@ impl EventsCommand {
 
     fn print(&self, event: &Value) {
         if self.json {
-            return println!("{event}");
+            return print::json(event);
         }
         let field = |name: &str| text(&event[name]);
         let why = event["reason"].as_object().map(|it| format!("{}: {}", text(&it["stage"]), text(&it["message"])));
-        println!(
+        say!(
             "{}  {}  {:<11} {:<16} {}",
             field("received_at"),
             field("id"),
@@ -194,7 +198,7 @@ impl EventsCommand {
                     }
                     Err(failure) => {
                         failed += 1;
-                        println!("{id}: {}", failure.message);
+                        say!("{id}: {}", failure.message);
                     }
                 }
                 done += 1;

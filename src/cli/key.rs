@@ -11,6 +11,7 @@ use super::{Failure, runtime};
 use crate::app::{KeyRequest, now};
 use crate::audit::{Action, COMMAND_LINE, Entry};
 use crate::auth::{ApiKey, CompanyId, Scope, key};
+use crate::cli::print::{self, say, tell};
 use crate::config::Config;
 use crate::store::{Embedded, Store as _, StoreError};
 
@@ -59,7 +60,7 @@ struct Create {
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
     /// A note: whose key it is, what for
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_parser = crate::auth::key::label)]
     label: String,
     /// Zone of deadlines without an offset, such as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE")]
@@ -126,16 +127,16 @@ impl Key {
 
     fn print(&self, answer: &Value) {
         if self.json {
-            println!("{}", if answer.is_null() { json!({ "revoked": true }) } else { answer.clone() });
+            print::json(&if answer.is_null() { json!({ "revoked": true }) } else { answer.clone() });
             return;
         }
         match &self.action {
             Asked::Create(_) => {
-                println!("{}", text(&answer["key"]));
-                eprintln!("This is shown once. Its id is {}.", text(&answer["details"]["id"]));
+                say!("{}", text(&answer["key"]));
+                tell!("This is shown once. Its id is {}.", text(&answer["details"]["id"]));
             }
             Asked::List => print_table(&answer["data"]),
-            Asked::Revoke { id } => println!("{id} is revoked"),
+            Asked::Revoke { id } => say!("{id} is revoked"),
         }
     }
 }
@@ -162,7 +163,7 @@ impl Create {
 
 fn print_table(keys: &Value) {
     let empty = Vec::new();
-    println!("{:<17} {:<16} {:<9} {:<24} SCOPES, LABEL", "ID", "COMPANY", "STATE", "CREATED");
+    say!("{:<17} {:<16} {:<9} {:<24} SCOPES, LABEL", "ID", "COMPANY", "STATE", "CREATED");
     for key in keys.as_array().unwrap_or(&empty) {
         let expired =
             key["expires_at"].as_str().and_then(|t| t.parse::<DateTime<Utc>>().ok()).is_some_and(|end| end <= now());
@@ -175,6 +176,6 @@ fn print_table(keys: &Value) {
         };
         let scopes: Vec<_> = key["scopes"].as_array().unwrap_or(&empty).iter().map(text).collect();
         let (id, company, created) = (text(&key["id"]), text(&key["company_id"]), text(&key["created_at"]));
-        println!("{id:<17} {company:<16} {state:<9} {created:<24} {}  {}", scopes.join(","), text(&key["label"]));
+        say!("{id:<17} {company:<16} {state:<9} {created:<24} {}  {}", scopes.join(","), text(&key["label"]));
     }
 }

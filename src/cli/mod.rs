@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand. `cli/print.rs` is all that prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod bench;
@@ -6,6 +7,7 @@ mod erase;
 mod events;
 mod key;
 mod plugin;
+mod print;
 mod progress;
 mod remote;
 mod serve;
@@ -13,6 +15,8 @@ mod store;
 mod transfer;
 
 use std::process::ExitCode;
+
+use print::tell;
 
 use crate::config::{Config, ConfigError, Options};
 use crate::store::StoreError;
@@ -103,7 +107,7 @@ fn tell_panics() {
         } else if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "a panic: this is a fault in hookmill, please report it");
         } else {
-            eprintln!("error: a panic at {place}: this is a fault in hookmill, please report it");
+            tell!("error: a panic at {place}: this is a fault in hookmill, please report it");
         }
     }));
 }
@@ -123,7 +127,7 @@ pub fn run(args: &Args) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", failure.message);
+            tell!("error: {}", failure.message);
             ExitCode::from(failure.code)
         }
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::print::tell;
+
 const EVERY: Duration = Duration::from_secs(5);
 /// How often somebody else is asked how far it is.
 const POLL: Duration = Duration::from_millis(300);
@@ -38,7 +40,7 @@ impl Progress {
             Some(bar) => bar.inc(count),
             None if self.told.elapsed() >= EVERY => {
                 self.told = Instant::now();
-                eprintln!("{}", self.line());
+                tell!("{}", self.line());
             }
             None => {}
         }
@@ -57,7 +59,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{}", self.line());
+        tell!("{}", self.line());
     }
 
     fn line(&self) -> String {

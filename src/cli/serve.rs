@@ -16,6 +16,7 @@ use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
 use crate::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::auth::{CompanyId, Scope, key};
+use crate::cli::print::say;
 use crate::config::{Config, Secret};
 use crate::integration::Integration;
 use crate::log::{self, JsonLine, TextFields};
@@ -106,7 +107,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let hangup = signal(SignalKind::hangup()).map_err(Failure::new)?;
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
-    println!("hookmill serves on {url}");
+    say!("hookmill serves on {url}");
     let app = Arc::new(app);
     app.queue.resume(&app).await?;
     let (background, ended) = (TaskTracker::new(), CancellationToken::new());
@@ -261,13 +262,16 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     let entry = Entry::new(SERVER, Action::KeyCreated, &key.id, now()).of(&key.company_id).with("the first key");
     app.create_key(key, entry, None).await?;
     let shown = if preset.is_some() { "$HOOKMILL_BOOTSTRAP_KEY" } else { secret };
-    println!(
-        "The first API key (company-1, every scope). It is shown this once, so keep it:\n\n  {shown}\n\nTry it:\n"
+    for line in ["The first API key (company-1, every scope). It is shown this once, so keep it:", ""] {
+        say!("{line}");
+    }
+    say!("  {shown}");
+    ["", "Try it:", ""].into_iter().for_each(|it| say!("{it}"));
+    say!("  curl -s {url}/v1/tasks -H \"X-API-Key: {shown}\" -H 'Content-Type: application/json' \\");
+    say!(
+        "    -d '{{\"title\":\"Call back\",\"description\":\"Asks for a refill\",\"assigned_user_ids\":[\"user_1\"],\"created_by_id\":\"user_9\",\"deadline\":\"2026-12-01\"}}'"
     );
-    println!("  curl -s {url}/v1/tasks -H \"X-API-Key: {shown}\" -H 'Content-Type: application/json' \\");
-    println!(
-        "    -d '{{\"title\":\"Call back\",\"description\":\"Asks for a refill\",\"assigned_user_ids\":[\"user_1\"],\"created_by_id\":\"user_9\",\"deadline\":\"2026-12-01\"}}'\n"
-    );
+    say!();
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::remote::{Remote, text};
 use super::{Failure, bench, progress, runtime, transfer};
 use crate::app::now;
 use crate::audit::{self, COMMAND_LINE, Entry};
+use crate::cli::print::{self, say, tell};
 use crate::config::Config;
 use crate::store::embedded::{self, Report};
 use crate::store::{Embedded, Stats, Store as _};
@@ -121,11 +122,11 @@ impl StoreCommand {
         let mut report = embedded::check(&config.data_dir)?;
         if repair && report.damages.is_empty() && !report.repairable.is_empty() {
             embedded::repair(&config.data_dir, &config.store)?;
-            eprintln!("made anew from the journal");
+            tell!("made anew from the journal");
             report = embedded::check(&config.data_dir)?;
         }
         if self.json {
-            println!("{}", serde_json::to_value(&report).map_err(Failure::new)?);
+            print::json(&serde_json::to_value(&report).map_err(Failure::new)?);
         } else {
             print_report(&report);
         }
@@ -135,13 +136,13 @@ impl StoreCommand {
     fn print(&self, answer: &Value) {
         match &self.action {
             _ if answer.is_null() => {}
-            _ if self.json => println!("{answer}"),
+            _ if self.json => print::json(answer),
             Action::Stats | Action::Compact => print_stats(answer),
             Action::Backup { dir } => {
-                println!("{} holds everything up to change {}", dir.display(), answer["sequence"])
+                say!("{} holds everything up to change {}", dir.display(), answer["sequence"])
             }
-            Action::Restore { dir } => println!("restored from {}: {} changes", dir.display(), answer["sequence"]),
-            _ => println!(
+            Action::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
+            _ => say!(
                 "{} tasks, {} events, {} API keys, {} entries of the audit log{}",
                 answer["tasks"],
                 answer["events"],
@@ -237,36 +238,38 @@ fn verdict(report: &Report) -> Option<(u8, &'static str)> {
 }
 
 fn print_report(report: &Report) {
-    println!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
-    println!("snapshot: {} entries", report.snapshot_entries);
+    say!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
+    say!("snapshot: {} entries", report.snapshot_entries);
     match report.view_entries {
-        Some(entries) => println!("view: {entries} entries"),
+        Some(entries) => say!("view: {entries} entries"),
         None if report.unchecked.is_empty() && report.repairable.is_empty() => {
-            println!("view: none; the next start builds it")
+            say!("view: none; the next start builds it")
         }
-        None => println!("view: not read"),
+        None => say!("view: not read"),
     }
-    report.damages.iter().for_each(|it| println!("LOST: {it}"));
-    report.repairable.iter().for_each(|it| println!("mendable: {it}"));
-    report.unchecked.iter().for_each(|it| println!("not checked: {it}"));
+    report.damages.iter().for_each(|it| say!("LOST: {it}"));
+    report.repairable.iter().for_each(|it| say!("mendable: {it}"));
+    report.unchecked.iter().for_each(|it| say!("not checked: {it}"));
     if verdict(report).is_none() {
-        println!("everything fits together");
+        say!("everything fits together");
     }
 }
 
 fn print_stats(stats: &Value) {
-    println!("{:<24} {:>12} {:>10} {:>14}", "COMPANY", "TASKS", "DELETED", "BYTES");
+    say!("{:<24} {:>12} {:>10} {:>14}", "COMPANY", "TASKS", "DELETED", "BYTES");
     for it in stats["companies"].as_array().into_iter().flatten() {
         let row = [&it["company_id"], &it["tasks"], &it["deleted_tasks"], &it["task_bytes"]].map(text);
-        println!("{:<24} {:>12} {:>10} {:>14}", row[0], row[1], row[2], row[3]);
+        say!("{:<24} {:>12} {:>10} {:>14}", row[0], row[1], row[2], row[3]);
     }
-    println!(
+    say!(
         "API keys {}, idempotency keys {}, changes {}",
-        stats["api_keys"], stats["idempotency_keys"], stats["sequence"]
+        stats["api_keys"],
+        stats["idempotency_keys"],
+        stats["sequence"]
     );
     let disk = stats["disk"].as_object().into_iter().flatten();
     let sizes: Vec<_> = disk.map(|(name, bytes)| format!("{name} {}", mib(bytes))).collect();
-    println!("on the disk: {}", sizes.join(", "));
+    say!("on the disk: {}", sizes.join(", "));
 }
 
 fn mib(bytes: &Value) -> String {

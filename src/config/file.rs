@@ -72,6 +72,7 @@ pub(super) struct PluginsFile {
     pub(super) module_mib: Option<u64>,
     pub(super) compile_ms: Option<u64>,
     pub(super) fixtures_ms: Option<u64>,
+    pub(super) schema_ms: Option<u64>,
 }
 
 pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigError> {

@@ -73,6 +73,9 @@ pub struct Sample {
     pub after: String,
     /// Where the two differ.
     pub differences: Vec<Difference>,
+    /// In how many places besides.
+    #[serde(default)]
+    pub differences_omitted: usize,
 }
 
 /// Some of many.
@@ -100,7 +103,7 @@ impl Tally {
             Class::NewlyFailing => self.newly_failing += 1,
             Class::NewlyPassing => self.newly_passing += 1,
         }
-        for it in &differences {
+        for it in &differences.shown {
             let new = || Field { events: 0, example: id, before: it.expected.clone(), after: it.found.clone() };
             place(&mut self.fields, it.pointer.clone(), new).events += 1;
         }
@@ -116,7 +119,9 @@ impl Tally {
             }
         }
         let told = |it: &Verdict| it.to_string();
-        self.samples.add(Sample { event_id: id, class, before: told(before), after: told(after), differences });
+        let (before, after, differences_omitted) = (told(before), told(after), differences.omitted);
+        let differences = differences.shown;
+        self.samples.add(Sample { event_id: id, class, before, after, differences, differences_omitted });
     }
 
     /// Adds what another has counted.

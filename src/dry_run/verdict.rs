@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::diff::{Difference, differences};
+use crate::diff::{Differences, differences};
 use crate::event::{Event, EventStatus};
 use crate::ingest::Stop;
 use crate::schema::Violation;
@@ -73,14 +73,14 @@ impl Verdict {
     /// Why a line was stopped.
     #[must_use]
     pub fn stopped(stop: &Stop) -> Self {
-        let violations = if let Stop::Schema(found) | Stop::Output(found) = stop { found.clone() } else { Vec::new() };
+        let violations = if let Stop::Schema(found) | Stop::Output(found) = stop { found.to_vec() } else { Vec::new() };
         let (stage, code) = (stop.stage().to_owned(), stop.code().to_owned());
         Self::Failed(Box::new(Failure { stage, code, message: stop.to_string(), violations }))
     }
 
     /// How another verdict on the same event differs from this one, and where.
     #[must_use]
-    pub fn compare(&self, other: &Self) -> (Class, Vec<Difference>) {
+    pub fn compare(&self, other: &Self) -> (Class, Differences) {
         let class = match (self, other) {
             (Self::Failed(before), Self::Failed(after)) if before.is_like(after) => Class::Same,
             (Self::Failed(_), Self::Failed(_)) => Class::Changed,
@@ -90,7 +90,8 @@ impl Verdict {
             (before, after) if before == after => Class::Same,
             _ => Class::Changed,
         };
-        let differences = if class == Class::Changed { differences(&self.json(), &other.json()) } else { Vec::new() };
+        let differences =
+            if class == Class::Changed { differences(&self.json(), &other.json()) } else { Differences::default() };
         (class, differences)
     }
 

@@ -44,7 +44,7 @@ pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
         return Err(Problem::Invalid("scopes: at least one is needed".into()).into());
     }
     let request = KeyRequest {
-        label: asked.label,
+        label: key::label(&asked.label).map_err(|e| Problem::Invalid(format!("label: {e}")))?,
         company_id,
         scopes: asked.scopes,
         expires_at: asked.expires_at,

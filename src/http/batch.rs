@@ -14,6 +14,8 @@ use crate::payload;
 
 /// Largest body, in bodies of other routes.
 const BODIES: usize = 16;
+/// Most violations that a batch's response shows, all items together; each item shows one in any case.
+const SHOWN: usize = 1000;
 
 /// `POST /v1/tasks/batch`
 pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
@@ -47,13 +49,15 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
 fn told(once: &Once, ids: &[EventId], results: Vec<Result<Receipt, Stop>>) -> Told<Result<Answer, Problem>> {
     let created = results.iter().filter(|it| it.is_ok()).count();
     let summary = json!({ "created": created, "failed": results.len() - created });
+    let mut shown = SHOWN;
     let items: Vec<_> =
-        results.into_iter().zip(ids).enumerate().map(|(index, (it, id))| item(index, *id, it)).collect();
+        results.into_iter().zip(ids).enumerate().map(|(index, (it, id))| item(index, *id, it, &mut shown)).collect();
     let answer = Answer::json(StatusCode::OK, &json!({ "data": items, "summary": summary }));
     if created == 0 { Told { answer, remembered: None } } else { once.tell(answer) }
 }
 
-fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>) -> Value {
+/// `shown` is how many violations may still be shown, beyond the first one of each item.
+fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>, shown: &mut usize) -> Value {
     let problem = match result {
         Ok(Receipt::Created { tasks, loosened }) => {
             let loosened: Vec<_> = loosened.iter().collect();
@@ -63,6 +67,11 @@ fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>) -> Value
         }
         // Only a plugin skips, and there is none here.
         Ok(Receipt::Skipped { .. }) => Problem::Internal,
+        Err(Stop::Schema(violations)) => {
+            let violations = violations.at_most(*shown.max(&mut 1));
+            *shown = shown.saturating_sub(violations.len());
+            Problem::from(violations)
+        }
         Err(stop) => Problem::Stop(stop),
     };
     json!({ "index": index, "status": problem.status().as_u16(), "error": problem.body(), "event_id": event_id })

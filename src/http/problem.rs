@@ -16,7 +16,7 @@ use crate::ingest::Stop;
 use crate::log::{self, Field, Line, know};
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
-use crate::schema::Violation;
+use crate::schema::{Violation, Violations};
 use crate::store::StoreError;
 
 /// Where nothing is like the URL.
@@ -83,6 +83,12 @@ pub(crate) enum Problem {
 
 impl From<Vec<Violation>> for Problem {
     fn from(violations: Vec<Violation>) -> Self {
+        Self::from(Violations::from(violations))
+    }
+}
+
+impl From<Violations> for Problem {
+    fn from(violations: Violations) -> Self {
         Self::Stop(Stop::Schema(violations))
     }
 }
@@ -166,11 +172,17 @@ impl Problem {
         let message = self.message();
         let errors = self.errors();
         let param = errors.first().map(Violation::field);
-        json!({
+        let mut body = json!({
             "detail": {"type": kind, "code": code, "message": message, "param": param},
             "message": message,
-            "errors": errors,
-        })
+            "errors": *errors,
+        });
+        if errors.omitted() > 0 || errors.is_uncounted() {
+            body["errors_omitted"] = errors.omitted().into();
+            // Counting ended as well: there are at least so many.
+            body["errors_uncounted"] = errors.is_uncounted().into();
+        }
+        body
     }
 
     /// The response, its body still to be written out at the edge.
@@ -269,26 +281,27 @@ impl Problem {
         }
     }
 
-    fn errors(&self) -> Vec<Violation> {
+    fn errors(&self) -> Violations {
         match self {
             Self::Stop(Stop::Schema(violations) | Stop::Output(violations)) => violations.clone(),
             Self::Stop(Stop::Plugin(failed)) => refused(&failed.error),
-            _ => Vec::new(),
+            _ => Violations::default(),
         }
     }
 }
 
 /// Where a plugin has named the place in the payload.
-fn refused(error: &PluginError) -> Vec<Violation> {
-    let PluginError::Refused { message, pointer: Some(pointer) } = error else { return Vec::new() };
-    vec![Violation {
+fn refused(error: &PluginError) -> Violations {
+    let PluginError::Refused { message, pointer: Some(pointer) } = error else { return Violations::default() };
+    let refused = Violation {
         pointer: pointer.clone(),
         code: "refused".into(),
         expected: "what the integration's plugin can map".into(),
         got: None,
         message: message.clone(),
         hint: None,
-    }]
+    };
+    refused.into()
 }
 
 fn auth(error: &AuthError) -> Told<'static> {
@@ -306,6 +319,7 @@ fn stopped(stop: &Stop) -> Told<'_> {
     match stop {
         Stop::Decode(error) => decode(error),
         Stop::Schema(_) | Stop::Output(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", stop.code()),
+        Stop::SchemaTime { .. } => (StatusCode::BAD_GATEWAY, "plugin_failed", stop.code()),
         Stop::Plugin(failed) => plugin(&failed.error),
         Stop::Loading(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", stop.code()),
         Stop::Store(error) => store(error),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Stop;
 use super::outcome::Ready;
+use super::{Failed, Stop};
 use crate::event::RawEvent;
-use crate::integration::{Integration, Redact};
+use crate::integration::{Integration, NotChecked, Redact};
 use crate::payload::{Encoding, Loosened, Payload, Rules};
-use crate::plugin::Outcome;
-use crate::schema::{Schema, Violation};
+use crate::plugin::{Outcome, PluginError};
+use crate::schema::{Ignored, Unfit, Violation, Violations};
 use crate::task::NewTask;
 
 /// A payload that has passed its integration's schema.
@@ -21,34 +21,55 @@ pub struct CheckedPayload {
 }
 
 impl CheckedPayload {
-    /// A delivery's. What was replaced in it fits whatever the schema says: nobody can tell any more.
+    /// A delivery's. What was replaced in it fits whatever the schema says: nobody can tell any more. A check that takes
+    /// long is made on another thread, in its integration's turn.
     ///
     /// # Errors
-    /// Every violation at once.
-    pub fn of(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
-        let then = Redact::new(&raw.redacted);
-        let replaced = |it: &Violation| integration.redact.covers(&it.pointer) || then.covers(&it.pointer);
-        Self::check(payload, &integration.schema, replaced)
+    /// What is wrong, up to a bound, or why that is not known.
+    pub async fn of(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
+        let replaced = Replaced::of(integration, raw);
+        if let Some(result) = replaced.judge(|ignored| integration.schema.judge_quickly(&payload.value, ignored)) {
+            return Self::new(payload, integration, result.map_err(Unfit::Violations));
+        }
+        let schema = Arc::clone(&integration.schema);
+        let check = move || {
+            let result = replaced.judge(|ignored| schema.judge(&payload.value, ignored));
+            (payload, result)
+        };
+        match integration.checks.make(&integration.name, check).await {
+            Ok((payload, result)) => Self::new(payload, integration, result),
+            Err(NotChecked::Busy) => Err(Failed::unchecked(PluginError::Busy, integration, raw.id)),
+            Err(NotChecked::Failed) => Err(Failed::unchecked(PluginError::Host, integration, raw.id)),
+        }
     }
 
-    /// A payload that is no delivery.
+    /// The same on this thread, however long it takes.
     ///
     /// # Errors
-    /// Every violation at once.
+    /// What is wrong, up to a bound, or that the check takes too long.
+    pub fn rehearsed(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
+        let result = Replaced::of(integration, raw).judge(|ignored| integration.schema.judge(&payload.value, ignored));
+        Self::new(payload, integration, result)
+    }
+
+    /// A payload that is no delivery, on this thread.
+    ///
+    /// # Errors
+    /// What is wrong, up to a bound, or that the check takes too long.
     pub fn example(integration: &Integration, mut value: Value) -> Result<Self, Stop> {
         integration.redact.apply(&mut value);
+        let result = Replaced { by: vec![integration.redact.clone()] };
+        let result = result.judge(|ignored| integration.schema.judge(&value, ignored));
         let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
-        Self::check(payload, &integration.schema, |it| integration.redact.covers(&it.pointer))
+        Self::new(payload, integration, result)
     }
 
-    fn check(payload: Payload, schema: &Schema, replaced: impl Fn(&Violation) -> bool) -> Result<Self, Stop> {
-        if let Err(mut violations) = schema.check(&payload.value) {
-            violations.retain(|it| !replaced(it));
-            if !violations.is_empty() {
-                return Err(Stop::Schema(violations));
-            }
+    fn new(payload: Payload, integration: &Integration, result: Result<(), Unfit>) -> Result<Self, Stop> {
+        match result {
+            Ok(()) => Ok(Self { text: payload.value.to_string().into(), loosened: payload.loosened }),
+            Err(Unfit::Violations(violations)) => Err(Stop::Schema(violations)),
+            Err(Unfit::Time(limit)) => Err(Stop::SchemaTime { plugin: integration.name.clone(), limit }),
         }
-        Ok(Self { text: payload.value.to_string().into(), loosened: payload.loosened })
     }
 
     /// The JSON that the plugin gets.
@@ -62,7 +83,7 @@ impl CheckedPayload {
         let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: log };
         match outcome {
             Outcome::Skip(reason) => ready.skip = Some(reason),
-            Outcome::Tasks(values) if values.is_empty() => return Err(Stop::Output(Vec::new())),
+            Outcome::Tasks(values) if values.is_empty() => return Err(Stop::Output(Violations::default())),
             Outcome::Tasks(values) => {
                 for (index, value) in values.into_iter().enumerate() {
                     ready.tasks.push(output_task(index, value, rules, &mut ready.loosened)?);
@@ -82,11 +103,27 @@ fn output_task(index: usize, value: Value, rules: &Rules, loosened: &mut Loosene
 }
 
 /// Pointers into the plugin's output instead of into one task of it.
-fn in_output(index: usize, violations: Vec<Violation>) -> Vec<Violation> {
-    let named = |it: Violation| Violation {
+fn in_output(index: usize, violations: Violations) -> Violations {
+    violations.map(|it| Violation {
         pointer: format!("/{index}{}", it.pointer),
         message: format!("task {index}: {}", it.message),
         ..it
-    };
-    violations.into_iter().map(named).collect()
+    })
+}
+
+/// Places of a payload at which values were replaced: by what is configured, and by what was when it came.
+struct Replaced {
+    by: Vec<Redact>,
+}
+
+impl Replaced {
+    fn of(integration: &Integration, raw: &RawEvent) -> Self {
+        let by = [integration.redact.clone(), integration.redact.without_parents(&raw.redacted)];
+        Self { by: by.into_iter().filter(|it| !it.is_empty()).collect() }
+    }
+
+    fn judge<T>(&self, judge: impl FnOnce(Ignored<'_>) -> T) -> T {
+        let covers = |pointer: &str| self.by.iter().any(|it| it.covers(pointer));
+        judge(if self.by.is_empty() { None } else { Some(&covers) })
+    }
 }

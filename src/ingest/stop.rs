@@ -1,11 +1,13 @@
 //! Why the line ends early.
 
+use std::time::Duration;
+
 use super::CheckedPayload;
 use crate::event::{EventId, IntegrationName};
 use crate::integration::Integration;
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
-use crate::schema::Violation;
+use crate::schema::Violations;
 use crate::store::StoreError;
 
 /// Why the line ended early.
@@ -15,14 +17,25 @@ pub enum Stop {
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The payload does not fit the schema, or the task is not one.
-    #[error("{}", sentences(.0))]
-    Schema(Vec<Violation>),
+    #[error("{}", .0.sentences())]
+    Schema(Violations),
+    /// The schema's check took longer than it may: the schema has to be changed, or the payload is made to hurt.
+    #[error(
+        "this payload cannot be checked against the schema of \"{plugin}\" within {} ms (plugins.schema_ms in hookmill.toml); use fewer branches and patterns in input.schema.json, or bound the payload's lists with maxItems",
+        limit.as_millis()
+    )]
+    SchemaTime {
+        /// The integration.
+        plugin: IntegrationName,
+        /// Of processor time.
+        limit: Duration,
+    },
     /// The plugin refused it, failed or was stopped.
     #[error(transparent)]
     Plugin(Box<Failed>),
     /// What the plugin made is no task: the plugin has to be mended, not the payload.
-    #[error("the plugin's output is no task. {}", sentences(.0))]
-    Output(Vec<Violation>),
+    #[error("the plugin's output is no task. {}", .0.sentences())]
+    Output(Violations),
     /// The integration's first version is still being loaded.
     #[error("the integration \"{0}\" is being loaded; send it again in a few seconds")]
     Loading(IntegrationName),
@@ -57,6 +70,12 @@ impl Failed {
         let plugin = integration.name.clone();
         Stop::Plugin(Box::new(Self { error, log, plugin, event_id, payload_bytes: payload.text().len() }))
     }
+
+    /// Nothing is known of the payload, so the plugin was not called.
+    pub(super) fn unchecked(error: PluginError, integration: &Integration, event_id: EventId) -> Stop {
+        let plugin = integration.name.clone();
+        Stop::Plugin(Box::new(Self { error, log: String::new(), plugin, event_id, payload_bytes: 0 }))
+    }
 }
 
 impl std::error::Error for Failed {}
@@ -86,7 +105,7 @@ impl Stop {
     pub fn stage(&self) -> &'static str {
         match self {
             Self::Decode(_) => "decode",
-            Self::Schema(_) => "schema",
+            Self::Schema(_) | Self::SchemaTime { .. } => "schema",
             Self::Plugin(_) | Self::Loading(_) => "plugin",
             Self::Output(_) => "task",
             Self::Store(_) => "commit",
@@ -99,14 +118,11 @@ impl Stop {
         match self {
             Self::Decode(error) => error.code(),
             Self::Schema(_) => "invalid_field",
+            Self::SchemaTime { .. } => "schema_time",
             Self::Plugin(failed) => failed.error.code(),
             Self::Output(_) => "plugin_output_invalid",
             Self::Loading(_) => "plugin_loading",
             Self::Store(_) => "storage_unavailable",
         }
     }
-}
-
-fn sentences(violations: &[Violation]) -> String {
-    violations.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(". ")
 }

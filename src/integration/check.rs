@@ -102,7 +102,7 @@ pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>
 pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();
     let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
-    let schema = read_schema(folder, &manifest);
+    let schema = read_schema(folder, &manifest).map(|it| it.within(host.limits().schema));
     let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema, draft 2020-12, for what comes in"));
     let module = folder.join(&manifest.module);
     let plugin = host.load(&manifest.name, folder, &manifest.module, manifest.limits());
@@ -202,6 +202,12 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
 
 /// What is fine on a fixture may not be on a larger delivery, or on a busy machine.
 fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut Checked) {
+    let limit = integration.schema.limit().unwrap_or(Duration::MAX);
+    if run.checked > limit / 2 {
+        let (took, limit) = (run.checked.as_millis(), limit.as_millis());
+        let reason = format!("its check against the schema takes {took} of {limit} ms (plugins.schema_ms)");
+        checked.warn(file, reason, "Use fewer branches in the schema, or bound lists with maxItems");
+    }
     for it in Share::of(integration, run).into_iter().filter(|it| it.percent() > 50.0) {
         let reason = format!("takes {:.0} % of {} ({} of {} {})", it.percent(), it.name, it.used, it.limit, it.unit);
         checked.warn(file, reason, &format!("Raise {} in plugin.toml, or use less", it.name));

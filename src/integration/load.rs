@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Duration, Utc};
 
 use super::manifest::{Manifest, Mode};
-use super::{Auth, Beside, Dedupe, Integration, Later, Named, Redact, Rejections};
+use super::{Auth, Beside, Checks, Dedupe, Integration, Later, Named, Redact, Rejections};
 use crate::auth::CompanyId;
 use crate::auth::limit::TokenBucket;
 use crate::config::Secrets;
@@ -103,7 +103,7 @@ fn tested(
     secrets: &Secrets,
     now: DateTime<Utc>,
 ) -> Result<Integration, LoadFailure> {
-    let schema = read_schema(folder, &manifest)?;
+    let schema = read_schema(folder, &manifest)?.within(host.limits().schema);
     let plugin = host.load(&manifest.name, folder, &manifest.module, manifest.limits())?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
@@ -195,7 +195,8 @@ pub(super) fn assemble(
         name: IntegrationName(manifest.name.into()),
         version: manifest.version,
         description: manifest.description,
-        schema,
+        schema: Arc::new(schema),
+        checks: Checks::default(),
         plugin,
         provenance,
         loaded_at: now,
@@ -211,9 +212,11 @@ fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Res
         .map(String::as_str)
         .map(|it| ("a delivery is known by", it))
         .chain(order_by.map(|it| ("order_by names", it)));
-    match named.into_iter().find(|(_, pointer)| redact.covers(pointer)) {
+    match named.into_iter().find(|(_, pointer)| redact.may_replace(pointer)) {
         None => Ok(()),
-        Some((what, _)) => Err(format!("redact: {what} a value that would be replaced")),
+        Some((what, _)) => {
+            Err(format!("redact: {what} a value that would be replaced, or could be where a payload has another shape"))
+        }
     }
 }
 

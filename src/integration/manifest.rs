@@ -109,8 +109,8 @@ impl Manifest {
         let one = |sentence: String| vec![(sentence, None)];
         let value: Value = parse::toml(text).map_err(one)?;
         let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
-        let told = |it: Violation| (sentence(&it), it.hint);
-        schema.check(&value).map_err(|all| all.into_iter().map(told).collect::<Vec<_>>())?;
+        let told = |it: &Violation| (sentence(it), it.hint.clone());
+        schema.check(&value).map_err(|all| all.iter().map(told).collect::<Vec<_>>())?;
         serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))
     }
 

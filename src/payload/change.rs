@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::lax::{FIELDS, Rule, read, violation};
 use super::values::{Read, is_blank, wrong};
 use super::{Encoding, Loosened, Payload, Rules};
-use crate::schema::{self, Violation, got};
+use crate::schema::{self, Violation, Violations, got};
 
 /// Beside those of a new task.
 const MORE: [(&str, Rule, bool); 2] =
@@ -18,7 +18,7 @@ const CLEARED: [&str; 8] =
 ///
 /// # Errors
 /// Every violation, in document order.
-pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Vec<Violation>> {
+pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
     let Payload { value, encoding, mut loosened } = payload;
     let mut canonical = Map::new();
     let mut violations = Vec::new();
@@ -41,10 +41,14 @@ pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Valu
         violations.push(nothing_named());
     }
     let canonical = Value::Object(canonical);
-    violations.extend(schema::task_update().check(&canonical).err().into_iter().flatten());
+    let found = Violations::from(violations);
+    let found = match schema::task_update().check(&canonical) {
+        Ok(()) => found,
+        Err(more) => found.and(more),
+    };
     match canonical {
-        Value::Object(canonical) if violations.is_empty() => Ok((canonical, loosened)),
-        _ => Err(schema::in_document_order(violations, &value)),
+        Value::Object(canonical) if found.is_empty() => Ok((canonical, loosened)),
+        _ => Err(found.in_document_order(&value)),
     }
 }
 

@@ -169,7 +169,7 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
 }
 
 /// JSON sent as a JSON string, one level.
-pub(super) fn inner_json(text: &str) -> Result<Value, DecodeError> {
+pub(crate) fn inner_json(text: &str) -> Result<Value, DecodeError> {
     match text.trim_start().chars().next() {
         Some('{' | '[') => json::parse(text),
         _ => Err(DecodeError::NotAnObject { got: "text" }),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::values::{Read, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, version, wrong};
 use super::{Encoding, Loosened, Payload, Rules};
-use crate::schema::{self, Violation, got};
+use crate::schema::{self, Violation, Violations, got};
 
 #[derive(Clone, Copy)]
 pub(super) enum Rule {
@@ -42,7 +42,7 @@ pub(super) const FIELDS: [(&str, Rule, bool); 14] = [
 ///
 /// # Errors
 /// Every violation, in document order.
-pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Vec<Violation>> {
+pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
     let Payload { value, encoding, mut loosened } = payload;
     let Value::Object(source) = &value else {
         return schema::task_create().check(&value).map(|()| (Map::new(), loosened));
@@ -63,14 +63,17 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
         }
     }
     let canonical = Value::Object(canonical);
-    if let Err(found) = schema::task_create().check(&canonical) {
-        let told = |it: &Violation| violations.iter().any(|own| own.pointer == it.pointer);
-        let found: Vec<_> = found.into_iter().filter(|it| !told(it)).collect();
-        violations.extend(found);
-    }
+    let own = Violations::from(violations);
+    let found = match schema::task_create().check(&canonical) {
+        Ok(()) => own,
+        Err(mut found) => {
+            found.retain(|it| !own.iter().any(|own| own.pointer == it.pointer));
+            own.and(found)
+        }
+    };
     match canonical {
-        Value::Object(canonical) if violations.is_empty() => Ok((canonical, loosened)),
-        _ => Err(schema::in_document_order(violations, &value)),
+        Value::Object(canonical) if found.is_empty() => Ok((canonical, loosened)),
+        _ => Err(found.in_document_order(&value)),
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub use batch::split;
 pub use change::task_changes;
+pub(crate) use decode::inner_json;
 pub use decode::{DecodeError, decode};
 pub use envelope::unwrap_envelope;
 pub(crate) use lax::filter_text;

@@ -20,7 +20,7 @@ use crate::integration::Integration;
 use crate::integration::load::{LoadFailure, read};
 use crate::parse;
 use crate::payload::{Encoding, Loosened, Payload};
-use crate::schema::Violation;
+use crate::schema::Violations;
 use crate::task::NewTask;
 
 /// The event id that every fixture runs under.
@@ -63,7 +63,7 @@ pub enum Came {
     /// Tasks, as the plugin wrote them, or a skip.
     Out(Outcome),
     /// The schema has refused the payload.
-    Violations(Vec<Violation>),
+    Violations(Violations),
     /// The plugin has refused it, or failed.
     Failed(PluginError),
 }
@@ -79,6 +79,8 @@ pub struct Run {
     pub usage: Usage,
     /// How long the call took.
     pub took: Duration,
+    /// How long the check against the schema took.
+    pub checked: Duration,
 }
 
 /// Runs every fixture of a folder; a plugin without any goes live with a warning in the log.
@@ -142,11 +144,14 @@ pub fn list(folder: &Folder) -> Result<Vec<PathBuf>, LoadFailure> {
 /// # Errors
 /// Where the payload is none at all.
 pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<Run, Stop> {
-    let checked = match CheckedPayload::example(integration, payload.clone()) {
+    let started = Instant::now();
+    let result = CheckedPayload::example(integration, payload.clone());
+    let check_took = started.elapsed();
+    let checked = match result {
         Ok(checked) => checked,
         Err(Stop::Schema(found)) => {
             let (came, usage) = (Came::Violations(found), Usage::default());
-            return Ok(Run { came, log: String::new(), usage, took: Duration::ZERO });
+            return Ok(Run { came, log: String::new(), usage, took: Duration::ZERO, checked: check_took });
         }
         Err(other) => return Err(other),
     };
@@ -155,7 +160,7 @@ pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc
     let called = integration.plugin.map_blocking(checked.text(), &context);
     let took = started.elapsed();
     let came = called.result.map_or_else(Came::Failed, Came::Out);
-    Ok(Run { came, log: called.log, usage: called.usage, took })
+    Ok(Run { came, log: called.log, usage: called.usage, took, checked: check_took })
 }
 
 impl Fixture {
@@ -178,8 +183,9 @@ impl Fixture {
         match places {
             _ if self.wrong(run, integration).is_empty() => None,
             Some(places) => {
-                let shown = places.iter().take(PLACES).map(|it| it.pointer.clone()).collect::<Vec<_>>().join(", ");
-                let more = places.len().saturating_sub(PLACES);
+                let shown =
+                    places.shown.iter().take(PLACES).map(|it| it.pointer.clone()).collect::<Vec<_>>().join(", ");
+                let more = (places.shown.len() + places.omitted).saturating_sub(PLACES);
                 Some(if more > 0 {
                     format!("differs at {shown} and {more} more")
                 } else {
@@ -215,7 +221,9 @@ impl Fixture {
 }
 
 fn told(expected: &Value, found: &Value) -> Vec<String> {
-    differences(expected, found).iter().map(ToString::to_string).collect()
+    let found = differences(expected, found);
+    let more = (found.omitted > 0).then(|| format!("and {} more places", found.omitted));
+    found.shown.iter().map(ToString::to_string).chain(more).collect()
 }
 
 /// As the pipeline reads them, so that a fixture need not repeat defaults.
@@ -223,14 +231,10 @@ fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
     let read = |(index, value): (usize, &Value)| {
         let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
         let task = NewTask::parse(payload, &integration.rules)
-            .map_err(|found| format!("task {index}: {}", sentences(&found)))?;
+            .map_err(|found| format!("task {index}: {}", found.sentences()))?;
         serde_json::to_value(task.0).map_err(|e| e.to_string())
     };
     values.iter().enumerate().map(read).collect()
-}
-
-fn sentences(violations: &[Violation]) -> String {
-    violations.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join(". ")
 }
 
 impl Expect {
@@ -272,7 +276,7 @@ impl std::fmt::Display for Came {
         match self {
             Self::Out(Outcome::Tasks(tasks)) => write!(f, "{} tasks", tasks.len()),
             Self::Out(Outcome::Skip(reason)) => write!(f, "the skip \"{reason}\""),
-            Self::Violations(found) => write!(f, "violations of the schema: {}", sentences(found)),
+            Self::Violations(found) => write!(f, "violations of the schema: {}", found.sentences()),
             Self::Failed(PluginError::Refused { message, .. }) => write!(f, "the refusal \"{message}\""),
             Self::Failed(error) => write!(f, "an error: {error}"),
         }

@@ -46,11 +46,18 @@ pub struct LoadLimits {
     pub compile: Duration,
     /// `fixtures_ms`: for all fixtures of a plugin together: 30 s.
     pub fixtures: Duration,
+    /// `schema_ms`: processor time of a check of a payload against its schema: 1 s.
+    pub schema: Duration,
 }
 
 impl Default for LoadLimits {
     fn default() -> Self {
-        Self { module_bytes: 64 << 20, compile: Duration::from_secs(60), fixtures: Duration::from_secs(30) }
+        Self {
+            module_bytes: 64 << 20,
+            compile: Duration::from_secs(60),
+            fixtures: Duration::from_secs(30),
+            schema: Duration::from_secs(1),
+        }
     }
 }
 

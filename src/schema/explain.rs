@@ -1,5 +1,8 @@
 //! Violations in words, for people who build workflows and have never seen a JSON Schema.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
@@ -9,18 +12,46 @@ use super::Violation;
 /// Most characters of a value that an error shows: it may be a patient's.
 const SHOWN: usize = 64;
 
+/// Where it is: for a field that is missing, where that should be.
+pub(super) fn place<'e>(error: &'e ValidationError<'_>) -> Cow<'e, str> {
+    let pointer = error.instance_path().as_str();
+    match error.kind() {
+        Kind::Required { property } => format!("{pointer}/{}", escape(property.as_str().unwrap_or_default())).into(),
+        _ => pointer.into(),
+    }
+}
+
+/// The length of the longest JSON Pointer into a value, about, in bytes.
+pub(super) fn longest_pointer(value: &Value) -> usize {
+    let below = |step: usize, value| 1 + step + longest_pointer(value);
+    match value {
+        Value::Object(map) => map.iter().map(|(name, value)| below(name.len(), value)).max().unwrap_or(0),
+        Value::Array(items) => items.iter().map(|value| below(7, value)).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+pub(super) fn nowhere(limit: Duration) -> Violation {
+    let said = format!("does not fit the schema; where could not be found out within {} ms", limit.as_millis());
+    violation(String::new(), "schema", "a value that fits the schema", None, &said)
+}
+
+pub(super) fn too_slow(limit: Duration) -> Violation {
+    let said = format!("cannot be checked against the schema within {} ms", limit.as_millis());
+    violation(String::new(), "schema_time", "a value that the schema can be checked with", None, &said)
+}
+
 pub(super) fn explain(error: &ValidationError<'_>) -> Violation {
-    let mut pointer = error.instance_path().to_string();
+    let pointer = place(error).into_owned();
     let instance = error.instance().as_ref();
-    if let Kind::Required { property } = error.kind() {
-        pointer = format!("{pointer}/{}", escape(property.as_str().unwrap_or_default()));
+    if let Kind::Required { .. } = error.kind() {
         return violation(pointer, "required", "a value", None, "required");
     }
     let shown = got(instance);
     let (code, expected, said) = match error.kind() {
         Kind::Type { kind } => ("type", kind_names(kind), None),
         Kind::Enum { options } => ("enum", one_of(options), None),
-        Kind::Constant { expected_value } => ("const", expected_value.to_string(), None),
+        Kind::Constant { expected_value } => ("const", got(expected_value), None),
         Kind::Format { format } if format == "date-time" => {
             ("date_time", "RFC 3339 date-time".into(), Some(not_a_time(&shown)))
         }
@@ -32,9 +63,9 @@ pub(super) fn explain(error: &ValidationError<'_>) -> Violation {
         Kind::MaxItems { limit } => ("max_items", format!("at most {limit} {}", plural(*limit, "item")), None),
         Kind::Minimum { limit } => ("minimum", format!("{limit} or more"), None),
         Kind::Maximum { limit } => ("maximum", format!("{limit} or less"), None),
-        Kind::Pattern { pattern } => ("pattern", format!("text that matches {pattern}"), None),
+        Kind::Pattern { pattern } => ("pattern", format!("text that matches {}", cut_at(pattern, 128)), None),
         Kind::AdditionalProperties { unexpected } => {
-            let names = unexpected.join(", ");
+            let names = unexpected.iter().take(SHOWN).map(|it| cut(it)).collect::<Vec<_>>().join(", ");
             ("unknown_field", "known fields only".into(), Some(format!("does not take: {}", cut(&names))))
         }
         Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => ("shape", "one of the shapes in the schema".into(), None),
@@ -72,8 +103,10 @@ fn kind_names(kind: &TypeKind) -> String {
 
 fn one_of(options: &Value) -> String {
     let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
-    let names: Vec<_> = options.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect();
-    format!("one of {}", names.join(", "))
+    let name = |it: &Value| it.as_str().map_or_else(|| got(it), cut);
+    let names: Vec<_> = options.iter().take(SHOWN).map(name).collect();
+    let more = if options.len() > SHOWN { ", …" } else { "" };
+    format!("one of {}{more}", names.join(", "))
 }
 
 fn plural(count: u64, word: &str) -> String {
@@ -93,16 +126,16 @@ pub(crate) fn got(value: &Value) -> String {
 
 /// The first characters of a text.
 pub(crate) fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    cut_at(text, SHOWN)
 }
 
 /// A pointer as people write it.
 pub(super) fn field(pointer: &str) -> String {
     let mut text = String::new();
     for part in pointer.split('/').skip(1) {
+        if text.len() > 4 * SHOWN {
+            break;
+        }
         let part = part.replace("~1", "/").replace("~0", "~");
         if part.parse::<usize>().is_ok() {
             text.push_str(&format!("[{part}]"));
@@ -118,29 +151,10 @@ fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// By where each stands in the document; missing fields keep the schema's order, behind their siblings.
-pub(crate) fn in_document_order(mut violations: Vec<Violation>, value: &Value) -> Vec<Violation> {
-    violations.sort_by_cached_key(|it| position(&it.pointer, value));
-    violations.dedup_by(|a, b| a.pointer == b.pointer && a.code == b.code);
-    violations
-}
-
-fn position(pointer: &str, root: &Value) -> Vec<usize> {
-    let mut value = Some(root);
-    pointer
-        .split('/')
-        .skip(1)
-        .map(|part| {
-            let name = part.replace("~1", "/").replace("~0", "~");
-            let (index, next) = match value {
-                Some(Value::Object(map)) => (map.keys().position(|key| *key == name), map.get(&name)),
-                Some(Value::Array(items)) => {
-                    (name.parse().ok(), name.parse::<usize>().ok().and_then(|it| items.get(it)))
-                }
-                _ => (None, None),
-            };
-            value = next;
-            index.unwrap_or(usize::MAX)
-        })
-        .collect()
+/// A text of at most so many characters.
+pub(super) fn cut_at(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

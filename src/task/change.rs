@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{TaskPatch, unreadable};
 use crate::payload::{self, Loosened, Payload, Rules};
-use crate::schema::Violation;
+use crate::schema::{Violation, Violations};
 
 /// A change, and the version of the task that it is meant for.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,21 +22,23 @@ impl TaskChange {
     ///
     /// # Errors
     /// Every violation at once, in document order.
-    pub fn parse(payload: Payload, if_match: Option<u64>, rules: &Rules) -> Result<(Self, Loosened), Vec<Violation>> {
+    pub fn parse(payload: Payload, if_match: Option<u64>, rules: &Rules) -> Result<(Self, Loosened), Violations> {
         let in_body = payload.value.get("version").is_some_and(|it| !payload::is_blank(it));
         let fields = payload::task_changes(payload, rules);
         let no_version = (!in_body && if_match.is_none()).then(version_missing);
         let (mut canonical, loosened) = match (fields, no_version) {
             (Ok(fields), None) => fields,
-            (Ok(_), Some(missing)) => return Err(vec![missing]),
-            (Err(violations), missing) => return Err(violations.into_iter().chain(missing).collect()),
+            (Ok(_), Some(missing)) => return Err(missing.into()),
+            (Err(violations), missing) => {
+                return Err(missing.map_or(violations.clone(), |it| violations.and(it.into())));
+            }
         };
         let in_body = canonical.shift_remove("version").and_then(|it| it.as_u64());
         let version = match (in_body, if_match) {
-            (Some(body), Some(header)) if body != header => return Err(vec![versions_differ(body, header)]),
-            (body, header) => body.or(header).ok_or_else(|| vec![version_missing()])?,
+            (Some(body), Some(header)) if body != header => return Err(versions_differ(body, header).into()),
+            (body, header) => body.or(header).ok_or_else(|| Violations::from(version_missing()))?,
         };
-        let patch = serde_json::from_value(Value::Object(canonical)).map_err(|_| vec![unreadable()])?;
+        let patch = serde_json::from_value(Value::Object(canonical)).map_err(|_| Violations::from(unreadable()))?;
         Ok((Self { version, patch }, loosened))
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::{folder, host, runnable};
+use crate::cli::print::{self, say};
 use crate::config::Config;
 use crate::integration::Integration;
 use crate::plugin::fixtures::{self, EVENT_ID, Fixture};
@@ -44,10 +45,15 @@ impl Bench {
         let own = integration.plugin.limits().concurrency;
         let threads = self.threads.map_or_else(|| vec![1, own], |it| vec![it.max(1)]);
         if !as_json {
-            println!("{}", host.describe());
-            println!(
+            say!("{}", host.describe());
+            say!(
                 "{:<24} {:>7} {:>10} {:>9} {:>9} {:>9}",
-                "FIXTURE", "THREADS", "CALLS/S", "P50 µs", "P99 µs", "MAX µs"
+                "FIXTURE",
+                "THREADS",
+                "CALLS/S",
+                "P50 µs",
+                "P99 µs",
+                "MAX µs"
             );
         }
         let mut all = Vec::new();
@@ -56,16 +62,19 @@ impl Bench {
                 let (times, took) = measure(&integration, fixture, *threads, seconds);
                 let row = row(name, *threads, &times, took);
                 if !as_json {
-                    println!(
+                    say!(
                         "{name:<24} {threads:>7} {:>10} {:>9} {:>9} {:>9}",
-                        row["calls_per_second"], row["p50_us"], row["p99_us"], row["max_us"]
+                        row["calls_per_second"],
+                        row["p50_us"],
+                        row["p99_us"],
+                        row["max_us"]
                     );
                 }
                 all.push(row);
             }
         }
         if as_json {
-            println!("{}", json!({ "engine": host.describe(), "measured": all }));
+            print::json(&json!({ "engine": host.describe(), "measured": all }));
         }
         Ok(())
     }

@@ -8,13 +8,14 @@ use serde_json::json;
 use super::super::Failure;
 use super::{folder, host};
 use crate::app::now;
+use crate::cli::print::{self, say};
 use crate::config::Config;
 use crate::integration::check::{Checked, Severity, check};
 
 pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
     let checked = check(&host(config)?, &folder(dir)?, &config.secrets, now());
     if as_json {
-        println!("{}", json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
+        print::json(&json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
     } else {
         print(dir, &checked);
     }
@@ -27,19 +28,19 @@ fn print(dir: &Path, checked: &Checked) {
             Severity::Error => style("error").red().bold(),
             Severity::Warning => style("warning").yellow().bold(),
         };
-        println!("{word}: {}: {}", it.file.display(), it.reason);
+        print::styled(word, format_args!(": {}: {}", it.file.display(), it.reason));
         if let Some(fix) = &it.fix {
-            println!("  {}: {fix}", style("fix").bold());
+            print::styled(format_args!("  {}", style("fix").bold()), format_args!(": {fix}"));
         }
     }
     if let Some(it) = &checked.integration {
         let imports = it.plugin.imports();
         let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
-        println!("{} {}: a {:?}, sha256 {}", it.name, it.version, it.plugin.abi(), it.provenance.module_sha256);
-        println!("imports {imports}");
+        say!("{} {}: a {:?}, sha256 {}", it.name, it.version, it.plugin.abi(), it.provenance.module_sha256);
+        say!("imports {imports}");
     }
     if checked.is_good() {
-        println!("{}: the server takes {}", style("good").green().bold(), dir.display());
+        print::styled(style("good").green().bold(), format_args!(": the server takes {}", dir.display()));
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::Failure;
 use super::super::events::time;
 use super::super::progress::Progress;
 use super::{differences, folder, host, runnable};
+use crate::cli::print::{self, say};
 use crate::config::Config;
 use crate::dry_run::{self, Options, Report};
 use crate::event::IntegrationName;
@@ -85,7 +86,7 @@ impl Diff {
             report.compared.tally.forget_values();
         }
         if as_json {
-            println!("{}", json!(report));
+            print::json(&json!(report));
         } else {
             print(&report, &wanted);
         }
@@ -115,12 +116,12 @@ impl Diff {
 }
 
 fn print(report: &Report, wanted: &Wanted) {
-    println!("{} events of {} in {:.1} s", report.compared.events, wanted.integration, report.seconds);
+    say!("{} events of {} in {:.1} s", report.compared.events, wanted.integration, report.seconds);
     differences::print_counts(&report.compared.tally);
     for (why, count) in &report.not_run {
-        println!("{count:>9}  not run: {why}");
+        say!("{count:>9}  not run: {why}");
     }
     let versions: Vec<_> = report.versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
-    println!("came through version {}", versions.join(", "));
+    say!("came through version {}", versions.join(", "));
     differences::print(&report.compared);
 }

@@ -3,6 +3,7 @@
 use console::style;
 use serde_json::{Value, json};
 
+use crate::cli::print::{self, say};
 use crate::dry_run::{Compared, Sample, Tally};
 
 pub(super) fn print_counts(tally: &Tally) {
@@ -14,7 +15,7 @@ pub(super) fn print_counts(tally: &Tally) {
         (tally.uncompared, "pass", style("pass, and were changed by a re-drive since").dim()),
     ] {
         if count > 0 || word != "pass" {
-            println!("{count:>9}  {shown}");
+            print::styled(format_args!("{count:>9}  {shown}"), format_args!(""));
         }
     }
 }
@@ -23,34 +24,41 @@ pub(super) fn print_counts(tally: &Tally) {
 pub(super) fn print(compared: &Compared) {
     let tally = &compared.tally;
     if !tally.fields.is_empty() {
-        println!("\n{}", style("Fields that differ").bold());
+        say!();
+        print::styled(style("Fields that differ").bold(), format_args!(""));
     }
     for (pointer, it) in &tally.fields {
         let (before, after) = (shown(it.before.as_ref()), shown(it.after.as_ref()));
-        println!("{:>9}  {pointer}: {before} → {after}, as in {}", it.events, it.example);
+        say!("{:>9}  {pointer}: {before} → {after}, as in {}", it.events, it.example);
     }
     if !tally.failures.is_empty() {
-        println!("\n{}", style("Why events fail now").bold());
+        say!();
+        print::styled(style("Why events fail now").bold(), format_args!(""));
     }
     for (name, it) in &tally.failures {
-        println!("{:>9}  {name}: {}, as {}", it.events, it.message, it.example);
+        say!("{:>9}  {name}: {}, as {}", it.events, it.message, it.example);
     }
     let mut samples = tally.samples.iter().peekable();
     if samples.peek().is_some() {
-        println!("\n{}", style("Events").bold());
+        say!();
+        print::styled(style("Events").bold(), format_args!(""));
     }
     samples.for_each(print_sample);
-    println!("\n{}", style("Calls").bold());
-    println!("took {} µs at the median, {} µs at the 99th percentile; at most:", compared.p50_us, compared.p99_us);
+    say!();
+    print::styled(style("Calls").bold(), format_args!(""));
+    say!("took {} µs at the median, {} µs at the 99th percentile; at most:", compared.p50_us, compared.p99_us);
     for it in &compared.limits {
-        println!("{:>5.1} % of {:<15} {} of {} {}", it.percent(), it.name, it.used, it.limit, it.unit);
+        say!("{:>5.1} % of {:<15} {} of {} {}", it.percent(), it.name, it.used, it.limit, it.unit);
     }
 }
 
 fn print_sample(it: &Sample) {
-    println!("{}  {}: {} → {}", it.event_id, json!(it.class).as_str().unwrap_or_default(), it.before, it.after);
+    say!("{}  {}: {} → {}", it.event_id, json!(it.class).as_str().unwrap_or_default(), it.before, it.after);
     for it in &it.differences {
-        println!("    {}: {} → {}", it.pointer, shown(it.expected.as_ref()), shown(it.found.as_ref()));
+        say!("    {}: {} → {}", it.pointer, shown(it.expected.as_ref()), shown(it.found.as_ref()));
+    }
+    if it.differences_omitted > 0 {
+        say!("    and {} more places", it.differences_omitted);
     }
 }
 

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::remote::{Remote, text};
+use crate::cli::print::{self, say};
 use crate::config::Config;
 
 pub(super) fn list(config: &Config, as_json: bool) -> Result<(), Failure> {
     let answer = server(config)?.call("GET", "/v1/admin/plugins", None)?;
     if as_json {
-        println!("{answer}")
+        print::json(&answer)
     } else {
         print_list(&answer)
     }
@@ -19,7 +20,7 @@ pub(super) fn list(config: &Config, as_json: bool) -> Result<(), Failure> {
 pub(super) fn reload(config: &Config, as_json: bool) -> Result<(), Failure> {
     let pass = server(config)?.call("POST", "/v1/admin/plugins/reload", Some(json!({})))?;
     if as_json {
-        println!("{pass}")
+        print::json(&pass)
     } else {
         print_pass(&pass)
     }
@@ -32,9 +33,17 @@ pub(super) fn server(config: &Config) -> Result<Remote, Failure> {
 }
 
 fn print_list(answer: &Value) {
-    println!(
+    say!(
         "{:<20} {:<9} {:<10} {:<10} {:>9} {:>8} {:>8} {:>9} {:>9}  SHA256",
-        "PLUGIN", "STATE", "VERSION", "ABI", "CALLS", "REFUSED", "FAILED", "P50 µs", "P99 µs"
+        "PLUGIN",
+        "STATE",
+        "VERSION",
+        "ABI",
+        "CALLS",
+        "REFUSED",
+        "FAILED",
+        "P50 µs",
+        "P99 µs"
     );
     for it in answer["data"].as_array().into_iter().flatten() {
         let calls = &it["calls"];
@@ -42,26 +51,26 @@ fn print_list(answer: &Value) {
         let [made, refused, failed, p50, p99] =
             ["calls", "refused", "failures", "p50_us", "p99_us"].map(|name| shown(&calls[name]));
         let sha256: String = shown(&it["sha256"]).chars().take(12).collect();
-        println!(
+        say!(
             "{name:<20} {state:<9} {version:<10} {abi:<10} {made:>9} {refused:>8} {failed:>8} {p50:>9} {p99:>9}  {sha256}"
         );
         if !it["message"].is_null() {
-            println!("  {}", text(&it["message"]));
+            say!("  {}", text(&it["message"]));
         }
         let weak: Vec<_> = it["weak_secrets"].as_array().into_iter().flatten().map(text).collect();
         if !weak.is_empty() {
-            println!("  weak secret: {}", weak.join(", "));
+            say!("  weak secret: {}", weak.join(", "));
         }
         let rejected = &it["rejected"];
         if rejected["not_stored"].as_u64().is_some_and(|it| it > 0) {
             let [stored, not_stored] = ["stored", "not_stored"].map(|name| shown(&rejected[name]));
-            println!("  rejected deliveries: {stored} stored, {not_stored} more counted only");
+            say!("  rejected deliveries: {stored} stored, {not_stored} more counted only");
         }
         if !it["shadow"].is_null() {
-            println!("  {}", shadow(&it["shadow"]));
+            say!("  {}", shadow(&it["shadow"]));
         }
         if let Some(error) = calls["last_error"].as_object() {
-            println!(
+            say!(
                 "  last error: {} at {}, event {}",
                 shown(&error["code"]),
                 shown(&error["at"]),
@@ -91,10 +100,10 @@ fn print_pass(pass: &Value) {
     for what in ["loaded", "removed", "unchanged", "changing"] {
         let names: Vec<_> = pass[what].as_array().into_iter().flatten().map(text).collect();
         if !names.is_empty() {
-            println!("{what}: {}", names.join(", "));
+            say!("{what}: {}", names.join(", "));
         }
     }
     for (name, message) in pass["refused"].as_object().into_iter().flatten() {
-        println!("refused: {name}: {}", text(message));
+        say!("refused: {name}: {}", text(message));
     }
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
+use crate::cli::print::say;
 use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
@@ -136,10 +137,12 @@ impl New {
             write(&folder.join(path), &self.filled(text, &template))?;
         }
         write(&folder.join(".gitignore"), &format!("{}\n", template.ignored))?;
-        println!("{} is a plugin in {}. Build it and try it:\n", folder.display(), template.called);
-        println!("  {}/build.sh", folder.display());
-        println!("  hookmill plugin test {0}\n", folder.display());
-        println!("Then change {} and the fixtures. README.md there says more.", template.source);
+        say!("{} is a plugin in {}. Build it and try it:", folder.display(), template.called);
+        say!();
+        say!("  {}/build.sh", folder.display());
+        say!("  hookmill plugin test {0}", folder.display());
+        say!();
+        say!("Then change {} and the fixtures. README.md there says more.", template.source);
         Ok(())
     }
 

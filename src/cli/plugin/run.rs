@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::{folder, millis, runnable};
 use crate::app::now;
+use crate::cli::print::{self, say};
 use crate::config::{Config, user_cache};
 use crate::event::RawEvent;
 use crate::integration::Integration;
@@ -50,25 +51,24 @@ impl Run {
                 .iter()
                 .map(|it| json!({ "limit": it.name, "used": it.used, "of": it.limit, "unit": it.unit, "percent": it.percent() }))
                 .collect();
-            println!(
-                "{}",
-                json!({
-                    "result": kind, kind: result, "log": run.log, "loosened": loosened, "took_us": run.took.as_micros(),
-                    "fuel": run.usage.fuel, "limits": shares,
-                })
-            );
+            print::json(&json!({
+                "result": kind, kind: result, "log": run.log, "loosened": loosened, "took_us": run.took.as_micros(),
+                "fuel": run.usage.fuel, "limits": shares,
+            }));
         } else {
-            println!("{kind}: {}", serde_json::to_string_pretty(&result).map_err(Failure::new)?);
+            say!("{kind}:");
+            print::pretty(&result);
             if !loosened.is_empty() {
-                println!("read loosely: {}", loosened.join(", "));
+                say!("read loosely: {}", loosened.join(", "));
             }
             if !run.log.is_empty() {
-                println!("log:\n{}", run.log.trim_end());
+                say!("log:");
+                print::indented(&run.log);
             }
             let fuel = run.usage.fuel.map_or_else(String::new, |it| format!(", {it} instructions"));
-            println!("took {}{fuel}", millis(run.took.as_micros()));
+            say!("took {}{fuel}", millis(run.took.as_micros()));
             for it in &shares {
-                println!("{:>5.1} % of {:<15} {} of {} {}", it.percent(), it.name, it.used, it.limit, it.unit);
+                say!("{:>5.1} % of {:<15} {} of {} {}", it.percent(), it.name, it.used, it.limit, it.unit);
             }
         }
         match kind {

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::super::Failure;
 use super::differences;
 use super::list::server;
+use crate::cli::print::{self, say};
 use crate::config::Config;
 use crate::dry_run::ShadowReport;
 
@@ -30,14 +31,14 @@ impl Shadow {
         let values = if self.no_values { "?values=false" } else { "" };
         let answer = server(config)?.call("GET", &format!("/v1/admin/plugins/{}/shadow{values}", self.name), None)?;
         if as_json {
-            println!("{answer}");
+            print::json(&answer);
         }
         let report: ShadowReport = serde_json::from_value(answer).map_err(Failure::new)?;
         let compared = &report.compared;
         if !as_json {
             let since = json!(report.since);
             let (name, events) = (&self.name, compared.events);
-            println!(
+            say!(
                 "version {} has seen {events} events of {name} since {}, and missed {}",
                 report.version,
                 since.as_str().unwrap_or_default(),

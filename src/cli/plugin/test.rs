@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::{folder, host, millis, runnable};
+use crate::cli::print::{self, say, tell};
 use crate::config::Config;
 use crate::folder::{FIXTURE_BYTES, Folder};
 use crate::integration::Integration;
@@ -40,7 +41,7 @@ impl Test {
         let tried: Vec<Tried> = files.into_iter().map(|file| self.try_one(&folder, file, &integration)).collect();
         if as_json {
             let all: Vec<_> = tried.iter().map(Tried::json).collect();
-            println!("{}", json!({ "fixtures": all }));
+            print::json(&json!({ "fixtures": all }));
         } else {
             tried.iter().for_each(Tried::print);
         }
@@ -48,7 +49,7 @@ impl Test {
         match (tried.len(), failed) {
             (0, _) => Err(Failure::new(format!("there is no fixture in {}", self.dir.join("fixtures").display()))),
             (all, 0) => {
-                eprintln!("{all} fixtures hold");
+                tell!("{all} fixtures hold");
                 Ok(())
             }
             (all, failed) => Err(Failure::new(format!(
@@ -104,8 +105,8 @@ impl Tried {
             (false, true) => style("updated").yellow(),
             (false, false) => style("FAILED").red().bold(),
         };
-        println!("{word:<8} {file}: {} ({})", self.name, millis(self.micros));
-        self.wrong.iter().for_each(|it| println!("         {it}"));
+        print::styled(format_args!("{word:<8} "), format_args!("{file}: {} ({})", self.name, millis(self.micros)));
+        self.wrong.iter().for_each(|it| say!("         {it}"));
     }
 
     fn json(&self) -> Value {
