@@ -58,7 +58,11 @@ class Probe:
 
     def stop(self):
         self.process.terminate()
-        return json.loads(self.process.communicate()[0] or "[]")
+        try:
+            return json.loads(self.process.communicate(timeout=10)[0] or "[]")
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return json.loads(self.process.communicate()[0] or "[]")
 
 
 def summary(samples):
