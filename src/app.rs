@@ -13,11 +13,16 @@ use crate::auth::{ApiKey, AuthError, CompanyId, KeyRing, Scope};
 use crate::config::{Config, Secret};
 use crate::integration::Registry;
 use crate::memory::Memory;
+use crate::operations::{Operations, Owner};
 use crate::peer::Proxies;
 use crate::plugin::Host;
 use crate::queue::Queue;
+use crate::shares::{Rule, Shares};
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 use crate::watch::Watch;
+
+/// Companies whose operations run at the same time: such an operation keeps a core busy.
+const OPERATIONS: usize = 2;
 
 /// The running application.
 pub struct App {
@@ -37,6 +42,8 @@ pub struct App {
     pub in_flight: Arc<Semaphore>,
     /// Places for signatures over large bodies, which are checked off the reactor: half the cores, and one at least.
     pub proofs: Arc<Semaphore>,
+    /// The same as `in_flight`, divided among companies and their integrations.
+    pub shares: Arc<Shares>,
     /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
     pub operator_token: Option<Secret>,
     /// The embedded store, where that is what `store` is: backups and the like are its own.
@@ -45,8 +52,8 @@ pub struct App {
     pub queue: Queue,
     /// Runs plugins, where there are any.
     pub host: Option<Host>,
-    /// One dry run at a time.
-    pub dry_run: Arc<Semaphore>,
+    /// Erasures, backups and the like under way.
+    pub operations: Arc<Operations>,
     /// What each key may still do, where keys are limited: as many as there are keys.
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, where there is one.
@@ -78,6 +85,7 @@ impl App {
         keys.merge(store.keys().await?);
         Ok(Self {
             in_flight: Arc::new(Semaphore::new(config.limits.concurrency)),
+            shares: Shares::new(config.limits.concurrency, Rule::PLACES),
             queue: Queue::new(config.limits.queue),
             memory: Memory::new(&config.limits),
             proxies: Proxies::new(config.trusted_proxies.clone()),
@@ -91,7 +99,7 @@ impl App {
             operator_token,
             embedded: None,
             host: None,
-            dry_run: Arc::new(Semaphore::new(1)),
+            operations: Operations::new(OPERATIONS),
             watch: None,
             key_buckets: Mutex::default(),
             revoking: tokio::sync::Mutex::default(),
@@ -200,6 +208,15 @@ impl Admin {
         match self {
             Self::Operator => OPERATOR,
             Self::Company(_, key) => &key.0,
+        }
+    }
+
+    /// Whose operation it is, where it asks for one of this kind.
+    #[must_use]
+    pub fn owner(&self, kind: &'static str) -> Owner {
+        match self {
+            Self::Operator => Owner::Operator(kind),
+            Self::Company(company, _) => Owner::Company(company.clone()),
         }
     }
 

@@ -47,7 +47,7 @@ pub struct Options {
 /// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Most deliveries that wait to be worked on: 10,000.
+    /// Most deliveries that wait to be worked on, of all integrations: 20,000. Of one integration 11,250.
     pub queue: usize,
     /// What each API key may do; all, where there is none.
     pub key_rate: Option<Rate>,
@@ -88,7 +88,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            queue: 10_000,
+            queue: 20_000,
             key_rate: None,
             body_bytes: 1024 * 1024,
             header_bytes: 16 * 1024,

@@ -32,6 +32,7 @@ use crate::task::NewTask;
 pub use attempt::{Attempted, attempt};
 pub use batch::batch;
 pub use checked::CheckedPayload;
+pub(crate) use later::moved;
 pub use later::{accept, panicked, work};
 pub use noted::{duplicate, skip, unreadable};
 use outcome::Ready;

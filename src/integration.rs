@@ -235,6 +235,12 @@ impl Integration {
         self.beside.get().and_then(|it| it.shadow.as_ref().ok())
     }
 
+    /// Runs nothing more: calls under way are stopped, its shadow's as well.
+    pub fn retire(&self) {
+        self.plugin.retire();
+        self.shadow().into_iter().for_each(Shadow::stop);
+    }
+
     /// Its shadow forgets what it has seen of any event.
     pub fn forget_shadow(&self) {
         self.shadow().into_iter().for_each(Shadow::forget);

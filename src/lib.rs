@@ -15,6 +15,8 @@
 //! - [`schema`] checks it and says in words what is wrong.
 //! - [`integration`] is a plugin folder that is live; [`folder`] reads its files and nothing outside of it; [`plugin`] runs
 //!   its WebAssembly in a sandbox.
+//! - [`shares`] divides what is limited, so that one company's load is not another's 503.
+//! - [`operations`] has the slots of what takes long, such as erasures and backups.
 //! - [`queue`] has the deliveries that were answered first; [`watch`] reloads plugin folders; [`diff`] compares JSON.
 //! - [`dry_run`] runs a plugin that is not live, over stored events or beside the one that is.
 //! - [`task`] is what comes out, and [`store`] keeps it.
@@ -34,6 +36,7 @@ pub mod ingest;
 pub mod integration;
 mod log;
 mod memory;
+pub mod operations;
 mod parse;
 pub mod payload;
 pub mod peer;
@@ -41,6 +44,7 @@ pub mod plugin;
 pub mod queue;
 pub mod schema;
 pub mod server;
+pub mod shares;
 pub mod store;
 pub mod task;
 pub mod text;

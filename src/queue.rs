@@ -3,7 +3,9 @@
 //! What waits is in the store; here are ids only, as many as [`Queue::new`] says. Each integration has a dispatcher, which
 //! hands its events to lanes (`queue/lanes.rs`): a lane works on one event after another, and events with the same
 //! ordering key go into the same lane. The dispatcher waits while the integration is being loaded, starts other lanes
-//! when a new version allows more or fewer calls at once, and ends when the integration is removed.
+//! when a new version allows more or fewer calls at once, and ends when the integration is removed. What waits for an
+//! integration that was removed, or has moved to another company, is quarantined without a call, and its places are given
+//! back.
 
 mod lanes;
 
@@ -13,7 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::app::App;
@@ -21,13 +23,14 @@ use crate::auth::CompanyId;
 use crate::event::{Event, EventId, IntegrationName, RawEvent, Reason};
 use crate::ingest;
 use crate::integration::{Found, Integration};
+use crate::shares::{Rule, Share, Shares, UsedUp};
 use crate::store::StoreError;
 use lanes::Lanes;
 
 /// What waits, by integration.
 #[derive(Debug)]
 pub struct Queue {
-    room: Arc<Semaphore>,
+    room: Arc<Shares>,
     dispatchers: Mutex<HashMap<IntegrationName, Dispatcher>>,
     next: AtomicUsize,
     unreadable: AtomicU64,
@@ -47,26 +50,28 @@ struct Waiting {
     /// Decides about the lane: the same for all events with the same ordering key. None where the integration was not live
     /// when the event was put here.
     number: Option<usize>,
-    _room: Option<Place>,
+    /// None where the queue was full when the server started, and where the integration is gone.
+    room: Option<Place>,
 }
 
 /// A place in the queue, taken before a delivery is answered.
-#[derive(Debug)]
-pub struct Place(#[allow(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit);
+pub type Place = Share;
 
 impl Queue {
-    /// At most so many wait.
+    /// At most so many wait, divided among companies and their integrations.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let room = Shares::new(most, Rule::PLACES);
         let (next, unreadable) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self { room, dispatchers: Mutex::default(), next, unreadable }
     }
 
-    /// A place, if there is one.
-    #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        Arc::clone(&self.room).try_acquire_owned().ok().map(Place)
+    /// A place for an integration of a company.
+    ///
+    /// # Errors
+    /// Whose share of the queue is used up.
+    pub fn place(&self, company: &CompanyId, name: &IntegrationName) -> Result<Place, UsedUp> {
+        self.room.take(company, name, 1)
     }
 
     /// Events that were set aside since the start, because they cannot be worked on.
@@ -78,7 +83,7 @@ impl Queue {
     /// Puts an event behind the others; it is durable by now.
     pub fn push(&self, app: &Arc<App>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
         let number = Some(self.number(integration, raw));
-        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, _room: place };
+        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, room: place };
         self.dispatch(app, &integration.name, waiting);
     }
 
@@ -109,8 +114,9 @@ impl Queue {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, event.id = %id, "a queued event cannot be read yet");
-                    let waiting = Waiting { company, id, number: None, _room: self.place() };
-                    self.dispatch(app, &IntegrationName("unknown".into()), waiting);
+                    let name = IntegrationName("unknown".into());
+                    let room = self.place(&company, &name).ok();
+                    self.dispatch(app, &name, Waiting { company, id, number: None, room });
                 }
             }
         }
@@ -120,7 +126,8 @@ impl Queue {
     fn take_up(&self, app: &Arc<App>, company: CompanyId, event: &Event) {
         let live = app.registry.get(&event.integration.0);
         let number = live.map(|it| self.number(&it, &event.raw()));
-        let waiting = Waiting { company, id: event.id, number, _room: self.place() };
+        let room = self.place(&company, &event.integration).ok();
+        let waiting = Waiting { company, id: event.id, number, room };
         self.dispatch(app, &event.integration, waiting);
     }
 
@@ -217,7 +224,7 @@ impl Dispatching {
                 Found::Unknown => break None,
             }
         };
-        // One lane is enough to say of every event that its integration is gone.
+        // One lane is enough where the integration is gone: what it meets is given up many at a time.
         let wanted = found.as_ref().map_or(1, |it| Lanes::of(it.plugin.limits()));
         self.lanes.become_as_many_as(wanted, &self.app, &self.name).await;
         let number = match (waiting.number, &found) {

@@ -176,9 +176,7 @@ fn calls_of_all_plugins_together_may_exceed_the_instance_pool() {
     const CALLS: usize = 48;
     let limits = "[limits]\ntime_ms = 5000\nconcurrency = 16\n";
     // As many memories as one component may have: the pool has 512.
-    let more = format!("(core module $more (memory 1)) {}", "(core instance (instantiate $more)) ".repeat(15));
-    let instance = "(core instance $i (instantiate $m))";
-    let loops = component("(loop (br 0))").replace(instance, &format!("{more}{instance}"));
+    let loops = with_more(&component("(loop (br 0))"), "(memory 1)", 15);
     let mut setup = Setup::new().plugin("quick", "", &component(""));
     for n in 0..3 {
         setup = setup.plugin(&format!("loops-{n}"), limits, &loops);
@@ -204,6 +202,139 @@ fn calls_of_all_plugins_together_may_exceed_the_instance_pool() {
     assert!(codes.contains_key("plugin_busy"), "the pool was never full: {codes:?}");
     assert!(codes.keys().all(|it| ["plugin_busy", "plugin_deadline"].contains(&it.as_str())), "{codes:?}");
     assert!(replies.iter().all(|it| (it.code() == "plugin_busy") == it.header("x-event-id").is_empty()));
+}
+
+/// The component with so many more instances of a module that has this.
+fn with_more(component: &str, has: &str, count: usize) -> String {
+    let more = format!("(core module $more {has}) {}", "(core instance (instantiate $more)) ".repeat(count));
+    let instance = "(core instance $i (instantiate $m))";
+    component.replace(instance, &format!("{more}{instance}"))
+}
+
+/// One company's folders reserved the whole pool, and every call of another company's plugin was refused.
+#[test]
+fn many_large_plugins_of_one_company_leave_room_for_anothers() {
+    let heavy = with_more(&component("(loop (br 0))"), "(memory 1)", 15);
+    let mut setup = Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 0\n");
+    for n in 0..40 {
+        setup = setup.plugin(&format!("heavy-{n}"), "[limits]\ntime_ms = 10000\n", &heavy);
+    }
+    let server = setup.start();
+    let quick = component("").replace("(memory (export \"memory\") 4)", "(memory (export \"memory\") 5)");
+    let setup = setup.plugin("quick", "", &quick);
+    let file = setup.plugins.join("quick/plugin.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("company-1", "company-2")).unwrap();
+    let pass = server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json();
+    assert_eq!(pass["loaded"], json!(["quick"]));
+    let key = setup.key("company-2", &["hooks:write"]);
+    std::thread::scope(|scope| {
+        let (server, (send, replies)) = (&server, std::sync::mpsc::channel());
+        for n in 0..80 {
+            let send = send.clone();
+            let call = move || drop(send.send(server.post(&format!("/v1/hooks/heavy-{}", n % 40), &json!({}))));
+            scope.spawn(call);
+        }
+        drop(send);
+        let check = |reply: &harness::Reply| {
+            assert!(["plugin_busy", "plugin_deadline"].contains(&reply.code().as_str()), "{}", reply.text);
+        };
+        // The first to be answered finds no room: its company's is all taken.
+        check(&replies.recv_timeout(harness::DEADLINE).unwrap());
+        for _ in 0..20 {
+            server.send_as("POST", "/v1/hooks/quick", &[("x-api-key", &key)], b"{}").expect(200);
+        }
+        replies.iter().for_each(|it| check(&it));
+    });
+}
+
+#[test]
+fn a_component_that_needs_too_much_of_the_pool_is_refused_when_it_is_loaded() {
+    let setup = Setup::new()
+        .plugin("memories-16", "", &with_more(&component(""), "(memory 1)", 15))
+        .plugin("memories-17", "", &with_more(&component(""), "(memory 1)", 16))
+        .plugin("tables-32", "", &with_more(&component(""), "(table 1 funcref)", 32))
+        .plugin("tables-33", "", &with_more(&component(""), "(table 1 funcref)", 33))
+        .plugin("instances-64", "", &with_more(&component(""), "", 63));
+    let server = setup.start();
+    for fits in ["memories-16", "tables-32", "instances-64"] {
+        server.post(&format!("/v1/hooks/{fits}"), &json!({})).expect(200);
+    }
+    for refused in ["memories-17", "tables-33"] {
+        server.post(&format!("/v1/hooks/{refused}"), &json!({})).expect(404);
+    }
+    let log = server.stop();
+    for why in
+        ["one call needs 17 memories and 0 tables, and may have 16 and 32", "one call needs 1 memories and 33 tables"]
+    {
+        assert!(log.contains(why), "{log}");
+    }
+}
+
+/// The most memory that the server has had so far, in KiB.
+fn peak_memory(server: &harness::Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let line = status.lines().find(|it| it.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Returns a result of these tags whose text, or list, is at 65,536 and this long.
+fn returns(result: u32, outcome: u32, length: u32) -> String {
+    let word = |at: u32, value: u32| format!("(i32.store (i32.const {at}) (i32.const {value}))");
+    let at = if result == 0 { 8 } else { 4 };
+    let text = [word(0, result), word(4, outcome), word(at, 65_536), word(at + 4, length), word(at + 8, 0)].concat();
+    component(&format!("(drop (memory.grow (i32.const 300))) {text} (return (i32.const 0))"))
+}
+
+/// What a component says was copied as a whole before its length was looked at: 125 MB from a memory of 256 KiB.
+#[test]
+fn what_a_component_says_is_measured_before_it_is_copied() {
+    // 1,000 texts of 128 KiB, all at the same place.
+    let many = returns(0, 0, 1000).replace(
+        "(return (i32.const 0))",
+        // On one line, as the guest's first line is a comment.
+        "(local.set 0 (i32.const 65536)) (loop $next \
+         (i32.store (local.get 0) (i32.const 131072)) (i32.store offset=4 (local.get 0) (i32.const 131072)) \
+         (br_if $next (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 8))) (i32.const 73536)))) \
+         (return (i32.const 0))",
+    );
+    let setup = Setup::new()
+        .plugin("many", "", &many)
+        .plugin("skips", "", &returns(0, 1, 16 << 20))
+        .plugin("skips-long", "", &returns(0, 1, 400 << 10))
+        .plugin("refuses-long", "", &returns(1, 0, 400 << 10))
+        .plugin("skips-short", "", &returns(0, 1, 200 << 10))
+        .plugin("refuses", "", &returns(1, 0, 16 << 20))
+        .plugin("refuses-short", "", &returns(1, 0, 200 << 10));
+    let server = setup.start();
+    let call = |name: &str| server.post(&format!("/v1/hooks/{name}"), &json!({}));
+    assert_eq!(call("skips-short").expect(200).json()["reason"].as_str().unwrap().len(), 1024);
+    assert_eq!(call("refuses-short").expect(422).message().len(), 1024);
+    let before = peak_memory(&server);
+    for name in ["many", "skips", "refuses", "skips-long", "refuses-long"] {
+        let reply = call(name).expect(502);
+        assert_eq!(reply.code(), "plugin_output");
+        assert!(reply.message().contains("256 KiB (output_kib)"), "{}", reply.message());
+    }
+    let grown = peak_memory(&server) - before;
+    assert!(grown < 8 << 10, "{grown} KiB more");
+}
+
+#[test]
+fn a_plugin_makes_a_thousand_tasks_of_one_event_and_no_more() {
+    let tasks = |count: usize| {
+        let one = json!({"title": "t", "description": "d", "assigned_user_ids": ["u"], "created_by_id": "u",
+            "deadline": "2026-12-01T09:00:00Z"});
+        says(&serde_json::Value::from(vec![one; count]).to_string())
+    };
+    // Room for the text below the guest's own.
+    let pages = |wat: String| wat.replace("(memory (export \"memory\") 1)", "(memory (export \"memory\") 4)");
+    let server = Setup::new().plugin("fits", "", &pages(tasks(1000))).plugin("more", "", &pages(tasks(1001))).start();
+    let made = server.post("/v1/hooks/fits", &json!({})).expect(201).json();
+    assert_eq!(made["data"].as_array().unwrap().len(), 1000);
+    let refused = server.post("/v1/hooks/more", &json!({})).expect(422);
+    assert_eq!(refused.code(), "plugin_output_invalid");
+    assert!(refused.message().contains("1001 tasks for one event; 1000 are taken at most"), "{}", refused.message());
 }
 
 /// A component gets its time and its id from the context alone: the same event gives the same bytes.

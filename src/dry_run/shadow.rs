@@ -137,6 +137,13 @@ impl Shadow {
         }
     }
 
+    /// Runs nothing more; a call under way is stopped.
+    pub fn stop(&self) {
+        self.shared.ends.store(true, Ordering::SeqCst);
+        self.shared.candidate.plugin.retire();
+        self.wake.unpark();
+    }
+
     /// Forgets what it has seen of any event, and those that wait for it; the counts stay. No report shows any of it from
     /// now on, whether the thread runs or not.
     pub fn forget(&self) {
@@ -159,8 +166,7 @@ impl Shadow {
 /// The thread may be in a call, and must not be the last to hold the candidate: unloading code takes locks.
 impl Drop for Shadow {
     fn drop(&mut self) {
-        self.shared.ends.store(true, Ordering::SeqCst);
-        self.wake.unpark();
+        self.stop();
         let (shared, thread) = (Arc::clone(&self.shared), self.thread.take());
         let ended = std::thread::Builder::new().name("shadow-end".into()).spawn(move || {
             let _ended = thread.map(JoinHandle::join);

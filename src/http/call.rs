@@ -1,7 +1,7 @@
 //! A request as handlers see it, and their answer.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -17,13 +17,15 @@ use super::Problem;
 use super::edge::Exchange;
 use crate::app::{Admin, App, now};
 use crate::auth::limit::{Rate, TokenBucket};
-use crate::auth::{ApiKey, AuthError, CompanyId, Scope};
-use crate::event::{EventId, RawEvent, kept_headers, new_id};
+use crate::auth::{ApiKey, CompanyId, Scope};
+use crate::event::{EventId, IntegrationName, RawEvent, kept_headers, new_id};
+use crate::integration::load::direct;
 use crate::log::{Field, know};
 use crate::memory::{self, Arriving, Charge, Held, Payer};
 use crate::payload;
 use crate::peer::Peer;
 use crate::server::Wire;
+use crate::shares::Share;
 use crate::store::FirstAnswer;
 
 /// Responses up to this size are not charged: they fit into the socket's send buffer.
@@ -32,6 +34,9 @@ const LARGE: usize = 64 * 1024;
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// All requests with a company's keys count together, next to those of its integrations.
+static DIRECT: LazyLock<IntegrationName> = LazyLock::new(direct);
 
 /// One request.
 pub(super) struct Call {
@@ -47,6 +52,10 @@ pub(super) struct Call {
     held: Option<Arc<Held>>,
     /// What its body becomes when it is decoded.
     decoded: Option<Charge>,
+    /// Whose request it is, once that is proved.
+    whose: OnceLock<(CompanyId, IntegrationName)>,
+    /// The same place as a part of their share.
+    share: OnceLock<Share>,
 }
 
 /// Extracts a [`Call`] from any request.
@@ -70,6 +79,8 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
             place: None,
             held: None,
             decoded: None,
+            whose: OnceLock::new(),
+            share: OnceLock::new(),
         }
     })
 }
@@ -102,6 +113,21 @@ impl Call {
             let place = Arc::clone(&self.app.in_flight).try_acquire_owned();
             self.place = Some(place.map_err(|_| Problem::Overloaded)?);
         }
+        self.take_share()
+    }
+
+    /// The request is that of this company, and of this integration of it: its place counts as theirs.
+    pub(super) fn belongs_to(&self, company: &CompanyId, integration: &IntegrationName) -> Result<(), Problem> {
+        let _proved_before = self.whose.set((company.clone(), integration.clone()));
+        self.take_share()
+    }
+
+    /// A request whose body is still to come takes no part of a share, as it takes no place.
+    fn take_share(&self) -> Result<(), Problem> {
+        if let (Some((company, integration)), Some(_), None) = (self.whose.get(), &self.place, self.share.get()) {
+            let share = self.app.shares.take(company, integration, 1);
+            let _there_was_none = self.share.set(share.map_err(Problem::Share)?);
+        }
         Ok(())
     }
 
@@ -120,13 +146,24 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The key that the request carries, if it may do this, and as often.
+    /// The key that the request carries, if it may do this, and as often. The request counts as one of its company's.
     pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         self.key_for_one([scope; 3], now)
     }
 
     /// The same for what one of several scopes is enough for.
     pub(super) fn key_for_one(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        let key = self.allowed_key(scopes, now)?;
+        self.belongs_to(&key.company_id, &DIRECT)?;
+        Ok(key)
+    }
+
+    /// The same of a delivery's sender: the request counts as its integration's, which the caller says.
+    pub(super) fn sender_key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        self.allowed_key([scope; 3], now)
+    }
+
+    fn allowed_key(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
         know(Field::Key, key.id.clone());
         key.allow_one(scopes)?;
@@ -138,10 +175,13 @@ impl Call {
     }
 
     /// Who asks for the admin API.
-    pub(super) fn admin(&self) -> Result<Admin, AuthError> {
+    pub(super) fn admin(&self) -> Result<Admin, Problem> {
         let admin = self.app.admin(self.header("x-api-key"), now())?;
         know(Field::Key, admin.name().to_owned());
         self.exchange.wire.prove(admin.company());
+        if let Admin::Company(company, _) = &admin {
+            self.belongs_to(company, &DIRECT)?;
+        }
         Ok(admin)
     }
 

@@ -11,7 +11,7 @@ use warp::http::StatusCode;
 
 use super::Problem;
 use super::call::{Answer, Call, Failed};
-use super::upkeep::operator;
+use super::upkeep::{begin, operator};
 use crate::app::{Admin, App, now};
 use crate::audit::Action;
 use crate::dry_run::{self, Options, Report};
@@ -44,17 +44,10 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     let asked: Asked =
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request for a dry run: {e}")))?;
     let target = asked.dir.display().to_string();
-    let alone = Arc::clone(&call.app.dry_run).try_acquire_owned().map_err(|_| Problem::Overloaded)?;
+    let slot = begin(&call.app, &Admin::Operator, "dry run").await?;
     let stop = Arc::new(AtomicBool::new(false));
     let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop));
-    let (done, mut answer) = tokio::sync::oneshot::channel();
-    let work = move || {
-        let report = run(&app, asked, &stopped);
-        // A caller that has its answer may ask for the next one.
-        drop(alone);
-        let _gone = done.send(report);
-    };
-    std::thread::Builder::new().name("dry-run".into()).spawn(work).map_err(|_| Problem::Internal)?;
+    let mut answer = std::pin::pin!(slot.run(move || run(&app, asked, &stopped)));
     let report = tokio::select! {
         report = &mut answer => report,
         // Nobody is there to read it, and the next dry run would have to wait for its end.
@@ -63,7 +56,7 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
             answer.await
         }
     };
-    let report = report.map_err(|_| Problem::Internal)??;
+    let report = report.ok_or(Problem::Internal)??;
     let entry = Admin::Operator.does(Action::PluginCompared, target).with(format!("{} events", report.compared.events));
     call.app.store.note(entry).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)
@@ -76,6 +69,9 @@ fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
         candidate.name = IntegrationName(name.into());
     }
     if let Some(against) = &mut against {
+        if against.company_id != candidate.company_id {
+            return Err(Problem::Invalid("against: belongs to another company; a dry run compares within one".into()));
+        }
         against.name = candidate.name.clone();
     }
     let wanted = Wanted {

@@ -1,5 +1,7 @@
 //! `POST /v1/events/erase`: what was sent of a patient is taken out of the event log.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -7,10 +9,12 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::events::reader;
-use super::upkeep::off_the_reactor;
+use super::upkeep::{begin, operate};
 use crate::app::{Admin, App, now};
 use crate::audit::Action;
 use crate::auth::CompanyId;
+use crate::integration::Integration;
+use crate::operations::Slot;
 use crate::store::embedded::{Erased, Patient};
 
 #[derive(Deserialize)]
@@ -30,20 +34,22 @@ pub(super) async fn erase(mut call: Call) -> Result<Answer, Failed> {
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request to erase: {e}")))?;
     let patient = Patient::new(company.clone(), &asked.patient_id);
     let patient = patient.ok_or_else(|| Problem::Invalid("patient_id: is empty".into()))?;
+    let slot = begin(&call.app, &admin, "erase").await?;
     let erased = if asked.dry_run {
-        off_the_reactor(&call.app, move |store| store.erase(&patient, now(), true)).await?
+        operate(&call.app, slot, move |store| store.erase(&patient, now(), true)).await?
     } else {
-        erased(&call.app, &admin, &company, patient).await?
+        erased(&call.app, slot, &admin, &company, patient).await?
     };
     let answer = json!({ "dry_run": asked.dry_run, "events": erased.events, "body_bytes": erased.body_bytes, "damaged": erased.damaged });
     Ok(Answer::json(StatusCode::OK, &answer)?)
 }
 
-async fn erased(app: &App, admin: &Admin, company: &CompanyId, patient: Patient) -> Result<Erased, Failed> {
+async fn erased(app: &App, slot: Slot, admin: &Admin, company: &CompanyId, patient: Patient) -> Result<Erased, Failed> {
     let note = |detail: String| admin.does(Action::EventsErased, "events").of(company).with(detail);
     app.store.note(note("begun".into())).await?;
-    let erased = off_the_reactor(app, move |store| store.erase(&patient, now(), false)).await;
-    app.registry.list().iter().for_each(|it| it.forget_shadow());
+    let erased = operate(app, slot, move |store| store.erase(&patient, now(), false)).await;
+    let own = |it: &&Arc<Integration>| it.company_id == *company;
+    app.registry.list().iter().filter(own).for_each(|it| it.forget_shadow());
     let came = |it: &Erased| format!("{} events, {} bytes", it.events.len(), it.body_bytes);
     app.store.note(note(erased.as_ref().map_or_else(|_| "not done to its end".into(), came))).await?;
     erased

@@ -123,7 +123,8 @@ pub(super) async fn find_version(call: &Call, company: &CompanyId, id: &str) -> 
 /// What the plugin would get, as its integration reads it today; null where that is not live, or cannot read it.
 fn payload(call: &Call, event: &Event) -> Value {
     let integration = call.app.registry.get(&event.integration.0);
-    integration.and_then(|it| it.payload(&event.raw()).ok()).map_or(Value::Null, |payload| payload.value)
+    let own = integration.filter(|it| it.company_id == event.company_id);
+    own.and_then(|it| it.payload(&event.raw()).ok()).map_or(Value::Null, |payload| payload.value)
 }
 
 /// `GET /v1/tasks/{id}/provenance`: what a task was made of, so that it can be made again. Where its event has

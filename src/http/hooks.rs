@@ -51,9 +51,10 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let (sender, body) = match admit(&mut call, &integration, secret).await {
         Ok(admitted) => admitted,
         // It says nothing about the delivery, and comes when the server has enough to do.
-        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_))) => return Err(problem.into()),
+        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => return Err(problem.into()),
         Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
     };
+    call.belongs_to(&integration.company_id, &integration.name)?;
     if let Some((rate, bucket)) = &integration.rate {
         within("integration", *rate, bucket, now())?;
     }
@@ -93,7 +94,7 @@ fn prefers_later(header: &str) -> bool {
 
 /// 202 as soon as it is durable.
 async fn later(call: &Call, integration: &Arc<Integration>, once: &Once, raw: RawEvent) -> Result<Answer, Failed> {
-    let place = call.app.queue.place().ok_or(Problem::Overloaded)?;
+    let place = call.app.queue.place(&raw.company_id, &integration.name).map_err(Problem::QueueShare)?;
     let answer = Answer::json(StatusCode::ACCEPTED, &json!({ "event_id": raw.id, "status": "queued" }));
     let answer = answer.map(|it| {
         it.for_event(raw.id)
@@ -119,10 +120,13 @@ pub(super) fn erased(event_id: EventId) -> Result<Answer, Failed> {
 
 /// What the delivery is known by: its own id, or else the sender's `Idempotency-Key`.
 fn once(call: &Call, integration: &Integration, sender: &str, raw: &RawEvent) -> Result<Once, Problem> {
-    match integration.delivery(raw) {
-        Some(id) => Ok(Once::delivery(id, &raw.body, raw.received_at)),
-        None => Once::of(call, sender, &format!("/v1/hooks/{}", integration.name), &raw.body),
+    let company = &integration.company_id;
+    if let Some((id, before)) = integration.deliveries(raw) {
+        return Ok(Once::delivery(id, &raw.body, raw.received_at).known_before_as(Some(before), company));
     }
+    let route = format!("/v1/hooks/{}", integration.name);
+    let before = Once::of(call, &integration.name.0, &route, &raw.body)?.id();
+    Ok(Once::of(call, sender, &route, &raw.body)?.known_before_as(before, company))
 }
 
 /// Slack asks once whether the URL is ours.
@@ -143,7 +147,7 @@ async fn admit(
 ) -> Result<(String, Bytes), Problem> {
     match &integration.auth {
         Auth::ApiKey => {
-            let key = call.key(Scope::HooksWrite, now())?;
+            let key = call.sender_key(Scope::HooksWrite, now())?;
             // Another company's key is as good as none.
             if key.company_id != integration.company_id {
                 return Err(AuthError::WrongKey.into());
@@ -157,7 +161,8 @@ async fn admit(
             let body = call.body().await?;
             proof::check(&call.app, integration, claimed, &body).await?;
             call.proven(&integration.company_id, &body).await?;
-            Ok((integration.name.to_string(), body))
+            // Another company's integration may have had this name.
+            Ok((format!("{}/{}", integration.company_id, integration.name), body))
         }
     }
 }

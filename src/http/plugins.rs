@@ -17,8 +17,11 @@ pub(super) async fn list(call: Call) -> Result<Answer, Failed> {
     let loading = call.app.registry.loading();
     let (live, refused) = (call.app.registry.list(), call.app.registry.refused());
     let seen = |company: &CompanyId| admin.manages(company);
-    let mut all: Vec<Value> =
-        live.iter().filter(|it| seen(&it.company_id)).map(|it| described(it, refused.get(&*it.name.0))).collect();
+    let mut all: Vec<Value> = live
+        .iter()
+        .filter(|it| seen(&it.company_id))
+        .map(|it| described(it, refused.get(&*it.name.0), &admin))
+        .collect();
     if admin == Admin::Operator {
         let never_live = |name: &String| live.iter().all(|live| *live.name.0 != **name);
         let refused_only = refused.values().filter(|it| never_live(&it.name));
@@ -39,7 +42,10 @@ pub(super) async fn reload(call: Call) -> Result<Answer, Failed> {
     call.app.store.note(admin.does(Action::PluginsReloaded, "plugins").with(counts)).await?;
     // Why a folder is refused names files, and may quote its fixtures.
     for (name, message) in &mut pass.refused {
-        let own = call.app.registry.get(name).is_some_and(|live| admin.manages(&live.company_id));
+        let refused = call.app.registry.refused();
+        let concerns = |company: &CompanyId| refused.get(name).is_none_or(|it| it.concerns(company));
+        let live = call.app.registry.get(name);
+        let own = live.is_some_and(|it| admin.manages(&it.company_id) && concerns(&it.company_id));
         if admin != Admin::Operator && !own {
             *message = "refused; the operator sees why".into();
         }
@@ -85,14 +91,19 @@ fn beside(it: &Beside) -> Value {
     })
 }
 
-fn described(it: &Integration, refused: Option<&Refused>) -> Value {
+fn described(it: &Integration, refused: Option<&Refused>, admin: &Admin) -> Value {
     let limits = it.plugin.limits();
     let (stored, not_stored) = it.rejections.counts();
+    // The newer version may be another company's, and why it is refused as well.
+    let why = refused.map(|refused| match admin {
+        Admin::Company(company, _) if !refused.concerns(company) => "refused; the operator sees why",
+        _ => &refused.message,
+    });
     json!({
         "name": it.name,
         // A newer version in the folder does not go live, and this one stays.
         "state": if refused.is_some() { "outdated" } else { "live" },
-        "message": refused.map(|it| &it.message),
+        "message": why,
         "version": it.version,
         "description": it.description,
         "company_id": it.company_id,

@@ -11,12 +11,13 @@ use super::table;
 use crate::app::now;
 use crate::auth::AuthError;
 use crate::auth::limit::Rate;
-use crate::event::EventId;
-use crate::ingest::Stop;
+use crate::event::{EventId, IntegrationName};
+use crate::ingest::{Stop, moved};
 use crate::log::{self, Field, Line, know};
 use crate::payload::DecodeError;
 use crate::plugin::PluginError;
 use crate::schema::{Violation, Violations};
+use crate::shares::UsedUp;
 use crate::store::StoreError;
 
 /// Where nothing is like the URL.
@@ -55,6 +56,14 @@ pub(crate) enum Problem {
     Overloaded,
     #[error("the server holds as much as {0} allows; try again in a second")]
     NoRoom(&'static str),
+    #[error("{}; try again in a second", used_up(*.0, "requests", "limits.concurrency"))]
+    Share(UsedUp),
+    #[error("{}; try again in a second", used_up(*.0, "queued deliveries", "limits.queue"))]
+    QueueShare(UsedUp),
+    #[error(
+        "{whose} has an operation under way that takes long (an erasure, a dry run, a backup); send this again when that has ended"
+    )]
+    OperationRunning { whose: &'static str },
     #[error("no answer after {} seconds; what was asked for may still happen", timeout.as_secs_f64())]
     Timeout { timeout: Duration },
     #[error(
@@ -65,6 +74,8 @@ pub(crate) enum Problem {
     IdempotencyConflict { key: String },
     #[error("This event cannot be replayed: {0}")]
     NotReplayable(&'static str),
+    #[error("{}", moved(.0))]
+    IntegrationMoved(IntegrationName),
     #[error("what was sent about this patient was erased while this request was being processed; nothing was created")]
     Erased,
     #[error("the shadow does not run: {0}")]
@@ -142,8 +153,18 @@ impl Problem {
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "rate_limited"),
             Self::Host(_) => (StatusCode::BAD_REQUEST, "invalid_request", "bad_host"),
             Self::Overloaded | Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
+            Self::Share(used_up) | Self::QueueShare(used_up) => {
+                let code = match used_up {
+                    UsedUp::Integration => "integration_busy",
+                    UsedUp::Company => "company_busy",
+                    UsedUp::Whole => "overloaded",
+                };
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", code)
+            }
+            Self::OperationRunning { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "operation_running"),
             Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
             Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
+            Self::IntegrationMoved(_) => (StatusCode::CONFLICT, "conflict", "integration_moved"),
             Self::Erased => (StatusCode::CONFLICT, "conflict", "erased"),
             Self::NoShadow(_) => (StatusCode::CONFLICT, "conflict", "shadow_refused"),
             Self::VersionConflict { .. } => (StatusCode::CONFLICT, "conflict", "version_conflict"),
@@ -199,7 +220,7 @@ impl Problem {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || code == "operation_running" {
             let seconds = if code == "storage_full" { "30" } else { "1" };
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
@@ -290,6 +311,15 @@ impl Problem {
     }
 }
 
+/// Whose load it is. Only the last one is that of others.
+fn used_up(whose: UsedUp, what: &str, setting: &str) -> String {
+    match whose {
+        UsedUp::Integration => format!("this integration's {what} use up its share of the server ({setting})"),
+        UsedUp::Company => format!("this company's {what} use up its share of the server ({setting})"),
+        UsedUp::Whole => format!("the server has no room for more {what} ({setting})"),
+    }
+}
+
 /// Where a plugin has named the place in the payload.
 fn refused(error: &PluginError) -> Violations {
     let PluginError::Refused { message, pointer: Some(pointer) } = error else { return Violations::default() };
@@ -368,7 +398,7 @@ fn plugin(error: &PluginError) -> Told<'_> {
         PluginError::Refused { .. } | PluginError::BadOutput(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", error.code())
         }
-        PluginError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.code()),
+        PluginError::Busy | PluginError::Removed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.code()),
         PluginError::Deadline { .. }
         | PluginError::Memory { .. }
         | PluginError::Table { .. }

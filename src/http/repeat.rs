@@ -6,6 +6,7 @@ use warp::http::StatusCode;
 use super::Problem;
 use super::call::{Answer, Call};
 use crate::app::now;
+use crate::auth::CompanyId;
 use crate::event::EventId;
 use crate::ingest::{self, Ended, Receipt, Told};
 use crate::store::{FirstAnswer, Idempotency, IdempotencyId, StoreError};
@@ -29,6 +30,8 @@ struct Key {
     id: IdempotencyId,
     fingerprint: [u8; 16],
     at: DateTime<Utc>,
+    /// What hookmill 0.1 knew it by, and whose answer counts: that id does not name the company.
+    before: Option<(IdempotencyId, CompanyId)>,
 }
 
 impl Once {
@@ -41,13 +44,19 @@ impl Once {
             return Err(Problem::Invalid(said));
         };
         let id = IdempotencyId::of(sender, route, text);
-        let key = Key { text: Some(text.to_owned()), id, fingerprint: FirstAnswer::fingerprint(body), at: now() };
+        let key = Key {
+            text: Some(text.to_owned()),
+            id,
+            fingerprint: FirstAnswer::fingerprint(body),
+            at: now(),
+            before: None,
+        };
         Ok(Self { key: Some(key), again: None })
     }
 
     /// A delivery that has an id of its own. `at` is when it was received.
     pub(super) fn delivery(id: IdempotencyId, body: &[u8], at: DateTime<Utc>) -> Self {
-        let key = Key { text: None, id, fingerprint: FirstAnswer::fingerprint(body), at };
+        let key = Key { text: None, id, fingerprint: FirstAnswer::fingerprint(body), at, before: None };
         Self { key: Some(key), again: None }
     }
 
@@ -90,7 +99,24 @@ impl Once {
     /// The same, for a request whose commit tells repetitions.
     pub(super) async fn stored(&self, call: &Call) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(key) = &self.key else { return Ok(None) };
-        call.app.store.first_answer(key.id, key.at).await
+        let first = call.app.store.first_answer(key.id, key.at).await?;
+        let (None, Some((id, company))) = (&first, &key.before) else { return Ok(first) };
+        let Some(first) = call.app.store.first_answer(*id, key.at).await? else { return Ok(None) };
+        let Some(event) = first.event_id() else { return Ok(None) };
+        Ok(call.app.store.event(company, event).await?.map(|_| first))
+    }
+
+    /// What it may be remembered by as well; only an answer to this company counts.
+    pub(super) fn known_before_as(mut self, id: Option<IdempotencyId>, company: &CompanyId) -> Self {
+        if let Some(key) = &mut self.key {
+            key.before = id.map(|id| (id, company.clone()));
+        }
+        self
+    }
+
+    /// What it is known by.
+    pub(super) fn id(&self) -> Option<IdempotencyId> {
+        self.key.as_ref().map(|it| it.id)
     }
 
     /// An answer, and what is to be remembered of it.

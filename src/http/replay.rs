@@ -32,7 +32,9 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
     let named = event.event.id;
     let name = event.event.integration.clone();
     let integration = match call.app.registry.find(&name.0) {
-        Found::Live(integration) => Some(integration),
+        Found::Live(integration) if integration.company_id == company => Some(integration),
+        // Its `[config]` is another company's.
+        Found::Live(_) => return Err(Problem::IntegrationMoved(name).into()),
         _ if name == direct() => None,
         Found::Loading => return Err(Problem::Stop(Stop::Loading(name)).into()),
         Found::Unknown => return Err(Problem::UnknownIntegration { name: name.to_string() }.into()),

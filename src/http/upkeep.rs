@@ -11,7 +11,7 @@ use super::call::{Answer, Call, Failed};
 use crate::app::{Admin, App};
 use crate::audit::Action;
 use crate::auth::{AuthError, Scope};
-use crate::log;
+use crate::operations::Slot;
 use crate::store::{Embedded, StoreError};
 
 #[derive(Deserialize)]
@@ -36,7 +36,8 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
         return Err(Problem::Invalid("dir: an absolute path is needed".into()).into());
     }
     let target = asked.dir.display().to_string();
-    let report = off_the_reactor(&call.app, move |store| store.backup(&asked.dir)).await?;
+    let slot = begin(&call.app, &Admin::Operator, "backup").await?;
+    let report = operate(&call.app, slot, move |store| store.backup(&asked.dir)).await?;
     call.app.store.note(Admin::Operator.does(Action::StoreBackedUp, target)).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)
 }
@@ -44,36 +45,42 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
 /// `POST /v1/admin/store/compact`
 pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
-    off_the_reactor(&call.app, Embedded::compact).await?;
+    let slot = begin(&call.app, &Admin::Operator, "compact").await?;
+    operate(&call.app, slot, Embedded::compact).await?;
     call.app.store.note(Admin::Operator.does(Action::StoreCompacted, "view")).await?;
     Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
 }
 
-pub(super) fn operator(call: &Call) -> Result<(), AuthError> {
+pub(super) fn operator(call: &Call) -> Result<(), Problem> {
     match call.admin()? {
         Admin::Operator => Ok(()),
-        Admin::Company(..) => Err(AuthError::Scope(Scope::Admin)),
+        Admin::Company(..) => Err(AuthError::Scope(Scope::Admin).into()),
     }
 }
 
-pub(super) async fn off_the_reactor<T: Send + 'static>(
+/// A slot for an operation that takes long, as soon as it is the caller's turn.
+pub(super) async fn begin(app: &App, admin: &Admin, kind: &'static str) -> Result<Slot, Problem> {
+    let whose = match admin {
+        Admin::Operator => "the operator",
+        Admin::Company(..) => "this company",
+    };
+    app.operations.begin(admin.owner(kind)).await.ok_or(Problem::OperationRunning { whose })
+}
+
+/// Does the work in its slot.
+pub(super) async fn operate<T: Send + 'static>(
     app: &App,
+    slot: Slot,
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failed> {
     let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
-    let logged = log::current();
-    let run = move || match logged {
-        Some(logged) => logged.in_scope(|| work(&store)),
-        None => work(&store),
-    };
-    let done = tokio::task::spawn_blocking(run).await;
-    match done {
+    match slot.run(move || work(&store)).await {
         // An operator may see what the disk said.
-        Ok(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
-        Ok(Err(error @ (StoreError::Write(_) | StoreError::NoSpace(_) | StoreError::Full { .. }))) => {
+        Some(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
+        Some(Err(error @ (StoreError::Write(_) | StoreError::NoSpace(_) | StoreError::Full { .. }))) => {
             Err(Problem::Operation(error.to_string()).into())
         }
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Problem::Internal.into()),
+        Some(result) => Ok(result?),
+        None => Err(Problem::Internal.into()),
     }
 }

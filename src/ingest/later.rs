@@ -5,7 +5,7 @@ use super::stages::Stages;
 use super::{Ended, Stop, Told, mapped_line, rehearsal};
 use crate::app::App;
 use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, RawEvent, Reason};
+use crate::event::{Event, EventId, EventStatus, IntegrationName, RawEvent, Reason};
 use crate::integration::{Found, Integration};
 use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
 
@@ -33,7 +33,11 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
         return settle(app, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
     }
     let integration = match app.registry.find(&event.integration.0) {
-        Found::Live(integration) => integration,
+        Found::Live(integration) if integration.company_id == event.company_id => integration,
+        Found::Live(_) => {
+            let message = moved(&event.integration);
+            return settle(app, given_up(event, version, "plugin", "integration_moved", message)).await;
+        }
         Found::Loading => return Err(Stop::Loading(event.integration)),
         Found::Unknown => {
             let message = format!("no integration named \"{}\" is live any more", event.integration);
@@ -91,6 +95,13 @@ pub async fn panicked(app: &App, company: &CompanyId, id: EventId) -> Result<(),
     let Some(Versioned { event, version }) = read else { return Ok(()) };
     let message = "hookmill failed on it each time; please report this, with the log's lines about this event";
     settle(app, given_up(event, version, "queue", "panicked", message.into())).await
+}
+
+/// Why an event's company cannot have it run by the integration that has its name now. The other company is not named.
+pub(crate) fn moved(name: &IntegrationName) -> String {
+    format!(
+        "the integration \"{name}\" belongs to another company now; the event stays with its own, and can be replayed when that has an integration of this name again"
+    )
 }
 
 /// An event that cannot even be begun.

@@ -94,7 +94,7 @@ impl Stop {
     #[must_use]
     pub fn is_kept(&self) -> bool {
         match self {
-            Self::Plugin(failed) => failed.error != PluginError::Busy,
+            Self::Plugin(failed) => !matches!(failed.error, PluginError::Busy | PluginError::Removed),
             Self::Loading(_) | Self::Store(_) => false,
             _ => true,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::load::{LoadFailure, assemble, check_name, read_manifest, read_schema, shadow, timezone};
+use super::load::{LoadFailure, assemble, check_name, company, read_manifest, read_schema, shadow, timezone};
 use super::manifest::Manifest;
 use super::{Beside, Integration};
 use crate::config::Secrets;
@@ -105,7 +105,14 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     let schema = read_schema(folder, &manifest).map(|it| it.within(host.limits().schema));
     let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema, draft 2020-12, for what comes in"));
     let module = folder.join(&manifest.module);
-    let plugin = host.load(&manifest.name, folder, &manifest.module, manifest.limits());
+    let company = match company(&manifest) {
+        Ok(company) => company,
+        Err(reason) => {
+            checked.error(&folder.join("plugin.toml"), reason, "");
+            return checked;
+        }
+    };
+    let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits());
     let plugin = plugin.map_err(|it| {
         let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; docs/PLUGINS.md says how";
         checked.error(&module, &it.cause, fix);

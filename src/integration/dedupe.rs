@@ -46,7 +46,15 @@ impl Integration {
     /// What the delivery is known by, where it has an id.
     #[must_use]
     pub fn delivery(&self, raw: &RawEvent) -> Option<IdempotencyId> {
-        self.delivery_id(raw).map(|id| IdempotencyId::delivery(&self.name.0, &id, self.dedupe.window))
+        self.deliveries(raw).map(|(id, _)| id)
+    }
+
+    /// The same, and what hookmill 0.1 remembered it by, which does not name the company.
+    #[must_use]
+    pub fn deliveries(&self, raw: &RawEvent) -> Option<(IdempotencyId, IdempotencyId)> {
+        let (company, name, window) = (self.company_id.as_str(), &self.name.0, self.dedupe.window);
+        let id = self.delivery_id(raw)?;
+        Some((IdempotencyId::delivery_to(company, name, &id, window), IdempotencyId::delivery(name, &id, window)))
     }
 
     /// Never made of the body as a whole, since two equal bodies may be two events.

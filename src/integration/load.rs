@@ -104,8 +104,9 @@ fn tested(
     now: DateTime<Utc>,
 ) -> Result<Integration, LoadFailure> {
     let schema = read_schema(folder, &manifest)?.within(host.limits().schema);
-    let plugin = host.load(&manifest.name, folder, &manifest.module, manifest.limits())?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
+    let company = company(&manifest).map_err(wrong)?;
+    let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits())?;
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
     // Neither the fixtures' time nor that of their calls is to be spent waiting for the processor.
     let _turn = host.turn();
@@ -124,6 +125,11 @@ fn shadow_name(named: &str) -> &str {
     named.trim_start_matches("../")
 }
 
+/// The company that a folder's plugin.toml names, where that can be read.
+pub(crate) fn company_of(folder: &Folder) -> Option<CompanyId> {
+    company(&manifest(folder).ok()?).ok()
+}
+
 /// The candidate that plugin.toml names, started. One that cannot be started is none: the live plugin does without.
 pub(crate) fn shadow(
     host: &Host,
@@ -136,10 +142,15 @@ pub(crate) fn shadow(
     let start = || {
         let failed = |cause| LoadFailure::Read { file: PathBuf::from(&named), cause };
         let folder = folder.sibling(shadow_name(&named)).map_err(failed)?;
-        let mut candidate = tested(host.aside(), &folder, manifest(&folder)?, secrets, now)?;
+        let manifest = manifest(&folder)?;
+        // Its report is shown to the live one's company: nothing of another company's `[config]` may be in it.
+        if manifest.company_id != live.company_id.as_str() {
+            let cause = "company_id: a shadow must belong to the same company as the live plugin".to_owned();
+            return Err(LoadFailure::Manifest { file: folder.join("plugin.toml"), cause });
+        }
+        let mut candidate = tested(host.aside(), &folder, manifest, secrets, now)?;
         // Its calls get the same context as those of the live one.
         candidate.name = live.name.clone();
-        candidate.company_id = live.company_id.clone();
         Shadow::start(candidate).map_err(failed)
     };
     let started = start();
@@ -180,7 +191,7 @@ pub(super) fn assemble(
     let (weak_secrets, auth) = (manifest.auth.weak(secrets)?, manifest.auth.auth(secrets)?);
     let keep_headers = keep_headers(&manifest, &auth, &dedupe)?;
     Ok(Integration {
-        company_id: CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))?,
+        company_id: company(&manifest)?,
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
         auth,
         weak_secrets,
@@ -202,6 +213,10 @@ pub(super) fn assemble(
         loaded_at: now,
         beside: OnceLock::new(),
     })
+}
+
+pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {
+    CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))
 }
 
 /// Values that identify or order deliveries must not be redacted.

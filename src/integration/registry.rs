@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::Integration;
+use crate::auth::CompanyId;
 use crate::event::IntegrationName;
 
 /// A folder that is not live, and why.
@@ -16,6 +17,17 @@ pub struct Refused {
     pub name: String,
     /// The file and the cause.
     pub message: String,
+    /// Whose it would be, where its plugin.toml says so.
+    #[serde(skip)]
+    pub company: Option<CompanyId>,
+}
+
+impl Refused {
+    /// Whether the admins of this company, whose integration of the same name is live, may read why.
+    #[must_use]
+    pub fn concerns(&self, company: &CompanyId) -> bool {
+        self.company.as_ref().is_none_or(|it| it == company)
+    }
 }
 
 /// Folders that are being loaded.
@@ -47,10 +59,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Goes live, in the place of the version before. Calls under way end on that.
+    /// Goes live, in the place of the version before. Calls under way end on that, unless it was another company's: then
+    /// they are stopped.
     pub fn set(&self, integration: Arc<Integration>) {
+        let before = self.get(&integration.name.0).filter(|it| it.company_id != integration.company_id);
         self.change_refused(|refused| drop(refused.remove(&*integration.name.0)));
         self.change_live(|live| drop(live.insert(integration.name.clone(), Arc::clone(&integration))));
+        before.into_iter().for_each(|it| it.retire());
         self.loaded(&integration.name.0);
     }
 
@@ -63,9 +78,11 @@ impl Registry {
         }
     }
 
-    /// The folder is gone.
+    /// The folder is gone. Calls under way are stopped, and those that wait are not made.
     pub fn remove(&self, name: &str) {
+        let before = self.get(name);
         self.change_live(|live| drop(live.remove(&IntegrationName(name.into()))));
+        before.into_iter().for_each(|it| it.retire());
         self.change_refused(|refused| drop(refused.remove(name)));
         self.loaded(name);
     }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
 use super::engine::Engine;
+use super::output::{check_size, values};
 use super::state::{CallState, Failure, cut};
 use super::wasi_stdio::{self, Exit};
 use super::{CallContext, Outcome, PluginError};
@@ -74,6 +76,9 @@ fn read(output: &[u8]) -> Result<Outcome, String> {
     if output.iter().all(u8::is_ascii_whitespace) {
         return Err("nothing was written to stdout".into());
     }
+    // Counted before any of it is kept.
+    let items = serde_json::from_slice::<Vec<IgnoredAny>>(output).map_or(1, |it| it.len());
+    check_size(items, values(output))?;
     match serde_json::from_slice(output).map_err(|e| format!("stdout is not JSON: {e}"))? {
         Value::Object(map) => match (map.len(), map.get("skip")) {
             (1, Some(Value::String(reason))) => Ok(Outcome::Skip(cut(reason))),

@@ -6,6 +6,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::engine::Engine;
 use super::limits::Hit;
+use super::output::{check_size, values};
 use super::state::{CallState, Failure, cut};
 use super::{CallContext, Outcome, PluginError};
 
@@ -69,9 +70,13 @@ impl Component {
         };
         let mapper = self.pre.instantiate(&mut *store)?;
         match mapper.call_transform(&mut *store, payload, &context)? {
-            Ok(types::Outcome::Skip(reason)) => Ok(Outcome::Skip(cut(&reason))),
+            Ok(types::Outcome::Skip(reason)) => {
+                count(store, reason.len())?;
+                Ok(Outcome::Skip(cut(&reason)))
+            }
             Ok(types::Outcome::Tasks(texts)) => tasks(store, &texts),
             Err(types::MapError { message, pointer }) => {
+                count(store, message.len() + pointer.as_ref().map_or(0, String::len))?;
                 let pointer = pointer.map(|it| cut(&it));
                 Err(Failure::Error(PluginError::Refused { message: cut(&message), pointer }))
             }
@@ -79,13 +84,20 @@ impl Component {
     }
 }
 
+/// Counts what the plugin has said, whatever it is: `output_kib` is for all of it.
+fn count(store: &mut Store<CallState>, bytes: usize) -> Result<(), Failure> {
+    let state = store.data_mut();
+    if state.stdio.tell(bytes) {
+        return Ok(());
+    }
+    state.meter.set_hit(Hit::Output);
+    Err(Failure::Error(PluginError::BadOutput("too long".into())))
+}
+
 fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Failure> {
     let bad = |message: String| Failure::Error(PluginError::BadOutput(message));
-    let state = store.data_mut();
-    if !state.stdio.tell(texts.iter().map(String::len).sum()) {
-        state.meter.set_hit(Hit::Output);
-        return Err(bad("too long".into()));
-    }
+    count(store, texts.iter().map(String::len).sum())?;
+    check_size(texts.len(), texts.iter().map(|it| values(it.as_bytes())).sum()).map_err(bad)?;
     let parse = |(index, text): (usize, &String)| match serde_json::from_str(text) {
         Ok(Value::Object(task)) => Ok(Value::Object(task)),
         Ok(_) => Err(bad(format!("task {index} is not a JSON object"))),

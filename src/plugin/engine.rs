@@ -16,10 +16,12 @@ const STACK_BYTES: usize = 512 << 10;
 const KEEP_RESIDENT: usize = 1 << 20;
 /// What all plugins' calls at once can have: a call is counted in `room.rs` before it takes any of it.
 const POOL: Need = Need { components: 256, memories: 512, tables: 1024 };
-/// Most core instances, memories and tables of one component.
+/// Most core instances of one component.
 const CORE_INSTANCES: u32 = 64;
-const MEMORIES: u32 = 16;
-const TABLES: u32 = 64;
+/// Most that one call may need: a 32nd part of the pool.
+const CALL: Need = Need { components: 1, memories: 16, tables: 32 };
+/// Most memories and tables of one component as the pool counts them: more than a call may need, which is checked first.
+const PER_COMPONENT: u32 = 1024;
 /// Largest linear memory that any plugin's limits may allow, in bytes.
 const MEMORY_BYTES: usize = 1 << 30;
 
@@ -101,7 +103,7 @@ impl Engine {
 /// advance: they are taken to need as much as any may have.
 pub(super) fn need_of_component(component: &wasmtime::component::Component) -> Need {
     let needed = component.resources_required();
-    let (memories, tables) = needed.map_or((MEMORIES, TABLES), |it| (it.num_memories, it.num_tables));
+    let (memories, tables) = needed.map_or((CALL.memories, CALL.tables), |it| (it.num_memories, it.num_tables));
     Need { components: 1, memories, tables }
 }
 
@@ -109,6 +111,14 @@ pub(super) fn need_of_component(component: &wasmtime::component::Component) -> N
 pub(super) fn need_of_module(module: &wasmtime::Module) -> Need {
     let needed = module.resources_required();
     Need { components: 0, memories: needed.num_memories, tables: needed.num_tables }
+}
+
+/// Nothing, where one call may need this much, whatever machine it runs on.
+///
+/// # Errors
+/// What is too much.
+pub(super) fn check_need(need: Need) -> Result<(), String> {
+    need.check(CALL)
 }
 
 fn config(counts_fuel: bool) -> Config {
@@ -139,8 +149,8 @@ fn pooled() -> InstanceAllocationStrategy {
         .total_memories(POOL.memories)
         .total_tables(POOL.tables)
         .max_core_instances_per_component(CORE_INSTANCES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
+        .max_memories_per_component(PER_COMPONENT)
+        .max_tables_per_component(PER_COMPONENT)
         .max_tables_per_module(16)
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(4 << 20);

@@ -54,6 +54,9 @@ pub enum PluginError {
     /// Its queue is full, or the calls of all plugins together take all that the instance pool has.
     #[error("as many plugin calls are running and waiting as the server has room for; try again in a second")]
     Busy,
+    /// It was taken away meanwhile.
+    #[error("the integration was removed, or moved to another company, before the delivery was processed")]
+    Removed,
     /// It could not be run, through no fault of its own.
     #[error("the plugin could not be run")]
     Host,
@@ -75,7 +78,7 @@ impl PluginError {
             Self::Trap { .. } => Some(
                 "`hookmill plugin run` repeats it with this payload; build the plugin with names to see its functions",
             ),
-            Self::Refused { .. } | Self::BadOutput(_) | Self::Busy | Self::Host => None,
+            Self::Refused { .. } | Self::BadOutput(_) | Self::Busy | Self::Removed | Self::Host => None,
         }
     }
 
@@ -92,6 +95,7 @@ impl PluginError {
             Self::Refused { .. } => "plugin_refused",
             Self::BadOutput(_) => "plugin_output_invalid",
             Self::Busy => "plugin_busy",
+            Self::Removed => "plugin_removed",
             Self::Host => "plugin_host",
         }
     }

@@ -9,11 +9,12 @@ use super::abi_command::Command;
 use super::abi_component::Component;
 use super::cache::Cache;
 use super::compile::{self, Compiler, NoCode, Turn, Turns};
-use super::engine::{Engine, Engines, need_of_component, need_of_module};
+use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
 use super::priority::Habit;
 use super::room::Seats;
 use super::threads::Workers;
 use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
+use crate::auth::CompanyId;
 use crate::folder::Folder;
 
 /// Loads plugins: the engines, and where compiled modules are kept.
@@ -86,11 +87,18 @@ impl Host {
         self.compiler.late()
     }
 
-    /// Compiles a module, or takes its artefact from the cache, and starts its threads.
+    /// Compiles a module, or takes its artefact from the cache, and starts its threads. Its calls count as the company's.
     ///
     /// # Errors
     /// The file and what is wrong with it.
-    pub fn load(&self, name: &str, folder: &Folder, file: &str, limits: Limits) -> Result<Plugin, LoadError> {
+    pub fn load(
+        &self,
+        company: &CompanyId,
+        name: &str,
+        folder: &Folder,
+        file: &str,
+        limits: Limits,
+    ) -> Result<Plugin, LoadError> {
         let failed = |NoCode { cause, late }| LoadError { file: folder.join(file).display().to_string(), cause, late };
         let (machine, abi, sha256) = self.compiler.code(folder, file).map_err(failed)?;
         let (code, need) = match &*machine {
@@ -100,7 +108,8 @@ impl Host {
             compile::Code::Module(it) => (Command::link(&self.engine, it).map(Code::Command), need_of_module(it)),
         };
         let code = code.map_err(|cause| failed(cause.into()))?;
-        let seats = self.engine.room().map(|room| Seats::reserve(room, need));
+        check_need(need).map_err(|cause| failed(cause.into()))?;
+        let seats = self.engine.room().map(|room| Seats::reserve(room, company, name, need));
         let engine = self.engine.clone();
         let program = Arc::new(Program {
             engine,
@@ -110,6 +119,7 @@ impl Host {
             habit: Habit::default(),
             limits,
             name: name.to_owned(),
+            retired: Arc::default(),
         });
         let workers = Workers::start(&program);
         let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}").into()))?;

@@ -3,7 +3,7 @@
 //! A [`Host`] (`host.rs`) loads a file into a [`Plugin`], whose own threads run the calls.
 //! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, `cache.rs` keeps that,
 //! `abi_component.rs` and `abi_command.rs` are the two ways to be a plugin, `wasi_stdio.rs` (with `wasi_calls.rs` and
-//! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `room.rs` what the instance pool
+//! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `output.rs` how much it may say, `room.rs` what the instance pool
 //! has room for, `threads.rs` where calls run, `priority.rs` which of them go first, `stats.rs` counts, `fixtures.rs` a
 //! plugin's own examples.
 
@@ -16,6 +16,7 @@ mod error;
 pub mod fixtures;
 mod host;
 mod limits;
+mod output;
 mod priority;
 mod room;
 mod state;
@@ -26,6 +27,7 @@ mod wasi_calls;
 mod wasi_stdio;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -45,6 +47,10 @@ pub use host::Host;
 pub use limits::{Limits, LoadLimits};
 pub use priority::stand_back;
 pub use stats::{LastError, Summary};
+
+/// Bytes that a call may hand to the host at a time, beyond its output: a log message. A component that hands over more is
+/// stopped before any of it is copied.
+const LARGEST_LOG: usize = 1 << 20;
 
 /// What a plugin learns of the event besides its payload. The same event always gives the same context.
 #[derive(Debug, Clone)]
@@ -142,6 +148,12 @@ impl Plugin {
         self.program.call(payload, context, None).called
     }
 
+    /// Runs nothing more: calls under way are stopped within about ten milliseconds of their time, those that wait are not
+    /// made. Each gives [`PluginError::Removed`].
+    pub fn retire(&self) {
+        self.program.retired.store(true, Ordering::Relaxed);
+    }
+
     /// SHA-256 of the module.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
@@ -188,6 +200,8 @@ struct Program {
     habit: Habit,
     limits: Limits,
     name: String,
+    /// See [`Plugin::retire`].
+    retired: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -202,9 +216,10 @@ impl Program {
         let look = self.engine.ticks(store.data().pace.every());
         let limit = self.engine.ticks(self.limits.time);
         let mut left = limit.saturating_sub(look);
+        let retired = Arc::clone(&self.retired);
         store.set_epoch_deadline(limit.min(look));
         store.epoch_deadline_callback(move |mut context| {
-            if left == 0 {
+            if left == 0 || retired.load(Ordering::Relaxed) {
                 return Err(wasmtime::Trap::Interrupt.into());
             }
             context.data_mut().pace.look();
@@ -217,15 +232,21 @@ impl Program {
     /// One call in a store of its own, which is given back to be dropped. `worker` is who makes it, where that may step
     /// back.
     fn call(&self, payload: &str, context: &CallContext, worker: Option<Arc<Worker>>) -> Ended {
-        let seat = self.seats.as_ref().map(Seats::seat);
+        let retired = || self.retired.load(Ordering::Relaxed);
+        if retired() {
+            return Ended::not_made(PluginError::Removed);
+        }
+        let learns = worker.is_some();
+        let patience = if learns { room::PATIENCE } else { room::LOAD_PATIENCE };
+        let seat = self.seats.as_ref().map(|it| it.seat(patience));
         if let Some(None) = seat {
             return Ended::not_made(PluginError::Busy);
         }
-        let learns = worker.is_some();
         let pace = Pace::of(worker, self.habit.is_slow());
         let state = CallState::new(&self.limits, context.received_at, pace);
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.meter);
+        store.set_hostcall_fuel(self.limits.output_bytes.saturating_add(LARGEST_LOG));
         self.set_deadline(&mut store);
         let tank = self.engine.fill(&mut store);
         let result = match &self.code {
@@ -238,7 +259,11 @@ impl Program {
         if learns {
             self.habit.learn(state.pace.was_slow());
         }
-        let result = result.map_err(|error| state.explain(error, &self.limits));
+        let result = if retired() {
+            Err(PluginError::Removed)
+        } else {
+            result.map_err(|error| state.explain(error, &self.limits))
+        };
         let called = Called { result, log: state.log.text(), usage };
         Ended { called, store: Some(store), seat: seat.flatten() }
     }

@@ -1,17 +1,28 @@
 //! What the pool of instances has room for. A call's share is counted before the call begins, so that a full pool delays
 //! or refuses calls, and never appears as a trap of the plugin.
 //!
-//! Every plugin has a share of its own, for one call: other plugins' calls cannot take the last one.
+//! Room is counted in [`PARTS`] parts of the whole pool, by what a call needs most of: calls whose parts fit together fit
+//! in the pool. One half is for one call of each plugin: other plugins' calls cannot take that. The other half is shared.
+//! Both are divided among companies and their plugins (`shares.rs`), so that no company's plugins take all of either.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::auth::CompanyId;
+use crate::event::IntegrationName;
+use crate::shares::{Rule, Share, Shares};
+
 /// How long a call waits for room before it is refused as busy. Most calls end sooner.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How long a plugin that is being loaded waits for its own share.
-const LOAD_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+/// The same for a plugin's own examples, which run when it is loaded.
+pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(2);
+
+/// The whole pool.
+const PARTS: usize = 1024;
+/// A company's plugins may have half of what is left for own calls; within that, the first to come have theirs.
+const OWN: Rule = Rule { company: 1, integration: usize::MAX };
 
 /// What one call takes of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,51 +32,45 @@ pub(super) struct Need {
     pub(super) tables: u32,
 }
 
-/// Bits of each count in the packed form: one atomic operation takes all three or nothing.
-const BITS: u32 = 21;
-const FIELD: u64 = (1 << BITS) - 1;
-
 impl Need {
-    fn packed(self) -> u64 {
-        u64::from(self.components) | u64::from(self.memories) << BITS | u64::from(self.tables) << (2 * BITS)
+    /// How many of [`PARTS`] of this whole it is, at least one.
+    fn parts(self, whole: Self) -> usize {
+        let part = |need: u32, of: u32| (need as usize * PARTS).div_ceil(of.max(1) as usize);
+        let all = [
+            part(self.components, whole.components),
+            part(self.memories, whole.memories),
+            part(self.tables, whole.tables),
+        ];
+        all.into_iter().fold(1, usize::max)
+    }
+
+    /// Nothing, where one call may need this much.
+    ///
+    /// # Errors
+    /// What is too much, for the plugin's author.
+    pub(super) fn check(self, most: Self) -> Result<(), String> {
+        if self.memories <= most.memories && self.tables <= most.tables {
+            return Ok(());
+        }
+        Err(format!(
+            "one call needs {} memories and {} tables, and may have {} and {}; link its modules together, or leave some out",
+            self.memories, self.tables, most.memories, most.tables
+        ))
     }
 }
 
-/// The whole pool, and what of it is taken.
+/// The whole pool, and who has taken how much of it.
 #[derive(Debug)]
 pub(super) struct Room {
-    most: u64,
-    taken: AtomicU64,
+    whole: Need,
+    own: Arc<Shares>,
+    shared: Arc<Shares>,
 }
 
 impl Room {
-    pub(super) fn new(most: Need) -> Arc<Self> {
-        Arc::new(Self { most: most.packed(), taken: AtomicU64::new(0) })
-    }
-
-    fn take(self: &Arc<Self>, need: Need) -> Option<Taken> {
-        let need = need.packed();
-        let fits = |all: u64| (0..3).all(|n| (all >> (n * BITS)) & FIELD <= (self.most >> (n * BITS)) & FIELD);
-        let add = |taken: u64| Some(taken + need).filter(|all| fits(*all));
-        let taken = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
-        taken.is_ok().then(|| Taken { room: Arc::clone(self), need })
-    }
-
-    fn take_within(self: &Arc<Self>, need: Need, patience: Duration) -> Option<Taken> {
-        within(patience, || self.take(need))
-    }
-}
-
-/// A part of the pool, until it is dropped.
-#[derive(Debug)]
-struct Taken {
-    room: Arc<Room>,
-    need: u64,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.room.taken.fetch_sub(self.need, Ordering::AcqRel);
+    pub(super) fn new(whole: Need) -> Arc<Self> {
+        let (own, shared) = (Shares::new(PARTS / 2, OWN), Shares::new(PARTS / 2, Rule::EVEN));
+        Arc::new(Self { whole, own, shared })
     }
 }
 
@@ -73,14 +78,16 @@ impl Drop for Taken {
 #[derive(Debug)]
 pub(super) struct Seats {
     room: Arc<Room>,
-    need: Need,
-    /// For one call; none where the pool was full when the plugin was loaded.
+    company: CompanyId,
+    plugin: IntegrationName,
+    parts: usize,
+    /// For one call; none where the company's plugins have used up theirs when this one was loaded.
     own: Option<Arc<Own>>,
 }
 
 #[derive(Debug)]
 struct Own {
-    _taken: Taken,
+    _taken: Share,
     in_use: AtomicBool,
 }
 
@@ -92,7 +99,7 @@ pub(super) struct Seat(Held);
 #[derive(Debug)]
 #[allow(dead_code, reason = "given back when it is dropped")]
 enum Held {
-    Shared(Taken),
+    Shared(Share),
     Own(OwnSeat),
 }
 
@@ -107,15 +114,23 @@ impl Drop for OwnSeat {
 }
 
 impl Seats {
-    pub(super) fn reserve(room: &Arc<Room>, need: Need) -> Self {
-        let own = room.take_within(need, LOAD_PATIENCE);
+    pub(super) fn reserve(room: &Arc<Room>, company: &CompanyId, plugin: &str, need: Need) -> Self {
+        let (company, plugin, parts) = (company.clone(), IntegrationName(plugin.into()), need.parts(room.whole));
+        let own = room.own.take(&company, &plugin, parts).ok();
         let own = own.map(|taken| Arc::new(Own { _taken: taken, in_use: AtomicBool::new(false) }));
-        Self { room: Arc::clone(room), need, own }
+        Self { room: Arc::clone(room), company, plugin, parts, own }
     }
 
     /// Room for a call, as soon as there is some.
-    pub(super) fn seat(&self) -> Option<Seat> {
-        within(PATIENCE, || self.free())
+    pub(super) fn seat(&self, patience: Duration) -> Option<Seat> {
+        let started = Instant::now();
+        loop {
+            let seat = self.free();
+            if seat.is_some() || started.elapsed() >= patience {
+                return seat;
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     fn free(&self) -> Option<Seat> {
@@ -124,20 +139,7 @@ impl Seats {
         {
             return Some(Seat(Held::Own(OwnSeat(Arc::clone(own)))));
         }
-        self.room.take(self.need).map(|it| Seat(Held::Shared(it)))
-    }
-}
-
-fn within<T>(patience: Duration, mut take: impl FnMut() -> Option<T>) -> Option<T> {
-    let started = Instant::now();
-    loop {
-        if let Some(taken) = take() {
-            return Some(taken);
-        }
-        if started.elapsed() >= patience {
-            return None;
-        }
-        std::thread::sleep(LOOK);
+        self.room.shared.take(&self.company, &self.plugin, self.parts).ok().map(|it| Seat(Held::Shared(it)))
     }
 }
 
@@ -146,24 +148,43 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
-    const ONE: Need = Need { components: 1, memories: 2, tables: 0 };
+    const POOL: Need = Need { components: 256, memories: 512, tables: 1024 };
 
-    #[test]
-    fn the_scarcest_part_decides_and_what_is_given_back_can_be_taken_again() {
-        let room = Room::new(Need { components: 10, memories: 5, tables: 1 });
-        let first = room.take(ONE).unwrap();
-        let _second = room.take(ONE).unwrap();
-        assert!(room.take(ONE).is_none(), "a fifth memory is left, and two are needed");
-        drop(first);
-        assert!(room.take(ONE).is_some());
+    fn plugin(room: &Arc<Room>, company: &str, name: &str, memories: u32) -> Seats {
+        let need = Need { components: 1, memories, tables: 1 };
+        Seats::reserve(room, &CompanyId::parse(company).unwrap(), name, need)
+    }
+
+    fn all(seats: &Seats) -> Vec<Seat> {
+        std::iter::from_fn(|| seats.free()).collect()
     }
 
     #[test]
-    fn other_plugins_cannot_take_a_plugins_own_share() {
-        let room = Room::new(Need { components: 3, memories: 100, tables: 100 });
-        let (greedy, modest) = (Seats::reserve(&room, ONE), Seats::reserve(&room, ONE));
-        let taken: Vec<_> = std::iter::from_fn(|| greedy.free()).collect();
-        assert_eq!(taken.len(), 2);
+    fn calls_whose_parts_fit_together_fit_in_the_pool() {
+        for (components, memories, tables) in [(1, 1, 1), (1, 16, 0), (0, 1, 32), (1, 3, 7), (0, 0, 0)] {
+            let need = Need { components, memories, tables };
+            let calls = u32::try_from(PARTS / need.parts(POOL)).unwrap();
+            assert!(calls * components <= 256 && calls * memories <= 512 && calls * tables <= 1024, "{need:?}");
+        }
+    }
+
+    #[test]
+    fn one_companys_plugins_leave_room_for_anothers() {
+        let room = Room::new(POOL);
+        let greedy: Vec<_> = (0..200).map(|n| plugin(&room, "a", &n.to_string(), 16)).collect();
+        let taken: Vec<_> = greedy.iter().map(all).collect();
+        // An eighth of each half for itself alone, then what is left of the company's part.
+        assert_eq!((taken[0].len(), taken.iter().map(Vec::len).sum::<usize>()), (1 + 4, 8 + 8));
+        let modest = plugin(&room, "b", "x", 2);
+        assert!(modest.own.is_some() && all(&modest).len() > 16);
+    }
+
+    #[test]
+    fn other_plugins_of_the_company_cannot_take_a_plugins_own_call() {
+        let room = Room::new(POOL);
+        let (greedy, modest) = (plugin(&room, "a", "greedy", 2), plugin(&room, "a", "modest", 2));
+        let rest: Vec<_> = (0..50).map(|n| plugin(&room, "a", &n.to_string(), 2)).collect();
+        let _taken = (all(&greedy), rest.iter().map(all).collect::<Vec<_>>());
         let own = modest.free().unwrap();
         assert!(modest.free().is_none());
         drop(own);

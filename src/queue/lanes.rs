@@ -1,10 +1,11 @@
 //! Lanes of one integration: each works on one event after another.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -12,6 +13,7 @@ use super::{Cause, Waiting};
 use crate::app::App;
 use crate::event::IntegrationName;
 use crate::ingest::{self, Stop};
+use crate::integration::Found;
 use crate::plugin::Limits;
 use crate::store::StoreError;
 
@@ -31,6 +33,8 @@ const BUSY: usize = 8;
 /// For how long an event lets them: so many events a second and lane are worked on however busy the server is.
 const PATIENCE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(5);
+/// Events that are given up at the same time: they share the disk's writes.
+const GIVEN_UP: usize = 64;
 
 /// Some lanes. When they are dropped, nothing more is worked on.
 pub(super) struct Lanes {
@@ -77,10 +81,42 @@ impl Lanes {
 }
 
 async fn lane(app: Arc<App>, name: IntegrationName, mut next: UnboundedReceiver<Waiting>) {
-    while let Some(waiting) = next.recv().await {
-        let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
-        until_done(&app, &name, &waiting).await;
+    let mut here = VecDeque::new();
+    loop {
+        let first = match here.pop_front() {
+            Some(first) => first,
+            None => match next.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        if runs(&app, &name, &first) {
+            let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
+            until_done(&app, &name, &first).await;
+            continue;
+        }
+        here.push_front(first);
+        here.extend(std::iter::from_fn(|| next.try_recv().ok()));
+        let (own, foreign) = here.into_iter().partition::<VecDeque<_>, _>(|it| runs(&app, &name, it));
+        here = own;
+        give_up(&app, &name, foreign).await;
     }
+}
+
+/// Whether the event's integration is there, and still its company's.
+fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
+    match app.registry.find(&name.0) {
+        Found::Live(integration) => integration.company_id == waiting.company,
+        Found::Loading => true,
+        Found::Unknown => false,
+    }
+}
+
+/// Quarantines what will not be run. Its places are given back first: others need not wait for the disk.
+async fn give_up(app: &App, name: &IntegrationName, mut all: VecDeque<Waiting>) {
+    all.iter_mut().for_each(|it| it.room = None);
+    tracing::warn!(integration = %name, events = all.len(), "the integration is gone: its queued events are quarantined");
+    stream::iter(all).for_each_concurrent(GIVEN_UP, |it| async move { until_done(app, name, &it).await }).await;
 }
 
 /// Returns when few requests are under way.

@@ -24,7 +24,15 @@ impl IdempotencyId {
         Self { name: digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]), window: None }
     }
 
-    /// Of a delivery of this integration, by its own id.
+    /// Of a delivery to this company's integration, by its own id: an integration of the same name may be another
+    /// company's later.
+    #[must_use]
+    pub fn delivery_to(company: &str, integration: &str, id: &str, window: Duration) -> Self {
+        let name = digest(&[b"delivery to", company.as_bytes(), integration.as_bytes(), id.as_bytes()]);
+        Self { name, window: Some(window) }
+    }
+
+    /// The same as hookmill 0.1 remembered it, without the company.
     #[must_use]
     pub fn delivery(integration: &str, id: &str, window: Duration) -> Self {
         Self { name: digest(&[b"delivery", integration.as_bytes(), id.as_bytes()]), window: Some(window) }

@@ -8,9 +8,10 @@ use chrono::Utc;
 
 use super::loader::Changed;
 use super::stamp::Stamp;
+use crate::auth::CompanyId;
 use crate::config::Secrets;
 use crate::folder::Folder;
-use crate::integration::load::{load, open_in, shadow};
+use crate::integration::load::{company_of, load, open_in, shadow};
 use crate::integration::{Beside, Integration, LoadFailure};
 use crate::plugin::Host;
 
@@ -26,6 +27,11 @@ pub(super) struct Loaded {
 /// A folder of the plugins folder.
 fn opened(path: &Path) -> Result<Folder, LoadFailure> {
     open_in(path.parent().unwrap_or(path), path.file_name().unwrap_or_default())
+}
+
+/// Whose it would be, where its plugin.toml says so.
+pub(super) fn company(path: &Path) -> Option<CompanyId> {
+    company_of(&opened(path).ok()?)
 }
 
 /// Loads a folder, without its shadow.

@@ -11,7 +11,7 @@ use crossbeam_channel::{bounded, unbounded};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::folder::{Loaded, load_one, load_shadow};
+use super::folder::{Loaded, company, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
 use crate::app::now;
 use crate::audit::{Action, Entry, SERVER};
@@ -217,7 +217,7 @@ impl Loader {
                 Some((path, plugin))
             }
             Err((message, late)) => {
-                self.refused(name, message, late, pass);
+                self.refused(name, &path, message, late, pass);
                 None
             }
         }
@@ -237,7 +237,14 @@ impl Loader {
         pass.loaded.push(name);
     }
 
-    fn refused(&mut self, name: String, message: String, late: Option<[u8; 32]>, pass: &mut Pass) {
+    fn refused(
+        &mut self,
+        name: String,
+        path: &std::path::Path,
+        message: String,
+        late: Option<[u8; 32]>,
+        pass: &mut Pass,
+    ) {
         let live = self.registry.get(&name);
         let stays = live.as_ref().map(|live| &live.version);
         tracing::error!(plugin = name, stays_live = stays, "plugin is refused: {message}");
@@ -247,7 +254,8 @@ impl Loader {
             Some(module) => self.late.insert(name.clone(), module),
             None => self.late.remove(&name),
         };
-        self.registry.refuse(Refused { name: name.clone(), message: message.clone() }, late.is_some());
+        self.registry
+            .refuse(Refused { name: name.clone(), message: message.clone(), company: company(path) }, late.is_some());
         pass.refused.insert(name, message);
     }
 

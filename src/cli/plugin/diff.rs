@@ -63,6 +63,9 @@ impl Diff {
             candidate.name = IntegrationName(name.as_str().into());
         }
         if let Some(against) = &mut against {
+            if against.company_id != candidate.company_id {
+                return Err(Failure::new("--against belongs to another company; a dry run compares within one"));
+            }
             // What they are told of the events is the same.
             against.name = candidate.name.clone();
         }
