@@ -70,7 +70,9 @@ fn native(c: &mut Criterion) {
 }
 
 fn plugins(c: &mut Criterion) {
-    let host = Host::new(None, hookmill::plugin::LoadLimits::default()).unwrap();
+    let host =
+        Host::compiling_with(env!("CARGO_BIN_EXE_hookmill").into(), None, hookmill::plugin::LoadLimits::default())
+            .unwrap();
     println!("engine: {}", host.describe());
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
     for (name, fixture) in [("calendly", "created"), ("fax-inbound", "received"), ("n8n-intake", "form")] {

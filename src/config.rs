@@ -297,6 +297,7 @@ fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::
     for (name, value) in [
         ("module_mib", given.module_mib),
         ("compile_ms", given.compile_ms),
+        ("compile_mib", given.compile_mib),
         ("fixtures_ms", given.fixtures_ms),
         ("schema_ms", given.schema_ms),
     ] {
@@ -313,6 +314,7 @@ fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::
         plugin::LoadLimits {
             module_bytes: given.module_mib.map_or(loading.module_bytes, |mib| mib.saturating_mul(1 << 20)),
             compile: time(given.compile_ms, loading.compile),
+            compile_bytes: given.compile_mib.map_or(loading.compile_bytes, |mib| mib.saturating_mul(1 << 20)),
             fixtures: time(given.fixtures_ms, loading.fixtures),
             schema: time(given.schema_ms, loading.schema),
         },

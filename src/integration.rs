@@ -224,8 +224,6 @@ pub struct Beside {
     pub folder: String,
     /// What is running, or why nothing is. The live plugin does not depend on it.
     pub shadow: Result<Shadow, String>,
-    /// SHA-256 of its module, where that is still being compiled.
-    pub late: Option<[u8; 32]>,
 }
 
 impl Integration {

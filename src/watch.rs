@@ -95,15 +95,12 @@ impl Thread {
         self.watch_all();
         let _ = self.pass(Duration::ZERO, Vec::new());
         self.loader.registry.started();
-        let late = self.loader.host.late().clone();
-        let (late_aside, mut behind) = (self.loader.host.aside().late().clone(), true);
+        let mut behind = true;
         loop {
             let mut waiting = Vec::new();
             if !(behind && self.watcher.is_some() && self.loader.is_behind()) {
                 select! {
                     recv(self.touched) -> _ => {}
-                    recv(late) -> module => module.iter().for_each(|it| self.loader.compiled_late(it)),
-                    recv(late_aside) -> module => module.iter().for_each(|it| self.loader.compiled_late(it)),
                     recv(asked) -> answer => match answer {
                         Ok(answer) => waiting.push(answer),
                         Err(_) => return,

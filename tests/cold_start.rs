@@ -140,27 +140,145 @@ fn identical_modules_are_compiled_once() {
     assert_eq!((compiled(&log), artefacts(&setup.data).len()), (1, 1), "{log}");
 }
 
-/// A module that is too slow for the limit is refused, and goes live when it has been compiled all the same.
+/// A function whose locals are all read in the innermost of many loops: the compiler keeps each local for each loop.
+fn bomb(salt: usize, loops: usize, locals: usize) -> String {
+    let (begin, end) = ("loop ".repeat(loops), "end ".repeat(loops));
+    let read: String = (0..locals).map(|n| format!("local.get {n} drop ")).collect();
+    let code = format!("(func $bomb (local{}) {begin} {read} {end})", " i64".repeat(locals));
+    command(&format!("{code} (func (export \"_start\") (drop (i32.const {salt})))"))
+}
+
+fn gives(setup: &Setup, name: &str, company: &str) {
+    let file = setup.plugins.join(name).join("plugin.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("company-1", company)).unwrap();
+}
+
+/// Processes that a process has started, by their id.
+fn children(of: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(|it| {
+        let stat = std::fs::read_to_string(format!("/proc/{it}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        parent == Some(of) && !stat.contains(") Z ")
+    })
+    .collect()
+}
+
+fn peak_mib(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() >> 10
+}
+
+fn reload(server: &Server) -> Value {
+    server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json()
+}
+
+fn failed(log: &str) -> usize {
+    log.matches("a module could not be compiled").count()
+}
+
+fn refused(setup: &Setup, name: &str) -> String {
+    let listed = listed(setup);
+    let found = listed.iter().find(|it| it["name"] == name).unwrap();
+    found["message"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
+}
+
+/// A module of a few hundred KiB took more than 5 GiB of the server, and again at each reload.
 #[test]
-fn a_late_result_is_taken_without_another_change_in_the_folder() {
-    for cache in [true, false] {
-        let config = "[plugins]\ncompile_ms = 1\nwatch = false\nsettle_ms = 0\n";
-        let setup = Setup::new().config(config).plugin("late", "", &large(3, 1000));
-        if !cache {
-            // A directory that others can write to is not used.
-            use std::os::unix::fs::PermissionsExt as _;
-            let dir = setup.data.join("artefacts");
-            std::fs::create_dir_all(&dir).unwrap();
-            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
-        }
-        let server = setup.start();
-        until("the late one", || live(&server) == 1);
-        server.post("/v1/hooks/late", &json!({})).expect(200);
-        assert_eq!(ready(&server).1["refused_plugins"], json!(0));
-        let log = server.stop();
-        assert!(log.contains("plugins.compile_ms"), "it was not late: {log}");
-        assert_eq!(compiled(&log), 1);
+fn a_module_that_takes_too_much_memory_is_refused_once_and_costs_nobody_else() {
+    let config = "[plugins]\nwatch = false\nsettle_ms = 0\ncompile_mib = 384\n";
+    let setup = Setup::new().config(config).plugin("bomb", "", &bomb(1, 8000, 8000)).plugin("good", "", &large(1, 10));
+    gives(&setup, "good", "company-2");
+    let server = setup.start_cold();
+    server.get("/healthz").expect(200);
+    until("each tried", || ready(&server).1["status"] == "ready");
+    assert_eq!(live(&server), 1);
+    let said = refused(&setup, "bomb");
+    assert!(said.contains("takes more than 384 MiB to compile (plugins.compile_mib"), "{said}");
+    assert!(peak_mib(server.child.id()) < 384, "{} MiB", peak_mib(server.child.id()));
+    for _ in 0..2 {
+        assert!(reload(&server)["refused"]["bomb"].is_string());
     }
+    assert_eq!(refused(&setup, "bomb"), said);
+    assert!(children(server.child.id()).is_empty());
+    // Another file is another module.
+    std::fs::write(setup.plugins.join("bomb/mapper.wasm"), wat::parse_str(large(2, 1)).unwrap()).unwrap();
+    assert_eq!(reload(&server)["loaded"], json!(["bomb"]));
+    let log = server.stop();
+    assert_eq!((failed(&log), compiled(&log)), (1, 2), "{log}");
+}
+
+/// The process that compiles is killed with its time, has nothing of the server's, and ends with it.
+#[test]
+fn a_slow_compilation_is_killed_and_has_nothing_of_the_servers() {
+    let config = "[plugins]\nwatch = false\nsettle_ms = 0\ncompile_ms = 3000\n";
+    let setup = Setup::new().config(config).env("FAX_SECRET", "hm_env-secret").plugin("slow", "", &bomb(1, 4000, 4000));
+    let mut server = setup.start_cold();
+    until("the process", || children(server.child.id()).len() == 1);
+    let child = children(server.child.id())[0];
+    let proc = |name: &str| std::fs::read_to_string(format!("/proc/{child}/{name}")).unwrap_or_default();
+    until("its limits", || proc("limits").lines().any(|it| it.starts_with("Max core file size") && it.contains(" 0 ")));
+    let (limits, environ, stat) = (proc("limits"), proc("environ"), proc("stat"));
+    let files: Vec<_> =
+        std::fs::read_dir(format!("/proc/{child}/fd")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(limits.contains("2147483648") && limits.lines().any(|it| it.contains("open files") && it.contains(" 16 ")));
+    assert!(
+        environ.contains("RAYON_NUM_THREADS") && !environ.contains("SECRET") && !environ.contains("KEY"),
+        "{environ}"
+    );
+    assert!(files.len() <= 4, "{files:?}");
+    assert!(stat.split_whitespace().nth(18).unwrap().parse::<i32>().unwrap() >= 10, "{stat}");
+    server.get("/healthz").expect(200);
+    until("each tried", || ready(&server).1["status"] == "ready");
+    assert!(refused(&setup, "slow").contains("was not compiled within 3000 ms (plugins.compile_ms"));
+    assert!(children(server.child.id()).is_empty());
+    // A server that is killed takes it along.
+    std::fs::write(setup.plugins.join("slow/mapper.wasm"), wat::parse_str(bomb(2, 4000, 4000)).unwrap()).unwrap();
+    server.signal("HUP");
+    until("another process", || children(server.child.id()).len() == 1);
+    let child = children(server.child.id())[0];
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    until("its end", || !Path::new(&format!("/proc/{child}")).exists());
+}
+
+/// One company's modules, however many and slow, keep another's from nothing.
+#[test]
+fn a_company_compiles_one_module_at_a_time() {
+    let config = "[plugins]\ncompile_ms = 600000\n";
+    let mut setup = Setup::new().config(config);
+    for n in 0..20 {
+        setup = setup.plugin(&format!("a-slow-{n:02}"), "", &bomb(n, 4000, 4000));
+    }
+    let setup = setup.plugin("z-other", "", &large(1, 1));
+    gives(&setup, "z-other", "company-2");
+    let key = setup.key("company-2", &["hooks:write"]);
+    let server = setup.start_cold();
+    until("the other company's", || {
+        assert!(children(server.child.id()).len() <= 2);
+        server.send_as("POST", "/v1/hooks/z-other", &[("x-api-key", &key)], b"{}").status == 200
+    });
+    assert_eq!(ready(&server).1["status"], "loading");
+    assert!(children(server.child.id()).len() <= 1, "one of them at a time");
+}
+
+/// `plugin test` says what the server says.
+#[test]
+fn what_cannot_be_compiled_is_told_the_author_as_well() {
+    let config = "[plugins]\nwatch = false\nsettle_ms = 0\n";
+    let setup = Setup::new().config(config).plugin("invalid", "", &large(1, 1));
+    let module = setup.plugins.join("invalid/mapper.wasm");
+    std::fs::write(&module, b"\0asm\x01\0\0\0broken").unwrap();
+    let server = setup.start();
+    let said = refused(&setup, "invalid");
+    assert!(said.contains("cannot be compiled: ") && said.contains("not compiled again until"), "{said}");
+    reload(&server);
+    let out = binary().args(["plugin", "test"]).arg(setup.plugins.join("invalid")).output().unwrap();
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(told.contains(&said), "{told}\n{said}");
+    assert_eq!(failed(&server.stop()), 1);
 }
 
 /// A start that is killed before its end leaves the next one less to do.

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use print::tell;
 
 use crate::config::{Config, ConfigError, Options};
+use crate::plugin::{SUBCOMMAND, compile_here};
 use crate::store::StoreError;
 
 /// A webhook adapter and WebAssembly plugin host: any JSON in, the documented task out.
@@ -56,6 +57,12 @@ enum Command {
     Audit(audit::Audit),
     /// Back up, restore, export, import, check and measure the database
     Store(store::StoreCommand),
+    /// The process that compiles a module; the server and `plugin` start it
+    #[command(name = SUBCOMMAND, hide = true)]
+    Compile {
+        /// What and how
+        order: String,
+    },
 }
 
 /// Why a command ended badly: the sentence for the user, and the exit code.
@@ -116,6 +123,10 @@ fn tell_panics() {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     tell_panics();
+    if let Command::Compile { order } = &args.command {
+        // Its settings are in the order, and no file counts.
+        return compile_here(order);
+    }
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),
         Command::Key(key) => key.run(&config),
@@ -123,6 +134,7 @@ pub fn run(args: &Args) -> ExitCode {
         Command::Plugin(plugin) => plugin.run(&config),
         Command::Audit(audit) => audit.run(&config),
         Command::Store(store) => store.run(&config),
+        Command::Compile { .. } => Ok(()),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

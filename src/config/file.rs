@@ -71,6 +71,7 @@ pub(super) struct PluginsFile {
     pub(super) settle_ms: Option<u64>,
     pub(super) module_mib: Option<u64>,
     pub(super) compile_ms: Option<u64>,
+    pub(super) compile_mib: Option<u64>,
     pub(super) fixtures_ms: Option<u64>,
     pub(super) schema_ms: Option<u64>,
 }

@@ -57,14 +57,6 @@ pub enum LoadFailure {
     },
 }
 
-impl LoadFailure {
-    /// SHA-256 of the module, where it is only not compiled yet.
-    #[must_use]
-    pub fn late(&self) -> Option<[u8; 32]> {
-        if let Self::Module(error) = self { error.late } else { None }
-    }
-}
-
 /// Loads one folder and runs its fixtures.
 ///
 /// # Errors
@@ -109,7 +101,7 @@ fn tested(
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits())?;
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
     // Neither the fixtures' time nor that of their calls is to be spent waiting for the processor.
-    let _turn = host.turn();
+    let _turn = host.turn(integration.company_id.as_str());
     fixtures::run_all(&integration, folder, host.limits().fixtures)?;
     Ok(integration)
 }
@@ -153,9 +145,7 @@ pub(crate) fn shadow(
         candidate.name = live.name.clone();
         Shadow::start(candidate).map_err(failed)
     };
-    let started = start();
-    let late = started.as_ref().err().and_then(LoadFailure::late);
-    Some(Beside { folder: named, shadow: started.map_err(|e| e.to_string()), late })
+    Some(Beside { folder: named.clone(), shadow: start().map_err(|e| e.to_string()) })
 }
 
 pub(super) fn check_name(folder: &Folder, manifest: &Manifest) -> Result<(), String> {

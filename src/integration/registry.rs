@@ -69,13 +69,10 @@ impl Registry {
         self.loaded(&integration.name.0);
     }
 
-    /// Notes why a folder does not go live. A version of it that is live stays so. `late`: it is only not compiled yet, and
-    /// counts as loading still.
-    pub fn refuse(&self, refused: Refused, late: bool) {
+    /// Notes why a folder does not go live. A version of it that is live stays so.
+    pub fn refuse(&self, refused: Refused) {
         self.change_refused(|all| drop(all.insert(refused.name.clone(), refused.clone())));
-        if !late {
-            self.loaded(&refused.name);
-        }
+        self.loaded(&refused.name);
     }
 
     /// The folder is gone. Calls under way are stopped, and those that wait are not made.

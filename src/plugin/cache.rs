@@ -1,15 +1,18 @@
 //! Compiled artefacts, kept so that a start does not compile again.
 //!
-//! An artefact is machine code, and is trusted as such. So only what this host compiled itself is loaded: from a
-//! directory that nobody else can write to, and with a checksum that still fits. Anything else is compiled again.
+//! An artefact is machine code, and is trusted as such. So only what this program's own compiler has made is loaded: its
+//! process writes into a file that the server has made for it, and says how large the artefact is and what its SHA-256 is
+//! (docs/decisions/0034). Later starts take it from a directory that nobody else can write to, with a checksum that still
+//! fits. Anything else is compiled again.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, Module, component::Component};
 
@@ -25,6 +28,14 @@ pub(super) struct Cache {
     dir: PathBuf,
 }
 
+/// An artefact that is being made.
+#[derive(Debug)]
+pub(super) struct New {
+    file: File,
+    /// Where it is, and where it is to be; none in memory only.
+    place: Option<(PathBuf, PathBuf)>,
+}
+
 impl Cache {
     /// Nothing where the directory cannot be trusted or made: plugins then load more slowly, and that is all.
     pub(super) fn open(dir: &Path) -> Option<Self> {
@@ -32,7 +43,7 @@ impl Cache {
         match made.and_then(|()| private(dir)) {
             Ok(true) => Some(Self { dir: dir.to_owned() }),
             Ok(false) => {
-                tracing::warn!(dir = %dir.display(), "others can write to the artefact cache, so it is not used; chmod 700 mends it");
+                tracing::warn!(dir = %dir.display(), "others can write to the artefact cache, so it is not used; make it private with chmod 700");
                 None
             }
             Err(error) => {
@@ -44,30 +55,36 @@ impl Cache {
 
     /// A module's code, where this host has compiled it before.
     pub(super) fn load(&self, engine: &Engine, abi: Abi, sha256: &[u8; 32]) -> Option<Code> {
-        let artefact = self.read(&self.file(engine, sha256))?;
-        // wasmtime itself refuses an artefact of another version or of other settings.
-        #[allow(unsafe_code, reason = "what `read` gives was compiled by this host and has not changed since")]
-        let code = unsafe {
-            match abi {
-                Abi::Component => Component::deserialize(engine, artefact).map(Code::Component),
-                Abi::Command => Module::deserialize(engine, artefact).map(Code::Module),
-            }
-        };
-        code.ok()
+        let artefact = read(&self.file(engine, sha256))?;
+        deserialize(engine, abi, &artefact).ok()
     }
 
-    /// Keeps a module's code for the next start, if it can.
-    pub(super) fn keep(&self, engine: &Engine, code: &Code, sha256: &[u8; 32]) -> bool {
-        let file = self.file(engine, sha256);
-        let artefact = match code {
-            Code::Component(component) => component.serialize(),
-            Code::Module(module) => module.serialize(),
+    /// A file for an artefact that is to be made; in memory where there is no cache, or no file can be made in it.
+    ///
+    /// # Errors
+    /// Where neither can be had.
+    pub(super) fn begin(cache: Option<&Self>, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<New> {
+        let on_disk = cache.and_then(|it| {
+            let kept = it.make(engine, sha256);
+            kept.inspect_err(|e| tracing::warn!(cause = %e, "an artefact cannot be kept")).ok()
+        });
+        let mut new = match on_disk {
+            Some(new) => new,
+            None => New { file: memfd_create("artefact", MemfdFlags::CLOEXEC)?.into(), place: None },
         };
-        let kept = artefact.map_err(std::io::Error::other).and_then(|it| self.write(&file, &it));
-        if let Err(cause) = &kept {
-            tracing::warn!(file = %file.display(), %cause, "an artefact could not be kept");
-        }
-        kept.is_ok()
+        // Its header comes last, when the artefact is known.
+        new.file.seek(SeekFrom::Start(HEADER as u64))?;
+        Ok(new)
+    }
+
+    fn make(&self, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<New> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // The engines of live plugins and of candidates may make the same one at the same time.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let last = self.file(engine, sha256);
+        let first = last.with_extension(format!("{}-{number}.new", std::process::id()));
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&first)?;
+        Ok(New { file, place: Some((first, last)) })
     }
 
     fn file(&self, engine: &Engine, sha256: &[u8; 32]) -> PathBuf {
@@ -76,30 +93,82 @@ impl Cache {
         let digest: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         self.dir.join(format!("{digest}-{:016x}.artefact", hasher.finish()))
     }
+}
 
-    fn read(&self, file: &Path) -> Option<Vec<u8>> {
-        let bytes = fs::read(file).ok()?;
-        let (head, artefact) = bytes.split_at_checked(HEADER)?;
-        let good = head.starts_with(MAGIC) && head[8..] == Sha256::digest(artefact)[..];
-        if !good {
-            tracing::warn!(file = %file.display(), "a damaged artefact is compiled again");
+impl New {
+    /// What the compiler's process is to write to, from its present place on.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The code, if the file holds what the process says; kept for the next start, if it can be. The process has ended, so
+    /// nobody else has the file open.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn finish(&mut self, engine: &Engine, abi: Abi, bytes: u64, sha256: &[u8; 32]) -> Result<Code, String> {
+        let unreadable = |e: std::io::Error| format!("its artefact cannot be read: {e}");
+        let whole = HEADER as u64 + bytes;
+        if self.file.metadata().map_err(unreadable)?.len() != whole {
+            return Err("its artefact is not as large as the compiler says".into());
         }
-        good.then(|| artefact.to_vec())
+        let mut artefact = vec![0; usize::try_from(bytes).map_err(|e| e.to_string())?];
+        self.file.read_exact_at(&mut artefact, HEADER as u64).map_err(unreadable)?;
+        if Sha256::digest(&artefact)[..] != sha256[..] {
+            return Err("its artefact is not what the compiler says".into());
+        }
+        let code = deserialize(engine, abi, &artefact).map_err(|e| format!("its artefact does not fit: {e:#}"))?;
+        self.keep(sha256);
+        Ok(code)
     }
 
-    /// A mapped file must never change, so a new one takes the old one's place.
-    fn write(&self, file: &Path, artefact: &[u8]) -> std::io::Result<()> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        // The engines of live plugins and of candidates may write the same one at the same time.
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let new = file.with_extension(format!("{}-{number}.new", std::process::id()));
-        let mut out = fs::File::create(&new)?;
-        out.write_all(MAGIC)?;
-        out.write_all(&Sha256::digest(artefact))?;
-        out.write_all(artefact)?;
-        out.sync_all()?;
-        fs::rename(&new, file)
+    fn keep(&mut self, sha256: &[u8; 32]) {
+        let Some((first, last)) = self.place.take() else { return };
+        let write = || {
+            self.file.write_all_at(&[&MAGIC[..], sha256].concat(), 0)?;
+            self.file.sync_all()?;
+            fs::rename(&first, &last)
+        };
+        if let Err(cause) = write() {
+            tracing::warn!(file = %last.display(), %cause, "an artefact could not be kept");
+            let _gone = fs::remove_file(&first);
+        }
     }
+}
+
+impl Drop for New {
+    /// What was not finished is not kept.
+    fn drop(&mut self) {
+        if let Some((first, _)) = &self.place {
+            let _gone = fs::remove_file(first);
+        }
+    }
+}
+
+/// wasmtime itself refuses an artefact of another version or of other settings.
+fn deserialize(engine: &Engine, abi: Abi, artefact: &[u8]) -> wasmtime::Result<Code> {
+    #[allow(
+        unsafe_code,
+        reason = "both callers give what this program's compiler has written, and what its checksum fits"
+    )]
+    unsafe {
+        match abi {
+            Abi::Component => Component::deserialize(engine, artefact).map(Code::Component),
+            Abi::Command => Module::deserialize(engine, artefact).map(Code::Module),
+        }
+    }
+}
+
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let mut opened = File::open(file).ok()?;
+    let mut head = [0; HEADER];
+    let mut artefact = Vec::new();
+    let whole = opened.read_exact(&mut head).and_then(|()| opened.read_to_end(&mut artefact));
+    let good = whole.is_ok() && head.starts_with(MAGIC) && head[8..] == Sha256::digest(&artefact)[..];
+    if !good {
+        tracing::warn!(file = %file.display(), "a damaged artefact is compiled again");
+    }
+    good.then_some(artefact)
 }
 
 fn private(dir: &Path) -> std::io::Result<bool> {

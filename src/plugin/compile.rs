@@ -1,24 +1,39 @@
-//! From a module's file to machine code: as many modules at a time as there are cores, identical ones once, and each with
-//! a clock of its own.
+//! From a module's file to machine code: a few modules at a time, identical ones once, and each in a process of its own
+//! with limits on its time and memory (`compile/process.rs`, and `compile/child.rs` for what runs there).
 //!
-//! A compilation cannot be stopped. One that takes longer than its limit is given up by those who wait for it, and goes
-//! on; its result is kept, and [`Compiler::late`] says when it is there.
+//! A module that the compiler does not take, or not within its limits, is remembered: asking again costs nothing until
+//! the file changes.
+
+mod child;
+mod order;
+mod process;
+mod turns;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sha2::{Digest as _, Sha256};
-use wasmtime::{Engine, Module, component::Component};
+use wasmtime::{Module, component::Component};
 
 use super::cache::Cache;
+use super::engine::Engine;
 use super::{Abi, LoadLimits};
 use crate::folder::Folder;
+use process::{Compilers, Failed};
+
+pub use child::compile_here;
+pub(crate) use process::SUBCOMMAND;
+pub use turns::Turn;
+pub(super) use turns::Turns;
 
 /// SHA-256 of a module's bytes.
 pub(super) type Digest = [u8; 32];
+
+/// Most modules that are remembered as refused.
+const REFUSED: usize = 1000;
 
 /// A module as machine code. Plugins with the same module share it.
 #[derive(Debug)]
@@ -27,231 +42,146 @@ pub(super) enum Code {
     Module(Module),
 }
 
-/// Why there is no code.
-#[derive(Debug, Clone)]
-pub(super) struct NoCode {
-    pub(super) cause: String,
-    /// Names the compilation, where it is still going on.
-    pub(super) late: Option<Digest>,
-}
-
-impl From<String> for NoCode {
-    fn from(cause: String) -> Self {
-        Self { cause, late: None }
-    }
-}
-
-/// Permits for work that keeps a core busy: as many as there are cores, in the order in which they are asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Turns {
-    free: Receiver<()>,
-    back: Sender<()>,
-}
-
-/// A permit, until it is dropped.
-#[derive(Debug)]
-pub struct Turn(Sender<()>);
-
-impl Turns {
-    pub(super) fn one_a_core() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (back, free) = bounded(cores);
-        (0..cores).for_each(|_| back.try_send(()).unwrap_or_default());
-        Self { free, back }
-    }
-
-    pub(super) fn take(&self) -> Turn {
-        // It cannot fail, as this end holds a sender.
-        let _taken = self.free.recv();
-        Turn(self.back.clone())
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let _there_is_room = self.0.try_send(());
-    }
-}
-
 /// Compiles for one engine.
 pub(super) struct Compiler {
-    engine: Engine,
+    engine: wasmtime::Engine,
     cache: Option<Arc<Cache>>,
     limits: LoadLimits,
     turns: Turns,
+    compilers: Compilers,
     modules: Mutex<HashMap<Digest, Entry>>,
-    late: (Sender<Digest>, Receiver<Digest>),
 }
 
 /// What is known of a module.
 enum Entry {
     Running(Arc<Job>),
     Loaded(Weak<Code>),
-    /// Came too late for those who waited, and was not asked for since.
-    Late(Result<Arc<Code>, String>),
+    Refused(String),
 }
 
-/// A compilation.
-struct Job {
-    started: Instant,
-    progress: Mutex<Progress>,
-    changed: Condvar,
-}
+type Made = Result<Arc<Code>, Failed>;
 
+/// A compilation, for those who wait for it.
 #[derive(Default)]
-struct Progress {
-    /// Reads or writes the cache, which the limit does not cover.
-    untimed: bool,
-    /// Somebody has waited for as long as the limit says.
-    given_up: bool,
-    result: Option<Result<Arc<Code>, String>>,
+struct Job {
+    made: Mutex<Option<Made>>,
+    ended: Condvar,
 }
 
 impl Compiler {
-    pub(super) fn new(engine: Engine, cache: Option<Arc<Cache>>, limits: LoadLimits, turns: Turns) -> Arc<Self> {
-        Arc::new(Self { engine, cache, limits, turns, modules: Mutex::default(), late: unbounded() })
+    /// `program` is hookmill itself.
+    pub(super) fn new(
+        engine: &Engine,
+        program: PathBuf,
+        cache: Option<Arc<Cache>>,
+        limits: LoadLimits,
+        turns: Turns,
+    ) -> Arc<Self> {
+        let compilers = Compilers { program, counts_fuel: engine.counts_fuel(), limits };
+        let engine = engine.wasmtime().clone();
+        Arc::new(Self { engine, cache, limits, turns, compilers, modules: Mutex::default() })
     }
 
-    /// Modules whose compilation has ended after it was given up: loading them again takes the result.
-    pub(super) fn late(&self) -> &Receiver<Digest> {
-        &self.late.1
-    }
-
-    /// A file's code: that of an identical module that is loaded, or from the cache, or compiled.
-    pub(super) fn code(self: &Arc<Self>, folder: &Folder, file: &str) -> Result<(Arc<Code>, Abi, Digest), NoCode> {
-        let turn = self.turns.take();
+    /// A file's code: that of an identical module that is loaded, or from the cache, or compiled. `company` is whose turn
+    /// it takes.
+    pub(super) fn code(&self, company: &str, folder: &Folder, file: &str) -> Result<(Arc<Code>, Abi, Digest), String> {
+        let turn = self.turns.take(company);
         let wasm = read_module(folder, file, self.limits.module_bytes)?;
         let sha256 = Sha256::digest(&wasm).into();
         let abi = tell_abi(&wasm)?;
-        let job = match self.known(sha256) {
-            Known::Ready(result) => return Ok((result?, abi, sha256)),
+        let made = match self.known(sha256) {
+            Known::Ready(made) => made,
             // Others may compile while this one waits for what it need not do itself.
             Known::Running(job) => {
                 drop((turn, wasm));
-                job
+                job.wait()
             }
             Known::New(job) => {
-                self.start(Arc::clone(&job), wasm, abi, sha256);
-                let result = job.wait(self.limits.compile, sha256);
-                drop(turn);
-                return result.map(|code| (code, abi, sha256));
+                // However it ends, those who wait for the job get an answer.
+                let make = || self.make(&wasm, abi, &sha256);
+                let crashed = |_| Err(Failed::ForNow("loading the compiled module failed unexpectedly".into()));
+                let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(crashed);
+                self.end(&job, sha256, &made);
+                made
             }
         };
-        job.wait(self.limits.compile, sha256).map(|code| (code, abi, sha256))
+        match made {
+            Ok(code) => Ok((code, abi, sha256)),
+            Err(Failed::ForGood(cause)) => {
+                Err(format!("{cause}; it is not compiled again until the file or the limits change"))
+            }
+            Err(Failed::ForNow(cause)) => Err(format!("{cause}; a reload tries again")),
+        }
     }
 
     fn known(&self, sha256: Digest) -> Known {
         let mut modules = lock(&self.modules);
         match modules.get(&sha256) {
             Some(Entry::Running(job)) => return Known::Running(Arc::clone(job)),
+            Some(Entry::Refused(cause)) => return Known::Ready(Err(Failed::ForGood(cause.clone()))),
             Some(Entry::Loaded(code)) => {
                 if let Some(code) = code.upgrade() {
                     return Known::Ready(Ok(code));
                 }
             }
-            Some(Entry::Late(_)) => {
-                if let Some(Entry::Late(result)) = modules.remove(&sha256) {
-                    if let Ok(code) = &result {
-                        modules.insert(sha256, Entry::Loaded(Arc::downgrade(code)));
-                    }
-                    return Known::Ready(result);
-                }
-            }
             None => {}
         }
         modules.retain(|_, it| !matches!(it, Entry::Loaded(code) if code.strong_count() == 0));
-        let job = Arc::new(Job { started: Instant::now(), progress: Mutex::default(), changed: Condvar::new() });
+        let job = Arc::<Job>::default();
         modules.insert(sha256, Entry::Running(Arc::clone(&job)));
         Known::New(job)
     }
 
-    /// However it ends, those who wait for the job are told.
-    fn start(self: &Arc<Self>, job: Arc<Job>, wasm: Vec<u8>, abi: Abi, sha256: Digest) {
-        let (compiler, unstarted) = (Arc::clone(self), Arc::clone(&job));
-        let work = move || {
-            let make = || compiler.make(&job, &wasm, abi, &sha256);
-            let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| Err("the compiler crashed".into()));
-            compiler.end(&job, sha256, made.map_err(|cause| format!("cannot be compiled: {cause}")));
-        };
-        let thread = std::thread::Builder::new().name("plugin-compile".into()).spawn(work);
-        if let Err(error) = thread {
-            self.end(&unstarted, sha256, Err(format!("cannot be compiled: {error}")));
-        }
-    }
-
-    /// Gives the code, and whether the cache has it.
-    fn make(&self, job: &Job, wasm: &[u8], abi: Abi, sha256: &Digest) -> Result<(Arc<Code>, bool), String> {
-        job.update(|it| it.untimed = true);
+    fn make(&self, wasm: &[u8], abi: Abi, sha256: &Digest) -> Made {
         if let Some(code) = self.cache.as_ref().and_then(|it| it.load(&self.engine, abi, sha256)) {
-            return Ok((Arc::new(code), true));
+            return Ok(Arc::new(code));
         }
-        job.update(|it| it.untimed = false);
         let started = Instant::now();
-        let code = match abi {
-            Abi::Component => Component::from_binary(&self.engine, wasm).map(Code::Component),
-            Abi::Command => Module::from_binary(&self.engine, wasm).map(Code::Module),
-        };
-        let code = Arc::new(code.map_err(|e| format!("{e:#}"))?);
+        let new = Cache::begin(self.cache.as_deref(), &self.engine, sha256);
+        let mut new = new.map_err(|e| Failed::ForNow(format!("no file for its artefact can be made: {e}")))?;
+        let written = self.compilers.run(wasm, abi, new.file()).inspect_err(|_| {
+            let millis = started.elapsed().as_millis();
+            tracing::warn!(bytes = wasm.len(), millis, "a module could not be compiled");
+        })?;
+        let code = new.finish(&self.engine, abi, written.bytes, &written.sha256).map_err(Failed::ForNow)?;
         tracing::info!(bytes = wasm.len(), millis = started.elapsed().as_millis(), "a module is compiled");
-        job.update(|it| it.untimed = true);
-        let kept = self.cache.as_ref().is_some_and(|it| it.keep(&self.engine, &code, sha256));
-        Ok((code, kept))
+        Ok(Arc::new(code))
     }
 
-    fn end(&self, job: &Job, sha256: Digest, made: Result<(Arc<Code>, bool), String>) {
-        let kept = made.as_ref().is_ok_and(|(_, kept)| *kept);
-        let result = made.map(|(code, _)| code);
+    fn end(&self, job: &Job, sha256: Digest, made: &Made) {
         let mut modules = lock(&self.modules);
-        let given_up = job.update(|it| {
-            it.result = Some(result.clone());
-            it.given_up
-        });
-        match result {
-            // An artefact in the cache is as good, and takes no memory.
-            Ok(code) if !given_up || kept => drop(modules.insert(sha256, Entry::Loaded(Arc::downgrade(&code)))),
-            result if given_up => drop(modules.insert(sha256, Entry::Late(result))),
-            _ => drop(modules.remove(&sha256)),
+        match made {
+            Ok(code) => drop(modules.insert(sha256, Entry::Loaded(Arc::downgrade(code)))),
+            Err(Failed::ForGood(cause)) => {
+                let refused = modules.iter().filter(|(_, it)| matches!(it, Entry::Refused(_)));
+                // Any of them: to compile it once more is bounded as well.
+                let one = refused.clone().map(|(digest, _)| *digest).next();
+                if refused.count() >= REFUSED {
+                    one.map(|it| modules.remove(&it));
+                }
+                modules.insert(sha256, Entry::Refused(cause.clone()));
+            }
+            Err(Failed::ForNow(_)) => drop(modules.remove(&sha256)),
         }
         drop(modules);
-        if given_up {
-            let _nobody_loads_any_more = self.late.0.send(sha256);
-        }
+        *lock(&job.made) = Some(made.clone());
+        job.ended.notify_all();
     }
 }
 
 enum Known {
-    Ready(Result<Arc<Code>, String>),
+    Ready(Made),
     Running(Arc<Job>),
     New(Arc<Job>),
 }
 
 impl Job {
-    fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
-        let changed = change(&mut lock(&self.progress));
-        self.changed.notify_all();
-        changed
-    }
-
-    /// The result, unless compiling takes longer than `limit`.
-    fn wait(&self, limit: Duration, sha256: Digest) -> Result<Arc<Code>, NoCode> {
-        let mut progress = lock(&self.progress);
+    fn wait(&self) -> Made {
+        let mut made = lock(&self.made);
         loop {
-            if let Some(result) = &progress.result {
-                return Ok(result.clone()?);
-            }
-            let left = limit.saturating_sub(self.started.elapsed());
-            if progress.untimed {
-                progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
-            } else if left.is_zero() {
-                progress.given_up = true;
-                let cause = format!(
-                    "was not compiled within {} ms (plugins.compile_ms in hookmill.toml); it is still being compiled, and is loaded when that has ended",
-                    limit.as_millis()
-                );
-                return Err(NoCode { cause, late: Some(sha256) });
-            } else {
-                let waited = self.changed.wait_timeout(progress, left);
-                progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+            match &*made {
+                Some(made) => return made.clone(),
+                None => made = self.ended.wait(made).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }

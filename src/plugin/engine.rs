@@ -85,6 +85,10 @@ impl Engine {
         (self.counts_fuel && store.set_fuel(FUEL).is_ok()).then_some(FUEL)
     }
 
+    pub(super) fn counts_fuel(&self) -> bool {
+        self.counts_fuel
+    }
+
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
     }
@@ -97,6 +101,11 @@ impl Engine {
     pub(super) fn ticks(&self, time: Duration) -> u64 {
         u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX - 1).saturating_add(1)
     }
+}
+
+/// The engine of the compiler's process: its artefacts fit the others, as how instances are made does not matter to them.
+pub(super) fn for_compiling(counts_fuel: bool) -> Result<wasmtime::Engine, HostError> {
+    wasmtime::Engine::new(&config(counts_fuel)).map_err(|e| HostError(e.to_string()))
 }
 
 /// What one call of a component takes of the pool. Components that are given modules to instantiate cannot be counted in

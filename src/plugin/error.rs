@@ -113,8 +113,6 @@ pub struct LoadError {
     pub file: String,
     /// What is wrong with it.
     pub cause: String,
-    /// SHA-256 of the module, where it is only not compiled yet: see [`Host::late`](super::Host::late).
-    pub late: Option<[u8; 32]>,
 }
 
 /// Why there is no engine.

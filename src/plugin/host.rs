@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-
 use super::abi_command::Command;
 use super::abi_component::Component;
 use super::cache::Cache;
-use super::compile::{self, Compiler, NoCode, Turn, Turns};
+use super::compile::{self, Compiler, Turn, Turns};
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
 use super::priority::Habit;
 use super::room::Seats;
@@ -16,6 +14,9 @@ use super::threads::Workers;
 use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
 use crate::auth::CompanyId;
 use crate::folder::Folder;
+
+/// Also after an upgrade has replaced the file that it was started from.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Loads plugins: the engines, and where compiled modules are kept.
 #[derive(Debug, Clone)]
@@ -29,12 +30,24 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts the engines. Without a cache directory every load compiles.
+    /// Starts the engines. Without a cache directory every load compiles. The compiler's process is this program again.
     ///
     /// # Errors
     /// Where an engine cannot be made on this machine.
     pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Ok(Self::with(Engines::start(false)?, cache_dir, limits))
+        Ok(Self::with(Engines::start(false)?, THIS_PROGRAM.into(), cache_dir, limits))
+    }
+
+    /// The same in a program that is not hookmill itself: `hookmill` is its path, for the compiler's process.
+    ///
+    /// # Errors
+    /// Where an engine cannot be made on this machine.
+    pub fn compiling_with(
+        hookmill: PathBuf,
+        cache_dir: Option<PathBuf>,
+        limits: LoadLimits,
+    ) -> Result<Self, HostError> {
+        Ok(Self::with(Engines::start(false)?, hookmill, cache_dir, limits))
     }
 
     /// The same with engines that count instructions, which makes calls slower: for plugin authors.
@@ -42,14 +55,14 @@ impl Host {
     /// # Errors
     /// Where an engine cannot be made on this machine.
     pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
-        Ok(Self::with(Engines::start(true)?, cache_dir, limits))
+        Ok(Self::with(Engines::start(true)?, THIS_PROGRAM.into(), cache_dir, limits))
     }
 
-    fn with(engines: Engines, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Self {
+    fn with(engines: Engines, program: PathBuf, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Self {
         let cache = cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new);
-        let turns = Turns::one_a_core();
+        let turns = Turns::start();
         let host = |engine: Engine, aside| {
-            let compiler = Compiler::new(engine.wasmtime().clone(), cache.clone(), limits, turns.clone());
+            let compiler = Compiler::new(&engine, program.clone(), cache.clone(), limits, turns.clone());
             Self { engine, compiler, turns: turns.clone(), limits, aside }
         };
         let aside = host(engines.aside, None);
@@ -75,19 +88,14 @@ impl Host {
         self.engine.describe()
     }
 
-    /// A permit for work that keeps a core busy; compilations take one as well.
+    /// A permit for work that keeps a core busy; compilations take one as well. A company has one at a time.
     #[must_use]
-    pub fn turn(&self) -> Turn {
-        self.turns.take()
+    pub fn turn(&self, company: &str) -> Turn {
+        self.turns.take(company)
     }
 
-    /// SHA-256 of modules whose compilation has ended after it was given up: loading them again takes the result.
-    #[must_use]
-    pub fn late(&self) -> &Receiver<[u8; 32]> {
-        self.compiler.late()
-    }
-
-    /// Compiles a module, or takes its artefact from the cache, and starts its threads. Its calls count as the company's.
+    /// Compiles a module, or takes its artefact from the cache, and starts its threads. Its calls, and its compilation, count
+    /// as the company's.
     ///
     /// # Errors
     /// The file and what is wrong with it.
@@ -99,16 +107,16 @@ impl Host {
         file: &str,
         limits: Limits,
     ) -> Result<Plugin, LoadError> {
-        let failed = |NoCode { cause, late }| LoadError { file: folder.join(file).display().to_string(), cause, late };
-        let (machine, abi, sha256) = self.compiler.code(folder, file).map_err(failed)?;
+        let failed = |cause| LoadError { file: folder.join(file).display().to_string(), cause };
+        let (machine, abi, sha256) = self.compiler.code(company.as_str(), folder, file).map_err(failed)?;
         let (code, need) = match &*machine {
             compile::Code::Component(it) => {
                 (Component::link(&self.engine, it).map(Code::Component), need_of_component(it))
             }
             compile::Code::Module(it) => (Command::link(&self.engine, it).map(Code::Command), need_of_module(it)),
         };
-        let code = code.map_err(|cause| failed(cause.into()))?;
-        check_need(need).map_err(|cause| failed(cause.into()))?;
+        let code = code.map_err(failed)?;
+        check_need(need).map_err(failed)?;
         let seats = self.engine.room().map(|room| Seats::reserve(room, company, name, need));
         let engine = self.engine.clone();
         let program = Arc::new(Program {
@@ -122,7 +130,7 @@ impl Host {
             retired: Arc::default(),
         });
         let workers = Workers::start(&program);
-        let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}").into()))?;
+        let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}")))?;
         Ok(Plugin { program, workers, sha256, abi })
     }
 }

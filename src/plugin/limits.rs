@@ -44,6 +44,8 @@ pub struct LoadLimits {
     pub module_bytes: u64,
     /// `compile_ms`: until a module is compiled: 60 s.
     pub compile: Duration,
+    /// `compile_mib`: memory (address space) of the process that compiles a module, in bytes: 2 GiB.
+    pub compile_bytes: u64,
     /// `fixtures_ms`: for all fixtures of a plugin together: 30 s.
     pub fixtures: Duration,
     /// `schema_ms`: processor time of a check of a payload against its schema: 1 s.
@@ -55,6 +57,7 @@ impl Default for LoadLimits {
         Self {
             module_bytes: 64 << 20,
             compile: Duration::from_secs(60),
+            compile_bytes: 2 << 30,
             fixtures: Duration::from_secs(30),
             schema: Duration::from_secs(1),
         }

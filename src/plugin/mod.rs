@@ -1,7 +1,7 @@
 //! Runs mapping plugins: any WebAssembly, in a sandbox, in a fresh instance for every call.
 //!
 //! A [`Host`] (`host.rs`) loads a file into a [`Plugin`], whose own threads run the calls.
-//! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, `cache.rs` keeps that,
+//! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, in processes of their own, `cache.rs` keeps that,
 //! `abi_component.rs` and `abi_command.rs` are the two ways to be a plugin, `wasi_stdio.rs` (with `wasi_calls.rs` and
 //! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `output.rs` how much it may say, `room.rs` what the instance pool
 //! has room for, `threads.rs` where calls run, `priority.rs` which of them go first, `stats.rs` counts, `fixtures.rs` a
@@ -41,7 +41,8 @@ use room::{Seat, Seats};
 use state::CallState;
 use threads::{Worker, Workers};
 
-pub use compile::Turn;
+pub(crate) use compile::SUBCOMMAND;
+pub use compile::{Turn, compile_here};
 pub use error::{HostError, LoadError, PluginError};
 pub use host::Host;
 pub use limits::{Limits, LoadLimits};
@@ -117,7 +118,7 @@ impl Usage {
 }
 
 /// How a module takes its payload; told by its first bytes, never by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Abi {
     /// A component of the world in `wit/mapper.wit`.

@@ -20,8 +20,8 @@ pub(super) struct Loaded {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
-    /// Or why not, and the module that is still being compiled, where it is only that.
-    pub(super) result: Result<Arc<Integration>, (String, Option<[u8; 32]>)>,
+    /// Or why not.
+    pub(super) result: Result<Arc<Integration>, String>,
 }
 
 /// A folder of the plugins folder.
@@ -36,22 +36,21 @@ pub(super) fn company(path: &Path) -> Option<CompanyId> {
 
 /// Loads a folder, without its shadow.
 pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed) -> Loaded {
-    let unexpected = |_| Err((format!("{}: loading it failed unexpectedly", path.display()), None));
-    let refused = |failure: LoadFailure| (failure.to_string(), failure.late());
+    let unexpected = |_| Err(format!("{}: loading it failed unexpectedly", path.display()));
+    let refused = |failure: LoadFailure| failure.to_string();
     let open = || opened(&path);
     let whole = || open().and_then(|it| load(host, &it, secrets, Utc::now())).map_err(refused);
     let result = catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected).map(Arc::new);
     Loaded { name, path, stamp, result }
 }
 
-/// Loads the shadow of a plugin that is live, where it has one. Gives its module, where that is still being compiled.
-pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) -> Option<[u8; 32]> {
+/// Loads the shadow of a plugin that is live, where it has one.
+pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) {
     let start = || shadow(host, &opened(path).ok()?, live, secrets, Utc::now());
-    let beside = catch_unwind(AssertUnwindSafe(start)).ok()??;
-    if let Beside { folder, shadow: Err(cause), .. } = &beside {
+    let beside = catch_unwind(AssertUnwindSafe(start));
+    let Ok(Some(beside)) = beside else { return };
+    if let Beside { folder, shadow: Err(cause) } = &beside {
         tracing::error!(plugin = %live.name, "its shadow {folder} does not run: {cause}");
     }
-    let late = beside.late;
     let _the_first = live.beside.set(beside);
-    late
 }

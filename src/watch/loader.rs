@@ -15,6 +15,7 @@ use super::folder::{Loaded, company, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
 use crate::app::now;
 use crate::audit::{Action, Entry, SERVER};
+use crate::auth::CompanyId;
 use crate::config::Secrets;
 use crate::folder::Folder;
 use crate::integration::load::shadow_of;
@@ -55,8 +56,6 @@ pub struct Loader {
     /// Where it says what it has done, for the audit log.
     pub done: Option<UnboundedSender<Entry>>,
     tried: HashMap<String, Stamp>,
-    /// Folders that wait for a module that is still being compiled.
-    late: HashMap<String, [u8; 32]>,
 }
 
 /// A folder that is to be loaded.
@@ -84,7 +83,7 @@ impl Loader {
     /// Nothing is loaded yet.
     #[must_use]
     pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>) -> Self {
-        Self { host, dir, secrets, registry, done: None, tried: HashMap::new(), late: HashMap::new() }
+        Self { host, dir, secrets, registry, done: None, tried: HashMap::new() }
     }
 
     /// Loads what is new or changed, and takes down what is gone. `again`: what was refused is tried once more.
@@ -109,11 +108,8 @@ impl Loader {
         let (host, secrets) = (self.host.clone(), self.secrets.clone());
         let mut live = Vec::new();
         // Each goes live when it is loaded, however long the others take, and none waits for a shadow.
-        each(changed, |it| load_one(&host, &secrets, it), |it| live.extend(self.take(it, &mut pass)));
-        let shadow = |(path, live): (PathBuf, Arc<Integration>)| {
-            load_shadow(&host, &secrets, &path, &live).map(|module| (live.name.to_string(), module))
-        };
-        each(live, shadow, |late| self.late.extend(late));
+        each(fair(changed), |it| load_one(&host, &secrets, it), |it| live.extend(self.take(it, &mut pass)));
+        each(live, |(path, live)| load_shadow(&host, &secrets, &path, &live), |()| {});
         Ok(pass)
     }
 
@@ -132,16 +128,6 @@ impl Loader {
     fn know(&mut self, names: &[String]) {
         for name in names {
             self.tried.entry(name.clone()).or_default();
-        }
-    }
-
-    /// What was refused only because this module took too long to compile is to be loaded again.
-    pub(super) fn compiled_late(&mut self, module: &[u8; 32]) {
-        let waiting: Vec<_> = self.late.iter().filter(|(_, it)| *it == module).map(|(name, _)| name.clone()).collect();
-        for name in waiting {
-            self.late.remove(&name);
-            // Known still, so that it is taken down where it is gone; and like no folder that is there.
-            self.tried.entry(name).and_modify(|it| *it = Stamp::default());
         }
     }
 
@@ -191,7 +177,6 @@ impl Loader {
     fn take_down(&mut self, gone: &[String]) {
         for name in gone {
             self.tried.remove(name);
-            self.late.remove(name);
             self.note(Action::PluginRemoved, name, self.registry.get(name).as_deref(), "");
             self.registry.remove(name);
             tracing::info!(plugin = name, "plugin is removed");
@@ -216,8 +201,8 @@ impl Loader {
                 self.goes_live(Arc::clone(&plugin), pass);
                 Some((path, plugin))
             }
-            Err((message, late)) => {
-                self.refused(name, &path, message, late, pass);
+            Err(message) => {
+                self.refused(name, &path, message, pass);
                 None
             }
         }
@@ -232,30 +217,17 @@ impl Loader {
         }
         let what = format!("version {}, module sha256 {sha256}", plugin.version);
         self.note(Action::PluginLive, &name, Some(&plugin), &what);
-        self.late.remove(&name);
         self.registry.set(plugin);
         pass.loaded.push(name);
     }
 
-    fn refused(
-        &mut self,
-        name: String,
-        path: &std::path::Path,
-        message: String,
-        late: Option<[u8; 32]>,
-        pass: &mut Pass,
-    ) {
+    fn refused(&self, name: String, path: &std::path::Path, message: String, pass: &mut Pass) {
         let live = self.registry.get(&name);
         let stays = live.as_ref().map(|live| &live.version);
         tracing::error!(plugin = name, stays_live = stays, "plugin is refused: {message}");
         let what = stays.map_or_else(String::new, |it| format!("version {it} stays live"));
         self.note(Action::PluginRefused, &name, live.as_deref(), &what);
-        match late {
-            Some(module) => self.late.insert(name.clone(), module),
-            None => self.late.remove(&name),
-        };
-        self.registry
-            .refuse(Refused { name: name.clone(), message: message.clone(), company: company(path) }, late.is_some());
+        self.registry.refuse(Refused { name: name.clone(), message: message.clone(), company: company(path) });
         pass.refused.insert(name, message);
     }
 
@@ -287,6 +259,21 @@ impl Loader {
         });
         std::iter::once(self.dir.clone()).chain(inside).collect()
     }
+}
+
+/// One folder of each company after the other: a company with many does not keep the others waiting.
+fn fair(changed: Vec<Changed>) -> Vec<Changed> {
+    let mut counts: HashMap<Option<CompanyId>, usize> = HashMap::new();
+    let mut turns: Vec<_> = changed
+        .into_iter()
+        .map(|it| {
+            let count = counts.entry(company(&it.path)).or_default();
+            *count += 1;
+            (*count, it)
+        })
+        .collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, it)| it).collect()
 }
 
 /// Has threads do this work, and takes each result in this thread as soon as it is there.

@@ -1,0 +1,74 @@
+//! The compiler's process: it limits itself, reads one module, writes one artefact, and ends.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
+
+use sha2::{Digest as _, Sha256};
+
+use super::super::{Abi, engine};
+use super::order::{Order, Verdict};
+
+/// Most open files: three, and what a library looks up.
+const FILES: u64 = 16;
+/// Behind whatever serves requests.
+const NICE: i32 = 10;
+
+/// Runs as the compiler's process. `order` is its one argument.
+#[must_use]
+pub fn compile_here(order: &str) -> ExitCode {
+    // A panic's text may quote the module.
+    std::panic::set_hook(Box::new(|_| {}));
+    let verdict = work(order).unwrap_or_else(|verdict| verdict);
+    let text = serde_json::to_vec(&verdict).unwrap_or_default();
+    let told = std::io::stderr().write_all(&text);
+    let compiled = matches!(verdict, Verdict::Compiled { .. });
+    if told.is_ok() && compiled { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn work(order: &str) -> Result<Verdict, Verdict> {
+    let failed = |error: &dyn std::fmt::Display| Verdict::Failed(error.to_string());
+    let order: Order = serde_json::from_str(order).map_err(|e| failed(&e))?;
+    confine(&order).map_err(|e| failed(&e))?;
+    let mut wasm = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut wasm).map_err(|e| failed(&e))?;
+    let engine = engine::for_compiling(order.counts_fuel).map_err(|e| failed(&e))?;
+    let compiled = match order.abi {
+        Abi::Component => engine.precompile_component(&wasm),
+        Abi::Command => engine.precompile_module(&wasm),
+    };
+    let artefact = compiled.map_err(|e| Verdict::Refused(format!("{e:#}")))?;
+    let out = std::io::stdout().as_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
+    File::from(out).write_all(&artefact).map_err(|e| failed(&e))?;
+    Ok(Verdict::Compiled { bytes: artefact.len() as u64, sha256: Sha256::digest(&artefact).into() })
+}
+
+/// Nothing of this can be undone.
+fn confine(order: &Order) -> std::io::Result<()> {
+    limit(libc::RLIMIT_AS, order.memory_bytes)?;
+    limit(libc::RLIMIT_FSIZE, order.memory_bytes)?;
+    limit(libc::RLIMIT_CPU, order.cpu.as_secs() + 1)?;
+    limit(libc::RLIMIT_NOFILE, FILES)?;
+    // No core dump of a process that crashes: it would hold the module.
+    limit(libc::RLIMIT_CORE, 0)?;
+    #[allow(unsafe_code, reason = "two calls that take numbers and change this process only; std has no safe ones")]
+    let done = unsafe {
+        // Its answer is the new priority, which may be -1: not being nice is no reason to end.
+        libc::nice(NICE);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+    };
+    let ended_before = std::os::unix::process::parent_id() != order.parent;
+    match (done, ended_before) {
+        (0, false) => Ok(()),
+        (0, true) => Err(std::io::Error::other("the server has ended")),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+fn limit(of: libc::__rlimit_resource_t, most: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    #[allow(unsafe_code, reason = "it reads the limit that is passed, and changes this process only")]
+    let done = unsafe { libc::setrlimit(of, &raw const limit) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

@@ -1,0 +1,155 @@
+//! Compiles in a process of its own, which is killed when it takes too long: compiling cannot be stopped from inside, and
+//! a module of a few hundred KiB can make it take gigabytes.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::super::{Abi, LoadLimits};
+use super::order::{Order, Verdict};
+
+/// The hidden subcommand of `hookmill`.
+pub(crate) const SUBCOMMAND: &str = "compile-module";
+/// Most that the process may say.
+const SAID: u64 = 64 << 10;
+/// Most characters of an error: it names imports and exports, which may be long.
+const SHOWN: usize = 500;
+/// Threads of one compilation.
+const THREADS: usize = 4;
+/// A process that has had less than this part of its time on a processor was not slow by its own fault.
+const STARVED: u32 = 4;
+
+/// Runs the compiler's process.
+#[derive(Debug, Clone)]
+pub(super) struct Compilers {
+    pub(super) program: PathBuf,
+    pub(super) counts_fuel: bool,
+    pub(super) limits: LoadLimits,
+}
+
+/// Why there is no artefact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It would be the same again: of the module and of the limits.
+    ForGood(String),
+    /// It may go well another time: of the machine.
+    ForNow(String),
+}
+
+/// What the process has written, and says of it.
+pub(super) struct Written {
+    pub(super) bytes: u64,
+    pub(super) sha256: [u8; 32],
+}
+
+impl Compilers {
+    /// Has a module compiled into this file, at its present place.
+    pub(super) fn run(&self, wasm: &[u8], abi: Abi, out: &File) -> Result<Written, Failed> {
+        let cannot = |what: &str, e: std::io::Error| Failed::ForNow(format!("{what}: {e}"));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let module = in_memory(wasm).map_err(|e| cannot("memory for the compiler's input cannot be had", e))?;
+        let order = Order {
+            abi,
+            counts_fuel: self.counts_fuel,
+            memory_bytes: self.limits.compile_bytes,
+            cpu: self.limits.compile.saturating_mul(u32::try_from(threads).unwrap_or(1)),
+            parent: std::process::id(),
+        };
+        let mut command = self.command(&order, threads).map_err(|e| cannot("the compiler's process", e))?;
+        command.stdin(module).stdout(out.try_clone().map_err(|e| cannot("the artefact's file", e))?);
+        let child = command.stderr(Stdio::piped()).spawn();
+        let mut child = child.map_err(|e| {
+            let program = self.program.display();
+            cannot(&format!("the compiler's process ({program} {SUBCOMMAND}) cannot be started"), e)
+        })?;
+        self.outcome(&mut child)
+    }
+
+    /// Nothing of the server's environment, which may hold secrets.
+    fn command(&self, order: &Order, threads: usize) -> std::io::Result<Command> {
+        let mut command = Command::new(&self.program);
+        command.arg(SUBCOMMAND).arg(serde_json::to_string(order)?).env_clear().current_dir("/");
+        command.env("RAYON_NUM_THREADS", threads.to_string());
+        // Address space is what is limited, so the allocator takes little of it in advance: 32 MiB, not 1 GiB.
+        command.env("MIMALLOC_ARENA_RESERVE", (32 << 10).to_string()).env("MIMALLOC_SHOW_ERRORS", "0");
+        Ok(command)
+    }
+
+    fn outcome(&self, child: &mut Child) -> Result<Written, Failed> {
+        let (said, answer) = bounded(1);
+        let stderr = child.stderr.take();
+        let reader = std::thread::Builder::new().name("plugin-compile-said".into()).spawn(move || {
+            let mut text = Vec::new();
+            let _what_has_come = stderr.map(|it| it.take(SAID).read_to_end(&mut text));
+            let _given_up = said.send(text);
+        });
+        let text = reader.ok().and_then(|_| answer.recv_timeout(self.limits.compile).ok());
+        let used = text.is_none().then(|| cpu_time(child.id())).flatten();
+        // What has had its say ends by itself; what has not, ends here.
+        let _ended_already = child.kill();
+        let status = child.wait().map_err(|e| Failed::ForNow(format!("the compiler's process: {e}")))?;
+        let Some(text) = text else { return Err(self.too_slow(used)) };
+        self.verdict(&text, status)
+    }
+
+    fn verdict(&self, text: &[u8], status: ExitStatus) -> Result<Written, Failed> {
+        match serde_json::from_slice(text) {
+            Ok(Verdict::Compiled { bytes, sha256 }) if status.success() => Ok(Written { bytes, sha256 }),
+            Ok(Verdict::Refused(cause)) => {
+                let cause: String = cause.chars().take(SHOWN).collect();
+                Err(Failed::ForGood(format!("cannot be compiled: {cause}")))
+            }
+            Ok(Verdict::Failed(cause)) => Err(Failed::ForNow(format!("the compiler's process failed: {cause}"))),
+            _ => Err(self.died(text, status)),
+        }
+    }
+
+    fn died(&self, text: &[u8], status: ExitStatus) -> Failed {
+        let is = |signal: i32| status.signal() == Some(signal);
+        // What Rust says before it aborts.
+        let out_of_memory = String::from_utf8_lossy(text).contains("memory allocation of");
+        if out_of_memory {
+            let mib = self.limits.compile_bytes >> 20;
+            return Failed::ForGood(format!(
+                "takes more than {mib} MiB to compile (plugins.compile_mib in hookmill.toml)"
+            ));
+        }
+        if is(libc::SIGXCPU) {
+            return self.too_slow(None);
+        }
+        if is(libc::SIGKILL) {
+            return Failed::ForNow("the compiler's process was killed: the machine may be out of memory".into());
+        }
+        Failed::ForGood(format!("cannot be compiled: the compiler crashed ({status})"))
+    }
+
+    fn too_slow(&self, used: Option<Duration>) -> Failed {
+        let limit = self.limits.compile;
+        let said = format!("was not compiled within {} ms (plugins.compile_ms in hookmill.toml)", limit.as_millis());
+        match used {
+            Some(used) if used < limit / STARVED => Failed::ForNow(format!("{said}: the machine was too busy")),
+            _ => Failed::ForGood(said),
+        }
+    }
+}
+
+fn in_memory(wasm: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("module", MemfdFlags::CLOEXEC)?);
+    file.write_all(wasm)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// What a process has had of the processors (proc(5): fields 14 and 15, in hundredths of a second).
+fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(ticks * 10))
+}

@@ -1,0 +1,104 @@
+//! Permits for work that keeps a core busy: a few at a time, and one at a time of each company, so that a company that
+//! brings many modules, or slow ones, does not hold all of them.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Most permits at a time, however many cores there are: each compilation may take `plugins.compile_mib` of memory.
+const MOST: usize = 4;
+
+/// Permits, in the order in which they are asked for.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Turns(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    most: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    waiting: VecDeque<(u64, String)>,
+    /// Companies that have a permit.
+    busy: HashSet<String>,
+}
+
+/// A permit, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    shared: Arc<Shared>,
+    company: String,
+}
+
+impl Turns {
+    /// One for each core, and [`MOST`] at most.
+    pub(in super::super) fn start() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Two even on one core: a company that is slow must not keep another one waiting.
+        Self::of(cores.clamp(2, MOST))
+    }
+
+    fn of(most: usize) -> Self {
+        Self(Arc::new(Shared { most, state: Mutex::default(), changed: Condvar::new() }))
+    }
+
+    /// Waits for a permit.
+    pub(in super::super) fn take(&self, company: &str) -> Turn {
+        let shared = &self.0;
+        let mut state = shared.state();
+        let number = state.next;
+        state.next += 1;
+        state.waiting.push_back((number, company.to_owned()));
+        while !state.is_next(number, shared.most) {
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting.retain(|(it, _)| *it != number);
+        state.busy.insert(company.to_owned());
+        drop(state);
+        // Another one may be next now, where there is a permit left.
+        shared.changed.notify_all();
+        Turn { shared: Arc::clone(shared), company: company.to_owned() }
+    }
+}
+
+impl State {
+    /// Whether this is the first that waits of those whose company has none.
+    fn is_next(&self, number: u64, most: usize) -> bool {
+        let first = self.waiting.iter().find(|(_, company)| !self.busy.contains(company));
+        self.busy.len() < most && first.is_some_and(|(it, _)| *it == number)
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shared.state().busy.remove(&self.company);
+        self.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_company_has_one_permit_and_the_next_one_goes_to_another() {
+        let turns = Turns::of(2);
+        let a = turns.take("a");
+        let mut state = State { busy: ["a".to_owned()].into(), ..State::default() };
+        state.waiting.extend([(1, "a".to_owned()), (2, "b".to_owned()), (3, "c".to_owned())]);
+        assert!(!state.is_next(1, 2) && state.is_next(2, 2) && !state.is_next(3, 2));
+        assert!(!state.is_next(2, 1), "no permit is left");
+        let b = turns.take("b");
+        drop((a, b));
+        drop(turns.take("a"));
+    }
+}
