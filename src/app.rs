@@ -254,7 +254,36 @@ pub struct KeyRequest {
     pub strict: bool,
 }
 
+/// Longest label of a key, in bytes.
+const LABEL_BYTES: usize = 1024;
+
+/// Whether a time can be stored, and written as RFC 3339 says: in the years 1970 to 9999.
+#[must_use]
+pub fn is_storable(time: DateTime<Utc>) -> bool {
+    (0..253_402_300_800).contains(&time.timestamp())
+}
+
 impl KeyRequest {
+    /// Nothing, where such a key can be stored.
+    ///
+    /// # Errors
+    /// The field and its rule.
+    pub fn check(&self) -> Result<(), String> {
+        if self.label.len() > LABEL_BYTES {
+            return Err(format!("label: longer than {LABEL_BYTES} bytes"));
+        }
+        if self.scopes.is_empty() {
+            return Err("scopes: at least one is needed".into());
+        }
+        if self.scopes.len() > Scope::ALL.len() {
+            return Err("scopes: name each of them once".into());
+        }
+        if self.expires_at.is_some_and(|it| !is_storable(it)) {
+            return Err("expires_at: must be in the years 1970 to 9999".into());
+        }
+        Ok(())
+    }
+
     /// The stored key for a given secret text.
     #[must_use]
     pub fn into_key(self, id: KeyId, secret: &str, now: DateTime<Utc>) -> ApiKey {

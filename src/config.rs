@@ -287,6 +287,7 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
             deleted_tasks: days(kept.deleted_tasks_days, default.deleted_tasks),
             audit: days(kept.audit_days, default.audit),
             page_bytes: default.page_bytes,
+            group_access: given.group_access.unwrap_or(default.group_access),
             accept_loss: default.accept_loss,
         }),
     }

@@ -103,7 +103,9 @@ impl Key {
         match &self.action {
             Asked::Create(create) => {
                 let (id, secret) = key::generate().map_err(Failure::new)?;
-                let stored = create.key_request().into_key(id, &secret, now());
+                let request = create.key_request();
+                request.check().map_err(|message| Failure { message, code: 2 })?;
+                let stored = request.into_key(id, &secret, now());
                 let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &stored.id, now());
                 let entry = entry.of(&stored.company_id).with(stored.scope_names());
                 store.put_key(stored.clone(), entry, None).await?;

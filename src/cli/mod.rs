@@ -127,6 +127,10 @@ pub fn run(args: &Args) -> ExitCode {
         // Its settings are in the order, and no file counts.
         return compile_here(order);
     }
+    // All of them write what nobody else may read: the data directory, backups, exports. A plugin's source is its author's.
+    if !matches!(args.command, Command::Plugin(_)) {
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    }
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),
         Command::Key(key) => key.run(&config),

@@ -109,10 +109,11 @@ impl StoreCommand {
 
     fn import(&self, config: &Config, file: Option<&Path>) -> Result<Value, Failure> {
         let store = open(config)?;
-        let input: Box<dyn Read> = match file {
-            Some(path) => Box::new(File::open(path).map_err(|e| in_file(path, &e))?),
-            None => Box::new(std::io::stdin().lock()),
+        let input = match file {
+            Some(path) => seekable(&config.data_dir, File::open(path).map_err(|e| in_file(path, &e))?),
+            None => kept(&config.data_dir, &mut std::io::stdin().lock()),
         };
+        let input = input.map_err(|e| Failure::new(format!("the lines cannot be read: {e}")))?;
         let counts = runtime()?.block_on(transfer::import(&store, &mut BufReader::with_capacity(1 << 20, input)))?;
         note(&store, audit::Action::StoreImported, file)?;
         Ok(counts)
@@ -153,6 +154,10 @@ impl StoreCommand {
                     .filter(|it| *it > 0)
                     .map_or(String::new(), |it| format!("; {it} were there"))
             ),
+        }
+        if let Some(count) = answer["differing"].as_u64() {
+            let named: Vec<_> = answer["differing_items"].as_array().into_iter().flatten().map(text).collect();
+            eprintln!("{count} are stored with another content, and were left as they are: {}", named.join(", "));
         }
     }
 }
@@ -212,6 +217,22 @@ fn stats(store: &Embedded) -> Result<Value, Failure> {
 
 fn named(file: &Option<PathBuf>) -> Option<&Path> {
     file.as_deref().filter(|it| *it != Path::new("-"))
+}
+
+/// A file to read twice: a pipe's content is kept in one that has no name.
+fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { kept(data_dir, &mut file) }
+}
+
+fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = data_dir.join("import.tmp");
+    // A process that was killed has left one behind.
+    let _usually_there_is_none = std::fs::remove_file(&path);
+    let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    std::io::copy(input, &mut file)?;
+    Ok(file)
 }
 
 /// Patients' data: nobody but the user who asks for it may read it.

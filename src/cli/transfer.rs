@@ -1,92 +1,31 @@
 //! Everything as lines: one JSON object each, with its kind. Neither way holds more than a few of them in memory.
+//!
+//! `transfer/line.rs` is what a line holds, `transfer/read.rs` reads and checks one.
 
-use std::io::{BufRead, Write};
+mod line;
+mod read;
+#[cfg(test)]
+mod tests;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{BufRead, Read as _, Seek, SeekFrom, Write};
+
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::progress::Progress;
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
-use crate::event::{Event, EventId, EventStatus, Headers, IntegrationName, Provenance, Reason, StageTime};
-use crate::store::Embedded;
+use crate::auth::{ApiKey, KeyId};
 use crate::store::embedded::Item;
-use crate::task::{NewTask, Task, TaskId};
+use crate::store::{Embedded, Store as _};
+use line::Line;
 
 /// Items stored at once.
 const BATCH: usize = 500;
 const BATCH_BYTES: usize = 4 << 20;
-
-/// What only an export shows of a task: the rest is the documented answer.
-#[derive(Serialize, Deserialize)]
-struct TaskLine {
-    #[serde(flatten)]
-    task: NewTask,
-    id: TaskId,
-    company_id: CompanyId,
-    version: u64,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    deleted_at: Option<DateTime<Utc>>,
-    external_message_ids: serde_json::Map<String, Value>,
-    event_id: EventId,
-}
-
-#[derive(Serialize, Deserialize)]
-struct EventLine {
-    id: EventId,
-    integration: IntegrationName,
-    company_id: CompanyId,
-    received_at: DateTime<Utc>,
-    status: EventStatus,
-    reason: Option<Reason>,
-    task_ids: Vec<TaskId>,
-    provenance: Option<Provenance>,
-    plugin_log: String,
-    content_type: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    headers: Headers,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    stages: Vec<StageTime>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    redacted: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    erased_at: Option<DateTime<Utc>>,
-    #[serde(default = "once", skip_serializing_if = "is_once")]
-    attempts: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_attempt_at: Option<DateTime<Utc>>,
-    body_bytes: u64,
-    body_base64: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct KeyLine {
-    id: KeyId,
-    label: String,
-    company_id: CompanyId,
-    scopes: Scopes,
-    created_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-    revoked_at: Option<DateTime<Utc>>,
-    timezone: Option<chrono_tz::Tz>,
-    strict: bool,
-    sha256_base64: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Line {
-    Task(Box<TaskLine>),
-    Event(Box<EventLine>),
-    ApiKey(Box<KeyLine>),
-    Audit(Box<Entry>),
-}
+/// Longest line, in bytes: an event's body is in one, in base64.
+const LINE_BYTES: u64 = 256 << 20;
+/// Differing items that are named.
+const NAMED: usize = 20;
 
 #[derive(Default)]
 struct Counts {
@@ -95,6 +34,9 @@ struct Counts {
     api_keys: u64,
     audit: u64,
     skipped: u64,
+    /// Those that are stored with another content, the first of them by name.
+    differing: u64,
+    named: Vec<String>,
 }
 
 impl Counts {
@@ -108,10 +50,15 @@ impl Counts {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut counts = json!({
             "tasks": self.tasks, "events": self.events, "api_keys": self.api_keys, "audit_entries": self.audit,
             "skipped": self.skipped,
-        })
+        });
+        if self.differing > 0 {
+            counts["differing"] = self.differing.into();
+            counts["differing_items"] = json!(self.named);
+        }
+        counts
     }
 }
 
@@ -130,28 +77,38 @@ pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Fa
     Ok(counts.json())
 }
 
-/// Reads such lines into a store. A line that cannot be read ends it; what came before is stored, and is skipped
-/// when the same lines are read again.
-pub(super) async fn import(store: &Embedded, input: &mut impl BufRead) -> Result<Value, Failure> {
+/// Reads such lines into a store: first all of them, so that nothing is written where one of them cannot be stored, and then
+/// once more. What is stored already stays as it is; where it differs from the line, the answer names it.
+pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -> Result<Value, Failure> {
+    let mut owners = KeyOwners::of(store.keys().await?);
+    let mut lines = Lines::new(input)?;
+    while let Some((number, item, _)) = lines.next()? {
+        if let Item::Key(key) = &item {
+            owners.claim(key).map_err(|e| Failure::new(format!("line {number}: api_key: {e}")))?;
+        }
+    }
+    drop(owners);
     let (mut counts, mut progress) = (Counts::default(), Progress::new("imported", 0));
-    let (mut items, mut text, mut number, mut bytes) = (Vec::with_capacity(BATCH), String::new(), 0_u64, 0);
+    let (mut items, mut bytes) = (Vec::with_capacity(BATCH), 0);
+    let mut lines = Lines::new(input)?;
     loop {
-        text.clear();
-        let read = input.read_line(&mut text).map_err(|e| Failure::new(format!("line {}: {e}", number + 1)))?;
-        number += 1;
-        if read > 0 && !text.trim().is_empty() {
-            let line: Line = serde_json::from_str(&text).map_err(|e| Failure::new(format!("line {number}: {e}")))?;
-            let item = Item::try_from(line).map_err(|e| Failure::new(format!("line {number}: {e}")))?;
+        let line = lines.next()?;
+        let ended = line.is_none();
+        if let Some((_, item, length)) = line {
             counts.add(&item);
             items.push(item);
+            bytes += length;
         }
-        bytes += read;
-        if items.len() >= BATCH || bytes >= BATCH_BYTES || (read == 0 && !items.is_empty()) {
+        if items.len() >= BATCH || bytes >= BATCH_BYTES || (ended && !items.is_empty()) {
             bytes = 0;
             progress.add(items.len() as u64);
-            counts.skipped += store.import(std::mem::take(&mut items)).await?;
+            let imported = store.import(std::mem::take(&mut items)).await?;
+            counts.skipped += imported.skipped;
+            counts.differing += imported.differing.len() as u64;
+            let room = NAMED.saturating_sub(counts.named.len());
+            counts.named.extend(imported.differing.into_iter().take(room));
         }
-        if read == 0 {
+        if ended {
             break;
         }
     }
@@ -159,144 +116,61 @@ pub(super) async fn import(store: &Embedded, input: &mut impl BufRead) -> Result
     Ok(counts.json())
 }
 
-impl From<Item> for Line {
-    fn from(item: Item) -> Self {
-        match item {
-            Item::Task(task) => Self::Task(Box::new((*task).into())),
-            Item::Event(event) => Self::Event(Box::new((*event).into())),
-            Item::Audit(entry) => Self::Audit(entry),
-            Item::Key(key) => Self::ApiKey(Box::new(KeyLine {
-                id: key.id,
-                label: key.label,
-                company_id: key.company_id,
-                scopes: key.scopes,
-                created_at: key.created_at,
-                expires_at: key.expires_at,
-                revoked_at: key.revoked_at,
-                timezone: key.timezone,
-                strict: key.strict,
-                sha256_base64: BASE64_STANDARD.encode(key.hash),
-            })),
-        }
-    }
+/// Lines from the first one on.
+struct Lines<'a, I> {
+    input: &'a mut I,
+    text: Vec<u8>,
+    number: u64,
 }
 
-impl TryFrom<Line> for Item {
-    type Error = String;
-    fn try_from(line: Line) -> Result<Self, String> {
-        Ok(match line {
-            Line::Task(line) => Self::Task(Box::new(line.into_task()?)),
-            Line::Event(line) => Self::Event(Box::new(line.into_event()?)),
-            Line::Audit(entry) => Self::Audit(entry),
-            Line::ApiKey(line) => {
-                let hash = BASE64_STANDARD.decode(&line.sha256_base64).ok().and_then(|it| it.try_into().ok());
-                Self::Key(Box::new(ApiKey {
-                    id: line.id,
-                    label: line.label,
-                    company_id: checked(&line.company_id)?,
-                    scopes: line.scopes,
-                    created_at: line.created_at,
-                    expires_at: line.expires_at,
-                    revoked_at: line.revoked_at,
-                    timezone: line.timezone,
-                    strict: line.strict,
-                    hash: hash.ok_or("sha256_base64: 32 bytes in base64 are needed")?,
-                }))
+impl<'a, I: BufRead + Seek> Lines<'a, I> {
+    fn new(input: &'a mut I) -> Result<Self, Failure> {
+        input.seek(SeekFrom::Start(0)).map_err(|e| Failure::new(format!("the lines cannot be read twice: {e}")))?;
+        Ok(Self { input, text: Vec::new(), number: 0 })
+    }
+
+    /// The next line's number, what it stands for, and its length in bytes.
+    fn next(&mut self) -> Result<Option<(u64, Item, usize)>, Failure> {
+        loop {
+            self.text.clear();
+            self.number += 1;
+            let at = |e: String| Failure::new(format!("line {}: {e}", self.number));
+            let read = (&mut *self.input).take(LINE_BYTES + 1).read_until(b'\n', &mut self.text);
+            let read = read.map_err(|e| at(e.to_string()))?;
+            if read == 0 {
+                return Ok(None);
             }
-        })
-    }
-}
-
-/// Deserialised names have not been looked at: they lead stored keys.
-fn checked(company: &CompanyId) -> Result<CompanyId, String> {
-    CompanyId::parse(company.as_str()).map_err(|e| format!("company_id: {e}"))
-}
-
-impl From<Task> for TaskLine {
-    fn from(task: Task) -> Self {
-        Self {
-            id: task.id,
-            company_id: task.company_id.clone(),
-            version: task.version,
-            created_at: task.created_at,
-            updated_at: task.updated_at,
-            deleted_at: task.deleted_at,
-            external_message_ids: task.external_message_ids.clone(),
-            event_id: task.event_id,
-            task: task.into(),
+            if read as u64 > LINE_BYTES {
+                return Err(at(format!("longer than {LINE_BYTES} bytes")));
+            }
+            let text = std::str::from_utf8(&self.text).map_err(|_| at("not UTF-8".into()))?;
+            if !text.trim().is_empty() {
+                return Ok(Some((self.number, read::item(text).map_err(at)?, read)));
+            }
         }
     }
 }
 
-impl TaskLine {
-    fn into_task(self) -> Result<Task, String> {
-        let company = checked(&self.company_id)?;
-        Ok(Task {
-            version: self.version,
-            updated_at: self.updated_at,
-            deleted_at: self.deleted_at,
-            external_message_ids: self.external_message_ids,
-            ..self.task.into_task(self.id, self.event_id, company, self.created_at)
-        })
+/// Whose each key is: a line with the hash of another key would take that key over.
+struct KeyOwners {
+    by_hash: HashMap<[u8; 32], KeyId>,
+    /// Of the lines so far.
+    by_id: HashMap<KeyId, [u8; 32]>,
+}
+
+impl KeyOwners {
+    fn of(stored: Vec<ApiKey>) -> Self {
+        Self { by_hash: stored.into_iter().map(|it| (it.hash, it.id)).collect(), by_id: HashMap::new() }
     }
-}
 
-/// A line without attempts counts one: most events, and exports of earlier versions.
-fn once() -> u32 {
-    1
-}
-
-fn is_once(attempts: &u32) -> bool {
-    *attempts == 1
-}
-
-impl From<Event> for EventLine {
-    fn from(event: Event) -> Self {
-        Self {
-            id: event.id,
-            integration: event.integration,
-            company_id: event.company_id,
-            received_at: event.received_at,
-            status: event.status,
-            reason: event.reason,
-            task_ids: event.task_ids,
-            provenance: event.provenance,
-            plugin_log: event.plugin_log,
-            content_type: event.content_type,
-            headers: event.headers,
-            stages: event.stages,
-            redacted: event.redacted,
-            erased_at: event.erased_at,
-            attempts: event.attempts,
-            last_attempt_at: event.last_attempt_at,
-            body_bytes: event.body_bytes,
-            body_base64: BASE64_STANDARD.encode(&event.body),
+    fn claim(&mut self, key: &ApiKey) -> Result<(), String> {
+        let owner = self.by_hash.entry(key.hash).or_insert_with(|| key.id.clone());
+        if *owner != key.id {
+            return Err(format!("sha256_base64: this hash already belongs to the key {owner}"));
         }
-    }
-}
-
-impl EventLine {
-    fn into_event(self) -> Result<Event, String> {
-        let body = BASE64_STANDARD.decode(&self.body_base64).map_err(|e| format!("body_base64: {e}"))?;
-        Ok(Event {
-            id: self.id,
-            integration: self.integration,
-            company_id: checked(&self.company_id)?,
-            received_at: self.received_at,
-            status: self.status,
-            reason: self.reason,
-            task_ids: self.task_ids,
-            provenance: self.provenance,
-            plugin_log: self.plugin_log,
-            content_type: self.content_type,
-            headers: self.headers,
-            stages: self.stages,
-            redacted: self.redacted,
-            erased_at: self.erased_at,
-            attempts: self.attempts,
-            last_attempt_at: self.last_attempt_at,
-            body_bytes: self.body_bytes,
-            body: Bytes::from(body),
-        })
+        if *self.by_id.entry(key.id.clone()).or_insert(key.hash) != key.hash {
+            return Err(format!("id: the key {} is in an earlier line with another hash", key.id));
+        }
+        Ok(())
     }
 }

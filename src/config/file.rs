@@ -29,6 +29,7 @@ pub(super) struct StoreFile {
     pub(super) segment_mib: Option<u32>,
     pub(super) reserve_mib: Option<u32>,
     pub(super) snapshot_mib: Option<u32>,
+    pub(super) group_access: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

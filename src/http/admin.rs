@@ -40,9 +40,6 @@ pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
     if !admin.manages(&company_id) {
         return Err(AuthError::Scope(Scope::Admin).into());
     }
-    if asked.scopes.is_empty() {
-        return Err(Problem::Invalid("scopes: at least one is needed".into()).into());
-    }
     let request = KeyRequest {
         label: key::label(&asked.label).map_err(|e| Problem::Invalid(format!("label: {e}")))?,
         company_id,
@@ -51,6 +48,7 @@ pub(super) async fn create_key(mut call: Call) -> Result<Answer, Failed> {
         timezone: asked.timezone,
         strict: asked.strict,
     };
+    request.check().map_err(Problem::Invalid)?;
     let (id, secret) = key::generate().map_err(|_| Problem::Internal)?;
     let stored = request.into_key(id, &secret, now());
     // What is kept for a repetition does not hold the key.

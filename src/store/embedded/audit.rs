@@ -17,8 +17,16 @@ pub(super) fn audit(
     let end = before.map_or_else(|| vec![keys::AUDIT + 1], keys::audit);
     for entry in tree.range(vec![keys::AUDIT]..end).rev() {
         let (key, value) = entry.map_err(failure::read)?;
-        let id = keys::parse_audit(&key).ok_or_else(|| record::damaged("audit entry", &"its key"))?;
-        let entry = record::decode_audit(&value, id)?;
+        let id = keys::parse_audit(&key).ok_or_else(|| record::damaged("audit entry", &"its key"));
+        let entry = match id.and_then(|id| record::decode_audit(&value, id)) {
+            Ok(entry) => entry,
+            // As it was written: another view would have the same.
+            Err(error) if record::is_whole(&value) => {
+                tracing::error!(record = keys::name_of(&key), cause = %error, "an entry of the audit log cannot be read");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if fits(&entry) {
             found.push(entry);
         }

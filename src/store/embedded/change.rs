@@ -17,6 +17,11 @@ use crate::store::{
 };
 use crate::task::{Task, TaskId, TaskPatch};
 
+/// Most bytes of a key, and of all keys and values of one change: what the journal's format has room for, and a quarter of
+/// that, so that every place in a segment has a number.
+const KEY_BYTES: usize = u16::MAX as usize;
+const CHANGE_BYTES: usize = 1 << 30;
+
 /// A key and its value.
 pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
 
@@ -98,9 +103,16 @@ pub(super) enum Done {
     /// Bytes.
     Freed(u64),
     Removed,
-    Imported {
-        skipped: u64,
-    },
+    Imported(Imported),
+}
+
+/// What an import has found stored already, and left as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// How many items.
+    pub skipped: u64,
+    /// Those that are stored with another content: kind and id.
+    pub differing: Vec<String>,
 }
 
 /// An operation that owns its bytes.
@@ -181,6 +193,44 @@ impl Change {
             Self::Put { events, tasks, api_key, .. } => api_key.is_some() && events.is_empty() && tasks.is_empty(),
             Self::Update { .. } | Self::Import { .. } | Self::Replace(_) | Self::GiveUp(_) => false,
         }
+    }
+
+    /// Nothing, where the formats have room for every key and value.
+    ///
+    /// # Errors
+    /// Nothing is cut to fit: what is too long is not stored.
+    pub(super) fn fits(&self) -> Result<(), StoreError> {
+        let mut lengths = (0, 0);
+        let mut add = |(key, value): (&[u8], &[u8])| {
+            lengths = (lengths.0.max(key.len()), lengths.1 + key.len() + value.len());
+        };
+        match self {
+            Self::Put { events, tasks, api_key, audit, guard, queue } => {
+                events.iter().chain(queue).chain(api_key).chain(audit).for_each(|(key, value)| add((key, value)));
+                tasks.iter().for_each(|(_, key, value)| add((key, value)));
+                guard.iter().for_each(|it| add((&[], &it.value)));
+            }
+            Self::Replace(again) => {
+                again.tasks.iter().for_each(|(_, key, value)| add((key, value)));
+                again.audit.iter().for_each(|(key, value)| add((key, value)));
+                again.guard.iter().for_each(|it| add((&[], &it.value)));
+            }
+            Self::Import { events, tasks, others } => {
+                events.iter().for_each(|((key, value), _)| add((key, value)));
+                tasks.iter().for_each(|(_, key, value)| add((key, value)));
+                others.iter().for_each(|(key, value)| add((key, value)));
+            }
+            Self::GiveUp(_)
+            | Self::Update { .. }
+            | Self::Remove(_)
+            | Self::Roll { .. }
+            | Self::SwapSegment { .. }
+            | Self::Prune { .. } => {}
+        }
+        if lengths.0 > KEY_BYTES || lengths.1 > CHANGE_BYTES {
+            return Err(StoreError::Write("it is longer than what can be stored in one piece".into()));
+        }
+        Ok(())
     }
 
     /// Whether it is about the journal's files: the changes before it must be in them by then.

@@ -11,13 +11,14 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::answers::{self, GroupAnswers, Placed};
-use super::change::{Change, Done, Guard, KeyValue, Written};
+use super::change::{Change, Done, Guard, Imported, KeyValue, Written};
 use super::journal::Kind;
 use super::keys::AnswerDay;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
-use super::{failure, keys, record, task_record};
+use super::{event_record, failure, keys, record, task_record};
 use crate::auth::CompanyId;
+use crate::event::EventId;
 use crate::store::{Committed, FirstAnswer, IdempotencyId, StoreError, Updated};
 use crate::task::{Task, TaskId, TaskPatch};
 
@@ -70,6 +71,7 @@ impl<'a> Decider<'a> {
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
+        change.fits()?;
         let decided = self.decide_one(change);
         match decided {
             Ok(_) => self.group.extend(self.change.drain()),
@@ -128,12 +130,19 @@ impl<'a> Decider<'a> {
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         others: Vec<KeyValue>,
     ) -> Result<Decided, StoreError> {
-        let (mut written, mut skipped) = (Vec::new(), 0);
+        let (mut written, mut imported) = (Vec::new(), Imported::default());
+        let mut there = |differs: bool, name: &dyn Fn() -> String| {
+            imported.skipped += 1;
+            imported.differing.extend(differs.then(name));
+        };
+        let mut ids = HashSet::new();
         for ((key, value), waits) in events {
             let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
-            let known = self.newest(&key, id)?;
-            if known.is_some() {
-                skipped += 1;
+            // Events are found by their ids alone: another company's must not take this one's place.
+            let known = self.shared.segments.any_event(id).map_err(|e| StoreError::Read(e.to_string()))?;
+            if known.is_some() || !ids.insert(id) {
+                let same = known.is_some_and(|(found, stored)| found == key && self.is_same(&key, &stored.value, &value));
+                there(!same, &|| format!("event {id}"));
             } else {
                 written.push(Written { kind: Kind::Event, key, value: value.into() });
                 if let Some((key, value)) = waits {
@@ -142,21 +151,33 @@ impl<'a> Decider<'a> {
             }
         }
         for (company, key, mut value) in tasks {
-            if self.get(&key)?.is_some() {
-                skipped += 1;
+            if let Some(stored) = self.get(&key)? {
+                let name = || keys::parse_task(&key).map_or_else(String::new, |(_, id)| format!("task {id}"));
+                there(!task_record::is_same(&stored, &value), &name);
                 continue;
             }
             task_record::set_row(&mut value, self.next_row(company)?);
             written.push(self.put(key, value.into())?);
         }
         for (key, value) in others {
-            if self.get(&key)?.is_some() {
-                skipped += 1;
+            if let Some(stored) = self.get(&key)? {
+                there(*stored != *value, &|| keys::name_of(&key));
                 continue;
             }
             written.push(self.put(key, value.into())?);
         }
-        Ok((written, Done::Imported { skipped }))
+        Ok((written, Done::Imported(imported)))
+    }
+
+    /// Whether an event is as this value says, which may be in another format.
+    fn is_same(&self, key: &[u8], stored: &[u8], value: &[u8]) -> bool {
+        if stored == value {
+            return true;
+        }
+        let Some((company, id)) = keys::parse_event(key) else { return false };
+        let stored = super::events::one(self.shared, &company, EventId(id)).ok().flatten();
+        let value = event_record::decode(value, EventId(id), company).ok();
+        stored.zip(value).is_some_and(|(stored, value)| stored.event == value.event)
     }
 
     fn write_tasks(
@@ -270,7 +291,7 @@ fn changed(task: Task, patch: Option<TaskPatch>, now: DateTime<Utc>) -> Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
+    use crate::event::{Event, EventStatus, IntegrationName, new_id};
     use crate::store::embedded::{Embedded, Options, check};
     use crate::store::{Commit, Idempotency, Ingested, Store as _};
     use crate::task::NewTask;

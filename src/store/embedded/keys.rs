@@ -96,6 +96,15 @@ pub(super) fn parse_audit(key: &[u8]) -> Option<Uuid> {
     Some(Uuid::from_bytes(*id))
 }
 
+/// What an API key's or an audit entry's key names, for people.
+pub(super) fn name_of(key: &[u8]) -> String {
+    match (parse_audit(key), key.strip_prefix(&[API_KEY])) {
+        (Some(id), _) => format!("audit {id}"),
+        (None, Some(id)) => format!("api_key {}", id.escape_ascii()),
+        (None, None) => String::new(),
+    }
+}
+
 /// Where a company's next row is stored.
 pub(super) fn rows(company: &CompanyId) -> Vec<u8> {
     [&[ROWS], company.as_str().as_bytes()].concat()

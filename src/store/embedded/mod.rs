@@ -29,6 +29,7 @@ mod lock;
 mod names;
 mod open;
 mod options;
+mod private;
 mod rebuild;
 mod recent;
 mod record;
@@ -66,6 +67,7 @@ use shared::Shared;
 use watchdog::Watchdog;
 use writer::Writer;
 
+pub use change::Imported;
 pub use check::{Report, check, repair};
 pub use erase::{Erased, ErasedEvent, FoundBy, Keep, Patient, erase};
 pub use history::{History, Packed, Past, Wanted};
@@ -279,14 +281,35 @@ impl Store for Embedded {
     }
 }
 
+/// Every API key. One whose record is whole and says nothing that could be read is named in the log, and opens nothing: it
+/// must not keep all others from opening anything.
 fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {
-    let decode = |(_, value): (sled::IVec, sled::IVec)| record::decode_key(&value);
-    tree.scan_prefix([keys::API_KEY]).map(|entry| entry.map_err(failure::read).and_then(decode)).collect()
+    let mut found = Vec::new();
+    for entry in tree.scan_prefix([keys::API_KEY]) {
+        let (key, value) = entry.map_err(failure::read)?;
+        let decoded = record::decode_key(&value).and_then(|it| {
+            let its_own = key == keys::api_key(&it.id);
+            if its_own { Ok(it) } else { Err(record::damaged("API key", &"it is stored under another id")) }
+        });
+        match decoded {
+            Ok(key) => found.push(key),
+            Err(error) if record::is_whole(&value) => {
+                tracing::error!(record = keys::name_of(&key), cause = %error, "an API key cannot be read; it opens nothing");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 fn read_task(tree: &sled::Tree, company: &CompanyId, id: TaskId) -> Result<Option<Task>, StoreError> {
-    let value = tree.get(keys::task(company, id)).map_err(failure::read)?;
-    value.map(|it| task_record::decode(&it, id, company.clone()).map(|(task, _)| task)).transpose()
+    let Some(value) = tree.get(keys::task(company, id)).map_err(failure::read)? else { return Ok(None) };
+    match task_record::decode(&value, id, company.clone()) {
+        Ok((task, _)) => Ok(Some(task)),
+        // As it was written: another view would have the same.
+        Err(_) if record::is_whole(&value) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// How long this is as JSON.

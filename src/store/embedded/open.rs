@@ -13,6 +13,7 @@ use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
 use super::lock::DirLock;
 use super::options::Options;
+use super::private::{create_private_dir, make_private};
 use super::recent::Recent;
 use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
 use super::source::Source;
@@ -43,6 +44,7 @@ impl Embedded {
         create_private_dir(dir).map_err(|e| failed(&e))?;
         check::refuse_unfinished(dir)?;
         let lock = Arc::new(DirLock::take(dir)?);
+        make_private(dir, options.group_access).map_err(|e| failed(&e))?;
         if dir.join("sled").exists() {
             return Err(failed(&"it was made by a version before the first release; start with a new directory"));
         }
@@ -159,10 +161,4 @@ fn start(
         taken.map_err(|e| std::io::Error::other(e.to_string()))?;
     }
     Ok(Embedded { shared, writer, verifier: Some(verifier), _watchdog: watchdog, lock })
-}
-
-/// Patients' data: nobody but the server's own user may read the directory.
-pub(super) fn create_private_dir(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }

@@ -23,6 +23,9 @@ pub struct Options {
     /// `limits.page_bytes`: JSON of a page of a list, in bytes: 4 MiB. A page ends before it, or with one item that is
     /// larger.
     pub page_bytes: usize,
+    /// `store.group_access`: whether the group of the data directory may keep its rights, as a volume's group in Kubernetes
+    /// needs: false. Everybody else never has any.
+    pub group_access: bool,
     /// `serve --accept-loss`: serve what is left of a damaged journal.
     pub accept_loss: bool,
 }
@@ -38,6 +41,7 @@ impl Default for Options {
             deleted_tasks: Some(Duration::days(30)),
             audit: Some(Duration::days(6 * 365)),
             page_bytes: 4 << 20,
+            group_access: false,
             accept_loss: false,
         }
     }

@@ -223,6 +223,11 @@ pub(super) fn opened<'a>(value: &'a [u8], format: u8, what: &'static str) -> Res
     Ok(body)
 }
 
+/// Whether a value is as it was written, whatever it says.
+pub(super) fn is_whole(value: &[u8]) -> bool {
+    value.first().is_some_and(|format| opened(value, *format, "value").is_ok())
+}
+
 pub(super) fn damaged(what: &'static str, cause: &dyn std::fmt::Display) -> StoreError {
     StoreError::Damaged { what, cause: cause.to_string() }
 }

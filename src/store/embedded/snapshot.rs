@@ -15,7 +15,7 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::sync_dir;
-use super::{failure, keys};
+use super::{failure, keys, record};
 use crate::store::StoreError;
 
 const MAGIC: &[u8; 8] = b"HMSNAP01";
@@ -83,8 +83,11 @@ fn write_to(tree: &sled::Tree, sequence: u64, path: &Path, go_on: &dyn Fn() -> b
             continue;
         }
         count += 1;
-        chunk.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
-        chunk.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let (Ok(key_length), Ok(value_length)) = (u16::try_from(key.len()), u32::try_from(value.len())) else {
+            return Err(record::damaged("view", &"an entry is longer than a snapshot's format allows"));
+        };
+        chunk.extend_from_slice(&key_length.to_le_bytes());
+        chunk.extend_from_slice(&value_length.to_le_bytes());
         chunk.extend_from_slice(&key);
         chunk.extend_from_slice(&value);
         if chunk.len() >= CHUNK {
@@ -105,7 +108,8 @@ fn write_to(tree: &sled::Tree, sequence: u64, path: &Path, go_on: &dyn Fn() -> b
 }
 
 fn write_chunk(file: &mut impl Write, chunk: &[u8]) -> std::io::Result<()> {
-    file.write_all(&u32::try_from(chunk.len()).unwrap_or(u32::MAX).to_le_bytes())?;
+    let length = u32::try_from(chunk.len()).map_err(std::io::Error::other)?;
+    file.write_all(&length.to_le_bytes())?;
     file.write_all(&crc32fast::hash(chunk).to_le_bytes())?;
     file.write_all(chunk)
 }

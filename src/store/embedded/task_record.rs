@@ -80,6 +80,11 @@ pub(super) fn set_row(value: &mut [u8], row: u32) {
     seal(value);
 }
 
+/// Whether both are the same task, whatever their rows.
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.first() == b.first() && a.get(HEADER + ROW..) == b.get(HEADER + ROW..)
+}
+
 /// The task and its row.
 pub(super) fn decode(value: &[u8], id: TaskId, company_id: CompanyId) -> Result<(Task, u32), StoreError> {
     let body = opened(value, FORMAT_2, WHAT)?;

@@ -1,17 +1,18 @@
 //! Everything, item by item: for export, import and whoever moves to another backend.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::PoisonError;
 
 use super::audit::audit;
-use super::change::{Change, Done, enters_queue};
+use super::change::{Change, Done, Imported, enters_queue};
 use super::journal::{Kind, ops, replay};
 use super::shared::Shared;
 use super::{Embedded, event_record, events, keys, record, task_record};
 use crate::audit::Entry;
 use crate::auth::{ApiKey, CompanyId};
 use crate::event::{Event, EventId, EventStatus};
-use crate::store::StoreError;
+use crate::store::{Store as _, StoreError};
 use crate::task::{Task, TaskId};
 
 /// Entries and tasks that an export holds at once.
@@ -116,12 +117,19 @@ impl Embedded {
         Ok(events::one(&self.shared, &company, EventId(id))?.map(|it| it.event))
     }
 
-    /// Stores items that are not there yet, in one durable group; gives how many were there.
+    /// Stores items that are not there yet, in one durable group; says which were there. A key with another one's hash is
+    /// not stored: it would open what the other one opens.
     ///
     /// # Errors
     /// As for any write.
-    pub async fn import(&self, items: Vec<Item>) -> Result<u64, StoreError> {
+    pub async fn import(&self, items: Vec<Item>) -> Result<Imported, StoreError> {
         let (mut events, mut tasks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let mut owners = if items.iter().any(|it| matches!(it, Item::Key(_))) {
+            self.keys().await?.into_iter().map(|it| (it.hash, it.id)).collect()
+        } else {
+            HashMap::new()
+        };
+        let mut taken = Imported::default();
         for item in items {
             match item {
                 Item::Task(it) => {
@@ -132,12 +140,23 @@ impl Embedded {
                     let waits = (it.status == EventStatus::Queued).then(|| enters_queue(&it)).transpose()?;
                     events.push(((keys::event(&it.company_id, it.id), event_record::encode(&it)?), waits));
                 }
-                Item::Key(it) => others.push((keys::api_key(&it.id), record::encode_key(&it)?)),
+                Item::Key(it) => {
+                    if *owners.entry(it.hash).or_insert_with(|| it.id.clone()) == it.id {
+                        others.push((keys::api_key(&it.id), record::encode_key(&it)?));
+                    } else {
+                        taken.skipped += 1;
+                        taken.differing.push(format!("api_key {}", it.id));
+                    }
+                }
                 Item::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),
             }
         }
         match self.writer.write(Change::Import { events, tasks, others }).await? {
-            Done::Imported { skipped } => Ok(skipped),
+            Done::Imported(mut imported) => {
+                imported.skipped += taken.skipped;
+                imported.differing.extend(taken.differing);
+                Ok(imported)
+            }
             _ => Err(StoreError::Write("another answer than was asked for".into())),
         }
     }

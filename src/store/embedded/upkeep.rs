@@ -13,7 +13,7 @@ use super::change::{Change, Done};
 use super::check::{self, Report};
 use super::events::first_id;
 use super::journal::{companions, mark_copy, removable, sync_dir};
-use super::open::create_private_dir;
+use super::private::{create_private_dir, make_private};
 use super::shared::{Shared, journal_dir, snapshot_dir};
 use super::{Embedded, events, failure, keys, rebuild, record};
 use crate::store::{Expired, Stats, StoreError};
@@ -255,6 +255,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
 fn empty_dir(dir: &Path) -> Result<(), StoreError> {
     let refused = |cause: String| StoreError::Open { dir: dir.display().to_string(), cause };
     create_private_dir(dir).map_err(|e| refused(e.to_string()))?;
+    // An empty directory that somebody else has made.
+    make_private(dir, false).map_err(|e| refused(e.to_string()))?;
     let mut entries = std::fs::read_dir(dir).map_err(|e| refused(e.to_string()))?;
     if entries.next().is_some() { Err(refused("it is not empty; name a new directory".into())) } else { Ok(()) }
 }

@@ -315,8 +315,19 @@ fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreErr
     if key.first() != Some(&keys::TASK) {
         return Ok(None);
     }
-    let (company, id) = keys::parse_task(key).ok_or_else(|| record::damaged("task", &"its key is no task's"))?;
-    task_record::decode(value, id, company).map(Some)
+    let unreadable = |error: StoreError| {
+        // As it was written, so another view would have the same: it is named, and all others are served.
+        if record::is_whole(value) {
+            tracing::error!(record = %key.get(..key.len().min(128)).unwrap_or_default().escape_ascii(), cause = %error,
+                "a task cannot be read, and is left out");
+            return Ok(None);
+        }
+        Err(error)
+    };
+    let Some((company, id)) = keys::parse_task(key) else {
+        return unreadable(record::damaged("task", &"its key is not a task's"));
+    };
+    task_record::decode(value, id, company).map(Some).or_else(unreadable)
 }
 
 /// While a store is opened: what the writer will have to know of idempotency keys.
@@ -341,6 +352,7 @@ fn decode_rows(key: &[u8], value: &[u8]) -> Result<Option<(CompanyId, u32)>, Sto
     if key.first() != Some(&keys::ROWS) {
         return Ok(None);
     }
-    let company = keys::parse_rows(key).ok_or_else(|| record::damaged("row count", &"its key names no company"))?;
+    // No task can be of a company that has no such name.
+    let Some(company) = keys::parse_rows(key) else { return Ok(None) };
     Ok(Some((company, record::decode_rows(value)?)))
 }

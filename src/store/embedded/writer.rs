@@ -187,6 +187,7 @@ impl State {
                 answers.push((done, Answer::Own(freed.map(Done::Freed))));
                 continue;
             }
+            let mut too_long = None;
             let answer = decider.decide(change).map(|(written, done)| {
                 if !written.is_empty() {
                     bytes += written.iter().map(|it| it.value.len()).sum::<usize>();
@@ -195,11 +196,15 @@ impl State {
                             events.push((Uuid::from_bytes(*id), at, op.encoded_len()));
                         }
                     };
-                    group.push(written.iter().map(Written::op), place);
+                    too_long = group.push(written.iter().map(Written::op), place).err();
                 }
                 done
             });
             answers.push((done, Answer::Grouped(answer)));
+            // Later changes were decided on this one. `Change::fits` has ruled it out.
+            if let Some(error) = too_long {
+                return Err(StoreError::Write(error.to_string()));
+            }
             if bytes >= GROUP_BYTES {
                 break;
             }
@@ -210,7 +215,8 @@ impl State {
             return Ok(());
         }
         if !blocks.is_empty() {
-            group.push(blocks.iter().map(Written::op), |_, _| {});
+            let pushed = group.push(blocks.iter().map(Written::op), |_, _| {});
+            pushed.map_err(|e| StoreError::Write(e.to_string()))?;
         }
         self.append(group, events, decisions)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader};
+use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader, TooLong};
 use super::index_file::index_path;
 use super::mark::Mark;
 use super::prepare::Preparer;
@@ -61,7 +61,12 @@ impl Journal {
         group: GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
     ) -> Result<Vec<u8>, AppendError> {
-        let (bytes, next) = group.finish();
+        let too_long = |e: TooLong| AppendError::Full(std::io::Error::other(e));
+        let (bytes, next) = group.finish().map_err(too_long)?;
+        // Places in a segment are numbers of 32 bits.
+        if self.offset.max(SEGMENT_HEADER as u64) + bytes.len() as u64 > u64::from(u32::MAX) {
+            return Err(too_long(TooLong));
+        }
         if self.offset + bytes.len() as u64 > self.capacity {
             self.make_room(bytes.len() as u64)?;
         }
@@ -84,7 +89,8 @@ impl Journal {
             (it.end, it.next) = (self.offset + bytes.len() as u64, next);
             let Events::Open(index) = &mut it.events else { return };
             for (id, at, length) in events {
-                index.insert(id, place(self.offset + at as u64, length));
+                // Checked before the group was written.
+                index.extend(place(self.offset + at as u64, length).map(|place| (id, place)));
             }
         });
     }
@@ -173,8 +179,9 @@ pub(in super::super) fn removable(segments: &Segments, covered: u64, before_ms: 
     (count, last)
 }
 
-pub(super) fn place(offset: u64, length: usize) -> Place {
-    Place { offset: u32::try_from(offset).unwrap_or(u32::MAX), length: u32::try_from(length).unwrap_or(u32::MAX) }
+/// A place in a segment; none beyond what a segment can have.
+pub(super) fn place(offset: u64, length: usize) -> Option<Place> {
+    Some(Place { offset: u32::try_from(offset).ok()?, length: u32::try_from(length).ok()? })
 }
 
 /// A segment's file that was not made ahead.

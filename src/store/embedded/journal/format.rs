@@ -36,6 +36,11 @@ impl Kind {
     }
 }
 
+/// A length that the format has no room for. Nothing is ever cut to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is longer than the journal's format allows")]
+pub(in super::super) struct TooLong;
+
 /// One operation of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Op<'a> {
@@ -50,12 +55,15 @@ impl Op<'_> {
         OP_HEADER + self.key.len() + self.value.len()
     }
 
-    fn write(&self, to: &mut Vec<u8>) {
+    fn write(&self, to: &mut Vec<u8>) -> Result<(), TooLong> {
+        let (key, value) = (u16::try_from(self.key.len()), u32::try_from(self.value.len()));
+        let (Ok(key), Ok(value)) = (key, value) else { return Err(TooLong) };
         to.push(self.kind as u8);
-        to.extend_from_slice(&u16::try_from(self.key.len()).unwrap_or(u16::MAX).to_le_bytes());
-        to.extend_from_slice(&u32::try_from(self.value.len()).unwrap_or(u32::MAX).to_le_bytes());
+        to.extend_from_slice(&key.to_le_bytes());
+        to.extend_from_slice(&value.to_le_bytes());
         to.extend_from_slice(self.key);
         to.extend_from_slice(self.value);
+        Ok(())
     }
 }
 
@@ -185,33 +193,38 @@ impl GroupWriter {
         self.count == 0
     }
 
-    /// Adds a record; gives each operation's place in the group, counted from the group's first byte.
+    /// Adds a record; gives each operation's place in the group, counted from the group's first byte. After an error, the
+    /// group is of no use any more.
+    ///
+    /// # Errors
+    /// Where something is too long.
     pub(in super::super) fn push<'a>(
         &mut self,
         ops: impl IntoIterator<Item = Op<'a>>,
         mut placed: impl FnMut(usize, &Op<'a>),
-    ) {
+    ) -> Result<(), TooLong> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; RECORD_HEADER]);
         for op in ops {
             placed(self.bytes.len(), &op);
-            op.write(&mut self.bytes);
+            op.write(&mut self.bytes)?;
         }
         let payload = start + RECORD_HEADER;
-        let length = u32::try_from(self.bytes.len() - payload).unwrap_or(u32::MAX);
+        let length = u32::try_from(self.bytes.len() - payload).map_err(|_| TooLong)?;
         let crc = record_crc(self.salt, self.next(), &self.bytes[payload..]);
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.bytes[start + 4..payload].copy_from_slice(&crc.to_le_bytes());
         self.count += 1;
+        Ok(())
     }
 
     /// The whole group.
-    pub(super) fn finish(mut self) -> (Vec<u8>, u64) {
-        let bytes = u32::try_from(self.bytes.len() - GROUP_HEADER).unwrap_or(u32::MAX);
+    pub(super) fn finish(mut self) -> Result<(Vec<u8>, u64), TooLong> {
+        let bytes = u32::try_from(self.bytes.len() - GROUP_HEADER).map_err(|_| TooLong)?;
         let header = GroupHeader { count: self.count, bytes, first: self.first };
         self.bytes[..GROUP_HEADER].copy_from_slice(&header.encode(self.salt));
         let next = self.next();
-        (self.bytes, next)
+        Ok((self.bytes, next))
     }
 }
 

@@ -103,12 +103,20 @@ impl Segments {
     /// # Errors
     /// Where a file cannot be read, or does not hold what its index says.
     pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
+        Ok(self.any_event(id)?.filter(|(found, _)| found == key).map(|(_, stored)| stored))
+    }
+
+    /// The same whosever it is, with its key: ids are found in all companies.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub(in super::super) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
         for segment in self.list().iter().rev() {
             if let Some(place) = expired_is_none(segment.place(id))?.flatten() {
                 let Some(file) = expired_is_none(File::open(&segment.path))? else { return Ok(None) };
                 let (found, value) = read_event(&file, place, id)?;
                 let stored = Stored { segment: segment.first, place, value };
-                return Ok((found == key).then_some(stored));
+                return Ok(Some((found, stored)));
             }
         }
         Ok(None)

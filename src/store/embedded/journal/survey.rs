@@ -247,7 +247,7 @@ pub(super) fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut V
         if op.kind == Kind::Event
             && let Some(id) = op.key.last_chunk::<16>()
         {
-            events.push((Uuid::from_bytes(*id), place(at, op.encoded_len())));
+            events.extend(place(at, op.encoded_len()).map(|place| (Uuid::from_bytes(*id), place)));
         }
         at += op.encoded_len() as u64;
     }

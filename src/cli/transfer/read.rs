@@ -1,0 +1,214 @@
+//! A line of an import as what it stands for. Every field is checked as the API checks it; an error names the field and
+//! quotes nothing, as a line may hold a patient's data.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::app::{KeyRequest, is_storable};
+use crate::audit::Entry;
+use crate::auth::{ApiKey, CompanyId, KeyId};
+use crate::event::{Event, EventId, IntegrationName, Provenance, Reason};
+use crate::payload::{Encoding, Loosened, Payload, Rules};
+use crate::store::embedded::Item;
+use crate::task::{NewTask, Task, TaskId};
+
+/// Most bytes of names, codes and ids that have no shape of their own.
+const NAME: usize = 128;
+/// Most bytes of other texts, but for bodies and what a task says.
+const TEXT: usize = 1 << 20;
+/// Most entries of a list.
+const ENTRIES: usize = 100_000;
+
+/// Reads one line.
+pub(super) fn item(line: &str) -> Result<Item, String> {
+    let parsed = serde_json::from_str(line).map_err(|e| format!("not JSON, at column {}", e.column()))?;
+    let Value::Object(map) = parsed else { return Err("not a JSON object".into()) };
+    let mut fields = Fields(map);
+    let kind: String = fields.take("kind")?;
+    let (kind, item) = match kind.as_str() {
+        "task" => ("task", fields.task().map(|it| Item::Task(Box::new(it)))),
+        "event" => ("event", fields.event().map(|it| Item::Event(Box::new(it)))),
+        "api_key" => ("api_key", fields.key().map(|it| Item::Key(Box::new(it)))),
+        "audit" => ("audit", fields.audit().map(|it| Item::Audit(Box::new(it)))),
+        _ => return Err("kind: must be task, event, api_key or audit".into()),
+    };
+    item.map_err(|e| format!("{kind}: {e}"))
+}
+
+/// What is left of a line.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// A field; one that is missing is null.
+    fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, String> {
+        let value = self.0.remove(name).unwrap_or_default();
+        // serde's own error would quote the value.
+        serde_json::from_value(value).map_err(|_| format!("{name}: missing, or not what an export writes here"))
+    }
+
+    /// A field that exports leave out where it has its usual value.
+    fn or<T: DeserializeOwned>(&mut self, name: &str, usual: T) -> Result<T, String> {
+        if self.0.contains_key(name) { self.take(name) } else { Ok(usual) }
+    }
+
+    fn id(&mut self, name: &str) -> Result<Uuid, String> {
+        let id: Uuid = self.take(name)?;
+        ensure(id.get_version_num() == 7, name, "must be a UUID of version 7")?;
+        Ok(id)
+    }
+
+    fn company(&mut self) -> Result<CompanyId, String> {
+        let text: String = self.take("company_id")?;
+        CompanyId::parse(&text).map_err(|e| format!("company_id: {e}"))
+    }
+
+    fn text(&mut self, name: &str, most: usize) -> Result<String, String> {
+        let text: String = self.take(name)?;
+        ensure(text.len() <= most, name, &format!("longer than {most} bytes"))?;
+        Ok(text)
+    }
+
+    fn time(&mut self, name: &str) -> Result<DateTime<Utc>, String> {
+        let time = self.take(name)?;
+        ensure(is_storable(time), name, "must be in the years 1970 to 9999")?;
+        Ok(time)
+    }
+
+    fn maybe_time(&mut self, name: &str) -> Result<Option<DateTime<Utc>>, String> {
+        if self.0.get(name).is_none_or(Value::is_null) { Ok(None) } else { self.time(name).map(Some) }
+    }
+
+    fn count(&mut self, name: &str) -> Result<u64, String> {
+        let count: u64 = self.take(name)?;
+        ensure(count <= 1 << 53, name, "too large")?;
+        Ok(count)
+    }
+
+    fn base64(&mut self, name: &str) -> Result<Vec<u8>, String> {
+        let text: String = self.take(name)?;
+        BASE64_STANDARD.decode(text).map_err(|_| format!("{name}: not base64"))
+    }
+
+    fn task(mut self) -> Result<Task, String> {
+        let (id, event_id) = (TaskId(self.id("id")?), EventId(self.id("event_id")?));
+        let (company, created_at) = (self.company()?, self.time("created_at")?);
+        let (updated_at, deleted_at) = (self.time("updated_at")?, self.maybe_time("deleted_at")?);
+        let version = self.count("version")?;
+        ensure(version > 0, "version", "must be 1 or more")?;
+        let external_message_ids = self.take("external_message_ids")?;
+        // What is left is a request for a task, as POST /v1/tasks takes it from a strict key.
+        let rules = Rules { strict: true, ..Rules::default() };
+        let payload =
+            Payload { value: Value::Object(self.0), encoding: Encoding::Json, loosened: Loosened::default() };
+        let (task, _) = NewTask::parse(payload, &rules).map_err(|violations| {
+            violations.first().map_or_else(String::new, |it| format!("{}: must be {}", it.field(), it.expected))
+        })?;
+        let task = task.into_task(id, event_id, company, created_at);
+        Ok(Task { version, updated_at, deleted_at, external_message_ids, ..task })
+    }
+
+    fn event(mut self) -> Result<Event, String> {
+        let event = Event {
+            id: EventId(self.id("id")?),
+            integration: IntegrationName(self.text("integration", NAME)?.into()),
+            company_id: self.company()?,
+            received_at: self.time("received_at")?,
+            status: self.take("status")?,
+            reason: self.take("reason")?,
+            task_ids: self.take("task_ids")?,
+            provenance: self.take("provenance")?,
+            plugin_log: self.text("plugin_log", TEXT)?,
+            content_type: self.take("content_type")?,
+            headers: self.or("headers", Vec::new())?,
+            stages: self.or("stages", Vec::new())?,
+            redacted: self.or("redacted", Vec::new())?,
+            erased_at: self.maybe_time("erased_at")?,
+            // Exports of versions before 0.1 have none.
+            attempts: self.or("attempts", 1)?,
+            last_attempt_at: self.maybe_time("last_attempt_at")?,
+            body_bytes: self.count("body_bytes")?,
+            body: Bytes::from(self.base64("body_base64")?),
+        };
+        check_event(&event)?;
+        Ok(event)
+    }
+
+    fn key(mut self) -> Result<ApiKey, String> {
+        let id = self.text("id", NAME)?;
+        let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
+        let is_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(plain);
+        ensure(is_id, "id", "must have 1 to 64 letters, digits, '_' or '-'")?;
+        let request = KeyRequest {
+            label: self.take("label")?,
+            company_id: self.company()?,
+            scopes: self.take("scopes")?,
+            expires_at: self.maybe_time("expires_at")?,
+            timezone: self.take("timezone")?,
+            strict: self.take("strict")?,
+        };
+        request.check()?;
+        let (created_at, revoked_at) = (self.time("created_at")?, self.maybe_time("revoked_at")?);
+        let hash = self.base64("sha256_base64")?.try_into();
+        let hash = hash.map_err(|_| "sha256_base64: 32 bytes in base64 are needed".to_owned())?;
+        Ok(ApiKey { revoked_at, hash, ..request.into_key(KeyId(id), "", created_at) })
+    }
+
+    fn audit(mut self) -> Result<Entry, String> {
+        let of_nobody = self.0.get("company_id").is_none_or(Value::is_null);
+        let entry = Entry {
+            id: self.id("id")?,
+            at: self.time("at")?,
+            company_id: if of_nobody { None } else { Some(self.company()?) },
+            actor: self.text("actor", NAME)?,
+            action: self.take("action")?,
+            target: self.text("target", TEXT)?,
+            detail: self.text("detail", TEXT)?,
+        };
+        ensure(!entry.actor.is_empty(), "actor", "is empty")?;
+        Ok(entry)
+    }
+}
+
+fn ensure(holds: bool, name: &str, rule: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("{name}: {rule}")) }
+}
+
+fn check_event(event: &Event) -> Result<(), String> {
+    let name = &event.integration.0;
+    let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(plain);
+    ensure(is_name, "integration", "must have 1 to 64 lower-case letters, digits or '-'")?;
+    let lists = [
+        ("task_ids", event.task_ids.len()),
+        ("headers", event.headers.len()),
+        ("stages", event.stages.len()),
+        ("redacted", event.redacted.len()),
+    ];
+    for (name, entries) in lists {
+        ensure(entries <= ENTRIES, name, &format!("more than {ENTRIES} entries"))?;
+    }
+    let is_task = |id: &TaskId| id.0.get_version_num() == 7;
+    ensure(event.task_ids.iter().all(is_task), "task_ids", "must be UUIDs of version 7")?;
+    if let Some(Reason { stage, code, message }) = &event.reason {
+        ensure(stage.len() <= NAME && code.len() <= NAME, "reason", &format!("a name is longer than {NAME} bytes"))?;
+        ensure(message.len() <= TEXT, "reason.message", &format!("longer than {TEXT} bytes"))?;
+    }
+    if let Some(Provenance { plugin_version, module_sha256, schema_sha256 }) = &event.provenance {
+        let is_sha = |it: &String| it.len() == 64 && it.bytes().all(|it| it.is_ascii_hexdigit());
+        ensure(is_sha(module_sha256) && is_sha(schema_sha256), "provenance", "must name SHA-256 sums in hexadecimal")?;
+        ensure(plugin_version.len() <= 4 * NAME, "provenance.plugin_version", "too long")?;
+    }
+    let headers = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    ensure(headers <= TEXT, "headers", &format!("longer than {TEXT} bytes"))?;
+    let is_pointer = |it: &String| it.is_empty() || it.starts_with('/');
+    ensure(event.redacted.iter().all(is_pointer), "redacted", "must be JSON Pointers")?;
+    ensure(event.content_type.as_ref().is_none_or(|it| it.len() <= TEXT), "content_type", "too long")?;
+    ensure(event.attempts > 0, "attempts", "must be 1 or more")?;
+    let is_kept = !event.body.is_empty() && event.redacted.is_empty();
+    ensure(!is_kept || event.body.len() as u64 == event.body_bytes, "body_bytes", "is not the body's size")
+}

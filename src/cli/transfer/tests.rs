@@ -1,0 +1,139 @@
+use std::io::{BufReader, Cursor};
+
+use super::*;
+use crate::store::embedded::{Options, check};
+use crate::store::{Page, TaskFilter};
+
+const TASK: &str = r#"{"kind":"task","title":"t","description":"d","assigned_user_ids":["u"],"created_by_id":"u","deadline":"2026-12-01T09:00:00Z","tags":["a"],"call_id":null,"fax_id":null,"assistant_id":null,"session_id":null,"patient_id":"p-1","status":"pending","priority":"medium","type":null,"id":"019ac000-0000-7000-8000-000000000001","company_id":"company-1","version":3,"created_at":"2026-11-25T18:24:09.671Z","updated_at":"2026-11-25T18:24:09.671Z","deleted_at":null,"external_message_ids":{"sms":"1"},"event_id":"019ac000-0000-7000-8000-000000000002"}"#;
+const EVENT: &str = r#"{"kind":"event","id":"019ac000-0000-7000-8000-000000000002","integration":"tasks","company_id":"company-1","received_at":"2026-11-25T18:24:09.671Z","status":"quarantined","reason":{"stage":"schema","code":"required","message":"m"},"task_ids":["019ac000-0000-7000-8000-000000000001"],"provenance":{"plugin_version":"1","module_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","schema_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"plugin_log":"","content_type":"application/json","headers":[["a","b"]],"stages":[{"stage":"decode","micros":1}],"redacted":["/a"],"erased_at":null,"attempts":2,"last_attempt_at":"2026-11-25T18:24:09.671Z","body_bytes":2,"body_base64":"e30="}"#;
+const KEY: &str = r#"{"kind":"api_key","id":"key_0a","label":"l","company_id":"company-1","scopes":["admin"],"created_at":"2026-11-25T18:24:09.671Z","expires_at":null,"revoked_at":null,"timezone":"Europe/Berlin","strict":false,"sha256_base64":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
+const AUDIT: &str = r#"{"kind":"audit","id":"019ac000-0000-7000-8000-000000000003","at":"2026-11-25T18:24:09.671Z","company_id":"company-1","actor":"key_0a","action":"key.created","target":"t","detail":""}"#;
+
+async fn read(store: &Embedded, lines: &str) -> Result<Value, String> {
+    let mut input = BufReader::new(Cursor::new(lines.to_owned()));
+    import(store, &mut input).await.map_err(|e| e.message)
+}
+
+/// Values that are too long, too large, of another type or before our time.
+fn hostile() -> Vec<Value> {
+    let long = "k".repeat(70_000);
+    let times = ["+262142-12-31T23:59:59Z", "-0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z"];
+    let mut values = vec![
+        Value::Null,
+        json!(""),
+        json!("\u{0}"),
+        json!("../../x"),
+        json!("\u{1b}[2J\n"),
+        json!(-1),
+        json!(0),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(true),
+        json!([]),
+        json!({}),
+        json!([long]),
+        json!({ long.as_str(): long }),
+        json!(vec!["x"; 70_000]),
+        json!("6e8bc430-9c3a-41d9-9669-0800200c9a66"),
+        json!("ffffffff-ffff-7fff-bfff-ffffffffffff"),
+    ];
+    values.extend(times.map(Value::from));
+    values.push(json!(long));
+    values
+}
+
+/// Otherwise one line of a file makes a data directory that no server starts on.
+#[tokio::test]
+async fn whatever_is_imported_the_directory_opens_and_is_whole() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Embedded::open(&data, &Options::default()).unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    for base in [TASK, EVENT, KEY, AUDIT] {
+        let whole: serde_json::Map<String, Value> = serde_json::from_str(base).unwrap();
+        for name in whole.keys() {
+            for value in hostile() {
+                let mut line = whole.clone();
+                line.insert(name.clone(), value.clone());
+                match read(&store, &Value::Object(line).to_string()).await {
+                    Ok(_) => taken += 1,
+                    Err(error) => {
+                        refused += 1;
+                        assert!(error.starts_with("line 1: ") && error.len() < 300, "{name}: {error}");
+                        assert!(!error.contains("kkkk"), "{name}: it quotes the value");
+                    }
+                }
+            }
+        }
+        // Single bytes, changed at random.
+        let mut state = 88_172_645_463_325_252_u64;
+        for _ in 0..300 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let mut bytes = base.as_bytes().to_vec();
+            let at = usize::try_from(state % bytes.len() as u64).unwrap();
+            bytes[at] = (state >> 32) as u8;
+            let _either_way = read(&store, &String::from_utf8_lossy(&bytes)).await;
+        }
+    }
+    assert!(taken > 50 && refused > 300, "{taken} {refused}");
+    drop(store);
+    let report = check(&data).unwrap();
+    assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
+    let store = Embedded::open(&data, &Options::default()).unwrap();
+    assert!(!store.keys().await.unwrap().is_empty());
+    store.audit(None, None, 1000).await.unwrap();
+    let company = crate::auth::CompanyId::parse("company-1").unwrap();
+    store.list_tasks(&company, TaskFilter::default(), Page::Number { page: 1, limit: 100 }).await.unwrap();
+    // What is exported can be imported.
+    let mut lines = Vec::new();
+    export(&store, &mut lines).unwrap();
+    let other = Embedded::open(&dir.path().join("other"), &Options::default()).unwrap();
+    let said = read(&other, std::str::from_utf8(&lines).unwrap()).await.unwrap();
+    assert_eq!(said["skipped"], 0, "{said}");
+}
+
+/// Otherwise half of a file is stored, and the other half has to be found out.
+#[tokio::test]
+async fn nothing_is_written_where_any_line_is_refused() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let good = format!("{TASK}\n{EVENT}\n{KEY}\n{AUDIT}\n");
+    let error = read(&store, &format!("{good}{}\n", TASK.replace("pending", "waits"))).await.unwrap_err();
+    assert!(error.starts_with("line 5: task: status: "), "{error}");
+    assert_eq!(store.stats().await.unwrap().sequence, 0);
+    assert_eq!(read(&store, &good).await.unwrap()["tasks"], 1);
+}
+
+/// Otherwise a line gives its own company what another company's key opens.
+#[tokio::test]
+async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let thief = KEY.replace("key_0a", "key_0b").replace("company-1", "company-2");
+    // Both in one file, or one of them stored already.
+    let both = read(&store, &format!("{KEY}\n{thief}\n")).await.unwrap_err();
+    assert!(both.contains("line 2") && both.contains("already belongs to the key key_0a"), "{both}");
+    read(&store, &format!("{TASK}\n{EVENT}\n{KEY}\n")).await.unwrap();
+    let one = read(&store, &thief).await.unwrap_err();
+    assert!(one.contains("already belongs to the key key_0a"), "{one}");
+    let keys = store.keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].company_id.as_str(), "company-1");
+    // The store refuses it whoever asks.
+    let Ok(Item::Key(key)) = read::item(&thief) else { panic!("not a key") };
+    let imported = store.import(vec![Item::Key(key)]).await.unwrap();
+    assert_eq!(imported.differing, ["api_key key_0b"]);
+
+    let said = read(&store, &EVENT.replace("company-1", "company-2")).await.unwrap();
+    assert_eq!(said["differing_items"], json!(["event 019ac000-0000-7000-8000-000000000002"]), "{said}");
+    let event = crate::event::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
+    let owner = crate::auth::CompanyId::parse("company-1").unwrap();
+    assert!(store.event(&owner, event).await.unwrap().is_some());
+    // The same once more is nothing new; another content is named, and not stored.
+    let said = read(&store, &format!("{TASK}\n{EVENT}\n{KEY}\n")).await.unwrap();
+    assert!(said["skipped"] == 3 && said.get("differing").is_none(), "{said}");
+    let said = read(&store, &TASK.replace(r#""title":"t""#, r#""title":"other""#)).await.unwrap();
+    assert_eq!(said["differing_items"], json!(["task 019ac000-0000-7000-8000-000000000001"]), "{said}");
+}
