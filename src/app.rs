@@ -234,7 +234,7 @@ impl Admin {
 /// Now, in whole milliseconds: what is stored is what was answered.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(3)
+    crate::clock::now().trunc_subsecs(3)
 }
 
 /// What a new key is to be.

@@ -26,6 +26,7 @@ pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod diff;
 pub mod dry_run;

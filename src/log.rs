@@ -25,6 +25,13 @@ tokio::task_local! {
 
 type Value = Mutex<Option<Box<dyn Display + Send>>>;
 
+/// Whether a line may be written, whatever `--log` says. Our own lines name what they hold. Other crates log what passes
+/// through them, such as URLs and headers with secrets in them: they may warn and inform, and no more.
+pub(crate) fn says_no_more_than_it_may(of: &tracing::Metadata<'_>) -> bool {
+    let own = of.target().strip_prefix(env!("CARGO_PKG_NAME")).is_some_and(|it| it.is_empty() || it.starts_with("::"));
+    own || *of.level() <= tracing::Level::INFO
+}
+
 /// What a request is about, as far as it is known yet.
 #[derive(Default)]
 pub(crate) struct Request([Value; Field::ALL.len()]);

@@ -91,6 +91,12 @@ async fn accept(
 ) -> (TcpStream, Arc<Wire>, Place) {
     loop {
         match listener.accept().await {
+            // hyper's date panics over such a clock. The start was at another one, so it will be set.
+            Ok((stream, _)) if !crate::clock::is_set() => {
+                tracing::error!("the system's clock says a time before 1970: connections are closed until it is set");
+                drop(stream);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             Ok((stream, from)) => {
                 // Answers are small: waiting to fill a packet only delays them.
                 let _as_it_is = stream.set_nodelay(true);

@@ -233,3 +233,122 @@ fn a_copy_that_a_killed_process_left_behind_is_removed() {
     assert!(!left.exists());
     drop(server);
 }
+
+/// Body, headers, where the patient is named and how.
+type Sent<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
+/// A person looks for an id in every way in which senders write it, and so must an erasure: what it misses stays for good.
+#[test]
+fn a_patient_is_found_however_the_id_is_written() {
+    let skips = command("(func (export \"_start\") (call $exit (i32.const 1)))");
+    let setup = Setup::new().config(SMALL).plugin("refuses", "", &skips);
+    let server = setup.start();
+    let form: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
+    let xml: &[(&str, &str)] = &[("content-type", "application/xml")];
+    let sent: [Sent<'_>; 12] = [
+        (r#"{"patient":{"id":4713}}"#, &[], "body /patient/id", "number"),
+        (r#"{"subject":{"reference":"Patient/4713"}}"#, &[], "body /subject/reference", "reference"),
+        (r#"{"a":["x","see PATIENT 4713."]}"#, &[], "body /a/1", "text"),
+        (r#"{"a":"\u0034\u0037\u0031\u0033"}"#, &[], "body /a", "json-escaped"),
+        (r#"{"a":"{\"b\":\"\\u0034713\"}"}"#, &[], "body /a", "json-escaped"),
+        ("who=%34%37%31%33&b=c", form, "body /who", "percent-encoded"),
+        ("<p><id>4713</id></p>", xml, "body", "text"),
+        ("<p>&#52;713</p>", xml, "body", "xml-escaped"),
+        (r#"{"4713":{"a":1}}"#, &[], "body /4713", "text"),
+        ("{broken 4713", &[], "body", "text"),
+        (r#"{"a":1}"#, &[("x-about", "urn:mrn:4713")], "header x-about", "reference"),
+        (r#"{"a":"x"}"#, &[("x-about", "%34713")], "header x-about", "percent-encoded"),
+    ];
+    let mut expected = std::collections::BTreeMap::new();
+    for (body, headers, place, form) in sent {
+        let id = post(&server, "refuses", body, headers);
+        expected.insert(id, (place.to_owned(), form.to_owned()));
+    }
+    let mut others = Vec::new();
+    for body in [r#"{"a":14713}"#, r#"{"a":"4713-9"}"#, r#"{"a":4713.5}"#, r#"{"a":"2026-4713"}"#, r#"{"a":"004713"}"#]
+    {
+        others.push(post(&server, "refuses", body, &[]));
+    }
+    let zeros = others.pop().unwrap();
+    let mut named = task();
+    named["description"] = "Ask patient 4713 to come".into();
+    let named = server.post("/v1/tasks", &named).expect(201).json();
+    let (code, shown, said) = erase(&setup.data, &["--patient", "4713"]);
+    assert_eq!(code, Some(0), "{said}");
+    let of_task = shown["events"].as_array().unwrap().iter().find(|it| it["integration"] == "tasks");
+    assert_eq!(of_task.unwrap()["matches"], json!([{"place": "body /description", "form": "text"}]));
+    assert_eq!(shown["tasks"], json!([{"id": named["id"], "matches": [{"place": "description", "form": "text"}]}]));
+    let found: std::collections::BTreeMap<_, _> = shown["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["integration"] == "refuses")
+        .map(|it| (text(&it["id"]), (text(&it["matches"][0]["place"]), text(&it["matches"][0]["form"]))))
+        .collect();
+    assert_eq!(found, expected);
+    let (_, shown, _) = erase(&setup.data, &["--patient", "4713", "--leading-zeros"]);
+    let found = shown["events"].as_array().unwrap().iter().find(|it| it["id"] == *zeros);
+    assert_eq!(found.unwrap()["matches"], json!([{"place": "body /a", "form": "leading-zeros"}]), "{shown}");
+    let (_, erased, _) = erase(&setup.data, &["--patient", "4713", "--yes"]);
+    assert_eq!(ids(&erased).len(), expected.len() + 1);
+    for id in &others {
+        assert!(event(&server, id).get("erased_at").is_none());
+    }
+    server.stop();
+    check(&setup.data);
+}
+
+/// A remembered response holds what its task says, in the view, in the journal and in a snapshot.
+#[test]
+fn remembered_responses_are_erased_and_a_repetition_still_does_nothing() {
+    let setup = setup();
+    let server = setup.start();
+    let mut about = task();
+    about["description"] = SECRET.into();
+    about["patient_id"] = PATIENT.into();
+    let body = about.to_string();
+    let once = |server: &Server| server.send("POST", "/v1/tasks", &[("idempotency-key", "k-1")], body.as_bytes());
+    let made = once(&server).expect(201);
+    assert_eq!(once(&server).expect(201).text, made.text);
+    let mut other = task();
+    other["description"] = "kept in mind".into();
+    let kept = other.to_string();
+    let again = |server: &Server| server.send("POST", "/v1/tasks", &[("idempotency-key", "k-2")], kept.as_bytes());
+    let other = again(&server).expect(201);
+    let backup = setup.data.with_file_name("backup");
+    let taken = harness::binary().args(["store", "backup"]).arg(&backup).arg("--data-dir").arg(&setup.data).output();
+    assert!(taken.unwrap().status.success());
+    let (code, erased, said) = erase(&setup.data, &["--patient", PATIENT, "--yes"]);
+    assert_eq!((code, &erased["remembered_responses"]), (Some(0), &json!(1)), "{erased} {said}");
+    let repeated = once(&server).expect(201);
+    assert_eq!(repeated.json(), json!({"erased": true}));
+    assert_eq!(repeated.header("x-event-id"), made.header("x-event-id"));
+    assert_eq!(again(&server).expect(201).text, other.text);
+    let tasks = server.get("/v1/tasks").expect(200).json();
+    assert_eq!(
+        tasks["total"].as_u64().or_else(|| tasks["data"].as_array().map(|it| it.len() as u64)),
+        Some(2),
+        "{tasks}"
+    );
+    // The task itself stays: it is once in the journal, as are its later states.
+    assert_eq!(count(&setup.data, SECRET), 1);
+    server.stop();
+    check(&setup.data);
+    // Made from the snapshot and the journal, the view has none of it either.
+    std::fs::remove_dir_all(setup.data.join("sled-1")).unwrap();
+    let server = setup.start();
+    assert_eq!(once(&server).expect(201).json(), json!({"erased": true}));
+    server.stop();
+    // In a backup there is no view, and the snapshot has the answer as well.
+    let in_snapshot = || {
+        let files = std::fs::read_dir(backup.join("snapshots")).unwrap();
+        files
+            .map(|it| memchr::memmem::find_iter(&std::fs::read(it.unwrap().path()).unwrap(), SECRET).count())
+            .sum::<usize>()
+    };
+    // The task's own, and the answer's.
+    assert_eq!(in_snapshot(), 2);
+    assert_eq!(erase(&backup, &["--patient", PATIENT, "--yes"]).0, Some(0));
+    assert_eq!(in_snapshot(), 1);
+    check(&backup);
+}

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use chrono::{Duration, Utc};
 use hookmill::event::{Event, EventId, EventStatus, IntegrationName};
 use hookmill::store::embedded::{Keep, Options, check};
-use hookmill::store::{Embedded, EventFilter, Ingested, Replace, Replaced, Store as _, TaskFilter};
+use hookmill::store::{
+    Commit, Embedded, EventFilter, Idempotency, Ingested, Replace, Replaced, Store as _, TaskFilter,
+};
 use stored::{company, ingested, list};
 use tempfile::TempDir;
 
@@ -288,4 +290,39 @@ async fn what_was_sent_counts_towards_the_bytes_of_a_page_wherever_it_is_stored(
     assert_eq!(page.events.len(), 4);
     let rest = store.list_events(&a, EventFilter::default(), page.next, 100).await.unwrap();
     assert_eq!((rest.events.len(), rest.next), (1, None));
+}
+
+/// Answers hold what tasks say. They are removed by days, and their texts must not stay for the rest of the day.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_gone_when_its_time_is_over() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let store = Embedded::open(&data, &options()).unwrap();
+    let now = Utc::now();
+    let text = "a text that only the answer has";
+    let commit = |n, at| Commit {
+        ingested: vec![ingested("a", |_| {})],
+        idempotency: Some(Idempotency { id: stored::once(n), answer: stored::answer(text, at) }),
+    };
+    store.commit(commit(1, now)).await.unwrap();
+    store.commit(commit(2, now + Duration::hours(2))).await.unwrap();
+    let texts = |name: &str, store: &Embedded| {
+        let backup = dir.path().join(name);
+        store.backup(&backup).unwrap();
+        let files =
+            std::fs::read_dir(backup.join("snapshots")).unwrap().map(|it| std::fs::read(it.unwrap().path()).unwrap());
+        files.map(|it| memchr::memmem::find_iter(&it, text).count()).sum::<usize>()
+    };
+    store.expire(now + Duration::hours(23)).await.unwrap();
+    assert_eq!(texts("before", &store), 2);
+    for _ in 0..2 {
+        store.expire(now + Duration::hours(25)).await.unwrap();
+    }
+    // A snapshot is taken anew only where something has changed.
+    store.commit(ingested("a", |_| {}).into()).await.unwrap();
+    assert_eq!(texts("after", &store), 1);
+    let second = store.first_answer(stored::once(2), now + Duration::hours(25)).await.unwrap();
+    assert!(second.is_some());
+    drop(store);
+    assert!(check(&data).unwrap().repairable.is_empty());
 }

@@ -20,9 +20,12 @@ Examples:
   hookmill events erase --company company-1 --patient p-4711 --yes
   hookmill events erase --company company-1 --patient p-4711 --yes --data-dir /backups/monday
 
-An event is the patient's where it made a task with this patient_id, or where its body names the patient: an id of six
-characters or more anywhere, a shorter one where a name has \"patient\" in it. Bodies, headers and plugin logs are erased
-from the journal; the events stay, and say so. Exit codes: 0 done; 2 wrong arguments; 3 a server holds the directory and
+An event is the patient's where it made a task with this patient_id, or where its body, a header, its reason or its plugin's
+log names the patient as a word of its own, in any letter case, percent-, JSON- or XML-escaped: an id of four characters or
+more anywhere, a shorter one where \"patient\" is in a name or just before it. What is encoded otherwise (base64, compressed,
+images) is not found. Look at the list before you say --yes. Bodies, headers, reasons and plugin logs are erased from the
+journal, and so are remembered responses; the events stay, and say so. Tasks that name the patient are listed, and stay.
+Exit codes: 0 done; 2 wrong arguments; 3 a server holds the directory and
 cannot be asked; 4 the journal is damaged, so there may be more.")]
 pub(super) struct Erase {
     /// Whose patient
@@ -31,6 +34,9 @@ pub(super) struct Erase {
     /// The patient's id, as tasks and senders write it
     #[arg(long, value_name = "ID")]
     patient: String,
+    /// Zeros before a number do not count: 004712 is 4712
+    #[arg(long)]
+    leading_zeros: bool,
     /// Erase; without this, only show what would be erased
     #[arg(long)]
     yes: bool,
@@ -41,7 +47,9 @@ impl Erase {
         let answer = match remote {
             Some(remote) => {
                 let path = format!("/v1/events/erase?company_id={}", self.company);
-                remote.call("POST", &path, Some(json!({ "patient_id": self.patient, "dry_run": !self.yes })))?
+                let asked =
+                    json!({ "patient_id": self.patient, "leading_zeros": self.leading_zeros, "dry_run": !self.yes });
+                remote.call("POST", &path, Some(asked))?
             }
             None => json!(self.here(config)?),
         };
@@ -62,16 +70,19 @@ impl Erase {
     fn here(&self, config: &Config) -> Result<Erased, Failure> {
         let patient = Patient::new(self.company.clone(), &self.patient);
         let patient = patient.ok_or_else(|| Failure { message: "--patient: is empty".into(), code: 2 })?;
+        let patient = patient.any_leading_zeros(self.leading_zeros);
+        // A backup has no view, and is not to get one.
+        if self.yes && embedded::has_view(&config.data_dir) {
+            let store = Embedded::open(&config.data_dir, &config.store)?;
+            let erased = store.erase(&patient, now(), false)?;
+            let (events, bytes) = (erased.events.len(), erased.body_bytes);
+            let entry = Entry::new(COMMAND_LINE, Action::EventsErased, "events", now()).of(&self.company);
+            runtime()?.block_on(store.note(entry.with(format!("{events} events, {bytes} bytes"))))?;
+            return Ok(erased);
+        }
         let mut progress = Progress::new("bytes read", 0);
         let erased = embedded::erase(&config.data_dir, &patient, now(), !self.yes, &mut |it| progress.add(it))?;
         progress.finish();
-        // A backup has no view, and is not to get one.
-        if self.yes && embedded::has_view(&config.data_dir) {
-            let (events, bytes) = (erased.events.len(), erased.body_bytes);
-            let entry = Entry::new(COMMAND_LINE, Action::EventsErased, "events", now()).of(&self.company);
-            let store = Embedded::open(&config.data_dir, &config.store)?;
-            runtime()?.block_on(store.note(entry.with(format!("{events} events, {bytes} bytes"))))?;
-        }
         Ok(erased)
     }
 
@@ -81,7 +92,14 @@ impl Erase {
         for it in events {
             let [at, id, status, integration, by, bytes] =
                 ["received_at", "id", "status", "integration", "found_by", "body_bytes"].map(|name| text(&it[name]));
-            say!("{at}  {id}  {status:<11} {integration:<16} {bytes:>8} bytes  found by its {by}");
+            say!("{at}  {id}  {status:<11} {integration:<16} {bytes:>8} bytes  found by its {by}: {}", places(it));
+        }
+        let tasks = answer["tasks"].as_array().unwrap_or(&empty);
+        for it in tasks {
+            say!("task {}  names the patient, and stays: {}", text(&it["id"]), places(it));
+        }
+        if let Some(count) = answer["remembered_responses"].as_u64().filter(|it| *it > 0) {
+            say!("remembered responses about the patient: {count}");
         }
         let (count, bytes) = (events.len(), &answer["body_bytes"]);
         if self.yes {
@@ -94,4 +112,11 @@ impl Erase {
              --data-dir, and see docs/OPERATIONS.md."
         );
     }
+}
+
+/// Where an event or a task names the patient, and how.
+fn places(it: &Value) -> String {
+    let matches = it["matches"].as_array().into_iter().flatten();
+    let places: Vec<_> = matches.map(|it| format!("{} ({})", text(&it["place"]), text(&it["form"]))).collect();
+    places.join(", ")
 }

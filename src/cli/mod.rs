@@ -129,7 +129,10 @@ pub fn run(args: &Args) -> ExitCode {
     }
     // All of them write what nobody else may read: the data directory, backups, exports. A plugin's source is its author's.
     if !matches!(args.command, Command::Plugin(_)) {
-        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        #[allow(unsafe_code, reason = "a system call on a number, which cannot fail")]
+        unsafe {
+            libc::umask(0o077)
+        };
     }
     let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
         Command::Serve(serve) => serve.run(config),

@@ -10,7 +10,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::format::DefaultFields;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
@@ -19,7 +22,7 @@ use crate::auth::{CompanyId, Scope, key};
 use crate::cli::print::say;
 use crate::config::{Config, Secret};
 use crate::integration::Integration;
-use crate::log::{self, JsonLine, TextFields};
+use crate::log::{self, JsonLine, TextFields, says_no_more_than_it_may};
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::{Keep, Running};
@@ -75,11 +78,13 @@ impl Serve {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
             .map_err(|e| Failure { message: format!("--log {}: {e}", self.log), code: 2 })?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let of_others = FilterFn::new(says_no_more_than_it_may);
         match self.log_format {
-            LogFormat::Json => log.json().map_event_format(JsonLine).init(),
+            LogFormat::Json => log.json().map_event_format(JsonLine).finish().with(of_others).init(),
             LogFormat::Text => {
                 let fields = TextFields(DefaultFields::new());
-                log.with_ansi(std::io::stderr().is_terminal()).fmt_fields(fields).init();
+                let log = log.with_ansi(std::io::stderr().is_terminal()).fmt_fields(fields);
+                log.finish().with(of_others).init();
             }
         }
         Ok(())

@@ -157,7 +157,7 @@ impl StoreCommand {
         }
         if let Some(count) = answer["differing"].as_u64() {
             let named: Vec<_> = answer["differing_items"].as_array().into_iter().flatten().map(text).collect();
-            eprintln!("{count} are stored with another content, and were left as they are: {}", named.join(", "));
+            tell!("{count} are stored with another content, and were left as they are: {}", named.join(", "));
         }
     }
 }
@@ -238,7 +238,12 @@ fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
 /// Patients' data: nobody but the user who asks for it may read it.
 fn private_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // It may have been there before; a device stays as it is.
+    if file.metadata()?.is_file() {
+        rustix::fs::fchmod(&file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    }
+    Ok(file)
 }
 
 fn in_file(path: &Path, error: &std::io::Error) -> Failure {

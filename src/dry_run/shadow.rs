@@ -148,7 +148,7 @@ impl Shadow {
     /// now on, whether the thread runs or not.
     pub fn forget(&self) {
         let shared = &self.shared;
-        shared.forgotten_at.fetch_max(Utc::now().timestamp_millis(), Ordering::SeqCst);
+        shared.forgotten_at.fetch_max(crate::clock::now().timestamp_millis(), Ordering::SeqCst);
         shared.forgotten.fetch_add(1, Ordering::SeqCst);
         while shared.events.pop().is_some() {
             shared.drop_one();

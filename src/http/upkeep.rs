@@ -37,7 +37,7 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
     }
     let target = asked.dir.display().to_string();
     let slot = begin(&call.app, &Admin::Operator, "backup").await?;
-    let report = operate(&call.app, slot, move |store| store.backup(&asked.dir)).await?;
+    let report = for_the_operator(operate(&call.app, slot, move |store| store.backup(&asked.dir)).await)?;
     call.app.store.note(Admin::Operator.does(Action::StoreBackedUp, target)).await?;
     Ok(Answer::json(StatusCode::OK, &report)?)
 }
@@ -46,7 +46,7 @@ pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
 pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
     operator(&call)?;
     let slot = begin(&call.app, &Admin::Operator, "compact").await?;
-    operate(&call.app, slot, Embedded::compact).await?;
+    for_the_operator(operate(&call.app, slot, Embedded::compact).await)?;
     call.app.store.note(Admin::Operator.does(Action::StoreCompacted, "view")).await?;
     Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
 }
@@ -55,6 +55,18 @@ pub(super) fn operator(call: &Call) -> Result<(), Problem> {
     match call.admin()? {
         Admin::Operator => Ok(()),
         Admin::Company(..) => Err(AuthError::Scope(Scope::Admin).into()),
+    }
+}
+
+/// With what the disk said, which tells of the machine: paths, sizes, other users. Everybody else gets a sentence without it,
+/// and the log has the rest.
+pub(super) fn for_the_operator<T>(done: Result<Result<T, StoreError>, Failed>) -> Result<T, Failed> {
+    match done? {
+        Err(StoreError::Open { dir, cause }) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
+        Err(error @ (StoreError::Write(_) | StoreError::NoSpace(_) | StoreError::Full { .. })) => {
+            Err(Problem::Operation(error.to_string()).into())
+        }
+        result => Ok(result?),
     }
 }
 
@@ -72,15 +84,7 @@ pub(super) async fn operate<T: Send + 'static>(
     app: &App,
     slot: Slot,
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Failed> {
+) -> Result<Result<T, StoreError>, Failed> {
     let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
-    match slot.run(move || work(&store)).await {
-        // An operator may see what the disk said.
-        Some(Err(StoreError::Open { dir, cause })) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
-        Some(Err(error @ (StoreError::Write(_) | StoreError::NoSpace(_) | StoreError::Full { .. }))) => {
-            Err(Problem::Operation(error.to_string()).into())
-        }
-        Some(result) => Ok(result?),
-        None => Err(Problem::Internal.into()),
-    }
+    slot.run(move || work(&store)).await.ok_or_else(|| Problem::Internal.into())
 }

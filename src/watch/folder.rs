@@ -4,8 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::Utc;
-
 use super::loader::Changed;
 use super::stamp::Stamp;
 use crate::auth::CompanyId;
@@ -39,14 +37,14 @@ pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, sta
     let unexpected = |_| Err(format!("{}: loading it failed unexpectedly", path.display()));
     let refused = |failure: LoadFailure| failure.to_string();
     let open = || opened(&path);
-    let whole = || open().and_then(|it| load(host, &it, secrets, Utc::now())).map_err(refused);
+    let whole = || open().and_then(|it| load(host, &it, secrets, crate::clock::now())).map_err(refused);
     let result = catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected).map(Arc::new);
     Loaded { name, path, stamp, result }
 }
 
 /// Loads the shadow of a plugin that is live, where it has one.
 pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) {
-    let start = || shadow(host, &opened(path).ok()?, live, secrets, Utc::now());
+    let start = || shadow(host, &opened(path).ok()?, live, secrets, crate::clock::now());
     let beside = catch_unwind(AssertUnwindSafe(start));
     let Ok(Some(beside)) = beside else { return };
     if let Beside { folder, shadow: Err(cause) } = &beside {

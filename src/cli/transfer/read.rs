@@ -103,8 +103,7 @@ impl Fields {
         let external_message_ids = self.take("external_message_ids")?;
         // What is left is a request for a task, as POST /v1/tasks takes it from a strict key.
         let rules = Rules { strict: true, ..Rules::default() };
-        let payload =
-            Payload { value: Value::Object(self.0), encoding: Encoding::Json, loosened: Loosened::default() };
+        let payload = Payload { value: Value::Object(self.0), encoding: Encoding::Json, loosened: Loosened::default() };
         let (task, _) = NewTask::parse(payload, &rules).map_err(|violations| {
             violations.first().map_or_else(String::new, |it| format!("{}: must be {}", it.field(), it.expected))
         })?;

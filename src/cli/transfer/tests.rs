@@ -17,7 +17,8 @@ async fn read(store: &Embedded, lines: &str) -> Result<Value, String> {
 /// Values that are too long, too large, of another type or before our time.
 fn hostile() -> Vec<Value> {
     let long = "k".repeat(70_000);
-    let times = ["+262142-12-31T23:59:59Z", "-0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z"];
+    let times =
+        ["+262142-12-31T23:59:59Z", "-0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z"];
     let mut values = vec![
         Value::Null,
         json!(""),

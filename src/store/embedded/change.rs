@@ -53,12 +53,14 @@ pub(super) enum Change {
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
     /// What has expired.
     Remove(Vec<Vec<u8>>),
+    /// New values of entries that are still there: answers of which something was erased.
+    Overwrite(Vec<KeyValue>),
     /// Begin a new segment where the last is older than this.
     Roll { before_ms: i64 },
     /// Put a rewritten copy in the place of a closed segment.
     SwapSegment { first: u64, copy: PathBuf },
     /// Remove segments that a snapshot covers.
-    Prune { covered: u64, before_ms: i64 },
+    Prune { covered: u64, before_ms: i64, now_ms: i64 },
 }
 
 /// A new state of an event.
@@ -165,7 +167,7 @@ impl Change {
             read,
             audit,
             updates,
-            now: Utc::now(),
+            now: crate::clock::now(),
         })))
     }
 
@@ -186,6 +188,7 @@ impl Change {
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
             Self::Remove(_)
+            | Self::Overwrite(_)
             | Self::Roll { .. }
             | Self::Prune { .. }
             | Self::SwapSegment { .. }
@@ -223,6 +226,7 @@ impl Change {
             Self::GiveUp(_)
             | Self::Update { .. }
             | Self::Remove(_)
+            | Self::Overwrite(_)
             | Self::Roll { .. }
             | Self::SwapSegment { .. }
             | Self::Prune { .. } => {}

@@ -41,6 +41,7 @@ pub(super) struct Decider<'a> {
     /// Events that this group stores again: they are not as anybody has read them.
     replaced: HashSet<Uuid>,
     answers: GroupAnswers,
+    late: Vec<Uuid>,
 }
 
 /// What a group comes to beside its records, for when it is durable.
@@ -50,6 +51,8 @@ pub(super) struct Decisions {
     pub(super) placed: Placed,
     /// Days whose answers are being removed: they have expired.
     pub(super) expired: HashSet<AnswerDay>,
+    /// Events that are stored as erased, and whose earlier records have what was sent.
+    pub(super) late: Vec<Uuid>,
 }
 
 type Decided = (Vec<Written>, Done);
@@ -58,7 +61,7 @@ impl<'a> Decider<'a> {
     pub(super) fn new(shared: &'a Shared, stored: &'a mut Stored) -> Self {
         stored.recent.forget(shared.applied());
         let (group, change, answers) = (Changes::new(), Changes::new(), GroupAnswers::default());
-        Self { shared, stored, group, change, replaced: HashSet::new(), answers }
+        Self { shared, stored, group, change, replaced: HashSet::new(), answers, late: Vec::new() }
     }
 
     /// Ends the group: the blocks of its answers, numbered from `number` on, and what to remember of it.
@@ -67,7 +70,7 @@ impl<'a> Decider<'a> {
         let removed = self.group.iter().filter(|(_, value)| value.is_none());
         let expired = removed.filter_map(|(key, _)| keys::answers_in(key)).collect();
         self.group.extend(blocks.iter().map(|it| (it.key.clone(), Some(it.value.clone()))));
-        Ok((blocks, Decisions { changes: self.group, placed, expired }))
+        Ok((blocks, Decisions { changes: self.group, placed, expired, late: self.late }))
     }
 
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
@@ -120,6 +123,15 @@ impl<'a> Decider<'a> {
             }
             Change::Import { events, tasks, others } => self.import(events, tasks, others),
             Change::Remove(keys) => Ok((self.remove(keys)?, Done::Removed)),
+            Change::Overwrite(entries) => {
+                let mut written = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    if self.get(&key)?.is_some() {
+                        written.push(self.put(key, value.into())?);
+                    }
+                }
+                Ok((written, Done::Removed))
+            }
             Change::Roll { .. } | Change::SwapSegment { .. } | Change::Prune { .. } => Ok((Vec::new(), Done::Removed)),
         }
     }
@@ -141,7 +153,8 @@ impl<'a> Decider<'a> {
             // Events are found by their ids alone: another company's must not take this one's place.
             let known = self.shared.segments.any_event(id).map_err(|e| StoreError::Read(e.to_string()))?;
             if known.is_some() || !ids.insert(id) {
-                let same = known.is_some_and(|(found, stored)| found == key && self.is_same(&key, &stored.value, &value));
+                let same =
+                    known.is_some_and(|(found, stored)| found == key && self.is_same(&key, &stored.value, &value));
                 there(!same, &|| format!("event {id}"));
             } else {
                 written.push(Written { kind: Kind::Event, key, value: value.into() });

@@ -1,12 +1,16 @@
 //! Erasing what was sent: of one patient, or of one integration when its time is over. The events stay, and say that they
 //! were erased.
 //!
-//! `erase/patient.rs` decides what is a patient's, `erase/late.rs` keeps what is still on its way from undoing an erasure,
-//! `erase/forget.rs` is `keep_days`.
+//! `erase/patient.rs` decides what is a patient's, with `words.rs` and `escapes.rs` for how an id is written; `erase/answers.rs`
+//! is about remembered responses; `erase/late.rs` keeps what is still on its way from undoing an erasure; `erase/forget.rs` is
+//! `keep_days`.
 
+mod answers;
+mod escapes;
 mod forget;
 mod late;
 mod patient;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,14 +24,16 @@ use super::change::Change;
 use super::check::refuse_unfinished;
 use super::journal::{Files, Kind, Op, Rewritten, put_in_place, rewrite};
 use super::lock::DirLock;
-use super::shared::journal_dir;
-use super::{Embedded, event_record, keys};
+use super::shared::{journal_dir, snapshot_dir};
+use super::{Embedded, event_record, failure, keys, snapshot};
 use crate::event::{Event, EventId, EventStatus, IntegrationName};
 use crate::store::StoreError;
+use crate::task::{Task, TaskId};
 pub(super) use forget::Forgotten;
 pub use forget::Keep;
 pub(super) use late::Erasures;
-pub use patient::{FoundBy, Patient};
+pub use patient::{FoundBy, Match, Patient};
+pub use words::Form;
 
 /// How often what was stored meanwhile is looked for. Two rounds find everything, unless new events of the patient are
 /// stored all the time.
@@ -42,6 +48,21 @@ pub struct Erased {
     pub body_bytes: u64,
     /// Places of the journal that cannot be read: there may be more in them.
     pub damaged: u64,
+    /// Remembered responses that are about the patient.
+    #[serde(default)]
+    pub remembered_responses: u64,
+    /// Tasks that name the patient. They stay: delete them through the API.
+    #[serde(default)]
+    pub tasks: Vec<NamingTask>,
+}
+
+/// A task that names the patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamingTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The fields that do, and how.
+    pub matches: Vec<Match>,
 }
 
 /// An event that was erased, or would be.
@@ -57,6 +78,9 @@ pub struct ErasedEvent {
     pub status: EventStatus,
     /// How it was found to be this patient's.
     pub found_by: FoundBy,
+    /// Where the patient is named, and how.
+    #[serde(default)]
+    pub matches: Vec<Match>,
     /// The size of what was sent, in bytes.
     pub body_bytes: u64,
 }
@@ -73,7 +97,10 @@ impl Embedded {
     /// the rest.
     pub fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError> {
         if dry_run {
-            return self.files(true).find(patient, BTreeMap::new(), &mut |_| {}).map(Erased::from);
+            let found = self.files(true).find(patient, BTreeMap::new(), &mut |_| {})?;
+            let (_, remembered_responses) = self.answers_about(patient, &found.known)?;
+            let tasks = self.tasks_naming(patient)?;
+            return Ok(Erased { remembered_responses, tasks, ..found.into() });
         }
         // First, so that a commit is either in a segment that is looked through below, or decided with this known.
         let failed = |e: std::io::Error| super::failure::io(&e, StoreError::Write);
@@ -82,23 +109,33 @@ impl Embedded {
         let _alone = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut erased = BTreeMap::new();
         let mut known = BTreeMap::new();
-        let mut damaged = 0;
+        let (mut damaged, mut remembered_responses) = (0, 0);
         for _ in 0..ROUNDS {
             // What is in the segment that is written to can be erased when that is closed.
             self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
             let files = self.files(false);
             // An event that was stored again since the last round no longer has what it was found by.
             let found = files.find(patient, std::mem::take(&mut known), &mut |_| {})?;
-            files.erase(&found, now, &|first, copy| self.put_copy(first, copy))?;
+            let (answers, count) = self.answers_about(patient, &found.known)?;
+            if count > 0 {
+                self.overwrite_answers(answers)?;
+                // The one before has them.
+                self.shared.take_snapshot(self.shared.acked())?;
+                remembered_responses += count;
+            }
+            files.erase(&found, patient, now, &|first, copy| self.put_copy(first, copy))?;
             damaged = found.damaged;
-            let nothing = found.events.is_empty();
+            let nothing = found.events.is_empty() && found.answers == 0 && count == 0;
             known = found.known;
-            erased.extend(found.events);
+            for (id, it) in found.events {
+                erased.entry(id).or_insert(it);
+            }
             if nothing {
                 break;
             }
         }
-        Ok(Found { events: erased, known, damaged }.into())
+        let tasks = self.tasks_naming(patient)?;
+        Ok(Erased { remembered_responses, tasks, ..Found { events: erased, damaged, ..Found::default() }.into() })
     }
 
     /// Erases what earlier records have of events that were erased only when their result was stored: a queued event that
@@ -119,12 +156,26 @@ impl Embedded {
         self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
         let failed = |e: std::io::Error| StoreError::Read(e.to_string());
         for (first, path) in self.shared.segments.closed_with(ids).map_err(failed)? {
-            let copy = overwritten(&path, self.shared.salt, first, now, &|id| ids.contains(&id))?;
+            let copy = overwritten(&path, self.shared.salt, first, now, &|id| ids.contains(&id), &mut |_| None)?;
             if let Some(copy) = copy {
                 self.put_copy(first, copy)?;
             }
         }
         Ok(())
+    }
+
+    /// The company's tasks that can be read, and name the patient.
+    fn tasks_naming(&self, patient: &Patient) -> Result<Vec<NamingTask>, StoreError> {
+        self.shared.settle()?;
+        self.shared.view(|tree| {
+            let mut found = Vec::new();
+            for entry in tree.scan_prefix(keys::tasks_of(&patient.company)) {
+                let (key, value) = entry.map_err(failure::read)?;
+                let task = patient.task(&Op { kind: Kind::Insert, key: &key, value: &value });
+                found.extend(task.and_then(|it| naming(patient, &it)));
+            }
+            Ok(found)
+        })
     }
 
     fn files(&self, with_last: bool) -> Files {
@@ -162,11 +213,18 @@ pub fn erase(
         // What waits in the queue is worked on when a server is started.
         let noted = Erasures::read(&journal).and_then(|it| it.begin(Arc::new(patient.clone()), now));
         noted.map_err(|e| StoreError::Write(format!("{}: {e}", journal.display())))?;
-        files.erase(&found, now, &|first, copy| {
+        files.erase(&found, patient, now, &|first, copy| {
             let segment = files.segments.iter().find(|(it, _)| *it == first);
             let put = segment.map_or(Ok(()), |(_, segment)| put_in_place(&copy, segment));
             put.map_err(|e| StoreError::Write(e.to_string()))
         })?;
+        let newest = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
+        if let Some(newest) = newest {
+            let mut change = |key: &[u8], value: &[u8]| {
+                answers::erased(&Op { kind: Kind::Insert, key, value }, patient, &found.known, &mut 0)
+            };
+            snapshot::rewrite(&newest, &mut change)?;
+        }
     }
     Ok(found.into())
 }
@@ -178,13 +236,23 @@ struct Found {
     events: BTreeMap<Uuid, ErasedEvent>,
     /// All of them, and how each was found.
     known: BTreeMap<Uuid, FoundBy>,
+    /// Remembered responses in the journal, each as often as it was stored.
+    answers: u64,
+    /// The newest state of tasks that name the patient.
+    tasks: BTreeMap<TaskId, NamingTask>,
     damaged: u64,
 }
 
 impl From<Found> for Erased {
     fn from(found: Found) -> Self {
         let events: Vec<_> = found.events.into_values().collect();
-        Self { body_bytes: events.iter().map(|it| it.body_bytes).sum(), damaged: found.damaged, events }
+        Self {
+            body_bytes: events.iter().map(|it| it.body_bytes).sum(),
+            damaged: found.damaged,
+            events,
+            remembered_responses: found.answers,
+            tasks: found.tasks.into_values().collect(),
+        }
     }
 }
 
@@ -197,28 +265,32 @@ impl Files {
         read: &mut dyn FnMut(u64),
     ) -> Result<Found, StoreError> {
         let (mut by, mut found) = (known, Found::default());
+        let mut places: BTreeMap<Uuid, BTreeSet<Match>> = BTreeMap::new();
         for (first, path) in &self.segments {
             let mut look = |op: &Op<'_>| {
-                if let Some((id, how)) = patient.owns(op) {
-                    // A task says it more surely.
+                if let Some((id, how, matches)) = patient.named_by(op) {
+                    // A task says it most surely.
                     let known = by.entry(id).or_insert(how);
-                    *known = if how == FoundBy::Task { how } else { *known };
+                    *known = how.min(*known);
+                    places.entry(id).or_default().extend(matches);
                 }
+                found.note_task(patient, op);
                 None
             };
             found.damaged += rewritten(path, self.salt, *first, &mut look)?.damaged;
             read(path.metadata().map_or(0, |it| it.len()));
         }
-        if by.is_empty() {
-            return Ok(found);
-        }
         for (first, path) in &self.segments {
             let mut note = |op: &Op<'_>| {
-                let id = event_id(op)?;
+                let Some(id) = event_id(op) else {
+                    answers::erased(op, patient, &by, &mut found.answers);
+                    return None;
+                };
                 let how = *by.get(&id)?;
                 // The last state counts; one that was erased before has nothing to lose.
                 if let Some(event) = decode(op, id).filter(|it| patient.is_of(it) && it.erased_at.is_none()) {
-                    found.events.insert(id, ErasedEvent::of(&event, how));
+                    let matches = places.get(&id).into_iter().flatten().cloned().collect();
+                    found.events.insert(id, ErasedEvent::of(&event, how, matches));
                 }
                 None
             };
@@ -228,12 +300,20 @@ impl Files {
         Ok(found)
     }
 
-    fn erase(&self, found: &Found, now: DateTime<Utc>, replace: Replace<'_>) -> Result<(), StoreError> {
-        if found.events.is_empty() {
+    fn erase(
+        &self,
+        found: &Found,
+        patient: &Patient,
+        now: DateTime<Utc>,
+        replace: Replace<'_>,
+    ) -> Result<(), StoreError> {
+        if found.events.is_empty() && found.answers == 0 {
             return Ok(());
         }
+        let is_erased = |id| found.events.contains_key(&id);
+        let mut other = |op: &Op<'_>| answers::erased(op, patient, &found.known, &mut 0);
         for (first, path) in &self.segments {
-            let copy = overwritten(path, self.salt, *first, now, &|id| found.events.contains_key(&id))?;
+            let copy = overwritten(path, self.salt, *first, now, &is_erased, &mut other)?;
             if let Some(copy) = copy {
                 replace(*first, copy)?;
             }
@@ -242,17 +322,46 @@ impl Files {
     }
 }
 
-/// A copy of a segment in which what was sent of these events is overwritten; none where nothing of it is there.
+impl Found {
+    /// Keeps up with the tasks of a journal.
+    fn note_task(&mut self, patient: &Patient, op: &Op<'_>) {
+        if op.kind == Kind::Event {
+            return;
+        }
+        let Some((company, id)) = keys::parse_task(op.key) else { return };
+        if company == patient.company {
+            self.tasks.remove(&id);
+            let written = (op.kind != Kind::Delete).then(|| patient.task(op)).flatten();
+            self.tasks.extend(written.and_then(|it| naming(patient, &it)).map(|it| (id, it)));
+        }
+    }
+}
+
+/// A task that can be read, if it names the patient.
+fn naming(patient: &Patient, task: &Task) -> Option<NamingTask> {
+    if task.deleted_at.is_some() {
+        return None;
+    }
+    let matches = patient.in_task(task);
+    (!matches.is_empty()).then_some(NamingTask { id: task.id, matches })
+}
+
+/// A copy of a segment in which what was sent of these events is overwritten, and what `other` gives for what is not an event;
+/// none where nothing of it is there.
 fn overwritten(
     path: &Path,
     salt: u32,
     first: u64,
     now: DateTime<Utc>,
     is_erased: &dyn Fn(Uuid) -> bool,
+    other: &mut dyn FnMut(&Op<'_>) -> Option<Vec<u8>>,
 ) -> Result<Option<PathBuf>, StoreError> {
     let mut failed = None;
     let mut change = |op: &Op<'_>| {
-        let id = event_id(op).filter(|it| is_erased(*it))?;
+        let Some(id) = event_id(op) else { return other(op) };
+        if !is_erased(id) {
+            return None;
+        }
         let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
         event_record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
     };
@@ -261,13 +370,14 @@ fn overwritten(
 }
 
 impl ErasedEvent {
-    fn of(event: &Event, found_by: FoundBy) -> Self {
+    fn of(event: &Event, found_by: FoundBy, matches: Vec<Match>) -> Self {
         Self {
             id: event.id,
             integration: event.integration.clone(),
             received_at: event.received_at,
             status: event.status,
             found_by,
+            matches,
             body_bytes: event.body_bytes,
         }
     }

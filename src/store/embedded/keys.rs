@@ -33,6 +33,8 @@ const EVENT: u8 = b'E';
 pub(super) const API_KEY: u8 = b'K';
 const KEYS: [u8; 2] = [b'I', b'J'];
 const DELIVERIES: [u8; 2] = [b'D', b'F'];
+/// What the keys of entries that hold answers begin with.
+pub(super) const ANSWERS: [u8; 4] = [KEYS[0], KEYS[1], DELIVERIES[0], DELIVERIES[1]];
 pub(super) const QUEUED: u8 = b'Q';
 pub(super) const AUDIT: u8 = b'A';
 pub(super) const ROWS: u8 = b'R';

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::place::is_in_place;
 use crate::store::StoreError;
 
 const FILE: &str = "hookmill.lock";
@@ -54,6 +55,11 @@ impl DirLock {
             }
             Err(TryLockError::Error(e)) => Err(failed(e)),
         }
+    }
+
+    /// Nothing, where the lock's name still leads to the file that is locked: else another server may hold the directory.
+    pub(super) fn is_in_place(&self, dir: &Path) -> Result<(), StoreError> {
+        is_in_place(&dir.join(FILE), &self.file)
     }
 
     pub(super) fn announce(&self, running: &Running) -> std::io::Result<()> {

@@ -29,6 +29,7 @@ mod lock;
 mod names;
 mod open;
 mod options;
+mod place;
 mod private;
 mod rebuild;
 mod recent;
@@ -69,7 +70,7 @@ use writer::Writer;
 
 pub use change::Imported;
 pub use check::{Report, check, repair};
-pub use erase::{Erased, ErasedEvent, FoundBy, Keep, Patient, erase};
+pub use erase::{Erased, ErasedEvent, Form, FoundBy, Keep, Match, NamingTask, Patient, erase};
 pub use history::{History, Packed, Past, Wanted};
 pub use lock::{Running, running_server};
 pub use options::Options;
@@ -277,7 +278,8 @@ impl Store for Embedded {
 
     fn ready(&self) -> Result<(), StoreError> {
         self.writer.open()?;
-        self.shared.ready()
+        self.shared.ready()?;
+        self.takes_writes()
     }
 }
 

@@ -41,6 +41,9 @@ impl Embedded {
             dir: dir.display().to_string(),
             cause: cause.to_string(),
         };
+        if !crate::clock::is_set() {
+            return Err(failed(&"the system's clock says a time before 1970; set it, and start again"));
+        }
         create_private_dir(dir).map_err(|e| failed(&e))?;
         check::refuse_unfinished(dir)?;
         let lock = Arc::new(DirLock::take(dir)?);

@@ -5,7 +5,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, openat, statat};
@@ -24,7 +24,9 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<()> {
 /// # Errors
 /// Where that cannot be done: the message has the command that does it.
 pub(super) fn make_private(dir: &Path, group: bool) -> Result<()> {
-    let walk = Walk { forbidden: if group { 0o007 } else { 0o077 }, user: rustix::process::geteuid().as_raw() };
+    // The owner of a process's directory is the user that it runs as.
+    let user = std::fs::metadata("/proc/self")?.uid();
+    let walk = Walk { forbidden: if group { 0o007 } else { 0o077 }, user };
     walk.enter(CWD, dir, dir, DEPTH).map_err(|(path, cause)| {
         let (user, quoted) = (walk.user, quoted(dir));
         let rights = if group { "o-rwx" } else { "go-rwx" };

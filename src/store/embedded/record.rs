@@ -163,6 +163,47 @@ pub(super) fn decode_block(bytes: &[u8]) -> Result<Block<'_>, StoreError> {
     postcard::from_bytes(opened(bytes, FORMAT_1, WHAT)?).map_err(|e| damaged(WHAT, &e))
 }
 
+/// What is answered in place of a response that was erased.
+const ERASED: &[u8] = b"{\"erased\":true}";
+
+/// An entry that holds answers, in exactly as many bytes, with the bodies of these erased; none where none of them is there.
+/// What a request was answered is still known, so that its repetition does nothing.
+pub(super) fn erase_answers(
+    value: &[u8],
+    is_block: bool,
+    is_erased: &mut dyn FnMut(&FirstAnswer) -> bool,
+) -> Option<Vec<u8>> {
+    if !is_block {
+        return erase_answer(value, is_erased);
+    }
+    let mut found = false;
+    let answers = decode_block(value).ok()?.into_iter().map(|(name, answer)| {
+        let erased = erase_answer(answer, is_erased);
+        found |= erased.is_some();
+        (name, erased.map_or_else(|| Bytes::copy_from_slice(answer), Bytes::from))
+    });
+    let answers: Vec<_> = answers.collect();
+    let block = if found { encode_block(&answers).ok()? } else { return None };
+    (block.len() == value.len()).then_some(block)
+}
+
+fn erase_answer(value: &[u8], is_erased: &mut dyn FnMut(&FirstAnswer) -> bool) -> Option<Vec<u8>> {
+    let answer = decode_answer(value).ok().filter(|it| !it.body.is_empty() && it.body != ERASED)?;
+    if !is_erased(&answer) {
+        return None;
+    }
+    for body in [Bytes::from_static(ERASED), Bytes::new()] {
+        let mut erased = encode_answer(&FirstAnswer { body, ..answer.clone() }).ok()?;
+        if erased.len() <= value.len() {
+            // What follows a record is not read.
+            erased.resize(value.len(), 0);
+            seal(&mut erased);
+            return Some(erased);
+        }
+    }
+    None
+}
+
 /// A place in the order of events that wait: milliseconds since 1970, and a count within a process.
 pub(super) type Order = (u64, u64);
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use super::names::Names;
 use super::options::Options;
 use super::snapshot::{self, Snapshot};
 use super::view::guarded;
-use super::{failure, keys, rebuild};
+use super::{failure, keys, place, rebuild};
 use crate::store::{Damage, StoreError};
 
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     horizon: AtomicI64,
     /// Erasures whose patients' events may still be on their way to the journal.
     pub(super) erasures: Erasures,
+    /// The key of the last block of answers that was emptied, as all in it had expired.
+    pub(super) emptied: Mutex<Vec<u8>>,
     /// Where old events were erased from, by integration.
     pub(super) forgotten: Mutex<Forgotten>,
 }
@@ -77,6 +80,8 @@ struct Progress {
     readable: bool,
     /// The last group found no room on the disk.
     full: bool,
+    /// Whether the last write succeeded, and when that was known.
+    last_write: (bool, Instant),
 }
 
 /// The parts that a [`Shared`] is made of when a store is opened.
@@ -116,6 +121,7 @@ impl Shared {
                 view: None,
                 readable: true,
                 full: false,
+                last_write: (true, Instant::now()),
             }),
             moved: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -127,6 +133,7 @@ impl Shared {
             damages: Mutex::default(),
             horizon: AtomicI64::new(horizon),
             erasures: Erasures::read(&journal)?,
+            emptied: Mutex::default(),
             forgotten: Mutex::new(forgotten),
         })
     }
@@ -332,7 +339,19 @@ impl Shared {
             return Err(StoreError::Journal(damages));
         }
         self.view(|tree| tree.get(keys::META).map_err(failure::read))?;
+        place::is_in_place(&self.dir, &self.filesystem)?;
         self.room()
+    }
+
+    /// How the last write ended.
+    pub(super) fn wrote(&self, succeeded: bool) {
+        self.progress().last_write = (succeeded, Instant::now());
+    }
+
+    /// Whether the last write succeeded, and how long ago that was known.
+    pub(super) fn last_write(&self) -> (bool, Duration) {
+        let (succeeded, at) = self.progress().last_write;
+        (succeeded, at.elapsed())
     }
 
     /// Whether more than the reserve is free; and after a write that found no room, another segment's worth.

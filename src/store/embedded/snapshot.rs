@@ -18,6 +18,10 @@ use super::journal::sync_dir;
 use super::{failure, keys, record};
 use crate::store::StoreError;
 
+/// Bytes before the first chunk, before the entries of one, and before an entry's key.
+const HEADER_BYTES: usize = 20;
+const CHUNK_HEAD: usize = 8;
+const ENTRY_HEAD: usize = 6;
 const MAGIC: &[u8; 8] = b"HMSNAP01";
 const CHUNK: usize = 256 << 10;
 /// More than any chunk has: an entry is at most as large as a request's body allows, and some.
@@ -158,6 +162,42 @@ pub(super) fn read(
         count += entries.len() as u64;
         visit(&entries)?;
     }
+}
+
+/// Gives an entry's new value, where it gets one.
+pub(super) type Replaces<'a> = dyn FnMut(&[u8], &[u8]) -> Option<Vec<u8>> + 'a;
+
+/// Replaces values by others of the same length, in a copy that then takes the snapshot's place: for a directory that has no
+/// view to take another from. Whether there were any.
+///
+/// # Errors
+/// Where the file is damaged or cannot be written; then it stays as it is.
+pub(super) fn rewrite(snapshot: &Snapshot, change: &mut Replaces<'_>) -> Result<bool, StoreError> {
+    let failed = |e: std::io::Error| StoreError::Write(format!("a snapshot cannot be written: {e}"));
+    let temporary = snapshot.path.with_file_name("snapshot.tmp");
+    let mut bytes = std::fs::read(&snapshot.path).map_err(failed)?;
+    let (mut at, mut changed) = (HEADER_BYTES, false);
+    read(snapshot, &mut |entries| {
+        let start = at + CHUNK_HEAD;
+        at = start;
+        for (key, value) in entries {
+            at += ENTRY_HEAD + key.len() + value.len();
+            if let Some(new) = change(key, value).filter(|it| it.len() == value.len()) {
+                bytes[at - value.len()..at].copy_from_slice(&new);
+                changed = true;
+            }
+        }
+        let crc = crc32fast::hash(&bytes[start..at]).to_le_bytes();
+        bytes[start - 4..start].copy_from_slice(&crc);
+        Ok(())
+    })?;
+    if changed {
+        let mut file = File::create(&temporary).map_err(failed)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&temporary, &snapshot.path).map_err(failed)?;
+        snapshot.path.parent().map_or(Ok(()), sync_dir).map_err(failed)?;
+    }
+    Ok(changed)
 }
 
 fn entries(mut chunk: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {

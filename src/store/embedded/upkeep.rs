@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::change::{Change, Done};
+use super::change::{Change, Done, KeyValue};
 use super::check::{self, Report};
 use super::events::first_id;
 use super::journal::{companions, mark_copy, removable, sync_dir};
@@ -39,6 +39,7 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
             }
         }
     }
+    expired.idempotency_keys += empty_blocks(store, now).await?;
     if let Some(age) = store.shared.options.deleted_tasks {
         let before = (now - age).timestamp_millis();
         loop {
@@ -68,6 +69,57 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
         expired.event_bytes = expire_events(store, now, age).await?;
     }
     Ok(expired)
+}
+
+/// Answers to idempotency keys are removed by whole days. Those of the day that is ending lose their texts as soon as their
+/// time is over: a block that is empty takes their place.
+async fn empty_blocks(store: &Embedded, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let mut count = 0;
+    loop {
+        let (found, answers) = store.read(move |shared| ended_blocks(shared, now)).await?;
+        count += answers;
+        let (more, last) = (found.len() == CHUNK, found.last().map(|(key, _)| key.clone()));
+        if found.iter().any(|(_, value)| !value.is_empty()) {
+            let found = found.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+            store.writer.write(Change::Overwrite(found)).await?;
+        }
+        if let Some(last) = last {
+            *store.shared.emptied.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        }
+        if !more {
+            return Ok(count);
+        }
+    }
+}
+
+/// Some of those blocks, and how many answers are in them; without a value where a block is empty already. They are in the
+/// order in which they were stored.
+fn ended_blocks(shared: &Shared, now: DateTime<Utc>) -> Result<(Vec<KeyValue>, u64), StoreError> {
+    let since = now - shared.options.idempotency;
+    let day = keys::AnswerDay { of: keys::Answers::Keys, day: keys::day(since) };
+    let emptied = shared.emptied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let from = keys::block(day, 0).max([emptied, vec![0]].concat());
+    let until = keys::block(day, u64::MAX);
+    // The clock may have been set back.
+    if from > until {
+        return Ok((Vec::new(), 0));
+    }
+    shared.view(|tree| {
+        let (mut found, mut count) = (Vec::new(), 0);
+        for entry in tree.range(from..=until).take(CHUNK) {
+            let (key, value) = entry.map_err(failure::read)?;
+            let answers = record::decode_block(&value)?;
+            for (_, answer) in &answers {
+                if record::decode_answer(answer)?.at > since {
+                    return Ok((found, count));
+                }
+            }
+            count += answers.len() as u64;
+            let empty = if answers.is_empty() { Vec::new() } else { record::encode_block(&[])? };
+            found.push((key.to_vec(), empty));
+        }
+        Ok((found, count))
+    })
 }
 
 async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
@@ -109,9 +161,10 @@ async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> R
     let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
     store.writer.write(Change::Roll { before_ms: roll }).await?;
     let before_ms = store.read(move |shared| expire_before(shared, (now - age).timestamp_millis())).await?;
-    let Some(last) = removable(&store.shared.segments, u64::MAX - 1, before_ms).1 else { return Ok(0) };
+    let now_ms = now.timestamp_millis();
+    let Some(last) = removable(&store.shared.segments, u64::MAX - 1, before_ms, now_ms).1 else { return Ok(0) };
     let covered = store.read(move |shared| shared.take_snapshot(last).map(|it| it.sequence)).await?;
-    match store.writer.write(Change::Prune { covered, before_ms }).await? {
+    match store.writer.write(Change::Prune { covered, before_ms, now_ms }).await? {
         Done::Freed(bytes) => Ok(bytes),
         _ => Ok(0),
     }

@@ -231,7 +231,10 @@ impl State {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
+        // First: a record that is not known to be late would keep what was sent. Once for the whole group.
+        self.shared.erasures.are_late(&decisions.late).map_err(|e| failure::io(&e, StoreError::Write))?;
         let appended = self.journal.append(group, events);
+        self.shared.wrote(appended.is_ok());
         let bytes = appended.map_err(|error| append_failed(error, &self.shared, &mut self.broken))?;
         self.shared.set_full(false);
         let last = self.journal.last();
@@ -289,12 +292,13 @@ fn maintain(
     match change {
         Change::Roll { before_ms } => {
             let rolled = journal.roll_if_older(*before_ms).map(|()| 0);
+            shared.wrote(rolled.is_ok());
             Some(rolled.map_err(|error| append_failed(error, shared, broken)))
         }
-        Change::Prune { covered, before_ms } => Some(match shared.files.try_lock() {
+        Change::Prune { covered, before_ms, now_ms } => Some(match shared.files.try_lock() {
             // A backup or an erasure needs them: they go the next time.
             Err(std::sync::TryLockError::WouldBlock) => Ok(0),
-            _held => journal.remove(*covered, *before_ms).map_err(|e| StoreError::Write(e.to_string())),
+            _held => journal.remove(*covered, *before_ms, *now_ms).map_err(|e| StoreError::Write(e.to_string())),
         }),
         Change::SwapSegment { first, copy } => {
             let replaced = journal.replace(*first, copy).map(u64::from);
@@ -329,10 +333,10 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::IdempotencyId;
     use crate::store::embedded::change::Guard;
     use crate::store::embedded::names::Place;
     use crate::store::embedded::{Embedded, Options, keys};
+    use crate::store::{IdempotencyId, Store as _};
 
     fn put(bytes: usize) -> Change {
         let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; bytes]));
@@ -363,6 +367,40 @@ mod tests {
         assert_eq!(store.shared.names().count(), 0);
     }
 
+    /// A record whose checksum is right and that says nothing readable, as an import of an earlier version could leave it,
+    /// must not keep everything else from being served.
+    #[test]
+    fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let data = dir.path().join("data");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let store = Embedded::open(&data, &Options::default()).unwrap();
+        let company = crate::auth::CompanyId::parse("a").unwrap();
+        let unreadable = |format| crate::store::embedded::record::encode_as(format, &"x").unwrap();
+        let now = crate::clock::now();
+        let entry = crate::audit::Entry::new("test", crate::audit::Action::KeyCreated, "t", now);
+        runtime.block_on(store.note(entry)).unwrap();
+        let task = keys::task(&company, crate::task::TaskId(crate::event::new_id(now)));
+        let others = vec![
+            (b"Kkey_1".to_vec(), unreadable(1)),
+            (keys::audit(crate::event::new_id(now)), unreadable(1)),
+            (b"Tno-task".to_vec(), unreadable(2)),
+            (task, unreadable(2)),
+        ];
+        let import = Change::Import { events: Vec::new(), tasks: Vec::new(), others };
+        store.writer.write_blocking(import).unwrap();
+        drop(store);
+        for view_is_gone in [false, true] {
+            if view_is_gone {
+                std::fs::remove_dir_all(data.join("sled-1")).unwrap();
+            }
+            let store = Embedded::open(&data, &Options::default()).unwrap();
+            assert_eq!(runtime.block_on(store.keys()).unwrap(), []);
+            assert_eq!(runtime.block_on(store.audit(None, None, 10)).unwrap().len(), 1);
+            store.ready().unwrap();
+        }
+    }
+
     /// The sweep's `Roll` may share a group with a request that cannot be written, which is not the sweep's failure.
     #[test]
     fn what_concerns_only_the_journals_files_is_answered_for_itself() {
@@ -388,7 +426,7 @@ mod tests {
                     (
                         send(too_large()),
                         send(Change::Roll { before_ms: 0 }),
-                        send(Change::Prune { covered: 0, before_ms: 0 }),
+                        send(Change::Prune { covered: 0, before_ms: 0, now_ms: 0 }),
                     )
                 })
                 .collect();

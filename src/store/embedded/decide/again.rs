@@ -152,8 +152,7 @@ impl Decider<'_> {
         let event = if made_tasks { event_record::without_content(event, at) } else { erased(event, at) };
         let value = event_record::encode_update(&event, stored.base(None))?;
         let event = Written::new(Kind::Event, keys::event(&company, id), value);
-        // First: a record that is not known to be late would keep what was sent.
-        self.shared.erasures.is_late(id.0).map_err(|e| failure::io(&e, StoreError::Write))?;
+        self.late.push(id.0);
         Ok((vec![event, self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Erased)))
     }
 

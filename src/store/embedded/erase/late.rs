@@ -55,6 +55,9 @@ struct Saved {
     /// Each with the time up to which what was received is erased.
     patients: Vec<(DateTime<Utc>, CompanyId, String)>,
     late: BTreeSet<Uuid>,
+    /// Those of `patients`, by their places, whose leading zeros do not count.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    any_leading_zeros: BTreeSet<usize>,
 }
 
 impl Erasures {
@@ -72,13 +75,13 @@ impl Erasures {
             read => serde_json::from_slice(&read?).map_err(damaged)?,
         };
         let newest = saved.patients.iter().map(|(at, ..)| at.timestamp_millis()).max().unwrap_or(0);
-        let erasure = |(at, company, id): (_, _, String)| {
-            let patient = Arc::new(Patient::new(company, &id)?);
-            Some(Erasure { patient, at, begun: Instant::now() })
+        let erasure = |(place, (at, company, id)): (usize, (_, _, String))| {
+            let patient = Patient::new(company, &id)?.any_leading_zeros(saved.any_leading_zeros.contains(&place));
+            Some(Erasure { patient: Arc::new(patient), at, begun: Instant::now() })
         };
         Ok(Self {
             dir: dir.to_owned(),
-            recent: RwLock::new(saved.patients.into_iter().filter_map(erasure).collect()),
+            recent: RwLock::new(saved.patients.into_iter().enumerate().filter_map(erasure).collect()),
             newest: AtomicI64::new(newest),
             received: AtomicI64::default(),
             late: Mutex::new(saved.late),
@@ -106,13 +109,16 @@ impl Erasures {
         self.save()
     }
 
-    /// What was sent of this event is to be erased from the records that it has already.
+    /// What was sent of these events is to be erased from the records that they have already.
     ///
     /// # Errors
     /// Where that cannot be written.
-    pub(in crate::store::embedded) fn is_late(&self, event: Uuid) -> std::io::Result<()> {
+    pub(in crate::store::embedded) fn are_late(&self, events: &[Uuid]) -> std::io::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let _saving = self.saving();
-        self.late().insert(event);
+        self.late().extend(events);
         self.save()
     }
 
@@ -144,9 +150,11 @@ impl Erasures {
     fn save(&self) -> std::io::Result<()> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let patients = recent.iter().map(|it| (it.at, it.patient.company.clone(), it.patient.id.clone())).collect();
+        let any = recent.iter().enumerate().filter(|(_, it)| it.patient.leading_zeros);
+        let any_leading_zeros = any.map(|(place, _)| place).collect();
         drop(recent);
         let late = self.late().clone();
-        write_json(&self.dir, FILE, &Saved { patients, late })
+        write_json(&self.dir, FILE, &Saved { patients, late, any_leading_zeros })
     }
 
     /// When the patient of one of these operations was erased, if that was after the event with this id was received.
@@ -162,7 +170,7 @@ impl Erasures {
         }
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let later = recent.iter().filter(|it| received_before(it.at.timestamp_millis()));
-        later.filter(|it| ops().any(|op| it.patient.owns(&op).is_some())).map(|it| it.at).next()
+        later.filter(|it| ops().any(|op| it.patient.owns(&op))).map(|it| it.at).next()
     }
 }
 

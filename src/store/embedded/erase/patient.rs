@@ -1,40 +1,63 @@
-//! What of a journal is a patient's: the events that made tasks for it, and those whose bodies name it.
+//! What of a journal is a patient's: the events that made tasks for it, and those of which anything that was sent, or said of
+//! it, names it. `words.rs` is how an id is found in a text.
 
-use memchr::memmem::Finder;
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::journal::{Kind, Op};
 use super::super::{keys, task_record};
+use super::words::{Form, Word};
 use super::{decode, event_id};
 use crate::auth::CompanyId;
 use crate::event::Event;
 use crate::payload::{self, Rules};
+use crate::task::Task;
 
-/// An id this long is looked for anywhere in a body; a shorter one, which may be any number, only where a name says that
-/// it is a patient's.
-const LONG: usize = 6;
+/// Most places that are named of one event, or task.
+const PLACES: usize = 20;
 
 /// Whose data are to be erased.
 #[derive(Debug, Clone)]
 pub struct Patient {
     pub(super) company: CompanyId,
     pub(super) id: String,
-    finder: Finder<'static>,
+    pub(super) leading_zeros: bool,
+    word: Word,
     events: Vec<u8>,
     tasks: Vec<u8>,
 }
 
 /// How an event was found to be a patient's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundBy {
     /// It made a task with this `patient_id`.
     Task,
     /// What was sent names the patient.
     Body,
+    /// One of its headers does.
+    Header,
+    /// The reason for which it was skipped or quarantined does.
+    Reason,
+    /// The plugin's log does.
+    Log,
 }
+
+/// Where an event or a task names a patient, and how.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Match {
+    /// `task`, `body /patient/id` (with a JSON Pointer where the body can be read), `header x-patient`, `reason`, `log`; of a
+    /// task the field.
+    pub place: String,
+    /// How the id is written there.
+    pub form: Form,
+}
+
+/// What one operation says.
+pub(super) type Named = (Uuid, FoundBy, Vec<Match>);
 
 impl Patient {
     /// A company's patient, as its tasks and its senders call it; none where the id says nothing.
@@ -42,31 +65,48 @@ impl Patient {
     pub fn new(company: CompanyId, id: &str) -> Option<Self> {
         let id = id.trim().to_owned();
         let (events, tasks) = (keys::events_of(&company), keys::tasks_of(&company));
-        (!id.is_empty()).then(|| Self { finder: Finder::new(&id).into_owned(), company, id, events, tasks })
+        let word = Word::new(&id, false);
+        (!id.is_empty()).then_some(Self { company, id, leading_zeros: false, word, events, tasks })
+    }
+
+    /// Whether zeros before a number do not count: 004712 is 4712.
+    #[must_use]
+    pub fn any_leading_zeros(self, any: bool) -> Self {
+        Self { word: Word::new(&self.id, any), leading_zeros: any, ..self }
     }
 
     /// Whether this names the same patient.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.company == other.company && self.id == other.id
+        self.company == other.company && self.id == other.id && self.leading_zeros == other.leading_zeros
     }
 
-    /// The event that this operation shows to be the patient's.
-    pub(in crate::store::embedded) fn owns(&self, op: &Op<'_>) -> Option<(Uuid, FoundBy)> {
+    /// Whether this operation shows an event to be the patient's.
+    pub(in crate::store::embedded) fn owns(&self, op: &Op<'_>) -> bool {
+        self.named_by(op).is_some()
+    }
+
+    /// The event that this operation shows to be the patient's, and how.
+    pub(super) fn named_by(&self, op: &Op<'_>) -> Option<Named> {
         match op.kind {
             Kind::Event if op.key.starts_with(&self.events) => {
                 let id = event_id(op)?;
-                let event = decode(op, id)?;
-                self.is_named_in(&event).then_some((id, FoundBy::Body))
+                let (found_by, matches) = self.named_in(&decode(op, id)?)?;
+                Some((id, found_by, matches))
             }
             Kind::Insert | Kind::Replace if op.key.starts_with(&self.tasks) => {
-                // Decoded only where it can be.
-                self.finder.find(op.value)?;
-                let (company, id) = keys::parse_task(op.key)?;
-                let (task, _) = task_record::decode(op.value, id, company).ok()?;
-                (task.patient_id.as_deref() == Some(&self.id)).then_some((task.event_id.0, FoundBy::Task))
+                let task = self.task(op)?;
+                let id = task.patient_id.as_deref().filter(|it| self.word.is(it))?;
+                let form = self.word.find(id, true).unwrap_or(Form::Text);
+                Some((task.event_id.0, FoundBy::Task, vec![Match { place: "task".into(), form }]))
             }
             _ => None,
         }
+    }
+
+    /// The company's task that this operation writes.
+    pub(super) fn task(&self, op: &Op<'_>) -> Option<Task> {
+        let (company, id) = keys::parse_task(op.key).filter(|(company, _)| *company == self.company)?;
+        task_record::decode(op.value, id, company).ok().map(|(task, _)| task)
     }
 
     /// Whether an event is of the patient's company.
@@ -74,33 +114,149 @@ impl Patient {
         event.company_id == self.company
     }
 
-    fn is_named_in(&self, event: &Event) -> bool {
-        if self.id.len() >= LONG && self.stands_in(&event.body) {
-            return true;
-        }
-        // In a form, or written with escapes, it looks different.
-        payload::decode(event.content_type.as_deref(), &event.body, &Rules::default())
-            .is_ok_and(|it| self.is_in(&it.value, ""))
+    /// Whether a remembered response is about the patient: it is the company's, and names the patient.
+    pub(super) fn is_answered(&self, body: &[u8]) -> bool {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+        let mut found = Vec::new();
+        self.in_value(&value, &mut String::new(), false, &mut found);
+        !found.is_empty() && mentions(&value, "company_id", self.company.as_str())
     }
 
-    /// As a word of its own: patient-10 is not patient-1.
-    fn stands_in(&self, body: &[u8]) -> bool {
-        let of_a_word = |it: Option<&u8>| it.is_some_and(|it| it.is_ascii_alphanumeric() || *it == b'_' || *it == b'-');
-        let is_word = |at: usize| {
-            let before = at.checked_sub(1).and_then(|it| body.get(it));
-            !of_a_word(before) && !of_a_word(body.get(at + self.id.len()))
+    /// Where a task names the patient.
+    pub(super) fn in_task(&self, task: &Task) -> Vec<Match> {
+        let mut found = Vec::new();
+        let Ok(Value::Object(fields)) = serde_json::to_value(task) else { return found };
+        for (name, value) in &fields {
+            let own = ["id", "company_id", "created_at", "updated_at", "version"].contains(&name.as_str());
+            if !own && !found.iter().any(|it: &Match| it.place == *name) {
+                let mut places = Vec::new();
+                self.in_value(value, &mut String::new(), name == "patient_id", &mut places);
+                found.extend(places.into_iter().next().map(|it| Match { place: name.clone(), form: it.form }));
+            }
+        }
+        found
+    }
+
+    fn named_in(&self, event: &Event) -> Option<(FoundBy, Vec<Match>)> {
+        let mut found: Vec<(FoundBy, Match)> = Vec::new();
+        let bodies = self.in_body(event).into_iter().map(|it| (FoundBy::Body, it));
+        found.extend(bodies);
+        let mut look = |by, place: &dyn Fn() -> String, text: &str, named: bool| {
+            if let Some(form) = self.word.find(text, named) {
+                found.push((by, Match { place: place(), form }));
+            }
         };
-        self.finder.find_iter(body).any(is_word)
+        for (name, value) in &event.headers {
+            look(FoundBy::Header, &|| format!("header {name}"), value, says_patient(name));
+        }
+        if let Some(content_type) = &event.content_type {
+            look(FoundBy::Header, &|| "header content-type".into(), content_type, false);
+        }
+        if let Some(reason) = &event.reason {
+            look(FoundBy::Reason, &|| "reason".into(), &reason.message, false);
+        }
+        for pointer in &event.redacted {
+            look(FoundBy::Reason, &|| "redacted".into(), pointer, false);
+        }
+        look(FoundBy::Log, &|| "log".into(), &event.plugin_log, false);
+        found.truncate(PLACES);
+        let by = found.first()?.0;
+        Some((by, found.into_iter().map(|(_, it)| it).collect()))
     }
 
-    fn is_in(&self, value: &Value, name: &str) -> bool {
-        let named = || self.id.len() >= LONG || name.to_ascii_lowercase().contains("patient");
-        match value {
-            Value::Object(map) => map.iter().any(|(name, it)| self.is_in(it, name)),
-            Value::Array(items) => items.iter().any(|it| self.is_in(it, name)),
-            Value::String(text) => text.trim() == self.id && named(),
-            Value::Number(number) => number.to_string() == self.id && named(),
-            Value::Null | Value::Bool(_) => false,
+    /// Where a body names the patient: by the value's place, where the body can be read, else anywhere.
+    fn in_body(&self, event: &Event) -> Vec<Match> {
+        let text = text_of(&event.body);
+        if !self.word.may_be_in(&text) {
+            return Vec::new();
         }
+        let mut found = Vec::new();
+        let decoded = payload::decode(event.content_type.as_deref(), &event.body, &Rules::default());
+        let value = decoded.ok().map(|it| it.value).or_else(|| serde_json::from_slice(&event.body).ok());
+        if let Some(value) = &value {
+            self.in_value(value, &mut String::new(), false, &mut found);
+        }
+        let named = |pointer: String| if pointer.is_empty() { "body".to_owned() } else { format!("body {pointer}") };
+        // As it was sent, where that was not how it was read.
+        let raw = self
+            .word
+            .find(&text, true)
+            .filter(|it| matches!(it, Form::PercentEncoded | Form::JsonEscaped | Form::XmlEscaped));
+        for it in &mut found {
+            let plain = matches!(it.form, Form::Number | Form::Text | Form::Reference);
+            it.form = raw.filter(|_| plain).unwrap_or(it.form);
+            it.place = named(std::mem::take(&mut it.place));
+        }
+        if found.is_empty() {
+            // Neither JSON nor a form, or it names the patient where no value is.
+            found.extend(self.word.find(&text, false).map(|form| Match { place: "body".into(), form }));
+        }
+        found
+    }
+
+    /// Where a value names the patient; `named`, where one of the names before it has "patient" in it.
+    fn in_value(&self, value: &Value, pointer: &mut String, named: bool, found: &mut Vec<Match>) {
+        if found.len() >= PLACES {
+            return;
+        }
+        let length = pointer.len();
+        match value {
+            Value::Object(map) => {
+                for (name, it) in map {
+                    pointer.push('/');
+                    pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                    if let Some(form) = self.word.find(name, named) {
+                        found.push(Match { place: pointer.clone(), form });
+                    }
+                    self.in_value(it, pointer, named || says_patient(name), found);
+                    pointer.truncate(length);
+                }
+            }
+            Value::Array(items) => {
+                for (index, it) in items.iter().enumerate() {
+                    pointer.push_str(&format!("/{index}"));
+                    self.in_value(it, pointer, named, found);
+                    pointer.truncate(length);
+                }
+            }
+            Value::String(text) => {
+                found.extend(self.word.find(text, named).map(|form| Match { place: pointer.clone(), form }));
+            }
+            Value::Number(number) => {
+                if let Some(form) = self.word.find(&number.to_string(), named) {
+                    let form = if form == Form::Text { Form::Number } else { form };
+                    found.push(Match { place: pointer.clone(), form });
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+}
+
+fn says_patient(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("patient")
+}
+
+/// Whether a value, or one in it, has this field with this text.
+fn mentions(value: &Value, name: &str, text: &str) -> bool {
+    match value {
+        Value::Object(map) => {
+            map.get(name).and_then(Value::as_str) == Some(text) || map.values().any(|it| mentions(it, name, text))
+        }
+        Value::Array(items) => items.iter().any(|it| mentions(it, name, text)),
+        _ => false,
+    }
+}
+
+/// A body as text: UTF-8, UTF-16 where it says so, else Latin 1, in which every byte is a character.
+fn text_of(body: &[u8]) -> Cow<'_, str> {
+    let units = |of: fn([u8; 2]) -> u16| body.chunks_exact(2).map(|it| of([it[0], it[1]])).collect::<Vec<_>>();
+    match body {
+        [0xff, 0xfe, ..] => String::from_utf16_lossy(&units(u16::from_le_bytes)).into(),
+        [0xfe, 0xff, ..] => String::from_utf16_lossy(&units(u16::from_be_bytes)).into(),
+        _ => match std::str::from_utf8(body) {
+            Ok(text) => text.into(),
+            Err(_) => body.iter().copied().map(char::from).collect::<String>().into(),
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! The end of the journal, where the writer thread appends.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,9 @@ use super::prepare::Preparer;
 use super::rewrite::put_in_place;
 use super::segments::{Events, Extent, Place, Segment, Segments};
 use super::{file_name, sync_dir};
+
+/// How far ahead of the clock a segment may have been begun: clocks are set by small steps all the time.
+const AHEAD_MS: i64 = 3_600_000;
 
 /// The journal, as its only writer has it.
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl Journal {
         }
         self.file.write_all_at(&bytes, self.offset).map_err(AppendError::Full)?;
         self.file.sync_data().map_err(AppendError::Sync)?;
+        self.is_in_place().map_err(AppendError::Sync)?;
         self.note(&bytes, next, events);
         self.offset += bytes.len() as u64;
         self.next = next;
@@ -80,6 +84,16 @@ impl Journal {
             tracing::warn!(cause = %error, "the journal's mark cannot be written");
         }
         Ok(bytes)
+    }
+
+    /// Whether the segment's name still leads to the file that is written: where the directory was removed or replaced, an
+    /// open file takes writes that nobody will ever read.
+    fn is_in_place(&self) -> std::io::Result<()> {
+        let (open, named) = (self.file.metadata()?, std::fs::metadata(self.dir.join(file_name(self.first)))?);
+        if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
+            return Ok(());
+        }
+        Err(std::io::Error::other("another file has the name of the journal's last segment"))
     }
 
     fn note(&self, bytes: &[u8], next: u64, events: Vec<(Uuid, usize, usize)>) {
@@ -110,7 +124,7 @@ impl Journal {
     /// Begins a new segment.
     pub(super) fn roll(&mut self, needed: u64) -> Result<(), AppendError> {
         let header =
-            SegmentHeader { first: self.next, created_ms: chrono::Utc::now().timestamp_millis(), salt: self.salt };
+            SegmentHeader { first: self.next, created_ms: crate::clock::now().timestamp_millis(), salt: self.salt };
         let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
         // One that is too small for this group stays where it waits.
         let ready = if capacity == self.segment_bytes { self.preparer.take() } else { None };
@@ -135,9 +149,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins a new segment where the last one is older than this, so that what is in it can expire.
+    /// Begins a new segment where the last one is older than this, so that what is in it can expire; or was begun in the
+    /// future, by a clock that has been set right since.
     pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
-        if self.created_ms < before_ms && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
+        let ahead = self.created_ms > crate::clock::now().timestamp_millis().saturating_add(AHEAD_MS);
+        let ends = self.created_ms < before_ms || ahead;
+        if ends && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
     }
 
     /// Puts a rewritten copy in the place of a closed segment; whether it was still there.
@@ -150,8 +167,8 @@ impl Journal {
     }
 
     /// Removes whole segments all of whose records are at most `covered` and older than `before_ms`; gives the bytes.
-    pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64) -> std::io::Result<u64> {
-        let (count, _) = removable(&self.segments, covered, before_ms);
+    pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64, now_ms: i64) -> std::io::Result<u64> {
+        let (count, _) = removable(&self.segments, covered, before_ms, now_ms);
         if count == 0 {
             return Ok(0);
         }
@@ -169,14 +186,30 @@ impl Journal {
     }
 }
 
-/// How many of the oldest segments hold nothing that is newer, and the last sequence in them: a segment ends where and
-/// when the next begins.
-pub(in super::super) fn removable(segments: &Segments, covered: u64, before_ms: i64) -> (usize, Option<u64>) {
+/// How many of the oldest segments hold nothing that is newer, and the last sequence in them.
+pub(in super::super) fn removable(
+    segments: &Segments,
+    covered: u64,
+    before_ms: i64,
+    now_ms: i64,
+) -> (usize, Option<u64>) {
     let list = segments.list();
-    let ends = list.windows(2).take_while(|pair| pair[1].first <= covered + 1 && pair[1].created_ms < before_ms);
-    let count = ends.count();
+    let begun: Vec<_> = list.iter().map(|it| it.created_ms).collect();
+    let is_removable = |at: &usize| {
+        let covered = list.get(at + 1).is_some_and(|next| next.first <= covered + 1);
+        covered && ended_ms(&begun, *at, now_ms).is_some_and(|it| it < before_ms)
+    };
+    let count = (0..list.len()).take_while(is_removable).count();
     let last = (count > 0).then(|| list[count].first - 1);
     (count, last)
+}
+
+/// When a segment was full, given when each was begun: when the next one was. Where the clock was wrong then, in the future or
+/// before what came earlier, a later segment says it.
+fn ended_ms(begun: &[i64], at: usize, now_ms: i64) -> Option<i64> {
+    let is_past = |it: &i64| *it <= now_ms;
+    let earliest = begun.get(..=at)?.iter().copied().filter(is_past).max();
+    begun.get(at + 1..)?.iter().copied().filter(is_past).find(|it| earliest.is_none_or(|earliest| earliest <= *it))
 }
 
 /// A place in a segment; none beyond what a segment can have.
@@ -210,4 +243,21 @@ pub(in super::super) enum AppendError {
     Full(std::io::Error),
     /// Whether it reached the disk is not known.
     Sync(std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ended_ms;
+
+    /// A clock that was a century ahead for a moment must not keep a segment for a century, and one that was behind must not
+    /// have everything before it removed.
+    #[test]
+    fn a_segment_ends_when_a_later_one_is_begun_at_a_time_that_can_be_right() {
+        let ends = |begun: &[i64], now| (0..begun.len()).map(|at| ended_ms(begun, at, now)).collect::<Vec<_>>();
+        assert_eq!(ends(&[10, 20, 30], 40), [Some(20), Some(30), None]);
+        assert_eq!(ends(&[10, 9000, 30], 40), [Some(30), Some(30), None]);
+        assert_eq!(ends(&[10, 9000], 40), [None, None]);
+        assert_eq!(ends(&[10, 1, 30], 40), [Some(30), Some(30), None]);
+        assert_eq!(ends(&[9000, 20, 30], 40), [Some(20), Some(30), None]);
+    }
 }

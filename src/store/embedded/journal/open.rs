@@ -150,7 +150,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
 /// The first segment of a new journal.
 fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Result<Read> {
     use std::os::unix::fs::FileExt as _;
-    let header = SegmentHeader { first, created_ms: chrono::Utc::now().timestamp_millis(), salt };
+    let header = SegmentHeader { first, created_ms: crate::clock::now().timestamp_millis(), salt };
     let (file, made) = fresh(dir, segment_bytes)?;
     file.write_all_at(&header.encode(), 0)?;
     file.sync_all()?;
