@@ -256,8 +256,8 @@ fn a_patient_is_found_however_the_id_is_written() {
         ("<p>&#52;713</p>", xml, "body", "xml-escaped"),
         (r#"{"4713":{"a":1}}"#, &[], "body /4713", "text"),
         ("{broken 4713", &[], "body", "text"),
-        (r#"{"a":1}"#, &[("x-about", "urn:mrn:4713")], "header x-about", "reference"),
-        (r#"{"a":"x"}"#, &[("x-about", "%34713")], "header x-about", "percent-encoded"),
+        (r#"{"a":1}"#, &[("user-agent", "urn:mrn:4713")], "header user-agent", "reference"),
+        (r#"{"a":"x"}"#, &[("user-agent", "%34713")], "header user-agent", "percent-encoded"),
     ];
     let mut expected = std::collections::BTreeMap::new();
     for (body, headers, place, form) in sent {
