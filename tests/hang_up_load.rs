@@ -399,10 +399,12 @@ fn check(done: &[Done], found: &Found, server: &Server, pools: &Pools) {
 fn nothing_is_lost_or_done_twice_under_callers_that_hang_up() {
     let most = requests();
     let refuses = command("(func (export \"_start\") (call $exit (i32.const 1)))");
-    let mut setup = Setup::new()
-        .config("[plugins]\nwatch = false\nsettle_ms = 0\n")
-        .plugin("broken", "", &refuses)
-        .plugin("guest", "[dedupe]\npointer = \"/id\"\n", &says(&titled("hooked").to_string()));
+    let mut setup =
+        Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 0\n").plugin("broken", "", &refuses).plugin(
+            "guest",
+            "keep_headers = [\"x-sent\"]\n[auth]\nscheme = \"api-key\"\n[dedupe]\npointer = \"/id\"\n",
+            &says(&titled("hooked").to_string()),
+        );
     let Some(shim) = Shim::below(&setup.data) else { return };
     setup.env.extend(shim.env());
     let server = setup.start();

@@ -80,7 +80,7 @@ fn the_first_start_prints_one_key_once_with_a_line_to_try() {
 fn a_preset_key_that_is_too_short_stops_the_start() {
     let out = Setup::new().env("HOOKMILL_BOOTSTRAP_KEY", "short").command().output().unwrap();
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("at least 24 characters"));
+    assert!(text(&out.stderr).contains("must have 24 to 512 ASCII characters"));
 }
 
 #[test]
