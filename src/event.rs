@@ -180,7 +180,7 @@ const KEPT: [&str; 37] = [
 pub const SECRET_HEADERS: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-authorization"];
 
-/// Of a request's headers those that say something of the delivery. Of [`KEPT`] and of `more` (lower case) the values are
+/// Of a request's headers those that say something of the delivery. Of `KEPT` and of `more` (lower case) the values are
 /// kept, of the others the name; what belongs to the connection is not kept.
 #[must_use]
 pub fn kept_headers(headers: &HeaderMap, more: &[String]) -> Headers {

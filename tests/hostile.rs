@@ -213,7 +213,7 @@ fn with_more(component: &str, has: &str, count: usize) -> String {
 
 /// One company's folders reserved the whole pool, and every call of another company's plugin was refused.
 #[test]
-fn many_large_plugins_of_one_company_leave_room_for_anothers() {
+fn many_large_plugins_of_one_company_leave_room_for_another_company() {
     let heavy = with_more(&component("(loop (br 0))"), "(memory 1)", 15);
     let mut setup = Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 0\n");
     for n in 0..40 {

@@ -207,7 +207,7 @@ fn behind_a_trusted_proxy_the_share_is_each_clients() {
 
 /// A company's part is 512 KiB here.
 #[test]
-fn one_companys_bodies_leave_memory_for_anothers() {
+fn one_companys_bodies_leave_memory_for_another_company() {
     let setup = setup("body_memory_mib = 1");
     setup.start().stop();
     let other = setup.key("company-2", &["tasks:write"]);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,9 @@ const LAST_READS: Duration = Duration::from_secs(5);
 const LAST_ENTRIES: Duration = Duration::from_secs(10);
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Connections that the kernel keeps until they are accepted; Linux takes `net.core.somaxconn` where that is less. A burst
+/// beyond it costs those who connect a second, until their first packet is sent again.
+const BACKLOG: u32 = 4096;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -102,7 +105,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     app.host = Some(host.clone());
     let (done, changes) = unbounded_channel();
     app.watch = Some(watch_plugins(&app, host, done)?);
-    let listener = bind(app.config.listen).await?;
+    let listener = bind(app.config.listen)?;
     let address = listener.local_addr().map_err(Failure::new)?;
     let url = format!("http://{address}");
     store
@@ -210,10 +213,14 @@ async fn forget(app: &App) {
     }
 }
 
-async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(listen)
-        .await
-        .map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; --listen takes another address")))
+fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = || {
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; --listen takes another address")))
 }
 
 /// Loads every plugin, and watches their folder from then on.

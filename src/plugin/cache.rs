@@ -2,7 +2,7 @@
 //!
 //! An artefact is machine code, and is trusted as such. So only what this program's own compiler has made is loaded: its
 //! process writes into a file that the server has made for it, and says how large the artefact is and what its SHA-256 is
-//! (docs/decisions/0041). Later starts take it from a directory that nobody else can write to, with a checksum that still
+//! (docs/decisions/0040). Later starts take it from a directory that nobody else can write to, with a checksum that still
 //! fits. Anything else is compiled again.
 
 use std::fs::{self, File};

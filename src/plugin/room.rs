@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_companys_plugins_leave_room_for_anothers() {
+    fn one_companys_plugins_leave_room_for_another_company() {
         let room = Room::new(POOL);
         let greedy: Vec<_> = (0..200).map(|n| plugin(&room, "a", &n.to_string(), 16)).collect();
         let taken: Vec<_> = greedy.iter().map(all).collect();
