@@ -254,9 +254,6 @@ pub struct KeyRequest {
     pub strict: bool,
 }
 
-/// Longest label of a key, in bytes.
-const LABEL_BYTES: usize = 1024;
-
 /// Whether a time can be stored, and written as RFC 3339 says: in the years 1970 to 9999.
 #[must_use]
 pub fn is_storable(time: DateTime<Utc>) -> bool {
@@ -269,9 +266,7 @@ impl KeyRequest {
     /// # Errors
     /// The field and its rule.
     pub fn check(&self) -> Result<(), String> {
-        if self.label.len() > LABEL_BYTES {
-            return Err(format!("label: longer than {LABEL_BYTES} bytes"));
-        }
+        key::label(&self.label).map_err(|e| format!("label: {e}"))?;
         if self.scopes.is_empty() {
             return Err("scopes: at least one is needed".into());
         }

@@ -63,7 +63,9 @@ fn tasks(server: &Server) -> u64 {
 
 /// Whether the journal has what was sent, in any file.
 fn is_stored(data: &Path) -> bool {
-    let files = std::fs::read_dir(data.join("journal")).unwrap().map(|it| std::fs::read(it.unwrap().path()).unwrap());
+    // A temporary file may have been renamed since it was listed; its new name is listed, or was there before.
+    let files =
+        std::fs::read_dir(data.join("journal")).unwrap().filter_map(|it| std::fs::read(it.unwrap().path()).ok());
     files.into_iter().any(|bytes| memchr::memmem::find(&bytes, SECRET.as_bytes()).is_some())
 }
 

@@ -103,7 +103,9 @@ impl Erase {
         }
         let (count, bytes) = (events.len(), &answer["body_bytes"]);
         if self.yes {
-            say!("erased: {count} events, {bytes} bytes of what was sent. They stay in the list, and say so.");
+            say!(
+                "erased: {count} events, {bytes} bytes of what was sent. The events stay in the list, marked as erased."
+            );
         } else {
             say!("would be erased: {count} events, {bytes} bytes of what was sent. --yes erases them.");
         }

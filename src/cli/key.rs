@@ -56,7 +56,7 @@ struct Create {
     /// What it may do; may be given several times
     #[arg(long = "scope", value_enum, required = true)]
     scopes: Vec<Scope>,
-    /// From when it is no longer good (RFC 3339) [default: never]
+    /// Expiry time (RFC 3339) [default: never]
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
     /// A note: whose key it is, what for

@@ -99,7 +99,7 @@ pub(super) fn reader(call: &Call) -> Result<Reader, Problem> {
     if let Ok(admin @ Admin::Operator) = call.admin() {
         know(Field::Key, admin.name().to_owned());
         let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
-        let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator has to name one".into()))?.1;
+        let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator must name one".into()))?.1;
         let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
         return Ok(Reader { company, inside: true, admin: Some(admin) });
     }

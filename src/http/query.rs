@@ -40,7 +40,7 @@ impl ListQuery {
                     "page",
                     &number.to_string(),
                     "nothing beside a cursor",
-                    "cannot stand beside cursor; send one",
+                    "cannot be combined with cursor; send one",
                 );
                 Page::Number { page: 1, limit }
             }

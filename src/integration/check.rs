@@ -89,7 +89,7 @@ pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
         if let Some(Beside { shadow: Err(cause), .. }) = shadow(host, folder, &integration, secrets, now) {
-            let fix = "Mend it, or take `shadow` out; the plugin goes live without it";
+            let fix = "Fix it, or take `shadow` out; the plugin goes live without it";
             checked.warn(&folder.join("plugin.toml"), format!("shadow: {cause}"), fix);
         }
         checked.integration = Some(integration);
@@ -130,7 +130,7 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     match assemble(manifest, schema, plugin, secrets, now) {
         Ok(integration) => {
             for name in &integration.weak_secrets {
-                let reason = format!("the secret {name} is weak, and allow_weak_secret lets it in");
+                let reason = format!("the secret {name} is weak, and allow_weak_secret allows it");
                 let fix = "Set one of 16 bytes or more at the sender and here";
                 checked.warn(&folder.join("plugin.toml"), reason, fix);
             }
@@ -199,7 +199,7 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
                 let wrong = fixture.wrong(&run, integration);
                 if !wrong.is_empty() {
                     let reason = format!("\"{}\" failed: {}", fixture.name, wrong.join("; "));
-                    checked.error(&file, reason, "Mend the plugin, or see `hookmill plugin test --update`");
+                    checked.error(&file, reason, "Fix the plugin, or see `hookmill plugin test --update`");
                 }
                 near_limits(integration, &run, &file, checked);
             }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Integration;
 use crate::event::RawEvent;
+use crate::log::{self, Line};
 use crate::payload::{DecodeError, Payload, inner_json};
 
 /// What stands in the place of a text. Numbers become 0, booleans false, lists and objects empty: the types stay, so
@@ -300,7 +301,14 @@ impl Integration {
                 let Replaced { places, wholes } = self.redact.apply(&mut payload.value);
                 if !wholes.is_empty() {
                     let pointers = wholes.join(" ");
-                    tracing::warn!(pointers, "values of another shape than redact expects were replaced as a whole");
+                    if let Some(turn) = log::sample(Line::Redacted, &self.name.0, raw.received_at) {
+                        tracing::warn!(
+                            integration = %self.name,
+                            pointers,
+                            omitted = turn.omitted,
+                            "values of another shape than redact expects were replaced as a whole"
+                        );
+                    }
                 }
                 raw.redacted = places.into_iter().chain(wholes).collect();
                 raw.body = payload.value.to_string().into();

@@ -24,6 +24,8 @@ pub(crate) enum Line {
     Quarantined,
     /// A delivery with the id of another one.
     Differs,
+    /// A delivery in which more was redacted than the places that were named.
+    Redacted,
     /// A connection that could not be accepted.
     Accept,
 }
@@ -36,6 +38,7 @@ impl Line {
             Self::Failed => "request failed",
             Self::Quarantined => "event quarantined",
             Self::Differs => "a delivery has the id of an earlier one and another body",
+            Self::Redacted => "values were replaced as a whole",
             Self::Accept => "accepting a connection failed",
         }
     }
@@ -44,7 +47,7 @@ impl Line {
     fn rate(self) -> Rate {
         match self {
             Self::Unknown | Self::Rejected | Self::Accept => Rate { per_minute: 12, burst: 20 },
-            Self::Failed | Self::Quarantined | Self::Differs => Rate { per_minute: 60, burst: 100 },
+            Self::Failed | Self::Quarantined | Self::Differs | Self::Redacted => Rate { per_minute: 60, burst: 100 },
         }
     }
 }

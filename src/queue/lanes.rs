@@ -115,7 +115,7 @@ fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
 /// Quarantines what will not be run. Its places are given back first: others need not wait for the disk.
 async fn give_up(app: &App, name: &IntegrationName, mut all: VecDeque<Waiting>) {
     all.iter_mut().for_each(|it| it.room = None);
-    tracing::warn!(integration = %name, events = all.len(), "the integration is gone: its queued events are quarantined");
+    tracing::warn!(integration = %name, events = all.len(), "the integration was removed or has moved: its queued events are quarantined");
     stream::iter(all).for_each_concurrent(GIVEN_UP, |it| async move { until_done(app, name, &it).await }).await;
 }
 

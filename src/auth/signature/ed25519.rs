@@ -25,7 +25,7 @@ impl PublicKey {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| refused())?;
         // Of a point of small order, anybody can make signatures.
         if key.is_weak() {
-            Err("is a point of small order, which is no sender's public key".into())
+            Err("is a point of small order, which cannot be a sender's public key".into())
         } else {
             Ok(Self(key))
         }
