@@ -52,6 +52,8 @@ struct Waiting {
     number: Option<usize>,
     /// None where the queue was full when the server started, and where the integration is gone.
     room: Option<Place>,
+    /// It could not be read yet, so nobody knows whose it is.
+    unread: bool,
 }
 
 /// A place in the queue, taken before a delivery is answered.
@@ -83,7 +85,7 @@ impl Queue {
     /// Puts an event behind the others; it is durable by now.
     pub fn push(&self, app: &Arc<App>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
         let number = Some(self.number(integration, raw));
-        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, room: place };
+        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, room: place, unread: false };
         self.dispatch(app, &integration.name, waiting);
     }
 
@@ -116,7 +118,7 @@ impl Queue {
                     tracing::warn!(%error, event.id = %id, "a queued event cannot be read yet");
                     let name = IntegrationName("unknown".into());
                     let room = self.place(&company, &name).ok();
-                    self.dispatch(app, &name, Waiting { company, id, number: None, room });
+                    self.dispatch(app, &name, Waiting { company, id, number: None, room, unread: true });
                 }
             }
         }
@@ -127,7 +129,7 @@ impl Queue {
         let live = app.registry.get(&event.integration.0);
         let number = live.map(|it| self.number(&it, &event.raw()));
         let room = self.place(&company, &event.integration).ok();
-        let waiting = Waiting { company, id: event.id, number, room };
+        let waiting = Waiting { company, id: event.id, number, room, unread: false };
         self.dispatch(app, &event.integration, waiting);
     }
 

@@ -212,16 +212,35 @@ impl Call {
         let body = body.map_err(|_| Problem::BodyTimeout { timeout })??;
         let (body, held) = arriving.whole(body);
         self.held = held;
-        self.take_place()?;
+        // A stranger's body takes a place when its proof has been checked: that may wait for others' proofs.
         if wire.is_proven() {
+            self.take_place()?;
             self.weigh(&body).await?;
         }
         Ok(body)
     }
 
+    /// Resolves when the body, whole or not, is given up for those of other strangers.
+    pub(super) fn given_up(&self) -> impl Future<Output = &'static str> + Send + 'static {
+        let token = self.held.as_ref().and_then(|it| it.given_up());
+        async move {
+            match token {
+                Some(token) => token.cancelled().await,
+                None => std::future::pending().await,
+            }
+            memory::STRANGERS
+        }
+    }
+
+    /// The sender is this company's, and has shown it before its body.
+    pub(super) fn prove(&self, company: &CompanyId) {
+        self.exchange.wire.prove(Some(company));
+    }
+
     /// The body has turned out to be this company's.
     pub(super) async fn proven(&mut self, company: &CompanyId, body: &Bytes) -> Result<(), Problem> {
-        self.exchange.wire.prove(Some(company));
+        self.prove(company);
+        self.take_place()?;
         if let Some(held) = &self.held {
             held.prove(&self.app.memory.bodies, Some(company.clone()), body.len()).map_err(Problem::NoRoom)?;
         }
@@ -239,6 +258,8 @@ impl Call {
         let decoded = memory.decoded.charge_within(company.clone(), payload::weight(body), ROOM_TIMEOUT).await;
         self.decoded = Some(decoded.ok_or(Problem::NoRoom(memory::DECODED))?);
         if body.len() > LARGE {
+            // A replay weighs twice: what was sent, and the event.
+            drop(wire.take_reserved());
             let response = memory.responses.charge(company, body.len());
             wire.reserve(response.ok_or(Problem::NoRoom(memory::RESPONSES))?);
         }
@@ -415,7 +436,10 @@ pub(super) fn respond(writer: &Writer, result: Result<Answer, Failed>) -> Respon
         Ok((answer, body))
     });
     match written {
-        Err(failed) => failed.problem.reply(failed.event_id),
+        Err(failed) => {
+            drop(writer.wire.take_reserved());
+            failed.problem.reply(failed.event_id)
+        }
         Ok((answer, body)) => {
             if let Some(id) = answer.headers.get("x-event-id").and_then(|it| it.to_str().ok()) {
                 know(Field::Event, id.to_owned());

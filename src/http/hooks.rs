@@ -17,7 +17,7 @@ use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::event::{EventId, IntegrationName, RawEvent, few_headers, new_id};
 use crate::ingest::{self, Ended, Receipt, Stop};
-use crate::integration::{Auth, Found, Integration};
+use crate::integration::{Auth, Claimed, Found, Integration};
 use crate::log::{self, Field, Line, know};
 
 /// `POST /v1/hooks/{integration}`
@@ -54,7 +54,6 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => return Err(problem.into()),
         Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
     };
-    call.belongs_to(&integration.company_id, &integration.name)?;
     if let Some((rate, bucket)) = &integration.rate {
         within("integration", *rate, bucket, now())?;
     }
@@ -152,15 +151,26 @@ async fn admit(
             if key.company_id != integration.company_id {
                 return Err(AuthError::WrongKey.into());
             }
+            // Before the body: from its place on, the request counts as its integration's.
+            call.belongs_to(&integration.company_id, &integration.name)?;
             Ok((key.id.0.clone(), call.body().await?))
         }
         auth => {
             let delivery = Delivery { headers: &call.headers, query: &call.query, received_at: now() };
             integration.one_id(&call.headers).map_err(AuthError::Signature)?;
             let claimed = auth.claim(&delivery, secret)?;
-            let body = call.body().await?;
-            proof::check(&call.app, integration, claimed, &body).await?;
-            call.proven(&integration.company_id, &body).await?;
+            let (company, name) = (&integration.company_id, &integration.name);
+            let body = if matches!(claimed, Claimed::Proved) {
+                call.prove(company);
+                call.belongs_to(company, name)?;
+                call.body().await?
+            } else {
+                let body = call.body().await?;
+                proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
+                call.belongs_to(company, name)?;
+                call.proven(company, &body).await?;
+                body
+            };
             // Another company's integration may have had this name.
             Ok((format!("{}/{}", integration.company_id, integration.name), body))
         }

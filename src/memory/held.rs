@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, Charge};
 use super::strangers::Unproven;
@@ -88,6 +89,14 @@ impl<'a> Arriving<'a> {
 }
 
 impl Held {
+    /// Cancelled when it is given up for the bodies of others; none where it is not a stranger's.
+    pub(crate) fn given_up(&self) -> Option<CancellationToken> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Account::Stranger(body) => Some(body.given_up().clone()),
+            Account::Nothing | Account::Company(_) => None,
+        }
+    }
+
     /// It has turned out whose it is.
     ///
     /// # Errors

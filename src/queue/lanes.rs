@@ -103,8 +103,11 @@ async fn lane(app: Arc<App>, name: IntegrationName, mut next: UnboundedReceiver<
     }
 }
 
-/// Whether the event's integration is there, and still its company's.
+/// Whether the event's integration is there, and still its company's; or nobody knows yet whose it is.
 fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
+    if waiting.unread {
+        return true;
+    }
     match app.registry.find(&name.0) {
         Found::Live(integration) => integration.company_id == waiting.company,
         Found::Loading => true,

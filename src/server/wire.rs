@@ -101,6 +101,8 @@ impl Wire {
         self.partial.store(false, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
         self.proven.store(false, Ordering::Relaxed);
+        // Of a request that ended without an answer of its own, as it took too long or panicked.
+        drop(self.take_reserved());
         self.stage.store(RUNNING, Ordering::Relaxed);
     }
 

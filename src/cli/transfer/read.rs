@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::app::{KeyRequest, is_storable};
-use crate::audit::Entry;
+use crate::audit::{Entry, OPERATOR, SERVER};
 use crate::auth::{ApiKey, CompanyId, KeyId};
 use crate::event::{Event, EventId, IntegrationName, Provenance, Reason};
 use crate::payload::{Encoding, Loosened, Payload, Rules};
@@ -142,6 +142,8 @@ impl Fields {
         let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
         let is_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(plain);
         ensure(is_id, "id", "must have 1 to 64 letters, digits, '_' or '-'")?;
+        // The audit log names these two by the same field.
+        ensure(![OPERATOR, SERVER].contains(&id.as_str()), "id", "is a name of hookmill's own")?;
         let request = KeyRequest {
             label: self.take("label")?,
             company_id: self.company()?,

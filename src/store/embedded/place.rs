@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use super::Embedded;
 use super::change::Change;
@@ -38,15 +39,28 @@ impl Embedded {
         self.lock.is_in_place(&self.shared.dir)?;
         match self.shared.last_write() {
             (true, ago) if ago < PROVED => Ok(()),
-            (true, _) => {
-                let probed = probe(&journal_dir(&self.shared.dir));
-                self.shared.wrote(probed.is_ok());
-                probed.map_err(|e| failure::io(&e, StoreError::Write))
-            }
+            (true, _) => self.probe(),
             (false, ago) if ago < AGAIN => Err(StoreError::Write("the last write failed".into())),
             // Begins a segment: what fails as the last write did, fails again.
             (false, _) => self.writer.write_blocking(Change::Roll { before_ms: i64::MAX }).map(drop),
         }
+    }
+}
+
+impl Embedded {
+    /// Writes a small file, one caller at a time.
+    fn probe(&self) -> Result<(), StoreError> {
+        let _one_by_one = self.shared.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.shared.last_write() {
+            // Another caller's probe, or a write, has shown it meanwhile.
+            (true, ago) if ago < PROVED => return Ok(()),
+            (true, _) => {}
+            (false, _) => return Err(StoreError::Write("the last write failed".into())),
+        }
+        let began = Instant::now();
+        let probed = probe(&journal_dir(&self.shared.dir));
+        self.shared.probed(probed.is_ok(), began);
+        probed.map_err(|e| failure::io(&e, StoreError::Write))
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) index: RwLock<Index>,
     names: Mutex<Names>,
     tree: RwLock<Current>,
+    /// Held by the readiness probe that writes.
+    pub(super) probing: Mutex<()>,
     /// Wakes the applier when a reader finds the view broken.
     broken: Sender<()>,
     /// The last sequence that anybody was told of.
@@ -113,6 +115,7 @@ impl Shared {
             index: RwLock::new(parts.index),
             names: Mutex::new(parts.names),
             tree: RwLock::new(Current { tree: parts.tree, generation: 0 }),
+            probing: Mutex::default(),
             broken: parts.broken,
             acked: AtomicU64::new(parts.applied),
             progress: Mutex::new(Progress {
@@ -346,6 +349,15 @@ impl Shared {
     /// How the last write ended.
     pub(super) fn wrote(&self, succeeded: bool) {
         self.progress().last_write = (succeeded, Instant::now());
+    }
+
+    /// The same of a probe that began this long ago; a write that has failed since says more.
+    pub(super) fn probed(&self, succeeded: bool, began: Instant) {
+        let mut progress = self.progress();
+        let (last, at) = progress.last_write;
+        if last || at < began {
+            progress.last_write = (succeeded, Instant::now());
+        }
     }
 
     /// Whether the last write succeeded, and how long ago that was known.
