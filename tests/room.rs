@@ -365,6 +365,31 @@ fn responses_that_nobody_reads_are_bounded_and_leave_memory_for_another_company(
     until("what nobody reads any more is dropped", || server.get(page).status == 200);
 }
 
+/// Memory that was reserved for a response and not given back would keep a company's large requests out until its
+/// connections end.
+#[test]
+fn a_request_that_fails_gives_back_the_memory_for_its_response() {
+    let server = setup("response_memory_mib = 4").start();
+    let invalid = json!({ "title": 1, "description": "x".repeat(600_000) }).to_string();
+    let length = invalid.len();
+    let mut kept = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(&server);
+        write!(
+            stream,
+            "POST /v1/tasks HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {length}\r\n\r\n{invalid}"
+        )
+        .unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head[9..], b"422");
+        kept.push(stream);
+    }
+    let mut large = task();
+    large["description"] = "x".repeat(600_000).into();
+    server.post("/v1/tasks", &large).expect(201);
+}
+
 /// A list of events read every body that it did not show.
 #[test]
 fn lists_of_events_hold_no_bodies() {

@@ -295,7 +295,7 @@ fn secrets_that_are_empty_weak_or_never_right_are_refused_when_they_are_loaded()
     let log = server.stop();
     for (name, _, why) in &refused {
         let line =
-            log.lines().find(|it| it.contains("plugin is refused") && it.contains(&format!("{name}/plugin.toml")));
+            log.lines().find(|it| it.contains("plugin is refused") && it.contains(&format!("/{name}/plugin.toml")));
         assert!(line.is_some_and(|it| it.contains(&format!("auth: the secret {why}"))), "{name}: {why}: {line:?}");
     }
     assert!(log.contains("plugin has a weak secret"), "{log}");

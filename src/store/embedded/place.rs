@@ -71,3 +71,23 @@ fn probe(journal: &Path) -> std::io::Result<()> {
     std::fs::remove_file(&path)?;
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::Options;
+
+    /// Two load balancers that ask at once would make a healthy server unready.
+    #[test]
+    fn probes_at_the_same_time_do_not_fail_each_other() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(dir.path(), &Options::default()).unwrap();
+        for _ in 0..20 {
+            store.shared.forget_last_write(PROVED);
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| store.takes_writes())).collect();
+                all.into_iter().for_each(|it| it.join().unwrap().unwrap());
+            });
+        }
+    }
+}

@@ -360,6 +360,12 @@ impl Shared {
         }
     }
 
+    /// As if the last write had been so long ago.
+    #[cfg(test)]
+    pub(super) fn forget_last_write(&self, ago: Duration) {
+        self.progress().last_write = (true, Instant::now().checked_sub(ago).unwrap());
+    }
+
     /// Whether the last write succeeded, and how long ago that was known.
     pub(super) fn last_write(&self) -> (bool, Duration) {
         let (succeeded, at) = self.progress().last_write;
