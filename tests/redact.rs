@@ -168,6 +168,37 @@ fn redaction_holds_whatever_shape_a_sender_gives_the_payload() {
 }
 
 #[test]
+fn a_decoy_at_the_top_does_not_end_the_search_in_wrappers() {
+    // A sender who adds `"patient": null` to a wrapped payload would have the rest stored in clear text.
+    let setup = any(r#"["/patient/email", "/ssn"]"#, "");
+    // The schema knows the names, so that decoding takes no wrapper off.
+    let schema =
+        json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": {"patient": {}, "ssn": {}}});
+    std::fs::write(setup.plugins.join("guest/input.schema.json"), schema.to_string()).unwrap();
+    let server = setup.start();
+    let mut clear = Vec::new();
+    for sent in [
+        json!({"patient": null, "data": {"patient": {"email": SECRET}}}),
+        json!({"patient": {"email": "a"}, "data": {"patient": {"email": SECRET}}}),
+        json!({"patient": {"mail": "a"}, "body": json!({"patient": {"email": SECRET}}).to_string()}),
+        json!({"patient": {"email": SECRET}, "data": {"patient": null}}),
+        json!({"ssn": 1, "data": {"patient": null}, "payload": {"patient": {"email": SECRET}}}),
+        json!({"ssn": 1, "data": {"ssn": "a", "payload": {"ssn": SECRET}}}),
+        json!({"ssn": null, "json": [{"ssn": null}, {"ssn": SECRET}]}),
+    ] {
+        let reply = server.post("/v1/hooks/guest", &sent).expect(200);
+        let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+        assert!(event["redacted"].is_array() || event.to_string().contains(SECRET), "{sent}: {event}");
+        if event.to_string().contains(SECRET) {
+            clear.push(sent);
+        }
+    }
+    assert_eq!(clear, Vec::<Value>::new(), "stored in clear text");
+    drop(server);
+    assert!(holds(&setup.data, "[redacted]") && !holds(&setup.data, SECRET));
+}
+
+#[test]
 fn redaction_leaves_what_it_does_not_name() {
     let setup = any(r#"["/patient/email", "/items/*/name"]"#, "");
     let server = setup.start();

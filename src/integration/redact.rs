@@ -233,8 +233,8 @@ fn in_members<'a>(map: &mut Map<String, Value>, active: &[Active<'a>], found: &m
             replace(member, &below, found);
         }
     }
-    // A wrapper that was not taken off.
-    let outside: Vec<_> = missing.iter().filter(|it| it.done == 0).copied().collect();
+    // A wrapper that was not taken off. Searched whatever is outside: a sender could put anything there.
+    let outside: Vec<_> = active.iter().filter(|it| it.done == 0).copied().collect();
     for (name, member) in map.iter_mut().filter(|_| !outside.is_empty()) {
         let holds = match member {
             Value::Array(_) | Value::Object(_) => true,
