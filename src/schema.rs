@@ -23,7 +23,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use explain::{cut, got};
-use meter::{Allowance, UsedUp};
+use meter::{Allowance, Matching, UsedUp};
 use metered::{Metered, Seen};
 pub use shape::Shape;
 pub use violations::{MOST, Violations};
@@ -103,8 +103,12 @@ const BARE: usize = 512;
 const STACK: usize = 64 << 20;
 /// Largest schema, in bytes.
 const TEXT: usize = 1 << 20;
-/// Largest compiled pattern, in bytes. The time of a match grows with this, and with the text.
+/// Largest compiled pattern, in bytes. `^\p{L}+$` takes 44 KiB, a name of two such classes twice that; an e-mail address 9 KiB,
+/// a phone number with `\s` 18 KiB. The time of a match grows with this and with the text: 32 µs for each byte at worst, so
+/// `schema/meter.rs` estimates it before a match starts.
 const PATTERN: usize = 128 << 10;
+/// The smallest limit that is tried for the patterns of a schema, in bytes.
+const SMALL_PATTERN: usize = 1 << 10;
 
 /// Why a value was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +129,7 @@ pub struct Schema {
     shape: Shape,
     sha256: [u8; 32],
     limit: Option<Duration>,
+    matching: Matching,
 }
 
 impl Schema {
@@ -150,19 +155,35 @@ impl Schema {
         if schema.get("$schema").and_then(Value::as_str) != Some("https://json-schema.org/draft/2020-12/schema") {
             return Err(SchemaError::Draft);
         }
-        cost::check(&schema)?;
+        let patterns = cost::check(&schema)?;
         // A pattern takes time that grows with the text, and never a power of it.
-        let patterns = PatternOptions::regex().size_limit(PATTERN);
-        let options = jsonschema::options_for::<Metered>()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .with_pattern_options(patterns)
-            .offline();
-        let validator = options.build(&schema).map_err(|error| SchemaError::Invalid {
-            place: error.instance_path().to_string(),
-            cause: unquoted(&error),
-        })?;
-        Ok(Self { validator, shape: Shape::of(&schema), sha256: Sha256::digest(text.as_bytes()).into(), limit: None })
+        let build = |size: usize| {
+            jsonschema::options_for::<Metered>()
+                .with_draft(Draft::Draft202012)
+                .should_validate_formats(true)
+                .with_pattern_options(PatternOptions::regex().size_limit(size))
+                .offline()
+                .build(&schema)
+        };
+        // The smallest size that is enough for its patterns bounds the time of a match.
+        let mut size = if patterns.any { SMALL_PATTERN } else { PATTERN };
+        let validator = loop {
+            match build(size) {
+                Ok(validator) => break validator,
+                Err(_) if size < PATTERN => size *= 2,
+                Err(error) => {
+                    let place = error.instance_path().to_string();
+                    return Err(SchemaError::Invalid { place, cause: unquoted(&error) });
+                }
+            }
+        };
+        Ok(Self {
+            validator,
+            shape: Shape::of(&schema),
+            sha256: Sha256::digest(text.as_bytes()).into(),
+            limit: None,
+            matching: Matching::new(patterns, size),
+        })
     }
 
     /// The same, for documents of strangers: a check ends when it has used this much processor time.
@@ -212,7 +233,7 @@ impl Schema {
         ignored: Ignored<'_>,
     ) -> Result<Result<(), Violations>, UsedUp> {
         let misfit = Cell::new(false);
-        let result = meter::within(allowance, || {
+        let result = meter::within(allowance, self.matching, || {
             // The quick answer first: nearly every value fits.
             if self.validator.is_valid(Seen(value)) {
                 return Ok(());

@@ -273,3 +273,88 @@ fn a_value_that_is_wrong_in_very_many_ways_is_a_violation() {
     let reply = server.post(HOOK, &nested(100)).expect(422);
     assert!(!reply.json()["errors"].as_array().unwrap().is_empty(), "{}", reply.text);
 }
+
+/// So many patterns whose lazy DFA gives up, so that a match follows each of their states for each byte.
+fn patterns(count: usize) -> Value {
+    (0..count).map(|at| (format!("^[01]*1[01]{{200}}{at}$"), json!(true))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn bits(count: usize) -> String {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        if state & 1 == 0 { '0' } else { '1' }
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn a_match_that_nothing_can_end_starts_only_where_there_is_time_for_it() {
+    // One name was matched with a hundred patterns in one step: half a minute, in a check that counted as quick.
+    let long = bits(120 << 10);
+    let deep = json!({"$ref": "#/$defs/a", "unevaluatedProperties": false,
+        "$defs": {"a": {"allOf": [{"patternProperties": patterns(50)}, {"patternProperties": patterns(20)}]}}});
+    for (schema, payload) in [
+        (json!({"patternProperties": patterns(100), "additionalProperties": false}), json!({ long.as_str(): 1 })),
+        (deep, json!({ long.as_str(): 1 })),
+        (json!({"propertyNames": {"pattern": "^[01]*1[01]{700}$"}}), json!({ long.as_str(): 1 })),
+        (json!({"properties": {"text": {"pattern": "^[01]*1[01]{700}$"}}}), json!({ "text": long })),
+    ] {
+        let mut compiled = schema.clone();
+        compiled["$schema"] = HEAD.into();
+        let compiled = hookmill::schema::Schema::compile(&compiled.to_string()).unwrap();
+        let started = std::time::Instant::now();
+        assert_eq!(compiled.judge_quickly(&payload, None), None, "it would have run on the reactor");
+        assert!(started.elapsed().as_millis() < 200, "on the reactor: {:?}", started.elapsed());
+
+        let server = behind("[limits]\nrequest_timeout_ms = 60000\n", schema).start();
+        let started = std::time::Instant::now();
+        let reply = server.post(HOOK, &payload).expect(502);
+        assert_eq!(reply.code(), "schema_time");
+        assert!(started.elapsed().as_millis() < 1500, "{:?}", started.elapsed());
+        server.post(HOOK, &json!({"text": bits(300)})).expect(422);
+    }
+}
+
+#[test]
+fn ordinary_patterns_are_loaded_and_match_long_texts() {
+    // A schema that was good before would be refused, or every delivery with an attachment.
+    let ordinary = [
+        r"^\d{4}-\d{2}-\d{2}$",
+        r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$",
+        r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,63}$",
+        r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+        r"^\+?[\d\s()-]{5,20}$",
+        r"^[A-Za-z0-9 _.-]{1,200}$",
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
+        r"^\p{L}{1,100}$",
+        r"^\p{L}+$",
+        r"^\w{1,64}$",
+        r"^.{1,1000}$",
+    ];
+    for pattern in ordinary {
+        assert_eq!(refusal(json!({"properties": {"a": {"pattern": pattern}}})), None, "{pattern}");
+    }
+    let said = refusal(json!({"properties": {"a": {"pattern": "^[01]*1[01]{2000}$"}}})).unwrap();
+    assert!(said.contains("pattern"), "{said}");
+
+    let properties = json!({
+        "file": {"type": "string", "pattern": "^[A-Za-z0-9+/]+={0,2}$"}, "url": {"pattern": "^data:"},
+        "text": {"pattern": r"\S"}, "day": {"pattern": ordinary[0]}, "id": {"pattern": "^[a-z]+-[0-9]+$"},
+    });
+    let server = behind("", json!({ "properties": properties })).start();
+    let (day, long) = ("2026-11-24", "QUJD".repeat(60_000));
+    let sent =
+        json!({"file": long, "url": format!("data:{long}"), "text": format!(" {long}"), "day": day, "id": "a-1"});
+    server.post(HOOK, &sent).expect(200);
+
+    // What has no pattern is not matched, whatever else the schema has.
+    let properties =
+        json!({"phone": {"pattern": ordinary[5]}, "file": {"type": "string", "minLength": 1, "maxLength": 800_000}});
+    let server = behind("", json!({ "properties": properties, "patternProperties": {"^x-": {}} })).start();
+    server.post(HOOK, &json!({"phone": "+353 1 9605860", "file": "é".repeat(400_000)})).expect(200);
+    server.post(HOOK, &json!({"phone": "none"})).expect(422);
+}

@@ -36,13 +36,49 @@ const PARTS: [&str; 10] = [
 ];
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
-/// Nothing, where every value can be checked against a bearable number of subschemas.
-pub(super) fn check(schema: &Value) -> Result<(), SchemaError> {
+/// The patterns that are in a schema.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Patterns {
+    /// Whether there are any.
+    pub(super) any: bool,
+    /// Most that a member's name is matched with in one step of a check.
+    pub(super) per_name: usize,
+}
+
+/// The schema's patterns, where every value can be checked against a bearable number of subschemas.
+pub(super) fn check(schema: &Value) -> Result<Patterns, SchemaError> {
     let mut names = Names::default();
     names.read(schema);
     let mut walk = Walk { root: schema, names, known: HashMap::new() };
     walk.all(schema, "", 0)?;
-    walk.chain(schema, 0, &mut HashSet::new())
+    walk.chain(schema, 0, &mut HashSet::new())?;
+    let mut found = Found::default();
+    found.read(schema);
+    // It matches a name with the patterns of all subschemas in one step.
+    let per_name = if found.unevaluated { found.sum } else { found.most };
+    Ok(Patterns { any: found.any, per_name })
+}
+
+/// Patterns anywhere in a schema: a reference can lead to any place.
+#[derive(Default)]
+struct Found {
+    any: bool,
+    unevaluated: bool,
+    most: usize,
+    sum: usize,
+}
+
+impl Found {
+    fn read(&mut self, value: &Value) {
+        self.any |= value.get("pattern").is_some_and(Value::is_string);
+        self.unevaluated |= value.get("unevaluatedProperties").is_some();
+        if let Some(named) = value.get("patternProperties").and_then(Value::as_object) {
+            self.any = true;
+            self.most = self.most.max(named.len());
+            self.sum = self.sum.saturating_add(named.len());
+        }
+        children(value).for_each(|it| self.read(it));
+    }
 }
 
 /// Subschemas by `$id`, `$anchor` and `$dynamicAnchor`.

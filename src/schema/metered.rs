@@ -6,7 +6,7 @@ use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, Node, NodeIdentity, Object, cmp, unique};
 use serde_json::{Map, Number, Value};
 
-use super::meter::{fill, is_full, look};
+use super::meter::{fill, is_full, look, match_name, match_text};
 
 /// Bytes of a text that count as one look, where it is compared or hashed.
 const TEXT: usize = 16;
@@ -64,7 +64,9 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
 
     fn as_string(&self) -> Option<Cow<'a, str>> {
         let text = self.0.as_str();
-        look(1 + (text.map_or(0, str::len) / MATCHED) as u64);
+        let bytes = text.map_or(0, str::len);
+        look(1 + (bytes / MATCHED) as u64);
+        match_text(bytes);
         text.map(Cow::Borrowed)
     }
 
@@ -96,7 +98,9 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
     }
 
     fn string_length(&self) -> Option<u64> {
-        self.as_string().map(|it| it.chars().count() as u64)
+        let text = self.0.as_str();
+        look(1 + (text.map_or(0, str::len) / TEXT) as u64);
+        text.map(|it| it.chars().count() as u64)
     }
 
     fn string_length_within(&self, min: u64, max: u64) -> Option<bool> {
@@ -172,6 +176,7 @@ impl<'a> Iterator for MembersIter<'a> {
         }
         let (name, value) = self.0.next()?;
         look_at_text(name);
+        match_name(name.len());
         // A violation may name every member.
         fill(0, name.len());
         Some((name.as_str(), Seen(value)))
