@@ -6,9 +6,9 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::super::{Abi, LoadLimits};
@@ -22,8 +22,11 @@ const SAID: u64 = 64 << 10;
 const SHOWN: usize = 500;
 /// Threads of one compilation.
 const THREADS: usize = 4;
-/// A process that has had less than this part of its time on a processor was not slow by its own fault.
-const STARVED: u32 = 4;
+/// On a machine that is busy with other work, a process may take this many times its limit, until it has had the limit on a
+/// processor: it runs at a low priority, and is not slow by its own fault.
+const PATIENCE: u32 = 4;
+/// How often it is looked at then.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the compiler's process.
 #[derive(Debug, Clone)]
@@ -89,13 +92,29 @@ impl Compilers {
             let _what_has_come = stderr.map(|it| it.take(SAID).read_to_end(&mut text));
             let _given_up = said.send(text);
         });
-        let text = reader.ok().and_then(|_| answer.recv_timeout(self.limits.compile).ok());
+        let text = reader.ok().and_then(|_| self.answer(&answer, child.id()));
         let used = text.is_none().then(|| cpu_time(child.id())).flatten();
         // What has had its say ends by itself; what has not, ends here.
         let _ended_already = child.kill();
         let status = child.wait().map_err(|e| Failed::ForNow(format!("the compiler's process: {e}")))?;
         let Some(text) = text else { return Err(self.too_slow(used)) };
         self.verdict(&text, status)
+    }
+
+    /// What the process says in time.
+    fn answer(&self, said: &Receiver<Vec<u8>>, pid: u32) -> Option<Vec<u8>> {
+        let (limit, started) = (self.limits.compile, Instant::now());
+        if let Ok(text) = said.recv_timeout(limit) {
+            return Some(text);
+        }
+        while started.elapsed() < limit * PATIENCE && cpu_time(pid)? < limit {
+            match said.recv_timeout(LOOK) {
+                Ok(text) => return Some(text),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
     }
 
     fn verdict(&self, text: &[u8], status: ExitStatus) -> Result<Written, Failed> {
@@ -133,7 +152,7 @@ impl Compilers {
         let limit = self.limits.compile;
         let said = format!("was not compiled within {} ms (plugins.compile_ms in hookmill.toml)", limit.as_millis());
         match used {
-            Some(used) if used < limit / STARVED => Failed::ForNow(format!("{said}: the machine was too busy")),
+            Some(used) if used < limit => Failed::ForNow(format!("{said}: the machine was too busy")),
             _ => Failed::ForGood(said),
         }
     }
