@@ -5,6 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../src/clock.rs"]
+mod clock;
 mod store;
 
 fuzz_target!(|input: &[u8]| store::embedded::run(input));
