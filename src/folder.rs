@@ -140,7 +140,7 @@ impl Folder {
         list(beneath(self.dir.as_fd(), directory.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)?)
     }
 
-    /// Looked at before it is opened, and again when it is open: its name may be another file's by then.
+    /// Looked at before it is opened, and again when it is open: its name may belong to another file meanwhile.
     fn file(&self, file: &Path, flags: OFlags) -> Result<File> {
         self.metadata(file)?;
         let opened = File::from(beneath(self.dir.as_fd(), file, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?);

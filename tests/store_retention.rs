@@ -318,7 +318,7 @@ async fn what_was_answered_is_gone_when_its_time_is_over() {
     for _ in 0..2 {
         store.expire(now + Duration::hours(25)).await.unwrap();
     }
-    // A snapshot is taken anew only where something has changed.
+    // A new snapshot is taken only where something has changed.
     store.commit(ingested("a", |_| {}).into()).await.unwrap();
     assert_eq!(texts("after", &store), 1);
     let second = store.first_answer(stored::once(2), now + Duration::hours(25)).await.unwrap();

@@ -123,7 +123,7 @@ impl StoreCommand {
         let mut report = embedded::check(&config.data_dir)?;
         if repair && report.damages.is_empty() && !report.repairable.is_empty() {
             embedded::repair(&config.data_dir, &config.store)?;
-            tell!("made anew from the journal");
+            tell!("rebuilt from the journal");
             report = embedded::check(&config.data_dir)?;
         }
         if self.json {

@@ -129,7 +129,7 @@ impl<'a, I: BufRead + Seek> Lines<'a, I> {
         Ok(Self { input, text: Vec::new(), number: 0 })
     }
 
-    /// The next line's number, what it stands for, and its length in bytes.
+    /// The next line's number, its item, and its length in bytes.
     fn next(&mut self) -> Result<Option<(u64, Item, usize)>, Failure> {
         loop {
             self.text.clear();

@@ -78,7 +78,7 @@ mod tests {
         // A small one waits for none of them.
         let _taken = Arc::clone(&places).acquire_owned().await.unwrap();
         assert_eq!(on(0).await.unwrap(), reactor);
-        // A large one that waits gives way when it is told so.
+        // A large one that waits gives way when its body is given up.
         let given_up = run(&places, usize::MAX, std::future::ready("limits.x"), || ()).await;
         assert!(matches!(given_up, Err(Problem::NoRoom("limits.x"))));
     }

@@ -53,7 +53,7 @@ impl Checks {
         let spawned = thread.spawn(move || {
             step_back();
             let result = check();
-            // Before the answer, so that whoever has it finds the place free.
+            // Before the answer, so that its receiver finds the place free.
             drop(place);
             let _gone = done.send(result);
         });

@@ -35,7 +35,7 @@ pub(super) struct Claim {
     sha256: bool,
     /// With its query.
     url: String,
-    /// The SHA-256 of the body, from the query, where that stands in for a form.
+    /// The SHA-256 of the body, from the query, where that replaces a form.
     body_hash: Option<String>,
 }
 

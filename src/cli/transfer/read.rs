@@ -1,4 +1,4 @@
-//! A line of an import as what it stands for. Every field is checked as the API checks it; an error names the field and
+//! A line of an import as its item. Every field is checked as the API checks it; an error names the field and
 //! quotes nothing, as a line may hold a patient's data.
 
 use base64::Engine as _;

@@ -122,7 +122,7 @@ async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
     let keys = store.keys().await.unwrap();
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0].company_id.as_str(), "company-1");
-    // The store refuses it whoever asks.
+    // The store refuses it for every caller.
     let Ok(Item::Key(key)) = read::item(&thief) else { panic!("not a key") };
     let imported = store.import(vec![Item::Key(key)]).await.unwrap();
     assert_eq!(imported.differing, ["api_key key_0b"]);

@@ -56,7 +56,7 @@ fn confine(order: &Order) -> std::io::Result<()> {
     let done = unsafe {
         // Whatever the server has inherited itself (Linux 5.9; its own files are closed already).
         libc::close_range(3, libc::c_uint::MAX, 0);
-        // Its answer is the new priority, which may be -1: not being nice is no reason to end.
+        // Its answer is the new priority, which may be -1: a process that keeps its priority goes on.
         libc::nice(NICE);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
     };

@@ -282,7 +282,7 @@ impl<'a> Decider<'a> {
             Ok(Some(first)) => first.event.may_come_again(),
             // It is not durable yet, as it is in this group, or it has expired.
             Ok(None) => !self.shared.is_expired(id.0),
-            // That is no reason to refuse what comes now.
+            // What comes now is not refused for that.
             Err(_) => false,
         }
     }

@@ -70,7 +70,7 @@ impl Word {
         false
     }
 
-    /// How it stands in a text, if it does. `named`: a name says already that this is a patient's.
+    /// How it is written in a text, if it is there. `named`: a name says already that this is a patient's.
     pub(super) fn find(&self, text: &str, named: bool) -> Option<Form> {
         let mut level = Some(Level::first(text));
         for _ in 0..LEVELS {
