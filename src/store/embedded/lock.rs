@@ -71,6 +71,13 @@ impl DirLock {
     }
 }
 
+/// Unlocked by name: closing the file would not do it while a child process that is just being started has a copy of it.
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        let _closing_unlocks_as_well = self.file.unlock();
+    }
+}
+
 /// The server that holds this directory, where one does and has said so.
 #[must_use]
 pub fn running_server(dir: &Path) -> Option<Running> {
@@ -78,6 +85,7 @@ pub fn running_server(dir: &Path) -> Option<Running> {
     let mut file = open(dir, false).ok()?;
     // A lock that can be had means that the server which wrote this is gone.
     if file.try_lock_shared().is_ok() {
+        let _closing_unlocks_as_well = file.unlock();
         return None;
     }
     file.read_to_string(&mut text).ok()?;
