@@ -1,10 +1,10 @@
-//! What is kept: events, tasks, idempotency keys and API keys, behind verbs of the domain.
+//! The store: events, tasks, idempotency keys, API keys and the audit log.
 //!
-//! [`Embedded`] (a journal, and sled as its view) is the default. A backend answers a write only when it would
-//! survive a power cut, and a read shows everything that was answered before it began.
+//! [`Embedded`] (a journal, with sled as its read view) is the default backend. A backend acknowledges a write only
+//! when it would survive a power cut, and a read shows every change that was acknowledged before the read began.
 //!
-//! `query.rs` is what a list is asked for, `idempotency.rs` what a repeated request is known by, `error.rs` what
-//! can go wrong, `faulty.rs` a backend that fails on purpose.
+//! `query.rs` has the filters and pages of lists, `idempotency.rs` the ids of repeated requests, `error.rs` the
+//! errors, and `faulty.rs` a backend for tests that fails on purpose.
 
 pub mod embedded;
 mod error;
@@ -27,21 +27,21 @@ pub use faulty::{Fault, Faulty};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 pub use query::{Cursor, EventFilter, EventPage, Page, TaskFilter, TaskPage};
 
-/// One event and the tasks that it made: stored whole or not at all.
+/// An event and the tasks that it created, stored atomically.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ingested {
     /// The event, with its final status.
     pub event: Event,
-    /// Its tasks; none unless the status is `stored`.
+    /// Its tasks; empty unless the event's status is `stored`.
     pub tasks: Vec<Task>,
 }
 
-/// Everything that one request stores: whole, or not at all.
+/// Everything that one request stores, atomically.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit {
-    /// Its deliveries: one, or those of a batch.
+    /// The request's deliveries: one, or all of a batch.
     pub ingested: Vec<Ingested>,
-    /// The answer to give again when the request is repeated.
+    /// The response to send again if the request is repeated.
     pub idempotency: Option<Idempotency>,
 }
 
@@ -51,73 +51,73 @@ impl From<Ingested> for Commit {
     }
 }
 
-/// How a commit ended.
+/// Result of a commit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Committed {
-    /// It is durable.
+    /// The commit is durable.
     Stored,
-    /// Nothing was stored: a request with this idempotency key came first, and this was its answer.
+    /// Nothing was stored: an earlier request used the same idempotency key. This was its response.
     Repeated(FirstAnswer),
-    /// The patient that it is about was erased after it was received. It made no task; of a single event it is stored that
-    /// it came and was erased.
+    /// The event's patient was erased after the event was received. No task was stored; for a single event, the
+    /// store records that it was received and erased.
     Erased,
 }
 
-/// An event as it was read, and the version that a write which replaces it names.
+/// An event as read, with the version that a replacing write must name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Versioned {
     /// The event.
     pub event: Event,
-    /// Which of its states this is.
+    /// Version of this state.
     pub version: EventVersion,
 }
 
-/// Names one state of a stored event. Opaque: only its backend knows what it means.
+/// Identifies one state of a stored event. Opaque: only the backend knows its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventVersion(pub u128);
 
-/// A new state of an event that is stored already: after its turn in the queue, a replay, or another attempt of its sender.
+/// A new state of a stored event: after processing from the queue, a replay, or another attempt of the sender.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replace {
-    /// The event's new state, and the tasks that it has made now. What was sent (headers, content type and body) is not
-    /// stored again.
+    /// The event's new state, and the tasks that it created now. What was sent (headers, content type and body) is
+    /// not stored again.
     pub ingested: Ingested,
-    /// The state that was read.
+    /// The version that was read.
     pub read: EventVersion,
-    /// The answer to remember from now on. An answer that is remembered of this very event is replaced; another request's
-    /// is not.
+    /// The response to store for the request. It replaces a stored response of this event, but not one of another
+    /// request.
     pub idempotency: Option<Idempotency>,
-    /// The remembered answer of this event that is to be forgotten: the same delivery may come again.
+    /// Id of the event's stored response to remove, so that the same delivery can be sent again.
     pub forget: Option<IdempotencyId>,
-    /// Who asked for it, for the audit log.
+    /// Entry for the audit log: who asked for this change.
     pub audit: Option<Entry>,
-    /// Changes of tasks that the event has made before. Where one of them has been deleted, nothing is stored.
+    /// Changes of tasks that the event created earlier. If one of them has been deleted, nothing is stored.
     pub updates: Vec<(TaskId, TaskPatch)>,
 }
 
-/// How a [`Replace`] ended.
+/// Result of a [`Replace`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Replaced {
-    /// It is durable, and the event does not wait any more.
+    /// The new state is durable, and the event is no longer queued.
     Stored,
-    /// Nothing was stored: another request with this idempotency key came first, and this was its answer.
+    /// Nothing was stored: an earlier request used the same idempotency key. This was its response.
     Repeated(FirstAnswer),
-    /// Nothing was stored: the event is not as it was read.
+    /// Nothing was stored: the event has changed since it was read.
     Changed,
-    /// No task was stored: what was sent has been erased. The event does not wait any more.
+    /// No task was stored: what was sent has been erased. The event is no longer queued.
     Erased,
 }
 
-/// How a change of a task ended.
+/// Result of a task's change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Updated {
-    /// It is durable; the task as it is now.
+    /// The change is durable. This is the task's new state.
     Done(Box<Task>),
-    /// The company has no such task, or no longer.
+    /// The company has no such task, or it was deleted.
     Missing,
-    /// The task has another version than the caller thought, so nothing was changed.
+    /// Nothing was changed: the task has another version than the caller named.
     Stale {
-        /// The version it has.
+        /// The task's current version.
         version: u64,
     },
 }
@@ -125,55 +125,55 @@ pub enum Updated {
 /// What one [`Store::expire`] removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// Idempotency keys past their time.
+    /// Number of expired idempotency keys.
     pub idempotency_keys: u64,
-    /// Soft-deleted tasks past theirs.
+    /// Number of purged tasks.
     pub tasks: u64,
-    /// Entries of the audit log past theirs.
+    /// Number of expired entries of the audit log.
     pub audit_entries: u64,
-    /// Bytes of events past theirs, given back to the file system.
+    /// Bytes of expired events that were returned to the file system.
     pub event_bytes: u64,
 }
 
 /// What a company has stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CompanyStats {
-    /// Its name.
+    /// Id of the company.
     pub company_id: String,
-    /// Tasks that can be read.
+    /// Number of tasks, without deleted ones.
     pub tasks: u64,
-    /// Soft-deleted tasks that are not purged yet.
+    /// Number of soft-deleted tasks that are not purged yet.
     pub deleted_tasks: u64,
-    /// Bytes of its tasks' values.
+    /// Size of the stored tasks, in bytes.
     pub task_bytes: u64,
 }
 
-/// Counts and sizes, for `hookmill store stats`.
+/// Counts and sizes for `hookmill store stats`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
-    /// Each company, by name.
+    /// Companies, sorted by id.
     pub companies: Vec<CompanyStats>,
-    /// API keys, revoked ones as well.
+    /// Number of API keys, including revoked ones.
     pub api_keys: u64,
-    /// Idempotency keys.
+    /// Number of idempotency keys.
     pub idempotency_keys: u64,
-    /// Sizes on the disk, in bytes, by what they are of.
+    /// Sizes on disk, in bytes, by kind of file.
     pub disk: std::collections::BTreeMap<String, u64>,
-    /// The last change that is durable.
+    /// Sequence of the last durable change.
     pub sequence: u64,
-    /// Closed segments of the journal that were not read at the start and are still to be verified.
+    /// Number of closed journal segments that were not read at the start and are still to be verified.
     #[serde(default)]
     pub unverified_segments: u64,
-    /// Damage in the journal that was found since the start: sentences.
+    /// Damage found in the journal since the start, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damages: Vec<String>,
-    /// While another view is being built: how many entries it has so far.
+    /// Number of entries of the read view that is being rebuilt; `None` if no rebuild is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<u64>,
 }
 
 impl Stats {
-    /// Entries of a view that has everything.
+    /// Returns the number of entries of a complete read view.
     #[must_use]
     pub fn entries(&self) -> u64 {
         let tasks: u64 = self.companies.iter().map(|it| it.tasks + it.deleted_tasks).sum();
@@ -181,14 +181,15 @@ impl Stats {
     }
 }
 
-/// The verbs that every backend has.
+/// The operations of every backend.
 pub trait Store: Send + Sync + 'static {
-    /// Stores a request's events and tasks. When it answers, they are durable.
+    /// Stores a request's events and tasks. They are durable when this returns.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>>;
-    /// Stores a new state of an event, if it is still as it was read. When it answers, that is durable.
+    /// Stores a new state of an event if the event has not changed since it was read. It is durable when this
+    /// returns.
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>>;
-    /// Takes an event that cannot be read out of the queue: it is stored as quarantined, with this reason. False where it
-    /// can be read after all; then nothing is changed.
+    /// Removes an unreadable event from the queue and stores it as quarantined, with this reason. Returns false,
+    /// and changes nothing, if the event can be read after all.
     fn give_up<'a>(
         &'a self,
         company: &CompanyId,
@@ -196,17 +197,17 @@ pub trait Store: Send + Sync + 'static {
         integration: &IntegrationName,
         reason: Reason,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    /// The events that wait, in the order in which they came.
+    /// Returns the queued events, in the order in which they were received.
     fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>>;
-    /// What the first request of this idempotency key was answered, where it is still remembered at `now`.
+    /// Returns the response to the first request with this idempotency key, if it has not expired at `now`.
     fn first_answer(
         &self,
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<Option<FirstAnswer>, StoreError>>;
-    /// One task of a company; none where it was deleted.
+    /// Returns a task of a company; `None` if it does not exist or was deleted.
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>>;
-    /// A company's tasks, in the order in which they were stored, newest first.
+    /// Returns a company's tasks, newest first (in the order in which they were stored).
     fn list_tasks<'a>(
         &'a self,
         company: &CompanyId,
@@ -222,7 +223,8 @@ pub trait Store: Send + Sync + 'static {
         patch: TaskPatch,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Updated, StoreError>>;
-    /// Deletes a task softly: it is there for nobody, and purged later. With a version, only if it has that.
+    /// Soft-deletes a task: it can no longer be read, and is purged later. With a version, only if the task has
+    /// that version.
     fn delete_task<'a>(
         &'a self,
         company: &CompanyId,
@@ -230,18 +232,19 @@ pub trait Store: Send + Sync + 'static {
         version: Option<u64>,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Updated, StoreError>>;
-    /// One event of a company, and the version to name when it is replaced; none where it has expired.
+    /// Returns an event of a company, with the version to name when it is replaced; `None` if it does not exist or
+    /// has expired.
     fn versioned<'a>(
         &'a self,
         company: &CompanyId,
         id: EventId,
     ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>>;
-    /// One event of a company; none where it has expired.
+    /// Returns an event of a company; `None` if it does not exist or has expired.
     fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
         let versioned = self.versioned(company, id);
         Box::pin(async move { Ok(versioned.await?.map(|it| it.event)) })
     }
-    /// A company's events, newest first: at most so many, behind this one.
+    /// Returns a company's events, newest first: at most this many, older than the given one.
     fn list_events<'a>(
         &'a self,
         company: &CompanyId,
@@ -249,31 +252,32 @@ pub trait Store: Send + Sync + 'static {
         after: Option<EventId>,
         limit: usize,
     ) -> BoxFuture<'a, Result<EventPage, StoreError>>;
-    /// Every API key.
+    /// Returns all API keys.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
-    /// Adds a key or stores its new state, and who did that. When it answers, both are durable.
+    /// Adds or replaces an API key, and records the change in the audit log. Both are durable when this returns.
     fn put_key(
         &self,
         key: ApiKey,
         entry: Entry,
         idempotency: Option<Idempotency>,
     ) -> BoxFuture<'_, Result<Committed, StoreError>>;
-    /// Adds to the audit log. When it answers, that is durable.
+    /// Adds an entry to the audit log. It is durable when this returns.
     fn note(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// The audit log, newest first: a company's or all of it; at most so many entries, before this one.
+    /// Returns the audit log, newest first: of one company or of all, at most this many entries, older than the
+    /// given one.
     fn audit<'a>(
         &'a self,
         company: Option<&CompanyId>,
         before: Option<Uuid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
-    /// Removes what is past its time at `now`.
+    /// Removes everything that has expired at `now`.
     fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>>;
-    /// Counts and sizes.
+    /// Returns counts and sizes.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
-    /// Whether writes can be expected to succeed.
+    /// Checks whether writes are expected to succeed.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why they are not.
     fn ready(&self) -> Result<(), StoreError>;
 }

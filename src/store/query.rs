@@ -1,4 +1,4 @@
-//! What a list is asked for, and what it gives.
+//! Filters and pages of lists.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,23 +8,23 @@ use chrono::{DateTime, Utc};
 use crate::event::{Event, EventId, EventStatus};
 use crate::task::{Priority, Status, Task, TaskId};
 
-/// Which tasks: those that fit everything that is given.
+/// Filter for tasks. A task matches if it fits all given fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// About this patient.
+    /// Patient that the task is about.
     pub patient_id: Option<String>,
-    /// This far.
+    /// Status of the task.
     pub status: Option<Status>,
-    /// This urgent.
+    /// Priority of the task.
     pub priority: Option<Priority>,
-    /// Assigned to this user, among others perhaps.
+    /// One of the users that the task is assigned to.
     pub assigned_user_id: Option<String>,
-    /// Of this type.
+    /// Type of the task.
     pub kind: Option<String>,
 }
 
 impl TaskFilter {
-    /// Whether a task fits.
+    /// Returns whether a task matches.
     #[must_use]
     pub fn fits(&self, task: &Task) -> bool {
         self.patient_id.as_ref().is_none_or(|it| task.patient_id.as_ref() == Some(it))
@@ -35,27 +35,27 @@ impl TaskFilter {
     }
 }
 
-/// Which events: those that fit everything that is given.
+/// Filter for events. An event matches if it fits all given fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Of this integration.
+    /// Integration that received the event.
     pub integration: Option<String>,
-    /// That ended like this.
+    /// Status of the event.
     pub status: Option<EventStatus>,
-    /// For this reason: its stage, or its code.
+    /// Stage or code of the reason why the event was not stored.
     pub reason: Option<String>,
-    /// Received at this time or later.
+    /// Earliest time of receipt, inclusive.
     pub since: Option<DateTime<Utc>>,
-    /// Received before this time.
+    /// Latest time of receipt, exclusive.
     pub until: Option<DateTime<Utc>>,
-    /// That made this task.
+    /// A task that the event created.
     pub task_id: Option<TaskId>,
-    /// With this text in the id.
+    /// Text that the event's id contains.
     pub id: Option<String>,
 }
 
 impl EventFilter {
-    /// Whether an event fits.
+    /// Returns whether an event matches.
     #[must_use]
     pub fn fits(&self, event: &Event) -> bool {
         let reason = |it: &String| event.reason.as_ref().is_some_and(|why| why.stage == *it || why.code == *it);
@@ -69,17 +69,17 @@ impl EventFilter {
     }
 }
 
-/// A part of the list of events.
+/// One page of a list of events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
-    /// Newest first.
+    /// The events, newest first.
     pub events: Vec<Event>,
-    /// Behind which event the list goes on; none where it has ended. There may be a next page where this one is short
-    /// or empty: what one request looks at is bounded.
+    /// Event after which the next page begins; `None` at the end of the list. A page may be short or empty although
+    /// more follow, because the work of one request is bounded.
     pub next: Option<EventId>,
 }
 
-/// A place in a list: everything behind it was stored earlier. Opaque to clients.
+/// A position in a list: everything after it was stored earlier. Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub u64);
 
@@ -93,38 +93,40 @@ impl std::str::FromStr for Cursor {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|it| <[u8; 8]>::try_from(it).ok());
-        bytes.map(|it| Self(u64::from_be_bytes(it))).ok_or_else(|| "is not a cursor that this server gave".into())
+        bytes
+            .map(|it| Self(u64::from_be_bytes(it)))
+            .ok_or_else(|| "is not a cursor of this server; use `next_cursor` from an earlier page".into())
     }
 }
 
-/// Which part of a list.
+/// The part of a list to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// The first is 1. Later inserts move what stands on a page.
+    /// A page by number, from 1. Items stored later shift its content.
     Number {
-        /// Which page, 1 or more.
+        /// Number of the page, from 1.
         page: u64,
-        /// Tasks a page, 1 to 100.
+        /// Number of tasks per page, 1 to 100.
         limit: usize,
     },
-    /// What follows a cursor; later inserts do not move it.
+    /// The items after a cursor. Items stored later do not shift them.
     After {
-        /// From the page before.
+        /// Cursor from the previous page.
         cursor: Cursor,
-        /// Tasks a page, 1 to 100.
+        /// Number of tasks per page, 1 to 100.
         limit: usize,
     },
 }
 
-/// A part of a list.
+/// One page of a list of tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskPage {
-    /// Newest first.
+    /// The tasks, newest first.
     pub tasks: Vec<Task>,
-    /// How many tasks fit the filter, on all pages together.
+    /// Number of tasks that match the filter, on all pages together.
     pub total: u64,
-    /// Where the next page begins; none where this is the last.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
-    /// It has fewer tasks than there are and were asked for: more would be too large.
+    /// Whether the page was cut short because more tasks would exceed the size limit.
     pub is_cut: bool,
 }

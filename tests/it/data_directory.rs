@@ -54,7 +54,7 @@ fn nobody_else_can_read_the_directory_whatever_it_was_like_before() {
     }
     let log = setup.start().stop();
     assert_eq!(open_to_others(&setup.data), none);
-    assert!(log.contains("others could read this"), "{log}");
+    assert!(log.contains("other users could read this"), "{log}");
     // Over a file that others can read.
     let file = setup.data.with_extension("ndjson");
     std::fs::write(&file, "").unwrap();

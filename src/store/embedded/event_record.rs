@@ -1,9 +1,9 @@
-//! An event's value: format byte, CRC-32 of what follows, then a postcard record.
+//! Encoding of an event: a format byte, the CRC-32 of the rest, then a postcard record.
 //!
-//! Format 2 has headers and stages. Format 3 is for events of which something was redacted or erased. Format 4 is for
-//! events that are stored again: it counts the attempts, and names the record that has what was sent (headers, content type
-//! and body), which is never stored twice. [`EventStatus`] is stored by the position of its variant, so it may grow at the
-//! end only.
+//! Format 2 has headers and stages. Format 3 is for events with redacted or erased parts. Format 4 is for events
+//! that are stored again: it counts the attempts and refers to the record with what was sent (headers, content type
+//! and body), which is never stored twice. [`EventStatus`] is stored by the position of its variant, so new
+//! variants may only be added at the end.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -48,7 +48,7 @@ struct Event2<B> {
 struct Event3<B> {
     event: Event2<B>,
     redacted: Vec<String>,
-    /// Seconds since 1970.
+    /// Time of the erasure, in seconds since 1970.
     erased_at: Option<i64>,
 }
 
@@ -60,7 +60,7 @@ struct Event4<B> {
     base: Option<Base>,
 }
 
-/// The record that has what was sent: its segment, by the sequence of its first record, and the place in it.
+/// Position of the record with what was sent: its segment's first sequence, and the place in the segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Base {
     pub(super) segment: u64,
@@ -78,17 +78,17 @@ impl Base {
     }
 }
 
-/// An event as one record has it.
+/// An event as decoded from one record.
 #[derive(Debug)]
 pub(super) struct Decoded {
-    /// Without what was sent, where `base` is given.
+    /// The event, without what was sent if `base` is set.
     pub(super) event: Event,
-    /// Where what was sent is stored.
+    /// Position of the record with what was sent.
     pub(super) base: Option<Base>,
 }
 
 impl Decoded {
-    /// The whole event. `read` gives the value at a place; where that has expired, so has the event.
+    /// Returns the complete event. `read` returns the value at a position; if that has expired, so has the event.
     pub(super) fn whole(
         self,
         read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
@@ -96,7 +96,7 @@ impl Decoded {
         self.joined(read, decode)
     }
 
-    /// The same without the body.
+    /// Returns the complete event without the body.
     pub(super) fn whole_head(
         self,
         read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
@@ -113,14 +113,14 @@ impl Decoded {
         let Some(base) = base else { return Ok(Some(event)) };
         let Some(value) = read(base).map_err(|e| failure::stored(WHAT, &e))? else { return Ok(None) };
         let sent = decode(&value, event.id, event.company_id.clone())?.event;
-        // Erased since this record was written.
+        // The original record was erased after this one was written.
         event.erased_at = event.erased_at.or(sent.erased_at);
         (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
         Ok(Some(event))
     }
 }
 
-/// [`Event4`] as it is written.
+/// [`Event4`], borrowed for encoding.
 #[derive(Serialize)]
 struct Event4Ref<'a> {
     event: Event3Ref<'a>,
@@ -129,7 +129,7 @@ struct Event4Ref<'a> {
     base: Option<Base>,
 }
 
-/// [`Event3`] as it is written.
+/// [`Event3`], borrowed for encoding.
 #[derive(Serialize)]
 struct Event3Ref<'a> {
     event: Event2Ref<'a>,
@@ -137,7 +137,7 @@ struct Event3Ref<'a> {
     erased_at: Option<i64>,
 }
 
-/// [`Event2`] as it is written: field by field the same.
+/// [`Event2`], borrowed for encoding, with the same fields.
 #[derive(Serialize)]
 struct Event2Ref<'a> {
     event: Event1Ref<'a>,
@@ -159,15 +159,15 @@ struct Event1Ref<'a> {
     body: Bytes1,
 }
 
-/// With everything that was sent.
+/// Encodes an event with everything that was sent.
 pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
     encode_with(event, None)
 }
 
-/// An event that is stored again, without what was sent: `base` has that.
+/// Encodes a new state of an event without what was sent; `base` is the record that has it.
 pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreError> {
     let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), ..event.clone() };
-    // What was erased is nowhere any more.
+    // Once erased, the content is not stored anywhere.
     encode_with(&nothing, event.erased_at.is_none().then_some(base))
 }
 
@@ -198,7 +198,7 @@ fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError>
     encode_as(FORMAT_4, &Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base })
 }
 
-/// An event of which what was sent is erased, and what may quote it.
+/// Removes what was sent from an event, and the texts that may quote it.
 pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
     event.erased_at = Some(at);
     event.body = Bytes::new();
@@ -210,7 +210,8 @@ pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
     event
 }
 
-/// The same in exactly so many bytes, to overwrite a record in place: with less and less of the rest, until it fits.
+/// Encodes an erased event in exactly `length` bytes, to overwrite a record in place. Removes more and more
+/// optional fields until it fits.
 pub(super) fn encode_erased(event: Event, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
     let mut event = without_content(event, at);
     let shorter: [fn(&mut Event); 6] = [
@@ -225,16 +226,16 @@ pub(super) fn encode_erased(event: Event, at: DateTime<Utc>, length: usize) -> R
         shorten(&mut event);
         let mut value = encode(&event)?;
         if value.len() <= length {
-            // What follows a record is not read.
+            // Bytes after a record are ignored.
             value.resize(length, 0);
             seal(&mut value);
             return Ok(value);
         }
     }
-    Err(StoreError::Write("an event is too short to say that it was erased".into()))
+    Err(StoreError::Write("the event's record is too short to be marked as erased".into()))
 }
 
-/// Where what was sent goes when a record is decoded.
+/// Target type for the body when a record is decoded.
 trait Body: DeserializeOwned {
     fn bytes(self) -> Bytes;
 }
@@ -245,7 +246,7 @@ impl Body for Bytes1 {
     }
 }
 
-/// A body that nobody is going to see, and that is not copied either.
+/// A body that is skipped without being copied.
 struct Unseen;
 
 impl Body for Unseen {
@@ -270,12 +271,12 @@ impl<'de> Deserialize<'de> for Unseen {
     }
 }
 
-/// The event with its body, where this record has that.
+/// Decodes an event, with its body if this record has it.
 pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     decode_with::<Bytes1>(bytes, id, company_id)
 }
 
-/// The event without its body, for lists. The checksum is the whole record's all the same.
+/// Decodes an event without its body, for lists. The checksum still covers the whole record.
 pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     decode_with::<Unseen>(bytes, id, company_id)
 }
@@ -317,7 +318,7 @@ fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Res
     Ok(Decoded { event, base })
 }
 
-/// An event's integration, which comes first in every format; its checksum is not verified.
+/// Returns an event's integration, which is the first field in every format. The checksum is not verified.
 pub(super) fn integration(value: &[u8]) -> Option<&str> {
     postcard::take_from_bytes(value.get(HEADER..)?).ok().map(|(name, _)| name)
 }

@@ -1,13 +1,12 @@
-//! The embedded store: a journal, and sled as its view. The journal is the truth.
+//! The embedded store: a journal as the source of truth, and sled as its read view.
 //!
 //! In the order of a write: `change.rs` encodes it on the caller's thread, `writer.rs` decides it (`decide.rs`) and
-//! appends it to the `journal/`, `applier.rs` brings it into the view (`view.rs`, with the bitmaps of `index.rs`).
-//! `open.rs` is the start, `rebuild.rs` another view from a snapshot (`snapshot.rs`) and the journal (`source.rs`),
-//! `headroom.rs` its space on a full disk, `upkeep.rs` what expires and what is backed up, `transfer.rs` everything item by
-//! item, `history.rs` events with what they made, `erase.rs` what is taken out again, `check.rs` reads everything,
-//! `watchdog.rs` is the last resort. `keys.rs`, `record.rs`, `event_record.rs` and `task_record.rs` have the frozen
-//! formats, `lock.rs` says
-//! who holds the directory.
+//! appends it to the `journal/`, `applier.rs` applies it to the read view (`view.rs`, with the bitmaps of
+//! `index.rs`). `open.rs` is the start, `rebuild.rs` builds a view from a snapshot (`snapshot.rs`) and the journal
+//! (`source.rs`), `headroom.rs` reserves its space on a full disk, `upkeep.rs` is expiry and backups, `transfer.rs`
+//! export and import, `history.rs` events with their tasks, `erase.rs` erasures, `check.rs` the check of a
+//! directory, `watchdog.rs` the last resort. `keys.rs`, `record.rs`, `event_record.rs` and `task_record.rs` have
+//! the frozen formats, `lock.rs` the lock of the directory.
 
 mod answers;
 mod applier;
@@ -78,7 +77,7 @@ pub use rebuild::has_view;
 pub use transfer::Item;
 pub use upkeep::restore;
 
-/// The embedded store on one data directory.
+/// The embedded store in one data directory.
 #[derive(Debug)]
 pub struct Embedded {
     shared: Arc<Shared>,
@@ -89,16 +88,16 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Notes where the server answers, and the token that proves access to this directory, for
-    /// `hookmill key` and others to find.
+    /// Publishes the server's address, and the token that proves access to this directory, for `hookmill key` and
+    /// similar commands.
     ///
     /// # Errors
-    /// Where the lock file cannot be written.
+    /// Fails if the lock file cannot be written.
     pub fn announce(&self, running: &Running) -> std::io::Result<()> {
         self.lock.announce(running)
     }
 
-    /// Reads off the reactor, and not before everything that anybody was told of can be read.
+    /// Runs a read off the async threads, after everything acknowledged so far is in the read view.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
@@ -114,21 +113,21 @@ impl Embedded {
     async fn put(&self, change: Result<Change, StoreError>) -> Result<Committed, StoreError> {
         match self.writer.write(change?).await? {
             Done::Committed(committed) => Ok(committed),
-            _ => Err(StoreError::Write("another answer than was asked for".into())),
+            _ => Err(StoreError::Write("the writer returned an unexpected result".into())),
         }
     }
 
     async fn replaced(&self, change: Change) -> Result<Replaced, StoreError> {
         match self.writer.write(change).await? {
             Done::Replaced(replaced) => Ok(replaced),
-            _ => Err(StoreError::Write("another answer than was asked for".into())),
+            _ => Err(StoreError::Write("the writer returned an unexpected result".into())),
         }
     }
 
     async fn update(&self, change: Change) -> Result<Updated, StoreError> {
         match self.writer.write(change).await? {
             Done::Updated(updated) => Ok(updated),
-            _ => Err(StoreError::Write("another answer than was asked for".into())),
+            _ => Err(StoreError::Write("the writer returned an unexpected result".into())),
         }
     }
 }
@@ -283,20 +282,20 @@ impl Store for Embedded {
     }
 }
 
-/// Every API key. One whose record is whole and says nothing that could be read is named in the log, and opens nothing: it
-/// must not keep all others from opening anything.
+/// Returns all API keys. A key whose record is intact but unreadable is logged and skipped, so that it does not
+/// make all other keys unusable.
 fn api_keys(tree: &sled::Tree) -> Result<Vec<ApiKey>, StoreError> {
     let mut found = Vec::new();
     for entry in tree.scan_prefix([keys::API_KEY]) {
         let (key, value) = entry.map_err(failure::read)?;
         let decoded = record::decode_key(&value).and_then(|it| {
             let its_own = key == keys::api_key(&it.id);
-            if its_own { Ok(it) } else { Err(record::damaged("API key", &"it is stored under another id")) }
+            if its_own { Ok(it) } else { Err(record::damaged("API key", &"it is stored under the wrong id")) }
         });
         match decoded {
             Ok(key) => found.push(key),
             Err(error) if record::is_whole(&value) => {
-                tracing::error!(record = keys::name_of(&key), cause = %error, "an API key cannot be read; it opens nothing");
+                tracing::error!(record = keys::name_of(&key), cause = %error, "an API key cannot be read and does not work");
             }
             Err(error) => return Err(error),
         }
@@ -308,13 +307,13 @@ fn read_task(tree: &sled::Tree, company: &CompanyId, id: TaskId) -> Result<Optio
     let Some(value) = tree.get(keys::task(company, id)).map_err(failure::read)? else { return Ok(None) };
     match task_record::decode(&value, id, company.clone()) {
         Ok((task, _)) => Ok(Some(task)),
-        // As it was written: another view would have the same.
+        // The value is as it was written, so a rebuilt view would have the same one.
         Err(_) if record::is_whole(&value) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// How long this is as JSON.
+/// Returns the length of a value as JSON, in bytes.
 fn json_bytes(value: &impl serde::Serialize) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
@@ -327,7 +326,7 @@ fn json_bytes(value: &impl serde::Serialize) -> usize {
         }
     }
     let mut count = Count(0);
-    // Nothing that is stored has a map with keys of another kind than text.
+    // Stored values have no maps with keys that are not texts.
     let _never_fails = serde_json::to_writer(&mut count, value);
     count.0
 }

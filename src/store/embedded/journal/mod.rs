@@ -1,13 +1,15 @@
-//! The journal: the truth. Every accepted change is one record here before anybody is told so.
+//! The journal: the source of truth. Every accepted change is a record in it before it is acknowledged.
 //!
-//! Append-only segments of one directory, named by the sequence of their first record. A group of records becomes
+//! Append-only segments in one directory, named by the sequence of their first record. A group of records becomes
 //! durable with one fdatasync. In the order of a record's life:
 //!
-//! - `format.rs`: the bytes; `prepare.rs`: segments made ahead; `append.rs`: the end that grows; `mark.rs`: what was
-//!   acknowledged.
-//! - `survey.rs` and `open.rs`: the start; `verify.rs`: what the start did not read; `scan.rs`: how a segment is read.
-//! - `segments.rs`, `index_file.rs` and `listing.rs`: where events are found; `history.rs`: every event, for other processes.
-//! - `replay.rs`: records again, for a view; `rewrite.rs`: how values are erased from a segment.
+//! - `format.rs`: the format; `prepare.rs`: segments prepared in advance; `append.rs`: the end of the journal;
+//!   `mark.rs`: what was acknowledged.
+//! - `survey.rs` and `open.rs`: the start; `verify.rs`: verification of what the start did not read; `scan.rs`: how
+//!   a segment is read.
+//! - `segments.rs`, `index_file.rs` and `listing.rs`: where events are stored; `history.rs`: all events, for other
+//!   processes.
+//! - `replay.rs`: replays records into a view; `rewrite.rs`: erases values from a segment.
 
 mod append;
 mod format;
@@ -37,7 +39,7 @@ pub(super) use segments::{Closed, Place, Segments, Stored};
 pub(super) use survey::{Accepted, Survey, read_only};
 pub(super) use verify::{Unverified, known_damaged, verify};
 
-/// The name of the segment that begins with this sequence: names sort as sequences do.
+/// Returns the name of the segment with this first sequence. Names sort as sequences do.
 fn file_name(first: u64) -> String {
     format!("{first:020}.journal")
 }
@@ -47,22 +49,23 @@ fn sequence_of(path: &Path) -> Option<u64> {
     (name.len() == 20).then(|| name.parse().ok())?
 }
 
-/// Files next to the segments that a copy of the journal needs: what was accepted as lost, and up to when events have expired.
+/// Returns the other files that a copy of the journal needs: the accepted losses, and the time up to which events
+/// have expired.
 pub(super) fn companions(dir: &Path) -> impl Iterator<Item = PathBuf> {
     [survey::ACCEPTED, HORIZON].map(|it| dir.join(it)).into_iter().filter(|it| it.exists())
 }
 
-/// The file that says up to when events have expired.
+/// File with the time up to which events have expired.
 pub(super) const HORIZON: &str = "horizon";
 
-/// Writes the mark of a journal that was copied: what is in it counts as acknowledged.
+/// Writes the mark of a copied journal: everything in it counts as acknowledged.
 pub(super) fn mark_copy(dir: &Path, oldest: u64, last: u64) -> std::io::Result<()> {
     let mut mark = mark::Mark::open(dir)?;
     mark.set_acked(last)?;
     mark.set_oldest(oldest)
 }
 
-/// Makes a new name in a directory durable.
+/// Makes a new file name in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }

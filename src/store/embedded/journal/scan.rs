@@ -1,4 +1,4 @@
-//! Reads a segment from its first byte to its last, and tells what it finds there.
+//! Reads a segment from its first byte to its last and reports what it contains.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -7,20 +7,20 @@ use std::path::Path;
 use super::format::{self, GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
 use crate::store::Damage;
 
-/// How much is read at a time.
+/// Number of bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// A record that is whole.
+/// An intact record.
 #[derive(Debug)]
 pub(in super::super) struct Record<'a> {
     pub(in super::super) sequence: u64,
-    /// Where the payload stands in its segment.
+    /// Offset of the payload in its segment.
     pub(in super::super) offset: u64,
     pub(in super::super) payload: &'a [u8],
 }
 
-/// Changes that were acknowledged and cannot be read: their place, and the sequences from the first up to the next
-/// that is there again.
+/// Acknowledged changes that cannot be read: their place, and their sequences from the first up to the next
+/// readable one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) damage: Damage,
@@ -28,28 +28,28 @@ pub(super) struct Lost {
     pub(super) until: u64,
 }
 
-/// What a segment holds.
+/// Content of a segment.
 #[derive(Debug)]
 pub(super) struct Scanned {
-    /// The sequence after the last whole record.
+    /// The sequence after the last intact record.
     pub(super) next: u64,
-    /// The byte after the last whole group.
+    /// The offset after the last intact group.
     pub(super) end: u64,
-    /// What was lost on the way.
+    /// Losses in the segment.
     pub(super) lost: Vec<Lost>,
-    /// What stands after `end`, where that is neither nothing nor zeros.
+    /// Damage after `end`; `None` if there is nothing, or only zeros.
     pub(super) tail: Option<Damage>,
 }
 
-/// A segment's header, if it is whole.
+/// Returns a segment's header, if it is intact.
 pub(super) fn header(path: &Path) -> std::io::Result<Option<SegmentHeader>> {
     let mut bytes = [0; SEGMENT_HEADER];
     let read = read_up_to(&File::open(path)?, &mut bytes, 0)?;
     Ok(SegmentHeader::decode(&bytes[..read]))
 }
 
-/// Visits every whole record of a segment, in order. A group that is not whole is a tail where nothing follows it
-/// and none of it was acknowledged (a crash cut it off), and else a loss.
+/// Visits every intact record of a segment, in order. A damaged group is a torn tail if nothing follows it and none
+/// of it was acknowledged (a crash cut it off); otherwise it is a loss.
 pub(super) fn scan(
     path: &Path,
     salt: u32,
@@ -75,7 +75,7 @@ pub(super) fn scan(
                         out.end = at;
                         continue;
                     }
-                    // It was durable, as its successor or the mark says: what of it is whole still counts.
+                    // The group was durable, according to a later group or the mark, so its intact records count.
                     Err(cause) if acked >= group.first || follows(&mut window, at, salt, &group)? => {
                         let payload = window.get(at + GROUP_HEADER as u64, length - GROUP_HEADER)?;
                         let lost = &mut out.lost;
@@ -112,13 +112,13 @@ pub(super) fn scan(
     Ok(out)
 }
 
-/// Whether a later group begins behind this one: then this one was durable before that was written.
+/// Returns whether a later group begins after this one. If so, this one was durable before that was written.
 fn follows(window: &mut Window, at: u64, salt: u32, group: &GroupHeader) -> std::io::Result<bool> {
     let rest = window.rest(at)?;
     Ok(GroupHeader::find(&rest, 1, salt, group.first + u64::from(group.count).max(1)).is_some())
 }
 
-/// The group that begins here and its whole length; or why there is none, or nothing where nothing begins here.
+/// Returns the group that begins here and its length; or why it is invalid (`None` if no group begins here).
 fn read_group(
     window: &mut Window,
     at: u64,
@@ -197,7 +197,7 @@ struct Window {
 }
 
 impl Window {
-    /// These bytes of the file, or as many of them as there are.
+    /// Returns these bytes of the file, or fewer at its end.
     fn get(&mut self, at: u64, length: usize) -> std::io::Result<&[u8]> {
         let inside = at >= self.start && at + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
@@ -212,7 +212,7 @@ impl Window {
         Ok(self.bytes.get(from..until).unwrap_or_default())
     }
 
-    /// Everything from here on.
+    /// Returns everything from this offset on.
     fn rest(&self, at: u64) -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.length.saturating_sub(at)).unwrap_or(0)];
         let read = read_up_to(&self.file, &mut bytes, at)?;
