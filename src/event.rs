@@ -10,6 +10,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::auth::CompanyId;
 use crate::task::TaskId;
+use crate::trace::TraceContext;
 
 /// An event's id: a UUID of version 7 (RFC 9562), so that ids sort by time of receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,6 +122,8 @@ pub struct RawEvent {
     /// JSON Pointers at which values of the payload were replaced; the empty one where the whole body was, as it could
     /// not be read.
     pub redacted: Vec<String>,
+    /// The span that received it, where traces are on.
+    pub trace: Option<TraceContext>,
 }
 
 impl RawEvent {
@@ -246,6 +249,9 @@ pub struct Event {
     /// When the sender delivered it last, where that was not the first time.
     #[serde(serialize_with = "crate::task::utc_or_null", skip_serializing_if = "Option::is_none")]
     pub last_attempt_at: Option<DateTime<Utc>>,
+    /// The span that received it, where traces were on: queued work continues its trace, and a replay links to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
     /// The body's size in bytes.
     pub body_bytes: u64,
     /// The body; empty for a rejected or erased event. Not part of the answer: it may hold a patient's data.
@@ -294,7 +300,7 @@ impl NoBody {
 
 impl Event {
     /// What of it may repeat what its sender sent: those who may only read tasks do not see it.
-    pub const INSIDE: [&str; 4] = ["reason", "plugin_log", "content_type", "headers"];
+    pub const INSIDE: [&str; 5] = ["reason", "plugin_log", "content_type", "headers", "trace"];
 
     /// Whether another copy of what was sent is an attempt of this event.
     #[must_use]
@@ -327,6 +333,7 @@ impl Event {
             headers: self.headers.clone(),
             body: self.body.clone(),
             redacted: self.redacted.clone(),
+            trace: self.trace.clone(),
         }
     }
 }

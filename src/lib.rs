@@ -15,6 +15,7 @@
 //! - [`schema`] checks it and says in words what is wrong.
 //! - [`integration`] is a plugin folder that is live; [`folder`] reads its files and nothing outside of it; [`plugin`] runs
 //!   its WebAssembly in a sandbox.
+//! - [`trace`] is which trace a request and an event belong to.
 //! - [`shares`] divides what is limited, so that one company's load is not another's 503.
 //! - [`operations`] has the slots of what takes long, such as erasures and backups.
 //! - [`queue`] has the deliveries that were answered first; [`watch`] reloads plugin folders; [`diff`] compares JSON.
@@ -49,4 +50,5 @@ pub mod shares;
 pub mod store;
 pub mod task;
 pub mod text;
+pub mod trace;
 pub mod watch;

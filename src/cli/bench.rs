@@ -311,6 +311,7 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
+        trace: None,
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };

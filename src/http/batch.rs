@@ -37,6 +37,7 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
         headers: Vec::new(),
         body,
         redacted: Vec::new(),
+        trace: None,
     };
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();

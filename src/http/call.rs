@@ -279,7 +279,7 @@ impl Call {
         let headers = kept_headers(&self.headers, keep);
         let id = EventId(new_id(now));
         know(Field::Event, id);
-        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new() }
+        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new(), trace: None }
     }
 }
 

@@ -206,6 +206,7 @@ pub fn rejected(
         headers,
         body: bytes::Bytes::new(),
         redacted: Vec::new(),
+        trace: None,
     };
     let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
     event.body_bytes = body_bytes;
@@ -237,6 +238,7 @@ pub(super) fn event(
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
+        trace: raw.trace,
         body_bytes: raw.body.len() as u64,
         body: raw.body,
     }

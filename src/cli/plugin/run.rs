@@ -89,6 +89,7 @@ impl Run {
             headers: Vec::new(),
             body: Bytes::from(body),
             redacted: Vec::new(),
+            trace: None,
         };
         let payload = integration.payload(&raw);
         let payload = payload.map_err(|e| Failure::new(format!("the payload on stdin: {e}")))?;

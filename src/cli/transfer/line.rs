@@ -11,6 +11,7 @@ use crate::auth::{CompanyId, KeyId, Scopes};
 use crate::event::{Event, EventId, EventStatus, Headers, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::embedded::Item;
 use crate::task::{NewTask, Task, TaskId};
+use crate::trace::TraceContext;
 
 /// What only an export shows of a task: the rest is the documented answer.
 #[derive(Serialize)]
@@ -51,6 +52,8 @@ pub(super) struct EventLine {
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_attempt_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceContext>,
     body_bytes: u64,
     body_base64: String,
 }
@@ -139,6 +142,7 @@ impl From<Event> for EventLine {
             erased_at: event.erased_at,
             attempts: event.attempts,
             last_attempt_at: event.last_attempt_at,
+            trace: event.trace,
             body_bytes: event.body_bytes,
             body_base64: BASE64_STANDARD.encode(&event.body),
         }

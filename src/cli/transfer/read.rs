@@ -130,6 +130,7 @@ impl Fields {
             // Exports of versions before 0.1 have none.
             attempts: self.or("attempts", 1)?,
             last_attempt_at: self.maybe_time("last_attempt_at")?,
+            trace: self.or("trace", None)?,
             body_bytes: self.count("body_bytes")?,
             body: Bytes::from(self.base64("body_base64")?),
         };

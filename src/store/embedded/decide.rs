@@ -337,6 +337,7 @@ mod tests {
             erased_at: None,
             attempts: 1,
             last_attempt_at: None,
+            trace: None,
             body_bytes: 2,
             body: "{}".into(),
         };

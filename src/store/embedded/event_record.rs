@@ -2,8 +2,11 @@
 //!
 //! Format 2 has headers and stages. Format 3 is for events with redacted or erased parts. Format 4 is for events
 //! that are stored again: it counts the attempts and refers to the record with what was sent (headers, content type
-//! and body), which is never stored twice. [`EventStatus`] is stored by the position of its variant, so new
-//! variants may only be added at the end.
+//! and body), which is never stored twice. Format 5 has the span that received the event, which belongs to what was
+//! sent. [`EventStatus`] is stored by the position of its variant, so new variants may only be added at the end.
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -17,10 +20,12 @@ use crate::auth::CompanyId;
 use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
 use crate::store::StoreError;
 use crate::task::TaskId;
+use crate::trace::TraceContext;
 
 const FORMAT_2: u8 = 2;
 const FORMAT_3: u8 = 3;
 const FORMAT_4: u8 = 4;
+const FORMAT_5: u8 = 5;
 const WHAT: &str = "event";
 
 #[derive(Deserialize)]
@@ -58,6 +63,36 @@ struct Event4<B> {
     attempts: u32,
     last_attempt_at: Option<Time>,
     base: Option<Base>,
+}
+
+#[derive(Deserialize)]
+struct Event5<B> {
+    event: Event4<B>,
+    trace: Trace,
+}
+
+/// A span's ids, the flags of its `traceparent`, and its `tracestate`.
+#[derive(Serialize, Deserialize)]
+struct Trace {
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    flags: u8,
+    state: String,
+}
+
+impl Trace {
+    fn of(context: &TraceContext) -> Self {
+        Self {
+            trace_id: context.trace_id().to_bytes(),
+            span_id: context.span_id().to_bytes(),
+            flags: context.flags(),
+            state: context.tracestate(),
+        }
+    }
+
+    fn context(self) -> Option<TraceContext> {
+        TraceContext::new(self.trace_id, self.span_id, self.flags, &self.state)
+    }
 }
 
 /// Position of the record with what was sent: its segment's first sequence, and the place in the segment.
@@ -116,8 +151,16 @@ impl Decoded {
         // The original record was erased after this one was written.
         event.erased_at = event.erased_at.or(sent.erased_at);
         (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
+        event.trace = sent.trace;
         Ok(Some(event))
     }
+}
+
+/// [`Event5`], borrowed for encoding.
+#[derive(Serialize)]
+struct Event5Ref<'a> {
+    event: Event4Ref<'a>,
+    trace: Trace,
 }
 
 /// [`Event4`], borrowed for encoding.
@@ -166,7 +209,7 @@ pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
 
 /// Encodes a new state of an event without what was sent; `base` is the record that has it.
 pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreError> {
-    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), ..event.clone() };
+    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: None, ..event.clone() };
     // Once erased, the content is not stored anywhere.
     encode_with(&nothing, event.erased_at.is_none().then_some(base))
 }
@@ -186,16 +229,21 @@ fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError>
     };
     let second = Event2Ref { event: first, headers: &event.headers, stages: &event.stages };
     let again = base.is_some() || event.attempts > 1;
-    if !again && event.redacted.is_empty() && event.erased_at.is_none() {
+    let traced = event.trace.as_ref().map(Trace::of);
+    if !again && traced.is_none() && event.redacted.is_empty() && event.erased_at.is_none() {
         return encode_as(FORMAT_2, &second);
     }
     let erased_at = event.erased_at.map(|it| it.timestamp());
     let third = Event3Ref { event: second, redacted: &event.redacted, erased_at };
-    if !again {
+    if !again && traced.is_none() {
         return encode_as(FORMAT_3, &third);
     }
     let last_attempt_at = event.last_attempt_at.map(time);
-    encode_as(FORMAT_4, &Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base })
+    let fourth = Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base };
+    match traced {
+        None => encode_as(FORMAT_4, &fourth),
+        Some(trace) => encode_as(FORMAT_5, &Event5Ref { event: fourth, trace }),
+    }
 }
 
 /// Removes what was sent from an event, and the texts that may quote it.
@@ -204,6 +252,7 @@ pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
     event.body = Bytes::new();
     event.headers.clear();
     (event.content_type, event.plugin_log) = (None, String::new());
+    event.trace = event.trace.as_ref().map(TraceContext::without_state);
     if let Some(reason) = &mut event.reason {
         reason.message.clear();
     }
@@ -214,9 +263,10 @@ pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
 /// optional fields until it fits.
 pub(super) fn encode_erased(event: Event, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
     let mut event = without_content(event, at);
-    let shorter: [fn(&mut Event); 6] = [
+    let shorter: [fn(&mut Event); 7] = [
         |_| {},
         |it| it.stages.clear(),
+        |it| it.trace = None,
         |it| it.redacted.clear(),
         |it| it.provenance = None,
         |it| it.reason = None,
@@ -284,14 +334,19 @@ pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> R
 fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
-    let fourth = match bytes.first() {
+    let untraced = |event| (event, None);
+    let (fourth, trace) = match bytes.first() {
         Some(&FORMAT_1) => {
             let event = decode_as::<Event1<B>>(FORMAT_1, bytes, WHAT)?;
-            once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() }))
+            untraced(once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() })))
         }
-        Some(&FORMAT_3) => once(decode_as(FORMAT_3, bytes, WHAT)?),
-        Some(&FORMAT_4) => decode_as(FORMAT_4, bytes, WHAT)?,
-        _ => once(third(decode_as(FORMAT_2, bytes, WHAT)?)),
+        Some(&FORMAT_3) => untraced(once(decode_as(FORMAT_3, bytes, WHAT)?)),
+        Some(&FORMAT_4) => untraced(decode_as(FORMAT_4, bytes, WHAT)?),
+        Some(&FORMAT_5) => {
+            let Event5 { event, trace } = decode_as(FORMAT_5, bytes, WHAT)?;
+            (event, trace.context())
+        }
+        _ => untraced(once(third(decode_as(FORMAT_2, bytes, WHAT)?))),
     };
     let Event4 { event: Event3 { event: second, redacted, erased_at }, attempts, last_attempt_at, base } = fourth;
     let Event2 { event: record, headers, stages } = second;
@@ -312,6 +367,7 @@ fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Res
         erased_at: erased_at.map(|it| from_time((it, 0), WHAT)).transpose()?,
         attempts,
         last_attempt_at: last_attempt_at.map(|it| from_time(it, WHAT)).transpose()?,
+        trace,
         body_bytes: record.body_bytes,
         body: record.body.bytes(),
     };

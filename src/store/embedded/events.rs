@@ -52,6 +52,7 @@ pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &Integra
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
+        trace: None,
         body_bytes: 0,
         body: Bytes::new(),
     }

@@ -154,6 +154,7 @@ impl Delivery {
             erased_at: None,
             attempts: 1,
             last_attempt_at: None,
+            trace: None,
             body_bytes: body.len() as u64,
             body,
         };

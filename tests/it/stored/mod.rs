@@ -40,6 +40,7 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
+        trace: None,
         body_bytes: body.len() as u64,
         body,
     };

@@ -152,6 +152,9 @@ impl Patient {
         if let Some(content_type) = &event.content_type {
             look(FoundBy::Header, &|| "header content-type".into(), content_type, false);
         }
+        if let Some(trace) = &event.trace {
+            look(FoundBy::Header, &|| "header tracestate".into(), &trace.tracestate(), false);
+        }
         if let Some(reason) = &event.reason {
             look(FoundBy::Reason, &|| "reason".into(), &reason.message, false);
         }
