@@ -24,23 +24,18 @@ const IDEMPOTENCY_HOURS_MAX: u32 = 672;
 /// Largest `store.segment_mib`.
 const SEGMENT_MIB_MAX: u32 = 1024;
 
-/// The settings that have a flag, an environment variable and a line in `hookmill.toml`.
-#[derive(Debug, Clone, Default, clap::Args)]
+/// Settings that the command line or the environment can override; `None` leaves the line in `hookmill.toml`, or the default.
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Settings file [default: hookmill.toml, where it exists]
-    #[arg(long, env = "HOOKMILL_CONFIG", value_name = "FILE", global = true)]
+    /// Settings file; `hookmill.toml`, if it exists.
     pub config: Option<PathBuf>,
-    /// Address and port to serve on [default: 127.0.0.1:8080]
-    #[arg(long, env = "HOOKMILL_LISTEN", value_name = "ADDR:PORT", global = true)]
+    /// Address and port to serve on.
     pub listen: Option<SocketAddr>,
-    /// Folder of the database; one server at a time [default: data]
-    #[arg(long, env = "HOOKMILL_DATA_DIR", value_name = "DIR", global = true)]
+    /// Data directory.
     pub data_dir: Option<PathBuf>,
-    /// Folder with one folder a plugin [default: plugins]
-    #[arg(long, env = "HOOKMILL_PLUGINS_DIR", value_name = "DIR", global = true)]
+    /// Plugins folder.
     pub plugins_dir: Option<PathBuf>,
-    /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8,fd00::/8 [default: none]
-    #[arg(long, env = "HOOKMILL_TRUSTED_PROXIES", value_name = "ADDR/BITS", value_delimiter = ',', global = true)]
+    /// Proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Option<Vec<Network>>,
 }
 

@@ -30,15 +30,15 @@ Examples:
   hookmill store bench --seconds 10 --writers 64
   hookmill store bench --grow 1000000                   times, memory and disk as the store grows
 
-It works in a new folder of the data directory's disk, and removes it.")]
+It works in a new folder on the data directory's disk, and removes it.")]
 pub(super) struct Bench {
-    /// Seconds for each figure
+    /// Seconds per figure
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// How many callers write at once
+    /// Numbers of concurrent writers
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
     writers: Vec<usize>,
-    /// Instead, store so many tasks, and measure at 10,000, 100,000 and so on
+    /// Store this many tasks instead, and measure at 10,000, 100,000 and so on
     #[arg(long, value_name = "TASKS")]
     grow: Option<usize>,
 }

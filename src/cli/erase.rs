@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::progress::Progress;
 use super::remote::{Remote, text};
-use super::{Failure, runtime};
+use super::{ExitStatus, Failure, runtime};
 use crate::app::now;
 use crate::audit::{Action, COMMAND_LINE, Entry};
 use crate::auth::CompanyId;
@@ -16,28 +16,29 @@ use crate::store::{Embedded, Store as _};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  hookmill events erase --company company-1 --patient p-4711                  shows what would be erased
+  hookmill events erase --company company-1 --patient p-4711                  lists what would be erased
   hookmill events erase --company company-1 --patient p-4711 --yes
   hookmill events erase --company company-1 --patient p-4711 --yes --data-dir /backups/monday
 
-An event is the patient's where it made a task with this patient_id, or where its body, a header, its reason or its plugin's
-log names the patient as a word of its own, in any letter case, percent-, JSON- or XML-escaped: an id of four characters or
-more anywhere, a shorter one where \"patient\" is in a name or just before it. What is encoded otherwise (base64, compressed,
-images) is not found. Look at the list before you say --yes. Bodies, headers, reasons and plugin logs are erased from the
-journal, and so are remembered responses; the events stay, and say so. Tasks that name the patient are listed, and stay.
-Exit codes: 0 done; 2 wrong arguments; 3 a server holds the directory and
-cannot be asked; 4 the journal is damaged, so there may be more.")]
+An event belongs to the patient if it created a task with this patient_id, or if its body, a header, its reason or its plugin's
+log names the patient. The id must be a separate word, in any letter case, and may be percent-, JSON- or XML-escaped. An id of
+four characters or more is searched everywhere; a shorter one counts only where \"patient\" is in a name above it or just
+before it. Other encodings (base64, compressed data, images) are not searched. Check the list before you use --yes.
+Bodies, headers, reasons and plugin logs are erased from the journal, and so are remembered responses. The events stay, marked
+as erased. Tasks that name the patient are listed, and stay.
+Exit codes: 0 done; 2 wrong arguments; 3 a server holds the data directory and does not respond; 4 the journal is damaged, so
+there may be more.")]
 pub(super) struct Erase {
-    /// Whose patient
+    /// The company that the patient belongs to
     #[arg(long)]
     company: CompanyId,
     /// The patient's id, as tasks and senders write it
     #[arg(long, value_name = "ID")]
     patient: String,
-    /// Zeros before a number do not count: 004712 is 4712
+    /// Ignore zeros before a number: 004712 is 4712
     #[arg(long)]
     leading_zeros: bool,
-    /// Erase; without this, only show what would be erased
+    /// Erase; without this flag, only list what would be erased
     #[arg(long)]
     yes: bool,
 }
@@ -63,13 +64,13 @@ impl Erase {
         }
         let message =
             "the journal is damaged, and there may be more in what cannot be read; see `hookmill store check`";
-        Err(Failure { message: message.into(), code: 4 })
+        Err(Failure { message: message.into(), status: ExitStatus::Damaged })
     }
 
     /// In a directory on which no server runs: a data directory, or a backup.
     fn here(&self, config: &Config) -> Result<Erased, Failure> {
         let patient = Patient::new(self.company.clone(), &self.patient);
-        let patient = patient.ok_or_else(|| Failure { message: "--patient: is empty".into(), code: 2 })?;
+        let patient = patient.ok_or_else(|| Failure::usage("--patient: is empty"))?;
         let patient = patient.any_leading_zeros(self.leading_zeros);
         // A backup has no view, and is not to get one.
         if self.yes && embedded::has_view(&config.data_dir) {

@@ -6,13 +6,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::flags::DataDirFlag;
 use super::remote::{Elsewhere, Remote, text};
-use super::{Failure, runtime};
+use super::{ExitStatus, Failure, runtime};
 use crate::app::{KeyRequest, now};
 use crate::audit::{Action, COMMAND_LINE, Entry};
 use crate::auth::{ApiKey, CompanyId, Scope, key};
 use crate::cli::print::{self, say, tell};
-use crate::config::Config;
+use crate::config::{Config, Options};
 use crate::store::{Embedded, Store as _, StoreError};
 
 #[derive(Debug, clap::Args)]
@@ -23,25 +24,27 @@ Examples:
   hookmill key list
   hookmill key revoke key_4f0c31a2b7d9
 
-With a server running on --data-dir, they go through its admin API by themselves.
-For a server on another machine: --server URL, and an admin key in HOOKMILL_API_KEY.")]
+If a server is running on --data-dir, the commands use its admin API. Otherwise they open the data directory themselves.
+For a server on another machine, use --server URL and an admin key in HOOKMILL_API_KEY.")]
 pub(super) struct Key {
     #[command(subcommand)]
     action: Asked,
     #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
     elsewhere: Elsewhere,
-    /// Print JSON, for scripts
+    /// Print JSON for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Asked {
-    /// Make a key and print it, once
+    /// Create a key and print it; it is not shown again
     Create(Create),
-    /// List keys: ids, companies, scopes; never the keys
+    /// List keys with id, company, state and scopes, but not the keys themselves
     List,
-    /// Make a key open nothing from now on
+    /// Revoke a key; it stops working at once
     Revoke {
         /// The key's id, from `hookmill key list`
         id: String,
@@ -50,27 +53,31 @@ enum Asked {
 
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// Whose tasks it reaches
+    /// The company that the key belongs to
     #[arg(long)]
     company: CompanyId,
-    /// What it may do; may be given several times
+    /// What the key may do; repeat the flag for several scopes
     #[arg(long = "scope", value_enum, required = true)]
     scopes: Vec<Scope>,
     /// Expiry time (RFC 3339) [default: never]
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
-    /// A note: whose key it is, what for
+    /// A note, such as who uses the key
     #[arg(long, default_value = "", value_parser = crate::auth::key::label)]
     label: String,
-    /// Zone of deadlines without an offset, such as Europe/Berlin [default: UTC]
+    /// Time zone of deadlines without an offset, such as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<chrono_tz::Tz>,
-    /// Take the documented shape only, and loosen nothing
+    /// Accept only the documented form of a task, with no loose values
     #[arg(long)]
     strict: bool,
 }
 
 impl Key {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match self.elsewhere.remote(&config.data_dir) {
             Some(remote) => self.through(&remote)?,
@@ -81,7 +88,7 @@ impl Key {
                         message: format!(
                             "{dir} is held by {holder}, which has not said how to reach it yet; try again in a moment"
                         ),
-                        code: 3,
+                        status: ExitStatus::InUse,
                     });
                 }
                 Err(error) => return Err(error.into()),
@@ -104,7 +111,7 @@ impl Key {
             Asked::Create(create) => {
                 let (id, secret) = key::generate().map_err(Failure::new)?;
                 let request = create.key_request();
-                request.check().map_err(|message| Failure { message, code: 2 })?;
+                request.check().map_err(Failure::usage)?;
                 let stored = request.into_key(id, &secret, now());
                 let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &stored.id, now());
                 let entry = entry.of(&stored.company_id).with(stored.scope_names());

@@ -5,6 +5,8 @@ mod audit;
 mod bench;
 mod erase;
 mod events;
+mod exit;
+mod flags;
 mod key;
 mod plugin;
 mod print;
@@ -16,6 +18,8 @@ mod transfer;
 
 use std::process::ExitCode;
 
+use exit::ExitStatus;
+use flags::ConfigFlag;
 use print::tell;
 
 use crate::config::{Config, ConfigError, Options};
@@ -24,43 +28,43 @@ use crate::store::StoreError;
 
 /// A webhook adapter and WebAssembly plugin host: any JSON in, the documented task out.
 #[derive(Debug, clap::Parser)]
-#[command(name = "hookmill", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "hookmill", version, arg_required_else_help = true, after_help = format!("{EXAMPLES}\n\n{}", exit::help()))]
 pub struct Args {
     #[command(flatten)]
-    options: Options,
+    config: ConfigFlag,
     #[command(subcommand)]
     command: Command,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  hookmill serve                                        serve on 127.0.0.1:8080, data in ./data, plugins in ./plugins
+  hookmill serve                                  on 127.0.0.1:8080, with the data in ./data and the plugins in ./plugins
   hookmill serve --listen 0.0.0.0:80 --data-dir /srv/hookmill
   hookmill key create --company clinic-7 --scope tasks:write --scope tasks:read
   hookmill key list --json
-  hookmill store backup /backups/monday                 while the server runs
+  hookmill store backup /backups/monday           while the server runs
   hookmill store check
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 another server holds the data directory,\n4 stored data is damaged.";
+`hookmill COMMAND --help` shows the flags and examples of a command.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Take webhooks and the task API until SIGTERM or Ctrl-C
+    /// Run the server, until SIGTERM or Ctrl-C
     Serve(serve::Serve),
-    /// Create, list and revoke API keys, with the server running or not
+    /// Create, list and revoke API keys, whether the server is running or stopped
     Key(key::Key),
-    /// List and show what came in, drive it through again, erase it
+    /// List, show, replay and erase events
     Events(events::EventsCommand),
-    /// List, reload, write and try plugins
+    /// Create, check, test and compare plugins; list and reload those of the server
     Plugin(plugin::PluginCommand),
-    /// Who did what, and when
+    /// Show the audit log: who did what, and when
     Audit(audit::Audit),
     /// Back up, restore, export, import, check and measure the database
     Store(store::StoreCommand),
-    /// The process that compiles a module; the server and `plugin` start it
+    /// Compile one module; the server and `plugin` start this process themselves
     #[command(name = SUBCOMMAND, hide = true)]
     Compile {
-        /// What and how
+        /// The module and the engine settings, as JSON
         order: String,
     },
 }
@@ -69,12 +73,31 @@ enum Command {
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
-    code: u8,
+    status: ExitStatus,
+}
+
+impl Command {
+    /// The settings that this command's flags override.
+    fn options(&self) -> Options {
+        match self {
+            Self::Serve(it) => it.options(),
+            Self::Key(it) => it.options(),
+            Self::Events(it) => it.options(),
+            Self::Plugin(it) => it.options(),
+            Self::Audit(it) => it.options(),
+            Self::Store(it) => it.options(),
+            Self::Compile { .. } => Options::default(),
+        }
+    }
 }
 
 impl Failure {
     fn new(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), code: 1 }
+        Self { message: message.to_string(), status: ExitStatus::Failed }
+    }
+
+    fn usage(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), status: ExitStatus::Usage }
     }
 
     fn no_server(data_dir: &std::path::Path) -> Self {
@@ -85,18 +108,18 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self { message: error.to_string(), code: 2 }
+        Self::usage(error)
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let code = match error {
-            StoreError::InUse { .. } => 3,
-            StoreError::Journal(_) | StoreError::Damaged { .. } => 4,
-            _ => 1,
+        let status = match error {
+            StoreError::InUse { .. } => ExitStatus::InUse,
+            StoreError::Journal(_) | StoreError::Damaged { .. } => ExitStatus::Damaged,
+            _ => ExitStatus::Failed,
         };
-        Self { message: error.to_string(), code }
+        Self { message: error.to_string(), status }
     }
 }
 
@@ -105,8 +128,8 @@ impl From<StoreError> for Failure {
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         if panic.payload_as_str().is_some_and(|it| it.starts_with("failed printing to std")) {
-            // Whoever read it has gone, as `head` does: 128 and SIGPIPE's number, as of any program in a pipe.
-            std::process::exit(141);
+            // The reader has ended, as `head` does.
+            std::process::exit(ExitStatus::ClosedPipe.code().into());
         }
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         if place.contains("/sled-") {
@@ -134,20 +157,22 @@ pub fn run(args: &Args) -> ExitCode {
             libc::umask(0o077)
         };
     }
-    let result = Config::load(&args.options).map_err(Failure::from).and_then(|config| match &args.command {
-        Command::Serve(serve) => serve.run(config),
-        Command::Key(key) => key.run(&config),
-        Command::Events(events) => events.run(&config),
-        Command::Plugin(plugin) => plugin.run(&config),
-        Command::Audit(audit) => audit.run(&config),
-        Command::Store(store) => store.run(&config),
-        Command::Compile { .. } => Ok(()),
+    let result = Config::load(&args.config.with(args.command.options())).map_err(Failure::from).and_then(|config| {
+        match &args.command {
+            Command::Serve(serve) => serve.run(config),
+            Command::Key(key) => key.run(&config),
+            Command::Events(events) => events.run(&config),
+            Command::Plugin(plugin) => plugin.run(&config),
+            Command::Audit(audit) => audit.run(&config),
+            Command::Store(store) => store.run(&config),
+            Command::Compile { .. } => Ok(()),
+        }
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tell!("error: {}", failure.message);
-            ExitCode::from(failure.code)
+            failure.status.into()
         }
     }
 }

@@ -10,10 +10,10 @@ use crate::store::embedded::running_server;
 /// Which server to speak to, where it is not the one on this machine.
 #[derive(Debug, clap::Args)]
 pub(super) struct Elsewhere {
-    /// Base URL of a server elsewhere
+    /// Base URL of a server on another machine
     #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
     server: Option<String>,
-    /// A key of scope admin for --server
+    /// API key with the scope admin, for --server
     #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
     api_key: Option<String>,
 }

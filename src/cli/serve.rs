@@ -15,14 +15,16 @@ use tracing_subscriber::fmt::format::DefaultFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::flags::{DataDirFlag, PluginsDirFlag};
 use super::{Failure, runtime};
 use crate::app::{App, KeyRequest, now};
 use crate::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::auth::{CompanyId, Scope, key};
 use crate::cli::print::say;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Options, Secret};
 use crate::integration::Integration;
 use crate::log::{self, JsonLine, TextFields, says_no_more_than_it_may};
+use crate::peer::Network;
 use crate::plugin::Host;
 use crate::server;
 use crate::store::embedded::{Keep, Running};
@@ -45,16 +47,26 @@ Examples:
   hookmill serve
   HOOKMILL_BOOTSTRAP_KEY=$(openssl rand -hex 32) hookmill serve --listen 0.0.0.0:8080
 
-The first start on an empty database makes one API key and prints it, once.
-HOOKMILL_BOOTSTRAP_KEY presets it (24 characters at least).")]
+The first start on an empty database creates one API key and prints it; it is not shown again. To choose the key yourself, set
+HOOKMILL_BOOTSTRAP_KEY (at least 24 characters).")]
 pub(super) struct Serve {
-    /// How to write the log, on stderr
+    /// Address and port to serve on [default: 127.0.0.1:8080]
+    #[arg(long, env = "HOOKMILL_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
+    plugins: PluginsDirFlag,
+    /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8,fd00::/8 [default: none]
+    #[arg(long, env = "HOOKMILL_TRUSTED_PROXIES", value_name = "ADDR/BITS", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<Network>>,
+    /// Format of the log, which is written to stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// What to log: error, warn, info, debug, or a filter such as hookmill=debug
+    /// Log level (error, warn, info, debug), or a filter such as hookmill=debug
     #[arg(long, env = "HOOKMILL_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
-    /// Serve what is left where acknowledged changes in the journal are damaged
+    /// Serve the undamaged data of a journal in which acknowledged changes are damaged
     #[arg(long)]
     accept_loss: bool,
 }
@@ -66,6 +78,15 @@ enum LogFormat {
 }
 
 impl Serve {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            listen: self.listen,
+            plugins_dir: self.plugins.options().plugins_dir,
+            trusted_proxies: self.trusted_proxies.clone(),
+            ..self.data.options()
+        }
+    }
+
     pub(super) fn run(&self, config: Config) -> Result<(), Failure> {
         self.start_log()?;
         let mut config = config;
@@ -79,7 +100,7 @@ impl Serve {
 
     fn start_log(&self) -> Result<(), Failure> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
-            .map_err(|e| Failure { message: format!("--log {}: {e}", self.log), code: 2 })?;
+            .map_err(|e| Failure::usage(format!("--log {}: {e}", self.log)))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let of_others = FilterFn::new(says_no_more_than_it_may);
         match self.log_format {
@@ -226,12 +247,11 @@ fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
 /// Loads every plugin, and watches their folder from then on.
 fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<Watch, Failure> {
     let dir = app.config.plugins_dir.clone();
-    let told = |e: std::io::Error| Failure {
-        message: format!(
+    let told = |e: std::io::Error| {
+        Failure::usage(format!(
             "cannot read the plugins folder {}: {e}; --plugins-dir names another",
             app.config.plugins_dir.display()
-        ),
-        code: 2,
+        ))
     };
     let mut loader = Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry));
     loader.done = Some(done);

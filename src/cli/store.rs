@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::flags::DataDirFlag;
 use super::remote::{Remote, text};
-use super::{Failure, bench, progress, runtime, transfer};
+use super::{ExitStatus, Failure, bench, progress, runtime, transfer};
 use crate::app::now;
 use crate::audit::{self, COMMAND_LINE, Entry};
 use crate::cli::print::{self, say, tell};
-use crate::config::Config;
+use crate::config::{Config, Options};
 use crate::store::embedded::{self, Report};
 use crate::store::{Embedded, Stats, Store as _};
 
@@ -20,57 +21,63 @@ use crate::store::{Embedded, Stats, Store as _};
 Examples:
   hookmill store backup /backups/monday            a copy of everything, while the server runs
   hookmill store restore /backups/monday --data-dir data
-  hookmill store export tasks.ndjson               with the server stopped, or of a backup: --data-dir /backups/monday
+  hookmill store export tasks.ndjson               with the server stopped, or from a backup: --data-dir /backups/monday
   hookmill store import tasks.ndjson --data-dir new
-  hookmill store check --json                      reads everything; exits with 4 where something is lost
+  hookmill store check --json                      reads everything; exits with 4 if something is lost
   hookmill store stats
 
-backup, stats and compact go through a running server by themselves; the others need the directory to themselves.")]
+If a server is running on --data-dir, backup, stats and compact use its admin API. For the other commands, stop it first.")]
 pub(super) struct StoreCommand {
     #[command(subcommand)]
     action: Action,
-    /// Print JSON, for scripts
+    #[command(flatten)]
+    data: DataDirFlag,
+    /// Print JSON for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Copy everything that is acknowledged into a new directory
+    /// Copy all acknowledged data into a new directory
     Backup {
-        /// A directory that is empty or not there yet; it becomes a data directory of its own
+        /// A new or empty directory; it becomes a data directory of its own
         dir: PathBuf,
     },
-    /// Make the data directory from a backup, after reading all of it
+    /// Create the data directory from a backup, after verifying all of it
     Restore {
         /// The backup's directory
         dir: PathBuf,
     },
-    /// Write tasks, events and API keys (their hashes) as one JSON object a line
+    /// Write tasks, events and API keys (as hashes), one JSON object per line
     Export {
-        /// Where to; stdout where it is missing or "-"
+        /// Output file; stdout if it is missing or "-"
         file: Option<PathBuf>,
     },
-    /// Read such lines; what is there already is left as it is
+    /// Store exported lines; items that exist are left as they are
     Import {
-        /// Where from; stdin where it is missing or "-"
+        /// Input file; stdin if it is missing or "-"
         file: Option<PathBuf>,
     },
-    /// Read everything and say whether it fits together
+    /// Read everything, and report damage
     Check {
-        /// Make what can be made anew from the journal: the view and the event indexes
+        /// Rebuild what the journal can restore: the read view and the event indexes
         #[arg(long)]
         repair: bool,
     },
-    /// Counts and sizes, by company
+    /// Show counts and sizes by company
     Stats,
-    /// Give back the space that the database keeps for itself
+    /// Return the space that the read view no longer needs
     Compact,
-    /// Measure durable writes on this disk, beside the limit that it sets
+    /// Measure durable writes on this disk, next to the limit that the disk sets
     Bench(bench::Bench),
 }
 
 impl StoreCommand {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match &self.action {
             Action::Backup { dir } => whole(backup(config, dir)?)?,
@@ -131,7 +138,7 @@ impl StoreCommand {
         } else {
             print_report(&report);
         }
-        verdict(&report).map_or(Ok(()), |(code, message)| Err(Failure { message: message.into(), code }))
+        verdict(&report).map_or(Ok(()), |(status, message)| Err(Failure { message: message.into(), status }))
     }
 
     fn print(&self, answer: &Value) {
@@ -208,7 +215,7 @@ fn whole(report: Value) -> Result<Value, Failure> {
     if damages.is_empty() {
         return Ok(report);
     }
-    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), code: 4 })
+    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), status: ExitStatus::Damaged })
 }
 
 fn stats(store: &Embedded) -> Result<Value, Failure> {
@@ -250,14 +257,14 @@ fn in_file(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
 
-/// The exit code for what was found, and what to do; none where all is well.
-fn verdict(report: &Report) -> Option<(u8, &'static str)> {
+/// The exit status for what was found, and what to do; none if all is well.
+fn verdict(report: &Report) -> Option<(ExitStatus, &'static str)> {
     if !report.damages.is_empty() {
-        Some((4, "stored data is damaged: restore a backup, or start with --accept-loss"))
+        Some((ExitStatus::Damaged, "stored data is damaged: restore a backup, or start with --accept-loss"))
     } else if !report.repairable.is_empty() {
-        Some((5, "nothing is lost; a start, or --repair, mends this"))
+        Some((ExitStatus::Repairable, "nothing is lost; the next start, or --repair, rebuilds this"))
     } else if !report.unchecked.is_empty() {
-        Some((1, "not everything could be checked: free some space, and check again"))
+        Some((ExitStatus::Failed, "not everything could be checked: free some space, and check again"))
     } else {
         None
     }
@@ -274,10 +281,10 @@ fn print_report(report: &Report) {
         None => say!("view: not read"),
     }
     report.damages.iter().for_each(|it| say!("LOST: {it}"));
-    report.repairable.iter().for_each(|it| say!("mendable: {it}"));
+    report.repairable.iter().for_each(|it| say!("repairable: {it}"));
     report.unchecked.iter().for_each(|it| say!("not checked: {it}"));
     if verdict(report).is_none() {
-        say!("everything fits together");
+        say!("no damage found");
     }
 }
 

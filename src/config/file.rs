@@ -91,3 +91,6 @@ pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigErr
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     crate::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ fn schema(dir: &Path, rest: &str) {
 /// Exit code, report, and what was said on stderr.
 fn diff(setup: &Setup, dir: &Path, extra: &[&str]) -> (Option<i32>, Value, String) {
     let mut command = harness::binary();
-    command.arg("--data-dir").arg(&setup.data).args(["plugin", "diff", "--json"]).arg(dir).args(extra);
+    command.args(["plugin", "diff", "--json", "--data-dir"]).arg(&setup.data).arg(dir).args(extra);
     let out = command.output().unwrap();
     let report = serde_json::from_slice(&out.stdout).unwrap_or_default();
     (out.status.code(), report, String::from_utf8(out.stderr).unwrap())

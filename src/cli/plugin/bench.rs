@@ -15,12 +15,12 @@ use crate::plugin::fixtures::{self, EVENT_ID, Fixture};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Bench {
-    /// The plugin's folder; its fixtures' payloads are what is called with
+    /// The plugin's folder; the calls get the payloads of its fixtures
     dir: PathBuf,
-    /// How long each measurement takes
+    /// Seconds per measurement
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Threads [default: 1, and then the plugin's own concurrency]
+    /// Number of threads [default: 1, then the plugin's own concurrency]
     #[arg(long)]
     threads: Option<usize>,
 }

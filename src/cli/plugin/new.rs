@@ -4,19 +4,22 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
+use super::super::flags::PluginsDirFlag;
 use crate::cli::print::say;
-use crate::config::Config;
+use crate::config::{Config, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
-    /// The plugin's name: the folder's, and the last part of its URL
+    /// Name of the plugin, its folder and its URL: /v1/hooks/NAME
     name: String,
-    /// The language to write the mapping in
+    /// Language of the mapping
     #[arg(long, value_enum)]
     lang: Lang,
-    /// Where to put the folder [default: the plugins folder]
+    /// Create the folder here [default: the plugins folder]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    #[command(flatten)]
+    plugins: PluginsDirFlag,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -126,11 +129,15 @@ impl Lang {
 }
 
 impl New {
+    pub(super) fn options(&self) -> Options {
+        self.plugins.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         self.check_name()?;
         let folder = self.into.as_ref().unwrap_or(&config.plugins_dir).join(&self.name);
         if folder.exists() {
-            return Err(usage(format!("{} is there already; choose another name", folder.display())));
+            return Err(Failure::usage(format!("{} is there already; choose another name", folder.display())));
         }
         let template = self.lang.template();
         for (path, text) in COMMON.iter().chain(template.files) {
@@ -151,10 +158,10 @@ impl New {
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let fits = (1..=64).contains(&self.name.len()) && self.name.chars().all(good) && !self.name.starts_with('-');
         match (fits, self.name.as_str()) {
-            (true, "tasks") => Err(usage("\"tasks\" is taken by POST /v1/tasks; choose another name")),
+            (true, "tasks") => Err(Failure::usage("\"tasks\" is taken by POST /v1/tasks; choose another name")),
             (true, _) => Ok(()),
             (false, name) => {
-                Err(usage(format!("\"{name}\" is no name: 1 to 64 lower-case letters, digits and hyphens")))
+                Err(Failure::usage(format!("\"{name}\" is no name: 1 to 64 lower-case letters, digits and hyphens")))
             }
         }
     }
@@ -166,10 +173,6 @@ impl New {
             .replace("{{source}}", template.source)
             .replace("{{needs}}", template.needs)
     }
-}
-
-fn usage(message: impl std::fmt::Display) -> Failure {
-    Failure { message: message.to_string(), code: 2 }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

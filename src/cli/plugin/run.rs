@@ -24,10 +24,10 @@ use crate::task::NewTask;
 pub(super) struct Run {
     /// The plugin's folder
     dir: PathBuf,
-    /// The Content-Type of the body on stdin
+    /// Content-Type of the body on stdin
     #[arg(long, value_name = "TYPE", default_value = "application/json")]
     content_type: String,
-    /// When the event came, which is what the plugin's clock says [default: now]
+    /// Time when the event was received, which is the plugin's clock [default: now]
     #[arg(long, value_name = "TIME")]
     received_at: Option<DateTime<Utc>>,
 }

@@ -19,7 +19,7 @@ use crate::plugin::{Outcome, PluginError};
 pub(super) struct Test {
     /// The plugin's folder
     dir: PathBuf,
-    /// Write what comes out into the fixtures that differ, for you to look at and keep
+    /// Write the actual results into the fixtures that differ, for you to review
     #[arg(long)]
     update: bool,
 }
