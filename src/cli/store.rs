@@ -190,13 +190,13 @@ fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
 fn compact(config: &Config) -> Result<Value, Failure> {
     match Remote::holding(&config.data_dir) {
         Some(remote) => progress::follow(
-            "entries built anew",
+            "entries rebuilt",
             || remote.call("POST", "/v1/admin/store/compact", Some(json!({}))),
             || rebuilt(remote.call("GET", "/v1/admin/store", None).ok()?),
         ),
         None => {
             let store = open(config)?;
-            let built = progress::follow("entries built anew", || store.compact(), || rebuilt(stats(&store).ok()?));
+            let built = progress::follow("entries rebuilt", || store.compact(), || rebuilt(stats(&store).ok()?));
             built?;
             stats(&store)
         }
