@@ -18,10 +18,10 @@ use world::hookmill::mapper::log::Level;
 use world::hookmill::mapper::{log, types};
 use world::{Mapper, MapperPre};
 
-/// All that a component may import.
+/// Everything that a component may import.
 const OFFERED: [&str; 2] = ["hookmill:mapper/log@1.0.0", "hookmill:mapper/types@1.0.0"];
 
-/// A component, linked and ready to be instantiated.
+/// A component that is linked and ready to be instantiated.
 pub(super) struct Component {
     pre: MapperPre<CallState>,
     imports: Vec<String>,
@@ -84,7 +84,7 @@ impl Component {
     }
 }
 
-/// Counts what the plugin has said, whatever it is: `output_kib` is for all of it.
+/// Counts all output of the plugin; the limit `output_kib` covers all of it.
 fn count(store: &mut Store<CallState>, bytes: usize) -> Result<(), Failure> {
     let state = store.data_mut();
     if state.stdio.tell(bytes) {
@@ -104,7 +104,7 @@ fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Fail
         Err(error) => Err(bad(format!("task {index} is not JSON: {error}"))),
     };
     match texts {
-        [] => Err(bad("no task and no skip".into())),
+        [] => Err(bad("the component returned an empty list of tasks; return at least one task, or a skip".into())),
         texts => texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Outcome::Tasks),
     }
 }

@@ -1,8 +1,8 @@
-//! From a module's file to machine code: a few modules at a time, identical ones once, and each in a process of its own
-//! with limits on its time and memory (`compile/process.rs`, and `compile/child.rs` for what runs there).
+//! Compiles modules to machine code: a few at a time, identical ones once, and each in a process of its own with
+//! limits on time and memory (`compile/process.rs`; `compile/child.rs` runs in the process).
 //!
-//! A module that the compiler does not take, or not within its limits, is remembered: asking again costs nothing until
-//! the file changes.
+//! A module that the compiler refuses, or cannot compile within its limits, is remembered: it is not compiled again
+//! until the file changes.
 
 mod child;
 mod order;
@@ -32,7 +32,7 @@ pub(super) use turns::Turns;
 /// SHA-256 of a module's bytes.
 pub(super) type Digest = [u8; 32];
 
-/// Most modules that are remembered as refused.
+/// Maximum number of refused modules that are remembered.
 const REFUSED: usize = 1000;
 
 /// A module as machine code. Plugins with the same module share it.
@@ -42,7 +42,7 @@ pub(super) enum Code {
     Module(Module),
 }
 
-/// Compiles for one engine.
+/// Compiles modules for one engine.
 pub(super) struct Compiler {
     engine: wasmtime::Engine,
     cache: Option<Arc<Cache>>,
@@ -52,7 +52,7 @@ pub(super) struct Compiler {
     modules: Mutex<HashMap<Digest, Entry>>,
 }
 
-/// What is known of a module.
+/// The state of a module.
 enum Entry {
     Running(Arc<Job>),
     Loaded(Weak<Code>),
@@ -61,7 +61,7 @@ enum Entry {
 
 type Made = Result<Arc<Code>, Failed>;
 
-/// A compilation, for those who wait for it.
+/// A running compilation that callers can wait for.
 #[derive(Default)]
 struct Job {
     made: Mutex<Option<Made>>,
@@ -69,7 +69,7 @@ struct Job {
 }
 
 impl Compiler {
-    /// `program` is hookmill itself.
+    /// Creates a compiler. `program` is the path of hookmill itself.
     pub(super) fn new(
         engine: &Engine,
         program: PathBuf,
@@ -82,8 +82,8 @@ impl Compiler {
         Arc::new(Self { engine, cache, limits, turns, compilers, modules: Mutex::default() })
     }
 
-    /// A file's code: that of an identical module that is loaded, or from the cache, or compiled. `company` is whose turn
-    /// it takes.
+    /// Returns a file's code: that of an identical module that is loaded, or from the cache, or newly compiled. It
+    /// takes a turn of `company`.
     pub(super) fn code(&self, company: &str, folder: &Folder, file: &str) -> Result<(Arc<Code>, Abi, Digest), String> {
         let turn = self.turns.take(company);
         let wasm = read_module(folder, file, self.limits.module_bytes)?;
@@ -91,13 +91,13 @@ impl Compiler {
         let abi = tell_abi(&wasm)?;
         let made = match self.known(sha256) {
             Known::Ready(made) => made,
-            // Others may compile while this one waits for what it need not do itself.
+            // Another caller compiles the same module. Release the turn while waiting, so that others can compile.
             Known::Running(job) => {
                 drop((turn, wasm));
                 job.wait()
             }
             Known::New(job) => {
-                // However it ends, those who wait for the job get an answer.
+                // The waiting callers get a result even if this panics.
                 let make = || self.make(&wasm, abi, &sha256);
                 let crashed = |_| Err(Failed::ForNow("loading the compiled module failed unexpectedly".into()));
                 let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(crashed);
@@ -138,7 +138,7 @@ impl Compiler {
         }
         let started = Instant::now();
         let new = Cache::begin(self.cache.as_deref(), &self.engine, sha256);
-        let mut new = new.map_err(|e| Failed::ForNow(format!("no file for its artefact can be made: {e}")))?;
+        let mut new = new.map_err(|e| Failed::ForNow(format!("the file for its artefact cannot be created: {e}")))?;
         let written = self.compilers.run(wasm, abi, new.file()).inspect_err(|_| {
             let millis = started.elapsed().as_millis();
             tracing::warn!(bytes = wasm.len(), millis, "a module could not be compiled");
@@ -154,7 +154,7 @@ impl Compiler {
             Ok(code) => drop(modules.insert(sha256, Entry::Loaded(Arc::downgrade(code)))),
             Err(Failed::ForGood(cause)) => {
                 let refused = modules.iter().filter(|(_, it)| matches!(it, Entry::Refused(_)));
-                // Any of them: to compile it once more is bounded as well.
+                // Forget any one of them. It may be compiled once more, which is bounded too.
                 let one = refused.clone().map(|(digest, _)| *digest).next();
                 if refused.count() >= REFUSED {
                     one.map(|it| modules.remove(&it));
@@ -187,13 +187,14 @@ impl Job {
     }
 }
 
-/// The component model's layer field tells a component from a core module (bytes 4 to 7 of the file).
+/// Detects the ABI: the component model's layer field distinguishes a component from a core module (bytes 4 to 7 of
+/// the file).
 fn tell_abi(wasm: &[u8]) -> Result<Abi, String> {
     match wasm.get(..8) {
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Ok(Abi::Command),
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(Abi::Component),
-        Some([0, b'a', b's', b'm', ..]) => Err("is WebAssembly of a version that is not known".into()),
-        _ => Err("is not WebAssembly; precompiled or text files are not taken".into()),
+        Some([0, b'a', b's', b'm', ..]) => Err("is WebAssembly of an unknown version".into()),
+        _ => Err("is not WebAssembly; precompiled and text files are not accepted".into()),
     }
 }
 
@@ -201,7 +202,7 @@ fn read_module(folder: &Folder, file: &str, most: u64) -> Result<Vec<u8>, String
     let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
     let size = folder.metadata(file).map_err(unreadable)?.len();
     if size > most {
-        return Err(format!("has {size} bytes, and {most} are the most (plugins.module_mib in hookmill.toml)"));
+        return Err(format!("has {size} bytes; the maximum is {most} (plugins.module_mib in hookmill.toml)"));
     }
     folder.read(file, most).map_err(unreadable)
 }

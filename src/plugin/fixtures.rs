@@ -1,6 +1,6 @@
-//! A plugin's own examples: it goes live only when it does what they say.
+//! A plugin's own examples: it goes live only if it passes all of them.
 //!
-//! A fixture is `fixtures/*.json`: `{"name", "received_at", "payload", "expect"}`, where `expect` holds one of
+//! A fixture is a file `fixtures/*.json`: `{"name", "received_at", "payload", "expect"}`, where `expect` has one of
 //! `tasks`, `skip`, `refused` (a part of the message) and `violations` (JSON Pointers).
 
 use std::path::{Path, PathBuf};
@@ -23,74 +23,75 @@ use crate::payload::{Encoding, Loosened, Payload};
 use crate::schema::Violations;
 use crate::task::NewTask;
 
-/// The event id that every fixture runs under.
+/// Event id under which every fixture runs.
 pub const EVENT_ID: EventId = EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000));
 
-/// Most places that differ that an error names.
+/// Maximum number of differing places that an error names.
 const PLACES: usize = 10;
 
-/// An example: what comes in, and what has to come out.
+/// An example: an input and the expected output.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
-    /// A sentence.
+    /// Description of the example.
     pub name: String,
-    /// When the event came.
+    /// Time of receipt of the event.
     pub received_at: DateTime<Utc>,
     /// The payload, decoded.
     pub payload: Value,
-    /// What has to come out.
+    /// The expected result.
     pub expect: Expect,
 }
 
-/// What has to come out of a fixture.
+/// The expected result of a fixture.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
-    /// These tasks; defaults may be left out.
+    /// These tasks; defaults may be omitted.
     Tasks(Vec<Value>),
-    /// Nothing to do, for this reason.
+    /// A skip with this reason.
     Skip(String),
-    /// The plugin refuses it, with a message that holds this.
+    /// A refusal by the plugin whose message contains this text.
     Refused(String),
-    /// The schema refuses it, at these JSON Pointers.
+    /// Violations of the schema at these JSON Pointers.
     Violations(Vec<String>),
 }
 
-/// What has come out.
+/// The actual result of a run.
 #[derive(Debug)]
 pub enum Came {
-    /// Tasks, as the plugin wrote them, or a skip.
+    /// Tasks as the plugin wrote them, or a skip.
     Out(Outcome),
-    /// The schema has refused the payload.
+    /// The payload violates the schema.
     Violations(Violations),
-    /// The plugin has refused it, or failed.
+    /// The plugin refused the payload, or failed.
     Failed(PluginError),
 }
 
 /// One run of a payload through schema and plugin.
 #[derive(Debug)]
 pub struct Run {
-    /// What has come out.
+    /// The result.
     pub came: Came,
     /// The plugin's log.
     pub log: String,
-    /// What the call cost; nothing where the schema has refused the payload.
+    /// Resources used by the call; zero if the payload violates the schema.
     pub usage: Usage,
-    /// How long the call took.
+    /// Duration of the call.
     pub took: Duration,
-    /// How long the check against the schema took.
+    /// Duration of the schema check.
     pub checked: Duration,
 }
 
-/// Runs every fixture of a folder; a plugin without any goes live with a warning in the log.
+/// Runs all fixtures of a folder and returns their number. A plugin without fixtures goes live with a warning in
+/// the log.
 ///
 /// # Errors
-/// The first fixture that does not hold, with its file.
+/// The first fixture that fails, with its file.
 pub fn run_all(integration: &Integration, folder: &Folder, limit: Duration) -> Result<usize, LoadFailure> {
     let files = list(folder)?;
     if files.is_empty() {
-        tracing::warn!(integration = %integration.name, "the plugin has no fixtures: nothing shows that it works");
+        tracing::warn!(integration = %integration.name, "the plugin has no fixtures, so it is not tested before it goes live");
     }
     let started = Instant::now();
     for file in &files {
@@ -98,7 +99,7 @@ pub fn run_all(integration: &Integration, folder: &Folder, limit: Duration) -> R
         if started.elapsed() > limit {
             let limit = limit.as_millis();
             return Err(failed(format!(
-                "the fixtures before it took more than {limit} ms (plugins.fixtures_ms in hookmill.toml)"
+                "the earlier fixtures took more than {limit} ms (plugins.fixtures_ms in hookmill.toml)"
             )));
         }
         let fixture = Fixture::read(folder, file)?;
@@ -112,10 +113,10 @@ pub fn run_all(integration: &Integration, folder: &Folder, limit: Duration) -> R
     Ok(files.len())
 }
 
-/// The fixtures' files, in the order of their names.
+/// Returns the fixtures' files, sorted by name.
 ///
 /// # Errors
-/// Where they cannot be listed, or are too many or too large. A folder without `fixtures/` has none.
+/// Fails if they cannot be listed, or are too many or too large. A folder without `fixtures/` has none.
 pub fn list(folder: &Folder) -> Result<Vec<PathBuf>, LoadFailure> {
     let within = Path::new("fixtures");
     let failed = |cause| LoadFailure::Read { file: folder.join(within), cause };
@@ -126,23 +127,20 @@ pub fn list(folder: &Folder) -> Result<Vec<PathBuf>, LoadFailure> {
     let files = names.iter().map(|name| within.join(name)).filter(|it| it.extension().is_some_and(|e| e == "json"));
     let files: Vec<_> = files.collect();
     if files.len() > FIXTURES {
-        return Err(failed(std::io::Error::other(format!(
-            "has {} fixtures, and {FIXTURES} are the most",
-            files.len()
-        ))));
+        return Err(failed(std::io::Error::other(format!("has {} fixtures; the maximum is {FIXTURES}", files.len()))));
     }
     let bytes: u64 = files.iter().filter_map(|it| folder.metadata(it).ok()).map(|it| it.len()).sum();
     if bytes > FIXTURES_BYTES {
-        let said = format!("its files have {bytes} bytes together, and {FIXTURES_BYTES} are the most");
+        let said = format!("its files have {bytes} bytes in total; the maximum is {FIXTURES_BYTES}");
         return Err(failed(std::io::Error::other(said)));
     }
     Ok(files)
 }
 
-/// Sends a payload through schema and plugin, on this thread, under the fixtures' event id.
+/// Sends a payload through schema and plugin, on this thread, with the fixtures' event id.
 ///
 /// # Errors
-/// Where the payload is none at all.
+/// Fails if the payload is invalid in itself.
 pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<Run, Stop> {
     let started = Instant::now();
     let result = CheckedPayload::example(integration, payload.clone());
@@ -164,14 +162,16 @@ pub fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc
 }
 
 impl Fixture {
+    /// Reads a fixture's file.
+    ///
     /// # Errors
-    /// Where the file cannot be read, or is no fixture.
+    /// Fails if the file cannot be read, or is not a fixture.
     pub fn read(folder: &Folder, file: &Path) -> Result<Self, LoadFailure> {
         let failed = |cause| LoadFailure::Fixture { file: folder.join(file), cause: format!("not a fixture: {cause}") };
         parse::json(&read(folder, file, FIXTURE_BYTES)?).map_err(failed)
     }
 
-    /// Where a run is not as it should be, without values: those are shown to the plugin's author alone.
+    /// Returns how a run differs from the expectation, without values: these are shown to the plugin's author only.
     fn differs(&self, run: &Run, integration: &Integration) -> Option<String> {
         let read = |values: &[Value]| tasks(values, integration).ok();
         let places = match (&run.came, &self.expect) {
@@ -196,15 +196,15 @@ impl Fixture {
         }
     }
 
-    /// What of a run is not as it should be: sentences, none where all is well.
+    /// Returns all differences between a run and the expectation, as sentences; empty if the fixture passes.
     #[must_use]
     pub fn wrong(&self, run: &Run, integration: &Integration) -> Vec<String> {
         match (&run.came, &self.expect) {
             (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
                 match (tasks(expected, integration), tasks(found, integration)) {
                     (Ok(expected), Ok(found)) => told(&expected, &found),
-                    (Err(cause), _) => vec![format!("what is expected is no task: {cause}")],
-                    (_, Err(cause)) => vec![format!("what came out is no task: {cause}")],
+                    (Err(cause), _) => vec![format!("the expected task is invalid: {cause}")],
+                    (_, Err(cause)) => vec![format!("the plugin's task is invalid: {cause}")],
                 }
             }
             (Came::Out(Outcome::Skip(found)), Expect::Skip(expected)) if found == expected => Vec::new(),
@@ -226,7 +226,7 @@ fn told(expected: &Value, found: &Value) -> Vec<String> {
     found.shown.iter().map(ToString::to_string).chain(more).collect()
 }
 
-/// As the pipeline reads them, so that a fixture need not repeat defaults.
+/// Parses the tasks as the pipeline does, so that a fixture need not repeat defaults.
 fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
     let read = |(index, value): (usize, &Value)| {
         let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };

@@ -1,11 +1,11 @@
 //! Runs mapping plugins: any WebAssembly, in a sandbox, in a fresh instance for every call.
 //!
-//! A [`Host`] (`host.rs`) loads a file into a [`Plugin`], whose own threads run the calls.
-//! `engine.rs` has the engines' settings, `compile.rs` turns files into machine code, in processes of their own, `cache.rs` keeps that,
-//! `abi_component.rs` and `abi_command.rs` are the two ways to be a plugin, `wasi_stdio.rs` (with `wasi_calls.rs` and
-//! `stdio.rs`) is all that a command sees of a system, `limits.rs` what a call may cost, `output.rs` how much it may say, `room.rs` what the instance pool
-//! has room for, `threads.rs` where calls run, `priority.rs` which of them go first, `stats.rs` counts, `fixtures.rs` a
-//! plugin's own examples.
+//! A [`Host`] (`host.rs`) loads a file into a [`Plugin`], whose own threads run the calls. `engine.rs` has the
+//! engines' settings, `compile.rs` compiles files in separate processes, and `cache.rs` caches the results.
+//! `abi_component.rs` and `abi_command.rs` are the two plugin ABIs; `wasi_stdio.rs` (with `wasi_calls.rs` and
+//! `stdio.rs`) is the system interface of a command. `limits.rs` has a call's limits, `output.rs` limits its
+//! output, `room.rs` counts the capacity of the instance pool, `threads.rs` runs calls, `priority.rs` prioritizes
+//! quick ones, `stats.rs` counts them, and `fixtures.rs` has a plugin's own examples.
 
 mod abi_command;
 mod abi_component;
@@ -49,62 +49,62 @@ pub use limits::{Limits, LoadLimits};
 pub use priority::stand_back;
 pub use stats::{LastError, Summary};
 
-/// Bytes that a call may hand to the host at a time, beyond its output: a log message. A component that hands over more is
-/// stopped before any of it is copied.
+/// Maximum number of bytes that a call may pass to the host at once apart from its output (a log message). A
+/// component that passes more is stopped before anything is copied.
 const LARGEST_LOG: usize = 1 << 20;
 
-/// What a plugin learns of the event besides its payload. The same event always gives the same context.
+/// What a plugin knows about the event apart from its payload. The same event always gives the same context.
 #[derive(Debug, Clone)]
 pub struct CallContext {
-    /// The event's id.
+    /// Id of the event.
     pub event_id: String,
-    /// The integration's name.
+    /// Name of the integration.
     pub integration: String,
-    /// What a plugin's clock says, for the whole call.
+    /// Time that the plugin's clock shows during the whole call.
     pub received_at: DateTime<Utc>,
-    /// Whose tasks these become.
+    /// Company that the tasks belong to.
     pub company_id: String,
-    /// `[config]` as a JSON object's text.
+    /// `[config]` as a JSON object.
     pub config: Arc<str>,
 }
 
-/// What a plugin made of an event.
+/// The successful result of a plugin call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Tasks, not yet read as such.
+    /// Tasks, not parsed yet.
     Tasks(Vec<Value>),
-    /// Nothing to do, and why.
+    /// A skip, with its reason.
     Skip(String),
 }
 
-/// A call that has ended, well or not.
+/// The result of a call, whether it succeeded or not.
 #[derive(Debug)]
 pub struct Called {
-    /// What came out, or why nothing did.
+    /// The outcome, or why the call failed.
     pub result: Result<Outcome, PluginError>,
-    /// What was logged, cut at the limit.
+    /// The plugin's log, truncated at the limit.
     pub log: String,
-    /// What it cost.
+    /// Resources that the call used.
     pub usage: Usage,
 }
 
-/// What a call has used of its limits.
+/// Resources that a call used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
-    /// Most linear memory at a time, all memories together, in bytes.
+    /// Highest linear memory, all memories together, in bytes.
     pub memory_bytes: usize,
-    /// Table elements, all tables together.
+    /// Number of table elements, all tables together.
     pub table_elements: usize,
-    /// Bytes of output.
+    /// Size of the output, in bytes.
     pub output_bytes: usize,
-    /// Bytes that were logged, those that were dropped as well.
+    /// Size of the log, in bytes, including dropped parts.
     pub log_bytes: usize,
-    /// Instructions, about, where the host counts them: wasmtime's fuel.
+    /// Approximate number of instructions (wasmtime's fuel), if the host counts them.
     pub fuel: Option<u64>,
 }
 
 impl Usage {
-    /// The larger of the two, of each.
+    /// Returns the maximum of each value.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Usage {
     }
 }
 
-/// How a module takes its payload; told by its first bytes, never by its name.
+/// How a module receives its payload. It is detected from the module's first bytes, not its file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Abi {
@@ -127,7 +127,7 @@ pub enum Abi {
     Command,
 }
 
-/// A loaded plugin. When it is dropped, its threads end after the calls under way.
+/// A loaded plugin. When it is dropped, its threads end after their current calls.
 #[derive(Debug)]
 pub struct Plugin {
     program: Arc<Program>,
@@ -137,37 +137,37 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Maps a payload on one of the plugin's threads. Time in the queue does not count as the plugin's. Where the
-    /// queue is full, that is [`PluginError::Busy`].
+    /// Maps a payload on one of the plugin's threads. Time in the queue does not count towards the time limit.
+    /// Returns [`PluginError::Busy`] if the queue is full.
     pub async fn map(&self, payload: Arc<str>, context: CallContext) -> Called {
         self.workers.call(payload, context).await
     }
 
-    /// Maps a payload on this thread, whose priority stays as it is.
+    /// Maps a payload on the calling thread, without changing its priority.
     #[must_use]
     pub fn map_blocking(&self, payload: &str, context: &CallContext) -> Called {
         self.program.call(payload, context, None).called
     }
 
-    /// Runs nothing more: calls under way are stopped within about ten milliseconds of their time, those that wait are not
-    /// made. Each gives [`PluginError::Removed`].
+    /// Stops the plugin: running calls are stopped after about ten milliseconds, and queued calls are not run. All
+    /// of them return [`PluginError::Removed`].
     pub fn retire(&self) {
         self.program.retired.store(true, Ordering::Relaxed);
     }
 
-    /// SHA-256 of the module.
+    /// Returns the module's SHA-256.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }
 
-    /// Counts and times of its calls so far.
+    /// Returns counts and times of the calls so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.workers.summary()
     }
 
-    /// What it imports, each once.
+    /// Returns the module's imports, each once.
     #[must_use]
     pub fn imports(&self) -> &[String] {
         match &self.program.code {
@@ -176,32 +176,32 @@ impl Plugin {
         }
     }
 
-    /// What a call may cost.
+    /// Returns the limits of a call.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.program.limits
     }
 
-    /// How it takes its payload.
+    /// Returns the plugin's ABI.
     #[must_use]
     pub fn abi(&self) -> Abi {
         self.abi
     }
 }
 
-/// What the threads of a plugin share.
+/// State that is shared by the threads of a plugin.
 #[derive(Debug)]
 struct Program {
     engine: Engine,
     code: Code,
-    /// The code behind it: known, and shared, for as long as this is there.
+    /// Keeps the shared machine code alive.
     _machine: Arc<compile::Code>,
-    /// Room in the instance pool, where there is one.
+    /// Room in the instance pool, if there is a pool.
     seats: Option<Seats>,
     habit: Habit,
     limits: Limits,
     name: String,
-    /// See [`Plugin::retire`].
+    /// Set by [`Plugin::retire`].
     retired: Arc<AtomicBool>,
 }
 
@@ -212,7 +212,8 @@ enum Code {
 }
 
 impl Program {
-    /// The call is checked from time to time, steps back if it takes long, and is stopped at its limit.
+    /// Sets up a call's epoch deadline: the call is checked periodically, gets a lower priority if it takes long,
+    /// and is stopped at its limit.
     fn set_deadline(&self, store: &mut Store<CallState>) {
         let look = self.engine.ticks(store.data().pace.every());
         let limit = self.engine.ticks(self.limits.time);
@@ -230,8 +231,8 @@ impl Program {
         });
     }
 
-    /// One call in a store of its own, which is given back to be dropped. `worker` is who makes it, where that may step
-    /// back.
+    /// Runs one call in a store of its own, and returns the store so that the caller can drop it. `worker` is the
+    /// thread's worker if the thread may lower its priority.
     fn call(&self, payload: &str, context: &CallContext, worker: Option<Arc<Worker>>) -> Ended {
         let retired = || self.retired.load(Ordering::Relaxed);
         if retired() {
@@ -270,7 +271,7 @@ impl Program {
     }
 }
 
-/// A call that has ended, and what it still holds.
+/// The result of a call, with the resources that it still holds.
 struct Ended {
     called: Called,
     store: Option<Store<CallState>>,
@@ -284,7 +285,7 @@ impl Ended {
 }
 
 impl Called {
-    /// A call that was not made.
+    /// Returns the result of a call that was not run.
     fn not_made(error: PluginError) -> Self {
         Self { result: Err(error), log: String::new(), usage: Usage::default() }
     }

@@ -1,10 +1,11 @@
-//! Where calls run: every plugin has threads of its own, so that a plugin that loops takes nobody else's.
+//! The threads that run calls. Every plugin has threads of its own, so that a plugin that loops does not block
+//! others.
 //!
-//! A thread that steps back (`priority.rs`) starts its successor first, while it still has the usual priority. When its
-//! call has ended, it hands everything over: the call's store, the answer, what it shares with the others. The successor
-//! drops and sends those. So a thread that has stepped back takes no lock that others wait for: not the engine's, not the
-//! instance pool's, not the async runtime's. Where it does not get to its end in time, as the machine has better things to
-//! do, the successor answers for it that the limit was exceeded.
+//! A thread that lowers its priority (`priority.rs`) first starts its successor, which gets the usual priority.
+//! When its call has ended, it hands everything to the successor: the call's store, the result, and the shared
+//! resources. The successor drops the store and sends the result. So a low-priority thread takes no lock that
+//! others wait for: not the engine's, not the instance pool's, not the async runtime's. If it does not end in time
+//! because the machine is busy, the successor responds that the limit was exceeded.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use super::stats::{Stats, Summary};
 use super::{CallContext, Called, Ended, PluginError, Program};
 
-/// How long after its limit a call is answered that has not ended by itself.
+/// How long after its time limit a call that has not ended gets a response.
 const GRACE: Duration = Duration::from_millis(500);
 
 struct Job {
@@ -31,7 +32,7 @@ struct Asked {
     context: CallContext,
 }
 
-/// The answer that a call under way owes. The thread that takes this sends it, so it is sent once.
+/// The pending response of a running call. The thread that takes it sends it, so it is sent once.
 struct Reply {
     asked: Arc<Asked>,
     done: oneshot::Sender<Called>,
@@ -90,12 +91,12 @@ pub(super) struct Worker {
     succession: Arc<Succession>,
 }
 
-/// From a thread that has stepped back to its successor.
+/// Hand-over from a low-priority thread to its successor.
 struct Succession {
     successor: OnceLock<Thread>,
-    /// The call under way, which its own thread answers, or else its successor.
+    /// The pending response, which is sent by the call's own thread or by its successor.
     reply: ArrayQueue<Reply>,
-    /// One at most: the pusher never waits, and the popper is woken when it is there.
+    /// At most one element, so that pushing never waits.
     handed: ArrayQueue<Finished>,
 }
 
@@ -117,8 +118,8 @@ impl Worker {
         std::thread::Builder::new().name(format!("plugin-{}-{}", self.program.name, self.number))
     }
 
-    /// Starts the thread that takes over when this call has ended. False where none can be had: then this one must not
-    /// step back.
+    /// Starts the thread that takes over when this call has ended. Returns false if it cannot be started: then this
+    /// thread must keep its priority.
     pub(super) fn start_successor(&self) -> bool {
         let (succession, stats, limit) =
             (Arc::clone(&self.succession), Arc::clone(&self.stats), self.program.limits.time);
@@ -137,12 +138,12 @@ impl Worker {
 }
 
 impl Succession {
-    /// Waits for the end of the call, and answers it where that does not come in time.
+    /// Waits for the end of the call, and responds if it does not end in time.
     fn received(&self, stats: &Stats, limit: Duration) -> Finished {
         let mut reply = self.reply.pop();
         loop {
             if let Some(finished) = self.handed.pop() {
-                // Not answered yet: it is put back, to be answered with the call's result.
+                // No response was sent yet. It is put back, to be sent with the call's result.
                 reply.and_then(|it| self.reply.push(it).err());
                 return finished;
             }
@@ -163,7 +164,7 @@ impl Succession {
 }
 
 impl Finished {
-    /// Answers, gives back what the call has used, and gives a worker that has not stepped back.
+    /// Sends the response, releases what the call has used, and returns a worker with normal priority.
     fn settle(self) -> Arc<Worker> {
         let Self { worker, ended, took } = self;
         let Ended { called, store, seat } = ended;
@@ -173,7 +174,7 @@ impl Finished {
         if let Some(reply) = worker.succession.reply.pop() {
             reply.send(&worker.stats, took, called);
         }
-        // The store first: it occupies the room that the seat reserves.
+        // The store first, because it occupies the capacity that the seat reserves.
         drop(store);
         drop(seat);
         match worker.succession.successor.get() {
@@ -187,10 +188,10 @@ impl Finished {
 }
 
 fn run(mut worker: Arc<Worker>) {
-    // The first call on a thread would otherwise pay for this.
+    // Otherwise the first call on a thread would take longer.
     wasmtime::Engine::tls_eager_initialize();
     while let Ok(job) = worker.jobs.recv() {
-        // Nobody waits for the answer any more, as at shutdown.
+        // The caller has gone, for example at shutdown.
         if job.done.is_closed() {
             continue;
         }
