@@ -1,8 +1,9 @@
-//! An integration: one way in, with its sender's proof, its schema and its plugin.
+//! An integration: a source of deliveries with its authentication, its schema and its plugin.
 //!
-//! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` turns a folder into an [`Integration`]
-//! or says why not, `integration/checks.rs` makes long checks of payloads, `integration/check.rs` says all of it for a plugin's author, and `integration/registry.rs` holds what is live.
-//! `integration/dedupe.rs` is what deliveries are known by, `integration/redact.rs` what of them is never stored.
+//! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` loads a folder as an [`Integration`],
+//! `integration/checks.rs` runs long checks of payloads, `integration/check.rs` reports all problems of a folder
+//! for a plugin's author, and `integration/registry.rs` has the live integrations. `integration/dedupe.rs`
+//! determines the ids of deliveries, `integration/redact.rs` redacts values before they are stored.
 
 mod auth_table;
 pub mod check;
@@ -37,7 +38,7 @@ pub use redact::{PLACEHOLDER, Redact};
 pub use registry::{Found, Refused, Registry};
 pub use rejections::Rejections;
 
-/// How a sender proves who it is.
+/// How senders are authenticated.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// `X-API-Key` with the scope `hooks:write`, of the integration's company.
@@ -46,49 +47,49 @@ pub enum Auth {
     Signature(Box<Signature>),
     /// HTTP Basic authentication.
     Basic {
-        /// The user's name.
+        /// User name.
         username: String,
-        /// Each of them is good.
+        /// Valid passwords.
         passwords: Passwords,
     },
-    /// A secret behind the name in the URL.
+    /// A secret after the name in the URL.
     UrlSecret {
-        /// What is compared with.
+        /// Hashes of the valid secrets.
         hashes: Passwords,
-        /// To find copies of them in headers.
+        /// The secrets, to find copies of them in headers.
         secrets: Vec<Secret>,
     },
 }
 
-/// A sender whose headers and URL are good, as far as they go.
+/// A sender whose headers and URL are valid so far.
 #[derive(Debug)]
 pub enum Claimed {
-    /// That is all of its proof: it says nothing about the body.
+    /// Fully authenticated; the body is not covered.
     Proved,
-    /// A signature, which the body has to fit.
+    /// A signature that the body must match.
     Signed(Claim),
 }
 
 impl Auth {
-    /// What is to be answered where the sender only asks whether the URL is ours; of a delivery that has passed.
+    /// Returns the response to a request that only verifies the URL; for an authenticated delivery.
     #[must_use]
     pub fn challenge(&self, body: &[u8]) -> Option<String> {
         if let Self::Signature(signature) = self { signature.challenge(body) } else { None }
     }
 
-    /// Whether this header, named in lower case, holds the proof.
+    /// Returns whether this header (in lower case) contains the proof.
     #[must_use]
     pub fn proves(&self, header: &str) -> bool {
         if let Self::Signature(signature) = self { header == signature.header() } else { false }
     }
 
-    /// Clears the values of headers that hold the URL's secret: proxies copy URLs into headers. `in_url` is what was sent,
-    /// right or wrong.
+    /// Clears the values of headers that contain the URL's secret, because proxies copy URLs to headers. `in_url`
+    /// is the secret that was sent, right or wrong.
     pub fn hide(&self, headers: &mut Headers, in_url: Option<&str>) {
         headers.iter_mut().filter(|(_, value)| self.is_in(value, in_url)).for_each(|(_, value)| value.clear());
     }
 
-    /// Whether a text holds the URL's secret, in whichever case and encoding.
+    /// Returns whether a text contains the URL's secret, in any case and encoding.
     #[must_use]
     pub fn is_in(&self, text: &str, in_url: Option<&str>) -> bool {
         let Self::UrlSecret { secrets, .. } = self else { return false };
@@ -97,11 +98,11 @@ impl Auth {
         all.map(plain).any(|it| !it.is_empty() && text.contains(&it))
     }
 
-    /// What the delivery's headers and URL prove, before its body is read. `in_url` is what stands behind the integration's
-    /// name in the URL. A key is none of this module's: it is refused here.
+    /// Checks the delivery's headers and URL before its body is read. `in_url` is what follows the integration's
+    /// name in the URL. API keys are not checked here, so integrations with [`Self::ApiKey`] are refused.
     ///
     /// # Errors
-    /// What is wrong with the proof, or that there is nothing to check it with.
+    /// What is wrong with the proof, or that no secret is configured.
     pub fn claim(&self, delivery: &Delivery<'_>, in_url: Option<&str>) -> Result<Claimed, AuthError> {
         match self {
             Self::ApiKey => Err(AuthError::NoKey),
@@ -115,7 +116,7 @@ impl Auth {
         }
     }
 
-    /// Nothing, where the body fits what was claimed.
+    /// Checks that the body matches the claim.
     ///
     /// # Errors
     /// What is wrong with the proof.
@@ -129,7 +130,7 @@ impl Auth {
         }
     }
 
-    /// How many bytes are hashed to check a body of this size; see [`Signature::cost`].
+    /// Returns how many bytes are hashed to check a body of this size; see [`Signature::cost`].
     #[must_use]
     pub fn cost(&self, claimed: &Claimed, body: usize) -> usize {
         match (self, claimed) {
@@ -139,7 +140,7 @@ impl Auth {
     }
 }
 
-/// Lower case, and without percent-encoding, also where that was encoded again.
+/// Converts a text to lower case and removes percent-encoding, even if it was applied several times.
 fn plain(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..DECODED {
@@ -152,7 +153,7 @@ fn plain(text: &str) -> String {
     String::from_utf8_lossy(&bytes).to_lowercase()
 }
 
-/// How often a text may have been percent-encoded, by one proxy after another.
+/// Maximum number of times that a text may have been percent-encoded, by one proxy after another.
 const DECODED: usize = 8;
 
 fn decoded(bytes: &[u8]) -> Vec<u8> {
@@ -170,81 +171,81 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// A plugin folder that has loaded and passed its fixtures.
+/// A plugin folder that was loaded and has passed its fixtures.
 #[derive(Debug)]
 pub struct Integration {
-    /// The last part of its URL.
+    /// Name of the integration; the last part of its URL.
     pub name: IntegrationName,
     /// `version` in plugin.toml.
     pub version: String,
-    /// One sentence for lists.
+    /// One sentence, for lists.
     pub description: String,
-    /// Whose tasks it makes.
+    /// Company that owns its tasks.
     pub company_id: CompanyId,
-    /// Its senders' proof.
+    /// How its senders are authenticated.
     pub auth: Auth,
-    /// Names of its secrets that are easy to guess, and allowed.
+    /// Names of its secrets that are easy to guess, but allowed.
     pub weak_secrets: Vec<String>,
-    /// Headers whose values are kept besides the usual ones, lower case.
+    /// Headers whose values are stored in addition to the usual ones, in lower case.
     pub keep_headers: Vec<String>,
-    /// What a delivery that comes again is known by.
+    /// How repeated deliveries are recognized.
     pub dedupe: Dedupe,
-    /// Which deliveries are answered before they go through the line.
+    /// Which deliveries are acknowledged before they are processed.
     pub later: Later,
     /// Which rejected deliveries are stored.
     pub rejections: Rejections,
-    /// How often its senders may deliver, where that is limited.
+    /// Rate limit of its senders, if there is one.
     pub rate: Option<(Rate, TokenBucket)>,
-    /// What is replaced before anything is stored.
+    /// Values that are replaced before anything is stored.
     pub redact: Redact,
-    /// For how long what its senders sent is kept, where that is not as long as events are.
+    /// How long the content of its events is kept, if not as long as the events themselves.
     pub keep: Option<chrono::Duration>,
-    /// How loosely values are read.
+    /// How strictly values are read.
     pub rules: Rules,
-    /// What a payload has to look like.
+    /// Schema of its payloads.
     pub schema: Arc<Schema>,
     /// Checks of payloads that take long.
     pub checks: Checks,
-    /// The mapping.
+    /// Plugin that maps payloads to tasks.
     pub plugin: Plugin,
-    /// `[config]` as a JSON object's text.
+    /// `[config]` as a JSON object.
     pub config: Arc<str>,
-    /// What its events and tasks are derived from.
+    /// Provenance of its events and tasks: versions and hashes.
     pub provenance: Provenance,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
-    /// The candidate that gets what this one gets, where plugin.toml names one. It may be loaded after this went live.
+    /// The candidate (shadow) that gets the same deliveries, if plugin.toml names one. It may be loaded later.
     pub beside: OnceLock<Beside>,
 }
 
-/// A candidate beside a live plugin.
+/// A candidate that runs in the shadow of a live plugin.
 #[derive(Debug)]
 pub struct Beside {
-    /// As in plugin.toml.
+    /// Folder, as in plugin.toml.
     pub folder: String,
-    /// What is running, or why nothing is. The live plugin does not depend on it.
+    /// The running shadow, or why it does not run. The live plugin does not depend on it.
     pub shadow: Result<Shadow, String>,
 }
 
 impl Integration {
-    /// Its candidate, where one is running.
+    /// Returns its shadow, if one is running.
     #[must_use]
     pub fn shadow(&self) -> Option<&Shadow> {
         self.beside.get().and_then(|it| it.shadow.as_ref().ok())
     }
 
-    /// Runs nothing more: calls under way are stopped, its shadow's as well.
+    /// Stops the integration: running calls are stopped, including its shadow's.
     pub fn retire(&self) {
         self.plugin.retire();
         self.shadow().into_iter().for_each(Shadow::stop);
     }
 
-    /// Its shadow forgets what it has seen of any event.
+    /// Makes its shadow forget the events that it has seen.
     pub fn forget_shadow(&self) {
         self.shadow().into_iter().for_each(Shadow::forget);
     }
 
-    /// What the plugin is told of an event.
+    /// Returns the plugin's context for an event.
     #[must_use]
     pub fn context(&self, event_id: EventId, received_at: DateTime<Utc>) -> CallContext {
         CallContext {

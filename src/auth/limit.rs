@@ -1,19 +1,19 @@
-//! A bound on how often something happens, whoever causes it.
+//! Rate limits.
 
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How often something may happen.
+/// A rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// In the long run.
+    /// Sustained rate per minute.
     pub per_minute: u32,
-    /// At once.
+    /// Maximum burst.
     pub burst: u32,
 }
 
-/// A token bucket: `burst` at once, `per_second` in the long run.
+/// A token bucket: allows `burst` at once, and `per_second` in the long run.
 #[derive(Debug)]
 pub struct TokenBucket {
     burst: f64,
@@ -22,20 +22,20 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     #[must_use]
     pub fn new(burst: u32, per_second: u32) -> Self {
         let burst = f64::from(burst);
         Self { burst, per_second: f64::from(per_second), state: Mutex::new((burst, None)) }
     }
 
-    /// A full bucket of this rate.
+    /// Creates a full bucket with this rate.
     #[must_use]
     pub fn of(rate: Rate) -> Self {
         Self { per_second: f64::from(rate.per_minute) / 60.0, ..Self::new(rate.burst, 0) }
     }
 
-    /// Whether nothing has been taken that has not come back.
+    /// Returns whether the bucket is full.
     #[must_use]
     pub fn is_full(&self, now: DateTime<Utc>) -> bool {
         let (tokens, last) = *self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -43,7 +43,7 @@ impl TokenBucket {
         tokens + seconds * self.per_second >= self.burst
     }
 
-    /// Takes a token, if one is there.
+    /// Takes a token, if there is one.
     pub fn take(&self, now: DateTime<Utc>) -> bool {
         self.ask(now).is_ok()
     }
@@ -51,7 +51,7 @@ impl TokenBucket {
     /// Takes a token.
     ///
     /// # Errors
-    /// How long until there is one.
+    /// How long until there is a token.
     pub fn ask(&self, now: DateTime<Utc>) -> Result<(), TimeDelta> {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (tokens, last) = *state;
@@ -60,7 +60,7 @@ impl TokenBucket {
         let taken = tokens >= 1.0;
         *state = (if taken { tokens - 1.0 } else { tokens }, Some(now));
         let millis = ((1.0 - tokens) / self.per_second * 1000.0).ceil();
-        // A rate of one a minute at the least: the number is small.
+        // The rate is at least one per minute, so the number is small.
         #[allow(clippy::cast_possible_truncation, reason = "a float's cast saturates")]
         if taken { Ok(()) } else { Err(TimeDelta::milliseconds(millis as i64)) }
     }

@@ -1,4 +1,4 @@
-//! Who is asking: API keys with scopes, and signatures over the raw body.
+//! Authentication: API keys with scopes, and signatures over the raw body.
 
 pub mod key;
 pub mod limit;
@@ -18,23 +18,24 @@ pub use key::{ApiKey, KeyId, KeyRing, Scope, Scopes};
 pub struct CompanyId(Arc<str>);
 
 impl CompanyId {
-    /// Longest name, in bytes. It leads every stored key, so it is kept short.
+    /// Maximum length of an id, in bytes. It is part of every stored key, so it is short.
     pub const MAX_LEN: usize = 64;
 
-    /// Takes letters, digits, `-`, `_` and `.`: never a NUL, which ends the name in stored keys.
+    /// Parses an id of letters, digits, `-`, `_` and `.`. It never contains a NUL, which ends the id in stored
+    /// keys.
     ///
     /// # Errors
-    /// A sentence that says what a company id may look like.
+    /// A sentence that says which ids are valid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let fits = !text.is_empty() && text.len() <= Self::MAX_LEN;
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if fits && plain {
             return Ok(Self(text.into()));
         }
-        Err(format!("a company id has 1 to {} letters, digits, '-', '_' or '.'", Self::MAX_LEN))
+        Err(format!("a company id must have 1 to {} letters, digits, '-', '_' or '.'", Self::MAX_LEN))
     }
 
-    /// The name.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,31 +55,31 @@ impl std::str::FromStr for CompanyId {
     }
 }
 
-/// Why a request was not let in. The sender is told no more than [`AuthError`] says.
+/// Why a request was rejected. The sender learns no more than [`AuthError`]'s text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No `X-API-Key` header.
     #[error("no API key: send it in the X-API-Key header")]
     NoKey,
-    /// The key is not known, has expired or was revoked; which of them is not told.
+    /// The key is unknown, expired or revoked; the response does not say which.
     #[error("the API key in X-API-Key is not valid")]
     WrongKey,
-    /// The key is good for something else.
+    /// The key lacks a scope.
     #[error("this API key lacks the scope {0}")]
     Scope(Scope),
-    /// The signature is missing or does not fit the body.
+    /// The signature is missing or does not match the body.
     #[error("the request's signature is missing or wrong")]
     Signature(signature::Mismatch),
     /// The password or the secret in the URL is missing or wrong.
     #[error("the request's credentials are missing or wrong")]
     Credentials(&'static str),
-    /// The integration's secret is not set on the server, so nothing can be checked.
-    #[error("this integration cannot check its senders yet: its secret is not set on the server")]
+    /// The integration's secret is not set on the server, so no sender can be authenticated.
+    #[error("this integration cannot authenticate its senders yet: its secret is not set on the server")]
     NotConfigured,
 }
 
 impl AuthError {
-    /// The whole reason, for the admin and not for the sender.
+    /// Returns the complete reason, for the admin but not for the sender.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! What a delivery that comes again is known by.
+//! Determines the ids of deliveries, by which repetitions are recognized.
 
 use chrono::Duration;
 use hyper::header::HeaderMap;
@@ -9,29 +9,29 @@ use crate::auth::signature::Mismatch;
 use crate::event::RawEvent;
 use crate::store::IdempotencyId;
 
-/// Longest id, in bytes: what is longer names nothing.
+/// Maximum length of an id, in bytes; a longer text is not used as an id.
 const LONGEST: usize = 1024;
 
-/// Where a delivery's id stands.
+/// Where a delivery's id is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
-    /// In a header of this name, lower case.
+    /// In the header with this name, in lower case.
     Header(String),
-    /// In the body, at these JSON Pointers: their values together.
+    /// In the body, at these JSON Pointers; their values are combined.
     Body(Vec<String>),
 }
 
-/// What identifies a delivery.
+/// How repeated deliveries are recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedupe {
-    /// In this order: the first that a delivery has is its id.
+    /// Possible places of the id, in this order. The first one that a delivery has is used.
     pub by: Vec<Named>,
-    /// For how long it is known.
+    /// How long an id is stored.
     pub window: Duration,
 }
 
 impl Integration {
-    /// Nothing, where no header that may hold the delivery's id is there twice: which one counts would be a matter of taste.
+    /// Checks that no header that may contain the delivery's id occurs twice, because the id would be ambiguous.
     ///
     /// # Errors
     /// The header.
@@ -43,13 +43,13 @@ impl Integration {
         }
     }
 
-    /// What the delivery is known by, where it has an id.
+    /// Returns the idempotency id of the delivery, if it has an id.
     #[must_use]
     pub fn delivery(&self, raw: &RawEvent) -> Option<IdempotencyId> {
         self.deliveries(raw).map(|(id, _)| id)
     }
 
-    /// The same, and what hookmill 0.1 remembered it by, which does not name the company.
+    /// Returns the idempotency id, and the one that hookmill 0.1 stored, which does not contain the company.
     #[must_use]
     pub fn deliveries(&self, raw: &RawEvent) -> Option<(IdempotencyId, IdempotencyId)> {
         let (company, name, window) = (self.company_id.as_str(), &self.name.0, self.dedupe.window);
@@ -57,7 +57,8 @@ impl Integration {
         Some((IdempotencyId::delivery_to(company, name, &id, window), IdempotencyId::delivery(name, &id, window)))
     }
 
-    /// Never made of the body as a whole, since two equal bodies may be two events.
+    /// Returns the delivery's own id. It is never derived from the whole body, because two equal bodies may be two
+    /// events.
     fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
         let mut decoded: Option<Option<Value>> = None;
         let mut body = |pointers: &[String]| {
@@ -74,7 +75,7 @@ impl Integration {
         })
     }
 
-    /// What says which events are to be worked on one after another, where that is configured and the event has it.
+    /// Returns the key of events that must be processed in order, if this is configured and the event has it.
     #[must_use]
     pub fn order_key(&self, raw: &RawEvent) -> Option<String> {
         let pointer = self.later.order_by.as_deref()?;
@@ -83,16 +84,17 @@ impl Integration {
     }
 }
 
-/// Whether deliveries are answered before they go through the line.
+/// Whether deliveries are acknowledged before they are processed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Later {
-    /// All of them, whatever the sender prefers.
+    /// Whether this applies to all deliveries, whatever the sender prefers.
     pub always: bool,
-    /// A JSON Pointer to what says which events are to be worked on one after another.
+    /// JSON Pointer to the key of events that must be processed in order.
     pub order_by: Option<String>,
 }
 
-/// One value is the id as it is; several are joined so that no two lists give the same text.
+/// Combines values to an id: a single value is used as it is, several are joined so that no two lists give the same
+/// text.
 fn joined(mut values: Vec<String>) -> Option<String> {
     if values.len() > 1 { serde_json::to_string(&values).ok() } else { values.pop() }
 }

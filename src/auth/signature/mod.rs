@@ -1,7 +1,8 @@
-//! Signatures over the raw body, as each provider makes them.
+//! Signatures over the raw body, in the providers' schemes.
 //!
-//! Nearly all are an HMAC (RFC 2104) over a text that holds the body: [`rule::Rule`] is that in general, `hmac.rs` the
-//! function, `presets.rs` has each provider's. `twilio.rs` signs its URL and form, `ed25519.rs` is Standard Webhooks' `v1a`.
+//! Most are an HMAC (RFC 2104) over a text that contains the body: [`rule::Rule`] is the general scheme, `hmac.rs`
+//! the function, and `presets.rs` has each provider's rule. `twilio.rs` signs its URL and form, `ed25519.rs` is
+//! Standard Webhooks' `v1a`.
 
 mod ed25519;
 pub mod hmac;
@@ -19,22 +20,23 @@ pub use presets::Preset;
 use rule::Rule;
 use twilio::Twilio;
 
-/// How far a sender's clock may be from ours, either way: what Stripe, Slack and Standard Webhooks recommend.
+/// Maximum difference between a sender's clock and ours, in both directions: as recommended by Stripe, Slack and
+/// Standard Webhooks.
 pub const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 /// A delivery before its body has been read.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
-    /// Its headers.
+    /// Headers of the delivery.
     pub headers: &'a HeaderMap,
-    /// What stands behind the `?` of its URL, as sent.
+    /// Query of the URL, as sent.
     pub query: &'a str,
-    /// When its headers came.
+    /// When its headers were received.
     pub received_at: DateTime<Utc>,
 }
 
 impl<'a> Delivery<'a> {
-    /// A header's text, without spaces around it. There must be one: of two, a proxy may go by the other.
+    /// Returns a header's text, trimmed. It must occur once: if there were two, a proxy might use the other one.
     fn header(&self, name: &str) -> Result<&'a str, Mismatch> {
         let mut values = self.headers.get_all(name).into_iter();
         let value = values.next().ok_or_else(|| Mismatch::Missing { header: name.to_owned() })?;
@@ -45,67 +47,67 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Which check failed: for the admin, in the event list. The sender is told no more than that one did.
+/// Which check failed: for the admin, in the list of events. The sender learns only that the signature is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// A header is not there.
+    /// A header is missing.
     #[error("the header {header} is missing")]
     Missing {
-        /// Its name.
+        /// Name of the header.
         header: String,
     },
-    /// A header is there more than once.
+    /// A header occurs more than once.
     #[error("the header {header} was sent more than once")]
     Repeated {
-        /// Its name.
+        /// Name of the header.
         header: String,
     },
-    /// More signatures than are checked.
-    #[error("the header {header} holds more than {most} signatures")]
+    /// There are more signatures than are checked.
+    #[error("the header {header} contains more than {most} signatures")]
     TooMany {
-        /// Its name.
+        /// Name of the header.
         header: String,
-        /// How many are checked.
+        /// Maximum number of signatures.
         most: usize,
     },
-    /// Twilio: a form with more fields than are sorted.
+    /// Twilio: the form has too many fields to sort.
     #[error("the form has more than {most} fields")]
     Fields {
-        /// How many there may be.
+        /// Maximum number of fields.
         most: usize,
     },
-    /// A header does not say what it should.
+    /// A header has an invalid value.
     #[error("the header {header} cannot be read: {cause}")]
     Malformed {
-        /// Its name.
+        /// Name of the header.
         header: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         cause: &'static str,
     },
-    /// It was signed at another time.
+    /// It was signed too long ago, or in the future.
     #[error(
-        "it was signed {seconds} s {when} now, and {allowed} s are allowed; is a clock wrong, or was it sent again?"
+        "it was signed {seconds} s {when} it was received, and {allowed} s are allowed; check the clocks, and whether it was sent again"
     )]
     Time {
-        /// How long.
+        /// Time difference, in seconds.
         seconds: u64,
-        /// Before or after.
+        /// `before` or `after`.
         when: &'static str,
-        /// How long it may be.
+        /// Maximum time difference, in seconds.
         allowed: i64,
     },
-    /// The signature is another one.
+    /// The signature does not match.
     #[error(
-        "no signature in {header} fits the body with any of the {secrets} secrets; is the secret the sender's, and the body as it was sent?"
+        "no signature in {header} matches the body with any of the {secrets} secrets; check that the sender uses the same secret, and that no proxy changes the body"
     )]
     Wrong {
         /// The header with the signature.
         header: String,
-        /// How many secrets were tried.
+        /// Number of secrets that were tried.
         secrets: usize,
     },
-    /// Twilio: the URL's `bodySHA256` is that of another body.
-    #[error("bodySHA256 in the URL is not that of the body")]
+    /// Twilio: the URL's `bodySHA256` does not match the body.
+    #[error("bodySHA256 in the URL does not match the body")]
     BodyHash,
 }
 
@@ -115,10 +117,10 @@ impl Mismatch {
     }
 }
 
-/// What an ed25519 verification costs besides hashing the body, as bytes to hash: about 50 µs.
+/// Cost of an ed25519 verification apart from hashing the body, expressed as bytes to hash: about 50 µs.
 const VERIFICATION_BYTES: usize = 32 * 1024;
 
-/// What a delivery's headers claim of its sender; checked against the body by [`Signature::check`].
+/// The signatures in a delivery's headers; checked against the body by [`Signature::check`].
 #[derive(Debug)]
 pub struct Claim(Claimed);
 
@@ -128,7 +130,7 @@ enum Claimed {
     Twilio(twilio::Claim),
 }
 
-/// A scheme and its secrets, ready to check.
+/// A scheme with its secrets.
 #[derive(Debug, Clone)]
 pub struct Signature {
     how: How,
@@ -145,18 +147,18 @@ enum How {
 }
 
 impl Signature {
-    /// One provider's scheme. Without secrets nothing passes.
+    /// Creates a provider's scheme. Without secrets, no delivery passes.
     ///
     /// # Errors
-    /// What is wrong with a secret; never the secret.
+    /// What is wrong with a secret; never the secret itself.
     pub fn preset(preset: Preset, secrets: &[Secret]) -> Result<Self, String> {
         Ok(Self { greets: preset == Preset::Slack, ..Self::hmac(preset.rule(), secrets)? })
     }
 
-    /// Any HMAC over the body.
+    /// Creates a scheme with an HMAC over the body.
     ///
     /// # Errors
-    /// What is wrong with a secret; never the secret.
+    /// What is wrong with a secret; never the secret itself.
     pub fn hmac(rule: Rule, secrets: &[Secret]) -> Result<Self, String> {
         let (mut keys, mut public_keys) = (Vec::new(), Vec::new());
         for secret in secrets {
@@ -168,23 +170,23 @@ impl Signature {
         Ok(Self { how: How::Hmac(rule), tolerance: TOLERANCE, greets: false, keys, public_keys })
     }
 
-    /// Twilio's: `url` is the whole address that Twilio was given, without its query.
+    /// Creates Twilio's scheme. `url` is the complete address that Twilio calls, without its query.
     ///
     /// # Errors
-    /// Never for any secret that can be had.
+    /// Never, for any possible secret.
     pub fn twilio(url: String, secrets: &[Secret]) -> Result<Self, String> {
         let keys = secrets.iter().map(|it| twilio::keys(it.expose())).collect::<Result<Vec<_>, _>>()?;
         let (how, keys) = (How::Twilio(Twilio { url }), keys.concat());
         Ok(Self { how, tolerance: TOLERANCE, greets: false, keys, public_keys: Vec::new() })
     }
 
-    /// The same with another tolerance.
+    /// Returns this scheme with another tolerance.
     #[must_use]
     pub fn within(self, tolerance: TimeDelta) -> Self {
         Self { tolerance, ..self }
     }
 
-    /// The header that holds the signature, lower case.
+    /// Returns the name of the header with the signature, in lower case.
     #[must_use]
     pub fn header(&self) -> &str {
         match &self.how {
@@ -193,14 +195,13 @@ impl Signature {
         }
     }
 
-    /// Whether there is a secret to check with.
+    /// Returns whether there is a secret.
     #[must_use]
     pub fn is_configured(&self) -> bool {
         !self.keys.is_empty() || !self.public_keys.is_empty()
     }
 
-    /// What the delivery's headers claim: whether there is anything to check its body against. Costs no more than reading
-    /// the headers.
+    /// Reads the signatures from the delivery's headers. Costs no more than parsing the headers.
     ///
     /// # Errors
     /// What is missing or wrong, before the body has been read.
@@ -213,20 +214,21 @@ impl Signature {
         }
     }
 
-    /// How many bytes are hashed to check this claim, with what an ed25519 verification costs besides counted as bytes.
+    /// Returns how many bytes are hashed to check this claim; the additional cost of ed25519 verifications counts
+    /// as bytes.
     #[must_use]
     pub fn cost(&self, claim: &Claim, body: usize) -> usize {
         let (macs, verifications) = match &claim.0 {
             Claimed::Hmac(claim) if claim.macs.is_empty() => (0, claim.public.len() * self.public_keys.len()),
             Claimed::Hmac(claim) => (self.keys.len(), claim.public.len() * self.public_keys.len()),
-            // Each secret is there as a key of either hash. The form is read and sorted.
+            // Each secret has two keys, one per hash. The form is parsed and sorted.
             Claimed::Twilio(_) => (self.keys.len() / 2 + 4, 0),
         };
         body.saturating_mul(macs + verifications) + verifications * VERIFICATION_BYTES
     }
 
-    /// Nothing, where one of the claimed signatures was made over this body with one of the secrets: one HMAC for each
-    /// secret, however many signatures are claimed. Every comparison takes the same time wherever the two differ.
+    /// Checks that one of the claimed signatures was made over this body with one of the secrets. Computes one HMAC
+    /// per secret, however many signatures are claimed; comparisons take constant time.
     ///
     /// # Errors
     /// Which check failed.
@@ -241,7 +243,7 @@ impl Signature {
         }
     }
 
-    /// Slack's `url_verification`: what it wants to read again
+    /// Returns the challenge of Slack's `url_verification`, which Slack expects in the response
     /// (<https://docs.slack.dev/reference/events/url_verification>).
     #[must_use]
     pub fn challenge(&self, body: &[u8]) -> Option<String> {
@@ -255,7 +257,7 @@ impl Signature {
     }
 }
 
-/// Hexadecimal digits of either case as bytes.
+/// Decodes hexadecimal digits of either case.
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
