@@ -1,4 +1,4 @@
-//! What a request handler may reach.
+//! State that request handlers can access.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,53 +21,54 @@ use crate::shares::{Rule, Shares};
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 use crate::watch::Watch;
 
-/// Companies whose operations run at the same time: such an operation keeps a core busy.
+/// Maximum number of companies whose operations run at the same time, because an operation keeps a core busy.
 const OPERATIONS: usize = 2;
 
 /// The running application.
 pub struct App {
     /// The settings.
     pub config: Config,
-    /// What is kept.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// How much memory requests may hold.
+    /// Memory budgets of requests.
     pub(crate) memory: Memory,
-    /// Says who is at the other end.
+    /// Trusted proxies, to determine the peer.
     pub proxies: Proxies,
-    /// Live plugins.
+    /// Live integrations.
     pub registry: Arc<Registry>,
     /// API keys, in memory.
     pub keys: KeyRing,
-    /// Places for requests that run at once.
+    /// Limit of concurrent requests.
     pub in_flight: Arc<Semaphore>,
-    /// Places for signatures over large bodies, which are checked off the reactor: half the cores, and one at least.
+    /// Limit of concurrent signature checks of large bodies, which run off the async threads: half the cores, at
+    /// least one.
     pub proofs: Arc<Semaphore>,
-    /// The same as `in_flight`, divided among companies and their integrations.
+    /// The limit `in_flight`, divided among companies and their integrations.
     pub shares: Arc<Shares>,
-    /// Opens the admin API for every company; see [`crate::store::embedded::Running`].
+    /// Token for the admin API of every company; see [`crate::store::embedded::Running`].
     pub operator_token: Option<Secret>,
-    /// The embedded store, where that is what `store` is: backups and the like are its own.
+    /// The embedded store, if `store` is one; it has operations such as backups.
     pub embedded: Option<Arc<Embedded>>,
-    /// Deliveries that were answered and wait.
+    /// Queued deliveries.
     pub queue: Queue,
-    /// Runs plugins, where there are any.
+    /// Host of plugins, if there are any.
     pub host: Option<Host>,
-    /// Erasures, backups and the like under way.
+    /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
-    /// What each key may still do, where keys are limited: as many as there are keys.
+    /// Rate limits of the keys, if keys are limited: at most one per key.
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
-    /// Reloads the plugins folder, where there is one.
+    /// Reloads the plugins folder, if there is one.
     pub watch: Option<Watch>,
-    /// Held from looking at a key until its revocation is stored.
+    /// Held from reading a key until its revocation is stored.
     revoking: tokio::sync::Mutex<()>,
 }
 
-/// Who may manage keys, and whose.
+/// An authenticated admin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admin {
-    /// Of every company: it can read the data directory.
+    /// The operator, who can read the data directory; for every company.
     Operator,
-    /// Of its own company.
+    /// An admin of one company.
     Company(CompanyId, KeyId),
 }
 
@@ -75,7 +76,7 @@ impl App {
     /// Reads the keys; plugins are added to the registry by the caller.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn new(
         config: Config,
         store: Arc<dyn Store>,
@@ -106,7 +107,7 @@ impl App {
         })
     }
 
-    /// A known key's bucket, where keys are limited.
+    /// Returns a known key's rate limit, if keys are limited.
     #[must_use]
     pub fn key_bucket(&self, id: &KeyId) -> Option<(Rate, Arc<TokenBucket>)> {
         let rate = self.config.limits.key_rate?;
@@ -115,10 +116,11 @@ impl App {
         Some((rate, Arc::clone(bucket)))
     }
 
-    /// Stores a new key and who made it, durably, and then lets it in; unless the request is a repetition.
+    /// Stores a new key durably with its audit entry, and then accepts it; does nothing if the request is a
+    /// repetition.
     ///
     /// # Errors
-    /// Where it cannot be stored.
+    /// Fails if it cannot be stored.
     pub async fn create_key(
         &self,
         key: ApiKey,
@@ -128,13 +130,13 @@ impl App {
         self.put_key(key, entry, idempotency).await
     }
 
-    /// Revokes a key, durably: it opens nothing from then on. Of requests at the same time, one does it.
+    /// Revokes a key durably. Of concurrent requests, only one does it.
     ///
     /// # Errors
-    /// Where that cannot be stored. The key may be revoked all the same.
+    /// Fails if this cannot be stored. The key may be revoked nevertheless.
     pub async fn revoke_key(&self, key: &ApiKey, entry: Entry) -> Result<(), StoreError> {
         let _one_by_one = self.revoking.lock().await;
-        // Not the ring: there it may be revoked without being so durably.
+        // Reads the store and not the ring, where it may be revoked without being stored.
         let stored = self.store.keys().await.unwrap_or_default();
         if stored.iter().any(|it| it.hash == key.hash && it.revoked_at.is_some()) {
             return Ok(());
@@ -143,7 +145,7 @@ impl App {
         self.put_key(revoked, entry, None).await.map(drop)
     }
 
-    /// The one place where the ring follows the store.
+    /// The only place where the key ring follows the store.
     async fn put_key(
         &self,
         key: ApiKey,
@@ -154,9 +156,9 @@ impl App {
         match &committed {
             Ok(Committed::Stored) => self.keys.merge(vec![key]),
             Ok(Committed::Repeated(_) | Committed::Erased) => {}
-            // Nothing was begun.
+            // Nothing was written.
             Err(StoreError::Full { .. }) => {}
-            // It may be durable all the same: a new key is let in only if it is, and a revoked one in no case.
+            // It may be durable nevertheless: a new key is accepted only if it is, and a revoked one never.
             Err(_) => {
                 self.keys.merge(self.store.keys().await.unwrap_or_default());
                 self.keys.merge(Some(key).filter(|it| it.revoked_at.is_some()).into_iter().collect());
@@ -165,7 +167,7 @@ impl App {
         committed
     }
 
-    /// Who asks for the admin API.
+    /// Authenticates a request to the admin API.
     ///
     /// # Errors
     /// As for any key; [`AuthError::Scope`] without the scope `admin`.
@@ -184,7 +186,7 @@ impl App {
 }
 
 impl Admin {
-    /// Whether this company's keys are its to manage.
+    /// Returns whether this admin may manage the company's keys.
     #[must_use]
     pub fn manages(&self, company: &CompanyId) -> bool {
         match self {
@@ -193,7 +195,7 @@ impl Admin {
         }
     }
 
-    /// Whose it is; the operator is every company's.
+    /// Returns the admin's company; `None` for the operator.
     #[must_use]
     pub fn company(&self) -> Option<&CompanyId> {
         match self {
@@ -202,7 +204,7 @@ impl Admin {
         }
     }
 
-    /// Who it is: in the audit log, and where requests are told apart.
+    /// Returns the admin's name, for the audit log and to distinguish requests.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -211,7 +213,7 @@ impl Admin {
         }
     }
 
-    /// Whose operation it is, where it asks for one of this kind.
+    /// Returns the owner of an operation of this kind.
     #[must_use]
     pub fn owner(&self, kind: &'static str) -> Owner {
         match self {
@@ -220,7 +222,7 @@ impl Admin {
         }
     }
 
-    /// Something that it does now.
+    /// Creates an audit entry for an action of this admin.
     #[must_use]
     pub fn does(&self, action: Action, target: impl ToString) -> Entry {
         let entry = Entry::new(self.name(), action, target, now());
@@ -231,47 +233,47 @@ impl Admin {
     }
 }
 
-/// Now, in whole milliseconds: what is stored is what was answered.
+/// Returns the current time in whole milliseconds, so that stored times equal those in responses.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
     crate::clock::now().trunc_subsecs(3)
 }
 
-/// What a new key is to be.
+/// A request for a new key.
 #[derive(Debug, Clone)]
 pub struct KeyRequest {
-    /// A note of the admin's.
+    /// The admin's note.
     pub label: String,
-    /// Whose tasks it reaches.
+    /// Company whose tasks it can access.
     pub company_id: CompanyId,
-    /// What it may do.
+    /// Permissions of the key.
     pub scopes: Vec<Scope>,
-    /// From when it is no longer good.
+    /// Expiry time, if there is one.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The zone of deadlines without an offset.
+    /// Time zone of deadlines without an offset.
     pub timezone: Option<chrono_tz::Tz>,
-    /// Takes the documented shape only.
+    /// Whether only the documented form is accepted.
     pub strict: bool,
 }
 
-/// Whether a time can be stored, and written as RFC 3339 says: in the years 1970 to 9999.
+/// Returns whether a time can be stored, and written as RFC 3339: in the years 1970 to 9999.
 #[must_use]
 pub fn is_storable(time: DateTime<Utc>) -> bool {
     (0..253_402_300_800).contains(&time.timestamp())
 }
 
 impl KeyRequest {
-    /// Nothing, where such a key can be stored.
+    /// Checks that such a key can be stored.
     ///
     /// # Errors
     /// The field and its rule.
     pub fn check(&self) -> Result<(), String> {
         key::label(&self.label).map_err(|e| format!("label: {e}"))?;
         if self.scopes.is_empty() {
-            return Err("scopes: at least one is needed".into());
+            return Err("scopes: must contain at least one scope".into());
         }
         if self.scopes.len() > Scope::ALL.len() {
-            return Err("scopes: name each of them once".into());
+            return Err("scopes: must not contain a scope twice".into());
         }
         if self.expires_at.is_some_and(|it| !is_storable(it)) {
             return Err("expires_at: must be in the years 1970 to 9999".into());
@@ -279,7 +281,7 @@ impl KeyRequest {
         Ok(())
     }
 
-    /// The stored key for a given secret text.
+    /// Creates the stored key for this secret.
     #[must_use]
     pub fn into_key(self, id: KeyId, secret: &str, now: DateTime<Utc>) -> ApiKey {
         ApiKey {

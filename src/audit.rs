@@ -1,4 +1,4 @@
-//! The audit log: who did what, and when. It is only ever added to; neither keys nor payloads get in here.
+//! The audit log: who did what, and when. Entries are only added, and never contain keys or payloads.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,37 +7,37 @@ use uuid::Uuid;
 use crate::auth::CompanyId;
 use crate::event::new_id;
 
-/// One thing that was done.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// A UUID of version 7: entries sort by time.
+    /// A UUID of version 7, so that entries sort by time.
     pub id: Uuid,
-    /// When.
+    /// Time of the action.
     #[serde(serialize_with = "crate::task::utc")]
     pub at: DateTime<Utc>,
-    /// Whose data or keys it was about; none where it was the server as a whole.
+    /// Company whose data or keys were concerned; `None` if it was the server as a whole.
     pub company_id: Option<CompanyId>,
-    /// Who: a key's id, [`OPERATOR`], [`COMMAND_LINE`] or [`SERVER`].
+    /// Who did it: a key's id, [`OPERATOR`], [`COMMAND_LINE`] or [`SERVER`].
     pub actor: String,
-    /// What.
+    /// What was done.
     pub action: Action,
-    /// With what: a key's or an event's id, an integration's name, a directory.
+    /// The object of the action: a key's or an event's id, an integration's name, a directory.
     pub target: String,
-    /// More of it, for people; counts and the like.
+    /// Details for people, such as counts.
     pub detail: String,
 }
 
-/// Whoever may read the data directory, through the running server: `hookmill …` on its machine.
+/// Actor for users who can read the data directory, through the running server: `hookmill …` on its machine.
 pub const OPERATOR: &str = "operator";
-/// Whoever may read the data directory, with no server running on it.
+/// Actor for users who can read the data directory, without a running server.
 pub const COMMAND_LINE: &str = "command line";
-/// The server by itself, as its settings and its plugins folder say.
+/// Actor for the server itself, according to its settings and its plugins folder.
 pub const SERVER: &str = "server";
 
-/// What can be done. Stored by the place of the variant: new ones come at the end.
+/// Actions. Stored by the position of the variant, so new ones are added at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// An API key was made.
+    /// An API key was created.
     #[serde(rename = "key.created")]
     KeyCreated,
     /// An API key was revoked.
@@ -49,37 +49,37 @@ pub enum Action {
     /// A plugin folder was refused; the server's log says why.
     #[serde(rename = "plugin.refused")]
     PluginRefused,
-    /// A plugin was taken down.
+    /// A plugin was removed.
     #[serde(rename = "plugin.removed")]
     PluginRemoved,
-    /// Somebody had the plugins folder looked at.
+    /// The plugins folder was reloaded on request.
     #[serde(rename = "plugins.reloaded")]
     PluginsReloaded,
     /// A candidate was run over stored events, and the differences were shown.
     #[serde(rename = "plugin.compared")]
     PluginCompared,
-    /// What a shadow has seen was shown, with values.
+    /// A shadow's report was shown with values.
     #[serde(rename = "shadow.read")]
     ShadowRead,
     /// An event's body was shown.
     #[serde(rename = "event.read")]
     EventRead,
-    /// An event was driven through its line again.
+    /// An event was replayed.
     #[serde(rename = "event.replayed")]
     EventReplayed,
-    /// What was sent of a patient was erased, or that was begun.
+    /// A patient's data were erased, or the erasure was begun.
     #[serde(rename = "events.erased")]
     EventsErased,
-    /// What an integration was sent was erased, as its time was over.
+    /// Events older than an integration's `keep_days` were erased.
     #[serde(rename = "events.forgotten")]
     EventsForgotten,
     /// A backup was taken.
     #[serde(rename = "store.backed_up")]
     StoreBackedUp,
-    /// The view was built anew.
+    /// The read view was rebuilt.
     #[serde(rename = "store.compacted")]
     StoreCompacted,
-    /// Everything was exported.
+    /// All data were exported.
     #[serde(rename = "store.exported")]
     StoreExported,
     /// An export was imported.
@@ -88,7 +88,7 @@ pub enum Action {
 }
 
 impl Entry {
-    /// Something that is done now.
+    /// Creates an entry for an action at `now`.
     #[must_use]
     pub fn new(actor: &str, action: Action, target: impl ToString, now: DateTime<Utc>) -> Self {
         Self {
@@ -102,13 +102,13 @@ impl Entry {
         }
     }
 
-    /// It is about this company's.
+    /// Sets the company.
     #[must_use]
     pub fn of(self, company: &CompanyId) -> Self {
         Self { company_id: Some(company.clone()), ..self }
     }
 
-    /// More of it.
+    /// Sets the details.
     #[must_use]
     pub fn with(self, detail: impl ToString) -> Self {
         Self { detail: detail.to_string(), ..self }

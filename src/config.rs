@@ -1,6 +1,6 @@
-//! Settings: every file and environment variable is read here, checked once at the start, and nowhere else.
+//! Settings: every file and environment variable is read here, and checked once at the start.
 //!
-//! A flag wins over its environment variable, that over `hookmill.toml`, that over the default.
+//! Precedence: flag, environment variable, `hookmill.toml`, default.
 
 mod file;
 mod secret;
@@ -17,11 +17,12 @@ use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 pub use secret::{BOOTSTRAP_KEY_MIN, Secret, Secrets};
 use secret::{bootstrap_key, read_secrets};
 
-/// Longest retention, in days: a hundred years. More counts as this.
+/// Maximum retention, in days (a hundred years). Higher values are reduced to this.
 const RETENTION_DAYS_MAX: u32 = 36_500;
-/// Longest memory for idempotency keys, in hours: four weeks, since each day of it is looked at. More counts as this.
+/// Maximum retention of idempotency keys, in hours (four weeks), because a lookup checks each day of it. Higher
+/// values are reduced to this.
 const IDEMPOTENCY_HOURS_MAX: u32 = 672;
-/// Largest `store.segment_mib`.
+/// Maximum of `store.segment_mib`.
 const SEGMENT_MIB_MAX: u32 = 1024;
 
 /// Settings that the command line or the environment can override; `None` leaves the line in `hookmill.toml`, or the default.
@@ -39,44 +40,54 @@ pub struct Options {
     pub trusted_proxies: Option<Vec<Network>>,
 }
 
-/// What one request, and all of them together, may cost. `[limits]` in `hookmill.toml`.
+/// Limits of requests; `[limits]` in `hookmill.toml`.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Most deliveries that wait to be worked on, of all integrations: 20,000. Of one integration 11,250.
+    /// `queue`: maximum number of queued deliveries of all integrations; 20,000 by default. A single integration
+    /// gets at most 11,250 of them.
     pub queue: usize,
-    /// What each API key may do; all, where there is none.
+    /// Rate limit per API key; `None` is unlimited.
     pub key_rate: Option<Rate>,
-    /// `body_bytes`: largest body, 1 MiB. Beyond it: 413.
+    /// `body_bytes`: maximum size of a body; 1 MiB by default. Otherwise 413.
     pub body_bytes: usize,
-    /// `header_bytes`: names and values of all headers together, 16 KiB. Beyond it: 431.
+    /// `header_bytes`: maximum size of all header names and values together; 16 KiB by default. Otherwise 431.
     pub header_bytes: usize,
-    /// `connections`: open at once, 4,096. Beyond it the one that has waited longest is closed.
+    /// `connections`: maximum number of open connections; 4,096 by default. Above it, the connection that has been
+    /// idle longest is closed.
     pub connections: usize,
-    /// `peer_connections`: of these, so many of one peer, 1,024. Beyond it the one that has waited longest is closed.
+    /// `peer_connections`: maximum number of open connections of one peer; 1,024 by default. Above it, its
+    /// connection that has been idle longest is closed.
     pub peer_connections: usize,
-    /// `body_memory_mib`: request bodies of those who have shown a key or a signature, in bytes: 256 MiB. Beyond it: 503.
+    /// `body_memory_mib`: memory for bodies of authenticated requests, in bytes; 256 MiB by default. Otherwise 503.
     pub body_memory: usize,
-    /// `unproven_body_memory_mib`: those of everybody else, in bytes: 64 MiB. Beyond it the oldest is given up.
+    /// `unproven_body_memory_mib`: memory for bodies of other requests, in bytes; 64 MiB by default. Above it, the
+    /// oldest is dropped.
     pub unproven_body_memory: usize,
-    /// `response_memory_mib`: responses that their clients have not read, in bytes: 256 MiB. Beyond it: 503.
+    /// `response_memory_mib`: memory for responses that clients have not read, in bytes; 256 MiB by default.
+    /// Otherwise 503.
     pub response_memory: usize,
-    /// `decode_memory_mib`: what large bodies become when they are decoded, in bytes: 512 MiB. Beyond it: waits, then 503.
+    /// `decode_memory_mib`: memory for large decoded bodies, in bytes; 512 MiB by default. Otherwise the request
+    /// waits, then gets 503.
     pub decode_memory: usize,
-    /// `page_bytes`: JSON of a page of a list, 4 MiB. Beyond it the page ends early.
+    /// `page_bytes`: maximum size of a page of a list as JSON, in bytes; 4 MiB by default. Above it, the page ends
+    /// early.
     pub page_bytes: usize,
-    /// `concurrency`: requests at once, 1,024. Beyond it: 503 with `Retry-After`.
+    /// `concurrency`: maximum number of concurrent requests; 1,024 by default. Otherwise 503 with `Retry-After`.
     pub concurrency: usize,
-    /// `header_timeout_ms`: until a request's headers are complete, 10 s. Beyond it: closed.
+    /// `header_timeout_ms`: time until a request's headers are complete; 10 s by default. Then the connection is
+    /// closed.
     pub header_timeout: Duration,
-    /// `idle_timeout_ms`: between the requests of a connection, 75 s, more than the 60 s of common proxies. Beyond it: closed.
+    /// `idle_timeout_ms`: time between the requests of a connection; 75 s by default, more than the 60 s of common
+    /// proxies. Then the connection is closed.
     pub idle_timeout: Duration,
-    /// `write_timeout_ms`: until the client reads more of a response, 30 s. Beyond it: closed.
+    /// `write_timeout_ms`: time until the client reads more of a response; 30 s by default. Then the connection is
+    /// closed.
     pub write_timeout: Duration,
-    /// `body_timeout_ms`: until the whole body has come, 15 s. Beyond it: 408.
+    /// `body_timeout_ms`: time until the whole body has arrived; 15 s by default. Then 408.
     pub body_timeout: Duration,
-    /// `request_timeout_ms`: until the answer, 30 s. Beyond it: 503.
+    /// `request_timeout_ms`: time until the response; 30 s by default. Then 503.
     pub request_timeout: Duration,
-    /// `drain_timeout_ms`: for requests under way at shutdown, 30 s.
+    /// `drain_timeout_ms`: time for running requests at shutdown; 30 s by default.
     pub drain_timeout: Duration,
 }
 
@@ -108,25 +119,25 @@ impl Default for Limits {
 /// The checked settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to serve.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// The database's folder.
+    /// The data directory.
     pub data_dir: PathBuf,
-    /// The plugins' folder.
+    /// The plugins folder.
     pub plugins_dir: PathBuf,
-    /// Proxies whose `X-Forwarded-For` says who the peer is.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// `HOOKMILL_BOOTSTRAP_KEY`: the first key, where the database has none yet.
+    /// `HOOKMILL_BOOTSTRAP_KEY`: the first key, if the store has none yet.
     pub bootstrap_key: Option<Secret>,
-    /// What plugins verify their senders with.
+    /// Secrets to authenticate the plugins' senders with.
     pub secrets: Secrets,
     /// Limits of the HTTP server.
     pub limits: Limits,
-    /// How the database is run.
+    /// Settings of the store.
     pub store: store::embedded::Options,
     /// How the plugins folder is watched.
     pub watch: watch::Settings,
-    /// What loading a plugin may cost.
+    /// Limits for loading a plugin.
     pub loading: plugin::LoadLimits,
 }
 
@@ -136,20 +147,20 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error("cannot read {file}: {cause}")]
     Read {
-        /// Its path.
+        /// Path of the file.
         file: String,
-        /// What the system said.
+        /// Error of the operating system.
         cause: std::io::Error,
     },
-    /// A file is not as it should be.
+    /// A file is invalid.
     #[error("{file}: {cause}")]
     Parse {
-        /// Its path.
+        /// Path of the file.
         file: String,
-        /// Where and what.
+        /// Where and what is wrong.
         cause: String,
     },
-    /// The preset key is too easy to guess.
+    /// The bootstrap key is too easy to guess.
     #[error(
         "HOOKMILL_BOOTSTRAP_KEY must have {BOOTSTRAP_KEY_MIN} to {LONGEST} ASCII characters, none of them blank; `openssl rand -hex 32` makes a good one"
     )]
@@ -157,21 +168,20 @@ pub enum ConfigError {
     /// A limit of zero would refuse everything.
     #[error("{file}: {name} cannot be 0")]
     ZeroLimit {
-        /// Its path.
+        /// Path of the file.
         file: String,
-        /// The limit, with its table.
+        /// Name of the limit, with its table.
         name: String,
     },
-    /// A segment's places are 32-bit numbers.
-    #[error("{file}: store.segment_mib has to be at most {SEGMENT_MIB_MAX}")]
+    /// Positions in a segment are 32-bit numbers.
+    #[error("{file}: store.segment_mib must be at most {SEGMENT_MIB_MAX}")]
     SegmentTooLarge {
-        /// Its path.
+        /// Path of the file.
         file: String,
     },
 }
 
-/// Where a user's tools keep what they can make again: `XDG_CACHE_HOME`, else `~/.cache` (XDG Base Directory
-/// Specification 0.8).
+/// Returns the user's cache directory: `XDG_CACHE_HOME`, or else `~/.cache` (XDG Base Directory Specification 0.8).
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub fn user_cache() -> Option<PathBuf> {
@@ -182,10 +192,10 @@ pub fn user_cache() -> Option<PathBuf> {
 }
 
 impl Config {
-    /// Reads and checks everything.
+    /// Reads and checks all settings.
     ///
     /// # Errors
-    /// The first thing that is wrong, with the file's name.
+    /// The first problem, with the file's name.
     pub fn load(options: &Options) -> Result<Self, ConfigError> {
         let (name, file) = read_file(options.config.as_deref())?;
         let (watch, loading) = plugins(&name, &file.plugins)?;
@@ -216,7 +226,7 @@ fn limits(file: &str, given: &LimitsFile) -> Result<Limits, ConfigError> {
         given => Ok(given.unwrap_or(default)),
     };
     let body_bytes = size("body_bytes", given.body_bytes, default.body_bytes)?;
-    // A company's half holds a full batch, and a peer's quarter a body that is being put together.
+    // Minimums, so that a company's half fits a full batch, and a peer's quarter a body that is being assembled.
     let bodies = |times: usize, default: usize| default.max(body_bytes.saturating_mul(times));
     let mib = |name, given: Option<usize>, default| size(name, given.map(|it| it.saturating_mul(1 << 20)), default);
     let time = |name, given: Option<u64>, default| match given {

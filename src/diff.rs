@@ -1,35 +1,35 @@
-//! Where two JSON values differ, place by place.
+//! Compares two JSON values place by place.
 
 use serde_json::Value;
 
-/// Most places that are told; the others are counted.
+/// Maximum number of places that are shown; the others are counted.
 pub const MOST: usize = 100;
-/// Longest text of a value that is shown, in characters.
+/// Maximum length of a text value that is shown, in characters.
 const TEXT: usize = 256;
 
-/// One place.
+/// A place where two values differ.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
-    /// JSON Pointer (RFC 6901).
+    /// JSON Pointer (RFC 6901) of the place.
     pub pointer: String,
-    /// What was expected there; none where nothing was.
+    /// The expected value; `None` if there should be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Value>,
-    /// What is there; none where nothing is.
+    /// The actual value; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<Value>,
 }
 
-/// Places where two values differ.
+/// The places where two values differ.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Differences {
-    /// At most [`MOST`].
+    /// At most [`MOST`] places.
     pub shown: Vec<Difference>,
-    /// How many there are besides.
+    /// Number of places that are not shown.
     pub omitted: usize,
 }
 
-/// Where the two differ, in the order of the expected value; what it does not have comes last.
+/// Returns the differences in the order of the expected value; additional members come last.
 #[must_use]
 pub fn differences(expected: &Value, found: &Value) -> Differences {
     let mut all = Differences::default();
@@ -37,7 +37,7 @@ pub fn differences(expected: &Value, found: &Value) -> Differences {
     all
 }
 
-/// A value, cut where it is long.
+/// Returns a value with long texts truncated.
 fn shown(value: &Value) -> Value {
     let long = |text: &str| text.char_indices().nth(TEXT).map(|(end, _)| format!("{}…", &text[..end]));
     match value {

@@ -1,7 +1,9 @@
-//! A plugin that is not live yet, over events of before: what would be different. Nothing is stored.
+//! Dry runs: runs a plugin that is not live over stored events and reports what would be different. Nothing is
+//! stored.
 //!
-//! `dry_run/verdict.rs` is what a line has come to, `dry_run/tally.rs` counts how two of them differ, and
-//! `dry_run/compared.rs` what the calls took besides. `dry_run/shadow.rs` does the same beside the live plugin.
+//! `dry_run/verdict.rs` is the comparable result of a pipeline run, `dry_run/tally.rs` counts differences, and
+//! `dry_run/compared.rs` adds resource usage. `dry_run/shadow.rs` compares a candidate with the live plugin on new
+//! events.
 
 mod compared;
 mod shadow;
@@ -26,46 +28,47 @@ pub use shadow::{Shadow, ShadowReport};
 pub use tally::{Sample, Tally};
 pub use verdict::{Class, Verdict};
 
-/// Records that wait for a thread, each: what bounds memory.
+/// Maximum number of records queued per thread; bounds memory.
 const AHEAD: usize = 64;
 
-/// How a dry run is to be done.
+/// Options of a dry run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Threads that run the plugin; one more reads.
+    /// Number of threads that run the plugin; one more thread reads.
     pub threads: usize,
-    /// Most samples.
+    /// Maximum number of samples.
     pub samples: usize,
 }
 
-/// What a dry run has come to.
+/// The report of a dry run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The events that were run, beside what came of them before.
+    /// The events that were run, compared with their earlier results.
     #[serde(flatten)]
     pub compared: Compared,
-    /// Events that were not run, by why: `duplicate`, `queued`, `rejected` (no body is kept), `unreadable` (damaged), …
+    /// Numbers of events that were not run, by reason: `duplicate`, `queued`, `rejected` (no body is stored),
+    /// `unreadable` (damaged), …
     pub not_run: BTreeMap<&'static str, u64>,
-    /// Events by the version of the plugin that they went through before.
+    /// Numbers of events by the plugin version that processed them before.
     pub versions: BTreeMap<String, u64>,
-    /// How long it all took, in seconds.
+    /// Duration of the dry run, in seconds.
     pub seconds: f64,
-    /// It was stopped before its end.
+    /// Whether it was stopped early.
     pub stopped: bool,
 }
 
-/// What one thread has counted.
+/// The counts of one thread.
 struct Part {
     runs: Runs,
     not_run: BTreeMap<&'static str, u64>,
     versions: BTreeMap<String, u64>,
 }
 
-/// Runs `candidate` over stored events and compares: with what came of them, or with what `against` makes of them now.
-/// `done` is told of every so many events that were read. It ends early when `stop` is set.
+/// Runs `candidate` over stored events and compares the results with the stored ones, or with those of `against`.
+/// `done` is called with the number of events read so far. Ends early if `stop` is set.
 ///
 /// # Errors
-/// Where the history cannot be read.
+/// Fails if the history cannot be read.
 pub fn run(
     history: &History,
     candidate: &Integration,
@@ -109,10 +112,10 @@ impl Part {
         stop: &AtomicBool,
     ) -> Self {
         let goes_on = || !stop.load(Ordering::Relaxed);
-        // To the last, or their reader would wait for room.
+        // Always receives all records, because the reader would otherwise wait for room in the queue.
         for packed in records.iter().filter(|_| goes_on()) {
             match packed.unpack() {
-                // Looked at before each event: a slow plugin may take seconds for one.
+                // Checked before each event, because a slow plugin may take seconds for one.
                 Ok(events) => {
                     events.into_iter().take_while(|_| goes_on()).for_each(|past| self.one(past, candidate, against));
                 }
@@ -154,7 +157,7 @@ impl Part {
     }
 }
 
-/// Why an event's line cannot be run again; none where it can.
+/// Returns why an event cannot be run again; `None` if it can.
 fn not_run(past: &Past, candidate: &Integration) -> Option<&'static str> {
     if let Some(why) = past.event.no_body() {
         return Some(why.word());

@@ -1,4 +1,4 @@
-//! An event: one delivery, from its bytes to what became of it.
+//! An event: one delivery, from its bytes to its result.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ impl std::fmt::Display for EventId {
     }
 }
 
-/// A fresh UUID of version 7 for this moment; the rest of it is random.
+/// Creates a UUID of version 7 for this time; the rest of it is random.
 #[must_use]
 pub fn new_id(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
 }
 
-/// An integration's name: also its folder's, and the last part of its URL.
+/// An integration's name: also the name of its folder, and the last part of its URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IntegrationName(pub Arc<str>);
@@ -41,104 +41,104 @@ impl std::fmt::Display for IntegrationName {
     }
 }
 
-/// What became of an event.
+/// The status of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventStatus {
-    /// It made one or more tasks.
+    /// It created one or more tasks.
     Stored,
-    /// The plugin had nothing to do for it.
+    /// The plugin skipped it.
     Skipped,
-    /// A stage refused it. Its body is kept, so that it can be driven through again.
+    /// A stage refused it. Its body is stored, so that it can be replayed.
     Quarantined,
-    /// It was not let in (wrong signature, too large). Its body is not kept.
+    /// It was rejected (wrong signature, too large). Its body is not stored.
     Rejected,
-    /// It had come before, and was answered as it was then.
+    /// A repetition of an earlier delivery, which got the same response.
     Duplicate,
-    /// It is durable and was answered; it goes through the line next.
+    /// It is durable and acknowledged, but not processed yet.
     Queued,
 }
 
-/// A stage of the line.
+/// A stage of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Bytes to JSON.
+    /// Decoding of the body.
     Decode,
-    /// The integration's schema.
+    /// Check against the integration's schema.
     Schema,
-    /// The integration's plugin, with its queue.
+    /// The integration's plugin, including its queue.
     Plugin,
-    /// What came out, as a task.
+    /// Parsing of the plugin's output as tasks.
     Task,
 }
 
-/// A stage that an event has gone through, or in which it ended.
+/// A completed stage of an event, or the one that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageTime {
-    /// Which.
+    /// The stage.
     pub stage: Stage,
-    /// How long it took, in microseconds.
+    /// Duration of the stage, in microseconds.
     pub micros: u32,
 }
 
-/// Why an event ended as it did.
+/// Why an event was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// The stage that ended the line: `auth`, `decode`, `schema`, `plugin` or `task`.
+    /// The stage that ended the pipeline: `auth`, `decode`, `schema`, `plugin` or `task`.
     pub stage: String,
-    /// What went wrong, as in the error's `detail.code`.
+    /// Code of the error, as in `detail.code`.
     pub code: String,
-    /// The sentence that the sender was told.
+    /// The message that was sent to the sender.
     pub message: String,
 }
 
-/// The exact plugin and schema that an event went through.
+/// The exact plugin and schema that processed an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// `version` in plugin.toml.
     pub plugin_version: String,
-    /// SHA-256 of the module, hexadecimal.
+    /// SHA-256 of the module, in hexadecimal.
     pub module_sha256: String,
-    /// SHA-256 of input.schema.json, hexadecimal.
+    /// SHA-256 of input.schema.json, in hexadecimal.
     pub schema_sha256: String,
 }
 
-/// A delivery whose sender is known, before anything has looked into it.
+/// An authenticated delivery, before its content is examined.
 #[derive(Debug, Clone)]
 pub struct RawEvent {
-    /// Names it from here on, in every answer, log line and record.
+    /// Id of the event, used in every response, log line and record.
     pub id: EventId,
-    /// When its last byte had come.
+    /// Time at which its last byte was received.
     pub received_at: DateTime<Utc>,
-    /// Whose it is.
+    /// Company of the event.
     pub company_id: CompanyId,
     /// The `Content-Type` header as sent.
     pub content_type: Option<String>,
-    /// The headers that are kept; see [`kept_headers`].
+    /// The stored headers; see [`kept_headers`].
     pub headers: Headers,
-    /// The body, byte for byte; unless something in it was replaced.
+    /// The body, byte for byte, unless values in it were redacted.
     pub body: Bytes,
-    /// JSON Pointers at which values of the payload were replaced; the empty one where the whole body was, as it could
-    /// not be read.
+    /// JSON Pointers of redacted values; the empty pointer if the whole body was removed because it could not be
+    /// decoded.
     pub redacted: Vec<String>,
-    /// The span that received it, where traces are on.
+    /// The span that received it, if traces are enabled.
     pub trace: Option<TraceContext>,
 }
 
 impl RawEvent {
-    /// A kept header's value, by its lower-case name.
+    /// Returns a stored header's value, by its lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(it, value)| it == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 }
 
-/// Names, lower case, and values; an empty value was secret.
+/// Names (in lower case) and values; an empty value was secret.
 pub type Headers = Vec<(String, String)>;
 
-/// Headers whose values are kept: what says which delivery it is, of what kind, and by which software it was sent. An
-/// integration can name more. Anything else may hold a secret, under a name that nobody has thought of.
+/// Headers whose values are stored: those that identify a delivery, its kind and the sending software. An
+/// integration can add more. Any other header may contain a secret under an unknown name.
 const KEPT: [&str; 37] = [
     "idempotency-key",
     "prefer",
@@ -146,7 +146,7 @@ const KEPT: [&str; 37] = [
     "user-agent",
     "x-correlation-id",
     "x-request-id",
-    // Deliveries' ids, kinds and times.
+    // Ids, kinds and times of deliveries.
     "i-twilio-idempotency-token",
     "linear-delivery",
     "linear-event",
@@ -179,12 +179,12 @@ const KEPT: [&str; 37] = [
     "x-slack-retry-reason",
     "x-zm-request-timestamp",
 ];
-/// Headers that hold secrets, whatever an integration says.
+/// Headers that contain secrets and are never stored, even if an integration names them.
 pub const SECRET_HEADERS: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-authorization"];
 
-/// Of a request's headers those that say something of the delivery. Of `KEPT` and of `more` (lower case) the values are
-/// kept, of the others the name; what belongs to the connection is not kept.
+/// Returns the headers to store. The values of `KEPT` and of `more` (lower case) are stored, and only the names of
+/// others; headers of the connection are not stored.
 #[must_use]
 pub fn kept_headers(headers: &HeaderMap, more: &[String]) -> Headers {
     const OF_THE_CONNECTION: [&str; 7] =
@@ -198,7 +198,8 @@ pub fn kept_headers(headers: &HeaderMap, more: &[String]) -> Headers {
     said.map(|(name, it)| (name.as_str().to_owned(), value(name.as_str(), it))).collect()
 }
 
-/// The few headers that are kept of a rejected delivery, cut short: strangers can send as many as they like.
+/// Returns the few headers that are stored for a rejected delivery, truncated, because unauthenticated senders can
+/// send as many as they like.
 #[must_use]
 pub fn few_headers(headers: &HeaderMap) -> Headers {
     const FEW: [&str; 4] = ["user-agent", "x-request-id", "x-github-event", "x-shopify-topic"];
@@ -212,68 +213,69 @@ pub fn few_headers(headers: &HeaderMap) -> Headers {
 /// A stored event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// Its id.
+    /// Id of the event.
     pub id: EventId,
-    /// The way in that it took; `tasks` for `POST /v1/tasks`.
+    /// Integration that received it; `tasks` for `POST /v1/tasks`.
     pub integration: IntegrationName,
-    /// Whose it is.
+    /// Company of the event.
     pub company_id: CompanyId,
-    /// When its last byte had come.
+    /// Time at which its last byte was received.
     #[serde(serialize_with = "crate::task::utc")]
     pub received_at: DateTime<Utc>,
-    /// What became of it.
+    /// Status of the event.
     pub status: EventStatus,
-    /// Why, unless it made tasks.
+    /// Why it created no tasks.
     pub reason: Option<Reason>,
-    /// The tasks that it made, in the plugin's order.
+    /// The tasks that it created, in the plugin's order.
     pub task_ids: Vec<TaskId>,
-    /// The plugin and schema it went through; none for `POST /v1/tasks`.
+    /// The plugin and schema that processed it; `None` for `POST /v1/tasks`.
     pub provenance: Option<Provenance>,
-    /// What the plugin logged, cut at its limit.
+    /// The plugin's log, truncated at its limit.
     pub plugin_log: String,
     /// The `Content-Type` header as sent.
     pub content_type: Option<String>,
-    /// The headers that are kept.
+    /// The stored headers.
     #[serde(serialize_with = "shown")]
     pub headers: Headers,
-    /// The stages that it went through, and how long each took; the last one is where it ended, if it was stopped.
+    /// The stages with their durations; the last one is the stage that failed, if one did.
     pub stages: Vec<StageTime>,
-    /// JSON Pointers at which values of the payload were replaced before it was stored.
+    /// JSON Pointers of values that were redacted before the event was stored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
-    /// When what was sent was erased; only what happened is kept.
+    /// When its content was erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<DateTime<Utc>>,
-    /// How often the sender has delivered it: 1, and more where it tried again while the event was in quarantine.
+    /// How often the sender has delivered it: 1, or more if it retried while the event was quarantined.
     pub attempts: u32,
-    /// When the sender delivered it last, where that was not the first time.
+    /// Time of the sender's last attempt, if there was more than one.
     #[serde(serialize_with = "crate::task::utc_or_null", skip_serializing_if = "Option::is_none")]
     pub last_attempt_at: Option<DateTime<Utc>>,
-    /// The span that received it, where traces were on: queued work continues its trace, and a replay links to it.
+    /// The span that received it, if traces were enabled: queued work continues its trace, and a replay links to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
-    /// The body's size in bytes.
+    /// Size of the body, in bytes.
     pub body_bytes: u64,
-    /// The body; empty for a rejected or erased event. Not part of the answer: it may hold a patient's data.
+    /// The body; empty for a rejected or erased event. Not part of responses, because it may contain a patient's
+    /// data.
     #[serde(skip)]
     pub body: Bytes,
 }
 
-/// Why an event's body is not there.
+/// Why an event has no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoBody {
-    /// A rejected event is kept without it.
+    /// Rejected events are stored without it.
     Rejected,
     /// It was erased.
     Erased,
-    /// It could not be read, so nobody could tell what in it was to be redacted.
+    /// It could not be decoded, so values to redact could not be found.
     Unreadable,
-    /// A repeated delivery is kept without the body, which the first one has.
+    /// Repeated deliveries are stored without it; the first one has it.
     Repeated,
 }
 
 impl NoBody {
-    /// One word.
+    /// Returns a one-word code.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -284,31 +286,31 @@ impl NoBody {
         }
     }
 
-    /// A sentence.
+    /// Returns a sentence.
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Rejected => "a rejected event is kept without its body",
-            Self::Erased => "erased: what was sent is not kept any more",
+            Self::Rejected => "rejected events are stored without their body",
+            Self::Erased => "the event's content has been erased",
             Self::Unreadable => {
-                "redacted: its body could not be read, so nobody could tell what in it was to be replaced, and it was not kept"
+                "its body could not be decoded, so values to redact could not be found, and the body was not stored"
             }
-            Self::Repeated => "a repeated delivery is kept without its body, which the event that it repeats has",
+            Self::Repeated => "repeated deliveries are stored without their body; see the event that it repeats",
         }
     }
 }
 
 impl Event {
-    /// What of it may repeat what its sender sent: those who may only read tasks do not see it.
+    /// Fields that may repeat what the sender sent; not shown to keys that may only read tasks.
     pub const INSIDE: [&str; 5] = ["reason", "plugin_log", "content_type", "headers", "trace"];
 
-    /// Whether another copy of what was sent is an attempt of this event.
+    /// Returns whether another copy of the delivery counts as an attempt of this event.
     #[must_use]
     pub fn may_come_again(&self) -> bool {
         self.status == EventStatus::Quarantined && self.no_body().is_none()
     }
 
-    /// Why there is no body; none where there is one.
+    /// Returns why there is no body; `None` if there is one.
     #[must_use]
     pub fn no_body(&self) -> Option<NoBody> {
         match self {
@@ -322,7 +324,7 @@ impl Event {
         }
     }
 
-    /// As it came in.
+    /// Returns the delivery as it was received.
     #[must_use]
     pub fn raw(&self) -> RawEvent {
         RawEvent {

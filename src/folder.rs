@@ -1,9 +1,9 @@
-//! A plugin's folder. Files beneath it are read; nothing outside of it is, whatever its links say.
+//! A plugin's folder. Only files beneath it are read, wherever its links point.
 //!
-//! People who may write to a plugin's folder may not read what the server may: its lock file with the operator token, its
-//! environment, another company's plugin. So paths are resolved by the kernel, relative to the open folder, and never out
-//! of it (`openat2`, Linux 5.6). Links that stay inside work, as Kubernetes mounts need them. Only regular files are
-//! opened: a pipe would block, and opening a device may have effects.
+//! People who may write to a plugin's folder may not read what the server may read: its lock file with the operator
+//! token, its environment, another company's plugin. So paths are resolved by the kernel, relative to the open
+//! folder, and never out of it (`openat2`, Linux 5.6). Links that stay inside work, as Kubernetes mounts need them.
+//! Only regular files are opened: opening a pipe would block, and opening a device may have side effects.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -16,25 +16,25 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-/// Largest plugin.toml, in bytes.
+/// Maximum size of plugin.toml, in bytes.
 pub const MANIFEST_BYTES: u64 = 64 << 10;
-/// Largest schema, in bytes.
+/// Maximum size of a schema, in bytes.
 pub const SCHEMA_BYTES: u64 = 1 << 20;
-/// Largest fixture, in bytes: twice the default limit of a body.
+/// Maximum size of a fixture, in bytes: twice the default limit of a body.
 pub const FIXTURE_BYTES: u64 = 2 << 20;
-/// All fixtures of a plugin together, in bytes.
+/// Maximum size of all fixtures of a plugin together, in bytes.
 pub const FIXTURES_BYTES: u64 = 16 << 20;
-/// Most fixtures of a plugin.
+/// Maximum number of fixtures of a plugin.
 pub const FIXTURES: usize = 1000;
-/// Most entries of a directory that is listed.
+/// Maximum number of entries in a directory that is listed.
 pub const ENTRIES: usize = 4096;
 
-/// How often a path is resolved again where folders on its way were renamed meanwhile.
+/// How often a path is resolved again if folders in it were renamed in the meantime.
 const RETRIES: u32 = 16;
-/// For others to read: such a file holds no secret.
+/// Mode bit of a world-readable file: such a file contains no secret.
 const WORLD_READABLE: u32 = 0o004;
 
-/// An open folder. It stays the same one when its name is given to another.
+/// An open folder. It remains the same folder if it is renamed.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -42,65 +42,65 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder that the operator names, or the author of a plugin: links on the way are followed.
+    /// Opens the folder that an operator or a plugin's author names. Links in the path are followed.
     ///
     /// # Errors
-    /// Where it cannot be opened, or is not a folder.
+    /// Fails if it cannot be opened, or is not a folder.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { path: path.to_owned(), dir: openat(CWD, path, flags, Mode::empty())? })
     }
 
-    /// A folder of the plugins folder. Its name may be a link to another place in there.
+    /// Opens a folder in the plugins folder. Its name may be a link to another place inside it.
     ///
     /// # Errors
-    /// Where it cannot be opened, is not a folder, or is a link that leads out.
+    /// Fails if it cannot be opened, is not a folder, or is a link that leads out.
     pub fn open_in(plugins: &Path, name: impl AsRef<Path>) -> Result<Self> {
         let whole = Self::open(plugins)?;
         let dir = beneath(whole.dir.as_fd(), name.as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
         Ok(Self { path: plugins.join(name), dir })
     }
 
-    /// The folder of this name next to this one, links not resolved.
+    /// Opens the folder with this name next to this one, without resolving links.
     ///
     /// # Errors
-    /// As [`Self::open_in`].
+    /// Fails as [`Self::open_in`] does.
     pub fn sibling(&self, name: &str) -> Result<Self> {
         let whole = std::path::absolute(&self.path)?;
         Self::open_in(whole.parent().unwrap_or(&whole), name)
     }
 
-    /// Its path, as it was named.
+    /// Returns the path with which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in it, for people.
+    /// Returns the path of a file in it, for messages.
     #[must_use]
     pub fn join(&self, file: impl AsRef<Path>) -> PathBuf {
         self.path.join(file)
     }
 
-    /// Whether there is such a directory in it.
+    /// Returns whether it contains this directory.
     #[must_use]
     pub fn is_folder(&self, directory: impl AsRef<Path>) -> bool {
         beneath(self.dir.as_fd(), directory.as_ref(), OFlags::PATH | OFlags::DIRECTORY).is_ok()
     }
 
-    /// Size, inode and times of a regular file.
+    /// Returns size, inode and times of a regular file.
     ///
     /// # Errors
-    /// Where it is not one, or leads out of the folder.
+    /// Fails if it is not a regular file, or leads out of the folder.
     pub fn metadata(&self, file: impl AsRef<Path>) -> Result<Metadata> {
         let found = beneath(self.dir.as_fd(), file.as_ref(), OFlags::PATH)?;
         checked(&File::from(found))
     }
 
-    /// A regular file's bytes.
+    /// Reads a regular file.
     ///
     /// # Errors
-    /// Where it is not one, leads out of the folder, or has more than `most` bytes.
+    /// Fails if it is not a regular file, leads out of the folder, or has more than `most` bytes.
     pub fn read(&self, file: impl AsRef<Path>, most: u64) -> Result<Vec<u8>> {
         let file = self.file(file.as_ref(), OFlags::RDONLY)?;
         let size = file.metadata()?.len();
@@ -108,39 +108,40 @@ impl Folder {
             return Err(too_large(size, most));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        // It may grow meanwhile.
+        // The file may grow in the meantime.
         file.take(most + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64, most)) } else { Ok(bytes) }
     }
 
-    /// A regular file's text.
+    /// Reads a regular file as text.
     ///
     /// # Errors
-    /// As [`Self::read`], and where it is not UTF-8.
+    /// Fails as [`Self::read`] does, and if the text is not UTF-8.
     pub fn text(&self, file: impl AsRef<Path>, most: u64) -> Result<String> {
         let bytes = self.read(file, most)?;
         String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
     }
 
-    /// Writes over a regular file that is there.
+    /// Overwrites an existing regular file.
     ///
     /// # Errors
-    /// Where it is not one, leads out of the folder, or cannot be written.
+    /// Fails if it is not a regular file, leads out of the folder, or cannot be written.
     pub fn overwrite(&self, file: impl AsRef<Path>, text: &str) -> Result<()> {
         let mut file = self.file(file.as_ref(), OFlags::WRONLY)?;
         file.set_len(0)?;
         file.write_all(text.as_bytes())
     }
 
-    /// Names in a directory of it, sorted; `.` is the folder itself.
+    /// Returns the names in one of its directories, sorted; `.` is the folder itself.
     ///
     /// # Errors
-    /// Where it cannot be listed, leads out of the folder, or has more than [`ENTRIES`] entries.
+    /// Fails if it cannot be listed, leads out of the folder, or has more than [`ENTRIES`] entries.
     pub fn list(&self, directory: impl AsRef<Path>) -> Result<Vec<OsString>> {
         list(beneath(self.dir.as_fd(), directory.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)?)
     }
 
-    /// Looked at before it is opened, and again when it is open: its name may belong to another file meanwhile.
+    /// Opens a file. It is checked before and after opening, because its name may belong to another file in the
+    /// meantime.
     fn file(&self, file: &Path, flags: OFlags) -> Result<File> {
         self.metadata(file)?;
         let opened = File::from(beneath(self.dir.as_fd(), file, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?);
@@ -149,10 +150,10 @@ impl Folder {
     }
 }
 
-/// Names in the plugins folder, sorted.
+/// Returns the names in the plugins folder, sorted.
 ///
 /// # Errors
-/// Where it cannot be listed, or has more than [`ENTRIES`] entries.
+/// Fails if it cannot be listed, or has more than [`ENTRIES`] entries.
 pub fn names(plugins: &Path) -> Result<Vec<OsString>> {
     list(openat(CWD, plugins, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -167,7 +168,7 @@ fn list(dir: OwnedFd) -> Result<Vec<OsString>> {
         }
         if names.len() == ENTRIES {
             return Err(Error::other(format!(
-                "it has more than {ENTRIES} entries; move what the plugin does not need"
+                "it has more than {ENTRIES} entries; move files elsewhere that the plugin does not need"
             )));
         }
         names.push(std::ffi::OsStr::from_bytes(name).to_owned());
@@ -176,29 +177,30 @@ fn list(dir: OwnedFd) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A regular file; and not a second name for a file that may hold a secret: hard links need no right to read it.
+/// Checks that a file is regular, and not a second name of a file that may contain a secret: hard links need no
+/// permission to read it.
 fn checked(file: &File) -> Result<Metadata> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Error::other("it is not a regular file"));
     }
     if metadata.nlink() > 1 && metadata.mode() & WORLD_READABLE == 0 {
-        return Err(Error::other("it has another name (a hard link), and not everybody may read it; copy the file"));
+        return Err(Error::other("it is a hard link, and not world-readable; copy the file instead"));
     }
     Ok(metadata)
 }
 
 fn too_large(size: u64, most: u64) -> Error {
-    Error::other(format!("it has {size} bytes, and {most} are the most"))
+    Error::other(format!("it has {size} bytes; the maximum is {most}"))
 }
 
-/// Opens what a path leads to, which must be beneath this directory.
+/// Opens a path, which must lead to a place beneath this directory.
 fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..RETRIES {
         match openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Err(Errno::AGAIN) => {}
-            // An older kernel, or a sandbox that does not know the call.
+            // An older kernel, or a sandbox that does not know this system call.
             Err(Errno::NOSYS | Errno::PERM) => return without_links(dir, path, flags).map_err(explained),
             found => return found.map_err(explained),
         }
@@ -206,7 +208,7 @@ fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     Err(explained(Errno::AGAIN))
 }
 
-/// The same where the kernel cannot do it: one step after the other, and no links at all.
+/// Opens a path step by step without any links, for kernels without `openat2`.
 fn without_links(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -232,7 +234,7 @@ fn explained(error: Errno) -> Error {
     match error {
         Errno::XDEV => Error::other("it leads out of its folder through a link or \"..\"; put the file itself there"),
         Errno::LOOP => Error::other("it is a link that cannot be followed here; put the file itself there"),
-        Errno::AGAIN => Error::other("folders on its way are renamed all the time; try again"),
+        Errno::AGAIN => Error::other("folders in its path were renamed while it was being opened; try again"),
         other => other.into(),
     }
 }
@@ -259,7 +261,7 @@ mod tests {
         let (dir, folder) = folder();
         assert_eq!(folder.text("link/file", 4).unwrap(), "text");
         assert_eq!(folder.text("sub/../sub/file", 4).unwrap(), "text");
-        assert!(folder.read("sub/file", 3).unwrap_err().to_string().contains("4 bytes, and 3 are the most"));
+        assert!(folder.read("sub/file", 3).unwrap_err().to_string().contains("4 bytes; the maximum is 3"));
         let outside = dir.path().join("secret");
         for path in ["out", "round", "../secret", "sub/../../secret", "sub", outside.to_str().unwrap()] {
             assert!(folder.read(path, 100).is_err() && folder.metadata(path).is_err(), "{path}");
@@ -271,7 +273,7 @@ mod tests {
         assert!(Folder::open_in(dir.path(), "etc").is_err() && folder.sibling("etc").is_err());
     }
 
-    /// What older kernels get.
+    /// The behaviour on older kernels.
     #[test]
     fn without_openat2_no_link_is_followed() {
         let (_dir, folder) = folder();
@@ -282,7 +284,7 @@ mod tests {
         }
     }
 
-    /// A hard link needs no right to read the file.
+    /// A hard link needs no permission to read the file.
     #[test]
     fn another_name_of_a_private_file_is_refused() {
         use std::os::unix::fs::PermissionsExt as _;

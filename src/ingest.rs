@@ -1,12 +1,12 @@
-//! The pipeline: one line for every way in. The state lives in types, so that no stage can be skipped:
-//! [`RawEvent`] → [`Payload`] → [`CheckedPayload`] → [`Outcome`](crate::plugin::Outcome) → [`NewTask`] →
+//! The pipeline, the same for every source of deliveries. Types represent the state, so that no stage can be
+//! skipped: [`RawEvent`] → [`Payload`] → [`CheckedPayload`] → [`Outcome`](crate::plugin::Outcome) → [`NewTask`] →
 //! [`Task`](crate::task::Task).
 //!
-//! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored at the end and answered,
-//! `ingest/stop.rs` why a line ends early, `ingest/stages.rs` how long each part took. `ingest/batch.rs` is many lines
-//! with one end, `ingest/later.rs` a line after its answer, `ingest/redrive.rs` a replay, `ingest/attempt.rs` a quarantined
-//! delivery that its sender tries again, `ingest/rehearsal.rs` a line without its end, and `ingest/noted.rs` what goes
-//! through no line.
+//! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored and sent as the response,
+//! `ingest/stop.rs` why a run ends early, and `ingest/stages.rs` how long each stage took. `ingest/batch.rs` runs
+//! many items with one commit, `ingest/later.rs` queued deliveries, `ingest/redrive.rs` replays,
+//! `ingest/attempt.rs` repeated attempts of a quarantined delivery, `ingest/rehearsal.rs` runs without storing
+//! anything, and `ingest/noted.rs` stores deliveries that do not run.
 
 mod attempt;
 mod batch;
@@ -42,12 +42,12 @@ pub use rehearsal::{Rehearsed, rehearse};
 use stages::Stages;
 pub use stop::{Failed, Stop};
 
-/// `POST /v1/hooks/{integration}`: the whole line, plugin included. `tell` makes the answer, before the commit, so
-/// that what is remembered of it is stored together with what was done; `refusal` is what is remembered where it is
-/// quarantined.
+/// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin. `tell` creates the response before the
+/// commit, so that the stored response and the changes are in one commit; `refusal` is stored instead if the event
+/// is quarantined.
 ///
 /// # Errors
-/// The stage that ended it; the event is then quarantined.
+/// The stage that failed; the event is then quarantined.
 pub async fn hook<A>(
     app: &App,
     integration: &Integration,
@@ -58,17 +58,18 @@ pub async fn hook<A>(
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
     rehearsal::beside(integration, &raw, &result);
-    // A repetition was looked up before the plugin ran.
+    // Repetitions were looked up before the plugin ran.
     let earlier = std::future::ready(Ok(None));
     let line = Line { integration: Some(integration), raw, stages, refusal };
     finish(app, line, result, tell, earlier).await
 }
 
-/// `POST /v1/tasks`: the same line with a built-in integration that has no plugin. `earlier` is the first answer to the
-/// same request: it is looked up only where the request would fail, since otherwise the commit decides.
+/// `POST /v1/tasks`: the same pipeline with a built-in integration that has no plugin. `earlier` is the stored
+/// response to the same request: it is looked up only if the request would fail, because otherwise the commit
+/// decides.
 ///
 /// # Errors
-/// The stage that ended it; the event is then quarantined.
+/// The stage that failed; the event is then quarantined.
 pub async fn task<A>(
     app: &App,
     rules: &Rules,
@@ -100,16 +101,16 @@ fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) -> Result<Rea
     Ok(Ready::one(task, loosened))
 }
 
-/// A line whose stages have run.
+/// A pipeline run whose stages are complete.
 struct Line<'a> {
     integration: Option<&'a Integration>,
     raw: RawEvent,
     stages: Stages,
-    /// What is remembered of it where it is quarantined.
+    /// Stored for repetitions if the event is quarantined.
     refusal: Option<Idempotency>,
 }
 
-/// One durable commit, whatever the outcome; then the answer.
+/// Makes one durable commit, whatever the outcome, and returns the response.
 async fn finish<A>(
     app: &App,
     Line { integration, raw, stages, refusal }: Line<'_>,
@@ -130,12 +131,12 @@ async fn finish<A>(
     if let Some(first) = earlier.await? {
         return Ok(Ended::Before(first));
     }
-    // Where nothing was begun, the sender tries again, and that is a new delivery.
+    // If processing did not begin, the sender retries with a new delivery.
     if !stop.is_kept() {
         return Err(stop);
     }
     let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
-    // Stored before the answer, so that the event can be found with what the answer says.
+    // Stored before the response, so that the event can be found by the id in the response.
     match app.store.commit(Commit { ingested, idempotency: refusal }).await? {
         Committed::Stored => Err(stop),
         Committed::Repeated(first) => Ok(Ended::Before(first)),
@@ -144,10 +145,10 @@ async fn finish<A>(
 }
 
 impl RawEvent {
-    /// The body as JSON, whatever it came as and was wrapped in.
+    /// Decodes the body, and removes wrappers.
     ///
     /// # Errors
-    /// Where it is no JSON, no form, or several items.
+    /// Fails if it is not JSON or a form, or has several items.
     pub fn decode(&self, schema: &Schema, rules: &Rules) -> Result<Payload, DecodeError> {
         let payload = payload::decode(self.content_type.as_deref(), &self.body, rules)?;
         payload::unwrap_envelope(payload, schema.shape(), rules)

@@ -1,6 +1,7 @@
-//! Bounds for memory that requests share: each thing that may be large is charged to a budget until it is dropped.
+//! Bounds for memory that requests share. Everything that may be large is charged to a budget until it is dropped.
 //!
-//! Of each budget one company may hold half, and of that of strangers one peer a quarter, so nobody takes all of it.
+//! A company may use half of each budget, and a peer a quarter of the budget for unauthenticated requests, so no
+//! single one uses all of it.
 
 mod budget;
 mod held;
@@ -16,12 +17,13 @@ pub(crate) use budget::Charge;
 pub(crate) use held::{Arriving, Held, Payer, charged};
 use strangers::Strangers;
 
-/// Bodies and responses up to this size are not charged: their number is bounded, by `limits.connections`.
+/// Bodies and responses up to this size are not charged, in bytes: their number is bounded by `limits.connections`.
 pub(crate) const SMALL: usize = 16 * 1024;
-/// Most pages and the like that are made at once. Nobody waits for a client while one is made.
+/// Maximum number of pages and similar responses that are created concurrently. Creating one never waits for a
+/// client.
 const PAGES: usize = 16;
 
-/// What a budget is called where it is used up.
+/// Names of the settings, for error messages.
 pub(crate) const BODIES: &str = "limits.body_memory_mib";
 pub(crate) const STRANGERS: &str = "limits.unproven_body_memory_mib";
 pub(crate) const RESPONSES: &str = "limits.response_memory_mib";
@@ -30,13 +32,13 @@ pub(crate) const DECODED: &str = "limits.decode_memory_mib";
 /// All budgets.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// `limits.body_memory_mib`: bodies of those who have shown who they are.
+    /// `limits.body_memory_mib`: bodies of authenticated requests.
     pub(crate) bodies: Arc<Budget>,
-    /// `limits.unproven_body_memory_mib`: bodies of everybody else.
+    /// `limits.unproven_body_memory_mib`: bodies of all other requests.
     pub(crate) strangers: Arc<Strangers>,
     /// `limits.response_memory_mib`: responses until their clients have read them.
     pub(crate) responses: Arc<Budget>,
-    /// `limits.decode_memory_mib`: what bodies become when they are decoded.
+    /// `limits.decode_memory_mib`: decoded bodies.
     pub(crate) decoded: Arc<Budget>,
     pages: Semaphore,
 }
@@ -52,7 +54,7 @@ impl Memory {
         }
     }
 
-    /// A place for making one page or other large response.
+    /// Waits for a place to create a page or other large response.
     pub(crate) async fn page(&self) -> Option<SemaphorePermit<'_>> {
         self.pages.acquire().await.ok()
     }

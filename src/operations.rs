@@ -1,8 +1,8 @@
-//! Operations that take long: erasures, their dry runs, backups, compactions, dry runs of plugins.
+//! Long operations: erasures, their dry runs, backups, compactions, dry runs of plugins.
 //!
-//! A company has one at a time, and few companies have theirs at the same time; the others wait in the order in which they
-//! came. So a company waits for one operation of each other company at most, whatever those ask for. Each runs on a thread
-//! of its own: reads use other threads and never wait for one. The operator has one of each kind, and does not wait.
+//! A company has one at a time, and only a few companies' operations run at the same time; the others wait in
+//! order. So a company waits for at most one operation of each other company. Each runs on a thread of its own, so
+//! reads never wait for one. The operator has one of each kind, and does not wait.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +12,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::auth::CompanyId;
 use crate::log;
 
-/// Whose operation it is.
+/// The owner of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// A company's admin has asked for it.
+    /// A company, for its admin's operations.
     Company(CompanyId),
-    /// The operator has asked for one of this kind.
+    /// The operator, with the kind of the operation.
     Operator(&'static str),
 }
 
-/// Operations under way.
+/// The running and queued operations.
 #[derive(Debug)]
 pub struct Operations {
-    /// Those that wait as well.
+    /// Owners of running and queued operations.
     owners: Mutex<HashSet<Owner>>,
     companies: Arc<Semaphore>,
 }
 
-/// The right to run one operation. Dropping it lets the next one begin.
+/// Permission to run one operation. Dropping it lets the next one begin.
 #[derive(Debug)]
 pub struct Slot {
     operations: Arc<Operations>,
@@ -38,19 +38,19 @@ pub struct Slot {
 }
 
 impl Operations {
-    /// At most so many companies' operations at the same time.
+    /// Allows at most `most` companies' operations at the same time.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
         let companies = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { owners: Mutex::default(), companies })
     }
 
-    /// A slot, as soon as it is this owner's turn; none where the owner has an operation already.
+    /// Waits for a slot; `None` if the owner has an operation already.
     pub async fn begin(self: &Arc<Self>, owner: Owner) -> Option<Slot> {
         if !self.owners().insert(owner.clone()) {
             return None;
         }
-        // From here on it is given back, also when the caller stops waiting.
+        // From here on the owner is removed on drop, also if the caller stops waiting.
         let mut slot = Slot { operations: Arc::clone(self), owner, _turn: None };
         if let Owner::Company(_) = slot.owner {
             slot._turn = Arc::clone(&self.companies).acquire_owned().await.ok();
@@ -64,8 +64,8 @@ impl Operations {
 }
 
 impl Slot {
-    /// Does the work on a thread of its own, and gives the slot back before its result; none where there is no thread, or
-    /// the work panicked.
+    /// Runs the work on a thread of its own, and releases the slot before returning its result; `None` if there is
+    /// no thread, or the work panicked.
     pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (done, result) = oneshot::channel();
         let logged = log::current();
@@ -117,7 +117,7 @@ mod tests {
         drop(again);
         let panicked: Option<()> = second.run(|| panic!("as an operation may")).await;
         assert!(panicked.is_none());
-        assert!(operations.begin(company("a")).await.is_some(), "who stops waiting has none");
-        assert!(operations.begin(company("b")).await.is_some(), "and one that panicked is over");
+        assert!(operations.begin(company("a")).await.is_some(), "a caller that stops waiting has no operation");
+        assert!(operations.begin(company("b")).await.is_some(), "an operation that panicked has ended");
     }
 }

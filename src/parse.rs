@@ -1,12 +1,14 @@
-//! TOML and JSON files, with errors that say where and what, and quote nothing but the names of keys: a value may be a
+//! Parses TOML and JSON files. Errors give place and cause, and quote only the names of keys: a value may be a
 //! secret, or a patient's.
 
 use serde::de::DeserializeOwned;
 
+/// Parses TOML.
+///
 /// # Errors
 /// Line, column and what is wrong.
 pub(crate) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    // Syntax first: the messages of its errors are fixed, while those of types hold values.
+    // Syntax first: the messages of its errors are fixed, while those of type errors quote values.
     let described = |error: toml::de::Error, said: String| match error.span() {
         Some(span) => format!("{}: {said}", place(text, span.start)),
         None => said,
@@ -21,18 +23,20 @@ pub(crate) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
+/// Parses JSON.
+///
 /// # Errors
 /// Line, column and what is wrong.
 pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| json_error(&error))
 }
 
-/// What a JSON error says without the text that it quotes.
+/// Describes a JSON error without the text that it quotes.
 pub(crate) fn json_error(error: &serde_json::Error) -> String {
     let place = format!("line {}, column {}", error.line(), error.column());
     match error.classify() {
         serde_json::error::Category::Data => format!("{place}: {}", unquoted(&error.to_string())),
-        // Fixed messages, with the place behind them.
+        // Fixed messages, followed by the place.
         _ => error.to_string(),
     }
 }
@@ -44,15 +48,15 @@ fn place(text: &str, at: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// serde's messages name keys, or quote a value and say what was expected in its place.
+/// Removes values from a message. serde's messages name keys, or quote a value and say what was expected instead.
 fn unquoted(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or_default();
     let names_a_key =
         ["unknown field `", "missing field `", "duplicate field `"].iter().any(|it| message.starts_with(it));
     match message.rsplit_once(", expected ") {
         _ if names_a_key => message.chars().take(200).collect(),
-        Some((_, expected)) => format!("this value is not what is expected there: {expected}"),
-        None => "this value is not what is expected there".to_owned(),
+        Some((_, expected)) => format!("this value is not valid here; expected {expected}"),
+        None => "this value is not valid here".to_owned(),
     }
 }
 
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn errors_say_where_and_what() {
         let error = toml::<Read>("number = 1\nkind = \"three\"").unwrap_err();
-        assert_eq!(error, "line 2, column 8: this value is not what is expected there: `one` or `two`");
+        assert_eq!(error, "line 2, column 8: this value is not valid here; expected `one` or `two`");
         let error = toml::<Read>("number = 1\nkind = \"one\"\nother = 1").unwrap_err();
         assert!(error.contains("line 3") && error.contains("unknown field `other`"), "{error}");
         let error = json::<Read>(r#"{"number":1}"#).unwrap_err();

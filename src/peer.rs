@@ -1,4 +1,4 @@
-//! Who is at the other end: the address that limits are counted by.
+//! Peers: the addresses that limits are counted by.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::header::HeaderMap;
 
-/// An address that limits are counted by. One customer has a whole /64 of IPv6 (RFC 6177), so addresses within it are one
-/// peer.
+/// An address that limits are counted by. One customer has a whole /64 of IPv6 (RFC 6177), so addresses within it
+/// are one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     /// An IPv4 address.
@@ -34,7 +34,7 @@ impl std::fmt::Display for Peer {
     }
 }
 
-/// A range of addresses: `10.0.0.0/8`, or one address.
+/// A range of addresses, such as `10.0.0.0/8`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -71,7 +71,7 @@ impl<'de> serde::Deserialize<'de> for Network {
     }
 }
 
-/// The proxies whose `X-Forwarded-For` counts.
+/// The proxies whose `X-Forwarded-For` header is trusted.
 #[derive(Debug, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
@@ -79,21 +79,21 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Trusts these.
+    /// Creates a set of trusted proxies.
     #[must_use]
     pub fn new(networks: Vec<Network>) -> Self {
         Self { networks, complained: AtomicBool::new(false) }
     }
 
-    /// Whether this address is a trusted proxy's.
+    /// Returns whether this address belongs to a trusted proxy.
     #[must_use]
     pub fn trust(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|it| it.has(address.to_canonical()))
     }
 
-    /// Who sent a request that came from this address. Behind a trusted proxy, it is the last address in `X-Forwarded-For`
-    /// that is not a trusted proxy's: what stands before it, its sender may have made up. Where there is none, it is the
-    /// proxy itself.
+    /// Returns the peer that sent a request from this address. Behind a trusted proxy, it is the last address in
+    /// `X-Forwarded-For` that is not a trusted proxy's; the sender may have invented the addresses before it. If
+    /// there is none, it is the proxy itself.
     #[must_use]
     pub fn peer(&self, address: IpAddr, headers: &HeaderMap) -> Peer {
         if self.networks.is_empty() || !self.trust(address) {
@@ -112,7 +112,7 @@ impl Proxies {
                     if !self.complained.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
                             proxy = %address,
-                            "a trusted proxy sends an X-Forwarded-For that has no addresses; limits for each peer count its own address then"
+                            "a trusted proxy sends an X-Forwarded-For header without addresses; limits per peer use the proxy's address"
                         );
                     }
                     break;
@@ -123,7 +123,7 @@ impl Proxies {
     }
 }
 
-/// The address in an entry of `X-Forwarded-For`; some proxies add a port.
+/// Returns the address in an entry of `X-Forwarded-For`; some proxies add a port.
 fn address_of(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(entry);
@@ -144,7 +144,7 @@ mod tests {
         proxies.peer(address.parse().unwrap(), &headers).to_string()
     }
 
-    /// A stranger who could choose the address that limits are counted by would have no limits.
+    /// If unauthenticated senders could choose the address that limits are counted by, they would have no limits.
     #[test]
     fn only_a_trusted_proxy_says_who_the_peer_is() {
         assert_eq!(peer(&[], "127.0.0.1", &["192.0.2.7"]), "127.0.0.1");

@@ -1,11 +1,11 @@
-//! Deliveries that were answered before their pipeline ran: where they are worked on, and in which order.
+//! The queue of deliveries that were acknowledged before processing: where they are processed, and in which order.
 //!
-//! What waits is in the store; here are ids only, as many as [`Queue::new`] says. Each integration has a dispatcher, which
-//! hands its events to lanes (`queue/lanes.rs`): a lane works on one event after another, and events with the same
-//! ordering key go into the same lane. The dispatcher waits while the integration is being loaded, starts other lanes
-//! when a new version allows more or fewer calls at once, and ends when the integration is removed. What waits for an
-//! integration that was removed, or has moved to another company, is quarantined without a call, and its places are given
-//! back.
+//! Queued events are in the store; the queue has only their ids, as many as [`Queue::new`] allows. Each integration
+//! has a dispatcher, which passes its events to lanes (`queue/lanes.rs`): a lane processes one event after another,
+//! and events with the same ordering key go to the same lane. The dispatcher waits while the integration is being
+//! loaded, replaces the lanes when a new version allows more or fewer concurrent calls, and ends when the
+//! integration is removed. Queued events of an integration that was removed, or has moved to another company, are
+//! quarantined without a call, and their places are released.
 
 mod lanes;
 
@@ -27,7 +27,7 @@ use crate::shares::{Rule, Share, Shares, UsedUp};
 use crate::store::StoreError;
 use lanes::Lanes;
 
-/// What waits, by integration.
+/// The queued events, by integration.
 #[derive(Debug)]
 pub struct Queue {
     room: Arc<Shares>,
@@ -42,25 +42,25 @@ struct Dispatcher {
     task: AbortHandle,
 }
 
-/// An event that waits.
+/// A queued event.
 #[derive(Debug)]
 struct Waiting {
     company: CompanyId,
     id: EventId,
-    /// Decides about the lane: the same for all events with the same ordering key. None where the integration was not live
-    /// when the event was put here.
+    /// Determines the lane: the same for all events with the same ordering key. `None` if the integration was not
+    /// live when the event was queued.
     number: Option<usize>,
-    /// None where the queue was full when the server started, and where the integration is gone.
+    /// `None` if the queue was full when the server started, or if the integration is gone.
     room: Option<Place>,
-    /// It could not be read yet, so nobody knows whose it is.
+    /// Whether it could not be read yet, so that its ordering key is unknown.
     unread: bool,
 }
 
-/// A place in the queue, taken before a delivery is answered.
+/// A place in the queue, taken before a delivery is acknowledged.
 pub type Place = Share;
 
 impl Queue {
-    /// At most so many wait, divided among companies and their integrations.
+    /// Creates a queue with at most `most` places, divided among companies and their integrations.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let room = Shares::new(most, Rule::PLACES);
@@ -68,7 +68,7 @@ impl Queue {
         Self { room, dispatchers: Mutex::default(), next, unreadable }
     }
 
-    /// A place for an integration of a company.
+    /// Takes a place for an integration of a company.
     ///
     /// # Errors
     /// Whose share of the queue is used up.
@@ -76,13 +76,13 @@ impl Queue {
         self.room.take(company, name, 1)
     }
 
-    /// Events that were set aside since the start, because they cannot be worked on.
+    /// Returns the number of events that were set aside since the start because they cannot be processed.
     #[must_use]
     pub fn unreadable(&self) -> u64 {
         self.unreadable.load(Ordering::Relaxed)
     }
 
-    /// Puts an event behind the others; it is durable by now.
+    /// Queues an event that is durable already.
     pub fn push(&self, app: &Arc<App>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
         let number = Some(self.number(integration, raw));
         let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, room: place, unread: false };
@@ -97,18 +97,19 @@ impl Queue {
         let mut all = self.all();
         let dispatcher = all.entry(name.clone()).or_insert_with(|| Dispatcher::start(app, name));
         if dispatcher.waiting.send(waiting).is_err() {
-            tracing::error!(integration = %name, "a dispatcher has ended; what waits for it is worked on after a restart");
+            tracing::error!(integration = %name, "a dispatcher has ended; its queued events are processed after a restart");
         }
     }
 
-    /// Takes up what waited when the server was stopped. What cannot be read is tried again by a lane of its own.
+    /// Resumes the events that were queued when the server was stopped. Unreadable ones are retried by a lane of
+    /// their own.
     ///
     /// # Errors
-    /// Where the list of it cannot be read.
+    /// Fails if the list of queued events cannot be read.
     pub async fn resume(&self, app: &Arc<App>) -> Result<(), StoreError> {
         let waiting = app.store.queued().await?;
         if !waiting.is_empty() {
-            tracing::info!(events = waiting.len(), "events that waited before the restart are taken up");
+            tracing::info!(events = waiting.len(), "events that were queued before the restart are resumed");
         }
         for (company, id) in waiting {
             match app.store.event(&company, id).await {
@@ -133,9 +134,9 @@ impl Queue {
         self.dispatch(app, &event.integration, waiting);
     }
 
-    /// The one place where an event is given up that cannot be worked on. One that is damaged is quarantined without what
-    /// was sent, and one whose pipeline panics with it; what may be read later stays queued, and the next start tries it
-    /// again.
+    /// Sets an event aside that cannot be processed; the only place that does so. A damaged event is quarantined
+    /// without its content, and one whose pipeline panics with it. An event that may become readable stays queued
+    /// until the next start.
     async fn set_aside(
         &self,
         app: &App,
@@ -154,10 +155,10 @@ impl Queue {
         };
         self.unreadable.fetch_add(1, Ordering::Relaxed);
         let outcome = if given_up { "it is quarantined" } else { "it stays queued until the next start" };
-        tracing::error!(%cause, event.id = %id, outcome, "a queued event cannot be worked on");
+        tracing::error!(%cause, event.id = %id, outcome, "a queued event cannot be processed");
     }
 
-    /// Works on nothing more. What waits does so in the store.
+    /// Stops all processing. Queued events remain in the store.
     pub fn stop(&self) {
         // A dispatcher's lanes end with it.
         self.all().drain().for_each(|(_, it)| it.task.abort());
@@ -168,7 +169,7 @@ impl Queue {
     }
 }
 
-/// Why an event cannot be worked on.
+/// Why an event cannot be processed.
 #[derive(Debug, thiserror::Error)]
 enum Cause {
     #[error(transparent)]
@@ -216,7 +217,7 @@ impl Dispatching {
         }
     }
 
-    /// Gives an event to its lane, as soon as that can be told.
+    /// Passes an event to its lane as soon as the lane is known.
     async fn hand_on(&mut self, waiting: Waiting) {
         let found = loop {
             self.changes.mark_unchanged();
@@ -226,7 +227,7 @@ impl Dispatching {
                 Found::Unknown => break None,
             }
         };
-        // One lane is enough where the integration is gone: what it meets is given up many at a time.
+        // If the integration is gone, one lane is enough: it sets many events aside at a time.
         let wanted = found.as_ref().map_or(1, |it| Lanes::of(it.plugin.limits()));
         self.lanes.become_as_many_as(wanted, &self.app, &self.name).await;
         let number = match (waiting.number, &found) {
@@ -242,12 +243,12 @@ impl Dispatching {
         if integration.later.order_by.is_none() {
             return queue.next.fetch_add(1, Ordering::Relaxed);
         }
-        // Read for its ordering key only: bodies are not kept here. The lane meets what cannot be read again.
+        // Read only for its ordering key, so bodies are not kept in memory. If it cannot be read, the lane retries.
         let event = store.event(&waiting.company, waiting.id).await.ok().flatten();
         event.map_or(0, |it| queue.number(integration, &it.raw()))
     }
 
-    /// Whether the integration is gone, and nothing waits for it.
+    /// Returns whether the integration is gone and has no queued events.
     async fn is_over(&mut self) -> bool {
         let gone = matches!(self.app.registry.find(&self.name.0), Found::Unknown);
         if !gone || !self.next.is_empty() {
@@ -255,7 +256,7 @@ impl Dispatching {
         }
         self.lanes.end().await;
         let mut all = self.app.queue.all();
-        // Under the lock that pushes take: nothing comes in between.
+        // With the lock that pushes take, so no event can be added in between.
         let over = self.next.is_empty();
         if over {
             all.remove(&self.name);

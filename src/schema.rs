@@ -1,8 +1,8 @@
-//! JSON Schemas (draft 2020-12), compiled once, with violations in words.
+//! JSON Schemas (draft 2020-12), compiled once, with violations in plain words.
 //!
-//! A plugin's schema is foreign code: `schema/cost.rs` bounds what it can expand to, `schema/meter.rs` what a check may cost,
-//! `schema/violations.rs` what comes out. `schema/metered.rs` is a document that counts how often it is looked at,
-//! `schema/order.rs` the order of violations, `schema/explain.rs` their words.
+//! A plugin's schema is untrusted: `schema/cost.rs` bounds what it can expand to, `schema/meter.rs` the cost of a
+//! check, and `schema/violations.rs` the output. `schema/metered.rs` is a document that counts accesses,
+//! `schema/order.rs` sorts violations, and `schema/explain.rs` writes their texts.
 
 mod cost;
 mod explain;
@@ -28,61 +28,61 @@ use metered::{Metered, Seen};
 pub use shape::Shape;
 pub use violations::{MOST, Violations};
 
-/// One place where a value is not as it should be.
+/// One violation of a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Where: a JSON Pointer (RFC 6901); empty for the whole.
+    /// JSON Pointer (RFC 6901) to the value; empty for the whole document.
     pub pointer: String,
-    /// What rule, in snake_case: `required`, `type`, `min_length`, `date_time`…
+    /// The violated rule in snake_case: `required`, `type`, `min_length`, `date_time` and so on.
     pub code: String,
-    /// What would have been right.
+    /// What would be valid.
     pub expected: String,
-    /// The value's JSON, cut to 64 characters: it may be a patient's.
+    /// The value as JSON, truncated to 64 characters because it may be a patient's.
     pub got: Option<String>,
-    /// The whole as a sentence, for people.
+    /// The violation as a sentence.
     pub message: String,
-    /// What to do about it, where there is more to say.
+    /// What to do about it, if there is more to say.
     pub hint: Option<String>,
 }
 
 impl Violation {
-    /// The place as people write it: `deadline`, `assigned_user_ids[0]`; `body` for the whole.
+    /// Returns the field as people write it: `deadline`, `assigned_user_ids[0]`; `body` for the whole document.
     #[must_use]
     pub fn field(&self) -> String {
         explain::field(&self.pointer)
     }
 }
 
-/// Why a text is no schema that can be used.
+/// Why a schema cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// It is no JSON.
+    /// It is not valid JSON.
     #[error("not JSON: {}", crate::parse::json_error(.0))]
     Json(#[from] serde_json::Error),
-    /// It is another draft, or has none.
-    #[error("\"$schema\" has to be \"https://json-schema.org/draft/2020-12/schema\"")]
+    /// It uses another draft, or does not name one.
+    #[error("\"$schema\" must be \"https://json-schema.org/draft/2020-12/schema\"")]
     Draft,
-    /// It is larger than any schema has to be.
+    /// It is larger than the limit.
     #[error("the schema has more than {} KiB", limit >> 10)]
     TooLarge {
-        /// The limit in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// A single value could be checked against more subschemas than anyone can pay for.
+    /// A single value could be checked against too many subschemas.
     #[error("at {place}: {cause}")]
     Cost {
         /// JSON Pointer into the schema.
         place: String,
-        /// What, and what to do about it.
+        /// What is too expensive, and what to do about it.
         cause: String,
     },
-    /// It could not be compiled.
+    /// The compiler's thread could not be started.
     #[error("the schema compiler's thread cannot be started: {0}")]
     Thread(std::io::Error),
-    /// The compiler has failed.
-    #[error("the schema compiler failed on it; please report this, with the schema")]
+    /// The compiler crashed.
+    #[error("the schema compiler crashed; please report this together with the schema")]
     Panic,
-    /// It is no schema.
+    /// It is not a valid schema.
     #[error("not a JSON Schema: at {place}: {cause}")]
     Invalid {
         /// JSON Pointer into the schema.
@@ -92,34 +92,34 @@ pub enum SchemaError {
     },
 }
 
-/// Memory that a search for violations may take, in bytes, about.
+/// Approximate memory that a search for violations may use, in bytes.
 const ROOM: usize = 32 << 20;
-/// What a violation takes of it at least. So no more than ten thousand are counted.
+/// Minimum memory that a violation counts for, in bytes, so that at most ten thousand are counted.
 const EACH: usize = ROOM / 10_000;
-/// What it takes in memory, without its place.
+/// Memory of a violation without its place, in bytes.
 const BARE: usize = 512;
 
-/// Stack of the thread that compiles a schema, in bytes; only what is used takes memory.
+/// Stack size of the thread that compiles a schema, in bytes; only the used part takes memory.
 const STACK: usize = 64 << 20;
-/// Largest schema, in bytes.
+/// Maximum size of a schema, in bytes.
 const TEXT: usize = 1 << 20;
-/// Largest compiled pattern, in bytes. `^\p{L}+$` takes 44 KiB, a name of two such classes twice that; an e-mail address 9 KiB,
-/// a phone number with `\s` 18 KiB. The time of a match grows with this and with the text: 32 µs for each byte at worst, so
-/// `schema/meter.rs` estimates it before a match starts.
+/// Maximum size of a compiled pattern, in bytes. `^\p{L}+$` takes 44 KiB, a name of two such classes twice that; an
+/// e-mail address 9 KiB, a phone number with `\s` 18 KiB. The time of a match grows with this size and with the
+/// text: up to 32 µs per byte, so `schema/meter.rs` estimates it before a match starts.
 const PATTERN: usize = 128 << 10;
-/// The smallest limit that is tried for the patterns of a schema, in bytes.
+/// Smallest limit that is tried for the patterns of a schema, in bytes.
 const SMALL_PATTERN: usize = 1 << 10;
 
 /// Why a value was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unfit {
-    /// It is not as it should be.
+    /// It violates the schema.
     Violations(Violations),
-    /// That could not be found out within this processor time.
+    /// The check did not end within this CPU time.
     Time(Duration),
 }
 
-/// Places, as JSON Pointers, at which nothing is a violation.
+/// Predicate for JSON Pointers at which violations are ignored.
 pub type Ignored<'a> = Option<&'a dyn Fn(&str) -> bool>;
 
 /// A compiled schema.
@@ -133,16 +133,16 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Compiles a schema's text. `$ref` may point inside the document only: nothing is fetched. Checks take as long as they
-    /// take; see [`Self::within`].
+    /// Compiles a schema. `$ref` may point inside the document only: nothing is fetched. Checks have no time limit;
+    /// see [`Self::within`].
     ///
     /// # Errors
-    /// Where and what.
+    /// Where and why it cannot be used.
     pub fn compile(text: &str) -> Result<Self, SchemaError> {
         if text.len() > TEXT {
             return Err(SchemaError::TooLarge { limit: TEXT });
         }
-        // References can lead into each other deeply, and the compiler follows them on its stack.
+        // References can be nested deeply, and the compiler follows them recursively.
         std::thread::scope(|scope| {
             let compiler = std::thread::Builder::new().name("schema".into()).stack_size(STACK);
             let compiled = compiler.spawn_scoped(scope, || Self::compiled(text)).map(|it| it.join());
@@ -156,7 +156,7 @@ impl Schema {
             return Err(SchemaError::Draft);
         }
         let patterns = cost::check(&schema)?;
-        // A pattern takes time that grows with the text, and never a power of it.
+        // The time of a match is linear in the length of the text.
         let build = |size: usize| {
             jsonschema::options_for::<Metered>()
                 .with_draft(Draft::Draft202012)
@@ -165,7 +165,7 @@ impl Schema {
                 .offline()
                 .build(&schema)
         };
-        // The smallest size that is enough for its patterns bounds the time of a match.
+        // The smallest size that fits its patterns bounds the time of a match.
         let mut size = if patterns.any { SMALL_PATTERN } else { PATTERN };
         let validator = loop {
             match build(size) {
@@ -186,23 +186,23 @@ impl Schema {
         })
     }
 
-    /// The same, for documents of strangers: a check ends when it has used this much processor time.
+    /// Returns this schema with a limit for the CPU time of a check, for untrusted documents.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
-    /// Most processor time of a check, where it is bounded.
+    /// Returns the limit for the CPU time of a check, if there is one.
     #[must_use]
     pub fn limit(&self) -> Option<Duration> {
         self.limit
     }
 
-    /// Nothing, where the value fits.
+    /// Checks a value.
     ///
     /// # Errors
-    /// What is wrong, in the value's own order; what is missing comes after what is there. A check that takes too long is a
-    /// violation as well.
+    /// The violations in the value's own order; missing fields come after existing ones. A check that takes too
+    /// long is a violation too.
     pub fn check(&self, value: &Value) -> Result<(), Violations> {
         self.judge(value, None).map_err(|unfit| match unfit {
             Unfit::Violations(all) => all,
@@ -210,17 +210,17 @@ impl Schema {
         })
     }
 
-    /// Nothing, where the value fits; what is wrong at places that are to be ignored, by their JSON Pointers, fits.
+    /// Checks a value, ignoring violations at some places.
     ///
     /// # Errors
-    /// What is wrong, or that the limit was reached before that was known.
+    /// The violations, or that the limit was reached.
     pub fn judge(&self, value: &Value, ignored: Ignored<'_>) -> Result<(), Unfit> {
         let allowance = self.limit.map_or(Allowance::Any, Allowance::Time);
         let late = |UsedUp| Unfit::Time(self.limit.unwrap_or_default());
         self.checked(allowance, value, ignored).map_err(late)?.map_err(Unfit::Violations)
     }
 
-    /// The same in a tenth of a millisecond at most, whatever the limit; none where that is not enough.
+    /// Checks a value within a tenth of a millisecond, whatever the limit; `None` if that is not enough.
     #[must_use]
     pub fn judge_quickly(&self, value: &Value, ignored: Ignored<'_>) -> Option<Result<(), Violations>> {
         self.checked(Allowance::Quick, value, ignored).ok()
@@ -234,7 +234,7 @@ impl Schema {
     ) -> Result<Result<(), Violations>, UsedUp> {
         let misfit = Cell::new(false);
         let result = meter::within(allowance, self.matching, || {
-            // The quick answer first: nearly every value fits.
+            // The quick check first, because nearly every value is valid.
             if self.validator.is_valid(Seen(value)) {
                 return Ok(());
             }
@@ -248,9 +248,10 @@ impl Schema {
         }
     }
 
-    /// The first in the document's order. Beyond some memory nothing more is looked for, so nobody knows how many there are.
+    /// Returns the first violations in the document's order. The search ends at a memory limit, so the total number
+    /// may be unknown.
     fn violations(&self, value: &Value, ignored: Ignored<'_>) -> Violations {
-        // Where places are ignored, what is behind ten thousand of them matters.
+        // If places are ignored, violations after the first ten thousand matter too.
         let each = BARE + explain::longest_pointer(value);
         let (room, each) = if ignored.is_some() { (2 * ROOM, each) } else { (ROOM, each.max(EACH)) };
         let (mut found, cut_short) =
@@ -268,24 +269,24 @@ impl Schema {
         Violations::counted(shown.collect(), count, cut_short)
     }
 
-    /// SHA-256 of the schema's text.
+    /// Returns the SHA-256 of the schema's text.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }
 
-    /// What it says of the top level.
+    /// Returns the names of the schema's top level.
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 }
 
-/// What is wrong, without the schema's values: not only its author reads this.
+/// Describes the error without the schema's values, because not only the schema's author reads it.
 fn unquoted(error: &ValidationError<'_>) -> String {
     match error.kind() {
         ValidationErrorKind::Referencing(_) => {
-            "a \"$ref\" leads to nothing in this document, and nothing is fetched".to_owned()
+            "a \"$ref\" does not resolve within this document, and nothing is fetched".to_owned()
         }
         _ => error.masked().to_string(),
     }
@@ -297,7 +298,7 @@ static TASK_CREATE: LazyLock<Schema> = LazyLock::new(|| {
         .expect("schemas/task-create.schema.json is a schema")
 });
 
-/// `schemas/task-create.schema.json`
+/// Returns `schemas/task-create.schema.json`.
 #[must_use]
 pub fn task_create() -> &'static Schema {
     &TASK_CREATE
@@ -309,7 +310,7 @@ static TASK_UPDATE: LazyLock<Schema> = LazyLock::new(|| {
         .expect("schemas/task-update.schema.json is a schema")
 });
 
-/// `schemas/task-update.schema.json`
+/// Returns `schemas/task-update.schema.json`.
 #[must_use]
 pub fn task_update() -> &'static Schema {
     &TASK_UPDATE

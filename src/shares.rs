@@ -1,15 +1,16 @@
-//! Fair shares of something limited: places for requests, places in the queue, room for plugin calls.
+//! Fair shares of a limited resource: places for requests, places in the queue, room for plugin calls.
 //!
 //! # The rule
-//! A company may hold at most [`Rule::company`] times what is free. An integration may hold at most [`Rule::integration`]
-//! times what its company could still take. A holder of nothing gets something as long as anything is free. What is free
-//! shrinks as others take more, so no list of active companies is needed:
+//! A company may use at most [`Rule::company`] times what is free. An integration may use at most
+//! [`Rule::integration`] times what its company could still take. A company or integration that uses nothing gets
+//! one unit as long as anything is free. What is free shrinks as others take more, so no list of active companies
+//! is needed:
 //!
-//! - a company alone gets `company / (company + 1)` of the whole; the rest stays free for a newcomer;
-//! - each company leaves at least `1 / (company + 1)` of what it finds free, also where the others give nothing back;
-//! - with `n` companies that take all they can get, and give it back from time to time, `1 / (1 + n * company)` of the whole
-//!   stays free;
-//! - the same holds for the integrations of a company, within what the company may hold.
+//! - a company alone gets `company / (company + 1)` of the whole; the rest remains free for a newcomer;
+//! - each company leaves at least `1 / (company + 1)` of what it finds free, even if the others release nothing;
+//! - with `n` companies that take all they can get, and release it from time to time, `1 / (1 + n * company)` of
+//!   the whole remains free;
+//! - the same holds for the integrations of a company, within the company's share.
 //!
 //! These are the dynamic thresholds of shared-memory switches (Choudhury and Hahne, 1998).
 
@@ -21,23 +22,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::auth::CompanyId;
 use crate::event::IntegrationName;
 
-/// How much of what is free may be held.
+/// The fraction of the free amount that may be used.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    /// By a company.
+    /// Factor for a company.
     pub company: usize,
-    /// By an integration, of what its company could still take.
+    /// Factor for an integration, of what its company could still take.
     pub integration: usize,
 }
 
 impl Rule {
     /// For places: a company alone gets 3/4 of the whole, one integration alone 9/16.
     pub const PLACES: Self = Self { company: 3, integration: 3 };
-    /// For what few calls need at once: a company alone gets half of the whole, one integration alone a quarter.
+    /// For resources that few calls need at once: a company alone gets half of the whole, one integration alone a
+    /// quarter.
     pub const EVEN: Self = Self { company: 1, integration: 1 };
 }
 
-/// Something limited, and who holds how much of it.
+/// A limited resource, and how much of it each company and integration uses.
 #[derive(Debug)]
 pub struct Shares {
     whole: usize,
@@ -45,7 +47,7 @@ pub struct Shares {
     held: Mutex<Held>,
 }
 
-/// Only current holders have an entry. A change takes a few additions under the lock.
+/// Current usage. Only current users have an entry; a change takes a few additions under the lock.
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
@@ -62,15 +64,15 @@ struct Holder {
 /// Whose share is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsedUp {
-    /// That of the integration.
+    /// The integration's share.
     Integration,
-    /// That of its company.
+    /// The company's share.
     Company,
-    /// Nothing is left for anyone.
+    /// The whole resource.
     Whole,
 }
 
-/// A part of the whole. Dropping it gives it back.
+/// A part of the resource, released when it is dropped.
 #[derive(Debug)]
 pub struct Share {
     shares: Arc<Shares>,
@@ -79,7 +81,7 @@ pub struct Share {
 }
 
 impl Shares {
-    /// Nothing is taken yet.
+    /// Creates a resource of which nothing is used.
     #[must_use]
     pub fn new(whole: usize, rule: Rule) -> Arc<Self> {
         Arc::new(Self { whole, rule, held: Mutex::default() })
@@ -88,7 +90,7 @@ impl Shares {
     /// Takes this amount for an integration of a company.
     ///
     /// # Errors
-    /// Whose share does not have that much.
+    /// Whose share is used up.
     pub fn take(
         self: &Arc<Self>,
         company: &CompanyId,
@@ -107,7 +109,7 @@ impl Shares {
         Ok(Share { shares: Arc::clone(self), holder, amount })
     }
 
-    /// Whether `amount` more may be taken by an integration and a company that hold this much.
+    /// Checks whether an integration and a company with this usage may take `amount` more.
     fn check(&self, all: usize, company: usize, integration: usize, amount: usize) -> Result<(), UsedUp> {
         let free = self.whole.checked_sub(all + amount).ok_or(UsedUp::Whole)?;
         if company == 0 {
@@ -115,7 +117,7 @@ impl Shares {
         }
         let most = self.rule.company.saturating_mul(free);
         let left = most.checked_sub(company + amount).ok_or(UsedUp::Company)?;
-        // Each one that the company takes also makes its limit smaller by `rule.company`.
+        // Each unit that the company takes also reduces its limit by `rule.company`.
         let most = self.rule.integration.saturating_mul(left) / (self.rule.company + 1);
         if integration == 0 || integration + amount <= most { Ok(()) } else { Err(UsedUp::Integration) }
     }
@@ -152,7 +154,7 @@ mod tests {
         shares.take(&CompanyId::parse(company).unwrap(), &IntegrationName(integration.into()), amount)
     }
 
-    /// Takes all it can get.
+    /// Takes as much as possible.
     fn greedy(shares: &Arc<Shares>, company: &str, integration: &str) -> (Vec<Share>, UsedUp) {
         let mut all = Vec::new();
         loop {
@@ -186,7 +188,7 @@ mod tests {
                 let (company, before) = (n.to_string(), whole - shares.held().all);
                 all.extend((0..300).flat_map(|it| greedy(&shares, &company, &it.to_string()).0));
                 let free = whole - shares.held().all;
-                // A holder of nothing gets one as long as one is free.
+                // A company that uses nothing gets one unit as long as one is free.
                 assert!(free + 1 >= before / (1 + rule.company), "{whole} {rule:?} {n}: {before} to {free}");
             }
             drop(all);

@@ -1,6 +1,7 @@
-//! A task: what every webhook becomes.
+//! A task, the result of every webhook.
 //!
-//! [`NewTask`] is a checked request, [`Task`] a stored one, [`TaskChange`] a checked request to change one. Field rules are in `schemas/task-create.schema.json`.
+//! [`NewTask`] is a checked request, [`Task`] a stored task, [`TaskChange`] a checked change. Field rules are in
+//! `schemas/task-create.schema.json`.
 
 mod change;
 
@@ -27,7 +28,7 @@ impl std::fmt::Display for TaskId {
     }
 }
 
-/// How far a task has come.
+/// The progress of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the documented values")]
@@ -38,7 +39,7 @@ pub enum Status {
     Completed,
 }
 
-/// How urgent a task is.
+/// The urgency of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the documented values")]
@@ -50,7 +51,7 @@ pub enum Priority {
     Urgent,
 }
 
-/// A request for a task that has passed the schema: nothing later checks it again.
+/// A request for a task that has passed the schema; it is not checked again later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "schemas/task-create.schema.json describes every field")]
 pub struct NewTask {
@@ -80,11 +81,11 @@ pub struct NewTask {
 }
 
 impl NewTask {
-    /// Reads a task out of a decoded payload: loose values become the documented ones, and the schema judges
-    /// the result. Also gives the names of the fields that were loosened.
+    /// Parses a task from a decoded payload: converts loose values, and checks the result with the schema. Also
+    /// returns the names of the fields that were read loosely.
     ///
     /// # Errors
-    /// Every violation at once, in document order.
+    /// All violations, in document order.
     pub fn parse(payload: Payload, rules: &Rules) -> Result<(Self, Loosened), Violations> {
         let (canonical, loosened) = payload::task_fields(payload, rules)?;
         match serde_json::from_value(Value::Object(canonical)) {
@@ -93,7 +94,7 @@ impl NewTask {
         }
     }
 
-    /// The stored task. `id`, `now` and the event are given, so that a replay can give the same again.
+    /// Creates the stored task. `id`, `now` and the event are arguments, so that a replay can give the same result.
     #[must_use]
     pub fn into_task(self, id: TaskId, event_id: EventId, company_id: CompanyId, now: DateTime<Utc>) -> Task {
         Task {
@@ -123,7 +124,7 @@ impl NewTask {
     }
 }
 
-/// What a plugin would have to say to make this task.
+/// Converts a task to the plugin output that would create it.
 impl From<Task> for NewTask {
     fn from(task: Task) -> Self {
         Self {
@@ -145,7 +146,7 @@ impl From<Task> for NewTask {
     }
 }
 
-/// A stored task. Serialised, it is the documented response: assignees and the event stay out of it.
+/// A stored task. Serialized, it is the documented response, without assignees and the event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "schemas/task.schema.json describes every field")]
 pub struct Task {
@@ -172,18 +173,18 @@ pub struct Task {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     pub external_message_ids: Map<String, Value>,
-    /// Stored, and not part of the documented response.
+    /// Stored, but not part of the documented response.
     #[serde(skip)]
     pub assigned_user_ids: Vec<String>,
-    /// The event that made it.
+    /// The event that created it.
     #[serde(skip)]
     pub event_id: EventId,
-    /// When it was deleted, where it was: nobody is shown it from then on.
+    /// Time of deletion; a deleted task is no longer shown.
     #[serde(skip)]
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
-/// A change of a task: what is none stays as it is. Of fields that may be null, `Some(None)` clears.
+/// A change of a task: `None` fields remain unchanged. `Some(None)` clears a nullable field.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "schemas/task-update.schema.json describes every field")]
@@ -209,13 +210,13 @@ pub struct TaskPatch {
     pub priority: Option<Priority>,
     #[serde(rename = "type", deserialize_with = "change::cleared")]
     pub kind: Option<Option<String>>,
-    /// Merged as RFC 7396 merges one level: a member that is null is removed; `Some(None)` removes all.
+    /// Merged as in RFC 7396 with one level: a null member is removed; `Some(None)` removes all.
     #[serde(deserialize_with = "change::cleared")]
     pub external_message_ids: Option<Option<Map<String, Value>>>,
 }
 
 impl TaskPatch {
-    /// The task after this change, one version on.
+    /// Returns the task after this change, with the next version.
     #[must_use]
     pub fn apply(self, task: Task, now: DateTime<Utc>) -> Task {
         let external_message_ids = match self.external_message_ids {
@@ -240,7 +241,7 @@ impl TaskPatch {
             kind: self.kind.unwrap_or(task.kind),
             external_message_ids,
             version: task.version + 1,
-            // A clock that was set back must not make a task older than it was.
+            // `updated_at` never goes back, even if the clock does.
             updated_at: now.max(task.updated_at),
             ..task
         }
@@ -258,7 +259,8 @@ fn merge(mut into: Map<String, Value>, changes: Map<String, Value>) -> Map<Strin
     into
 }
 
-/// The schema has accepted it, so this is a fault of ours, and still no reason to lose the event.
+/// The violation for a task that the schema accepts but that cannot be parsed. This is a bug, but no reason to lose
+/// the event.
 fn unreadable() -> Violation {
     Violation {
         pointer: String::new(),
@@ -270,7 +272,7 @@ fn unreadable() -> Violation {
     }
 }
 
-/// RFC 3339 in UTC with `Z`.
+/// Serializes a time as RFC 3339 in UTC with `Z`.
 pub(crate) fn utc<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&payload::format_utc(*time))
 }

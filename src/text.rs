@@ -1,10 +1,10 @@
-//! Text of strangers, made safe to print: what senders, plugins and folders are called must not move an operator's cursor,
-//! hide what is there, or look like another line.
+//! Makes untrusted text safe to print: texts of senders, plugins and folder names must not move an operator's
+//! cursor, hide anything, or look like another line.
 
 use std::fmt::{self, Write as _};
 
-/// Whether a character does something other than show itself: controls (C0, DEL, C1), separators of lines and paragraphs,
-/// marks that turn the direction of writing, and those that show nothing at all.
+/// Returns whether a character is not visible as itself: controls (C0, DEL, C1), line and paragraph separators,
+/// marks that change the writing direction, and invisible characters.
 #[must_use]
 pub fn is_unprintable(character: char) -> bool {
     matches!(
@@ -29,7 +29,7 @@ pub fn is_unprintable(character: char) -> bool {
     )
 }
 
-/// Prints as one line, whatever is in it: `\n`, `\u{1b}`.
+/// Displays a text as one line, with escapes such as `\n` and `\u{1b}`.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -39,7 +39,8 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The same of a JSON text, which stays the same value: `\u001b`. A line break stays: in JSON it is between values.
+/// Displays a JSON text with escapes such as `\u001b`, so that its value is unchanged. Line breaks are kept: in
+/// JSON they are between values.
 #[derive(Debug, Clone, Copy)]
 pub struct PrintableJson<'a>(pub &'a str);
 

@@ -1,9 +1,9 @@
-//! The plugins folder → the registry, while the server runs: a folder that is dropped in, changed or taken out takes
-//! effect without a restart.
+//! Watches the plugins folder and updates the registry while the server runs: a folder that is added, changed or
+//! removed takes effect without a restart.
 //!
-//! One thread does it, off the serving path. It is woken by the file system's notifications, and by [`Watch::reload`]
-//! for mounts that have none. `watch/loader.rs` has what it does then, `watch/folder.rs` how one folder is
-//! loaded, `watch/stamp.rs` how a change is seen.
+//! A single thread does this, independent of requests. It is woken by file system notifications, and by
+//! [`Watch::reload`] for mounts that have none. `watch/loader.rs` loads the folders, `watch/folder.rs` loads one of
+//! them, and `watch/stamp.rs` detects changes.
 
 mod folder;
 mod loader;
@@ -22,9 +22,9 @@ type Answer = oneshot::Sender<Result<Pass, String>>;
 /// How the folder is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Whether the file system's notifications count: yes.
+    /// Whether file system notifications are used; true by default.
     pub notifications: bool,
-    /// How long a folder must not have changed before it is loaded: 500 ms.
+    /// How long a folder must be unchanged before it is loaded; 500 ms by default.
     pub settle: Duration,
 }
 
@@ -34,17 +34,17 @@ impl Default for Settings {
     }
 }
 
-/// Asks the thread that watches. It ends when this is dropped.
+/// Handle of the watching thread. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
     requests: Sender<Answer>,
 }
 
 impl Watch {
-    /// Loads everything in the background, then watches.
+    /// Loads all folders in the background, then watches them.
     ///
     /// # Errors
-    /// Where the plugins folder cannot be read, or no thread can be had.
+    /// Fails if the plugins folder cannot be read, or the thread cannot be started.
     pub fn start(mut loader: Loader, settings: Settings) -> std::io::Result<Self> {
         loader.start()?;
         let (requests, asked) = unbounded();
@@ -53,10 +53,10 @@ impl Watch {
         Ok(Self { requests })
     }
 
-    /// Looks at the folder now, and tries again what was refused.
+    /// Reloads the folder now, and retries refused folders.
     ///
     /// # Errors
-    /// Why it cannot be looked at.
+    /// Why it cannot be read.
     pub async fn reload(&self) -> Result<Pass, String> {
         let (done, answer) = oneshot::channel();
         let ended = || "the thread that loads plugins has ended".to_owned();
@@ -74,7 +74,7 @@ struct Thread {
 
 impl Thread {
     fn new(loader: Loader, settings: Settings) -> Self {
-        // One is enough: it says that there is something to look at.
+        // One message is enough to wake the thread.
         let (touch, touched) = bounded(1);
         let told = move |event: notify::Result<notify::Event>| {
             let reading = event.is_ok_and(|it| matches!(it.kind, notify::EventKind::Access(_)));
@@ -86,7 +86,7 @@ impl Thread {
             let told = |e: &notify::Error| tracing::warn!(cause = %e, "the plugins folder cannot be watched; POST /v1/admin/plugins/reload or SIGHUP reload it");
             watcher.inspect_err(told).ok()
         });
-        // Without a watcher there are requests only.
+        // Without a watcher, only requests wake the thread.
         let touched = if watcher.is_some() { touched } else { never() };
         Self { loader, settings, watcher, touched }
     }
@@ -112,10 +112,10 @@ impl Thread {
         }
     }
 
-    /// Whether the folder could be read.
+    /// Loads changes. Returns whether the folder could be read.
     fn pass(&mut self, settle: Duration, waiting: Vec<Answer>) -> bool {
         let result = self.loader.pass(settle, !waiting.is_empty()).map_err(|e| {
-            tracing::error!(cause = %e, "the plugins folder cannot be read: everything stays as it is");
+            tracing::error!(cause = %e, "the plugins folder cannot be read; the live plugins remain unchanged");
             format!("the plugins folder cannot be read: {e}")
         });
         for answer in waiting {
@@ -125,8 +125,8 @@ impl Thread {
         result.is_ok()
     }
 
-    /// Notifications come for a folder's own files only, so each folder is watched by itself; again after each pass,
-    /// since another folder may have taken the name.
+    /// Watches each folder separately, because notifications are sent only for a folder's own files. Repeated after
+    /// each pass, because another folder may have the name now.
     fn watch_all(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
         for path in self.loader.watched() {

@@ -1,4 +1,4 @@
-//! `hookmill.toml`, as it is written.
+//! The structure of `hookmill.toml`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::ConfigError;
 use crate::peer::Network;
 
-/// `hookmill.toml`.
+/// The content of `hookmill.toml`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {

@@ -1,4 +1,4 @@
-//! Secrets: from the environment or the secrets file, and shown nowhere.
+//! Secrets, from the environment or the secrets file; never shown.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::ConfigError;
 use crate::auth::key::LONGEST;
 
-/// Fewest characters of `HOOKMILL_BOOTSTRAP_KEY`: what people type is weaker than what we draw.
+/// Minimum length of `HOOKMILL_BOOTSTRAP_KEY`, in characters: text that people type is weaker than random bytes.
 pub const BOOTSTRAP_KEY_MIN: usize = 24;
 
 /// A text that no log, error or debug output shows.
@@ -14,13 +14,13 @@ pub const BOOTSTRAP_KEY_MIN: usize = 24;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -33,12 +33,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Plugins' secrets by name: from the environment, or else from the secrets file.
+/// Secrets of plugins by name, from the environment or else the secrets file.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(HashMap<String, Secret>);
 
 impl Secrets {
-    /// The secret of this name, if it is set, blank or not.
+    /// Returns the secret with this name, if it is set (even if it is blank).
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn get(&self, name: &str) -> Option<Secret> {
@@ -50,9 +50,9 @@ impl Secrets {
 pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { file: file.clone(), cause })?;
-    // The parser's own message quotes the line, which holds a secret.
+    // The parser's own message quotes the line, which contains a secret.
     let table: HashMap<String, String> = toml::from_str(&text)
-        .map_err(|_| ConfigError::Parse { file, cause: "every line has to be NAME = \"secret\"".into() })?;
+        .map_err(|_| ConfigError::Parse { file, cause: "every line must be NAME = \"secret\"".into() })?;
     Ok(Secrets(table.into_iter().map(|(name, secret)| (name, Secret(secret))).collect()))
 }
 

@@ -1,4 +1,4 @@
-//! Events that a candidate was run over, counted: how they differ, and what its calls took.
+//! Compares the events that a candidate was run over: differences, and resource usage of its calls.
 
 use std::time::Duration;
 
@@ -12,44 +12,44 @@ use crate::integration::Integration;
 use crate::integration::check::Share;
 use crate::plugin::Usage;
 
-/// Longest call that is told apart from longer ones, in nanoseconds: a minute.
+/// Maximum duration of a call that is counted exactly, in nanoseconds (one minute).
 const LONGEST: u64 = 60_000_000_000;
 
-/// What is counted while it runs.
+/// The counts of a running comparison.
 #[derive(Debug)]
 pub struct Runs {
-    /// How the events differ.
+    /// The differences.
     pub tally: Tally,
     events: u64,
     most: Usage,
     times: Option<Histogram<u64>>,
 }
 
-/// What it has come to.
+/// The result of a comparison.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Compared {
-    /// Events that were run.
+    /// Number of events that were run.
     pub events: u64,
-    /// How they differ from what came of them otherwise.
+    /// How they differ from their other results.
     #[serde(flatten)]
     pub tally: Tally,
-    /// What the calls have used at most, of each limit.
+    /// The maximum usage of each limit.
     pub limits: Vec<Share>,
-    /// Half of the calls took at most so many microseconds.
+    /// Median duration of a call, in microseconds.
     pub p50_us: f64,
-    /// 99 in a hundred took at most so many.
+    /// 99th percentile of the duration, in microseconds.
     pub p99_us: f64,
 }
 
 impl Runs {
-    /// With a tally that keeps what it is to keep.
+    /// Creates counts with this tally.
     #[must_use]
     pub fn new(tally: Tally) -> Self {
         let times = Histogram::new_with_bounds(1, LONGEST, 3).ok();
         Self { tally, events: 0, most: Usage::default(), times }
     }
 
-    /// Counts an event in: what it came to, and what the candidate makes of it.
+    /// Counts an event: its other result, and the candidate's.
     pub fn add(&mut self, id: EventId, before: &Verdict, Rehearsed { verdict, call }: &Rehearsed) {
         if let Some((usage, took)) = call {
             self.most = self.most.max(*usage);
@@ -61,7 +61,7 @@ impl Runs {
         self.tally.add(id, before, verdict);
     }
 
-    /// Adds what another has counted.
+    /// Adds the counts of another thread.
     pub fn merge(&mut self, other: Self) {
         self.tally.merge(other.tally);
         self.events += other.events;
@@ -71,7 +71,7 @@ impl Runs {
         }
     }
 
-    /// What it has come to so far.
+    /// Returns the result so far.
     #[must_use]
     pub fn compared(&self, candidate: &Integration) -> Compared {
         let nanos = |part: f64| self.times.as_ref().map_or(0, |it| it.value_at_quantile(part));

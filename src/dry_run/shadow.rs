@@ -1,7 +1,9 @@
-//! A candidate beside the live plugin: it gets what that gets, stores nothing, and is only compared.
+//! The shadow: a candidate that runs alongside the live plugin. It gets the same events, stores nothing, and is
+//! only compared.
 //!
-//! Its thread has a low priority (`plugin/priority.rs`), and may be preempted anywhere and for long. So it shares no lock with
-//! anybody: events come to it through a lock-free queue, it owns what it counts, and it publishes immutable reports.
+//! Its thread has a low priority (`plugin/priority.rs`), and may be preempted anywhere and for long. So it shares
+//! no lock with other threads: it receives events through a lock-free queue, owns its counts, and publishes
+//! immutable reports.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,66 +21,66 @@ use crate::ingest::rehearse;
 use crate::integration::Integration;
 use crate::plugin::stand_back;
 
-/// Events that wait for the shadow. It runs when nothing else wants to, so it may fall behind; what comes then is
-/// counted and not run.
+/// Maximum number of events in the shadow's queue. The shadow runs only when nothing else does, so it may fall
+/// behind; events that do not fit are counted but not run.
 const AHEAD: usize = 64;
-/// Events that differ are kept, the newest so many.
+/// Maximum number of samples; the newest are kept.
 const SAMPLES: usize = 20;
 
-/// A candidate that is running. Dropping it does not wait for its thread.
+/// A running candidate. Dropping it does not wait for its thread.
 #[derive(Debug)]
 pub struct Shadow {
     shared: Arc<Shared>,
-    /// None once it is being dropped.
+    /// `None` while it is being dropped.
     thread: Option<JoinHandle<()>>,
     wake: Thread,
 }
 
-/// What the shadow's thread and the others share.
+/// State that is shared by the shadow's thread and others.
 #[derive(Debug)]
 struct Shared {
     candidate: Arc<Integration>,
-    /// Twice as large as it may become full: a push then never meets a slot that the thread, preempted in the middle of
-    /// a pop, still holds.
+    /// Has twice the capacity that is used, so that a push never meets a slot that the thread, preempted in the
+    /// middle of a pop, still holds.
     events: ArrayQueue<Seen>,
     dropped: AtomicU64,
-    /// How often everything was to be forgotten.
+    /// Counts the requests to forget everything.
     forgotten: AtomicU64,
-    /// Events that came until then, in milliseconds since 1970, are not to be shown.
+    /// Events received up to this time, in milliseconds since 1970, must not be shown.
     forgotten_at: AtomicI64,
     published: ArcSwap<Published>,
     ends: AtomicBool,
 }
 
-/// An event that the live plugin has run.
+/// An event that the live plugin has processed.
 #[derive(Debug)]
 struct Seen {
     raw: RawEvent,
     live: Verdict,
-    /// [`Shared::forgotten`] when it was put into the queue.
+    /// Value of [`Shared::forgotten`] when the event was queued.
     forgotten: u64,
 }
 
 #[derive(Debug)]
 struct Published {
-    /// [`Shared::forgotten`] when it was made.
+    /// Value of [`Shared::forgotten`] when it was published.
     forgotten: u64,
     compared: Compared,
 }
 
-/// How it compares so far.
+/// The comparison so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ShadowReport {
-    /// Its version.
+    /// Version of the candidate.
     pub version: String,
-    /// SHA-256 of its module, hexadecimal.
+    /// SHA-256 of its module, in hexadecimal.
     pub sha256: String,
-    /// Since when it runs beside this live version.
+    /// When it started to run alongside this live version.
     #[serde(serialize_with = "crate::task::utc")]
     pub since: DateTime<Utc>,
-    /// Events that it has not seen: it was behind, or was to forget them first.
+    /// Number of events that it has not run because it was behind, or because it had to forget them.
     pub dropped: u64,
-    /// The events that it has seen, beside what the live plugin made of them.
+    /// The events that it has run, compared with the live plugin's results.
     #[serde(flatten)]
     pub compared: Compared,
 }
@@ -87,7 +89,7 @@ impl Shadow {
     /// Starts its thread, which ends with it.
     ///
     /// # Errors
-    /// Where no thread can be had.
+    /// Fails if the thread cannot be started.
     pub fn start(candidate: Integration) -> std::io::Result<Self> {
         let counted = Counted { runs: Runs::new(Tally::new(SAMPLES, true)), forgotten: 0 };
         let nothing = Published { forgotten: 0, compared: counted.runs.compared(&candidate) };
@@ -107,7 +109,7 @@ impl Shadow {
         Ok(Self { shared, thread: Some(thread), wake })
     }
 
-    /// Has it run an event that the live plugin has run. This never waits.
+    /// Queues an event that the live plugin has processed. Never blocks.
     pub fn see(&self, raw: RawEvent, live: Verdict) {
         let forgotten = self.shared.forgotten.load(Ordering::SeqCst);
         let seen = Seen { raw, live, forgotten };
@@ -118,7 +120,7 @@ impl Shadow {
         }
     }
 
-    /// How it compares so far; with values, which are the senders' data.
+    /// Returns the comparison so far, including values, which are the senders' data.
     #[must_use]
     pub fn report(&self) -> ShadowReport {
         let Shared { candidate, dropped, published, .. } = &*self.shared;
@@ -137,15 +139,15 @@ impl Shadow {
         }
     }
 
-    /// Runs nothing more; a call under way is stopped.
+    /// Stops it; a running call is stopped.
     pub fn stop(&self) {
         self.shared.ends.store(true, Ordering::SeqCst);
         self.shared.candidate.plugin.retire();
         self.wake.unpark();
     }
 
-    /// Forgets what it has seen of any event, and those that wait for it; the counts stay. No report shows any of it from
-    /// now on, whether the thread runs or not.
+    /// Forgets all events that it has seen and all queued ones; the counts remain. No later report shows any of
+    /// them, whether the thread runs or not.
     pub fn forget(&self) {
         let shared = &self.shared;
         shared.forgotten_at.fetch_max(crate::clock::now().timestamp_millis(), Ordering::SeqCst);
@@ -153,7 +155,7 @@ impl Shadow {
         while shared.events.pop().is_some() {
             shared.drop_one();
         }
-        // What was published holds values until the thread, or this, replaces it.
+        // The published report has values until the thread, or this, replaces it.
         shared.published.rcu(|it| {
             let mut compared = it.compared.clone();
             compared.tally.forget_samples();
@@ -163,7 +165,8 @@ impl Shadow {
     }
 }
 
-/// The thread may be in a call, and must not be the last to hold the candidate: unloading code takes locks.
+/// Does not wait for the thread, which may be in a call. It must not drop the last reference to the candidate,
+/// because unloading code takes locks.
 impl Drop for Shadow {
     fn drop(&mut self) {
         self.stop();
@@ -173,7 +176,7 @@ impl Drop for Shadow {
             drop(shared);
         });
         if let Err(error) = ended {
-            tracing::warn!(cause = %error, "a shadow's thread is not waited for");
+            tracing::warn!(cause = %error, "a shadow's thread cannot be waited for");
         }
     }
 }
@@ -184,14 +187,14 @@ impl Shared {
     }
 }
 
-/// What the thread has counted, and how often it has forgotten.
+/// The counts of the thread, and how often it has forgotten.
 struct Counted {
     runs: Runs,
     forgotten: u64,
 }
 
 impl Counted {
-    /// Forgets, where that was asked for since the last time.
+    /// Forgets everything if this was requested since the last time.
     fn keep_up(&mut self, shared: &Shared) {
         let asked = shared.forgotten.load(Ordering::SeqCst);
         if self.forgotten != asked {

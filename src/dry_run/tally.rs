@@ -1,4 +1,4 @@
-//! Counts and examples of how one line differs from another, in bounded memory however many events there are.
+//! Counts and samples of differences, in bounded memory.
 
 use std::collections::BTreeMap;
 
@@ -9,42 +9,42 @@ use super::verdict::{Class, Verdict};
 use crate::diff::Difference;
 use crate::event::EventId;
 
-/// Most places, and most reasons, that are told apart; what differs elsewhere is counted together.
+/// Maximum number of places and of reasons that are counted separately; the others are counted together.
 const PLACES: usize = 200;
 const ELSEWHERE: &str = "(elsewhere)";
 
-/// Counts and examples.
+/// Counts and samples.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Events that came to the same.
+    /// Number of events with the same result.
     pub same: u64,
-    /// Events that came to something else.
+    /// Number of events with another result.
     pub changed: u64,
-    /// Events that passed before and fail now.
+    /// Number of events that passed before and fail now.
     pub newly_failing: u64,
-    /// Events that failed before and pass now.
+    /// Number of events that failed before and pass now.
     pub newly_passing: u64,
-    /// Events that pass, and what they made is not known any more.
+    /// Number of events that pass now, but whose earlier result is no longer known.
     pub uncompared: u64,
-    /// Of the changed events: where they differ, by JSON Pointer into `{"tasks": […]}` or `{"skip": …}`.
+    /// Where changed events differ, by JSON Pointer into `{"tasks": […]}` or `{"skip": …}`.
     pub fields: BTreeMap<String, Field>,
-    /// Of the newly failing events: why, by stage, code and place.
+    /// Why events fail now, by stage, code and place.
     pub failures: BTreeMap<String, Why>,
-    /// Some events that did not come to the same.
+    /// Samples of events with different results.
     pub samples: Samples,
 }
 
 /// A place that differs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Field {
-    /// In how many events.
+    /// Number of events.
     pub events: u64,
-    /// One of them.
+    /// One of the events.
     pub example: EventId,
-    /// What was there in it; none where nothing was.
+    /// Its earlier value; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What is there now.
+    /// Its value now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
@@ -52,33 +52,33 @@ pub struct Field {
 /// A reason for failing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Why {
-    /// How many events.
+    /// Number of events.
     pub events: u64,
-    /// One of them.
+    /// One of the events.
     pub example: EventId,
-    /// What its sender would be told.
+    /// Message that its sender would get.
     pub message: String,
 }
 
-/// An event that did not come to the same.
+/// An event with a different result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sample {
-    /// The event.
+    /// Id of the event.
     pub event_id: EventId,
-    /// How it differs.
+    /// Kind of difference.
     pub class: Class,
-    /// What it came to before.
+    /// The earlier result.
     pub before: String,
-    /// What it comes to now.
+    /// The result now.
     pub after: String,
-    /// Where the two differ.
+    /// Where the results differ.
     pub differences: Vec<Difference>,
-    /// In how many places besides.
+    /// Number of further places.
     #[serde(default)]
     pub differences_omitted: usize,
 }
 
-/// Some of many.
+/// The kept samples.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
     most: usize,
@@ -87,13 +87,13 @@ pub struct Samples {
 }
 
 impl Tally {
-    /// Keeps so many samples: the newest events, or the oldest.
+    /// Creates a tally that keeps this many samples: the newest events, or the oldest.
     #[must_use]
     pub fn new(samples: usize, newest: bool) -> Self {
         Self { samples: Samples { most: samples, newest, kept: BTreeMap::new() }, ..Self::default() }
     }
 
-    /// Counts an event in.
+    /// Counts an event.
     pub fn add(&mut self, id: EventId, before: &Verdict, after: &Verdict) {
         let (class, differences) = before.compare(after);
         match class {
@@ -124,7 +124,7 @@ impl Tally {
         self.samples.add(Sample { event_id: id, class, before, after, differences, differences_omitted });
     }
 
-    /// Adds what another has counted.
+    /// Adds the counts of another tally.
     pub fn merge(&mut self, other: Self) {
         self.same += other.same;
         self.changed += other.changed;
@@ -142,13 +142,13 @@ impl Tally {
         other.samples.kept.into_values().for_each(|it| self.samples.add(it));
     }
 
-    /// Forgets the samples, and every value that was seen; the counts stay.
+    /// Removes the samples and all values; the counts remain.
     pub fn forget_samples(&mut self) {
         self.forget_values();
         self.samples.kept.clear();
     }
 
-    /// Forgets every value that was seen, and no count.
+    /// Removes all values; the counts remain.
     pub fn forget_values(&mut self) {
         for it in self.fields.values_mut() {
             (it.before, it.after) = (None, None);
@@ -182,7 +182,7 @@ impl Samples {
         }
     }
 
-    /// In the order in which the events came.
+    /// Returns the samples in the order in which their events were received.
     pub fn iter(&self) -> impl Iterator<Item = &Sample> {
         self.kept.values()
     }

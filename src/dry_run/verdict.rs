@@ -1,4 +1,4 @@
-//! What a line has come to, as far as two of them can be compared.
+//! The comparable result of a pipeline run.
 
 use serde_json::{Value, json};
 
@@ -9,50 +9,50 @@ use crate::schema::Violation;
 use crate::store::embedded::Past;
 use crate::task::NewTask;
 
-/// What a line has come to.
+/// The result of a pipeline run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// These tasks, in the plugin's order.
     Tasks(Vec<NewTask>),
-    /// Nothing to do, for this reason.
+    /// A skip with this reason.
     Skip(String),
-    /// It was stopped.
+    /// A failure.
     Failed(Box<Failure>),
-    /// Tasks that were made and changed since, by a re-drive: only whether the other one passes can be compared.
+    /// Tasks that were created, but changed by a replay since: only whether the other run passes can be compared.
     Lost,
 }
 
-/// Why a line was stopped.
+/// Why a pipeline run failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The stage that ended it.
+    /// The stage that failed.
     pub stage: String,
-    /// The error's code.
+    /// Code of the error.
     pub code: String,
-    /// The sentence that the sender was told.
+    /// Message to the sender.
     pub message: String,
-    /// Where the payload or the output is not as it should be.
+    /// Violations in the payload or the output.
     pub violations: Vec<Violation>,
 }
 
-/// How the second of two lines went, beside the first.
+/// How a second result differs from the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The same tasks, the same skip, or the same kind of failure.
     Same,
-    /// Both passed, with another result; or both failed, for another reason.
+    /// Both passed with different results, or both failed for different reasons.
     Changed,
-    /// The first passed.
+    /// Only the first passed.
     NewlyFailing,
-    /// The first failed.
+    /// Only the second passed.
     NewlyPassing,
-    /// Both passed, and what the first made is not known any more.
+    /// Both passed, but the first result is no longer known.
     Uncompared,
 }
 
 impl Verdict {
-    /// What was stored of an event; none where its line has not been run.
+    /// Returns the stored result of an event; `None` if it was not processed.
     #[must_use]
     pub fn of(past: Past) -> Option<Self> {
         let Past { event, tasks } = past;
@@ -65,12 +65,12 @@ impl Verdict {
         }
     }
 
-    /// Left out tags are none.
+    /// Creates a result from tasks. Omitted tags count as no tags.
     pub fn tasks(tasks: impl Iterator<Item = NewTask>) -> Self {
         Self::Tasks(tasks.map(|it| NewTask { tags: Some(it.tags.unwrap_or_default()), ..it }).collect())
     }
 
-    /// Why a line was stopped.
+    /// Creates a result from a failed run.
     #[must_use]
     pub fn stopped(stop: &Stop) -> Self {
         let violations = if let Stop::Schema(found) | Stop::Output(found) = stop { found.to_vec() } else { Vec::new() };
@@ -78,7 +78,7 @@ impl Verdict {
         Self::Failed(Box::new(Failure { stage, code, message: stop.to_string(), violations }))
     }
 
-    /// How another verdict on the same event differs from this one, and where.
+    /// Compares another result of the same event with this one.
     #[must_use]
     pub fn compare(&self, other: &Self) -> (Class, Differences) {
         let class = match (self, other) {
@@ -95,7 +95,7 @@ impl Verdict {
         (class, differences)
     }
 
-    /// For people and scripts.
+    /// Returns the result as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         match self {
@@ -108,7 +108,8 @@ impl Verdict {
 }
 
 impl Failure {
-    /// Sentences name sizes and ids, and so are not compared.
+    /// Returns whether both failures have the same stage and code. Messages contain sizes and ids, so they are not
+    /// compared.
     fn is_like(&self, other: &Self) -> bool {
         (&self.stage, &self.code) == (&other.stage, &other.code)
     }

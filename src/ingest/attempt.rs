@@ -1,4 +1,4 @@
-//! A delivery that was quarantined and that its sender tries again: the same event, with one attempt more.
+//! Another attempt of a sender to deliver a quarantined event.
 
 use chrono::{DateTime, Utc};
 
@@ -9,27 +9,27 @@ use crate::app::App;
 use crate::integration::Integration;
 use crate::store::{EventVersion, FirstAnswer, Replace, Replaced, Versioned};
 
-/// How an attempt that was not stopped ended.
+/// Result of an attempt that did not fail.
 #[derive(Debug)]
 pub enum Attempted<A> {
-    /// With an answer of its own.
+    /// A response of its own.
     Now(A),
-    /// With that of an equal delivery, which was quicker.
+    /// The response to an equal delivery that was processed first.
     Before(FirstAnswer),
-    /// What was sent has been erased: no task was stored.
+    /// What was sent has been erased; no task was stored.
     Erased,
-    /// The event has been changed meanwhile, by another attempt or a replay: nothing was stored.
+    /// The event was changed by another attempt or a replay in the meantime; nothing was stored.
     Changed,
 }
 
-/// How often an attempt is counted again because another one was quicker.
+/// How often an attempt is counted again because of concurrent attempts.
 const TRIES: usize = 1000;
 
-/// Runs a quarantined event's line again, under its own id and time, as its sender delivers it again at `now`. The line runs
-/// once: where other attempts are counted meanwhile, only the count is taken again.
+/// Runs a quarantined event again, with its own id and time, when its sender delivers it again at `now`. The
+/// pipeline runs once: if other attempts are counted in the meantime, only the count is updated.
 ///
 /// # Errors
-/// The stage that ended it; the event is then still quarantined.
+/// The stage that failed; the event is then still quarantined.
 pub async fn attempt<A>(
     app: &App,
     integration: &Integration,
@@ -82,7 +82,7 @@ async fn stored(app: &App, mut replace: Replace, mut read: Versioned, now: DateT
 }
 
 impl Replace {
-    /// A new state, and nothing else.
+    /// Creates a new state without further changes.
     pub(super) fn of(ingested: crate::store::Ingested, read: EventVersion) -> Self {
         Self { ingested, read, idempotency: None, forget: None, audit: None, updates: Vec::new() }
     }

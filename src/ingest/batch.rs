@@ -1,4 +1,4 @@
-//! Many deliveries in one request: a line for each, and one commit for all.
+//! Batches: many items in one request, each processed separately, with one commit for all.
 
 use super::stages::Stages;
 use super::{Ended, Receipt, Stop, Told, direct_line, outcome};
@@ -7,11 +7,11 @@ use crate::event::RawEvent;
 use crate::payload::Rules;
 use crate::store::{Commit, FirstAnswer, StoreError};
 
-/// `POST /v1/tasks/batch`: the good ones are stored and the bad ones quarantined, together. `earlier` is as in
+/// `POST /v1/tasks/batch`: valid items are stored and invalid ones quarantined, in one commit. `earlier` is as in
 /// [`task`](super::task).
 ///
 /// # Errors
-/// Where they cannot be stored: then none is.
+/// Fails if they cannot be stored; then none is.
 pub async fn batch<A>(
     app: &App,
     rules: &Rules,
@@ -32,7 +32,7 @@ pub async fn batch<A>(
         };
         ingested.push(stored);
         results.push(result);
-        // A thousand items take a while: others get their turn in between.
+        // A thousand items take a while, so other requests get their turn in between.
         tokio::task::yield_now().await;
     }
     let Told { answer, remembered } = tell(results);

@@ -1,4 +1,4 @@
-//! From a payload that its schema accepts to tasks that can be stored.
+//! From a payload that matches its schema to tasks that can be stored.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ pub struct CheckedPayload {
 }
 
 impl CheckedPayload {
-    /// A delivery's. What was replaced in it fits whatever the schema says: nobody can tell any more. A check that takes
-    /// long is made on another thread, in its integration's turn.
+    /// Checks a delivery's payload. Redacted values are never violations, because the original value is unknown. A
+    /// check that takes long runs on another thread, in its integration's turn.
     ///
     /// # Errors
-    /// What is wrong, up to a bound, or why that is not known.
+    /// The violations, up to a limit, or why they are not known.
     pub async fn of(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
         let replaced = Replaced::of(integration, raw);
         if let Some(result) = replaced.judge(|ignored| integration.schema.judge_quickly(&payload.value, ignored)) {
@@ -43,19 +43,19 @@ impl CheckedPayload {
         }
     }
 
-    /// The same on this thread, however long it takes.
+    /// Checks a payload on this thread, without a limit for quick checks.
     ///
     /// # Errors
-    /// What is wrong, up to a bound, or that the check takes too long.
+    /// The violations, up to a limit, or that the check takes too long.
     pub fn rehearsed(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
         let result = Replaced::of(integration, raw).judge(|ignored| integration.schema.judge(&payload.value, ignored));
         Self::new(payload, integration, result)
     }
 
-    /// A payload that is no delivery, on this thread.
+    /// Checks a payload that is not a delivery, on this thread.
     ///
     /// # Errors
-    /// What is wrong, up to a bound, or that the check takes too long.
+    /// The violations, up to a limit, or that the check takes too long.
     pub fn example(integration: &Integration, mut value: Value) -> Result<Self, Stop> {
         integration.redact.apply(&mut value);
         let result = Replaced { by: vec![integration.redact.clone()] };
@@ -72,13 +72,13 @@ impl CheckedPayload {
         }
     }
 
-    /// The JSON that the plugin gets.
+    /// Returns the JSON for the plugin.
     #[must_use]
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 
-    /// `log` is the plugin's.
+    /// Parses the plugin's output. `log` is the plugin's.
     pub(super) fn ready(self, outcome: Outcome, log: String, rules: &Rules) -> Result<Ready, Stop> {
         let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: log };
         match outcome {
@@ -102,7 +102,7 @@ fn output_task(index: usize, value: Value, rules: &Rules, loosened: &mut Loosene
     Ok(task)
 }
 
-/// Pointers into the plugin's output instead of into one task of it.
+/// Converts pointers into one task to pointers into the plugin's output.
 fn in_output(index: usize, violations: Violations) -> Violations {
     violations.map(|it| Violation {
         pointer: format!("/{index}{}", it.pointer),
@@ -111,7 +111,7 @@ fn in_output(index: usize, violations: Violations) -> Violations {
     })
 }
 
-/// Places of a payload at which values were replaced: by what is configured, and by what was when it came.
+/// The redacted places of a payload: by the current settings, and by those at the time of receipt.
 struct Replaced {
     by: Vec<Redact>,
 }

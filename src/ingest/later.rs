@@ -1,4 +1,4 @@
-//! A delivery that is answered first and goes through the line next.
+//! Deliveries that are acknowledged first and processed later.
 
 use super::outcome::{self, event};
 use super::stages::Stages;
@@ -9,22 +9,22 @@ use crate::event::{Event, EventId, EventStatus, IntegrationName, RawEvent, Reaso
 use crate::integration::{Found, Integration};
 use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
 
-/// Makes it durable; nothing has looked into it yet.
+/// Makes a delivery durable, without looking at its content.
 ///
 /// # Errors
-/// Where it cannot be stored.
+/// Fails if it cannot be stored.
 pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told: Told<A>) -> Result<Ended<A>, Stop> {
     let event = event(Some(integration), raw, EventStatus::Queued, None);
     let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
     Ok(Ended::of(told.answer, app.store.commit(commit).await?))
 }
 
-/// Takes a queued event through the line. What it comes to is stored together with its leaving the queue, so a process that
-/// is killed meanwhile does neither, and the next one does both. A result that comes after the event was erased, or was
-/// settled by another, is dropped by the store.
+/// Processes a queued event. The result is stored in the same commit that removes the event from the queue, so a
+/// process that is killed in between does neither, and the next one does both. The store drops a result if the
+/// event was erased or completed in the meantime.
 ///
 /// # Errors
-/// Where that cannot be done now: it is still queued.
+/// Fails if this is not possible now; the event remains queued.
 pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
     let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
     let Some(Versioned { event, version }) = read else { return Ok(()) };
@@ -47,7 +47,7 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
     let mut stages = Stages::start();
     let result = mapped_line(&integration, &raw, &mut stages).await;
     rehearsal::beside(&integration, &raw, &result);
-    // What was answered 202 is remembered as a delivery; only one that made something may stay so.
+    // A 202 is stored under the delivery's id; it remains only if the event created something.
     let delivery = integration.delivery(&raw);
     let replace = match result {
         Ok(ready) => {
@@ -70,17 +70,17 @@ async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
     let id = replace.ingested.event.id;
     let without_answer = Replace { idempotency: None, ..replace.clone() };
     let replaced = match app.store.replace(replace).await? {
-        // What is remembered is another event's answer, and stays so.
+        // The stored response belongs to another event, and is kept.
         Replaced::Repeated(_) => app.store.replace(without_answer).await?,
         other => other,
     };
     match replaced {
         Replaced::Stored => {}
         Replaced::Erased => {
-            tracing::info!(event.id = %id, "a queued event was erased before its result: no task was created")
+            tracing::info!(event.id = %id, "a queued event was erased before its result; no task was created")
         }
         Replaced::Changed | Replaced::Repeated(_) => {
-            tracing::warn!(event.id = %id, "a queued event was changed before its result: the result is dropped");
+            tracing::warn!(event.id = %id, "a queued event was changed before its result; the result is dropped");
         }
     }
     Ok(())
@@ -89,22 +89,23 @@ async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
 /// Quarantines a queued event whose pipeline panics each time.
 ///
 /// # Errors
-/// Where that cannot be done now: it is still queued.
+/// Fails if this is not possible now; the event remains queued.
 pub async fn panicked(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
     let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
     let Some(Versioned { event, version }) = read else { return Ok(()) };
-    let message = "hookmill failed on it each time; please report this, with the log's lines about this event";
+    let message =
+        "hookmill crashed each time it processed this event; please report this together with the log lines about it";
     settle(app, given_up(event, version, "queue", "panicked", message.into())).await
 }
 
-/// Why an event's company cannot have it run by the integration that has its name now. The other company is not named.
+/// Returns why an event cannot be run by the integration that has its name now. The other company is not named.
 pub(crate) fn moved(name: &IntegrationName) -> String {
     format!(
-        "the integration \"{name}\" belongs to another company now; the event stays with its own, and can be replayed when that has an integration of this name again"
+        "the integration \"{name}\" belongs to another company now; this event can be replayed once its own company has an integration with this name again"
     )
 }
 
-/// An event that cannot even be begun.
+/// Returns the new state of an event that cannot be processed.
 fn given_up(event: Event, version: EventVersion, stage: &str, code: &str, message: String) -> Replace {
     let reason = Reason { stage: stage.into(), code: code.into(), message };
     let event = Event { status: EventStatus::Quarantined, reason: Some(reason), ..event };

@@ -1,4 +1,4 @@
-//! Deliveries that are stored and go through no line.
+//! Deliveries that are stored without being processed.
 
 use super::Stop;
 use super::outcome::{self, Ready};
@@ -9,10 +9,10 @@ use crate::log::{self, Line};
 use crate::payload::DecodeError;
 use crate::store::{FirstAnswer, StoreError};
 
-/// A delivery that came before: it is stored that it came, and nothing else happens.
+/// Stores that a repeated delivery was received.
 ///
 /// # Errors
-/// Where it cannot be stored.
+/// Fails if it cannot be stored.
 pub async fn duplicate(
     app: &App,
     integration: &Integration,
@@ -29,14 +29,14 @@ pub async fn duplicate(
             integration = %integration.name,
             event.id = %event.id,
             first = first.event_id().map(tracing::field::display),
-            "a delivery has the id of an earlier one and another body: it made nothing, and can be replayed"
+            "a delivery has the id of an earlier one but another body; it created no task, and can be replayed"
         );
     }
     app.store.commit(ingested.into()).await.map(drop)
 }
 
-/// A delivery that cannot be read, and is kept without its body, as something in it was to be redacted. Gives what its
-/// sender is told.
+/// Stores a delivery that cannot be decoded, without its body because the integration redacts values. Returns the
+/// response to the sender.
 pub async fn unreadable(
     app: &App,
     integration: &Integration,
@@ -50,10 +50,10 @@ pub async fn unreadable(
     app.store.commit(ingested.into()).await.map_or_else(Stop::from, |_| stop)
 }
 
-/// A delivery that the server answers itself.
+/// Stores a delivery that the server answers itself.
 ///
 /// # Errors
-/// Where it cannot be stored.
+/// Fails if it cannot be stored.
 pub async fn skip(app: &App, integration: &Integration, raw: RawEvent, reason: &str) -> Result<(), StoreError> {
     let ready = Ready::skip(reason.to_owned());
     let now = raw.received_at;

@@ -1,4 +1,4 @@
-//! What is stored at the line's end, and what the sender is told.
+//! What is stored at the end of the pipeline, and the response to the sender.
 
 use chrono::{DateTime, Utc};
 
@@ -11,45 +11,45 @@ use crate::payload::Loosened;
 use crate::store::{Commit, Committed, FirstAnswer, Idempotency, IdempotencyId, Ingested, StoreError};
 use crate::task::{NewTask, Task, TaskId};
 
-/// What the sender is told when the line has reached its end.
+/// The successful result for the sender.
 #[derive(Debug)]
 pub enum Receipt {
-    /// Tasks were made and are durable.
+    /// Tasks were created and are durable.
     Created {
-        /// In the plugin's order.
+        /// Tasks in the plugin's order.
         tasks: Vec<Task>,
-        /// What had to be read loosely.
+        /// What was read loosely.
         loosened: Loosened,
     },
-    /// The plugin had nothing to do for it.
+    /// The plugin skipped the event.
     Skipped {
-        /// Its reason.
+        /// Reason of the skip.
         reason: String,
     },
 }
 
-/// An answer, made before the commit.
+/// A response, created before the commit.
 #[derive(Debug)]
 pub struct Told<A> {
     /// For the sender.
     pub answer: A,
-    /// For whoever sends the same again; stored in the same commit.
+    /// For repetitions of the request; stored in the same commit.
     pub remembered: Option<Idempotency>,
 }
 
-/// How a line that was not stopped has ended.
+/// Result of a run that did not fail.
 #[derive(Debug)]
 pub enum Ended<A> {
-    /// With an answer of its own.
+    /// A response of its own.
     Now(A),
-    /// With that of an equal request, which came first. Nothing was stored.
+    /// The response to an equal request that was processed first. Nothing was stored.
     Before(FirstAnswer),
-    /// The patient that it is about was erased meanwhile: no task was stored.
+    /// The event's patient was erased in the meantime; no task was stored.
     Erased,
 }
 
 impl<A> Ended<A> {
-    /// The answer that belongs to a commit's end.
+    /// Returns the result for a commit's outcome.
     pub fn of(answer: A, committed: Committed) -> Self {
         match committed {
             Committed::Stored => Self::Now(answer),
@@ -59,9 +59,9 @@ impl<A> Ended<A> {
     }
 }
 
-/// Commits, and says how that ended. A commit that carries an [`Idempotency`] decides by itself whether the request is a
-/// repetition. One that carries none, or is rejected before it is decided (the disk is nearly full), does not: `earlier`,
-/// the first answer to the same request, is looked up then, and only then.
+/// Commits, and returns the result. A commit with an [`Idempotency`] decides by itself whether the request is a
+/// repetition. If it has none, or is rejected before it is decided (the disk is nearly full), `earlier`, the stored
+/// response to the same request, is looked up, and only then.
 pub(super) async fn committed<A>(
     app: &App,
     commit: Commit,
@@ -77,14 +77,14 @@ pub(super) async fn committed<A>(
     match app.store.commit(commit).await {
         Ok(committed) => Ok(Ended::of(answer, committed)),
         Err(error) => match earlier.await {
-            // This very request's may have been stored, but whether it is durable is not known.
+            // This request's own response may have been stored, but it is unknown whether it is durable.
             Ok(Some(first)) if first.body != own => Ok(Ended::Before(first)),
             _ => Err(error),
         },
     }
 }
 
-/// What one run of the line has come to, before it is stored.
+/// The result of a run before it is stored.
 pub(super) struct Ready {
     pub(super) tasks: Vec<NewTask>,
     pub(super) skip: Option<String>,
@@ -93,18 +93,18 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// What needs nothing done.
+    /// Creates the result of a skip.
     pub(super) fn skip(reason: String) -> Self {
         Self { tasks: Vec::new(), skip: Some(reason), loosened: Loosened::default(), plugin_log: String::new() }
     }
 
-    /// What needed no plugin.
+    /// Creates the result for a single task without a plugin.
     pub(super) fn one(task: NewTask, loosened: Loosened) -> Self {
         Self { tasks: vec![task], skip: None, loosened, plugin_log: String::new() }
     }
 }
 
-/// `now` is when its tasks are created.
+/// Creates the event and its tasks. `now` is the creation time of the tasks.
 pub(super) fn stored(
     integration: Option<&Integration>,
     raw: RawEvent,
@@ -145,8 +145,8 @@ pub(super) fn quarantined(
     Ingested { event, tasks: Vec::new() }
 }
 
-/// What is remembered of a delivery that was quarantined: its next copy is an attempt of the same event. `at` is when it was
-/// received.
+/// Creates the stored response of a quarantined delivery: its next copy is an attempt of the same event. `at` is
+/// the time of receipt.
 #[must_use]
 pub fn refusal(id: IdempotencyId, event: EventId, body: &[u8], at: DateTime<Utc>) -> Idempotency {
     let answer = FirstAnswer {
@@ -160,19 +160,20 @@ pub fn refusal(id: IdempotencyId, event: EventId, body: &[u8], at: DateTime<Utc>
     Idempotency { id, answer }
 }
 
-/// The reason's code of a delivery that has the id of an earlier one and another body.
+/// Reason code of a delivery with the id of an earlier one, but another body.
 pub(super) const DIFFERS: &str = "duplicate_differs";
 
-/// A delivery that came before. The same body is not stored a second time; another one is, and can be replayed.
+/// Creates the event of a repeated delivery. The same body is not stored again; a different one is, and can be
+/// replayed.
 pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstAnswer) -> Ingested {
-    let of = first.event_id().map_or_else(|| "another".to_owned(), |id| id.to_string());
+    let of = first.event_id().map_or_else(|| "another event".to_owned(), |id| format!("event {id}"));
     let same = first.fingerprint == FirstAnswer::fingerprint(&raw.body);
     let (code, message) = if same {
-        ("duplicate", format!("the same delivery came before, as event {of}; it got the first answer again"))
+        ("duplicate", format!("repetition of {of}; it got the same response"))
     } else {
         let message = format!(
-            "its id is that of event {of}, and its body is another one: it made nothing. If it is another message, name \
-             more of what tells deliveries apart in [dedupe], and replay it"
+            "it has the id of {of}, but another body, so it created no task. If it is a different message, add \
+             more distinguishing fields to [dedupe] and replay it"
         );
         (DIFFERS, message)
     };
@@ -184,7 +185,7 @@ pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstA
     Ingested { event, tasks: Vec::new() }
 }
 
-/// A delivery that was not let in: noted without its body.
+/// Creates the event of a rejected delivery, without its body.
 #[must_use]
 pub fn rejected(
     integration: &Integration,
@@ -210,7 +211,7 @@ pub fn rejected(
     };
     let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
     event.body_bytes = body_bytes;
-    // It went through no plugin.
+    // No plugin has processed it.
     event.provenance = None;
     Ingested { event, tasks: Vec::new() }
 }

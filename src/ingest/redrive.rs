@@ -1,4 +1,4 @@
-//! Replays: an event runs through the line again, keeps its identity, and never makes a task twice.
+//! Replays: an event runs through the pipeline again, keeps its identity, and never creates a task twice.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,37 +16,37 @@ use crate::store::{
 };
 use crate::task::{NewTask, Task, TaskId, TaskPatch};
 
-/// What is done with the tasks that an event has made before.
+/// What a replay does with tasks that the event created earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Existing {
-    /// They stay as they are, and the plugin is not run.
+    /// The tasks remain unchanged, and the plugin is not run.
     #[default]
     Leave,
-    /// They become what the plugin makes of the event now; their status is theirs.
+    /// The tasks are updated to the plugin's current output, except their status.
     Update,
 }
 
 /// The result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Redriven {
-    /// The event, as it is now.
+    /// The current state of the event.
     #[serde(flatten)]
     pub event: Event,
-    /// Tasks that it has made now.
+    /// Number of tasks that were created.
     pub created: usize,
-    /// Tasks of before that were changed.
+    /// Number of existing tasks that were updated.
     pub updated: usize,
-    /// Tasks of before that stay as they were: as asked, or as they were deleted.
+    /// Number of existing tasks that were left unchanged: as requested, or because they were deleted.
     pub left: usize,
 }
 
 /// Why an event cannot be replayed.
 #[derive(Debug)]
 pub enum NotRedriven {
-    /// A sentence.
+    /// The reason, as a sentence.
     Refused(&'static str),
-    /// The line could not be run just now; nothing was changed.
+    /// The pipeline could not run; nothing was changed.
     Stop(Stop),
 }
 
@@ -56,13 +56,13 @@ impl From<StoreError> for NotRedriven {
     }
 }
 
-/// What a replay is asked to do, and by whom.
+/// The request for a replay.
 pub struct Asking<'a> {
-    /// What to do with the tasks that the event has made before.
+    /// What to do with tasks that the event created earlier.
     pub existing: Existing,
-    /// The time of the replay.
+    /// Time of the replay.
     pub now: DateTime<Utc>,
-    /// The entry for the audit log, with this detail: stored in one commit with what the replay does.
+    /// Creates the audit entry with this detail; it is stored in the same commit as the replay's changes.
     pub audit: &'a (dyn Fn(&str) -> Entry + Send + Sync),
 }
 
@@ -72,13 +72,13 @@ impl std::fmt::Debug for Asking<'_> {
     }
 }
 
-const CHANGED: &str = "it has been changed by another replay or attempt meanwhile; look at it again";
+const CHANGED: &str = "it was changed by another replay or attempt in the meantime; check its current state";
 
-/// Runs an event's line again. `integration` is none for what came as `POST /v1/tasks`; `remembered` is what the sender is
-/// answered, should it send the delivery once more. Of two replays at once the store takes one.
+/// Replays an event. `integration` is `None` for events of `POST /v1/tasks`; `remembered` creates the response for
+/// the case that the sender delivers it again. Of two concurrent replays, the store accepts one.
 ///
 /// # Errors
-/// Where it has no body, was changed or erased meanwhile, or cannot be run or stored just now.
+/// Fails if the event has no body, was changed or erased in the meantime, or cannot be run or stored now.
 pub async fn redrive(
     app: &App,
     integration: Option<&Integration>,
@@ -115,7 +115,7 @@ pub async fn redrive(
         }
         Err(stop) => run.stopped(&stop).await,
         Ok(ready) if ready.tasks.is_empty() => run.skipped(ready).await,
-        // Its delivery id is that of another event, which is remembered under it.
+        // Its delivery id belongs to another event, whose response is stored.
         Ok(ready) if differs => run.made(ready, |_| None).await,
         Ok(ready) => run.made(ready, remembered).await,
     }
@@ -140,7 +140,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Earlier tasks stay, and the event with them; only the caller learns of it.
+    /// Stores a failed replay. Earlier tasks remain, and the event's state; only the caller gets the failure.
     async fn stopped(self, stop: &Stop) -> Result<Redriven, NotRedriven> {
         let ingested = outcome::quarantined(self.integration, self.event.raw(), stop, self.stages.clone());
         self.without_tasks(ingested, None).await
@@ -149,7 +149,7 @@ impl Run<'_> {
     async fn skipped(self, ready: Ready) -> Result<Redriven, NotRedriven> {
         let (raw, now) = (self.event.raw(), self.asking.now);
         let (ingested, _) = outcome::stored(self.integration, raw, ready, self.stages.clone(), now);
-        // What made nothing is not remembered: its sender's next copy is a delivery of its own.
+        // A skipped event is not remembered, so that the sender's next copy is processed as a new delivery.
         let forget = self.integration.and_then(|it| it.delivery(&self.event.raw()));
         self.without_tasks(ingested, forget).await
     }
@@ -179,7 +179,7 @@ impl Run<'_> {
         let (mut updates, had) = (Vec::new(), self.event.task_ids.clone());
         let mut new = ready.tasks.into_iter();
         for (id, task) in had.iter().zip(&mut new) {
-            // One that was deleted stays so.
+            // A deleted task remains deleted.
             let found = self.app.store.task(&self.event.company_id, *id).await?;
             updates.extend(found.map(|_| (*id, patch(task))));
         }
@@ -201,8 +201,8 @@ impl Run<'_> {
         }
     }
 
-    /// The event's new state and the audit log's entry, in one commit. Gives the first answer where its sender has tried
-    /// again meanwhile, and that made the tasks.
+    /// Stores the event's new state and the audit entry in one commit. Returns the stored response if the sender's
+    /// next attempt has created the tasks in the meantime.
     async fn replace(&self, replace: Replace, detail: String) -> Result<Option<FirstAnswer>, NotRedriven> {
         let audit = Some((self.asking.audit)(&detail));
         match self.app.store.replace(Replace { audit, ..replace }).await? {
@@ -215,7 +215,7 @@ impl Run<'_> {
 
     async fn came_again(self, first: &FirstAnswer) -> Result<Redriven, NotRedriven> {
         let Some(integration) = self.integration else {
-            return refused(self.app, &self.asking, "another request has done this meanwhile").await;
+            return refused(self.app, &self.asking, "another request has replayed it in the meantime").await;
         };
         let ingested = outcome::duplicate(integration, self.event.raw(), first);
         let event = ingested.event.clone();
@@ -223,7 +223,7 @@ impl Run<'_> {
         Ok(Redriven { event, created: 0, updated: 0, left: 0 })
     }
 
-    /// A replay is no attempt of the sender's.
+    /// Keeps the attempts unchanged, because a replay is not an attempt of the sender.
     fn keep_attempts(&self, event: &mut Event) {
         (event.attempts, event.last_attempt_at) = (self.event.attempts, self.event.last_attempt_at);
     }

@@ -1,4 +1,4 @@
-//! The line without its end: what would come out, and nothing is stored.
+//! Runs the pipeline without storing anything.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use crate::event::RawEvent;
 use crate::integration::Integration;
 use crate::plugin::Usage;
 
-/// A line that was run for its result only.
+/// The result of such a run.
 #[derive(Debug)]
 pub struct Rehearsed {
-    /// What it has come to.
+    /// The result.
     pub verdict: Verdict,
-    /// What the plugin's call cost and how long it took; none where it was not called.
+    /// Usage and duration of the plugin's call; `None` if it was not called.
     pub call: Option<(Usage, Duration)>,
 }
 
-/// Runs an event through an integration's line on this thread.
+/// Runs an event through an integration's pipeline on this thread.
 #[must_use]
 pub fn rehearse(integration: &Integration, raw: &RawEvent) -> Rehearsed {
     let mut call = None;
@@ -38,16 +38,16 @@ fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Dur
     }
 }
 
-/// Shows the integration's shadow, where it has one, what the live plugin made of an event.
+/// Passes an event and the live plugin's result to the integration's shadow, if there is one.
 pub(super) fn beside(integration: &Integration, raw: &RawEvent, result: &Result<Ready, Stop>) {
     let Some(shadow) = integration.shadow() else { return };
-    // What was not begun says nothing of the plugin.
+    // If processing did not begin, the result says nothing about the plugin.
     if result.as_ref().err().is_none_or(Stop::is_kept) {
         shadow.see(raw.clone(), verdict(result));
     }
 }
 
-/// What a line has come to, before it is stored.
+/// Converts the result of a run.
 fn verdict(result: &Result<Ready, Stop>) -> Verdict {
     match result {
         Ok(Ready { skip: Some(reason), .. }) => Verdict::Skip(reason.clone()),

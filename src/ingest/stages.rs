@@ -1,10 +1,10 @@
-//! How long each stage of a line took.
+//! The duration of each pipeline stage.
 
 use std::time::Instant;
 
 use crate::event::{Stage, StageTime};
 
-/// The stages that a line has gone through so far.
+/// The stages of a run so far.
 pub(super) struct Stages {
     since: Instant,
     done: Vec<StageTime>,
@@ -15,7 +15,7 @@ impl Stages {
         Self { since: Instant::now(), done: Vec::with_capacity(4) }
     }
 
-    /// A stage's end, good or not: the next one begins now.
+    /// Ends a stage, whether it succeeded or not. The next one begins now.
     pub(super) fn end<T>(&mut self, stage: Stage, result: T) -> T {
         let now = Instant::now();
         let micros = u32::try_from((now - self.since).as_micros()).unwrap_or(u32::MAX);

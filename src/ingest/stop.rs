@@ -1,4 +1,4 @@
-//! Why the line ends early.
+//! Why the pipeline ended early.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use crate::plugin::PluginError;
 use crate::schema::Violations;
 use crate::store::StoreError;
 
-/// Why the line ended early.
+/// Why the pipeline ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// The body cannot be read.
+    /// The body cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The payload does not fit the schema, or the task is not one.
+    /// The payload violates the schema, or is not a valid task.
     #[error("{}", .0.sentences())]
     Schema(Violations),
-    /// The schema's check took longer than it may: the schema has to be changed, or the payload is made to hurt.
+    /// The schema check took too long: the schema needs to be changed, or the payload is an attack.
     #[error(
         "this payload cannot be checked against the schema of \"{plugin}\" within {} ms (plugins.schema_ms in hookmill.toml); use fewer branches and patterns in input.schema.json, or bound the payload's lists with maxItems",
         limit.as_millis()
     )]
     SchemaTime {
-        /// The integration.
+        /// Name of the integration.
         plugin: IntegrationName,
-        /// Of processor time.
+        /// CPU time limit.
         limit: Duration,
     },
     /// The plugin refused it, failed or was stopped.
     #[error(transparent)]
     Plugin(Box<Failed>),
-    /// What the plugin made is no task: the plugin has to be mended, not the payload.
-    #[error("the plugin's output is no task. {}", .0.sentences())]
+    /// The plugin's output is not a valid task: the plugin needs to be fixed, not the payload.
+    #[error("the plugin's output is not a valid task. {}", .0.sentences())]
     Output(Violations),
     /// The integration's first version is still being loaded.
     #[error("the integration \"{0}\" is being loaded; send it again in a few seconds")]
@@ -44,18 +44,18 @@ pub enum Stop {
     Store(#[from] StoreError),
 }
 
-/// A call that gave nothing: what happened, to whom, and over what.
+/// A failed plugin call.
 #[derive(Debug)]
 pub struct Failed {
-    /// What the plugin did.
+    /// Error of the plugin.
     pub error: PluginError,
-    /// What it logged until then.
+    /// The plugin's log until then.
     pub log: String,
-    /// The plugin.
+    /// Name of the plugin's integration.
     pub plugin: IntegrationName,
-    /// What it was called for.
+    /// Event that was processed.
     pub event_id: EventId,
-    /// The payload's size in bytes, as the plugin got it.
+    /// Size of the payload as passed to the plugin, in bytes.
     pub payload_bytes: usize,
 }
 
@@ -71,7 +71,7 @@ impl Failed {
         Stop::Plugin(Box::new(Self { error, log, plugin, event_id, payload_bytes: payload.text().len() }))
     }
 
-    /// Nothing is known of the payload, so the plugin was not called.
+    /// Creates the error for a payload that could not be checked, so that the plugin was not called.
     pub(super) fn unchecked(error: PluginError, integration: &Integration, event_id: EventId) -> Stop {
         let plugin = integration.name.clone();
         Stop::Plugin(Box::new(Self { error, log: String::new(), plugin, event_id, payload_bytes: 0 }))
@@ -80,7 +80,7 @@ impl Failed {
 
 impl std::error::Error for Failed {}
 
-/// A refusal in the plugin's own words; a failure with all that helps to find its cause.
+/// Displays a refusal in the plugin's own words, and a failure with details that help to find the cause.
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Some(advice) = self.error.advice() else { return write!(f, "{}", self.error) };
@@ -90,7 +90,7 @@ impl std::fmt::Display for Failed {
 }
 
 impl Stop {
-    /// Whether the event is stored, in quarantine.
+    /// Returns whether the event is stored as quarantined.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         match self {
@@ -100,7 +100,7 @@ impl Stop {
         }
     }
 
-    /// The stage that ended the line.
+    /// Returns the stage that failed.
     #[must_use]
     pub fn stage(&self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl Stop {
         }
     }
 
-    /// The error's `detail.code`.
+    /// Returns the error's `detail.code`.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {

@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 
 use crate::auth::CompanyId;
 
-/// Most companies share what is there; one alone gets this part of it.
+/// A single company may use one part in this many.
 const PART: usize = 2;
 
-/// Bytes that may be held at once.
+/// A budget of bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {
     most: usize,
@@ -22,11 +22,11 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Bytes {
     all: usize,
-    /// By company; the operator is none.
+    /// Bytes by company; the operator has no company.
     each: HashMap<Option<CompanyId>, usize>,
 }
 
-/// Bytes that are held, until this is dropped.
+/// Bytes that are in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
@@ -39,13 +39,14 @@ impl Budget {
         Self { most, held: Mutex::default(), freed: Notify::new() }
     }
 
-    /// Charges a company; none where it or all together would hold too much.
+    /// Charges a company; `None` if it, or all together, would use too much.
     pub(crate) fn charge(self: &Arc<Self>, company: Option<CompanyId>, bytes: usize) -> Option<Charge> {
         let mut charge = Charge { budget: Arc::clone(self), company, bytes: 0 };
         charge.grow_to(bytes).then_some(charge)
     }
 
-    /// The same, waiting for others to end. What is more than a company's part gets all of that.
+    /// Charges a company, waiting for others to finish. A request for more than a company's part gets the whole
+    /// part.
     pub(crate) async fn charge_within(
         self: &Arc<Self>,
         company: Option<CompanyId>,
@@ -80,7 +81,7 @@ impl Bytes {
 }
 
 impl Charge {
-    /// Holds so many bytes from now on; false where that would be too many.
+    /// Increases the charge to `bytes`; returns false if that is too much.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let mut held = self.budget.lock();
@@ -94,7 +95,7 @@ impl Charge {
         true
     }
 
-    /// The same, however many are held already: what was done must be told.
+    /// Increases the charge even if the budget is exceeded, because the result of a completed change must be sent.
     pub(crate) fn force_to(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.bytes);
         self.budget.lock().add(&self.company, more);

@@ -1,4 +1,4 @@
-//! A request's body, with what it is charged to for as long as anybody has a part of it.
+//! A request's body with its memory charge, as long as any part of it is in use.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,12 +11,12 @@ use super::{Memory, SMALL};
 use crate::auth::CompanyId;
 use crate::peer::Peer;
 
-/// Who pays for a body.
+/// Whose budget a body is charged to.
 #[derive(Debug, Clone)]
 pub(crate) enum Payer {
-    /// It has shown a valid key; the operator has no company.
+    /// An authenticated company; the operator has none.
     Company(Option<CompanyId>),
-    /// Nobody knows who that is.
+    /// Unauthenticated.
     Stranger(Peer),
 }
 
@@ -36,7 +36,7 @@ enum Account {
     Stranger(Unproven),
 }
 
-/// What a body is charged to: shared by its bytes and by its request, which may show later who has sent it.
+/// The charge of a body. It is shared by its bytes and its request, which may be authenticated later.
 #[derive(Debug)]
 pub(crate) struct Held(Mutex<Account>);
 
@@ -45,10 +45,10 @@ impl<'a> Arriving<'a> {
         Self { memory, payer, account: Account::Nothing }
     }
 
-    /// So many bytes have arrived, or are made room for.
+    /// Charges this many bytes that have arrived, or for which a buffer is allocated.
     ///
     /// # Errors
-    /// The setting that does not allow that many.
+    /// The setting whose limit is exceeded.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), &'static str> {
         if bytes <= SMALL {
             return Ok(());
@@ -69,7 +69,7 @@ impl<'a> Arriving<'a> {
         if fits { Ok(()) } else { Err(setting) }
     }
 
-    /// Resolves with the setting when it is given up for the bodies of others.
+    /// Resolves with the setting's name when this body is dropped in favour of others.
     pub(crate) async fn given_up(&self) -> &'static str {
         match &self.account {
             Account::Stranger(body) => body.given_up().cancelled().await,
@@ -78,7 +78,7 @@ impl<'a> Arriving<'a> {
         super::STRANGERS
     }
 
-    /// All of it has arrived.
+    /// Completes the body.
     pub(crate) fn whole(self, body: Bytes) -> (Bytes, Option<Arc<Held>>) {
         if matches!(self.account, Account::Nothing) {
             return (body, None);
@@ -89,7 +89,8 @@ impl<'a> Arriving<'a> {
 }
 
 impl Held {
-    /// Cancelled when it is given up for the bodies of others; none where it is not a stranger's.
+    /// Returns a token that is cancelled when the body is dropped in favour of others; `None` if it is
+    /// authenticated.
     pub(crate) fn given_up(&self) -> Option<CancellationToken> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Account::Stranger(body) => Some(body.given_up().clone()),
@@ -97,10 +98,10 @@ impl Held {
         }
     }
 
-    /// It has turned out whose it is.
+    /// Moves the charge to a company after authentication.
     ///
     /// # Errors
-    /// The setting that does not allow that much.
+    /// The setting whose limit is exceeded.
     pub(crate) fn prove(
         &self,
         bodies: &Arc<Budget>,
@@ -116,7 +117,7 @@ impl Held {
     }
 }
 
-/// Bytes that are charged to something for as long as they exist.
+/// Bytes that are charged as long as they exist.
 struct Charged<T> {
     bytes: Bytes,
     _to: T,
@@ -128,7 +129,7 @@ impl<T> AsRef<[u8]> for Charged<T> {
     }
 }
 
-/// Has these bytes charged for as long as anybody has a part of them.
+/// Attaches a charge to bytes, until no part of them is in use.
 pub(crate) fn charged<T: Send + Sync + 'static>(bytes: Bytes, to: T) -> Bytes {
     Bytes::from_owner(Charged { bytes, _to: to })
 }

@@ -1,4 +1,4 @@
-//! Bodies of those who have not shown who they are: of too many, the one that has waited longest is given up.
+//! Bodies of unauthenticated requests. If there are too many, the oldest is dropped.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::peer::Peer;
 
-/// Of all bytes, one peer gets this part.
+/// A peer may use one part in this many.
 const PART: usize = 4;
 
-/// Bytes that strangers may hold at once.
+/// A budget for bodies of unauthenticated requests.
 #[derive(Debug)]
 pub(crate) struct Strangers {
     most: usize,
@@ -27,7 +27,7 @@ struct Bytes {
 #[derive(Debug, Default)]
 struct Bodies {
     bytes: usize,
-    /// Oldest first.
+    /// Bodies, oldest first.
     bodies: BTreeMap<u64, Body>,
 }
 
@@ -37,7 +37,7 @@ struct Body {
     given_up: CancellationToken,
 }
 
-/// A stranger's body, until it is dropped.
+/// Body of an unauthenticated request, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Unproven {
     strangers: Arc<Strangers>,
@@ -51,7 +51,7 @@ impl Strangers {
         Self { most, held: Mutex::default() }
     }
 
-    /// A body of this peer, of which nothing is charged yet.
+    /// Creates a body of this peer without a charge.
     pub(crate) fn body(self: &Arc<Self>, peer: Peer) -> Unproven {
         let given_up = CancellationToken::new();
         let mut held = self.lock();
@@ -67,7 +67,7 @@ impl Strangers {
 }
 
 impl Bytes {
-    /// Takes a body off the account.
+    /// Removes a body and its charge.
     fn remove(&mut self, peer: Peer, id: u64) -> Option<Body> {
         let bodies = self.peers.get_mut(&peer)?;
         let body = bodies.bodies.remove(&id)?;
@@ -79,15 +79,15 @@ impl Bytes {
         Some(body)
     }
 
-    /// The oldest body of this peer.
+    /// Returns the oldest body of this peer.
     fn oldest(&self, peer: Peer) -> Option<u64> {
         self.peers.get(&peer)?.bodies.keys().next().copied()
     }
 }
 
 impl Unproven {
-    /// Holds so many bytes from now on. Where that is too much, this peer's oldest bodies are given up, or those of the
-    /// peer that holds most; false where this is one of them.
+    /// Increases the charge to `bytes`. If that is too much, this peer's oldest bodies are dropped, or those of the
+    /// peer that uses most; returns false if this is one of them.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let (most, mut held) = (self.strangers.most, self.strangers.lock());
         loop {
@@ -118,7 +118,7 @@ impl Unproven {
         }
     }
 
-    /// Resolves when it was given up for others.
+    /// Returns a token that is cancelled when this body is dropped in favour of others.
     pub(crate) fn given_up(&self) -> &CancellationToken {
         &self.given_up
     }
@@ -138,7 +138,7 @@ mod tests {
         std::net::IpAddr::from([192, 0, 2, n]).into()
     }
 
-    /// Half-sent bodies kept others out until their time was over.
+    /// Half-sent bodies used to block others until their timeout.
     #[test]
     fn a_peers_oldest_body_gives_way_and_then_the_oldest_of_who_holds_most() {
         let all = Arc::new(Strangers::new(400));

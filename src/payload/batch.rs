@@ -1,4 +1,4 @@
-//! A body of many items, cut into the items' own texts: each is read later as a request of its own would be.
+//! Splits a batch into the texts of its items. Each is then read like a request of its own.
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -7,16 +7,16 @@ use super::decode::{Kind, kind, unsupported};
 use super::{DecodeError, Rules, json};
 use crate::schema;
 
-/// Most items in one request.
+/// Maximum number of items in a request.
 const MOST: usize = 1000;
-/// Under which name a list may stand.
+/// Names of a field that may contain the list.
 const NAMES: [&str; 2] = ["tasks", "data"];
 
-/// The items of a JSON array, of an object with one under `tasks` or `data`, or of JSON lines.
+/// Returns the items of a JSON array, of an object with an array under `tasks` or `data`, or of JSON lines.
 ///
 /// # Errors
-/// Where the body is none of these, or has no items or too many. An item that is no JSON of a list spoils the
-/// whole list; a line that is none spoils nothing but itself.
+/// Fails if the body is none of these, or has no items or too many. Invalid JSON in an array makes the whole body
+/// invalid; an invalid line affects only itself.
 pub fn split(content_type: Option<&str>, body: &Bytes, rules: &Rules) -> Result<Vec<Bytes>, DecodeError> {
     let content_type = content_type.unwrap_or_default();
     let lines = kind(content_type) == Kind::Lines;
@@ -39,7 +39,7 @@ pub fn split(content_type: Option<&str>, body: &Bytes, rules: &Rules) -> Result<
     }
 }
 
-/// Whether the first line is whole JSON, and not the last one.
+/// Returns whether the first line is complete JSON, and not the last line.
 fn is_lines(text: &str) -> bool {
     text.split_once('\n').is_some_and(|(first, _)| serde_json::from_str::<IgnoredAny>(first).is_ok())
 }
@@ -53,13 +53,13 @@ fn listed(text: &str) -> Result<Vec<&str>, DecodeError> {
     let list = members.iter().find(|(name, value)| NAMES.contains(name) && value.starts_with('['));
     match list {
         Some((_, list)) => elements(list).ok_or_else(broken),
-        // One task, as a workflow sends that had one item only.
+        // A single task, as a workflow sends it if it has only one item.
         None if members.iter().any(|(name, _)| schema::task_create().shape().knows(name)) => Ok(vec![text]),
         None => Err(DecodeError::NotAList),
     }
 }
 
-/// The texts of an array's elements, where it is a whole array.
+/// Returns the texts of an array's elements; `None` if the array is not valid.
 fn elements(text: &str) -> Option<Vec<&str>> {
     let mut rest = text.strip_prefix('[')?.trim_start();
     let mut items = Vec::new();
@@ -76,7 +76,7 @@ fn elements(text: &str) -> Option<Vec<&str>> {
     }
 }
 
-/// The names and the values' texts of an object, where it is a whole object.
+/// Returns the names and the values' texts of an object; `None` if the object is not valid.
 fn members(text: &str) -> Option<Vec<(&str, &str)>> {
     let mut rest = text.strip_prefix('{')?.trim_start();
     let mut members = Vec::new();
@@ -94,7 +94,7 @@ fn members(text: &str) -> Option<Vec<(&str, &str)>> {
     }
 }
 
-/// The first JSON value of a text, and what follows it.
+/// Splits the first JSON value from a text.
 fn value(text: &str) -> Option<(&str, &str)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;

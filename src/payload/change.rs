@@ -1,4 +1,4 @@
-//! A change of a task: every field may be missing, and null means something.
+//! Parses a change of a task: every field is optional, and null clears a field.
 
 use serde_json::{Map, Value};
 
@@ -7,17 +7,18 @@ use super::values::{Read, is_blank, wrong};
 use super::{Encoding, Loosened, Payload, Rules};
 use crate::schema::{self, Violation, Violations, got};
 
-/// Beside those of a new task.
+/// Fields of a change in addition to those of a new task.
 const MORE: [(&str, Rule, bool); 2] =
     [("external_message_ids", Rule::Object, false), ("version", Rule::Version, false)];
-/// What null clears. `tags` and `external_message_ids` are empty then.
+/// Fields that null clears. `tags` and `external_message_ids` become empty.
 const CLEARED: [&str; 8] =
     ["tags", "call_id", "fax_id", "assistant_id", "session_id", "patient_id", "type", "external_message_ids"];
 
-/// The fields that are to be changed, and the version, read as those of a new task are. Null stays where it clears.
+/// Parses the fields to change, and the version, with the rules for a new task. Null is kept for fields that it
+/// clears.
 ///
 /// # Errors
-/// Every violation, in document order.
+/// All violations, in document order.
 pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
     let Payload { value, encoding, mut loosened } = payload;
     let mut canonical = Map::new();
@@ -54,10 +55,10 @@ pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Valu
 
 fn read_change(name: &str, sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Rules) -> Read {
     let cleared = CLEARED.contains(&name);
-    let keep = "; leave it out to keep what is there";
+    let keep = "; omit it to keep the current value";
     match sent {
         Value::Null if cleared => Read::Exact(Value::Null),
-        // A version of null is one that was not sent.
+        // A null version counts as not sent.
         Value::Null if name == "version" => Read::Blank,
         Value::Null => wrong("null", "a value", format!("cannot be null{keep}"), None),
         _ if required && !rules.strict && is_blank(sent) => {
@@ -71,7 +72,7 @@ fn nothing_named() -> Violation {
     let names: Vec<_> = FIELDS.iter().map(|(name, ..)| *name).chain(["external_message_ids"]).collect();
     let expected = format!("one or more of {}", names.join(", "));
     Violation {
-        message: format!("body: names no field that can be changed; send {expected}"),
+        message: format!("body: contains no field that can be changed; send {expected}"),
         pointer: String::new(),
         code: "nothing_to_change".into(),
         expected,

@@ -1,89 +1,89 @@
-//! Body encodings: JSON, JSON in a JSON string, forms, and JSON under another name.
+//! Decodes a body: JSON, JSON in a JSON string, forms, and JSON with another content type.
 
 use serde_json::Value;
 
 use super::{Encoding, Loosened, Payload, Rules, form, json, multipart};
 use crate::schema::cut;
 
-/// Why a body cannot be read.
+/// Why a body cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Nothing was sent.
+    /// The body is empty.
     #[error("the body is empty")]
     Empty,
-    /// Text that is no text.
-    #[error("the body is not UTF-8: the byte at offset {offset} fits no character")]
+    /// The text is not UTF-8.
+    #[error("the body is not valid UTF-8 at byte offset {offset}")]
     NotUtf8 {
-        /// Bytes before it.
+        /// Number of bytes before the invalid one.
         offset: usize,
     },
-    /// Broken JSON.
+    /// Invalid JSON.
     #[error("the body is not JSON: {message} at line {line}, column {column}")]
     Json {
-        /// From 1.
+        /// Line, from 1.
         line: usize,
-        /// From 1.
+        /// Column, from 1.
         column: usize,
-        /// What the parser expected.
+        /// Message of the parser.
         message: String,
     },
-    /// JSON nested beyond reason.
+    /// JSON that is nested too deeply.
     #[error("the body is nested deeper than {limit} levels")]
     TooDeep {
-        /// Levels.
+        /// Maximum number of levels.
         limit: usize,
     },
-    /// A name twice in one object: nobody can say which one counts.
-    #[error("the name \"{key}\" stands twice in one object")]
+    /// A name that occurs twice in one object, so that its value is ambiguous.
+    #[error("the name \"{key}\" occurs twice in one object")]
     DuplicateKey {
-        /// The name, cut to 64 characters.
+        /// The name, truncated to 64 characters.
         key: String,
     },
-    /// A number that no 64-bit float holds.
+    /// A number that exceeds a 64-bit float.
     #[error("a number in the body is too large")]
     NumberOutOfRange,
     /// Neither JSON nor a form.
     #[error("the body is neither JSON nor a form: its content type is {got}")]
     UnsupportedMediaType {
-        /// The content type, cut to 64 characters.
+        /// The content type, truncated to 64 characters.
         got: String,
     },
-    /// Several items where one is due.
-    #[error("the body holds {count} items, and one is due")]
+    /// Several items instead of one.
+    #[error("the body contains {count} items; only one is allowed")]
     MultipleItems {
-        /// How many.
+        /// Number of items.
         count: usize,
     },
-    /// JSON, and no object.
-    #[error("the body is {got}, and an object is due")]
+    /// JSON that is not an object.
+    #[error("the body is {got}; an object is required")]
     NotAnObject {
-        /// The kind of value.
+        /// Kind of the value.
         got: &'static str,
     },
     /// A batch without items.
-    #[error("the batch holds no items")]
+    #[error("the batch contains no items")]
     NoItems,
-    /// A batch beyond reason.
-    #[error("the batch holds {count} items, and at most {limit} are taken at once")]
+    /// A batch with too many items.
+    #[error("the batch contains {count} items; the maximum is {limit}")]
     TooManyItems {
-        /// How many.
+        /// Number of items.
         count: usize,
-        /// Most.
+        /// Maximum number of items.
         limit: usize,
     },
-    /// No batch.
-    #[error("the body is no list of tasks")]
+    /// The body is not a batch.
+    #[error("the body is not a list of tasks")]
     NotAList,
-    /// A broken form.
+    /// An invalid form.
     #[error("the form cannot be read: {message}")]
     Form {
-        /// What is wrong.
+        /// What is wrong with it.
         message: String,
     },
 }
 
 impl DecodeError {
-    /// The error's `detail.code`.
+    /// Returns the error's `detail.code`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -103,7 +103,7 @@ impl DecodeError {
         }
     }
 
-    /// What to do about it.
+    /// Returns what the sender can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -111,10 +111,10 @@ impl DecodeError {
             Self::NotUtf8 { .. } => Some("send the text as UTF-8"),
             Self::UnsupportedMediaType { .. } => Some("send JSON, with Content-Type: application/json"),
             Self::MultipleItems { .. } => {
-                Some("send one request for each item, or tasks together to POST /v1/tasks/batch")
+                Some("send one request per item, or send several tasks to POST /v1/tasks/batch")
             }
             Self::TooManyItems { .. } => Some("send them in several batches"),
-            Self::NoItems | Self::NotAList => Some("send an array of tasks, {\"tasks\": [...]}, or a task a line"),
+            Self::NoItems | Self::NotAList => Some("send an array of tasks, {\"tasks\": [...]}, or one task per line"),
             Self::NumberOutOfRange => Some("send it as text"),
             Self::DuplicateKey { .. } => Some("send it once"),
             Self::Json { .. } | Self::TooDeep { .. } | Self::NotAnObject { .. } | Self::Form { .. } => None,
@@ -122,7 +122,7 @@ impl DecodeError {
     }
 }
 
-/// What a content type promises.
+/// The encoding that a content type declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Json,
@@ -132,10 +132,10 @@ pub(super) enum Kind {
     Other,
 }
 
-/// Reads a body.
+/// Decodes a body.
 ///
 /// # Errors
-/// Where it is none of the encodings, or a broken one.
+/// Fails if the body has no known encoding, or is invalid.
 pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<Payload, DecodeError> {
     let content_type = content_type.unwrap_or_default();
     let kind = kind(content_type);
@@ -148,7 +148,7 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
         return Ok(Payload { value, encoding: Encoding::Form, loosened });
     }
     let text = std::str::from_utf8(body).map_err(|e| DecodeError::NotUtf8 { offset: e.valid_up_to() })?;
-    // A byte order mark says nothing in UTF-8 (RFC 8259 section 8.1 lets a reader ignore it).
+    // A byte order mark has no meaning in UTF-8 (RFC 8259 section 8.1 allows readers to ignore it).
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = text.trim_start().chars().next().ok_or(DecodeError::Empty)?;
     match (kind, start) {
@@ -168,7 +168,7 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
     Ok(Payload { value, encoding: Encoding::Json, loosened })
 }
 
-/// JSON sent as a JSON string, one level.
+/// Parses JSON that was sent as a JSON string, one level.
 pub(crate) fn inner_json(text: &str) -> Result<Value, DecodeError> {
     match text.trim_start().chars().next() {
         Some('{' | '[') => json::parse(text),
@@ -188,7 +188,7 @@ pub(super) fn kind(content_type: &str) -> Kind {
         "application/x-www-form-urlencoded" => Kind::Form,
         "multipart/form-data" => Kind::Multipart,
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => Kind::Lines,
-        // RFC 6839 section 3.1
+        // RFC 6839 section 3.1.
         other if other.ends_with("+json") => Kind::Json,
         _ => Kind::Other,
     }

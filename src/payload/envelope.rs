@@ -1,4 +1,4 @@
-//! Wrappers that n8n and others put around a payload, taken off where the schema does not ask for them.
+//! Removes wrappers that n8n and other tools put around a payload, unless the schema expects them.
 
 use serde_json::{Map, Value};
 
@@ -6,15 +6,16 @@ use super::decode::inner_json;
 use super::{DecodeError, Payload, Rules};
 use crate::schema::Shape;
 
-/// Most wrappers around each other.
+/// Maximum number of nested wrappers.
 const LEVELS: usize = 4;
-/// An n8n Webhook node's item; `body` is the payload.
+/// Fields of an n8n Webhook node's item; `body` is the payload.
 const WEBHOOK_ITEM: [&str; 6] = ["headers", "params", "query", "body", "webhookUrl", "executionMode"];
 
-/// Takes n8n's wrappers off.
+/// Removes wrappers around a payload.
 ///
 /// # Errors
-/// [`DecodeError::MultipleItems`] for several items, [`DecodeError::NotAnObject`] for none and for other values.
+/// [`DecodeError::MultipleItems`] if there are several items, [`DecodeError::NotAnObject`] if there is none, or
+/// another value.
 pub fn unwrap_envelope(mut payload: Payload, shape: &Shape, rules: &Rules) -> Result<Payload, DecodeError> {
     for _ in 0..LEVELS {
         if rules.strict {
@@ -62,7 +63,7 @@ fn step(value: Value, shape: &Shape) -> Result<Step, DecodeError> {
     }
 }
 
-/// The name under which the payload stands, where this object is a wrapper.
+/// Returns the name of the field with the payload, if this object is a wrapper.
 fn wrapper(map: &Map<String, Value>, shape: &Shape) -> Option<&'static str> {
     let foreign = |name: &str| !shape.knows(name);
     let holds = |name: &str| matches!(map.get(name), Some(Value::Object(_) | Value::Array(_) | Value::String(_)));
@@ -78,7 +79,8 @@ fn wrapper(map: &Map<String, Value>, shape: &Shape) -> Option<&'static str> {
     ["json", "data", "body"].into_iter().find(|name| foreign(name) && holds(name) && plain_wrapper(map, name))
 }
 
-/// An item may carry n8n's own marks beside `json`; text under `data` or `body` is content, unless it is JSON.
+/// Returns whether this object wraps its payload in the field `name`. An item may have n8n's own fields next to
+/// `json`; text under `data` or `body` is content, unless it is JSON.
 fn plain_wrapper(map: &Map<String, Value>, name: &str) -> bool {
     match map.get(name) {
         Some(Value::String(text)) => text.trim_start().starts_with(['{', '[']),

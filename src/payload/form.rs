@@ -1,22 +1,22 @@
-//! Forms: `application/x-www-form-urlencoded` with the bracket names that n8n and PHP-minded senders use.
+//! Parses forms: `application/x-www-form-urlencoded` with bracket names as n8n and PHP use them.
 //!
-//! `a=1` is a field, `a=1&a=2` and `a[]=1&a[]=2` and `a[0]=1&a[1]=2` are lists, `a[b]=1` is an object. n8n writes a
+//! `a=1` is a field; `a=1&a=2`, `a[]=1&a[]=2` and `a[0]=1&a[1]=2` are lists; `a[b]=1` is an object. n8n writes a
 //! list under the name `a[]` as `a[][0]=1&a[][1]=2`, which is the same list.
 
 use serde_json::{Map, Value};
 
 use super::DecodeError;
 
-/// Most fields of one form.
+/// Maximum number of fields in a form.
 const FIELDS: usize = 1000;
-/// Deepest name, in brackets.
+/// Maximum depth of a name in brackets.
 const DEPTH: usize = 16;
 
 pub(super) fn parse(text: &str) -> Result<Value, DecodeError> {
     build(form_urlencoded::parse(text.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned())))
 }
 
-/// Puts named texts together.
+/// Builds a value from named texts.
 pub(super) fn build(fields: impl Iterator<Item = (String, String)>) -> Result<Value, DecodeError> {
     let mut root = Value::Object(Map::new());
     for (index, (name, text)) in fields.enumerate() {
@@ -28,7 +28,7 @@ pub(super) fn build(fields: impl Iterator<Item = (String, String)>) -> Result<Va
     Ok(root)
 }
 
-/// `a[b][0]` → a, b, 0.
+/// Splits a name: `a[b][0]` → a, b, 0.
 fn path(name: &str) -> Result<Vec<&str>, DecodeError> {
     let Some((first, brackets)) = name.split_once('[').filter(|(first, rest)| !first.is_empty() && rest.ends_with(']'))
     else {
@@ -39,7 +39,7 @@ fn path(name: &str) -> Result<Vec<&str>, DecodeError> {
     if parts.len() > DEPTH {
         return Err(DecodeError::Form { message: format!("a name is nested deeper than {DEPTH} levels") });
     }
-    // n8n's `a[][0]`: the index says all.
+    // n8n's `a[][0]`: only the index counts.
     if let [_, "", rest @ ..] = parts.as_slice()
         && rest.first().is_some_and(|it| is_index(it))
     {
@@ -57,7 +57,7 @@ fn insert(place: &mut Value, path: &[&str], text: String) {
         return add(place, text);
     };
     if let Value::Array(items) = place {
-        // Lists grow in the order of sending: an index cannot make one of a million empty places.
+        // Lists grow in the order of sending, so that an index cannot create a million empty places.
         let at = part.parse::<usize>().ok().filter(|at| *at < items.len() && !rest.is_empty()).unwrap_or(items.len());
         if at == items.len() {
             items.push(empty(rest));
@@ -72,7 +72,7 @@ fn insert(place: &mut Value, path: &[&str], text: String) {
     }
 }
 
-/// What a new place starts as, by the next part of its name.
+/// Returns the initial value of a new place, depending on the next part of its name.
 fn empty(rest: &[&str]) -> Value {
     match rest.first() {
         None => Value::Null,
@@ -81,7 +81,7 @@ fn empty(rest: &[&str]) -> Value {
     }
 }
 
-/// A name that comes again makes a list.
+/// Adds a text; a repeated name becomes a list.
 fn add(place: &mut Value, text: String) {
     match place {
         Value::Null => *place = Value::String(text),

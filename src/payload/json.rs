@@ -1,4 +1,4 @@
-//! JSON (RFC 8259) in one pass, refusing a name that stands twice in one object.
+//! Parses JSON (RFC 8259) in one pass, and refuses a name that occurs twice in one object.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Number, Value};
 use super::DecodeError;
 use crate::schema::cut;
 
-/// serde_json's own bound, which keeps the stack safe.
+/// serde_json's own limit, which protects the stack.
 const DEPTH: usize = 128;
-/// Marks our own error among the parser's.
+/// Prefix that marks our own error among the parser's.
 const DUPLICATE: &str = "duplicate key: ";
 
 pub(super) fn parse(text: &str) -> Result<Value, DecodeError> {
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Value, DecodeError> {
 fn explain(error: &serde_json::Error) -> DecodeError {
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or_default();
-    // Everything past the marker is the name, which may itself hold " at line ".
+    // Everything after the marker is the name, which may itself contain " at line ".
     if let Some(rest) = text.strip_prefix(DUPLICATE) {
         let key = rest.rsplit_once(" at line ").map_or(rest, |(key, _)| key);
         return DecodeError::DuplicateKey { key: cut(key) };

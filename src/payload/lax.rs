@@ -1,7 +1,7 @@
-//! Values: what people and workflow tools send becomes what the task schema asks for.
+//! Reads values loosely: converts what people and workflow tools send to what the task schema requires.
 //!
-//! Each field is read by its rule; then the schema judges the result. A field that cannot be read is a violation
-//! of its own, which says more than the schema could.
+//! Each field is read by its rule, then the schema checks the result. A field that cannot be read is a violation of
+//! its own, with a better explanation than the schema could give.
 
 use serde_json::{Map, Value};
 
@@ -20,7 +20,7 @@ pub(super) enum Rule {
     Version,
 }
 
-/// Every field of the task schema: its rule, and whether it has to be there.
+/// Every field of the task schema: its rule, and whether it is required.
 pub(super) const FIELDS: [(&str, Rule, bool); 14] = [
     ("title", Rule::Text, true),
     ("description", Rule::Text, true),
@@ -38,10 +38,10 @@ pub(super) const FIELDS: [(&str, Rule, bool); 14] = [
     ("type", Rule::Id, false),
 ];
 
-/// The known fields of a task, read loosely unless the rules are strict, and accepted by the task schema.
+/// Parses the known fields of a task, loosely unless the rules are strict, and checks them with the task schema.
 ///
 /// # Errors
-/// Every violation, in document order.
+/// All violations, in document order.
 pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
     let Payload { value, encoding, mut loosened } = payload;
     let Value::Object(source) = &value else {
@@ -77,13 +77,13 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
     }
 }
 
-/// A text of a query, read as the field of this name is: none where it is blank.
+/// Reads a query parameter like the field of this name; `None` if it is blank.
 pub(crate) fn filter_text(name: &str, text: &str, rules: &Rules) -> Option<String> {
     let rule = FIELDS.iter().find(|(known, ..)| *known == name).map_or(Rule::Id, |(_, rule, _)| *rule);
     match read(&Value::String(text.to_owned()), rule, false, Encoding::Form, rules) {
         Read::Exact(Value::String(text)) | Read::Loose(Value::String(text)) => Some(text),
         Read::Blank => None,
-        // Nothing stored is like this, and the filter finds as much.
+        // No stored value is like this, so the filter matches nothing.
         Read::Exact(_) | Read::Loose(_) | Read::Wrong(_) => Some(text.to_owned()),
     }
 }
@@ -104,7 +104,7 @@ pub(super) fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding,
         return wrong(
             "nul",
             "text without NUL characters",
-            "holds a NUL character (\\u0000), which cannot be stored".into(),
+            "contains a NUL character (\\u0000), which cannot be stored".into(),
             None,
         );
     }

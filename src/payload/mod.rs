@@ -1,8 +1,8 @@
-//! From any body to JSON of the documented shape.
+//! Decodes any body to JSON of the documented form.
 //!
-//! `decode.rs` reads the encoding (with `json.rs`, `form.rs`, `multipart.rs`), `envelope.rs` takes n8n's wrappers
-//! off, `lax.rs` reads loose values, `change.rs` those of a change, `time.rs` deadlines; `batch.rs` cuts a body into
-//! items. What was loosened is named in [`Loosened`].
+//! `decode.rs` reads the encoding (with `json.rs`, `form.rs`, `multipart.rs`), `envelope.rs` removes n8n's
+//! wrappers, `lax.rs` reads loose values (with `values.rs`), `change.rs` those of a change, `time.rs` deadlines;
+//! `batch.rs` splits a body into items. [`Loosened`] lists what was read loosely.
 
 mod batch;
 mod change;
@@ -27,16 +27,16 @@ pub use lax::task_fields;
 pub use time::{TimeError, format_utc, parse_deadline};
 pub(crate) use values::is_blank;
 
-/// How loosely a sender is read.
+/// How strictly a sender's values are read.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Take JSON of the documented shape only.
+    /// Accept JSON of the documented form only.
     pub strict: bool,
-    /// The zone of deadlines without an offset; UTC by default.
+    /// Time zone of deadlines without an offset; UTC by default.
     pub timezone: chrono_tz::Tz,
 }
 
-/// How a body was written.
+/// The encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// JSON: values have types.
@@ -48,15 +48,15 @@ pub enum Encoding {
 /// A decoded body.
 #[derive(Debug, Clone)]
 pub struct Payload {
-    /// What it says.
+    /// The decoded value.
     pub value: Value,
-    /// How it was written.
+    /// Encoding of the body.
     pub encoding: Encoding,
-    /// What had to be read loosely so far.
+    /// What was read loosely so far.
     pub loosened: Loosened,
 }
 
-/// Names of what was read loosely, each once, in order; the response header `X-Loosened`.
+/// Names of what was read loosely, each once, in order; for the response header `X-Loosened`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loosened(Vec<String>);
 
@@ -68,23 +68,23 @@ impl Loosened {
         }
     }
 
-    /// The names.
+    /// Returns the names.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// `deadline,tags`; nothing where nothing was loosened.
+    /// Returns the names as in `deadline,tags`; `None` if nothing was read loosely.
     #[must_use]
     pub fn header_value(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.join(","))
     }
 }
 
-/// About how much memory this body takes once it is decoded, in bytes: for each value and name, what the tree has for it,
-/// and the text twice. Signs within text count as well, so it is rather too much.
+/// Estimates how much memory a body takes once it is decoded, in bytes: for each value and name its entry in the
+/// tree, and twice the text. Separators within texts count too, so the estimate is rather high.
 #[must_use]
 pub fn weight(body: &[u8]) -> usize {
-    /// A value, with its name and its place in a list that has grown.
+    /// Size of a value, with its name and its place in a list that has grown, in bytes.
     const VALUE: usize = 96;
     let values = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{' | b'&' | b'\n')).count();
     body.len().saturating_mul(2).saturating_add(values.saturating_mul(VALUE))

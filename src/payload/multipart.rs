@@ -1,4 +1,4 @@
-//! `multipart/form-data` (RFC 7578): the text parts. Files are left out, and named as such.
+//! Parses the text parts of `multipart/form-data` (RFC 7578). Files are skipped, and reported as such.
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, stream};
@@ -9,7 +9,7 @@ use super::{DecodeError, Loosened, form};
 pub(super) fn parse(content_type: &str, body: &[u8], loosened: &mut Loosened) -> Result<Value, DecodeError> {
     let boundary = multer::parse_boundary(content_type).map_err(|e| broken(&e))?;
     let whole = stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(body))));
-    // The body is all there, so nothing in here ever waits.
+    // The body is complete, so this never waits.
     let fields = texts(multer::Multipart::new(whole, boundary), loosened).now_or_never();
     let fields = fields.unwrap_or_else(|| Err(DecodeError::Form { message: "it ends in the middle".into() }))?;
     form::build(fields.into_iter())

@@ -1,33 +1,33 @@
-//! Deadlines, in every spelling that says exactly one moment.
+//! Parses deadlines in every notation that is unambiguous.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
-/// Numbers from here on are milliseconds: as seconds they would be past the year 5138.
+/// Numbers from here on are milliseconds: as seconds they would be after the year 5138.
 const MILLIS_FROM: f64 = 1e11;
-/// Numbers below are refused: 20261201 is more likely a date than a moment of 1970.
+/// Smaller numbers are refused: 20261201 is more likely a date than a time in 1970.
 const SECONDS_FROM: f64 = 1e8;
 
-/// Why a value says no moment. Follows the value in a sentence.
+/// Why a value is not a valid time. The message follows the value in a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
-    /// Nothing known.
+    /// The format is not known.
     #[error("is not a date-time")]
     Unknown,
-    /// Day and month could be either way round.
-    #[error("is not clear: day and month could be either way round")]
+    /// Day and month could be swapped.
+    #[error("is ambiguous: it is not clear which is the day and which the month")]
     Ambiguous,
-    /// A number that is no plausible time.
-    #[error("is no plausible time in seconds or milliseconds since 1970")]
+    /// A number that is not a plausible time.
+    #[error("is not a plausible time in seconds or milliseconds since 1970")]
     Number,
-    /// A local time that the change to summer time leaves out.
+    /// A local time that is skipped when summer time begins.
     #[error("does not exist in the time zone: the clocks skip it")]
     Skipped,
 }
 
 impl TimeError {
-    /// What to do about it.
+    /// Returns what the sender can do about it.
     #[must_use]
     pub fn hint(self) -> Option<&'static str> {
         match self {
@@ -39,18 +39,18 @@ impl TimeError {
     }
 }
 
-/// RFC 3339 in UTC with `Z`, with as many digits of a second as needed.
+/// Formats a time as RFC 3339 in UTC with `Z`, with as many digits of a second as needed.
 #[must_use]
 pub fn format_utc(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The moment, and whether the value had to be read loosely, that is, was not RFC 3339.
+/// Parses a deadline. Also returns whether it was read loosely, that is, was not RFC 3339.
 ///
-/// Without an offset, the time is one of `zone`; a date alone is the end of that day (23:59:59).
+/// Without an offset, the time is in `zone`; a date alone means the end of that day (23:59:59).
 ///
 /// # Errors
-/// Why it says no moment.
+/// Why the value is not a valid time.
 pub fn parse_deadline(value: &Value, zone: Tz) -> Result<(DateTime<Utc>, bool), TimeError> {
     match value {
         Value::String(text) => {
@@ -64,7 +64,7 @@ pub fn parse_deadline(value: &Value, zone: Tz) -> Result<(DateTime<Utc>, bool), 
     }
 }
 
-/// As RFC 3339 section 5.6 has it, with `T`: chrono alone would take a space as well.
+/// Parses RFC 3339 with `T` (section 5.6); chrono alone would accept a space too.
 fn rfc3339(text: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     text.as_bytes().get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T')).then(|| time.to_utc())
@@ -88,7 +88,7 @@ fn loose(text: &str, zone: Tz) -> Result<DateTime<Utc>, TimeError> {
     Err(if is_ambiguous(text) { TimeError::Ambiguous } else { TimeError::Unknown })
 }
 
-/// `2026-11-24 02:21:05+01:00`, RFC 2822 section 3.3 and HTTP dates (RFC 9110 section 5.6.7), and the text of a
+/// Parses `2026-11-24 02:21:05+01:00`, RFC 2822 section 3.3, HTTP dates (RFC 9110 section 5.6.7), and the text of a
 /// JavaScript Date (ECMA-262, Date.prototype.toString).
 fn with_offset(text: &str) -> Option<DateTime<Utc>> {
     let parsed = |format| DateTime::parse_from_str(text, format).ok().filter(|_| four_digits(text, ()).is_ok());
@@ -103,13 +103,13 @@ fn with_offset(text: &str) -> Option<DateTime<Utc>> {
         .map(|time| time.to_utc())
 }
 
-/// A year of four digits, and nothing shorter that chrono would also take.
+/// Checks that the year has four digits; chrono would accept fewer.
 fn four_digits<T>(text: &str, value: T) -> Result<T, ()> {
     let year = text.as_bytes().get(..5).ok_or(())?;
     if year[..4].iter().all(u8::is_ascii_digit) && year[4] == b'-' { Ok(value) } else { Err(()) }
 }
 
-/// In the hour that the clocks repeat, the earlier one.
+/// Converts a local time. In the hour that is repeated when summer time ends, the earlier time is used.
 fn local(time: NaiveDateTime, zone: Tz) -> Result<DateTime<Utc>, TimeError> {
     zone.from_local_datetime(&time).earliest().map(|time| time.to_utc()).ok_or(TimeError::Skipped)
 }
@@ -119,13 +119,14 @@ fn unix(number: f64) -> Result<DateTime<Utc>, TimeError> {
         return Err(TimeError::Number);
     }
     let millis = if number < MILLIS_FROM { number * 1000.0 } else { number };
-    // A float holds milliseconds exactly up to the year 287396.
+    // A float is exact for milliseconds up to the year 287396.
     #[expect(clippy::cast_possible_truncation, reason = "rounded, and checked against the year 9999 below")]
     let time = DateTime::from_timestamp_millis(millis.round() as i64).ok_or(TimeError::Number)?;
     if chrono::Datelike::year(&time) > 9999 { Err(TimeError::Number) } else { Ok(time) }
 }
 
-/// Two short numbers and a longer one, or three short ones: `11/24/2026`, `24.11.2026 02:21`, `1-2-26`.
+/// Returns whether a date has two short numbers and a longer one, or three short ones: `11/24/2026`, `24.11.2026
+/// 02:21`, `1-2-26`.
 fn is_ambiguous(text: &str) -> bool {
     let date = text.split([' ', 'T', ',']).next().unwrap_or_default();
     let parts: Vec<_> = date.split(['/', '.', '-']).collect();

@@ -1,4 +1,4 @@
-//! One value: what it is read as, by the rule of its field.
+//! Reads one value by the rule of its field.
 
 use serde_json::Value;
 
@@ -7,18 +7,18 @@ use super::time::{format_utc, parse_deadline};
 use super::{Encoding, Rules};
 use crate::schema::got;
 
-/// Integers beyond this lose digits on their way through a 64-bit float (IEEE 754 binary64 has 53 bits).
+/// Integers beyond this lose digits in a 64-bit float (IEEE 754 binary64 has 53 bits).
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// What a value was read as.
+/// The result of reading a value.
 pub(super) enum Read {
-    /// As it should be.
+    /// Valid as sent.
     Exact(Value),
-    /// Changed to what it should be.
+    /// Converted to a valid value.
     Loose(Value),
-    /// A blank: for an optional field, nothing.
+    /// A blank: for an optional field, no value.
     Blank,
-    /// Nothing that this field could be.
+    /// Not a value of this field.
     Wrong(Wrong),
 }
 
@@ -29,7 +29,8 @@ pub(super) struct Wrong {
     pub(super) hint: Option<&'static str>,
 }
 
-/// The schema alone decides; a deadline is still brought to UTC, which changes how it is written only.
+/// Reads a value strictly: the schema alone decides. A deadline is still converted to UTC, which changes only its
+/// notation.
 pub(super) fn strict(sent: &Value, rule: Rule, rules: &Rules) -> Read {
     match rule {
         Rule::Deadline => match parse_deadline(sent, rules.timezone) {
@@ -49,7 +50,7 @@ pub(super) fn wrong(code: &'static str, expected: &'static str, said: String, hi
     Read::Wrong(Wrong { code, expected, said, hint })
 }
 
-/// What an empty field or a failed expression of a workflow tool looks like.
+/// Returns whether a value looks like an empty field, or a failed expression of a workflow tool.
 pub(crate) fn is_blank(sent: &Value) -> bool {
     match sent {
         Value::Null => true,
@@ -71,7 +72,7 @@ pub(super) fn has_nul(sent: &Value) -> bool {
     }
 }
 
-/// Text as it is, or the text of a number or boolean. Ids are trimmed, prose is kept as sent.
+/// Reads a text, or a number or boolean as text. Ids are trimmed, prose is kept as sent.
 pub(super) fn text(sent: &Value, trim: bool) -> Read {
     match sent {
         Value::String(text) if trim && text.trim().len() != text.len() => {
@@ -83,7 +84,7 @@ pub(super) fn text(sent: &Value, trim: bool) -> Read {
             Some(float) if number.is_f64() && float.abs() >= EXACT => wrong(
                 "inexact_number",
                 "text",
-                format!("{} has more digits than a JSON number can be trusted with", got(sent)),
+                format!("{} has more digits than a JSON number can represent exactly", got(sent)),
                 Some("send it as text, in quotes"),
             ),
             _ => Read::Loose(Value::String(number.to_string())),
@@ -127,7 +128,7 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> Read {
     }
 }
 
-/// `u1,u2`, `["u1","u2"]`, and n8n's `[u1,u2]`.
+/// Splits `u1,u2`, `["u1","u2"]`, and n8n's `[u1,u2]`.
 fn split(text: &str) -> Vec<Value> {
     let text = text.trim();
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -145,7 +146,7 @@ pub(super) fn one_of(sent: &Value, names: &[&str]) -> Read {
         Value::String(text) if names.contains(&text.as_str()) => Read::Exact(sent.clone()),
         Value::String(text) => match names.iter().find(|name| plain(name) == plain(text)) {
             Some(name) => Read::Loose(Value::String((*name).to_owned())),
-            // The schema says which ones there are.
+            // The schema's violation lists the valid names.
             None => Read::Exact(sent.clone()),
         },
         other => Read::Exact(other.clone()),
@@ -165,7 +166,7 @@ pub(super) fn deadline(sent: &Value, rules: &Rules) -> Read {
     }
 }
 
-/// An object, or its JSON as text.
+/// Reads an object, or its JSON as text.
 pub(super) fn object(sent: &Value) -> Read {
     match sent {
         Value::Object(_) => Read::Exact(sent.clone()),
@@ -177,7 +178,7 @@ pub(super) fn object(sent: &Value) -> Read {
     }
 }
 
-/// The schema says how small a version may be.
+/// Reads a version; the schema checks its minimum.
 pub(super) fn version(sent: &Value) -> Read {
     let number = match sent {
         Value::Number(number) if number.is_u64() => return Read::Exact(sent.clone()),

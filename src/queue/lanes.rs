@@ -1,4 +1,4 @@
-//! Lanes of one integration: each works on one event after another.
+//! Lanes of an integration: each processes one event after another.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -17,26 +17,29 @@ use crate::integration::Found;
 use crate::plugin::Limits;
 use crate::store::StoreError;
 
-/// How long until an event is tried again that could not be worked on: at first, and at most.
+/// Delay before an event is retried: at first, and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How often an event is tried that is damaged, or whose pipeline panics: about ten seconds.
+/// How often a damaged event, or one whose pipeline panics, is tried: for about ten seconds.
 const TRIES: usize = 8;
-/// How often one is tried that the system cannot read just now, such as while too many files are open: about two minutes.
+/// How often an event is tried that the system cannot read, for example because too many files are open: for about
+/// two minutes.
 const TRIES_TO_READ: usize = 30;
 
-/// Lanes for each call that a plugin makes at once: most of a lane's time goes into waiting for the disk, together with
-/// others.
+/// Number of lanes per concurrent plugin call. A lane spends most of its time waiting for the disk, together with
+/// other lanes.
 const LANES_A_CALL: usize = 16;
 
-/// While more requests than this are under way, they go first: a burst is taken in before it is worked on.
+/// Queued events wait while more requests than this are running, so that a burst is accepted before it is
+/// processed.
 const BUSY: usize = 8;
-/// For how long an event lets them: so many events a second and lane are worked on however busy the server is.
+/// How long an event waits for them. So each lane processes at least 20 events per second, however busy the server
+/// is.
 const PATIENCE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(5);
-/// Events that are given up at the same time: they share the disk's writes.
+/// Number of events that are set aside at the same time, so that they share disk writes.
 const GIVEN_UP: usize = 64;
 
-/// Some lanes. When they are dropped, nothing more is worked on.
+/// The lanes. Dropping them stops all processing.
 pub(super) struct Lanes {
     waiting: Vec<UnboundedSender<Waiting>>,
     workers: JoinSet<()>,
@@ -47,13 +50,14 @@ impl Lanes {
         Self { waiting: Vec::new(), workers: JoinSet::new() }
     }
 
-    /// How many lanes a plugin has use for: no more than may wait for it, as others must not be turned away.
+    /// Returns the number of lanes for a plugin: no more than its queue can hold, because other calls must not be
+    /// refused.
     pub(super) fn of(limits: &Limits) -> usize {
         (limits.concurrency * LANES_A_CALL).min(limits.queue.div_ceil(2)).max(1)
     }
 
-    /// Where there are to be more or fewer, the old ones first end what they have: events with the same ordering key are
-    /// then worked on in their order, although they go into another lane.
+    /// Changes the number of lanes. The old ones finish their events first, so that events with the same ordering
+    /// key stay in order although they go to another lane.
     pub(super) async fn become_as_many_as(&mut self, wanted: usize, app: &Arc<App>, name: &IntegrationName) {
         if self.waiting.len() == wanted {
             return;
@@ -66,7 +70,7 @@ impl Lanes {
         }
     }
 
-    /// Waits until every lane has ended what it has.
+    /// Waits until all lanes have finished their events.
     pub(super) async fn end(&mut self) {
         self.waiting.clear();
         while self.workers.join_next().await.is_some() {}
@@ -75,7 +79,7 @@ impl Lanes {
     pub(super) fn put(&self, number: usize, waiting: Waiting) {
         let lane = self.waiting.get(number % self.waiting.len().max(1));
         if lane.is_none_or(|it| it.send(waiting).is_err()) {
-            tracing::error!("a lane has ended; what waits for it is worked on after a restart");
+            tracing::error!("a lane has ended; its queued events are processed after a restart");
         }
     }
 }
@@ -103,7 +107,7 @@ async fn lane(app: Arc<App>, name: IntegrationName, mut next: UnboundedReceiver<
     }
 }
 
-/// Whether the event's integration is there, and still its company's; or nobody knows yet whose it is.
+/// Returns whether the event's integration exists and belongs to its company, or the event could not be read yet.
 fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
     if waiting.unread {
         return true;
@@ -115,22 +119,23 @@ fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
     }
 }
 
-/// Quarantines what will not be run. Its places are given back first: others need not wait for the disk.
+/// Quarantines events that will not be run. Their places are released first, because these need not wait for the
+/// disk.
 async fn give_up(app: &App, name: &IntegrationName, mut all: VecDeque<Waiting>) {
     all.iter_mut().for_each(|it| it.room = None);
-    tracing::warn!(integration = %name, events = all.len(), "the integration was removed or has moved: its queued events are quarantined");
+    tracing::warn!(integration = %name, events = all.len(), "the integration was removed or belongs to another company now; its queued events are quarantined");
     stream::iter(all).for_each_concurrent(GIVEN_UP, |it| async move { until_done(app, name, &it).await }).await;
 }
 
-/// Returns when few requests are under way.
+/// Waits until few requests are running.
 async fn quiet(app: &App) {
     while app.config.limits.concurrency.saturating_sub(app.in_flight.available_permits()) > BUSY {
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// The lane waits until this event is done, or the order would be lost. What passes by itself is waited for as long as it
-/// takes; what does not, only so often.
+/// Processes an event until it is done. The lane waits for it, because the order would be lost otherwise. Temporary
+/// failures are retried without limit, others a limited number of times.
 async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
     let (mut pause, longest) = AGAIN;
     let mut tries = 0;
@@ -157,16 +162,16 @@ async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
                 cause.to_string()
             }
         };
-        tracing::warn!(cause, event.id = %waiting.id, "a queued event is tried again");
+        tracing::warn!(cause, event.id = %waiting.id, "a queued event is retried");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
     }
 }
 
-/// Why an event could not be worked on.
+/// Why an event could not be processed.
 enum Failed {
-    /// Time alone can help.
+    /// Temporary: retried without limit.
     Passes(String),
-    /// Perhaps it cannot: it is tried so often.
+    /// Possibly permanent: retried this many times.
     StaysSo(Cause, usize),
 }

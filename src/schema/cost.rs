@@ -1,8 +1,8 @@
-//! What a schema can expand to: how many subschemas a single value may be checked against, found when it is loaded.
+//! Bounds what a schema can expand to when it is loaded: how many subschemas a single value may be checked against.
 //!
-//! `allOf`, `$ref` and their like apply subschemas to the same value, so 33 levels of two references each are 2^33 checks of
-//! one value. Recursion through a value's parts is fine: every level uses up a level of the document. What documents can make
-//! of the rest is bounded when they are checked (`meter.rs`).
+//! `allOf`, `$ref` and similar keywords apply subschemas to the same value, so 33 levels of two references each are
+//! 2^33 checks of one value. Recursion into parts of a value is fine, because every level uses up a level of the
+//! document. The remaining cost is bounded during the check (`meter.rs`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,18 +10,18 @@ use serde_json::Value;
 
 use super::SchemaError;
 
-/// Most subschemas that one value may be checked against.
+/// Maximum number of subschemas that one value may be checked against.
 const EXPANSIONS: u64 = 10_000;
-/// Most patterns that one name may be matched with.
+/// Maximum number of patterns that one name may be matched with.
 const PATTERNS: usize = 100;
-/// Most subschemas of one value that lead into each other, references included.
+/// Maximum depth of subschemas of one value, including references.
 const DEPTH: usize = 400;
-/// Most subschemas that lead into each other at all. The compiler's stack has room for more.
+/// Maximum depth of subschemas in total. The compiler's stack has room for more.
 const CHAIN: usize = 2000;
 
-/// Keywords whose subschemas apply to the value itself: one, a list, or one for each name.
+/// Keywords whose subschemas apply to the value itself: one, a list, or one per name.
 const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
-/// Those that apply to its parts.
+/// Keywords whose subschemas apply to parts of the value.
 const PARTS: [&str; 10] = [
     "properties",
     "patternProperties",
@@ -36,16 +36,16 @@ const PARTS: [&str; 10] = [
 ];
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
-/// The patterns that are in a schema.
+/// The patterns in a schema.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Patterns {
-    /// Whether there are any.
+    /// Whether the schema has patterns.
     pub(super) any: bool,
-    /// Most that a member's name is matched with in one step of a check.
+    /// Maximum number of patterns that a member's name is matched with in one step.
     pub(super) per_name: usize,
 }
 
-/// The schema's patterns, where every value can be checked against a bearable number of subschemas.
+/// Checks that no value can be checked against too many subschemas, and returns the schema's patterns.
 pub(super) fn check(schema: &Value) -> Result<Patterns, SchemaError> {
     let mut names = Names::default();
     names.read(schema);
@@ -54,12 +54,12 @@ pub(super) fn check(schema: &Value) -> Result<Patterns, SchemaError> {
     walk.chain(schema, 0, &mut HashSet::new())?;
     let mut found = Found::default();
     found.read(schema);
-    // It matches a name with the patterns of all subschemas in one step.
+    // `unevaluatedProperties` matches a name with the patterns of all subschemas in one step.
     let per_name = if found.unevaluated { found.sum } else { found.most };
     Ok(Patterns { any: found.any, per_name })
 }
 
-/// Patterns anywhere in a schema: a reference can lead to any place.
+/// All patterns in a schema, because a reference can lead to any place.
 #[derive(Default)]
 struct Found {
     any: bool,
@@ -111,12 +111,12 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 struct Walk<'a> {
     root: &'a Value,
     names: Names<'a>,
-    /// By address; none while it is being counted.
+    /// Counts by address; `None` while a count is in progress.
     known: HashMap<usize, Option<u64>>,
 }
 
 impl<'a> Walk<'a> {
-    /// Every subschema that is written down.
+    /// Checks every subschema in the document.
     fn all(&mut self, schema: &'a Value, place: &str, depth: usize) -> Result<(), SchemaError> {
         let Value::Object(map) = schema else { return Ok(()) };
         self.expansions(schema, place, depth)?;
@@ -145,19 +145,22 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// How many subschemas a value is checked against, where it is checked against this one.
+    /// Returns how many subschemas a value is checked against, if it is checked against this one.
     fn expansions(&mut self, schema: &'a Value, place: &str, depth: usize) -> Result<u64, SchemaError> {
         let fail = |cause: String| SchemaError::Cost { place: place.to_owned(), cause };
         let Value::Object(map) = schema else { return Ok(1) };
         if depth > DEPTH {
-            return Err(fail(format!("more than {DEPTH} subschemas lead into each other; make the chain shorter")));
+            return Err(fail(format!(
+                "more than {DEPTH} nested subschemas apply to one value; make the chain shorter"
+            )));
         }
         let address = std::ptr::from_ref(schema) as usize;
         match self.known.get(&address) {
             Some(Some(known)) => return Ok(*known),
             Some(None) => {
                 return Err(fail(
-                    "the schema refers to itself without going into a part of the value; refer to it from \"properties\" or \"items\"".into(),
+                    "the schema refers to itself for the same value; refer to it from \"properties\" or \"items\""
+                        .into(),
                 ));
             }
             None => drop(self.known.insert(address, None)),
@@ -181,7 +184,7 @@ impl<'a> Walk<'a> {
             return Err(fail(format!("\"patternProperties\" has more than {PATTERNS} patterns; use fewer")));
         }
         if map.get("format").is_some_and(|it| it == "regex") {
-            return Err(fail("the format \"regex\" would compile whatever a sender sends; leave it out".into()));
+            return Err(fail("the format \"regex\" would compile patterns from senders; remove it".into()));
         }
         if sum > EXPANSIONS {
             return Err(fail(format!(
@@ -192,14 +195,14 @@ impl<'a> Walk<'a> {
         Ok(sum)
     }
 
-    /// As the compiler goes through it: into every value that is written down, and along every reference, once.
+    /// Follows the schema as the compiler does: into every value, and along every reference, once.
     fn chain(&self, value: &'a Value, depth: usize, seen: &mut HashSet<usize>) -> Result<(), SchemaError> {
         if !matches!(value, Value::Object(_) | Value::Array(_)) || !seen.insert(std::ptr::from_ref(value) as usize) {
             return Ok(());
         }
         if depth > CHAIN {
             let cause =
-                format!("more than {CHAIN} subschemas lead into each other; make the chain of references shorter");
+                format!("more than {CHAIN} subschemas refer to each other; make the chain of references shorter");
             return Err(SchemaError::Cost { place: String::new(), cause });
         }
         let targets = value.as_object().map(|it| self.targets(it)).unwrap_or_default();
@@ -209,12 +212,13 @@ impl<'a> Walk<'a> {
     fn targets(&self, map: &serde_json::Map<String, Value>) -> Vec<&'a Value> {
         let named = |it: &str| map.get(it).and_then(Value::as_str);
         let fixed = named("$ref").map(|it| self.target(it)).unwrap_or_default();
-        // Which one it is, a document decides: all of them are counted.
+        // The document decides which one applies, so all of them are counted.
         let dynamic = named("$dynamicRef").map(|it| self.target(it)).unwrap_or_default();
         fixed.into_iter().chain(dynamic).collect()
     }
 
-    /// What is not found is refused by the compiler, or leads into one of the standard's own schemas.
+    /// Returns the targets of a reference. If none is found, the compiler refuses it, or it is one of the
+    /// standard's own schemas.
     fn target(&self, reference: &str) -> Vec<&'a Value> {
         let (document, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let base = if document.is_empty() {

@@ -1,4 +1,4 @@
-//! Violations in words, for people who build workflows and have never seen a JSON Schema.
+//! Writes violations as sentences, for people who build workflows and have never seen a JSON Schema.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::Violation;
 
-/// Most characters of a value that an error shows: it may be a patient's.
+/// Maximum number of characters of a value that an error shows; it may be a patient's.
 const SHOWN: usize = 64;
 
-/// Where it is: for a field that is missing, where that should be.
+/// Returns the place of a violation; for a missing field, the place where it should be.
 pub(super) fn place<'e>(error: &'e ValidationError<'_>) -> Cow<'e, str> {
     let pointer = error.instance_path().as_str();
     match error.kind() {
@@ -21,7 +21,7 @@ pub(super) fn place<'e>(error: &'e ValidationError<'_>) -> Cow<'e, str> {
     }
 }
 
-/// The length of the longest JSON Pointer into a value, about, in bytes.
+/// Returns the approximate length of the longest JSON Pointer into a value, in bytes.
 pub(super) fn longest_pointer(value: &Value) -> usize {
     let below = |step: usize, value| 1 + step + longest_pointer(value);
     match value {
@@ -32,8 +32,8 @@ pub(super) fn longest_pointer(value: &Value) -> usize {
 }
 
 pub(super) fn nowhere(limit: Duration) -> Violation {
-    let said = format!("does not fit the schema; where could not be found out within {} ms", limit.as_millis());
-    violation(String::new(), "schema", "a value that fits the schema", None, &said)
+    let said = format!("does not match the schema; the place could not be found within {} ms", limit.as_millis());
+    violation(String::new(), "schema", "a value that matches the schema", None, &said)
 }
 
 pub(super) fn too_slow(limit: Duration) -> Violation {
@@ -66,13 +66,13 @@ pub(super) fn explain(error: &ValidationError<'_>) -> Violation {
         Kind::Pattern { pattern } => ("pattern", format!("text that matches {}", cut_at(pattern, 128)), None),
         Kind::AdditionalProperties { unexpected } => {
             let names = unexpected.iter().take(SHOWN).map(|it| cut(it)).collect::<Vec<_>>().join(", ");
-            ("unknown_field", "known fields only".into(), Some(format!("does not take: {}", cut(&names))))
+            ("unknown_field", "known fields only".into(), Some(format!("has unknown fields: {}", cut(&names))))
         }
         Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => ("shape", "one of the shapes in the schema".into(), None),
         Kind::Not { .. } => ("not_allowed", "another value".into(), None),
         other => {
             let keyword = other.keyword();
-            ("schema", format!("what the schema's \"{keyword}\" says"), None)
+            ("schema", format!("a value that matches the schema's \"{keyword}\""), None)
         }
     };
     let said = said.unwrap_or_else(|| format!("{shown} is not {expected}"));
@@ -80,7 +80,8 @@ pub(super) fn explain(error: &ValidationError<'_>) -> Violation {
 }
 
 fn violation(pointer: String, code: &str, expected: &str, got: Option<String>, said: &str) -> Violation {
-    let separator = if said.starts_with("is ") || said.starts_with("does ") { " " } else { ": " };
+    let is_verb = ["is ", "does ", "has "].iter().any(|it| said.starts_with(it));
+    let separator = if is_verb { " " } else { ": " };
     let message = format!("{}{separator}{said}", field(&pointer));
     Violation { message, pointer, code: code.into(), expected: expected.into(), got, hint: None }
 }
@@ -113,10 +114,10 @@ fn plural(count: u64, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
-/// A value's JSON, cut.
+/// Returns a value as JSON, truncated.
 pub(crate) fn got(value: &Value) -> String {
     match value {
-        // Cut before it is written out: the value may be a megabyte.
+        // Truncated before it is written, because the value may be a megabyte.
         Value::String(text) => cut(&Value::String(text.chars().take(SHOWN).collect()).to_string()),
         Value::Array(items) => format!("an array of {} {}", items.len(), plural(items.len() as u64, "item")),
         Value::Object(_) => "an object".to_owned(),
@@ -124,12 +125,12 @@ pub(crate) fn got(value: &Value) -> String {
     }
 }
 
-/// The first characters of a text.
+/// Returns the first characters of a text.
 pub(crate) fn cut(text: &str) -> String {
     cut_at(text, SHOWN)
 }
 
-/// A pointer as people write it.
+/// Returns a pointer as people write it.
 pub(super) fn field(pointer: &str) -> String {
     let mut text = String::new();
     for part in pointer.split('/').skip(1) {
@@ -151,7 +152,7 @@ fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// A text of at most so many characters.
+/// Truncates a text to this many characters.
 pub(super) fn cut_at(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),

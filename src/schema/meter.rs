@@ -1,7 +1,8 @@
-//! What a check may cost: every look at a value is counted, and a check that has used up its time ends where it is.
+//! Bounds the cost of a check: every access to a value is counted, and a check that has used up its time is
+//! stopped.
 //!
 //! A validator cannot be stopped from outside. But it reads a document only through the document's own accessors
-//! (`metered.rs`), so these count. A check runs on one thread, so its meter is that thread's.
+//! (`metered.rs`), so these count. A check runs on one thread, so its meter is thread-local.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,52 +10,52 @@ use std::time::{Duration, Instant};
 
 use super::cost::Patterns;
 
-/// Looks between two looks at the clock and the stack: less than a microsecond.
+/// Number of accesses between two checks of the clock and the stack; takes less than a microsecond.
 const STEP: u64 = 64;
-/// Wall time between two looks at the processor time, which costs a system call.
+/// Wall-clock time between two readings of the CPU time, which costs a system call.
 const SLICE: Duration = Duration::from_millis(2);
-/// Looks of a quick check.
+/// Number of accesses of a quick check.
 const QUICK: u64 = 8192;
-/// Most stack that a check may use, in bytes: half of what the smallest thread has.
+/// Maximum stack that a check may use, in bytes: half of the smallest thread's stack.
 const STACK: usize = 1 << 20;
 
-/// Longest time that a byte is matched with a pattern, for each KiB of its compiled size. Measured: 0.08 to 0.22 µs
-/// where the lazy DFA gives up and every state is followed for each byte, as with `^[01]*1[01]{250}$`.
+/// Maximum time to match one byte of text, per KiB of a pattern's compiled size. Measured: 0.08 to 0.22 µs if the
+/// lazy DFA gives up and every state is followed for each byte, as with `^[01]*1[01]{250}$`.
 const MATCH: Duration = Duration::from_nanos(250);
-/// Longest time of a match that counts as one look.
+/// Maximum time of a match that counts as one access.
 const MATCH_LOOK: Duration = Duration::from_micros(2);
 
-/// How long a match takes at most, which nothing can end.
+/// Maximum time of a match, which cannot be interrupted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matching {
-    /// Time for each byte of a text.
+    /// Time per byte of a text.
     text: Duration,
-    /// Time for each byte of a name.
+    /// Time per byte of a name.
     name: Duration,
 }
 
 impl Matching {
     const NONE: Self = Self { text: Duration::ZERO, name: Duration::ZERO };
 
-    /// Matching with these patterns, none of which has more than `size` bytes when compiled.
+    /// Creates the times for these patterns, whose compiled size is at most `size` bytes each.
     pub(super) fn new(patterns: Patterns, size: usize) -> Self {
         let times = |count: usize| MATCH * u32::try_from((count * size) >> 10).unwrap_or(u32::MAX);
         Self { text: times(usize::from(patterns.any)), name: times(patterns.per_name) }
     }
 }
 
-/// What a check may cost.
+/// The allowed cost of a check.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Allowance {
-    /// Anything: the schema is our own, and known to be cheap.
+    /// Unlimited: the schema is one of our own and known to be cheap.
     Any,
-    /// A tenth of a millisecond, about: a check that is worth no thread of its own.
+    /// About a tenth of a millisecond: a check that needs no thread of its own.
     Quick,
-    /// Processor time.
+    /// A limit for the CPU time.
     Time(Duration),
 }
 
-/// Why a check ended before its result.
+/// The check was stopped because its allowance is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UsedUp;
 
@@ -62,22 +63,22 @@ struct Meter {
     allowance: Allowance,
     looks: u64,
     base: usize,
-    /// The last look at the processor time.
+    /// When the CPU time was last read.
     looked: Instant,
-    /// Processor time at which a check with [`Allowance::Time`] ends.
+    /// CPU time at which a check with [`Allowance::Time`] is stopped.
     end: Duration,
 }
 
 thread_local! {
-    /// Looks left until the next step.
+    /// Accesses left until the next step.
     static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
     static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
     static MATCHING: Cell<Matching> = const { Cell::new(Matching::NONE) };
-    /// Bytes that violations may still take in a search for them, and what one takes.
+    /// Bytes that violations may still use in a search, and the minimum of each.
     static ROOM: Cell<(usize, usize)> = const { Cell::new((usize::MAX, 0)) };
 }
 
-/// Counts looks at a value. Ends the check where it has used up what it may cost.
+/// Counts accesses to a value. Stops the check if its allowance is used up.
 #[inline]
 pub(super) fn look(looks: u64) {
     LEFT.with(|left| match left.get().checked_sub(looks) {
@@ -107,19 +108,20 @@ fn step(looks: u64) {
         late || meter.base.abs_diff(here) > STACK
     });
     if used_up {
-        // Not a panic: no message, and no hook.
+        // `resume_unwind` instead of a panic: no message, and no hook.
         resume_unwind(Box::new(UsedUp));
     }
     LEFT.set(STEP);
 }
 
-/// Looks at a text that may be matched with a pattern. Ends the check where that could take longer than what is left.
+/// Counts a text that may be matched with a pattern. Stops the check if the match could take longer than the
+/// remaining time.
 #[inline]
 pub(super) fn match_text(bytes: usize) {
     match_bytes(bytes, MATCHING.get().text);
 }
 
-/// The same for a name, and all patterns that names are matched with.
+/// Counts a name and the patterns that it may be matched with.
 #[inline]
 pub(super) fn match_name(bytes: usize) {
     match_bytes(bytes, MATCHING.get().name);
@@ -130,7 +132,7 @@ fn match_bytes(bytes: usize, each: Duration) {
         return;
     }
     let longest = each.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX));
-    // So that many short ones do not pass between two looks at the clock.
+    // Counts as accesses, so that many short matches also lead to a check of the clock.
     look(u64::try_from(longest.as_nanos() / MATCH_LOOK.as_nanos()).unwrap_or(u64::MAX));
     if longest > SLICE {
         match_long(longest);
@@ -169,7 +171,8 @@ pub(super) fn within<T>(allowance: Allowance, matching: Matching, check: impl Fn
     })
 }
 
-/// Runs a search for violations that may fill this many bytes, where one takes `each`. Also gives whether it was cut short.
+/// Runs a search for violations with a memory limit in bytes, where each takes at least `each`. Also returns
+/// whether the search was cut short.
 pub(super) fn with_room<T>(bytes: usize, each: usize, search: impl FnOnce() -> T) -> (T, bool) {
     struct Restore((usize, usize));
     impl Drop for Restore {
@@ -182,7 +185,7 @@ pub(super) fn with_room<T>(bytes: usize, each: usize, search: impl FnOnce() -> T
     (found, is_full())
 }
 
-/// Takes room for violations, and for so many bytes that one of them may name.
+/// Counts the memory of violations, and of the bytes that one of them may contain.
 #[inline]
 pub(super) fn fill(violations: usize, bytes: usize) {
     let (left, each) = ROOM.get();
@@ -191,7 +194,7 @@ pub(super) fn fill(violations: usize, bytes: usize) {
     }
 }
 
-/// Whether there is no room for more violations: nothing more is looked for.
+/// Returns whether the memory is used up, so that the search ends.
 #[inline]
 pub(super) fn is_full() -> bool {
     ROOM.get().0 == 0

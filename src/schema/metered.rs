@@ -1,4 +1,4 @@
-//! A document whose accessors count what a check costs.
+//! A document whose accessors count the cost of a check.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,16 @@ use serde_json::{Map, Number, Value};
 
 use super::meter::{fill, is_full, look, match_name, match_text};
 
-/// Bytes of a text that count as one look, where it is compared or hashed.
+/// Number of bytes of a text that count as one access if it is compared or hashed.
 const TEXT: usize = 16;
-/// The same where it may be matched with a pattern.
+/// Number of bytes of a text that count as one access if it may be matched with a pattern.
 const MATCHED: usize = 4;
 
 fn look_at_text(text: &str) {
     look(1 + (text.len() / TEXT) as u64);
 }
 
-/// The representation.
+/// The JSON representation for the validator.
 pub(super) struct Metered;
 
 /// A value.
@@ -106,7 +106,7 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
     fn string_length_within(&self, min: u64, max: u64) -> Option<bool> {
         look(1);
         let text = self.0.as_str()?;
-        // A character takes one to four bytes: that alone decides most cases.
+        // A character has one to four bytes, which decides most cases.
         let (least, most) = ((text.len() as u64).div_ceil(4), text.len() as u64);
         if most < min || least > max {
             return Some(false);
@@ -121,7 +121,7 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
         equal(self.0, expected)
     }
 
-    /// Called once for each violation, and for values that a violation names.
+    /// Called once for each violation, and for values that a violation contains.
     fn to_value(&self) -> Cow<'a, Value> {
         look(8);
         fill(1, self.0.as_str().map_or(0, str::len));
@@ -133,7 +133,7 @@ impl<'a> Node<'a, Metered> for Seen<'a> {
     }
 }
 
-/// As [`cmp::equal`], with every pair of values counted.
+/// Compares like [`cmp::equal`], and counts every pair of values.
 fn equal(a: &Value, b: &Value) -> bool {
     look(1);
     match (a, b) {
@@ -151,7 +151,7 @@ fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Counts a whole value, as something is about to read all of it.
+/// Counts a whole value that is about to be read completely.
 fn look_at_all(value: &Value) {
     match value {
         Value::String(text) => look_at_text(text),
@@ -177,7 +177,7 @@ impl<'a> Iterator for MembersIter<'a> {
         let (name, value) = self.0.next()?;
         look_at_text(name);
         match_name(name.len());
-        // A violation may name every member.
+        // A violation may contain every member's name.
         fill(0, name.len());
         Some((name.as_str(), Seen(value)))
     }

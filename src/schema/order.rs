@@ -1,4 +1,4 @@
-//! The order of violations: as their places stand in the document, in time that grows with the document only.
+//! Sorts violations by their places in the document, in time that grows only with the document.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ fn steps(pointer: &str) -> Steps<'_> {
     pointer.split('/').skip(1).map(|it| if it.contains('~') { unescaped(it).into() } else { it.into() }).collect()
 }
 
-/// The indexes of these pointers, in the order of the document. A place comes before what is in it; missing fields come
-/// after their siblings, in their own order.
+/// Returns the indexes of these pointers in document order. A place comes before the places inside it; missing
+/// fields come after their siblings, in their own order.
 pub(super) fn in_document_order(pointers: &[impl AsRef<str>], value: &Value) -> Vec<usize> {
     let places: Vec<_> = pointers.iter().map(|it| steps(it.as_ref())).collect();
     let mut ordered = Vec::with_capacity(places.len());

@@ -1,4 +1,4 @@
-//! What a schema says of a payload's top level: enough to tell a wrapper from the payload itself.
+//! The names of a schema's top level, to distinguish a wrapper from the payload itself.
 
 use std::collections::HashSet;
 
@@ -18,19 +18,19 @@ impl Shape {
         shape
     }
 
-    /// Whether the schema has a property of this name at the top level.
+    /// Returns whether the schema has a property with this name at the top level.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         self.names.contains(name)
     }
 
-    /// Whether the payload may be an array.
+    /// Returns whether the payload may be an array.
     #[must_use]
     pub fn takes_array(&self) -> bool {
         self.takes_array
     }
 
-    /// `depth` ends a `$ref` that leads back to itself.
+    /// Reads a schema; `depth` ends a `$ref` cycle.
     fn read(&mut self, schema: &Value, root: &Value, depth: u8) {
         let Some(next) = depth.checked_sub(1) else { return };
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {

@@ -1,4 +1,4 @@
-//! What is wrong with a value, bounded: nobody reads a million violations, and somebody would pay for them.
+//! Violations of a schema, bounded in number and size.
 
 use std::ops::Deref;
 
@@ -9,22 +9,22 @@ use super::Violation;
 use super::explain::cut_at;
 use super::order::in_document_order;
 
-/// Most violations that are reported of one value.
+/// Maximum number of violations that are reported per value.
 pub const MOST: usize = 100;
-/// Most bytes of their sentences together, about.
+/// Approximate maximum size of their sentences together, in bytes.
 const SENTENCES: usize = 4096;
 
-/// One place where a value is not as it should be, or several: at most [`MOST`], and the count of the rest.
+/// The violations of one value: at most [`MOST`], and the number of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Violations {
     shown: Vec<Violation>,
     omitted: usize,
-    /// There may be more than were counted.
+    /// Whether there may be more than were counted.
     uncounted: bool,
 }
 
 impl Violations {
-    /// The first of these, and the count of the others. `uncounted`: there may be more that nobody has counted.
+    /// Keeps the first of these violations, and counts the others. With `uncounted`, there may be more.
     #[must_use]
     pub fn first_of(all: impl IntoIterator<Item = Violation>, uncounted: bool) -> Self {
         let mut all = all.into_iter();
@@ -32,31 +32,31 @@ impl Violations {
         Self { shown, omitted: all.count(), uncounted }
     }
 
-    /// These, out of so many.
+    /// Returns these violations out of `count`.
     pub(super) fn counted(shown: Vec<Violation>, count: usize, uncounted: bool) -> Self {
         let omitted = count.saturating_sub(shown.len());
         Self { omitted, ..Self::first_of(shown, uncounted) }
     }
 
-    /// How many are not shown. With [`Self::is_uncounted`], at least so many.
+    /// Returns the number of violations that are not shown; with [`Self::is_uncounted`], the minimum number.
     #[must_use]
     pub fn omitted(&self) -> usize {
         self.omitted
     }
 
-    /// Whether counting ended before the last one.
+    /// Returns whether counting ended before the last violation.
     #[must_use]
     pub fn is_uncounted(&self) -> bool {
         self.uncounted
     }
 
-    /// Whether nothing is wrong.
+    /// Returns whether there are no violations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shown.is_empty() && self.omitted == 0 && !self.uncounted
     }
 
-    /// Shows fewer of them; the others are counted.
+    /// Reduces the number of shown violations; the others are counted.
     #[must_use]
     pub fn at_most(mut self, most: usize) -> Self {
         self.omitted += self.shown.len().saturating_sub(most);
@@ -64,12 +64,12 @@ impl Violations {
         self
     }
 
-    /// Leaves out those at places that somebody else has said more of.
+    /// Removes violations at places that have a better explanation already.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Violation) -> bool) {
         self.shown.retain(keep);
     }
 
-    /// Those of both.
+    /// Returns the violations of both.
     #[must_use]
     pub(crate) fn and(self, more: Self) -> Self {
         let (omitted, uncounted) = (self.omitted + more.omitted, self.uncounted || more.uncounted);
@@ -77,7 +77,7 @@ impl Violations {
         Self { omitted: both.omitted + omitted, ..both }
     }
 
-    /// Those that are shown, as their places stand in this document.
+    /// Sorts the shown violations by their places in this document.
     #[must_use]
     pub(crate) fn in_document_order(mut self, value: &Value) -> Self {
         let places: Vec<_> = self.shown.iter().map(|it| it.pointer.clone()).collect();
@@ -88,13 +88,13 @@ impl Violations {
         self
     }
 
-    /// Changes each of those that are shown.
+    /// Changes each of the shown violations.
     #[must_use]
     pub(crate) fn map(self, change: impl FnMut(Violation) -> Violation) -> Self {
         Self { shown: self.shown.into_iter().map(change).map(Violation::bounded).collect(), ..self }
     }
 
-    /// All of it as sentences for people: as many as fit into 4 KiB, and how many there are besides.
+    /// Returns the violations as sentences: as many as fit into 4 KiB, and the number of the others.
     #[must_use]
     pub fn sentences(&self) -> String {
         let mut text = String::new();
@@ -119,7 +119,7 @@ impl Violations {
 }
 
 impl Violation {
-    /// With no part longer than it may be: a place can have a name of a megabyte, and a schema a list of ten thousand.
+    /// Truncates long parts: a name can have a megabyte, and a schema's list ten thousand entries.
     fn bounded(mut self) -> Self {
         for (text, most) in [(&mut self.pointer, 256), (&mut self.expected, 256), (&mut self.message, 512)] {
             if text.len() > most {

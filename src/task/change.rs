@@ -1,4 +1,4 @@
-//! A request to change a task, checked.
+//! A checked request to change a task.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -7,21 +7,22 @@ use super::{TaskPatch, unreadable};
 use crate::payload::{self, Loosened, Payload, Rules};
 use crate::schema::{Violation, Violations};
 
-/// A change, and the version of the task that it is meant for.
+/// A change, and the version of the task that it applies to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskChange {
-    /// What the sender has read.
+    /// Version that the sender has read.
     pub version: u64,
-    /// What is to be different.
+    /// The changed fields.
     pub patch: TaskPatch,
 }
 
 impl TaskChange {
-    /// Reads a change out of a decoded payload, as [`NewTask::parse`](super::NewTask::parse) reads a task.
-    /// `if_match` is the version in the header of this name. Also gives the names of the fields that were loosened.
+    /// Parses a change from a decoded payload, as [`NewTask::parse`](super::NewTask::parse) parses a task.
+    /// `if_match` is the version in the header of this name. Also returns the names of the fields that were read
+    /// loosely.
     ///
     /// # Errors
-    /// Every violation at once, in document order.
+    /// All violations, in document order.
     pub fn parse(payload: Payload, if_match: Option<u64>, rules: &Rules) -> Result<(Self, Loosened), Violations> {
         let in_body = payload.value.get("version").is_some_and(|it| !payload::is_blank(it));
         let fields = payload::task_changes(payload, rules);
@@ -66,7 +67,7 @@ fn versions_differ(body: u64, header: u64) -> Violation {
     }
 }
 
-/// For fields that null clears: null is a value, and only what is left out is none.
+/// Deserializes a field that null clears: null is a value, only a missing field is `None`.
 pub(super) fn cleared<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -75,7 +76,7 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// Null is no tags.
+/// Deserializes tags; null means no tags.
 pub(super) fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     Option::deserialize(deserializer).map(|tags| Some(tags.unwrap_or_default()))
 }

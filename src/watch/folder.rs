@@ -1,4 +1,4 @@
-//! One plugin folder, and its shadow: each is loaded on a thread of the pass.
+//! Loads one plugin folder, and its shadow, on a thread of the pass.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,26 +13,26 @@ use crate::integration::load::{company_of, load, open_in, shadow};
 use crate::integration::{Beside, Integration, LoadFailure};
 use crate::plugin::Host;
 
-/// A folder that was loaded.
+/// The result of loading a folder.
 pub(super) struct Loaded {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
-    /// Or why not.
+    /// The integration, or why it could not be loaded.
     pub(super) result: Result<Arc<Integration>, String>,
 }
 
-/// A folder of the plugins folder.
+/// Opens a folder of the plugins folder.
 fn opened(path: &Path) -> Result<Folder, LoadFailure> {
     open_in(path.parent().unwrap_or(path), path.file_name().unwrap_or_default())
 }
 
-/// Whose it would be, where its plugin.toml says so.
+/// Returns the company that a folder's plugin.toml names, if it can be read.
 pub(super) fn company(path: &Path) -> Option<CompanyId> {
     company_of(&opened(path).ok()?)
 }
 
-/// Loads a folder, without its shadow.
+/// Loads a folder without its shadow.
 pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed) -> Loaded {
     let unexpected = |_| Err(format!("{}: loading it failed unexpectedly", path.display()));
     let refused = |failure: LoadFailure| failure.to_string();
@@ -42,7 +42,7 @@ pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, sta
     Loaded { name, path, stamp, result }
 }
 
-/// Loads the shadow of a plugin that is live, where it has one.
+/// Loads the shadow of a live plugin, if it has one.
 pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) {
     let start = || shadow(host, &opened(path).ok()?, live, secrets, crate::clock::now());
     let beside = catch_unwind(AssertUnwindSafe(start));

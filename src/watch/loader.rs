@@ -1,4 +1,4 @@
-//! One pass over the plugins folder: what changed is loaded, and takes the old one's place if it is good.
+//! One pass over the plugins folder: changed folders are loaded, and replace the old versions if they are valid.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -22,50 +22,50 @@ use crate::integration::load::shadow_of;
 use crate::integration::{Integration, Refused, Registry};
 use crate::plugin::Host;
 
-/// How often folders may go on changing before a pass ends without them.
+/// How often folders may still be changing before a pass ends without them.
 const PATIENCE: u32 = 20;
-/// Folders that are loaded at the same time. Most of them wait for their turn to compile.
+/// Maximum number of folders that are loaded concurrently. Most of them wait for their turn to compile.
 const AT_A_TIME: usize = 16;
 
-/// What a pass has come to: names of folders.
+/// The result of a pass: names of folders.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Pass {
-    /// Live from now on.
+    /// Folders that went live.
     pub loaded: Vec<String>,
-    /// Not loaded, and why. An older version may be live still.
+    /// Folders that were not loaded, with the reason. An older version may still be live.
     pub refused: BTreeMap<String, String>,
-    /// Gone.
+    /// Folders that were removed.
     pub removed: Vec<String>,
-    /// As they were.
+    /// Folders that are unchanged.
     pub unchanged: Vec<String>,
-    /// Still being written to: these come later.
+    /// Folders that are still being written; these are loaded later.
     pub changing: Vec<String>,
 }
 
 /// Loads plugin folders into a registry.
 #[derive(Debug)]
 pub struct Loader {
-    /// Runs the plugins.
+    /// Host that runs the plugins.
     pub host: Host,
-    /// Where the folders are.
+    /// The plugins folder.
     pub dir: PathBuf,
-    /// What their senders are checked with.
+    /// Secrets to authenticate senders with.
     pub secrets: Secrets,
-    /// Where they go live.
+    /// Registry of live integrations.
     pub registry: Arc<Registry>,
-    /// Where it says what it has done, for the audit log.
+    /// Receives entries for the audit log.
     pub done: Option<UnboundedSender<Entry>>,
     tried: HashMap<String, Stamp>,
 }
 
-/// A folder that is to be loaded.
+/// A folder to be loaded.
 pub(super) struct Changed {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
 }
 
-/// What the plugins folder looks like, beside what was tried last.
+/// The state of the plugins folder, compared with the last attempt.
 struct Look {
     changed: Vec<Changed>,
     unchanged: Vec<String>,
@@ -73,30 +73,32 @@ struct Look {
 }
 
 impl Look {
-    /// Whether this folder was like this then.
+    /// Returns whether this folder had the same state.
     fn has(&self, it: &Changed) -> bool {
         self.changed.iter().any(|before| before.name == it.name && before.stamp == it.stamp)
     }
 }
 
 impl Loader {
-    /// Nothing is loaded yet.
+    /// Creates a loader that has not loaded anything.
     #[must_use]
     pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>) -> Self {
         Self { host, dir, secrets, registry, done: None, tried: HashMap::new() }
     }
 
-    /// Loads what is new or changed, and takes down what is gone. `again`: what was refused is tried once more.
+    /// Loads new and changed folders, and removes those that are gone. `again`: refused folders are retried.
     ///
-    /// A folder that is still being written to, or has just gone, is waited for, `settle` at a time; what is at rest
-    /// does not wait for what is not. None is loaded in two halves, as what changes while it is loaded is not taken.
+    /// A folder that is still being written, or has just disappeared, is waited for, `settle` at a time; other
+    /// folders do not wait for it. A folder that changes while it is loaded is not used, so no folder is loaded
+    /// half.
     ///
     /// # Errors
-    /// Where the folder itself cannot be read: everything stays as it is.
+    /// Fails if the plugins folder itself cannot be read; nothing changes then.
     pub fn pass(&mut self, settle: Duration, again: bool) -> std::io::Result<Pass> {
         let mut pass = Pass::default();
         if again {
-            // Known still, so that it is taken down where it is gone; and like no folder that is there.
+            // The names remain known, so that removed folders are noticed. The empty stamp differs from every
+            // existing folder.
             let refused = self.registry.refused();
             let again = self.tried.iter_mut().filter(|(name, _)| refused.contains_key(*name));
             again.for_each(|(_, stamp)| *stamp = Stamp::default());
@@ -107,16 +109,16 @@ impl Loader {
         self.registry.load(&names);
         let (host, secrets) = (self.host.clone(), self.secrets.clone());
         let mut live = Vec::new();
-        // Each goes live when it is loaded, however long the others take, and none waits for a shadow.
+        // Each plugin goes live as soon as it is loaded, without waiting for others or for a shadow.
         each(fair(changed), |it| load_one(&host, &secrets, it), |it| live.extend(self.take(it, &mut pass)));
         each(live, |(path, live)| load_shadow(&host, &secrets, &path, &live), |()| {});
         Ok(pass)
     }
 
-    /// Every folder that is there counts as loading, until the first pass has tried it.
+    /// Marks all existing folders as loading, until the first pass has tried them.
     ///
     /// # Errors
-    /// Where the plugins folder cannot be read.
+    /// Fails if the plugins folder cannot be read.
     pub(super) fn start(&mut self) -> std::io::Result<()> {
         let names: Vec<_> = self.look()?.changed.into_iter().map(|it| it.name).collect();
         self.know(&names);
@@ -124,14 +126,15 @@ impl Loader {
         Ok(())
     }
 
-    /// A folder that goes before it was tried is noticed as well.
+    /// Remembers folders, so that one that disappears before it was tried is noticed too.
     fn know(&mut self, names: &[String]) {
         for name in names {
             self.tried.entry(name.clone()).or_default();
         }
     }
 
-    /// What differs from what was tried last, and has not changed between two looks. What is gone is taken down.
+    /// Returns folders that differ from the last attempt, and have not changed between two looks. Removes
+    /// integrations whose folder is gone.
     fn settled(&mut self, settle: Duration, pass: &mut Pass) -> std::io::Result<Vec<Changed>> {
         let mut before: Option<Look> = None;
         let mut patience = PATIENCE;
@@ -179,19 +182,20 @@ impl Loader {
             self.tried.remove(name);
             self.note(Action::PluginRemoved, name, self.registry.get(name).as_deref(), "");
             self.registry.remove(name);
-            tracing::info!(plugin = name, "plugin is removed");
+            tracing::info!(plugin = name, "plugin removed");
         }
     }
 
-    /// Gives what has gone live, and its folder.
+    /// Makes a loaded folder live, and returns it with its path.
     fn take(
         &mut self,
         Loaded { name, path, stamp, result }: Loaded,
         pass: &mut Pass,
     ) -> Option<(PathBuf, Arc<Integration>)> {
         if Stamp::of(&self.dir, path.file_name().unwrap_or_default()).as_ref() != Some(&stamp) {
-            // It was changed meanwhile: what was loaded may be half of each. The next pass finds it.
-            tracing::info!(plugin = name, "plugin changed while it was loaded: it is loaded again");
+            // The folder was changed in the meantime, so what was loaded may be inconsistent. The next pass loads
+            // it.
+            tracing::info!(plugin = name, "plugin changed while it was being loaded; it is loaded again");
             pass.changing.push(name);
             return None;
         }
@@ -213,7 +217,7 @@ impl Loader {
         tracing::info!(plugin = name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
         if !plugin.weak_secrets.is_empty() {
             let secrets = plugin.weak_secrets.join(", ");
-            tracing::warn!(plugin = name, secrets, "plugin has a weak secret: it is easy to guess");
+            tracing::warn!(plugin = name, secrets, "plugin has a weak secret that is easy to guess");
         }
         let what = format!("version {}, module sha256 {sha256}", plugin.version);
         self.note(Action::PluginLive, &name, Some(&plugin), &what);
@@ -224,7 +228,7 @@ impl Loader {
     fn refused(&self, name: String, path: &std::path::Path, message: String, pass: &mut Pass) {
         let live = self.registry.get(&name);
         let stays = live.as_ref().map(|live| &live.version);
-        tracing::error!(plugin = name, stays_live = stays, "plugin is refused: {message}");
+        tracing::error!(plugin = name, stays_live = stays, "plugin refused: {message}");
         let what = stays.map_or_else(String::new, |it| format!("version {it} stays live"));
         self.note(Action::PluginRefused, &name, live.as_deref(), &what);
         self.registry.refuse(Refused { name: name.clone(), message: message.clone(), company: company(path) });
@@ -240,12 +244,12 @@ impl Loader {
         });
     }
 
-    /// Whether something has changed since the last pass.
+    /// Returns whether something has changed since the last pass.
     pub(super) fn is_behind(&self) -> bool {
         self.look().is_ok_and(|it| !it.changed.is_empty() || !it.gone.is_empty())
     }
 
-    /// Everything whose changes count; folders without a plugin.toml too, as it may come last.
+    /// Returns everything to watch, including folders without a plugin.toml, because it may be written last.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
         let names = visible(&self.dir).unwrap_or_default().into_iter();
         let folders = names.filter_map(|name| Folder::open_in(&self.dir, name).ok());
@@ -261,7 +265,7 @@ impl Loader {
     }
 }
 
-/// One folder of each company after the other: a company with many does not keep the others waiting.
+/// Orders folders so that companies alternate: a company with many folders does not delay the others.
 fn fair(changed: Vec<Changed>) -> Vec<Changed> {
     let mut counts: HashMap<Option<CompanyId>, usize> = HashMap::new();
     let mut turns: Vec<_> = changed
@@ -276,7 +280,7 @@ fn fair(changed: Vec<Changed>) -> Vec<Changed> {
     turns.into_iter().map(|(_, it)| it).collect()
 }
 
-/// Has threads do this work, and takes each result in this thread as soon as it is there.
+/// Runs `work` on several threads, and passes each result to `take` on this thread as soon as it is available.
 fn each<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync, mut take: impl FnMut(R)) {
     let (todo, left) = bounded(all.len());
     let threads = all.len().min(AT_A_TIME);
@@ -288,13 +292,13 @@ fn each<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync, mut take: i
             let (left, done, work) = (left.clone(), done.clone(), &work);
             let run = move || left.iter().for_each(|it| drop(done.send(work(it))));
             if let Err(error) = Builder::new().name("plugin-load".into()).spawn_scoped(scope, run) {
-                tracing::warn!(cause = %error, "no further thread can be had: plugins are loaded more slowly");
+                tracing::warn!(cause = %error, "no further thread can be started; plugins are loaded more slowly");
                 break;
             }
         }
         drop(done);
         results.iter().for_each(&mut take);
-        // Something is left only where there was not one thread.
+        // Something is left only if no thread could be started.
         left.iter().for_each(|it| take(work(it)));
     });
 }

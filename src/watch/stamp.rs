@@ -1,4 +1,5 @@
-//! Which files a plugin folder has, and when they last changed: cheap to take, and different after any change.
+//! Stamps: which files a plugin folder has, and when they were last changed. Cheap to compute, and different after
+//! any change.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
@@ -9,20 +10,21 @@ use std::path::{Path, PathBuf};
 use crate::folder::{Folder, names};
 use crate::integration::load::shadow_of;
 
-/// What of a folder counts: its own regular files and those of `fixtures/`, and the same of its shadow's folder. Sources
-/// and build folders do not. What is read is what the loader reads, so nothing outside of the folder counts.
+/// The stamp of a folder: its own regular files, those of `fixtures/`, and the same of its shadow's folder, but no
+/// sources or build folders. It reads only what the loader reads, so nothing outside the folder matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     files: Vec<(PathBuf, Identity)>,
-    /// Why not all of it can be listed: the loader then finds the same, and refuses the folder.
+    /// Why some of it cannot be listed. The loader finds the same problem, and refuses the folder.
     unlisted: Vec<String>,
 }
 
-/// Size, inode, and the times of the last write and of the last change of name or mode, in nanoseconds.
+/// Size, inode, and the times of the last write and the last metadata change, in nanoseconds.
 type Identity = (u64, u64, i128, i128);
 
 impl Stamp {
-    /// Nothing where the folder is gone. A file that goes meanwhile is left out.
+    /// Computes the stamp of a folder; `None` if the folder is gone. A file that disappears in the meantime is
+    /// skipped.
     pub(super) fn of(plugins: &Path, name: &OsStr) -> Option<Self> {
         let mut stamp = Self::default();
         let folder = match Folder::open_in(plugins, name) {
@@ -62,14 +64,15 @@ fn identity(of: &Metadata) -> Identity {
     (of.len(), of.ino(), time(of.mtime(), of.mtime_nsec()), time(of.ctime(), of.ctime_nsec()))
 }
 
-/// Folders of `dir` that have a plugin.toml, whatever that is, by name. One that cannot be read is refused later, with
-/// its reason.
+/// Returns the folders in `dir` with a plugin.toml of any kind, sorted by name. One that cannot be read is refused
+/// later, with the reason.
 pub(super) fn folders(dir: &Path) -> std::io::Result<Vec<OsString>> {
     let has_manifest = |name: &OsString| dir.join(name).join("plugin.toml").symlink_metadata().is_ok();
     Ok(visible(dir)?.into_iter().filter(has_manifest).collect())
 }
 
-/// What is in `dir`, by name. Names that begin with a dot are left alone: a place to copy to before a rename.
+/// Returns the entries of `dir`, sorted by name. Names that begin with a dot are ignored, so that folders can be
+/// copied under such a name and then renamed.
 pub(super) fn visible(dir: &Path) -> std::io::Result<Vec<OsString>> {
     let mut names = names(dir)?;
     names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));

@@ -102,7 +102,7 @@ fn what_is_no_batch_is_refused_whole() {
     assert_eq!(server.post(PATH, &many(1000)).expect(200).json()["summary"]["failed"], 1000);
     let reply = server.post(PATH, &many(1001)).expect(422);
     assert_eq!(reply.code(), "too_many_items");
-    assert!(reply.message().contains("1001 items, and at most 1000"), "{}", reply.message());
+    assert!(reply.message().contains("1001 items; the maximum is 1000"), "{}", reply.message());
 }
 
 #[test]

@@ -99,19 +99,19 @@ fn loose_values_are_read_as_those_of_a_new_task_and_a_blank_keeps() {
 #[test]
 fn what_cannot_be_is_refused_in_words() {
     for (body, part) in [
-        (json!({"title": null}), "title: cannot be null; leave it out to keep"),
+        (json!({"title": null}), "title: cannot be null; omit it to keep"),
         (json!({"status": null}), "status: cannot be null"),
         (json!({"deadline": null}), "deadline: cannot be null"),
         (json!({"assigned_user_ids": null}), "assigned_user_ids: cannot be null"),
-        (json!({"title": " "}), "title: \" \" is blank; leave it out to keep"),
+        (json!({"title": " "}), "title: \" \" is blank; omit it to keep"),
         (json!({"created_by_id": "undefined"}), "is blank"),
         (json!({"assigned_user_ids": []}), "assigned_user_ids"),
         (json!({"priority": "soon"}), "one of low, medium, high, urgent"),
         (json!({"external_message_ids": "x"}), "is not an object"),
         (json!({"external_message_ids": {"a": "\u{0}"}}), "NUL"),
-        (json!({"deadline": "24.11.2026"}), "day and month"),
-        (json!({}), "names no field that can be changed; send one or more of title, description"),
-        (json!({"id": "x", "company_id": "other", "color": "green"}), "names no field that can be changed"),
+        (json!({"deadline": "24.11.2026"}), "is ambiguous"),
+        (json!({}), "contains no field that can be changed; send one or more of title, description"),
+        (json!({"id": "x", "company_id": "other", "color": "green"}), "contains no field that can be changed"),
     ] {
         let message = changed(body.clone(), false).unwrap_err();
         assert!(message.contains(part), "{body}: {message}");

@@ -68,7 +68,7 @@ fn table() -> Vec<(&'static str, Answer)> {
             "items-3-execute-once",
             Error(
                 422,
-                "the body holds 3 items, and one is due; send one request for each item, or tasks together to POST /v1/tasks/batch",
+                "the body contains 3 items; only one is allowed; send one request per item, or send several tasks to POST /v1/tasks/batch",
             ),
         ),
         ("json-code-node-date", Error(422, ONLY_TITLE)),
@@ -107,7 +107,7 @@ fn table() -> Vec<(&'static str, Answer)> {
             "webhook-passthrough-jsonarray",
             Error(
                 422,
-                "the body holds 2 items, and one is due; send one request for each item, or tasks together to POST /v1/tasks/batch",
+                "the body contains 2 items; only one is allowed; send one request per item, or send several tasks to POST /v1/tasks/batch",
             ),
         ),
         ("webhook-passthrough-xml", Error(422, MISSING_ALL)),

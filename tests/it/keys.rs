@@ -104,7 +104,7 @@ fn a_label_is_short_and_shows_itself() {
     asked(&"ü".repeat(200)).expect(201);
     for label in ["a\nforged", "\u{1b}[2J", "\u{7f}", "\u{9b}2J", "\u{202e}txt", "\u{200b}", &"x".repeat(201)] {
         let reply = asked(label).expect(422);
-        assert!(reply.message().starts_with("label: a label has at most 200 characters"), "{}", reply.text);
+        assert!(reply.message().starts_with("label: a label must have at most 200 characters"), "{}", reply.text);
         let out = key(&setup, &["create", "--company", "company-1", "--scope", "tasks:read", "--label", label]);
         assert_eq!(out.status.code(), Some(2), "{label:?}");
     }

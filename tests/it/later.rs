@@ -345,7 +345,7 @@ fn an_event_that_cannot_be_read_is_set_aside_and_the_lane_goes_on() {
     let log = server.stop();
     let id = damaged.header("x-event-id");
     assert!(
-        log.lines().any(|it| it.contains("ERROR") && it.contains("cannot be worked on") && it.contains(id)),
+        log.lines().any(|it| it.contains("ERROR") && it.contains("cannot be processed") && it.contains(id)),
         "{log}"
     );
 }

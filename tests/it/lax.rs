@@ -41,8 +41,8 @@ fn every_captured_date_is_one_moment_or_a_clear_refusal() {
         ("isodate", Ok(("2026-11-24T23:59:59Z", true))),
         ("fmt", Ok(("2026-11-24T23:59:59Z", true))),
         ("fmt_space", Ok(("2026-11-24T02:21:05Z", true))),
-        ("fmt_us", Err("is not clear: day and month could be either way round")),
-        ("fmt_eu", Err("is not clear: day and month could be either way round")),
+        ("fmt_us", Err("is ambiguous: it is not clear which is the day and which the month")),
+        ("fmt_eu", Err("is ambiguous: it is not clear which is the day and which the month")),
         ("today", Ok(("2026-11-23T23:00:00Z", false))),
         ("utc", Ok(("2026-11-24T01:21:05.408Z", false))),
         ("jsdate", Ok(("2026-11-24T01:21:05.410Z", false))),
@@ -56,7 +56,7 @@ fn every_captured_date_is_one_moment_or_a_clear_refusal() {
         ("todatetime_plus", Ok(("2026-12-01T23:00:00Z", false))),
         ("rfc2822", Ok(("2026-11-24T01:21:05Z", true))),
         ("http", Ok(("2026-11-24T01:21:05Z", true))),
-        ("locale", Err("is not clear: day and month could be either way round")),
+        ("locale", Err("is ambiguous: it is not clear which is the day and which the month")),
         ("datetimelocal", Ok(("2026-12-01T09:00:00Z", true))),
         ("naive", Ok(("2026-12-01T09:00:00Z", true))),
     ];
@@ -267,5 +267,5 @@ fn broken_bodies_are_named() {
     let many = "a=1&".repeat(1001);
     assert_eq!(decoded("application/x-www-form-urlencoded", &many), Err("malformed_form".into()));
     let error = decode(Some("application/json"), b"{\"a\":\"\xff\"}", &Rules::default()).unwrap_err();
-    assert_eq!(error.to_string(), "the body is not UTF-8: the byte at offset 6 fits no character");
+    assert_eq!(error.to_string(), "the body is not valid UTF-8 at byte offset 6");
 }

@@ -160,7 +160,7 @@ fn a_file_of_its_limit_is_read_and_a_larger_one_is_not() {
         assert_eq!(reload(&server), None, "{file}");
         std::fs::write(&path, padded(limit + 1)).unwrap();
         let message = reload(&server).unwrap();
-        assert!(message.contains(&format!("it has {} bytes, and {limit} are the most", limit + 1)), "{message}");
+        assert!(message.contains(&format!("it has {} bytes; the maximum is {limit}", limit + 1)), "{message}");
         std::fs::write(&path, &text).unwrap();
     }
     let more = |n: usize| folder.join(format!("fixtures/more-{n}.json"));
@@ -168,7 +168,7 @@ fn a_file_of_its_limit_is_read_and_a_larger_one_is_not() {
     assert!(reload(&server).unwrap().contains("bytes together"));
     (0..9).for_each(|n| std::fs::remove_file(more(n)).unwrap());
     (0..1000).for_each(|n| std::fs::write(more(n), fixture("one")).unwrap());
-    assert!(reload(&server).unwrap().contains("1001 fixtures, and 1000 are the most"));
+    assert!(reload(&server).unwrap().contains("1001 fixtures; the maximum is 1000"));
     std::fs::remove_file(more(0)).unwrap();
     assert_eq!(reload(&server), None);
 }

@@ -61,9 +61,9 @@ fn output_that_is_no_task_is_refused_and_the_event_kept() {
     for (output, part) in [
         ("", "nothing was written"),
         ("not json", "stdout is not JSON"),
-        ("[]", "no task and no skip"),
-        ("[1]", "no object"),
-        ("{\"skip\":1}", "has to be text"),
+        ("[]", "empty array"),
+        ("[1]", "not an object"),
+        ("{\"skip\":1}", "must be a string"),
         (deep.as_str(), "recursion limit"),
     ] {
         let reply = post("", &says(output)).expect(422);
@@ -198,13 +198,13 @@ fn a_plugin_that_does_not_load_is_named_with_its_cause_and_the_others_serve() {
     for part in [
         "import/mapper.wasm: imports \"env\" \"secret\", which is not offered",
         "library/mapper.wasm: has no _start",
-        "toml/plugin.toml: limits does not take: unknown",
+        "toml/plugin.toml: limits has unknown fields: unknown",
         "auth/plugin.toml: auth.scheme: is not one of api-key, standard-webhooks, ",
         "zone/plugin.toml: timezone: is not an IANA zone",
         "text/mapper.wasm: is not WebAssembly",
         "schema/input.schema.json: not a JSON Schema: at /type",
         "fixture/fixtures/a.json: the fixture failed: expected another skip, got a skip",
-        "other-name/plugin.toml: name: is not the folder's name",
+        "other-name/plugin.toml: name: differs from the folder's name",
     ] {
         assert!(log.contains(part), "{part}\n{log}");
     }

@@ -96,7 +96,7 @@ fn what_deliveries_are_known_by_cannot_be_redacted() {
     let out = harness::binary().args(["plugin", "check"]).arg(setup.plugins.join("guest")).output().unwrap();
     let told = String::from_utf8(out.stdout).unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(told.contains("redact: a delivery is known by a value that would be replaced"), "{told}");
+    assert!(told.contains("redact: a delivery is identified by a value that would be replaced"), "{told}");
 }
 
 /// A plugin that skips, takes any object, and redacts these places.
@@ -217,7 +217,7 @@ fn a_value_that_could_be_replaced_as_a_whole_cannot_name_a_delivery() {
     let out = harness::binary().args(["plugin", "check"]).arg(setup.plugins.join("guest")).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
     let told = String::from_utf8(out.stdout).unwrap();
-    assert!(told.contains("redact: a delivery is known by a value that would be replaced"), "{told}");
+    assert!(told.contains("redact: a delivery is identified by a value that would be replaced"), "{told}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn a_folder_that_is_still_being_copied_is_waited_for() {
     }
     until("the whole folder", || reason(&server).as_deref() == Some("whole"));
     let log = server.stop();
-    assert!(!log.contains("is refused"), "{log}");
+    assert!(!log.contains("plugin refused"), "{log}");
 }
 
 #[test]

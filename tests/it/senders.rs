@@ -93,7 +93,7 @@ fn every_provider_s_signature_lets_in_with_any_active_secret_and_the_admin_alone
             assert_eq!(refused.message(), "the request's signature is missing or wrong", "{scheme}");
             let reason = event(&server, &refused)["reason"].clone();
             let why = reason["message"].as_str().unwrap();
-            assert!(why.contains("fits the body with any of the 2 secrets"), "{scheme}: {why}");
+            assert!(why.contains("matches the body with any of the 2 secrets"), "{scheme}: {why}");
         }
         let stranger = &providers("c3RyYW5nZXIncyBzZWNyZXQgb2YgMTYrIGJ5dGVz", body)[index].1;
         let refused = send(&server, &text(stranger), body).expect(401);
@@ -198,7 +198,7 @@ fn what_is_wrong_with_auth_is_said_and_the_secret_is_not() {
         .plugin("where", "[auth]\nscheme = \"twilio\"\nsecret = \"NEW\"\n", &says("{}"))
         .env("NEW", "not base64, and long enough");
     let log = bad.start().stop();
-    for said in ["auth: the secret NEW must be whsec_ and base64", "has to hold {body}", "auth.url: required"] {
+    for said in ["auth: the secret NEW must be whsec_ and base64", "must contain {body}", "auth.url: required"] {
         assert!(log.contains(said), "{said}: {log}");
     }
     assert!(!log.contains("not base64"));

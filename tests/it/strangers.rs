@@ -56,7 +56,7 @@ fn signatures_are_counted_before_anything_is_computed_and_a_large_body_is_let_in
     let many = deliver(&wrong.repeat(16)).expect(401);
     assert_eq!(many.message(), "the request's signature is missing or wrong");
     let why = event(&server, &many)["reason"]["message"].clone();
-    assert_eq!(why, "the header stripe-signature holds more than 16 signatures");
+    assert_eq!(why, "the header stripe-signature contains more than 16 signatures");
     let late = format!("t=1,v1={}", "0".repeat(64));
     let late = send(&server, "/v1/hooks/guest", &[("stripe-signature", &late)], &large).expect(401);
     assert!(event(&server, &late)["reason"]["message"].as_str().unwrap().contains("300 s are allowed"));
@@ -248,7 +248,7 @@ fn secrets_that_are_empty_weak_or_never_right_are_refused_when_they_are_loaded()
         ("twilio", named("twilio", "SHORT", "url = \"https://example.org/x\"\n"), "SHORT is weak"),
         ("url", named("url-secret", "SHORT", ""), "SHORT is weak"),
         ("path", named("url-secret", "PATH_SECRET", weak), "PATH_SECRET holds characters"),
-        ("line", named("hmac-sha1", "LINE", hmac), "LINE holds a line break"),
+        ("line", named("hmac-sha1", "LINE", hmac), "LINE contains a line break"),
         ("point", named("standard-webhooks", "IDENTITY", weak), "IDENTITY is a point of small order"),
         ("key", named("standard-webhooks", "SHORT_KEY", weak), "SHORT_KEY must be whpk_"),
         ("second", "[auth]\nscheme = \"github\"\nsecret = [\"SECRET\", \"SHORT\"]\n".to_owned(), "SHORT is weak"),
@@ -292,8 +292,7 @@ fn secrets_that_are_empty_weak_or_never_right_are_refused_when_they_are_loaded()
     assert_eq!(printed.matches("weak secret: SHORT").count(), 1, "{printed}");
     let log = server.stop();
     for (name, _, why) in &refused {
-        let line =
-            log.lines().find(|it| it.contains("plugin is refused") && it.contains(&format!("/{name}/plugin.toml")));
+        let line = log.lines().find(|it| it.contains("plugin refused") && it.contains(&format!("/{name}/plugin.toml")));
         assert!(line.is_some_and(|it| it.contains(&format!("auth: the secret {why}"))), "{name}: {why}: {line:?}");
     }
     assert!(log.contains("plugin has a weak secret"), "{log}");
@@ -372,7 +371,7 @@ fn an_integration_cannot_keep_what_senders_prove_themselves_with() {
     let server = setup.start();
     assert_eq!(setup.ready(&server).json()["names"]["integrations"], json!(["x-fine"]));
     let log = server.stop();
-    assert!(log.contains("keep_headers: x-sig holds what a sender proves itself with"), "{log}");
+    assert!(log.contains("keep_headers: x-sig contains the sender's credentials"), "{log}");
 }
 
 /// A header, a log line or a reason may repeat what was sent.
