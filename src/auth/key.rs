@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{AuthError, CompanyId};
-use crate::payload::Rules;
-use crate::text::is_unprintable;
+use super::error::AuthError;
+use crate::format::payload::Rules;
+use crate::model::company::CompanyId;
+use crate::system::text::is_unprintable;
 
 /// Identifies a key in lists and logs; reveals nothing about the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ pub struct ApiKey {
     /// Permissions of the key.
     pub scopes: Scopes,
     /// Time of creation.
-    #[serde(serialize_with = "crate::task::utc")]
+    #[serde(serialize_with = "crate::model::time::utc")]
     pub created_at: DateTime<Utc>,
     /// Expiry time, if there is one.
     pub expires_at: Option<DateTime<Utc>>,

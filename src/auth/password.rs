@@ -6,8 +6,8 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::AuthError;
-use crate::config::Secret;
+use super::error::AuthError;
+use crate::model::secret::Secret;
 
 /// Passwords or secrets, all of which are valid. Only their hashes are stored: a request costs one hash, however
 /// many there are, and the comparison's time reveals neither length nor content.

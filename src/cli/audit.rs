@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::failure::Failure;
 use super::flags::DataDirFlag;
+use super::print::say;
 use super::remote::{Elsewhere, text};
-use super::{Failure, runtime};
-use crate::auth::CompanyId;
-use crate::cli::print::{self, say};
+use super::{print, runtime};
 use crate::config::{Config, Options};
+use crate::model::company::CompanyId;
 use crate::store::{Embedded, Store as _};
 
 /// Entries that one request asks for.

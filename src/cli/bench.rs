@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::Failure;
+use super::print::say;
 use super::progress::Progress;
-use super::{Failure, runtime};
-use crate::app::now;
-use crate::auth::CompanyId;
-use crate::cli::print::say;
-use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
+use super::runtime;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
+use crate::model::task::{NewTask, Priority, Status, Task};
+use crate::model::time::now;
 use crate::store::embedded::Options;
 use crate::store::{
     Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Store as _, TaskFilter,
 };
-use crate::task::{NewTask, Priority, Status, Task, TaskId};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -2,16 +2,18 @@
 
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
+use super::failure::Failure;
+use super::print::say;
 use super::progress::Progress;
 use super::remote::{Remote, text};
-use super::{ExitStatus, Failure, runtime};
-use crate::app::now;
-use crate::audit::{Action, COMMAND_LINE, Entry};
-use crate::auth::CompanyId;
-use crate::cli::print::{self, say};
+use super::{print, runtime};
 use crate::config::Config;
-use crate::store::embedded::{self, Erased, Patient};
-use crate::store::{Embedded, Store as _};
+use crate::model::audit::{Action, COMMAND_LINE, Entry};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::store::embedded::{Erased, Patient};
+use crate::store::{Embedded, Store as _, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

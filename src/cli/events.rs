@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::erase::Erase;
+use super::failure::Failure;
 use super::flags::DataDirFlag;
+use super::print;
+use super::print::say;
 use super::progress::Progress;
 use super::remote::{Elsewhere, Remote, text};
-use crate::app::now;
-use crate::auth::CompanyId;
-use crate::cli::print::{self, say};
 use crate::config::{Config, Options};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -245,7 +246,7 @@ impl<'a> Pages<'a> {
         }
         for (name, value) in [("since", filter.since), ("until", filter.until)] {
             if let Some(at) = value {
-                query.append_pair(name, &crate::payload::format_utc(at));
+                query.append_pair(name, &crate::model::time::format_utc(at));
             }
         }
         Self { remote, query: query.finish(), after: filter.after.clone(), ended: false }

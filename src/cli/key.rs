@@ -6,14 +6,18 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
+use super::failure::Failure;
 use super::flags::DataDirFlag;
+use super::print::{say, tell};
 use super::remote::{Elsewhere, Remote, text};
-use super::{ExitStatus, Failure, runtime};
-use crate::app::{KeyRequest, now};
-use crate::audit::{Action, COMMAND_LINE, Entry};
-use crate::auth::{ApiKey, CompanyId, Scope, key};
-use crate::cli::print::{self, say, tell};
+use super::{print, runtime};
+use crate::auth::{ApiKey, Scope, key};
 use crate::config::{Config, Options};
+use crate::model::audit::{Action, COMMAND_LINE, Entry};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::service::app::KeyRequest;
 use crate::store::{Embedded, Store as _, StoreError};
 
 #[derive(Debug, clap::Args)]

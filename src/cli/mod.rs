@@ -1,6 +1,20 @@
 //! The command line: one file a subcommand. `cli/print.rs` is all that prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod failure;
+mod runtime;
+
+use std::process::ExitCode;
+
+use crate::config::{Config, Options};
+use crate::plugin::{SUBCOMMAND, compile_here};
+use exit::ExitStatus;
+use flags::ConfigFlag;
+use print::tell;
+use runtime::runtime;
+
+pub(crate) use failure::Failure;
+
 mod audit;
 mod bench;
 mod erase;
@@ -15,16 +29,6 @@ mod remote;
 mod serve;
 mod store;
 mod transfer;
-
-use std::process::ExitCode;
-
-use exit::ExitStatus;
-use flags::ConfigFlag;
-use print::tell;
-
-use crate::config::{Config, ConfigError, Options};
-use crate::plugin::{SUBCOMMAND, compile_here};
-use crate::store::StoreError;
 
 /// A webhook adapter and WebAssembly plugin host: any JSON in, the documented task out.
 #[derive(Debug, clap::Parser)]
@@ -69,13 +73,6 @@ enum Command {
     },
 }
 
-/// Why a command ended badly: the sentence for the user, and the exit code.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    message: String,
-    status: ExitStatus,
-}
-
 impl Command {
     /// The settings that this command's flags override.
     fn options(&self) -> Options {
@@ -88,38 +85,6 @@ impl Command {
             Self::Store(it) => it.options(),
             Self::Compile { .. } => Options::default(),
         }
-    }
-}
-
-impl Failure {
-    fn new(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), status: ExitStatus::Failed }
-    }
-
-    fn usage(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), status: ExitStatus::Usage }
-    }
-
-    fn no_server(data_dir: &std::path::Path) -> Self {
-        let dir = data_dir.display();
-        Self::new(format!("no server is running on {dir}; start one with `hookmill serve`, or name its --data-dir"))
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::usage(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let status = match error {
-            StoreError::InUse { .. } => ExitStatus::InUse,
-            StoreError::Journal(_) | StoreError::Damaged { .. } => ExitStatus::Damaged,
-            _ => ExitStatus::Failed,
-        };
-        Self { message: error.to_string(), status }
     }
 }
 
@@ -175,9 +140,4 @@ pub fn run(args: &Args) -> ExitCode {
             failure.status.into()
         }
     }
-}
-
-/// What async commands run on.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)
 }

@@ -1,12 +1,11 @@
 //! All that the command line prints, in one place: texts of senders, plugins and folders are escaped here.
-
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
 use std::fmt::{Arguments, Display};
 
 use serde_json::Value;
 
-use crate::text::{Printable, PrintableJson};
+use crate::system::text::{Printable, PrintableJson};
 
 /// Prints a line to stdout, as `println!` does, with everything in it escaped that a terminal or a reader could take for
 /// something else.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::store::embedded::running_server;
 
 /// Which server to speak to, where it is not the one on this machine.

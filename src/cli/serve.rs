@@ -15,21 +15,26 @@ use tracing_subscriber::fmt::format::DefaultFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::failure::Failure;
 use super::flags::{DataDirFlag, PluginsDirFlag};
-use super::{Failure, runtime};
-use crate::app::{App, KeyRequest, now};
-use crate::audit::{Action, Entry, OPERATOR, SERVER};
-use crate::auth::{CompanyId, Scope, key};
-use crate::cli::print::say;
-use crate::config::{Config, Options, Secret};
+use super::print::say;
+use super::runtime;
+use crate::auth::{Scope, key};
+use crate::config::{Config, Options};
+use crate::http::server;
 use crate::integration::Integration;
-use crate::log::{self, JsonLine, TextFields, says_no_more_than_it_may};
-use crate::peer::Network;
+use crate::model::audit::{Action, Entry, OPERATOR, SERVER};
+use crate::model::company::CompanyId;
+use crate::model::peer::Network;
+use crate::model::secret::Secret;
+use crate::model::time::now;
 use crate::plugin::Host;
-use crate::server;
+use crate::service::app::{App, KeyRequest};
+use crate::service::watch::{Loader, Watch};
 use crate::store::embedded::{Keep, Running};
 use crate::store::{Embedded, Expired};
-use crate::watch::{Loader, Watch};
+use crate::system::log;
+use crate::system::log::{JsonLine, TextFields, says_no_more_than_it_may};
 
 /// For reads off the reactor that are under way at the end.
 const LAST_READS: Duration = Duration::from_secs(5);

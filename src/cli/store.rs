@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
+use super::failure::Failure;
 use super::flags::DataDirFlag;
+use super::print::{say, tell};
 use super::remote::{Remote, text};
-use super::{ExitStatus, Failure, bench, progress, runtime, transfer};
-use crate::app::now;
-use crate::audit::{self, COMMAND_LINE, Entry};
-use crate::cli::print::{self, say, tell};
+use super::{bench, print, progress, runtime, transfer};
 use crate::config::{Config, Options};
-use crate::store::embedded::{self, Report};
-use crate::store::{Embedded, Stats, Store as _};
+use crate::model::audit;
+use crate::model::audit::{COMMAND_LINE, Entry};
+use crate::model::time::now;
+use crate::store::embedded::Report;
+use crate::store::{Embedded, Stats, Store as _, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

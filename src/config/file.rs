@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::ConfigError;
-use crate::peer::Network;
+use super::error::ConfigError;
+use crate::model::peer::Network;
 
 /// The content of `hookmill.toml`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -89,7 +89,7 @@ pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigErr
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    crate::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
+    crate::format::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
 }
 
 #[cfg(test)]

@@ -3,49 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use crate::auth::key::LONGEST;
+use crate::auth::secrets::Secrets;
+use crate::model::secret::Secret;
 
 /// Minimum length of `HOOKMILL_BOOTSTRAP_KEY`, in characters: text that people type is weaker than random bytes.
 pub const BOOTSTRAP_KEY_MIN: usize = 24;
-
-/// A text that no log, error or debug output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// Returns the text.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-/// Secrets of plugins by name, from the environment or else the secrets file.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets(HashMap<String, Secret>);
-
-impl Secrets {
-    /// Returns the secret with this name, if it is set (even if it is blank).
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub fn get(&self, name: &str) -> Option<Secret> {
-        let from_env = std::env::var(name).ok().map(Secret::new);
-        from_env.or_else(|| self.0.get(name).cloned())
-    }
-}
 
 pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     let file = path.display().to_string();
@@ -53,7 +17,7 @@ pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     // The parser's own message quotes the line, which contains a secret.
     let table: HashMap<String, String> = toml::from_str(&text)
         .map_err(|_| ConfigError::Parse { file, cause: "every line must be NAME = \"secret\"".into() })?;
-    Ok(Secrets(table.into_iter().map(|(name, secret)| (name, Secret(secret))).collect()))
+    Ok(table.into_iter().map(|(name, secret)| (name, Secret::new(secret))).collect())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
@@ -63,6 +27,6 @@ pub(super) fn bootstrap_key() -> Result<Option<Secret>, ConfigError> {
     if !(BOOTSTRAP_KEY_MIN..=LONGEST).contains(&key.len()) || !plain {
         Err(ConfigError::BootstrapKey)
     } else {
-        Ok(Some(Secret(key)))
+        Ok(Some(Secret::new(key)))
     }
 }

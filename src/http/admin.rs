@@ -5,13 +5,15 @@ use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::problem::Problem;
 use super::repeat::Once;
-use crate::app::{KeyRequest, now};
-use crate::audit::Action;
-use crate::auth::{ApiKey, AuthError, CompanyId, Scope, key};
-use crate::ingest::Ended;
+use crate::auth::{ApiKey, AuthError, Scope, key};
+use crate::model::audit::Action;
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::pipeline::Ended;
+use crate::service::app::KeyRequest;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

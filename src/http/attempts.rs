@@ -1,15 +1,16 @@
 //! Deliveries that come again: answered as the first was, or another attempt of one that was quarantined.
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::hooks::{erased, told};
+use super::problem::Problem;
 use super::repeat::Once;
-use crate::app::now;
-use crate::event::RawEvent;
-use crate::ingest::{self, Attempted, Receipt};
 use crate::integration::Integration;
-use crate::log::{Field, know};
+use crate::model::event::RawEvent;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Attempted, Receipt};
 use crate::store::{FirstAnswer, Versioned};
+use crate::system::log::{Field, know};
 
 /// How often an attempt is made again when another one was quicker.
 const TRIES: usize = 5;

@@ -4,12 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::problem::Problem;
 use super::query::Query;
-use crate::app::Admin;
-use crate::auth::{AuthError, CompanyId};
-use crate::payload::Rules;
+use crate::auth::AuthError;
+use crate::format::payload::Rules;
+use crate::model::company::CompanyId;
+use crate::service::app::Admin;
 
 /// Entries a page, where nothing is said, and most.
 const LIMIT: (usize, usize) = (50, 1000);

@@ -3,14 +3,17 @@
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::problem::Problem;
 use super::repeat::Once;
-use crate::app::now;
 use crate::auth::Scope;
-use crate::event::{EventId, RawEvent, new_id};
-use crate::ingest::{self, Receipt, Stop, Told};
-use crate::payload;
+use crate::format::payload;
+use crate::integration::stop::Stop;
+use crate::model::event::RawEvent;
+use crate::model::ids::{EventId, new_id};
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Receipt, Told};
 
 /// Largest body, in bodies of other routes.
 const BODIES: usize = 16;

@@ -13,20 +13,25 @@ use warp::Filter;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
-use super::Problem;
 use super::edge::Exchange;
-use crate::app::{Admin, App, now};
-use crate::auth::limit::{Rate, TokenBucket};
-use crate::auth::{ApiKey, CompanyId, Scope};
-use crate::event::{EventId, IntegrationName, RawEvent, kept_headers, new_id};
+use super::problem::Problem;
+use super::server::Wire;
+use crate::auth::{ApiKey, Scope};
+use crate::format::payload;
 use crate::integration::load::direct;
-use crate::log::{Field, know};
-use crate::memory::{self, Arriving, Charge, Held, Payer};
-use crate::payload;
-use crate::peer::Peer;
-use crate::server::Wire;
-use crate::shares::Share;
+use crate::limits::memory;
+use crate::limits::memory::{Arriving, Charge, Held, Payer};
+use crate::limits::shares::Share;
+use crate::model::company::CompanyId;
+use crate::model::event::RawEvent;
+use crate::model::headers::kept_headers;
+use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::peer::Peer;
+use crate::model::time::now;
+use crate::service::app::{Admin, App};
 use crate::store::FirstAnswer;
+use crate::system::log::{Field, know};
+use crate::system::rate::{Rate, TokenBucket};
 
 /// Responses up to this size are not charged: they fit into the socket's send buffer.
 const LARGE: usize = 64 * 1024;
@@ -398,7 +403,7 @@ impl<E: Into<Problem>> From<E> for Failed {
 
 impl Failed {
     /// Names the event only where it can be looked up.
-    pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::ingest::Stop) -> Self {
+    pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::integration::stop::Stop) -> Self {
         move |stop| Self { event_id: stop.is_kept().then_some(event_id), problem: Problem::Stop(stop) }
     }
 }
@@ -457,13 +462,13 @@ pub(super) fn respond(writer: &Writer, result: Result<Answer, Failed>) -> Respon
 macro_rules! reply {
     // Health checks need no place among the others.
     (always $handler:path) => {
-        |call: $crate::http::Call| async move {
+        |call: $crate::http::call::Call| async move {
             let writer = call.writer();
             $crate::http::call::respond(&writer, $handler(call).await)
         }
     };
     ($handler:path $(, $param:ident)*) => {
-        |$($param: String,)* call: $crate::http::Call| async move {
+        |$($param: String,)* call: $crate::http::call::Call| async move {
             let writer = call.writer();
             let result = match call.begun() {
                 Ok(call) => $handler(call $(, $param)*).await,

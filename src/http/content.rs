@@ -10,7 +10,7 @@ use futures_util::future::poll_fn;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{EXPECT, HeaderMap};
 
-use crate::server::Wire;
+use super::server::Wire;
 
 /// Content of this size is read and discarded where no handler wants it, so that the connection can be used again.
 const SMALL: u64 = 64 * 1024;

@@ -9,19 +9,21 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::problem::Problem;
 use super::upkeep::{begin, operator};
-use crate::app::{Admin, App, now};
-use crate::audit::Action;
-use crate::dry_run::{self, Options, Report};
-use crate::event::IntegrationName;
-use crate::folder::Folder;
 use crate::integration::Integration;
 use crate::integration::check::open;
+use crate::model::audit::Action;
+use crate::model::ids::IntegrationName;
+use crate::model::time::now;
 use crate::plugin::stand_back;
+use crate::service::app::{Admin, App};
+use crate::service::dry_run;
+use crate::service::dry_run::{Options, Report};
 use crate::store::StoreError;
 use crate::store::embedded::{History, Wanted};
+use crate::system::folder::Folder;
 
 /// Samples, where nothing is said, and most.
 const SAMPLES: (usize, usize) = (10, 1000);

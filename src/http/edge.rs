@@ -12,15 +12,15 @@ use tower_service::Service;
 use warp::http::{Method, Request, StatusCode, Uri, Version};
 use warp::reply::Response;
 
-use super::Problem;
 use super::content::Content;
-use super::problem::ProblemBody;
+use super::problem::{Problem, ProblemBody};
 use super::running::Running;
+use super::server::Wire;
 use super::trace::Ids;
-use crate::app::{App, now};
-use crate::event::new_id;
-use crate::peer::Peer;
-use crate::server::Wire;
+use crate::model::ids::new_id;
+use crate::model::peer::Peer;
+use crate::model::time::now;
+use crate::service::app::App;
 
 /// How long a backup, a rebuild, a dry run or an erasure may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use serde::Deserialize;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::events::reader;
+use super::problem::Problem;
 use super::upkeep::{begin, operate};
-use crate::app::{Admin, App, now};
-use crate::audit::Action;
-use crate::auth::CompanyId;
 use crate::integration::Integration;
-use crate::operations::Slot;
+use crate::model::audit::Action;
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::service::app::{Admin, App};
+use crate::service::operations::Slot;
 use crate::store::embedded::{Erased, Patient};
 
 #[derive(Deserialize)]

@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::query::Query;
-use crate::event::EventId;
-use crate::payload::Rules;
-use crate::schema::Violation;
+use crate::format::payload::Rules;
+use crate::format::schema::Violation;
+use crate::model::ids::{EventId, TaskId};
 use crate::store::EventFilter;
-use crate::task::TaskId;
 
 const KNOWN: [&str; 9] = ["integration", "status", "reason", "since", "until", "task_id", "id", "limit", "cursor"];
 /// Events a page, where nothing is said, and most.

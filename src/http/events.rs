@@ -5,16 +5,20 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::event_query::EventQuery;
-use super::tasks::{self, parse_id};
-use crate::app::{Admin, now};
-use crate::audit::Action;
-use crate::auth::{AuthError, CompanyId, Scope};
-use crate::event::{Event, EventId};
-use crate::log::{Field, know};
+use super::problem::Problem;
+use super::tasks;
+use super::tasks::parse_id;
+use crate::auth::{AuthError, Scope};
+use crate::model::audit::Action;
+use crate::model::company::CompanyId;
+use crate::model::event::Event;
+use crate::model::ids::EventId;
+use crate::model::time::now;
+use crate::service::app::Admin;
 use crate::store::Versioned;
+use crate::system::log::{Field, know};
 
 /// There is none of this id, for this company.
 pub(super) const MISSING: Problem = Problem::NotFound("no such event");
@@ -139,7 +143,7 @@ pub(super) async fn provenance(call: Call, id: String) -> Result<Answer, Failed>
         "event_id": task.event_id,
         "event_expired": event.is_none(),
         "integration": event.as_ref().map(|it| &it.integration),
-        "received_at": event.as_ref().map(|it| crate::payload::format_utc(it.received_at)),
+        "received_at": event.as_ref().map(|it| crate::model::time::format_utc(it.received_at)),
         "plugin_version": derived.map(|it| &it.plugin_version),
         "module_sha256": derived.map(|it| &it.module_sha256),
         "schema_sha256": derived.map(|it| &it.schema_sha256),

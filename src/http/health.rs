@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, now};
+use super::problem::Problem;
+use crate::model::time::now;
+use crate::service::app::Admin;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn live(_: Call) -> Result<Answer, Failed> {

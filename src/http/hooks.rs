@@ -6,19 +6,23 @@ use bytes::Bytes;
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::Problem;
-use super::attempts;
 use super::call::{Answer, Call, Failed, within};
-use super::proof;
+use super::problem::Problem;
 use super::repeat::Once;
 use super::tasks::{created, with_loosened};
-use crate::app::now;
+use super::{attempts, proof};
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
-use crate::event::{EventId, IntegrationName, RawEvent, few_headers, new_id};
-use crate::ingest::{self, Ended, Receipt, Stop};
+use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration};
-use crate::log::{self, Field, Line, know};
+use crate::model::event::RawEvent;
+use crate::model::headers::few_headers;
+use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Ended, Receipt};
+use crate::system::log;
+use crate::system::log::{Field, Line, know};
 
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {

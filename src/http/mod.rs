@@ -24,6 +24,7 @@ mod query;
 mod repeat;
 mod replay;
 mod running;
+pub mod server;
 mod table;
 mod tasks;
 mod trace;
@@ -36,11 +37,12 @@ use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, path};
 
-use crate::app::App;
-use call::{Call, call, reply};
+use crate::service::app::App;
+use call::{call, reply};
 use edge::Exchange;
-pub(crate) use problem::Problem;
 use table::Table;
+
+pub(crate) use problem::Problem;
 
 /// The whole API as one filter.
 pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::Admin;
-use crate::audit::Action;
-use crate::auth::CompanyId;
+use super::problem::Problem;
 use crate::integration::{Beside, Integration, Refused};
+use crate::model::audit::Action;
+use crate::model::company::CompanyId;
+use crate::service::app::Admin;
 
 /// `GET /v1/admin/plugins`: the operator sees every folder, a company's admin those that make its tasks.
 pub(super) async fn list(call: Call) -> Result<Answer, Failed> {

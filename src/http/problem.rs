@@ -8,17 +8,19 @@ use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use super::table;
-use crate::app::now;
 use crate::auth::AuthError;
-use crate::auth::limit::Rate;
-use crate::event::{EventId, IntegrationName};
-use crate::ingest::{Stop, moved};
-use crate::log::{self, Field, Line, know};
-use crate::payload::DecodeError;
+use crate::format::payload::DecodeError;
+use crate::format::schema::{Violation, Violations};
+use crate::integration::stop::Stop;
+use crate::limits::shares::UsedUp;
+use crate::model::ids::{EventId, IntegrationName};
+use crate::model::time::now;
+use crate::pipeline::moved;
 use crate::plugin::PluginError;
-use crate::schema::{Violation, Violations};
-use crate::shares::UsedUp;
 use crate::store::StoreError;
+use crate::system::log;
+use crate::system::log::{Field, Line, know};
+use crate::system::rate::Rate;
 
 /// Where nothing is like the URL.
 const ELSEWHERE: &str = "; they begin with /v1/tasks, /v1/hooks/{integration}, /v1/events or /v1/admin, and docs/OPERATIONS.md lists all of them";

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::Problem;
-use crate::app::App;
+use super::problem::Problem;
 use crate::integration::{Claimed, Integration};
+use crate::service::app::App;
 
 /// Most bytes that are hashed on the reactor for one delivery: about 0.1 ms.
 const INLINE_BYTES: usize = 64 * 1024;

@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::payload::{Rules, filter_text};
-use crate::schema::{Violation, got};
+use crate::format::payload::{Rules, filter_text};
+use crate::format::schema::{Violation, got};
 use crate::store::{Cursor, Page, TaskFilter};
 
 /// Tasks a page, where nothing is said.

@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call};
-use crate::app::now;
-use crate::auth::CompanyId;
-use crate::event::EventId;
-use crate::ingest::{self, Ended, Receipt, Told};
+use super::problem::Problem;
+use crate::model::company::CompanyId;
+use crate::model::ids::EventId;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Ended, Receipt, Told};
 use crate::store::{FirstAnswer, Idempotency, IdempotencyId, StoreError};
 
 /// Longest key, in characters.

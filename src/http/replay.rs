@@ -3,16 +3,18 @@
 use serde::Deserialize;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
 use super::events::{find_version, reader};
 use super::hooks;
+use super::problem::Problem;
 use super::repeat::Once;
-use crate::app::now;
-use crate::audit::Action;
-use crate::ingest::{self, Asking, Existing, NotRedriven, Receipt, Stop};
 use crate::integration::Found;
 use crate::integration::load::direct;
+use crate::integration::stop::Stop;
+use crate::model::audit::Action;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Asking, Existing, NotRedriven, Receipt};
 
 /// What may be said of it.
 #[derive(Debug, Default, Deserialize)]

@@ -2,7 +2,7 @@
 
 use warp::http::Method;
 
-use super::Problem;
+use super::problem::Problem;
 
 /// Most characters of a URL in a message.
 const SHOWN: usize = 200;

@@ -5,18 +5,22 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
+use super::problem::Problem;
 use super::query::ListQuery;
 use super::repeat::Once;
-use crate::app::now;
 use crate::auth::Scope;
-use crate::event::EventId;
-use crate::ingest::{self, Receipt, Stop};
-use crate::payload::{self, Loosened};
-use crate::schema::{self, got};
+use crate::format::payload::Loosened;
+use crate::format::schema::got;
+use crate::format::task_change::TaskChange;
+use crate::format::{payload, schema};
+use crate::integration::stop::Stop;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::Task;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::Receipt;
 use crate::store::{Page, Updated};
-use crate::task::{Task, TaskChange, TaskId};
 
 /// `POST /v1/tasks`
 pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hyper::header::HeaderMap;
 use uuid::Uuid;
 
-use crate::log::{self, Field};
+use crate::system::log;
+use crate::system::log::Field;
 
 /// A request's ids.
 #[derive(Debug, Clone)]

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use warp::http::StatusCode;
 
-use super::Problem;
 use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, App};
-use crate::audit::Action;
+use super::problem::Problem;
 use crate::auth::{AuthError, Scope};
-use crate::operations::Slot;
+use crate::model::audit::Action;
+use crate::service::app::{Admin, App};
+use crate::service::operations::Slot;
 use crate::store::{Embedded, StoreError};
 
 #[derive(Deserialize)]

@@ -3,13 +3,15 @@
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::{Auth, Named};
+use super::dedupe::Named;
+use super::sender::Auth;
 use crate::auth::password::Passwords;
+use crate::auth::secrets::Secrets;
 use crate::auth::signature::hmac::{Algorithm, Encoding};
 use crate::auth::signature::rule::{Described, Rule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};
 use crate::auth::strength::{BYTES_MIN, Strength, Use};
-use crate::config::{Secret, Secrets};
+use crate::model::secret::Secret;
 
 /// The table, as accepted by the manifest's schema.
 #[derive(Debug, Deserialize)]

@@ -7,13 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::fixtures;
+use super::fixtures::{Fixture, Run};
+use super::live::{Beside, Integration};
 use super::load::{LoadFailure, assemble, check_name, company, read_manifest, read_schema, shadow, timezone};
 use super::manifest::Manifest;
-use super::{Beside, Integration};
-use crate::config::Secrets;
-use crate::folder::Folder;
-use crate::plugin::fixtures::{self, Fixture, Run};
+use crate::auth::secrets::Secrets;
 use crate::plugin::{Host, Usage};
+use crate::system::folder::Folder;
 
 /// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -193,7 +194,7 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
     for name in files {
         let file = folder.join(&name);
         let run = Fixture::read(folder, &name).and_then(|fixture| {
-            let failed = |it: crate::ingest::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
+            let failed = |it: super::stop::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
             let run = fixtures::run(integration, &fixture.payload, fixture.received_at).map_err(failed)?;
             Ok((fixture, run))
         });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::event::IntegrationName;
+use crate::model::ids::IntegrationName;
 
 /// Maximum number of concurrent long checks per integration.
 const AT_ONCE: usize = 2;

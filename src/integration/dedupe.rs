@@ -4,9 +4,9 @@ use chrono::Duration;
 use hyper::header::HeaderMap;
 use serde_json::Value;
 
-use super::Integration;
+use super::live::Integration;
 use crate::auth::signature::Mismatch;
-use crate::event::RawEvent;
+use crate::model::event::RawEvent;
 use crate::store::IdempotencyId;
 
 /// Maximum length of an id, in bytes; a longer text is not used as an id.

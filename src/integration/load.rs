@@ -1,21 +1,29 @@
 //! Loads a folder as an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
+use crate::model::headers::SECRET_HEADERS;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
 
+use super::checks::Checks;
+use super::dedupe::{Dedupe, Later, Named};
+use super::fixtures;
+use super::live::{Beside, Integration};
 use super::manifest::{Manifest, Mode};
-use super::{Auth, Beside, Checks, Dedupe, Integration, Later, Named, Redact, Rejections};
-use crate::auth::CompanyId;
-use crate::auth::limit::TokenBucket;
-use crate::config::Secrets;
-use crate::dry_run::Shadow;
-use crate::event::{self, IntegrationName, Provenance};
-use crate::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
-use crate::payload::Rules;
-use crate::plugin::{Host, LoadError, Plugin, fixtures};
-use crate::schema::Schema;
+use super::redact::Redact;
+use super::rejections::Rejections;
+use super::sender::Auth;
+use crate::auth::secrets::Secrets;
+use crate::format::payload::Rules;
+use crate::format::schema::Schema;
+use crate::model::company::CompanyId;
+use crate::model::event::Provenance;
+use crate::model::ids::IntegrationName;
+use crate::plugin::{Host, LoadError, Plugin};
+use crate::service::dry_run::Shadow;
+use crate::system::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
+use crate::system::rate::TokenBucket;
 
 /// Why a folder cannot go live. Each variant names the file.
 #[derive(Debug, thiserror::Error)]
@@ -229,7 +237,7 @@ fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Res
 /// those that identify the delivery.
 fn keep_headers(manifest: &Manifest, auth: &Auth, dedupe: &Dedupe) -> Result<Vec<String>, String> {
     let named: Vec<String> = manifest.keep_headers.iter().map(|it| it.to_ascii_lowercase()).collect();
-    if let Some(secret) = named.iter().find(|it| event::SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
+    if let Some(secret) = named.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
         return Err(format!("keep_headers: {secret} contains the sender's credentials and is never stored"));
     }
     let ids = dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name.clone()) } else { None });

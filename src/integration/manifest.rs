@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth_table::AuthTable;
-use crate::auth::limit::Rate;
-use crate::schema::{Schema, SchemaError, Violation};
-use crate::{parse, plugin};
+use crate::format::parse;
+use crate::format::schema::{Schema, SchemaError, Violation};
+use crate::plugin;
+use crate::system::rate::Rate;
 
 /// A plugin.toml that the schema has accepted.
 #[derive(Debug, Deserialize)]

@@ -6,10 +6,11 @@
 
 use serde_json::{Map, Value};
 
-use super::Integration;
-use crate::event::RawEvent;
-use crate::log::{self, Line};
-use crate::payload::{DecodeError, Payload, inner_json};
+use super::live::Integration;
+use crate::format::payload::{DecodeError, Payload, inner_json};
+use crate::model::event::RawEvent;
+use crate::system::log;
+use crate::system::log::Line;
 
 /// Replacement for a text. Numbers become 0, booleans false, lists and objects empty: types are kept, so that a
 /// plugin that reads them continues to work.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Integration;
-use crate::auth::CompanyId;
-use crate::event::IntegrationName;
+use super::live::Integration;
+use crate::model::company::CompanyId;
+use crate::model::ids::IntegrationName;
 
 /// A folder that is not live, and why.
 #[derive(Debug, Clone, serde::Serialize)]

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use crate::auth::limit::{Rate, TokenBucket};
-use crate::peer::Peer;
+use crate::model::peer::Peer;
+use crate::system::rate::{Rate, TokenBucket};
 
 /// Limit per integration.
 const ALL: Rate = Rate { per_minute: 60, burst: 100 };

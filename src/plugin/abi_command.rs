@@ -8,11 +8,13 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
+use super::call::{CallContext, Outcome};
 use super::engine::Engine;
+use super::error::PluginError;
 use super::output::{check_size, values};
 use super::state::{CallState, Failure, cut};
-use super::wasi_stdio::{self, Exit};
-use super::{CallContext, Outcome, PluginError};
+use super::wasi_stdio;
+use super::wasi_stdio::Exit;
 
 /// A command that is linked and ready to be instantiated.
 pub(super) struct Command {

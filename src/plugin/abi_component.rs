@@ -3,20 +3,21 @@
 use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
+use world::hookmill::mapper::log::Level;
+use world::hookmill::mapper::{log, types};
+use world::{Mapper, MapperPre};
 
+use super::call::{CallContext, Outcome};
 use super::engine::Engine;
+use super::error::PluginError;
 use super::limits::Hit;
 use super::output::{check_size, values};
 use super::state::{CallState, Failure, cut};
-use super::{CallContext, Outcome, PluginError};
 
 #[allow(unreachable_pub, reason = "generated; the world's own comments say it")]
 mod world {
     wasmtime::component::bindgen!({ path: "wit", world: "mapper" });
 }
-use world::hookmill::mapper::log::Level;
-use world::hookmill::mapper::{log, types};
-use world::{Mapper, MapperPre};
 
 /// Everything that a component may import.
 const OFFERED: [&str; 2] = ["hookmill:mapper/log@1.0.0", "hookmill:mapper/types@1.0.0"];
@@ -64,7 +65,7 @@ impl Component {
         let context = types::Context {
             event_id: context.event_id.clone(),
             integration: context.integration.clone(),
-            received_at: crate::payload::format_utc(context.received_at),
+            received_at: crate::model::time::format_utc(context.received_at),
             company_id: context.company_id.clone(),
             config: context.config.to_string(),
         };

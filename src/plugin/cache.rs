@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
-use wasmtime::{Engine, Module, component::Component};
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
-use super::Abi;
+use super::call::Abi;
 use super::compile::Code;
 
 const MAGIC: &[u8; 8] = b"hmartef1";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::HostError;
+use super::error::HostError;
 use super::room::{Need, Room};
 
 /// Interval at which the epoch advances. A call's time limit is precise to one or two ticks.

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use super::abi_command::Command;
 use super::abi_component::Component;
 use super::cache::Cache;
-use super::compile::{self, Compiler, Turn, Turns};
+use super::compile;
+use super::compile::{Compiler, Turn, Turns};
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
+use super::error::{HostError, LoadError};
+use super::limits::{Limits, LoadLimits};
+use super::loaded::{Code, Plugin, Program};
 use super::priority::Habit;
 use super::room::Seats;
 use super::threads::Workers;
-use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
-use crate::auth::CompanyId;
-use crate::folder::Folder;
+use crate::model::company::CompanyId;
+use crate::system::folder::Folder;
 
 /// Path of this program, valid even after an upgrade has replaced the file.
 const THIS_PROGRAM: &str = "/proc/self/exe";

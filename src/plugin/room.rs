@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::auth::CompanyId;
-use crate::event::IntegrationName;
-use crate::shares::{Rule, Share, Shares};
+use crate::limits::shares::{Rule, Share, Shares};
+use crate::model::company::CompanyId;
+use crate::model::ids::IntegrationName;
 
 /// How long a call waits for capacity before it is refused as busy. Most calls end sooner.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use super::call::Usage;
+use super::error::PluginError;
 use super::limits::{Hit, Limits, Meter};
 use super::priority::Pace;
 use super::stdio::Stdio;
-use super::{PluginError, Usage};
 
 /// Maximum number of functions that an error names.
 const FRAMES: usize = 8;

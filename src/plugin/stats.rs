@@ -11,7 +11,8 @@ use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{CallContext, PluginError};
+use super::call::CallContext;
+use super::error::PluginError;
 
 /// Maximum time that is counted exactly, in microseconds (one minute). Longer times count as this.
 const LONGEST: u64 = 60_000_000;

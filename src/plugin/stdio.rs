@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::CallContext;
+use super::call::CallContext;
 use super::state::cut;
 
 /// Number of bytes at the end of stderr that are kept for the message of a refusal.
@@ -42,7 +42,7 @@ impl Stdio {
 
     /// Sets a command's input and environment.
     pub(super) fn provide(&mut self, payload: &str, context: &CallContext) {
-        let received_at = crate::payload::format_utc(context.received_at);
+        let received_at = crate::model::time::format_utc(context.received_at);
         let variables: [(&str, &str); 5] = [
             ("EVENT_ID", &context.event_id),
             ("INTEGRATION", &context.integration),

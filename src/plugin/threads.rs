@@ -16,8 +16,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
+use super::call::{CallContext, Called};
+use super::error::PluginError;
+use super::loaded::{Ended, Program};
 use super::stats::{Stats, Summary};
-use super::{CallContext, Called, Ended, PluginError, Program};
 
 /// How long after its time limit a call that has not ended gets a response.
 const GRACE: Duration = Duration::from_millis(500);

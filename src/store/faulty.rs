@@ -8,14 +8,18 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{
-    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
-    Replaced, Stats, Store, StoreError, TaskFilter, TaskPage, Updated, Versioned,
-};
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId};
-use crate::event::{EventId, IntegrationName, Reason};
-use crate::task::{Task, TaskId, TaskPatch};
+use super::error::StoreError;
+use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
+use super::stats::{Expired, Stats};
+use super::verbs::Store;
+use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
+use crate::auth::ApiKey;
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::Reason;
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::{Task, TaskPatch};
 
 /// The fault to inject into writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

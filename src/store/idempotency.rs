@@ -5,7 +5,7 @@ use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::event::EventId;
+use crate::model::ids::EventId;
 
 /// Identifies a request: its sender, route and `Idempotency-Key`, or a delivery's own id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,11 +2,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
 use chrono::{DateTime, Utc};
 
-use crate::event::{Event, EventId, EventStatus};
-use crate::task::{Priority, Status, Task, TaskId};
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Priority, Status, Task};
 
 /// Filter for tasks. A task matches if it fits all given fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

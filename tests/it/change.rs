@@ -1,10 +1,12 @@
 //! `PATCH` and `DELETE /v1/tasks/{id}`.
 
 use chrono::Utc;
-use hookmill::auth::CompanyId;
-use hookmill::event::{EventId, new_id};
-use hookmill::payload::{Encoding, Loosened, Payload, Rules};
-use hookmill::task::{NewTask, Task, TaskChange, TaskId};
+use hookmill::format::payload::{Encoding, Loosened, Payload, Rules};
+use hookmill::format::task_change::TaskChange;
+use hookmill::model::company::CompanyId;
+use hookmill::model::ids::TaskId;
+use hookmill::model::ids::{EventId, new_id};
+use hookmill::model::task::{NewTask, Task};
 use serde_json::{Value, json};
 
 use crate::harness::{KEY, Reply, Server, Setup, task};

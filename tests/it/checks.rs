@@ -301,7 +301,7 @@ fn a_match_that_nothing_can_end_starts_only_where_there_is_time_for_it() {
     ] {
         let mut compiled = schema.clone();
         compiled["$schema"] = HEAD.into();
-        let compiled = hookmill::schema::Schema::compile(&compiled.to_string()).unwrap();
+        let compiled = hookmill::format::schema::Schema::compile(&compiled.to_string()).unwrap();
         let started = std::time::Instant::now();
         assert_eq!(compiled.judge_quickly(&payload, None), None, "it would have run on the reactor");
         assert!(started.elapsed().as_millis() < 200, "on the reactor: {:?}", started.elapsed());

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookmill::app::{App, KeyRequest, now};
-use hookmill::audit::{Action, COMMAND_LINE, Entry};
-use hookmill::auth::{CompanyId, Scope, key};
+use hookmill::auth::{Scope, key};
 use hookmill::config::{Config, Options};
+use hookmill::model::audit::{Action, COMMAND_LINE, Entry};
+use hookmill::model::company::CompanyId;
+use hookmill::model::time::now;
+use hookmill::service::app::{App, KeyRequest};
 use hookmill::store::{Embedded, Fault, Faulty};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,7 +48,7 @@ impl Failing {
             app.create_key(every_scope().into_key(id, KEY, now()), entry, None).await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            tokio::spawn(hookmill::server::run(listener, Arc::new(app), std::future::pending()));
+            tokio::spawn(hookmill::http::server::run(listener, Arc::new(app), std::future::pending()));
             url
         });
         Self { url, store, _runtime: runtime, _dir: dir }

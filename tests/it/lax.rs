@@ -1,9 +1,10 @@
 //! The lax layer value by value, over what real n8n nodes produce (tests/fixtures/n8n/json-fields-*.json).
 
-use hookmill::payload::{
-    Encoding, Loosened, Payload, Rules, decode, format_utc, parse_deadline, task_fields, unwrap_envelope,
+use hookmill::format::payload::{
+    Encoding, Loosened, Payload, Rules, decode, parse_deadline, task_fields, unwrap_envelope,
 };
-use hookmill::schema::task_create;
+use hookmill::format::schema::task_create;
+use hookmill::model::time::format_utc;
 use serde_json::{Value, json};
 
 fn capture(name: &str) -> Value {

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use hookmill::event::{Event, EventId, EventStatus, Reason, new_id};
+use hookmill::model::event::{Event, EventStatus, Reason};
+use hookmill::model::ids::TaskId;
+use hookmill::model::ids::{EventId, new_id};
+use hookmill::model::task::TaskPatch;
 use hookmill::store::embedded::{Options, Patient};
 use hookmill::store::{
     Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, Store as _,
 };
-use hookmill::task::{TaskId, TaskPatch};
 use tempfile::TempDir;
 
 use crate::stored::{company, ingested};

@@ -1,7 +1,7 @@
 //! The audit log's expiry, its place on a full disk, and its export.
 
 use chrono::{DateTime, Duration, Utc};
-use hookmill::audit::{Action, Entry, OPERATOR};
+use hookmill::model::audit::{Action, Entry, OPERATOR};
 use hookmill::store::embedded::{Item, Options};
 use hookmill::store::{Embedded, Store as _};
 use serde_json::json;

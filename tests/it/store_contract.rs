@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, SubsecRound as _, Utc};
-use hookmill::audit::{Action, COMMAND_LINE, Entry};
+use hookmill::model::audit::{Action, COMMAND_LINE, Entry};
+use hookmill::model::ids::TaskId;
+use hookmill::model::task::{Priority, Status, TaskPatch};
 use hookmill::store::embedded::Options;
 use hookmill::store::{Commit, Committed, Embedded, Faulty, Idempotency, Page, Store, TaskFilter, Updated};
-use hookmill::task::{Priority, Status, TaskId, TaskPatch};
 
 use crate::stored;
 use crate::stored::{answer, api_key, company, ingested, list, once};

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use hookmill::event::EventId;
+use hookmill::model::ids::EventId;
+use hookmill::model::task::{Task, TaskPatch};
 use hookmill::store::embedded::{Options, check, repair};
 use hookmill::store::{Embedded, Store as _, StoreError, Updated};
-use hookmill::task::{Task, TaskPatch};
 use tempfile::TempDir;
 
 use crate::own_process::runs_alone;

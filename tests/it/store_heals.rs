@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hookmill::model::task::Task;
 use hookmill::store::embedded::Options;
 use hookmill::store::{Commit, Embedded, Page, Store as _, StoreError, TaskFilter};
-use hookmill::task::Task;
 use tempfile::TempDir;
 
 use crate::own_process::runs_alone;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{Duration, Utc};
+use hookmill::model::ids::TaskId;
+use hookmill::model::task::{Status, TaskPatch};
 use hookmill::store::embedded::{Options, check};
 use hookmill::store::{Cursor, Embedded, Page, Store as _, TaskFilter, Updated};
-use hookmill::task::{Status, TaskId, TaskPatch};
 use tempfile::TempDir;
 
 use crate::stored::{company, ingested, list};

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{Duration, Utc};
-use hookmill::event::{Event, EventId, EventStatus, IntegrationName};
+use hookmill::model::event::{Event, EventStatus};
+use hookmill::model::ids::{EventId, IntegrationName};
 use hookmill::store::embedded::{Keep, Options, check};
 use hookmill::store::{
     Commit, Embedded, EventFilter, Idempotency, Ingested, Replace, Replaced, Store as _, TaskFilter,
@@ -186,7 +187,7 @@ async fn an_event_that_is_stored_again_expires_when_its_time_since_receipt_is_ov
     let a = company("a");
     // Received 20 hours ago, and stored again now.
     let mut old = ingested("a", |_| {});
-    old.event.id = EventId(hookmill::event::new_id(Utc::now() - Duration::hours(20)));
+    old.event.id = EventId(hookmill::model::ids::new_id(Utc::now() - Duration::hours(20)));
     store.commit(old.clone().into()).await.unwrap();
     let read = store.versioned(&a, old.event.id).await.unwrap().unwrap();
     let again = Event { status: EventStatus::Skipped, ..read.event };
@@ -220,7 +221,7 @@ async fn what_was_received_before_the_clock_was_set_back_is_erased_as_well() {
     let dir = TempDir::new().unwrap();
     let store = Arc::new(Embedded::open(&dir.path().join("data"), &Options { events: None, ..options() }).unwrap());
     let mut ahead = ingested("a", |_| {});
-    ahead.event.id = EventId(hookmill::event::new_id(Utc::now() + Duration::hours(2)));
+    ahead.event.id = EventId(hookmill::model::ids::new_id(Utc::now() + Duration::hours(2)));
     store.commit(ahead.clone().into()).await.unwrap();
     for hours in [25, 28] {
         let store = Arc::clone(&store);

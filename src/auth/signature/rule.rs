@@ -5,9 +5,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 
-use super::ed25519::{self, PublicKey};
+use super::ed25519;
+use super::ed25519::PublicKey;
 use super::hmac::{Algorithm, Encoding, Key};
-use super::{Delivery, Mismatch, decode_hex};
+use super::verify::{Delivery, Mismatch, decode_hex};
 
 /// Maximum number of signatures of the right length in one header. Senders send one, or two while a secret is being
 /// changed.

@@ -9,9 +9,10 @@ use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::hmac::{Algorithm, Encoding};
+use super::presets::Preset;
 use super::rule::{Described, Rule, SIGNATURES_MAX, VERIFICATIONS_MAX};
-use super::{Delivery, Mismatch, Preset, Signature};
-use crate::config::Secret;
+use super::verify::{Delivery, Mismatch, Signature};
+use crate::model::secret::Secret;
 
 thread_local! {
     /// Number of HMACs and ed25519 verifications of this test.

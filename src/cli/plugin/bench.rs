@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::{folder, host, runnable};
-use crate::cli::print::{self, say};
+use super::runnable;
+use super::runnable::{folder, host};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::say;
 use crate::config::Config;
-use crate::integration::Integration;
-use crate::plugin::fixtures::{self, EVENT_ID, Fixture};
+use crate::integration::fixtures::{EVENT_ID, Fixture};
+use crate::integration::{Integration, fixtures};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Bench {

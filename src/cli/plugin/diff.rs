@@ -6,15 +6,19 @@ use std::sync::atomic::AtomicBool;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::super::Failure;
-use super::super::events::time;
-use super::super::flags::DataDirFlag;
-use super::super::progress::Progress;
-use super::{differences, folder, host, runnable};
-use crate::cli::print::{self, say};
-use crate::config::{self, Config};
-use crate::dry_run::{self, Options, Report};
-use crate::event::IntegrationName;
+use super::runnable::{folder, host};
+use super::{differences, runnable};
+use crate::cli::events::time;
+use crate::cli::failure::Failure;
+use crate::cli::flags::DataDirFlag;
+use crate::cli::print;
+use crate::cli::print::say;
+use crate::cli::progress::Progress;
+use crate::config;
+use crate::config::Config;
+use crate::model::ids::IntegrationName;
+use crate::service::dry_run;
+use crate::service::dry_run::{Options, Report};
 use crate::store::embedded::{History, Wanted};
 
 #[derive(Debug, clap::Args)]

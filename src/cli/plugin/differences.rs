@@ -3,8 +3,9 @@
 use console::style;
 use serde_json::{Value, json};
 
-use crate::cli::print::{self, say};
-use crate::dry_run::{Compared, Sample, Tally};
+use crate::cli::print;
+use crate::cli::print::say;
+use crate::service::dry_run::{Compared, Sample, Tally};
 
 pub(super) fn print_counts(tally: &Tally) {
     for (count, word, shown) in [

@@ -7,19 +7,16 @@ mod differences;
 mod list;
 mod new;
 mod run;
+mod runnable;
 mod shadow;
 mod test;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::Failure;
+use super::failure::Failure;
 use super::flags::DataDirFlag;
-use crate::app::now;
-use crate::config::{Config, Options, user_cache};
-use crate::folder::Folder;
-use crate::integration::Integration;
-use crate::integration::check::{Checked, open};
-use crate::plugin::Host;
+use crate::config::{Config, Options};
+use runnable::runnable;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -93,27 +90,4 @@ impl PluginCommand {
             Action::Bench(bench) => bench.run(config, self.json),
         }
     }
-}
-
-fn host(config: &Config) -> Result<Host, Failure> {
-    Host::new(user_cache().map(|it| it.join("artefacts")), config.loading).map_err(Failure::new)
-}
-
-/// A folder that can be run, whatever its fixtures say; else its first error.
-fn runnable(host: &Host, config: &Config, folder: &Folder) -> Result<Integration, Failure> {
-    let Checked { findings, integration } = open(host, folder, &config.secrets, now());
-    integration.ok_or_else(|| {
-        let first = findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
-        Failure::new(format!("{first}\n`hookmill plugin check {}` says all of it", folder.path().display()))
-    })
-}
-
-/// The folder that the user names.
-fn folder(dir: &Path) -> Result<Folder, Failure> {
-    Folder::open(dir).map_err(|e| Failure::new(format!("{}: {e}", dir.display())))
-}
-
-/// Microseconds as people read them.
-fn millis(micros: u128) -> String {
-    format!("{:.3} ms", micros as f64 / 1000.0)
 }

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::super::Failure;
-use super::super::flags::PluginsDirFlag;
+use crate::cli::failure::Failure;
+use crate::cli::flags::PluginsDirFlag;
 use crate::cli::print::say;
 use crate::config::{Config, Options};
 

@@ -7,18 +7,20 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::{folder, millis, runnable};
-use crate::app::now;
-use crate::cli::print::{self, say};
+use super::runnable;
+use super::runnable::{folder, millis};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::say;
 use crate::config::{Config, user_cache};
-use crate::event::RawEvent;
-use crate::integration::Integration;
+use crate::format::payload::{Encoding, Loosened, Payload};
 use crate::integration::check::Share;
-use crate::payload::{Encoding, Loosened, Payload};
-use crate::plugin::fixtures::{self, Came};
+use crate::integration::fixtures::Came;
+use crate::integration::{Integration, fixtures};
+use crate::model::event::RawEvent;
+use crate::model::task::NewTask;
+use crate::model::time::now;
 use crate::plugin::{Host, Outcome};
-use crate::task::NewTask;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {

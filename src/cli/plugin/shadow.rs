@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::super::Failure;
-use super::super::flags::DataDirFlag;
 use super::differences;
 use super::list::server;
-use crate::cli::print::{self, say};
+use crate::cli::failure::Failure;
+use crate::cli::flags::DataDirFlag;
+use crate::cli::print;
+use crate::cli::print::say;
 use crate::config::{Config, Options};
-use crate::dry_run::ShadowReport;
+use crate::service::dry_run::ShadowReport;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use console::style;
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::{folder, host, millis, runnable};
-use crate::cli::print::{self, say, tell};
+use super::runnable;
+use super::runnable::{folder, host, millis};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::{say, tell};
 use crate::config::Config;
-use crate::folder::{FIXTURE_BYTES, Folder};
-use crate::integration::Integration;
-use crate::integration::load::LoadFailure;
-use crate::plugin::fixtures::{self, Came, Fixture};
+use crate::integration::fixtures::{Came, Fixture};
+use crate::integration::{Integration, LoadFailure, fixtures};
 use crate::plugin::{Outcome, PluginError};
+use crate::system::folder::{FIXTURE_BYTES, Folder};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {

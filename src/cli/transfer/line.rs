@@ -6,12 +6,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::audit::Entry;
-use crate::auth::{CompanyId, KeyId, Scopes};
-use crate::event::{Event, EventId, EventStatus, Headers, IntegrationName, Provenance, Reason, StageTime};
+use crate::auth::{KeyId, Scopes};
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
+use crate::model::headers::Headers;
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::{NewTask, Task};
+use crate::model::trace::TraceContext;
 use crate::store::embedded::Item;
-use crate::task::{NewTask, Task, TaskId};
-use crate::trace::TraceContext;
 
 /// What only an export shows of a task: the rest is the documented answer.
 #[derive(Serialize)]

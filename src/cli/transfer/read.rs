@@ -9,13 +9,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::app::{KeyRequest, is_storable};
-use crate::audit::{Entry, OPERATOR, SERVER};
-use crate::auth::{ApiKey, CompanyId, KeyId};
-use crate::event::{Event, EventId, IntegrationName, Provenance, Reason};
-use crate::payload::{Encoding, Loosened, Payload, Rules};
+use crate::auth::{ApiKey, KeyId};
+use crate::format::payload::{Encoding, Loosened, Payload, Rules};
+use crate::model::audit::{Entry, OPERATOR, SERVER};
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, Provenance, Reason};
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::{NewTask, Task};
+use crate::model::time::is_storable;
+use crate::service::app::KeyRequest;
 use crate::store::embedded::Item;
-use crate::task::{NewTask, Task, TaskId};
 
 /// Most bytes of names, codes and ids that have no shape of their own.
 const NAME: usize = 128;

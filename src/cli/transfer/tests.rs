@@ -1,6 +1,6 @@
 use std::io::{BufReader, Cursor};
 
-use super::*;
+use crate::cli::transfer::*;
 use crate::store::embedded::{Options, check};
 use crate::store::{Page, TaskFilter};
 
@@ -85,7 +85,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     let store = Embedded::open(&data, &Options::default()).unwrap();
     assert!(!store.keys().await.unwrap().is_empty());
     store.audit(None, None, 1000).await.unwrap();
-    let company = crate::auth::CompanyId::parse("company-1").unwrap();
+    let company = crate::model::company::CompanyId::parse("company-1").unwrap();
     store.list_tasks(&company, TaskFilter::default(), Page::Number { page: 1, limit: 100 }).await.unwrap();
     // What is exported can be imported.
     let mut lines = Vec::new();
@@ -129,8 +129,8 @@ async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
 
     let said = read(&store, &EVENT.replace("company-1", "company-2")).await.unwrap();
     assert_eq!(said["differing_items"], json!(["event 019ac000-0000-7000-8000-000000000002"]), "{said}");
-    let event = crate::event::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
-    let owner = crate::auth::CompanyId::parse("company-1").unwrap();
+    let event = crate::model::ids::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
+    let owner = crate::model::company::CompanyId::parse("company-1").unwrap();
     assert!(store.event(&owner, event).await.unwrap().is_some());
     // The same once more is nothing new; another content is named, and not stored.
     let said = read(&store, &format!("{TASK}\n{EVENT}\n{KEY}\n")).await.unwrap();

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
-use super::*;
+use crate::config::file::*;
 use crate::config::{Config, Options};
 
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hookmill.toml"));

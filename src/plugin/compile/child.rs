@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::{Abi, engine};
 use super::order::{Order, Verdict};
+use crate::plugin::call::Abi;
+use crate::plugin::engine;
 
 /// Maximum number of open files: the three streams, and those that a library opens.
 const FILES: u64 = 16;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::super::{Abi, LoadLimits};
 use super::order::{Order, Verdict};
+use crate::plugin::call::Abi;
+use crate::plugin::limits::LoadLimits;
 
 /// The hidden subcommand of `hookmill`.
 pub(crate) const SUBCOMMAND: &str = "compile-module";

@@ -10,7 +10,7 @@ const MOST: usize = 4;
 
 /// Permits, granted in the order of requests.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Turns(Arc<Shared>);
+pub(in crate::plugin) struct Turns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -36,7 +36,7 @@ pub struct Turn {
 
 impl Turns {
     /// Creates one permit per core, at most [`MOST`].
-    pub(in super::super) fn start() -> Self {
+    pub(in crate::plugin) fn start() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // At least two, so that a slow company does not block another one.
         Self::of(cores.clamp(2, MOST))
@@ -47,7 +47,7 @@ impl Turns {
     }
 
     /// Waits for a permit.
-    pub(in super::super) fn take(&self, company: &str) -> Turn {
+    pub(in crate::plugin) fn take(&self, company: &str) -> Turn {
         let shared = &self.0;
         let mut state = shared.state();
         let number = state.next;

@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 
 use super::change::{Guard, Written};
 use super::journal::Kind;
-use super::keys::{self, AnswerDay};
+use super::keys::AnswerDay;
 use super::names::Place;
-use super::record;
 use super::shared::Shared;
-use crate::store::{FirstAnswer, IdempotencyId, StoreError};
+use super::{keys, record};
+use crate::store::error::StoreError;
+use crate::store::idempotency::{FirstAnswer, IdempotencyId};
 
 /// Size of a block in bytes, not counting the response that exceeds it. sled's pages hold sixteen entries of any
 /// size.
@@ -116,9 +117,12 @@ impl GroupAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::backend::Embedded;
     use crate::store::embedded::change::Change;
-    use crate::store::embedded::{Embedded, Options, failure};
-    use crate::store::{Commit, Idempotency};
+    use crate::store::embedded::failure;
+    use crate::store::embedded::options::Options;
+    use crate::store::idempotency::Idempotency;
+    use crate::store::write::Commit;
 
     /// Without the wait, a request that is repeated while its first response is on its way into the read view would
     /// be processed again.

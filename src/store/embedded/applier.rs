@@ -10,10 +10,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::journal::group_ops;
-use super::rebuild::{self, Built};
+use super::rebuild;
+use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// Maximum number of durable groups that are not in the read view yet. Readers wait for them.
 const BEHIND: usize = 8;

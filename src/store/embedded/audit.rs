@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::{failure, keys, record};
-use crate::audit::Entry;
-use crate::store::StoreError;
+use crate::model::audit::Entry;
+use crate::store::error::StoreError;
 
 /// Returns the matching entries, newest first: at most this many, older than the given one.
 pub(super) fn audit(

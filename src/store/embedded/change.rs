@@ -8,14 +8,15 @@ use chrono::{DateTime, Utc};
 
 use super::journal::{Kind, Op};
 use super::{event_record, keys, record, task_record};
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventStatus};
-use crate::store::{
-    Commit, Committed, EventVersion, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError,
-    Updated,
-};
-use crate::task::{Task, TaskId, TaskPatch};
+use crate::auth::ApiKey;
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::TaskId;
+use crate::model::task::{Task, TaskPatch};
+use crate::store::error::StoreError;
+use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use crate::store::write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated};
 
 /// Size limits, in bytes: a key (the journal's format has a 16-bit length), and all keys and values of one change
 /// (a quarter of what the format allows, so that every position in a segment fits its number).
@@ -167,7 +168,7 @@ impl Change {
             read,
             audit,
             updates,
-            now: crate::clock::now(),
+            now: crate::system::clock::now(),
         })))
     }
 

@@ -5,13 +5,15 @@ use std::sync::PoisonError;
 
 use serde::Serialize;
 
+use super::backend::Embedded;
 use super::journal::Survey;
 use super::lock::DirLock;
+use super::options::Options;
 use super::shared::{journal_dir, snapshot_dir};
 use super::upkeep::UNFINISHED;
 use super::view::View;
-use super::{Embedded, Options, rebuild, snapshot};
-use crate::store::StoreError;
+use super::{rebuild, snapshot};
+use crate::store::error::StoreError;
 
 /// Result of a check.
 #[derive(Debug, Default, Clone, Serialize)]

@@ -10,17 +10,19 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::answers::{self, GroupAnswers, Placed};
+use super::answers::{GroupAnswers, Placed};
 use super::change::{Change, Done, Guard, Imported, KeyValue, Written};
 use super::journal::Kind;
 use super::keys::AnswerDay;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
-use super::{event_record, failure, keys, record, task_record};
-use crate::auth::CompanyId;
-use crate::event::EventId;
-use crate::store::{Committed, FirstAnswer, IdempotencyId, StoreError, Updated};
-use crate::task::{Task, TaskId, TaskPatch};
+use super::{answers, event_record, failure, keys, record, task_record};
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Task, TaskPatch};
+use crate::store::error::StoreError;
+use crate::store::idempotency::{FirstAnswer, IdempotencyId};
+use crate::store::write::{Committed, Updated};
 
 /// What the writer knows about the store without reading the read view.
 #[derive(Debug, Default)]
@@ -304,10 +306,15 @@ fn changed(task: Task, patch: Option<TaskPatch>, now: DateTime<Utc>) -> Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, EventStatus, IntegrationName, new_id};
-    use crate::store::embedded::{Embedded, Options, check};
-    use crate::store::{Commit, Idempotency, Ingested, Store as _};
-    use crate::task::NewTask;
+    use crate::model::event::{Event, EventStatus};
+    use crate::model::ids::{IntegrationName, new_id};
+    use crate::model::task::NewTask;
+    use crate::store::embedded::backend::Embedded;
+    use crate::store::embedded::check;
+    use crate::store::embedded::options::Options;
+    use crate::store::idempotency::Idempotency;
+    use crate::store::verbs::Store as _;
+    use crate::store::write::{Commit, Ingested};
     use std::time::Duration;
 
     fn made(company: &str) -> Ingested {

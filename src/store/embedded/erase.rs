@@ -20,15 +20,18 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::backend::Embedded;
 use super::change::Change;
 use super::check::refuse_unfinished;
 use super::journal::{Files, Kind, Op, Rewritten, put_in_place, rewrite};
 use super::lock::DirLock;
 use super::shared::{journal_dir, snapshot_dir};
-use super::{Embedded, event_record, failure, keys, snapshot};
-use crate::event::{Event, EventId, EventStatus, IntegrationName};
-use crate::store::StoreError;
-use crate::task::{Task, TaskId};
+use super::{event_record, failure, keys, snapshot};
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::Task;
+use crate::store::error::StoreError;
+
 pub(super) use forget::Forgotten;
 pub use forget::Keep;
 pub(super) use late::Erasures;

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::failure;
 use super::journal::Place;
 use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_time, seal, time};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
-use crate::store::StoreError;
-use crate::task::TaskId;
-use crate::trace::TraceContext;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::trace::TraceContext;
+use crate::store::error::StoreError;
 
 const FORMAT_2: u8 = 2;
 const FORMAT_3: u8 = 3;

@@ -3,12 +3,16 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::event_record::{self, Base};
+use super::backend::json_bytes;
+use super::event_record::Base;
 use super::shared::Shared;
-use super::{failure, json_bytes, keys, record};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, IntegrationName, Reason};
-use crate::store::{EventFilter, EventPage, StoreError, Versioned};
+use super::{event_record, failure, keys, record};
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Reason};
+use crate::model::ids::{EventId, IntegrationName};
+use crate::store::error::StoreError;
+use crate::store::query::{EventFilter, EventPage};
+use crate::store::write::Versioned;
 
 /// Maximum number of events, and of their bytes, that one request examines; this takes about 0.1 s.
 const LOOKED_AT: usize = 20_000;

@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// Converts an I/O error; `or` creates the error for everything except a full disk.
 pub(super) fn io(error: &std::io::Error, or: impl FnOnce(String) -> StoreError) -> StoreError {

@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::events::{first_id, first_id_of};
-use super::journal::{self, Kind, Op, ops};
+use super::journal::{Kind, Op, ops};
 use super::shared::{journal_dir, read_horizon};
-use super::{event_record, keys, record, task_record};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId};
-use crate::store::StoreError;
-use crate::task::Task;
+use super::{event_record, journal, keys, record, task_record};
+use crate::model::company::CompanyId;
+use crate::model::event::Event;
+use crate::model::ids::EventId;
+use crate::model::task::Task;
+use crate::store::error::StoreError;
 
 /// The events of a data directory, with or without a running server. Reading changes nothing.
 #[derive(Debug)]

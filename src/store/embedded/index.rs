@@ -16,9 +16,10 @@ use roaring::RoaringBitmap;
 use uuid::Uuid;
 
 use super::names::Names;
-use crate::auth::CompanyId;
-use crate::store::{CompanyStats, Page, TaskFilter};
-use crate::task::Task;
+use crate::model::company::CompanyId;
+use crate::model::task::Task;
+use crate::store::query::{Page, TaskFilter};
+use crate::store::stats::CompanyStats;
 use ids::Ids;
 
 /// Maximum length of a row set that is stored as a list.

@@ -20,10 +20,10 @@
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use crate::auth::{CompanyId, KeyId};
-use crate::event::EventId;
-use crate::store::IdempotencyId;
-use crate::task::TaskId;
+use crate::auth::KeyId;
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, TaskId};
+use crate::store::idempotency::IdempotencyId;
 
 /// Name of the only tree. A sled batch is atomic within one tree only.
 pub(super) const TREE: &[u8] = b"hookmill";

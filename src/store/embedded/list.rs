@@ -1,12 +1,14 @@
 //! Lists of tasks: the index finds the rows, and the read view has the tasks.
 
+use super::backend::{json_bytes, read_task};
 use super::index::Company;
 use super::record::damaged;
 use super::shared::{Current, Shared};
-use super::{json_bytes, read_task};
-use crate::auth::CompanyId;
-use crate::store::{Cursor, Page, StoreError, TaskFilter, TaskPage};
-use crate::task::{Task, TaskId};
+use crate::model::company::CompanyId;
+use crate::model::ids::TaskId;
+use crate::model::task::Task;
+use crate::store::error::StoreError;
+use crate::store::query::{Cursor, Page, TaskFilter, TaskPage};
 
 /// How often a page is read without holding the index's lock, before it is read with the lock held.
 const TRIES: usize = 3;
@@ -106,7 +108,8 @@ fn changed(shared: &Shared, company: &CompanyId, current: &Current, seen: u64) -
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use crate::store::embedded::{Embedded, Options};
+    use crate::store::embedded::backend::Embedded;
+    use crate::store::embedded::options::Options;
 
     /// An index combined with another view's tree names tasks that the tree does not have: such a list returned
     /// 503.

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::place::is_in_place;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 const FILE: &str = "hookmill.lock";
 

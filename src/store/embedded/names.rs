@@ -11,9 +11,9 @@
 
 use std::collections::HashMap;
 
-use super::keys::{self, AnswerDay};
-use super::record;
-use crate::store::StoreError;
+use super::keys::AnswerDay;
+use super::{keys, record};
+use crate::store::error::StoreError;
 
 /// Marks an entry of its own, as development builds before 0.1 wrote it.
 const OWN: u64 = 0;

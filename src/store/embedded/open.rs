@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
+use super::backend::Embedded;
 use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
@@ -20,8 +21,8 @@ use super::source::Source;
 use super::view::View;
 use super::watchdog::Watchdog;
 use super::writer::Writer;
-use super::{Embedded, check, rebuild, snapshot, verify};
-use crate::store::StoreError;
+use super::{check, rebuild, snapshot, verify};
+use crate::store::error::StoreError;
 
 impl Embedded {
     /// Opens `dir` and holds its lock until dropped. Creates the directory if it does not exist.
@@ -41,7 +42,7 @@ impl Embedded {
             dir: dir.display().to_string(),
             cause: cause.to_string(),
         };
-        if !crate::clock::is_set() {
+        if !crate::system::clock::is_set() {
             return Err(failed(&"the system clock shows a time before 1970; set it and start again"));
         }
         create_private_dir(dir).map_err(|e| failed(&e))?;

@@ -11,11 +11,11 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::Embedded;
+use super::backend::Embedded;
 use super::change::Change;
 use super::failure;
 use super::shared::journal_dir;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// How long a successful write counts as proof that writes succeed.
 const PROVED: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ fn probe(journal: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::Options;
+    use crate::store::embedded::options::Options;
 
     /// Two load balancers that probe at the same time would make a healthy server unready.
     #[test]

@@ -7,12 +7,12 @@ use std::sync::{PoisonError, RwLock};
 use super::index::Index;
 use super::journal::{Accepted, sync_dir};
 use super::shared::{Shared, journal_dir, room};
-use super::snapshot::{self, Snapshot};
+use super::snapshot::Snapshot;
 use super::source::Source;
 use super::upkeep::size_of;
 use super::view::View;
-use super::{failure, headroom};
-use crate::store::StoreError;
+use super::{failure, headroom, snapshot};
+use crate::store::error::StoreError;
 
 /// File that names the directory of the current view.
 const CURRENT: &str = "view.current";

@@ -9,9 +9,11 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Action, Entry};
-use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
-use crate::store::{FirstAnswer, StoreError};
+use crate::auth::{ApiKey, KeyId, Scopes};
+use crate::model::audit::{Action, Entry};
+use crate::model::company::CompanyId;
+use crate::store::error::StoreError;
+use crate::store::idempotency::FirstAnswer;
 
 pub(super) const FORMAT_1: u8 = 1;
 const FORMAT_2: u8 = 2;

@@ -15,10 +15,10 @@ use super::index::Index;
 use super::journal::{Accepted, HORIZON, Segments};
 use super::names::Names;
 use super::options::Options;
-use super::snapshot::{self, Snapshot};
+use super::snapshot::Snapshot;
 use super::view::guarded;
-use super::{failure, keys, place, rebuild};
-use crate::store::{Damage, StoreError};
+use super::{failure, keys, place, rebuild, snapshot};
+use crate::store::error::{Damage, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Shared {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::journal::sync_dir;
 use super::{failure, keys, record};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// Sizes of the header, of a chunk's head and of an entry's head, in bytes.
 const HEADER_BYTES: usize = 20;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::index::Index;
 use super::journal::{Accepted, Kind, Op, Segments, ops, replay};
-use super::snapshot::{self, Snapshot};
+use super::snapshot;
+use super::snapshot::Snapshot;
 use super::view::View;
-use crate::store::{Damage, StoreError};
+use crate::store::error::{Damage, StoreError};
 
 /// Maximum number of records, and of their bytes, that are applied at once.
 const BATCH: usize = 1024;

@@ -7,10 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::{HEADER, Time, damaged, from_time, opened, seal, time};
-use crate::auth::CompanyId;
-use crate::event::EventId;
-use crate::store::StoreError;
-use crate::task::{Priority, Status, Task, TaskId};
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Priority, Status, Task};
+use crate::store::error::StoreError;
 
 const FORMAT_2: u8 = 2;
 const ROW: usize = 4;

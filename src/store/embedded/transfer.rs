@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::audit::audit;
+use super::backend::Embedded;
 use super::change::{Change, Done, Imported, enters_queue};
 use super::journal::{Kind, ops, replay};
 use super::shared::Shared;
-use super::{Embedded, event_record, events, keys, record, task_record};
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventId, EventStatus};
-use crate::store::{Store as _, StoreError};
-use crate::task::{Task, TaskId};
+use super::{event_record, events, keys, record, task_record};
+use crate::auth::ApiKey;
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::Task;
+use crate::store::error::StoreError;
+use crate::store::verbs::Store as _;
 
 /// Number of entries and tasks that an export reads at once.
 const PAGE: usize = 1000;
@@ -48,7 +52,7 @@ impl Embedded {
     pub fn export(&self, visit: &mut dyn FnMut(Item) -> std::io::Result<()>) -> Result<(), StoreError> {
         let written = |e: std::io::Error| StoreError::Write(format!("the export cannot be written: {e}"));
         self.shared.settle()?;
-        for key in self.shared.view(super::api_keys)? {
+        for key in self.shared.view(super::backend::api_keys)? {
             visit(Item::Key(Box::new(key))).map_err(written)?;
         }
         let mut before = None;
@@ -98,7 +102,7 @@ impl Embedded {
             from = rows.last().and_then(|(row, _)| row.checked_add(1));
             for (_, id) in rows {
                 // The task may have been purged in the meantime.
-                if let Some(task) = self.shared.view(|tree| super::read_task(tree, company, TaskId(id)))? {
+                if let Some(task) = self.shared.view(|tree| super::backend::read_task(tree, company, TaskId(id)))? {
                     visit(task)?;
                 }
             }

@@ -9,15 +9,17 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Duration, Utc};
 
+use super::backend::Embedded;
 use super::change::{Change, Done, KeyValue};
-use super::check::{self, Report};
+use super::check::Report;
 use super::events::first_id;
 use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::private::{create_private_dir, make_private};
 use super::shared::{Shared, journal_dir, snapshot_dir};
-use super::{Embedded, events, failure, keys, rebuild, record};
-use crate::store::{Expired, Stats, StoreError};
-use crate::task::TaskId;
+use super::{check, events, failure, keys, rebuild, record};
+use crate::model::ids::TaskId;
+use crate::store::error::StoreError;
+use crate::store::stats::{Expired, Stats};
 
 /// File that marks an incomplete backup.
 pub(super) const UNFINISHED: &str = "backup.unfinished";

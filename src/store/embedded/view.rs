@@ -14,9 +14,9 @@ use super::headroom::Headroom;
 use super::index::Index;
 use super::journal::{Kind, Op};
 use super::{failure, keys, record, task_record};
-use crate::auth::CompanyId;
-use crate::store::StoreError;
-use crate::task::Task;
+use crate::model::company::CompanyId;
+use crate::model::task::Task;
+use crate::store::error::StoreError;
 
 /// sled's cache setting, in bytes. sled uses several times as much, so this is small.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;

@@ -20,7 +20,7 @@ use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// Maximum number of changes in a group, and in the queue.
 const GROUP: usize = 1024;
@@ -336,10 +336,13 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::backend::Embedded;
     use crate::store::embedded::change::Guard;
+    use crate::store::embedded::keys;
     use crate::store::embedded::names::Place;
-    use crate::store::embedded::{Embedded, Options, keys};
-    use crate::store::{IdempotencyId, Store as _};
+    use crate::store::embedded::options::Options;
+    use crate::store::idempotency::IdempotencyId;
+    use crate::store::verbs::Store as _;
 
     fn put(bytes: usize) -> Change {
         let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; bytes]));
@@ -378,15 +381,15 @@ mod tests {
         let data = dir.path().join("data");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let store = Embedded::open(&data, &Options::default()).unwrap();
-        let company = crate::auth::CompanyId::parse("a").unwrap();
+        let company = crate::model::company::CompanyId::parse("a").unwrap();
         let unreadable = |format| crate::store::embedded::record::encode_as(format, &"x").unwrap();
-        let now = crate::clock::now();
-        let entry = crate::audit::Entry::new("test", crate::audit::Action::KeyCreated, "t", now);
+        let now = crate::system::clock::now();
+        let entry = crate::model::audit::Entry::new("test", crate::model::audit::Action::KeyCreated, "t", now);
         runtime.block_on(store.note(entry)).unwrap();
-        let task = keys::task(&company, crate::task::TaskId(crate::event::new_id(now)));
+        let task = keys::task(&company, crate::model::ids::TaskId(crate::model::ids::new_id(now)));
         let others = vec![
             (b"Kkey_1".to_vec(), unreadable(1)),
-            (keys::audit(crate::event::new_id(now)), unreadable(1)),
+            (keys::audit(crate::model::ids::new_id(now)), unreadable(1)),
             (b"Tno-task".to_vec(), unreadable(2)),
             (task, unreadable(2)),
         ];

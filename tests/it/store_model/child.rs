@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Duration as Days;
+use hookmill::model::ids::TaskId;
 use hookmill::store::embedded::{Keep, Options, Patient, check, restore};
 use hookmill::store::{
     Committed, Embedded, EventFilter, Page, Replace, Replaced, Store as _, StoreError, TaskFilter, Updated,
 };
-use hookmill::task::TaskId;
 
 use super::dump::dump;
 use super::made::{self, company, hash, time};

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hookmill::event::EventId;
+use hookmill::model::ids::EventId;
+use hookmill::model::ids::TaskId;
+use hookmill::model::task::{Priority, Status, Task};
 use hookmill::store::embedded::{History, Item, Wanted};
 use hookmill::store::{Cursor, Embedded, EventFilter, Page, Store as _, StoreError, TaskFilter};
-use hookmill::task::{Priority, Status, Task, TaskId};
 use uuid::Uuid;
 
 use super::made::{self, AnswerOf, company, company_number, event_hash, hash, time};
@@ -25,8 +26,11 @@ pub async fn dump(
     for of in 0..made::COMPANIES {
         dump.tasks.push(tasks(store, of, &mut dump.problems).await?);
         let events = events(store, of, &mut dump.problems).await?;
-        let seen =
-            |it: &hookmill::event::Event| Seen { id: it.id.0, erased: it.erased_at.is_some(), hash: event_hash(it) };
+        let seen = |it: &hookmill::model::event::Event| Seen {
+            id: it.id.0,
+            erased: it.erased_at.is_some(),
+            hash: event_hash(it),
+        };
         dump.events.push(events.iter().map(seen).collect());
         all_events.extend(events);
     }
@@ -127,7 +131,7 @@ async fn events(
     store: &Embedded,
     of: u8,
     problems: &mut Vec<String>,
-) -> Result<Vec<hookmill::event::Event>, StoreError> {
+) -> Result<Vec<hookmill::model::event::Event>, StoreError> {
     let (name, mut all, mut after) = (company(of), Vec::new(), None);
     loop {
         let page = store.list_events(&name, EventFilter::default(), after, 13).await?;
@@ -141,7 +145,7 @@ async fn events(
     let mut whole = Vec::with_capacity(all.len());
     for listed in all {
         let event = store.event(&name, listed.id).await?;
-        let head = event.as_ref().map(|it| hookmill::event::Event { body: bytes::Bytes::new(), ..it.clone() });
+        let head = event.as_ref().map(|it| hookmill::model::event::Event { body: bytes::Bytes::new(), ..it.clone() });
         if head.as_ref() != Some(&listed) {
             problems.push(format!("event {} is another by its id than in the list", listed.id));
         }
@@ -192,7 +196,12 @@ fn export(store: &Embedded, scans: Scans, dump: &mut Dump) -> Result<(), StoreEr
 }
 
 /// A dry run meets every event that is there.
-fn history(store: &Embedded, scans: Scans, all: &[hookmill::event::Event], dump: &mut Dump) -> Result<(), StoreError> {
+fn history(
+    store: &Embedded,
+    scans: Scans,
+    all: &[hookmill::model::event::Event],
+    dump: &mut Dump,
+) -> Result<(), StoreError> {
     let history = History::open(store.dir())?;
     for of in 0..made::COMPANIES {
         for integration in (0..made::INTEGRATIONS).map(made::integration) {
@@ -206,7 +215,8 @@ fn history(store: &Embedded, scans: Scans, all: &[hookmill::event::Event], dump:
                 true
             })?;
             failed.map_or(Ok(()), Err)?;
-            let fits = |it: &&hookmill::event::Event| it.company_id == company(of) && *it.integration.0 == *integration;
+            let fits =
+                |it: &&hookmill::model::event::Event| it.company_id == company(of) && *it.integration.0 == *integration;
             let listed: BTreeSet<EventId> = all.iter().filter(fits).map(|it| it.id).collect();
             let agrees = if scans == Scans::More { listed.is_subset(&met) } else { met == listed };
             if !agrees {

@@ -4,11 +4,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
-use hookmill::audit::{Action, Entry};
-use hookmill::auth::{ApiKey, CompanyId, KeyId, Scope};
-use hookmill::event::{Event, EventId, EventStatus, IntegrationName, Reason};
+use hookmill::auth::{ApiKey, KeyId, Scope};
+use hookmill::model::audit::{Action, Entry};
+use hookmill::model::company::CompanyId;
+use hookmill::model::event::{Event, EventStatus, Reason};
+use hookmill::model::ids::TaskId;
+use hookmill::model::ids::{EventId, IntegrationName};
+use hookmill::model::task::{NewTask, Priority, Status, Task, TaskPatch};
 use hookmill::store::{Commit, FirstAnswer, Idempotency, IdempotencyId, Ingested};
-use hookmill::task::{NewTask, Priority, Status, Task, TaskId, TaskPatch};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use hookmill::model::task::Task;
 use hookmill::store::FirstAnswer;
-use hookmill::task::Task;
 use uuid::Uuid;
 
 use super::made::{self, AnswerOf, Delivery, Outcome, event_hash, hash, time};
@@ -95,7 +95,7 @@ impl Model {
         let now = time(*at_ms);
         Some(match patch {
             Some(patch) => patch.patch().apply(task, now),
-            None => Task { deleted_at: Some(now), ..hookmill::task::TaskPatch::default().apply(task, now) },
+            None => Task { deleted_at: Some(now), ..hookmill::model::task::TaskPatch::default().apply(task, now) },
         })
     }
 

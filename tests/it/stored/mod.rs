@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound as _, Utc};
-use hookmill::auth::{ApiKey, CompanyId, KeyId, Scope};
-use hookmill::event::{Event, EventId, EventStatus, IntegrationName, new_id};
+use hookmill::auth::{ApiKey, KeyId, Scope};
+use hookmill::model::company::CompanyId;
+use hookmill::model::event::{Event, EventStatus};
+use hookmill::model::ids::TaskId;
+use hookmill::model::ids::{EventId, IntegrationName, new_id};
+use hookmill::model::task::{NewTask, Task};
 use hookmill::store::{Cursor, FirstAnswer, IdempotencyId, Ingested, Page, Store, TaskFilter};
-use hookmill::task::{NewTask, Task, TaskId};
 
 pub fn company(name: &str) -> CompanyId {
     CompanyId::parse(name).unwrap()

@@ -8,13 +8,16 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Decided, Decider, changed};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, Reason};
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Reason};
+use crate::model::ids::EventId;
 use crate::store::embedded::change::{Again, Done, Guard, KeyValue, Written};
-use crate::store::embedded::event_record::{self, Base, Decoded};
+use crate::store::embedded::event_record::{Base, Decoded};
 use crate::store::embedded::journal::{Kind, Op, Stored};
-use crate::store::embedded::{failure, keys, task_record};
-use crate::store::{EventVersion, FirstAnswer, Replaced, StoreError};
+use crate::store::embedded::{event_record, failure, keys, task_record};
+use crate::store::error::StoreError;
+use crate::store::idempotency::FirstAnswer;
+use crate::store::write::{EventVersion, Replaced};
 
 impl Stored {
     /// Returns the version of this state: where it is stored. An erasure overwrites a state in place; `erased_at`
@@ -162,7 +165,7 @@ impl Decider<'_> {
     /// Replaces an unreadable event by what is known about it. Does nothing if the event can be read after all.
     pub(super) fn give_up(&mut self, event: &Event) -> Result<Decided, StoreError> {
         let (company, id) = (&event.company_id, event.id);
-        match super::super::events::one(self.shared, company, id) {
+        match crate::store::embedded::events::one(self.shared, company, id) {
             Ok(Some(_)) => return Ok((Vec::new(), Done::Replaced(Replaced::Changed))),
             Ok(None) => return Ok((vec![self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored))),
             Err(StoreError::Damaged { .. }) => {}

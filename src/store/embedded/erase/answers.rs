@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{FoundBy, Patient};
+use super::patient::{FoundBy, Patient};
+use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::{Change, KeyValue};
 use crate::store::embedded::journal::{Kind, Op};
-use crate::store::embedded::{Embedded, failure, keys, record};
-use crate::store::{FirstAnswer, StoreError};
+use crate::store::embedded::{failure, keys, record};
+use crate::store::error::StoreError;
+use crate::store::idempotency::FirstAnswer;
 
 /// Number of entries that are changed at once.
 const CHUNK: usize = 100;

@@ -12,12 +12,13 @@ use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::{decode, event_id, rewritten};
-use crate::store::StoreError;
+use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::Change;
-use crate::store::embedded::events::{self, first_id};
+use crate::store::embedded::events::first_id;
 use crate::store::embedded::journal::{Closed, Op, write_json};
 use crate::store::embedded::shared::journal_dir;
-use crate::store::embedded::{Embedded, event_record};
+use crate::store::embedded::{event_record, events};
+use crate::store::error::StoreError;
 
 /// File with the last segment, for each integration, up to which all segments are finished.
 const FILE: &str = "forgotten.json";

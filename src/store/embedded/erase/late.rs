@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Patient;
-use crate::auth::CompanyId;
+use super::patient::Patient;
+use crate::model::company::CompanyId;
 use crate::store::embedded::events::{first_id_of, received_ms};
 use crate::store::embedded::journal::{Op, write_json};
 
@@ -179,7 +179,7 @@ impl Erasures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::CompanyId;
+    use crate::model::company::CompanyId;
     use crate::store::embedded::events::first_id;
     use crate::store::embedded::journal::Kind;
     use crate::store::embedded::keys;
@@ -194,7 +194,7 @@ mod tests {
         let erasures = Erasures::read(dir.path()).unwrap();
         let since = |seconds, patient: &str| {
             let id = first_id(at(seconds));
-            let key = keys::event(&company, crate::event::EventId(id));
+            let key = keys::event(&company, crate::model::ids::EventId(id));
             let value = body(&company, id, patient);
             erasures.since(id, || std::iter::once(Op { kind: Kind::Event, key: &key, value: &value }))
         };
@@ -222,11 +222,11 @@ mod tests {
     }
 
     fn body(company: &CompanyId, id: Uuid, patient: &str) -> Vec<u8> {
-        let integration = crate::event::IntegrationName("tasks".into());
-        let reason = crate::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
-        let id = crate::event::EventId(id);
+        let integration = crate::model::ids::IntegrationName("tasks".into());
+        let reason = crate::model::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
+        let id = crate::model::ids::EventId(id);
         let event = crate::store::embedded::events::unreadable(company, id, &integration, reason);
         let body = format!("{{\"patient_id\":\"{patient}\"}}").into();
-        crate::store::embedded::event_record::encode(&crate::event::Event { body, ..event }).unwrap()
+        crate::store::embedded::event_record::encode(&crate::model::event::Event { body, ..event }).unwrap()
     }
 }

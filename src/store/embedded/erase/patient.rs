@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::journal::{Kind, Op};
-use super::super::{keys, task_record};
 use super::words::{Form, Word};
 use super::{decode, event_id};
-use crate::auth::CompanyId;
-use crate::event::Event;
-use crate::payload::{self, Rules};
-use crate::task::Task;
+use crate::format::payload;
+use crate::format::payload::Rules;
+use crate::model::company::CompanyId;
+use crate::model::event::Event;
+use crate::model::task::Task;
+use crate::store::embedded::journal::{Kind, Op};
+use crate::store::embedded::{keys, task_record};
 
 /// Maximum number of places that are reported per event or task.
 const PLACES: usize = 20;

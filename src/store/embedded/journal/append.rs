@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::files::{file_name, sync_dir};
 use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader, TooLong};
 use super::index_file::index_path;
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::put_in_place;
 use super::segments::{Events, Extent, Place, Segment, Segments};
-use super::{file_name, sync_dir};
 
 /// How far in the future a segment's creation time may be, in milliseconds: clocks are corrected in small steps all
 /// the time.
@@ -21,7 +21,7 @@ const AHEAD_MS: i64 = 3_600_000;
 
 /// The journal as used by its only writer.
 #[derive(Debug)]
-pub(in super::super) struct Journal {
+pub(in crate::store::embedded) struct Journal {
     pub(super) dir: PathBuf,
     pub(super) salt: u32,
     pub(super) segment_bytes: u64,
@@ -38,20 +38,20 @@ pub(in super::super) struct Journal {
 
 impl Journal {
     /// Returns an empty group, to be filled and passed to [`Self::append`].
-    pub(in super::super) fn group(&self) -> GroupWriter {
+    pub(in crate::store::embedded) fn group(&self) -> GroupWriter {
         GroupWriter::new(self.salt, self.next)
     }
 
     /// Returns the sequence of the last durable record; 0 if there is none.
-    pub(in super::super) fn last(&self) -> u64 {
+    pub(in crate::store::embedded) fn last(&self) -> u64 {
         self.next - 1
     }
 
-    pub(in super::super) fn segments(&self) -> &Arc<Segments> {
+    pub(in crate::store::embedded) fn segments(&self) -> &Arc<Segments> {
         &self.segments
     }
 
-    pub(in super::super) fn salt(&self) -> u32 {
+    pub(in crate::store::embedded) fn salt(&self) -> u32 {
         self.salt
     }
 
@@ -60,7 +60,7 @@ impl Journal {
     /// # Errors
     /// [`AppendError::Full`] leaves the journal unchanged. After [`AppendError::Sync`], the state of the disk is
     /// unknown, and nothing more may be appended (the kernel drops dirty pages after a failed fsync).
-    pub(in super::super) fn append(
+    pub(in crate::store::embedded) fn append(
         &mut self,
         group: GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
@@ -124,8 +124,11 @@ impl Journal {
 
     /// Starts a new segment.
     pub(super) fn roll(&mut self, needed: u64) -> Result<(), AppendError> {
-        let header =
-            SegmentHeader { first: self.next, created_ms: crate::clock::now().timestamp_millis(), salt: self.salt };
+        let header = SegmentHeader {
+            first: self.next,
+            created_ms: crate::system::clock::now().timestamp_millis(),
+            salt: self.salt,
+        };
         let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
         // A prepared segment that is too small for this group remains for later.
         let ready = if capacity == self.segment_bytes { self.preparer.take() } else { None };
@@ -152,14 +155,14 @@ impl Journal {
 
     /// Starts a new segment if the last one is older than this, so that its content can expire; or if it was begun
     /// in the future, by a clock that has been corrected since.
-    pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
-        let ahead = self.created_ms > crate::clock::now().timestamp_millis().saturating_add(AHEAD_MS);
+    pub(in crate::store::embedded) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
+        let ahead = self.created_ms > crate::system::clock::now().timestamp_millis().saturating_add(AHEAD_MS);
         let ends = self.created_ms < before_ms || ahead;
         if ends && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
     }
 
     /// Replaces a closed segment with a rewritten copy. Returns false if the segment no longer exists.
-    pub(in super::super) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
+    pub(in crate::store::embedded) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
         let list = self.segments.list();
         match list.iter().find(|it| it.first == first && first != self.first) {
             Some(segment) => put_in_place(copy, &segment.path).map(|()| true),
@@ -169,7 +172,12 @@ impl Journal {
 
     /// Removes whole segments whose records are all at most `covered` and older than `before_ms`. Returns the bytes
     /// freed.
-    pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64, now_ms: i64) -> std::io::Result<u64> {
+    pub(in crate::store::embedded) fn remove(
+        &mut self,
+        covered: u64,
+        before_ms: i64,
+        now_ms: i64,
+    ) -> std::io::Result<u64> {
         let (count, _) = removable(&self.segments, covered, before_ms, now_ms);
         if count == 0 {
             return Ok(0);
@@ -189,7 +197,7 @@ impl Journal {
 }
 
 /// Returns how many of the oldest segments contain nothing newer, and the last sequence in them.
-pub(in super::super) fn removable(
+pub(in crate::store::embedded) fn removable(
     segments: &Segments,
     covered: u64,
     before_ms: i64,
@@ -240,7 +248,7 @@ pub(super) fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
 
 /// Why a group did not become durable.
 #[derive(Debug)]
-pub(in super::super) enum AppendError {
+pub(in crate::store::embedded) enum AppendError {
     /// It was not written; the journal is unchanged.
     Full(std::io::Error),
     /// It is unknown whether it reached the disk.

@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use super::format::{Kind, ops};
 use super::index_file::{index_path, read_entries, verify};
-use super::scan::{self, Record};
+use super::scan;
+use super::scan::Record;
 use super::segments::{Place, expired_is_none, read_value};
 use super::survey::{collect_events, newest, segment_paths};
 
 /// The segments of a journal that is only read.
 #[derive(Debug)]
-pub(in super::super) struct History {
+pub(in crate::store::embedded) struct History {
     segments: Vec<Old>,
     salt: u32,
     /// The last segment of each event that is stored in several segments.
@@ -41,7 +42,7 @@ impl Old {
 impl History {
     /// Reads the indexes of all segments. Memory grows only with the events that were stored again after their
     /// segment was full (replays), not with all events.
-    pub(in super::super) fn open(dir: &Path) -> std::io::Result<Self> {
+    pub(in crate::store::embedded) fn open(dir: &Path) -> std::io::Result<Self> {
         let mut history = Self { segments: Vec::new(), salt: 0, again: HashMap::new() };
         let mut highest: Option<Uuid> = None;
         for (first, path) in segment_paths(dir)? {
@@ -58,13 +59,13 @@ impl History {
     }
 
     /// Returns the number of events in the segments that [`Self::visit`] would read.
-    pub(in super::super) fn events(&self, ids: &Range<Uuid>) -> u64 {
+    pub(in crate::store::embedded) fn events(&self, ids: &Range<Uuid>) -> u64 {
         self.segments.iter().filter(|it| it.has_any(ids)).map(|it| it.events).sum()
     }
 
     /// Visits every record that contains events with ids in `ids` in their current state: the operations' bytes,
     /// and which of them are these events. Stops when `visit` returns false.
-    pub(in super::super) fn visit(
+    pub(in crate::store::embedded) fn visit(
         &self,
         ids: &Range<Uuid>,
         visit: &mut dyn FnMut(&[u8], &[usize]) -> bool,
@@ -87,7 +88,12 @@ impl History {
     }
 
     /// Returns the value of an event at a position that another of its records refers to; `None` if it has expired.
-    pub(in super::super) fn at(&self, segment: u64, place: Place, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
+    pub(in crate::store::embedded) fn at(
+        &self,
+        segment: u64,
+        place: Place,
+        id: Uuid,
+    ) -> std::io::Result<Option<Vec<u8>>> {
         let Some(old) = self.segments.iter().find(|it| it.first == segment) else { return Ok(None) };
         expired_is_none(read_value(&old.path, place, id))
     }

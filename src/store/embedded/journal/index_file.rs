@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::files::sync_dir;
 use super::segments::Place;
-use super::sync_dir;
 
 const MAGIC: &[u8; 8] = b"HMEVIX02";
 const HEADER: usize = 72;

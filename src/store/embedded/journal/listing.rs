@@ -25,7 +25,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if a file cannot be read, or does not match its index.
-    pub(in super::super) fn events_before(
+    pub(in crate::store::embedded) fn events_before(
         &self,
         mut before: Uuid,
         mut take: impl FnMut(Uuid, &[u8], &[u8]) -> bool,

@@ -12,6 +12,7 @@
 //! - `replay.rs`: replays records into a view; `rewrite.rs`: erases values from a segment.
 
 mod append;
+mod files;
 mod format;
 mod history;
 mod index_file;
@@ -26,10 +27,8 @@ mod segments;
 mod survey;
 mod verify;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-
 pub(super) use append::{AppendError, Journal, removable};
+pub(super) use files::{HORIZON, companions, mark_copy, sync_dir};
 pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
 pub(super) use history::History;
 pub(super) use open::{Opened, write_json};
@@ -38,34 +37,3 @@ pub(super) use rewrite::{Files, Rewritten, put_in_place, rewrite};
 pub(super) use segments::{Closed, Place, Segments, Stored};
 pub(super) use survey::{Accepted, Survey, read_only};
 pub(super) use verify::{Unverified, known_damaged, verify};
-
-/// Returns the name of the segment with this first sequence. Names sort as sequences do.
-fn file_name(first: u64) -> String {
-    format!("{first:020}.journal")
-}
-
-fn sequence_of(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".journal")?;
-    (name.len() == 20).then(|| name.parse().ok())?
-}
-
-/// Returns the other files that a copy of the journal needs: the accepted losses, and the time up to which events
-/// have expired.
-pub(super) fn companions(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    [survey::ACCEPTED, HORIZON].map(|it| dir.join(it)).into_iter().filter(|it| it.exists())
-}
-
-/// File with the time up to which events have expired.
-pub(super) const HORIZON: &str = "horizon";
-
-/// Writes the mark of a copied journal: everything in it counts as acknowledged.
-pub(super) fn mark_copy(dir: &Path, oldest: u64, last: u64) -> std::io::Result<()> {
-    let mut mark = mark::Mark::open(dir)?;
-    mark.set_acked(last)?;
-    mark.set_oldest(oldest)
-}
-
-/// Makes a new file name in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
-}

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::{Journal, fresh};
+use super::files::{file_name, sync_dir};
 use super::format::{SEGMENT_HEADER, SegmentHeader};
 use super::index_file::{index_is, index_path, range, write_index};
 use super::mark::Mark;
@@ -15,24 +16,23 @@ use super::rewrite::UNFINISHED;
 use super::segments::{Events, Extent, Segment, Segments};
 use super::survey::{ACCEPTED, Found, Read, Survey};
 use super::verify::{DAMAGED, Unverified};
-use super::{file_name, sync_dir};
-use crate::store::{Damage, StoreError};
+use crate::store::error::{Damage, StoreError};
 
 /// Result of opening a journal.
 #[derive(Debug)]
-pub(in super::super) struct Opened {
-    pub(in super::super) journal: Journal,
+pub(in crate::store::embedded) struct Opened {
+    pub(in crate::store::embedded) journal: Journal,
     /// A last group that was cut off by a crash. It was never acknowledged.
-    pub(in super::super) torn: Option<Damage>,
+    pub(in crate::store::embedded) torn: Option<Damage>,
     /// Damage that an admin has just accepted as lost.
-    pub(in super::super) lost: Vec<Damage>,
+    pub(in crate::store::embedded) lost: Vec<Damage>,
     /// Closed segments that were not read.
-    pub(in super::super) unverified: Vec<Unverified>,
+    pub(in crate::store::embedded) unverified: Vec<Unverified>,
 }
 
 impl Survey {
     /// Opens the journal for writing.
-    pub(in super::super) fn open(
+    pub(in crate::store::embedded) fn open(
         mut self,
         dir: &Path,
         segment_bytes: u64,
@@ -150,7 +150,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
 /// Creates the first segment of a new journal.
 fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Result<Read> {
     use std::os::unix::fs::FileExt as _;
-    let header = SegmentHeader { first, created_ms: crate::clock::now().timestamp_millis(), salt };
+    let header = SegmentHeader { first, created_ms: crate::system::clock::now().timestamp_millis(), salt };
     let (file, made) = fresh(dir, segment_bytes)?;
     file.write_all_at(&header.encode(), 0)?;
     file.sync_all()?;
@@ -162,7 +162,11 @@ fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Resu
 }
 
 /// Writes a small file durably, replacing an older one.
-pub(in super::super) fn write_json(dir: &Path, name: &str, content: &impl serde::Serialize) -> std::io::Result<()> {
+pub(in crate::store::embedded) fn write_json(
+    dir: &Path,
+    name: &str,
+    content: &impl serde::Serialize,
+) -> std::io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
     std::fs::write(&temporary, serde_json::to_vec(content)?)?;
     File::open(&temporary)?.sync_all()?;

@@ -1,16 +1,17 @@
 //! Replays the journal's records. Missing records are always reported.
 
-use super::scan::{self, Lost, Record, Scanned};
+use super::scan;
+use super::scan::{Lost, Record, Scanned};
 use super::segments::Segments;
 use super::survey::Accepted;
-use crate::store::Damage;
+use crate::store::error::Damage;
 
 /// Visits every record from `from` to `until`, in order. Returns the places where records are missing or damaged,
 /// except accepted losses: a view without them must not be considered complete.
 ///
 /// # Errors
 /// Fails if a segment cannot be read.
-pub(in super::super) fn replay(
+pub(in crate::store::embedded) fn replay(
     segments: &Segments,
     salt: u32,
     (from, until): (u64, u64),

@@ -4,19 +4,20 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::format::{self, GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
-use crate::store::Damage;
+use super::format;
+use super::format::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
+use crate::store::error::Damage;
 
 /// Number of bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
 /// An intact record.
 #[derive(Debug)]
-pub(in super::super) struct Record<'a> {
-    pub(in super::super) sequence: u64,
+pub(in crate::store::embedded) struct Record<'a> {
+    pub(in crate::store::embedded) sequence: u64,
     /// Offset of the payload in its segment.
-    pub(in super::super) offset: u64,
-    pub(in super::super) payload: &'a [u8],
+    pub(in crate::store::embedded) offset: u64,
+    pub(in crate::store::embedded) payload: &'a [u8],
 }
 
 /// Acknowledged changes that cannot be read: their place, and their sequences from the first up to the next

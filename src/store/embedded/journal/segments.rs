@@ -13,21 +13,21 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use super::format::{self, Kind};
+use super::format::Kind;
 use super::index_file::{Summary, index_path, read_entry_count, search, verify, write_index};
-use super::scan;
 use super::survey::{collect_events, newest};
+use super::{format, scan};
 
 /// Position and length of an event's operation in its segment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Place {
-    pub(in super::super) offset: u32,
-    pub(in super::super) length: u32,
+pub(in crate::store::embedded) struct Place {
+    pub(in crate::store::embedded) offset: u32,
+    pub(in crate::store::embedded) length: u32,
 }
 
 /// One file of the journal.
 #[derive(Debug)]
-pub(in super::super) struct Segment {
+pub(in crate::store::embedded) struct Segment {
     /// Sequence of its first record.
     pub(super) first: u64,
     pub(super) created_ms: i64,
@@ -59,16 +59,16 @@ pub(super) enum Events {
 
 /// A stored state of an event, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Stored {
+pub(in crate::store::embedded) struct Stored {
     /// The segment, by its first sequence.
-    pub(in super::super) segment: u64,
-    pub(in super::super) place: Place,
-    pub(in super::super) value: Vec<u8>,
+    pub(in crate::store::embedded) segment: u64,
+    pub(in crate::store::embedded) place: Place,
+    pub(in crate::store::embedded) value: Vec<u8>,
 }
 
 /// All segments, oldest first.
 #[derive(Debug, Default)]
-pub(in super::super) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
+pub(in crate::store::embedded) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
 
 impl Segments {
     pub(super) fn new(segments: Vec<Segment>) -> Self {
@@ -102,7 +102,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if a file cannot be read, or does not match its index.
-    pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
+    pub(in crate::store::embedded) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
         Ok(self.any_event(id)?.filter(|(found, _)| found == key).map(|(_, stored)| stored))
     }
 
@@ -110,7 +110,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails as [`Self::event`] does.
-    pub(in super::super) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
+    pub(in crate::store::embedded) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
         for segment in self.list().iter().rev() {
             if let Some(place) = expired_is_none(segment.place(id))?.flatten() {
                 let Some(file) = expired_is_none(File::open(&segment.path))? else { return Ok(None) };
@@ -126,7 +126,12 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if the file cannot be read, or if another event is stored there.
-    pub(in super::super) fn at(&self, segment: u64, place: Place, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
+    pub(in crate::store::embedded) fn at(
+        &self,
+        segment: u64,
+        place: Place,
+        id: Uuid,
+    ) -> std::io::Result<Option<Vec<u8>>> {
         let list = self.list();
         let Ok(index) = list.binary_search_by_key(&segment, |it| it.first) else { return Ok(None) };
         let Some(file) = expired_is_none(File::open(&list[index].path))? else { return Ok(None) };
@@ -134,7 +139,7 @@ impl Segments {
     }
 
     /// Returns the segment that contains this record, by its first sequence.
-    pub(in super::super) fn containing(&self, sequence: u64) -> Option<u64> {
+    pub(in crate::store::embedded) fn containing(&self, sequence: u64) -> Option<u64> {
         let list = self.list();
         let after = list.partition_point(|it| it.first <= sequence);
         after.checked_sub(1).map(|at| list[at].first)
@@ -142,7 +147,7 @@ impl Segments {
 
     /// Returns first sequences and files, oldest first, with the number of durable bytes of each; and the sequence
     /// after the very last record.
-    pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
+    pub(in crate::store::embedded) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
         let list = self.list();
         let files = list.iter().map(|it| (it.first, it.path.clone(), it.extent(|extent| extent.end))).collect();
         (files, list.last().map_or(1, |it| it.extent(|extent| extent.next)))
@@ -152,7 +157,10 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if an index cannot be read.
-    pub(in super::super) fn closed_with(&self, events: &BTreeSet<Uuid>) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    pub(in crate::store::embedded) fn closed_with(
+        &self,
+        events: &BTreeSet<Uuid>,
+    ) -> std::io::Result<Vec<(u64, PathBuf)>> {
         let (list, mut found) = (self.list(), Vec::new());
         let closed = list.split_last().map_or(&[][..], |(_, closed)| closed);
         for segment in closed {
@@ -167,7 +175,7 @@ impl Segments {
     }
 
     /// Returns the closed segments, oldest first.
-    pub(in super::super) fn closed(&self) -> Vec<Closed> {
+    pub(in crate::store::embedded) fn closed(&self) -> Vec<Closed> {
         let list = self.list();
         let closed = |pair: &[Arc<Segment>]| Closed {
             first: pair[0].first,
@@ -178,20 +186,20 @@ impl Segments {
     }
 
     /// Returns the total size of the segments with records after this sequence, in bytes.
-    pub(in super::super) fn bytes_after(&self, sequence: u64) -> u64 {
+    pub(in crate::store::embedded) fn bytes_after(&self, sequence: u64) -> u64 {
         let bytes = |it: &Arc<Segment>| it.extent(|extent| if extent.next > sequence + 1 { extent.end } else { 0 });
         self.list().iter().map(bytes).sum()
     }
 
     /// Returns the number of event records.
-    pub(in super::super) fn event_count(&self) -> u64 {
+    pub(in crate::store::embedded) fn event_count(&self) -> u64 {
         let open = |it: &Extent| if let Events::Open(events) = &it.events { Some(events.len() as u64) } else { None };
         let count = |it: &Arc<Segment>| it.extent(open).unwrap_or_else(|| read_entry_count(&index_path(&it.path)));
         self.list().iter().map(count).sum()
     }
 
     /// Returns the oldest segment and its first sequence.
-    pub(in super::super) fn oldest(&self) -> Option<(PathBuf, u64)> {
+    pub(in crate::store::embedded) fn oldest(&self) -> Option<(PathBuf, u64)> {
         self.list().first().map(|it| (it.path.clone(), it.first))
     }
 
@@ -217,11 +225,11 @@ impl Segments {
 
 /// A segment that is no longer written.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Closed {
-    pub(in super::super) first: u64,
-    pub(in super::super) path: PathBuf,
+pub(in crate::store::embedded) struct Closed {
+    pub(in crate::store::embedded) first: u64,
+    pub(in crate::store::embedded) path: PathBuf,
     /// Its lowest and highest event id, if it has events.
-    pub(in super::super) range: Option<(Uuid, Uuid)>,
+    pub(in crate::store::embedded) range: Option<(Uuid, Uuid)>,
 }
 
 impl Segment {

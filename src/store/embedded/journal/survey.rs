@@ -9,29 +9,30 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::place;
+use super::files::sequence_of;
 use super::format::{Kind, Op, SegmentHeader, ops};
 use super::index_file::{Summary, glance, index_is, index_path};
 use super::mark::Mark;
-use super::scan::{self, Lost, Record, Scanned};
+use super::scan;
+use super::scan::{Lost, Record, Scanned};
 use super::segments::{Events, Extent, Place, Segment, Segments};
-use super::sequence_of;
-use crate::store::Damage;
+use crate::store::error::Damage;
 
 /// File with the sequences whose loss an admin has accepted, so that they are not reported again.
 pub(super) const ACCEPTED: &str = "accepted-loss.json";
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub(in super::super) struct Accepted(pub(super) Vec<(u64, u64)>);
+pub(in crate::store::embedded) struct Accepted(pub(super) Vec<(u64, u64)>);
 
 /// A journal that was read and not changed.
 #[derive(Debug)]
-pub(in super::super) struct Survey {
-    pub(in super::super) salt: Option<u32>,
+pub(in crate::store::embedded) struct Survey {
+    pub(in crate::store::embedded) salt: Option<u32>,
     /// Losses that were not accepted before.
     pub(super) lost: Vec<Lost>,
-    pub(in super::super) torn: Option<Damage>,
-    pub(in super::super) records: u64,
-    pub(in super::super) events: u64,
+    pub(in crate::store::embedded) torn: Option<Damage>,
+    pub(in crate::store::embedded) records: u64,
+    pub(in crate::store::embedded) events: u64,
     pub(super) next: u64,
     pub(super) segments: Vec<Read>,
     pub(super) accepted: Accepted,
@@ -59,12 +60,12 @@ pub(super) enum Found {
 
 impl Survey {
     /// Reads every segment. `applied` is the last sequence in the view, which was certainly acknowledged.
-    pub(in super::super) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
+    pub(in crate::store::embedded) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
         Self::look(dir, applied, false)
     }
 
     /// Reads closed segments only if they have no usable index.
-    pub(in super::super) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
+    pub(in crate::store::embedded) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
         Self::look(dir, applied, true)
     }
 
@@ -176,22 +177,22 @@ impl Survey {
     }
 
     /// Returns the places where acknowledged changes cannot be read.
-    pub(in super::super) fn damages(&self) -> Vec<Damage> {
+    pub(in crate::store::embedded) fn damages(&self) -> Vec<Damage> {
         self.lost.iter().map(|it| it.damage.clone()).collect()
     }
 
     /// Returns the sequence of the last record.
-    pub(in super::super) fn last(&self) -> u64 {
+    pub(in crate::store::embedded) fn last(&self) -> u64 {
         self.next - 1
     }
 
     /// Returns the sequence of the first record.
-    pub(in super::super) fn first(&self) -> u64 {
+    pub(in crate::store::embedded) fn first(&self) -> u64 {
         self.segments.first().map_or(1, |it| it.first)
     }
 
     /// Returns the event indexes that do not match their segments.
-    pub(in super::super) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
+    pub(in crate::store::embedded) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
         let sealed = self.segments.len().saturating_sub(1);
         let wrong = |it: &mut Read| {
             let path = index_path(&it.path);
@@ -210,7 +211,7 @@ fn indexed(segment: &Path) -> Option<Summary> {
 
 impl Accepted {
     /// Reads the losses that were accepted earlier.
-    pub(in super::super) fn read(dir: &Path) -> Self {
+    pub(in crate::store::embedded) fn read(dir: &Path) -> Self {
         let read = std::fs::read(dir.join(ACCEPTED)).ok();
         read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
@@ -222,7 +223,7 @@ impl Accepted {
 }
 
 /// Returns the segments of a journal that is only read, and its salt.
-pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
+pub(in crate::store::embedded) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
     let (mut segments, mut salt) = (Vec::new(), 0);
     for (first, path) in segment_paths(dir)? {
         let header = scan::header(&path)?;

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::open::write_json;
-use super::scan::{self, Lost};
+use super::scan;
+use super::scan::Lost;
 use super::segments::{Segments, expired_is_none};
 use super::survey::{Accepted, Found, Survey};
-use crate::store::Damage;
+use crate::store::error::Damage;
 
 /// File with the damage that was found. The next start then reads everything, and refuses to serve damaged data.
 pub(super) const DAMAGED: &str = "damaged.json";
 
 /// A closed segment that was not read when the journal was opened.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Unverified {
+pub(in crate::store::embedded) struct Unverified {
     path: PathBuf,
     first: u64,
     next: u64,
@@ -28,13 +29,13 @@ impl Survey {
 }
 
 /// Returns whether an earlier verification found damage in this journal.
-pub(in super::super) fn known_damaged(dir: &Path) -> bool {
+pub(in crate::store::embedded) fn known_damaged(dir: &Path) -> bool {
     dir.join(DAMAGED).exists()
 }
 
 /// Verifies these segments, newest first. After each one, calls `next` with its damage (except accepted losses) and
 /// the time that reading took; false stops the verification. A segment that cannot be read counts as damaged.
-pub(in super::super) fn verify(
+pub(in crate::store::embedded) fn verify(
     dir: &Path,
     unverified: &[Unverified],
     (segments, salt): (&Segments, u32),

@@ -1,0 +1,12 @@
+//! Bind, serve, drain.
+//!
+//! `server/crowd.rs` has all connections, `server/socket.rs` the limits of one, `server/wire.rs` what the socket and its requests tell each other.
+
+mod accept;
+mod crowd;
+mod files;
+mod socket;
+mod wire;
+
+pub use accept::run;
+pub(crate) use wire::Wire;

@@ -1,0 +1,131 @@
+//! The pipeline of a delivery and of a task.
+
+use std::sync::Arc;
+
+use super::outcome::{Ended, Receipt, Told};
+use super::stages::Stages;
+use super::{outcome, rehearsal};
+use crate::format::payload::{DecodeError, Payload, Rules};
+use crate::format::schema::Schema;
+use crate::format::{payload, schema};
+use crate::integration::Integration;
+use crate::integration::checked::CheckedPayload;
+use crate::integration::mapped::Ready;
+use crate::integration::stop::{Failed, Stop};
+use crate::model::event::{RawEvent, Stage};
+use crate::model::task::NewTask;
+use crate::service::app::App;
+use crate::store::{Commit, Committed, FirstAnswer, Idempotency, StoreError};
+
+/// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin. `tell` creates the response before the
+/// commit, so that the stored response and the changes are in one commit; `refusal` is stored instead if the event
+/// is quarantined.
+///
+/// # Errors
+/// The stage that failed; the event is then quarantined.
+pub async fn hook<A>(
+    app: &App,
+    integration: &Integration,
+    raw: RawEvent,
+    refusal: Option<Idempotency>,
+    tell: impl FnOnce(&Receipt) -> Told<A>,
+) -> Result<Ended<A>, Stop> {
+    let mut stages = Stages::start();
+    let result = mapped_line(integration, &raw, &mut stages).await;
+    rehearsal::beside(integration, &raw, &result);
+    // Repetitions were looked up before the plugin ran.
+    let earlier = std::future::ready(Ok(None));
+    let line = Line { integration: Some(integration), raw, stages, refusal };
+    finish(app, line, result, tell, earlier).await
+}
+
+/// `POST /v1/tasks`: the same pipeline with a built-in integration that has no plugin. `earlier` is the stored
+/// response to the same request: it is looked up only if the request would fail, because otherwise the commit
+/// decides.
+///
+/// # Errors
+/// The stage that failed; the event is then quarantined.
+pub async fn task<A>(
+    app: &App,
+    rules: &Rules,
+    raw: RawEvent,
+    tell: impl FnOnce(&Receipt) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
+) -> Result<Ended<A>, Stop> {
+    let mut stages = Stages::start();
+    let result = direct_line(rules, &raw, &mut stages);
+    let line = Line { integration: None, raw, stages, refusal: None };
+    finish(app, line, result, tell, earlier).await
+}
+
+pub(super) async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
+    let payload = stages.end(Stage::Decode, integration.payload(raw))?;
+    let checked = CheckedPayload::of(integration, raw, payload).await;
+    let checked = stages.end(Stage::Schema, checked)?;
+    let context = integration.context(raw.id, raw.received_at);
+    let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
+    match stages.end(Stage::Plugin, called.result) {
+        Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, &integration.rules)),
+        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, &checked)),
+    }
+}
+
+pub(super) fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
+    let payload = stages.end(Stage::Decode, raw.decode(schema::task_create(), rules))?;
+    let (task, loosened) = stages.end(Stage::Task, NewTask::parse(payload, rules)).map_err(Stop::Schema)?;
+    Ok(Ready::one(task, loosened))
+}
+
+/// A pipeline run whose stages are complete.
+struct Line<'a> {
+    integration: Option<&'a Integration>,
+    raw: RawEvent,
+    stages: Stages,
+    /// Stored for repetitions if the event is quarantined.
+    refusal: Option<Idempotency>,
+}
+
+/// Makes one durable commit, whatever the outcome, and returns the response.
+async fn finish<A>(
+    app: &App,
+    Line { integration, raw, stages, refusal }: Line<'_>,
+    result: Result<Ready, Stop>,
+    tell: impl FnOnce(&Receipt) -> Told<A>,
+    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
+) -> Result<Ended<A>, Stop> {
+    let stop = match result {
+        Ok(ready) => {
+            let now = raw.received_at;
+            let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done(), now);
+            let Told { answer, remembered } = tell(&receipt);
+            let commit = Commit { ingested: vec![ingested], idempotency: remembered };
+            return Ok(outcome::committed(app, commit, answer, earlier).await?);
+        }
+        Err(stop) => stop,
+    };
+    if let Some(first) = earlier.await? {
+        return Ok(Ended::Before(first));
+    }
+    // If processing did not begin, the sender retries with a new delivery.
+    if !stop.is_kept() {
+        return Err(stop);
+    }
+    let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
+    // Stored before the response, so that the event can be found by the id in the response.
+    match app.store.commit(Commit { ingested, idempotency: refusal }).await? {
+        Committed::Stored => Err(stop),
+        Committed::Repeated(first) => Ok(Ended::Before(first)),
+        Committed::Erased => Ok(Ended::Erased),
+    }
+}
+
+impl RawEvent {
+    /// Decodes the body, and removes wrappers.
+    ///
+    /// # Errors
+    /// Fails if it is not JSON or a form, or has several items.
+    pub fn decode(&self, schema: &Schema, rules: &Rules) -> Result<Payload, DecodeError> {
+        let payload = payload::decode(self.content_type.as_deref(), &self.body, rules)?;
+        payload::unwrap_envelope(payload, schema.shape(), rules)
+    }
+}
