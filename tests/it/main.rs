@@ -23,6 +23,7 @@ mod guests;
 mod hang_up_load;
 mod hang_ups;
 mod harness;
+mod help;
 mod hooks;
 mod hostile;
 mod idempotency;
