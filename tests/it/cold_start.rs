@@ -2,12 +2,12 @@
 //! what was compiled is never compiled again.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::guests::command;
-use crate::harness::{DEADLINE, Server, Setup, binary, task};
+use crate::harness::{Server, Setup, binary, task, until};
 
 /// A command that takes long to compile, different for each `salt`, and skips with the reason `done`.
 fn large(salt: usize, functions: usize) -> String {
@@ -23,15 +23,6 @@ fn large(salt: usize, functions: usize) -> String {
           (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 15))
           (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"#
     ))
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < 3 * DEADLINE, "not seen: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn ready(server: &Server) -> (u16, Value) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::guests::says;
 use crate::harness;
-use crate::harness::{KEY, Server, Setup, task};
+use crate::harness::{KEY, Server, Setup, in_time, task};
 
 /// Kills; `scripts/kill-rounds` asks for more.
 #[expect(clippy::disallowed_methods, reason = "a setting of this test, not of the program")]
@@ -135,10 +135,10 @@ fn kill_9_under_mixed_load_loses_nothing_acknowledged() {
                 })
                 .collect();
             // Another moment in every round: after so many answers.
-            while count.load(Ordering::Relaxed) < 20 + round % 40 * 37 {
-                std::thread::yield_now();
-            }
+            let answered = in_time(|| count.load(Ordering::Relaxed) >= 20 + round % 40 * 37);
+            // Before anything fails: it ends the writers.
             server.child.kill().unwrap();
+            assert!(answered, "the server does not answer");
             writers.into_iter().map(|it| it.join().unwrap()).collect()
         });
         server.child.wait().unwrap();

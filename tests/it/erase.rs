@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::guests::{command, says};
 use crate::harness;
-use crate::harness::{DEADLINE, Server, Setup, task};
+use crate::harness::{Server, Setup, task, until};
 
 const PATIENT: &str = "p-4711";
 /// Stands in bodies only, and so in no task.
@@ -81,11 +80,7 @@ fn everything_that_was_sent_of_a_patient_goes_and_nothing_else() {
         &[("content-type", "application/x-www-form-urlencoded")],
     );
     let other = post(&server, "refuses", &format!("{{\"note\":\"kept\",\"who\":\"{PATIENT}0\"}}"), &[]);
-    let started = Instant::now();
-    while event(&server, &later)["status"] != "stored" {
-        assert!(started.elapsed() < DEADLINE);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("the queued one is stored", || event(&server, &later)["status"] == "stored");
     let key = setup.key("company-2", &["tasks:write", "tasks:read", "admin"]);
     let elsewhere = server.send_as(
         "POST",
@@ -168,16 +163,8 @@ fn an_event_that_waits_is_erased_and_then_not_worked_on() {
 
     assert_eq!(ids(&erase(&setup.data, &["--patient", PATIENT, "--yes"]).1), vec![id.clone()]);
     let server = setup.start();
-    let started = Instant::now();
-    loop {
-        let it = event(&server, &id);
-        if it["status"] == "quarantined" {
-            assert_eq!(it["reason"]["code"], "erased");
-            break;
-        }
-        assert!(started.elapsed() < DEADLINE, "{it}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("it is quarantined", || event(&server, &id)["status"] == "quarantined");
+    assert_eq!(event(&server, &id)["reason"]["code"], "erased");
     assert_eq!(server.get("/v1/tasks").expect(200).json()["pagination"]["total"], 0);
     assert_eq!(count(&setup.data, SECRET), 0);
 }

@@ -1,13 +1,12 @@
 //! An erasure is not undone by what was still on its way when it was asked for: in a plugin, in the queue, in a replay.
 
 use std::path::Path;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::guests::{command, says};
 use crate::harness;
-use crate::harness::{DEADLINE, Reply, Server, Setup, task};
+use crate::harness::{Reply, Server, Setup, task, until};
 
 const PATIENT: &str = "p-4711";
 /// It is in bodies only, and so in no task.
@@ -27,20 +26,6 @@ fn slow() -> String {
 
 fn body() -> String {
     json!({ "who": PATIENT, "note": SECRET }).to_string()
-}
-
-/// Waits until a plugin of this server is at work: nothing else in it uses the processor.
-fn until_a_plugin_works(server: &Server) {
-    let ticks = || -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields[11].parse().unwrap()
-    };
-    let (from, started) = (ticks(), Instant::now());
-    while ticks() < from + 10 {
-        assert!(started.elapsed() < DEADLINE, "the plugin does not run");
-        std::thread::yield_now();
-    }
 }
 
 fn erase(data: &Path) -> Value {
@@ -78,7 +63,7 @@ fn a_delivery_that_is_in_its_plugin_is_stored_as_erased_and_makes_no_task() {
     let server = setup.start();
     let reply = std::thread::scope(|scope| {
         let sender = scope.spawn(|| post(&server, &[]));
-        until_a_plugin_works(&server);
+        server.until_a_plugin_computes();
         // Nothing is stored of it yet.
         assert_eq!(erase(&setup.data)["events"], json!([]));
         sender.join().unwrap()
@@ -102,13 +87,9 @@ fn a_queued_event_that_is_in_its_plugin_stays_erased() {
     let setup = Setup::new().config(RELOADED).plugin("guest", LIMITS, &slow());
     let server = setup.start();
     let id = post(&server, &[("prefer", "respond-async")]).expect(202).header("x-event-id").to_owned();
-    until_a_plugin_works(&server);
+    server.until_a_plugin_computes();
     assert_eq!(erase(&setup.data)["events"][0]["id"], id.as_str());
-    let started = Instant::now();
-    while event(&server, &id)["status"] == "queued" {
-        assert!(started.elapsed() < DEADLINE, "it is still queued");
-        std::thread::yield_now();
-    }
+    until("it is processed", || event(&server, &id)["status"] != "queued");
     let now = event(&server, &id);
     assert_eq!((&now["status"], &now["reason"]["code"]), (&json!("quarantined"), &json!("erased")), "{now}");
     assert!(now["erased_at"].is_string() && tasks(&server) == 0 && !is_stored(&setup.data));
@@ -130,7 +111,7 @@ fn an_event_that_is_being_replayed_stays_erased() {
     server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
     let refused = std::thread::scope(|scope| {
         let replay = scope.spawn(|| server.post(&format!("/v1/events/{id}/replay"), &json!({})));
-        until_a_plugin_works(&server);
+        server.until_a_plugin_computes();
         assert_eq!(erase(&setup.data)["events"][0]["id"], id.as_str());
         replay.join().unwrap().expect(409)
     });

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::guests::{command, says};
 use crate::harness;
-use crate::harness::{Reply, Server, Setup, task};
+use crate::harness::{Reply, Server, Setup, task, until};
 
 /// A plugin that refuses everything.
 fn refuses() -> String {
@@ -202,10 +202,7 @@ fn an_event_that_was_answered_first_and_refused_then_can_be_driven_through() {
     let server = setup.start();
     let send = || server.post("/v1/hooks/guest", &json!({"id": "d-1"}));
     let first = send().expect(202);
-    let started = std::time::Instant::now();
-    while list(&server, "status=quarantined").is_empty() {
-        assert!(started.elapsed() < harness::DEADLINE, "it is not worked on");
-    }
+    until("it is quarantined", || !list(&server, "status=quarantined").is_empty());
     reload(&setup, &server, &makes("x"));
     let replay = || server.post(&format!("/v1/events/{}/replay", id(&first)), &json!({})).expect(200).json();
     let driven = replay();

@@ -2,17 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::guests::{command, component, says};
-use crate::harness::{DEADLINE, KEY, Server, Setup, task, until};
+use crate::harness::{DEADLINE, KEY, Server, Setup, task, time_for_a_mistake, until};
 use crate::shim::Shim;
 
-/// A server behind the preloaded library.
+/// A server behind the preloaded library. What waits for the disk there is a write: new segments are prepared under
+/// another name.
 fn shimmed(mut setup: Setup) -> Option<(Setup, Shim)> {
     let shim = Shim::below(&setup.data)?;
+    shim.only(".journal");
     setup.env.extend(shim.env());
     Some((setup, shim))
 }
@@ -36,8 +37,8 @@ fn hung_up_at_the_disk(server: &Server, shim: &Shim, method: &str, path: &str, b
     let stream = sent(server, method, path, body);
     until("it waits for the disk", || shim.held() > 0);
     drop(stream);
-    // Until the server has seen it: with the old server, that ended the handler.
-    std::thread::sleep(Duration::from_millis(100));
+    // A server whose handlers end with their connections sees it meanwhile.
+    time_for_a_mistake();
     shim.hold_fdatasync(false);
 }
 
@@ -159,8 +160,7 @@ fn a_delivery_whose_sender_gives_up_while_the_plugin_runs_leaves_its_event() {
     let setup = Setup::new().plugin("slow", "[limits]\ntime_ms = 2000\n", &component("(loop $l (br $l))"));
     let server = setup.start();
     let stream = sent(&server, "POST", "/v1/hooks/slow", "{\"n\":1}");
-    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!((&stream).read(&mut [0]).is_err(), "the plugin has answered already");
+    server.until_a_plugin_computes();
     drop(stream);
     let events = || server.get("/v1/events?status=quarantined").expect(200).json()["data"].clone();
     until("the event is there", || !events().as_array().unwrap().is_empty());
@@ -222,8 +222,7 @@ fn shutdown_waits_for_requests_whose_callers_have_gone() {
     until("its first entry waits for the disk", || shim.held() > 0);
     drop(stream);
     server.signal("TERM");
-    let address = server.address().to_owned();
-    until("it accepts nothing more", || TcpStream::connect(&address).is_err());
+    server.until_it_accepts_nothing();
     shim.hold_fdatasync(false);
     let (status, log) = server.wait();
     assert!(status.success() && !log.contains("cut off"), "{log}");
@@ -247,11 +246,9 @@ fn shutdown_gives_up_on_requests_that_do_not_end_and_says_how_many() {
     stream.write_all(body.as_bytes()).unwrap();
     until("it waits for the disk", || shim.held() > 0);
     server.signal("TERM");
-    let address = server.address().to_owned();
-    until("it accepts nothing more", || TcpStream::connect(&address).is_err());
+    server.until_it_accepts_nothing();
     drop(stream);
-    // The drain's time, and more.
-    std::thread::sleep(Duration::from_secs(1));
+    until("it gives up", || server.log_so_far().contains("requests were cut off"));
     shim.hold_fdatasync(false);
     let (status, log) = server.wait();
     assert!(status.success() && log.contains("requests=1"), "{log}");
@@ -269,10 +266,9 @@ fn entries_that_are_queued_at_shutdown_are_written() {
     until("all are live", || live() == 3);
     until("the first entry waits for the disk", || shim.held() > 0);
     server.signal("TERM");
-    let address = server.address().to_owned();
-    until("it accepts nothing more", || TcpStream::connect(&address).is_err());
-    // Until the old server had dropped the queue.
-    std::thread::sleep(Duration::from_millis(300));
+    server.until_it_accepts_nothing();
+    // A server that does not wait for the queue drops it meanwhile.
+    time_for_a_mistake();
     shim.hold_fdatasync(false);
     assert!(server.wait().0.success());
     // Or the start would load them again, and add entries of its own.

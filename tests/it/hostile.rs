@@ -281,7 +281,7 @@ fn returns(result: u32, outcome: u32, length: u32) -> String {
     let word = |at: u32, value: u32| format!("(i32.store (i32.const {at}) (i32.const {value}))");
     let at = if result == 0 { 8 } else { 4 };
     let text = [word(0, result), word(4, outcome), word(at, 65_536), word(at + 4, length), word(at + 8, 0)].concat();
-    component(&format!("(drop (memory.grow (i32.const 300))) {text} (return (i32.const 0))"))
+    component(&format!("(drop (memory.grow (i32.const 900))) {text} (return (i32.const 0))"))
 }
 
 /// What a component says was copied as a whole before its length was looked at: 125 MB from a memory of 256 KiB.
@@ -298,11 +298,11 @@ fn what_a_component_says_is_measured_before_it_is_copied() {
     );
     let setup = Setup::new()
         .plugin("many", "", &many)
-        .plugin("skips", "", &returns(0, 1, 16 << 20))
+        .plugin("skips", "", &returns(0, 1, 48 << 20))
         .plugin("skips-long", "", &returns(0, 1, 400 << 10))
         .plugin("refuses-long", "", &returns(1, 0, 400 << 10))
         .plugin("skips-short", "", &returns(0, 1, 200 << 10))
-        .plugin("refuses", "", &returns(1, 0, 16 << 20))
+        .plugin("refuses", "", &returns(1, 0, 48 << 20))
         .plugin("refuses-short", "", &returns(1, 0, 200 << 10));
     let server = setup.start();
     let call = |name: &str| server.post(&format!("/v1/hooks/{name}"), &json!({}));
@@ -315,7 +315,8 @@ fn what_a_component_says_is_measured_before_it_is_copied() {
         assert!(reply.message().contains("256 KiB (output_kib)"), "{}", reply.message());
     }
     let grown = peak_memory(&server) - before;
-    assert!(grown < 8 << 10, "{grown} KiB more");
+    // A copy of the longest text alone would be more; the calls themselves take some memory.
+    assert!(grown < 32 << 10, "{grown} KiB more");
 }
 
 #[test]

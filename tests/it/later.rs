@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::guests::{command, says};
 use crate::harness;
-use crate::harness::{DEADLINE, KEY, Server, Setup, shipped_plugins, task};
+use crate::harness::{KEY, Server, Setup, in_time, shipped_plugins, task, until};
 
 fn events(server: &Server, query: &str) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
@@ -22,10 +22,7 @@ fn events(server: &Server, query: &str) -> Vec<Value> {
 }
 
 fn until_nothing_waits(server: &Server) {
-    let start = Instant::now();
-    while !events(server, "status=queued").is_empty() {
-        assert!(start.elapsed() < DEADLINE, "some events wait for ever");
-    }
+    until("no event is queued", || events(server, "status=queued").is_empty());
 }
 
 /// A shipped plugin without its fixtures, with these lines before its manifest.
@@ -134,10 +131,10 @@ fn a_killed_server_loses_nothing_that_waited_and_does_nothing_twice() {
                     })
                 })
                 .collect();
-            while count.load(Ordering::Relaxed) < 150 {
-                std::thread::yield_now();
-            }
+            let answered = in_time(|| count.load(Ordering::Relaxed) >= 150);
+            // Before anything fails: it ends the senders.
             server.child.kill().unwrap();
+            assert!(answered, "the server does not answer");
             senders.into_iter().map(|it| it.join().unwrap()).collect()
         });
         acknowledged.extend(heard.into_iter().flatten());
@@ -195,7 +192,7 @@ fn a_sender_that_hangs_up_at_once_leaves_nothing_that_nobody_works_on() {
                     let mut stream = std::net::TcpStream::connect(address).unwrap();
                     stream.write_all(request.as_bytes()).unwrap();
                     // At another moment of what the server does, each time.
-                    (0..pause * 20).for_each(|_| std::hint::spin_loop());
+                    std::thread::sleep(Duration::from_micros(pause * 10));
                 }
             });
         }
@@ -288,15 +285,6 @@ fn lane(setup: Setup, manifest: &str, limits: &str) -> Setup {
 
 fn long(marker: &str) -> Value {
     json!({"group": "a", "filler": format!("{marker}{}", "x".repeat(300))})
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < DEADLINE, "not seen: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
 }
 
 fn status(server: &Server, reply: &harness::Reply) -> String {

@@ -82,6 +82,7 @@ fn slow_senders_are_answered_or_hung_up_on() {
 fn requests_over_the_concurrency_limit_are_told_to_come_back_and_health_checks_are_not() {
     let mut setup = Setup::new().config("[limits]\nconcurrency = 1").plugin("guest", "", &guests::component(""));
     let Some(shim) = Shim::below(&setup.data) else { return };
+    shim.only(".journal");
     setup.env.extend(shim.env());
     let server = setup.start();
     shim.hold_fdatasync(true);
@@ -162,12 +163,7 @@ fn sigterm_answers_what_is_under_way_and_takes_nothing_more() {
     let mut interim = [0; 25];
     held.read_exact(&mut interim).unwrap();
     server.signal("TERM");
-    let address = server.address().to_owned();
-    let start = std::time::Instant::now();
-    while TcpStream::connect(&address).is_ok() {
-        assert!(start.elapsed() < DEADLINE, "it still accepts");
-        std::thread::yield_now();
-    }
+    server.until_it_accepts_nothing();
     held.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     held.read_to_string(&mut answer).unwrap();
@@ -180,8 +176,9 @@ fn sigterm_answers_what_is_under_way_and_takes_nothing_more() {
 
 #[test]
 fn who_sends_too_often_is_told_how_often_and_when_and_others_are_not_held_up() {
-    let manifest = "[limits]\nper_minute = 6\nburst = 3\n";
-    let setup = Setup::new().config("[limits]\nkey_per_minute = 60\nkey_burst = 10\n").plugin(
+    // On a slow machine as well, the buckets are not filled again before they are found empty.
+    let manifest = "[limits]\nper_minute = 1\nburst = 3\n";
+    let setup = Setup::new().config("[limits]\nkey_per_minute = 2\nkey_burst = 10\n").plugin(
         "guest",
         manifest,
         &guests::component(""),
@@ -194,14 +191,14 @@ fn who_sends_too_often_is_told_how_often_and_when_and_others_are_not_held_up() {
     }
     let limited = post(&one).expect(429);
     assert_eq!(limited.code(), "rate_limited");
-    assert_eq!(limited.header("ratelimit-policy"), "\"integration\";q=6;w=60");
+    assert_eq!(limited.header("ratelimit-policy"), "\"integration\";q=1;w=60");
     let seconds: u64 = limited.header("retry-after").parse().unwrap();
-    assert!((1..=10).contains(&seconds) && limited.header("ratelimit").contains(&format!("t={seconds}")));
+    assert!((1..=60).contains(&seconds) && limited.header("ratelimit").contains(&format!("t={seconds}")));
     // Strangers use nothing up, and have no bucket.
     assert_eq!(post("nonsense").expect(401).code(), "wrong_key");
     let list = || server.send_as("GET", "/v1/tasks", &[("x-api-key", &other)], b"");
     let answers: Vec<_> = (0..40).map(|_| list()).collect();
     assert!(answers[..10].iter().all(|it| it.status == 200));
     let limited = answers.iter().find(|it| it.status == 429).expect("forty at once are too many");
-    assert_eq!(limited.header("ratelimit-policy"), "\"key\";q=60;w=60");
+    assert_eq!(limited.header("ratelimit-policy"), "\"key\";q=2;w=60");
 }

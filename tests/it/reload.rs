@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::guests::{command, component, says};
 use crate::harness;
-use crate::harness::{DEADLINE, Server, Setup, task};
+use crate::harness::{Server, Setup, task, until};
 
 /// Quicker than an admin copies files; the tests wait for what happens, not for this.
 const SETTLE: &str = "[plugins]\nsettle_ms = 100\n";
@@ -38,15 +37,6 @@ fn state(server: &Server, setup: &Setup) -> Option<(String, String)> {
     let all = plugins(server, setup);
     let it = all.iter().find(|it| it["name"] == "guest")?;
     Some((it["state"].as_str().unwrap().into(), it["message"].as_str().unwrap_or_default().into()))
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < DEADLINE, "not seen: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! A candidate beside the live plugin, on live deliveries.
 
 use std::process::Output;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::guests::{command, says};
 use crate::harness;
-use crate::harness::{DEADLINE, Server, Setup, task};
+use crate::harness::{Server, Setup, in_time, task};
 
 const RELOADED: &str = "[plugins]\nwatch = false\nsettle_ms = 0\n";
 const SHADOWED: &str = "shadow = \"../.guest-next\"\n[auth]\nscheme = \"api-key\"\n";
@@ -42,15 +41,13 @@ fn report(server: &Server) -> Value {
 /// The report as soon as it has seen, or missed, so many.
 #[track_caller]
 fn seen(server: &Server, events: u64) -> Value {
-    let started = Instant::now();
-    loop {
-        let report = report(server);
-        if report["events"].as_u64().unwrap() + report["dropped"].as_u64().unwrap() == events {
-            return report;
-        }
-        assert!(started.elapsed() < DEADLINE, "{report}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut latest = Value::Null;
+    let complete = in_time(|| {
+        latest = report(server);
+        latest["events"].as_u64().unwrap() + latest["dropped"].as_u64().unwrap() == events
+    });
+    assert!(complete, "not {events}: {latest}");
+    latest
 }
 
 #[test]

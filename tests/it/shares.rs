@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, channel};
 use serde_json::{Value, json};
 
 use crate::guests::{command, says};
-use crate::harness::{DEADLINE, KEY, Reply, Server, Setup, task, until};
+use crate::harness::{DEADLINE, KEY, Reply, Server, Setup, in_time, task, until};
+use crate::shim::Shim;
 
 const BY_HAND: &str = "[plugins]\nwatch = false\nsettle_ms = 0\n";
 /// Longer than any test waits: what ends earlier was stopped.
@@ -234,33 +235,41 @@ fn a_shadow_and_a_refusal_of_another_company_are_not_shown() {
 /// 560 dry runs of erasures by one company kept every thread that reads busy.
 #[test]
 fn a_company_has_one_long_operation_and_others_have_theirs() {
-    let setup = Setup::new().config("[store]\nsegment_mib = 1\n");
+    let mut setup = Setup::new().config("[store]\nsegment_mib = 1\n");
+    let Some(shim) = Shim::below(&setup.data) else { return };
+    shim.only(".journal");
+    setup.env.extend(shim.env());
     let server = setup.start();
     let other = setup.key("company-2", &["admin", "tasks:read"]);
     let filler = json!({"title": "t", "description": "x".repeat(200_000), "assigned_user_ids": ["u"],
         "created_by_id": "u", "deadline": "2026-12-01T09:00:00Z", "patient_id": "p-1"});
-    for _ in 0..60 {
+    for _ in 0..6 {
         server.post("/v1/tasks", &filler).expect(201);
     }
-    let ask = |key: String| {
-        let url = format!("{}/v1/events/erase", server.url);
+    let ask = |key: String, dry_run: bool| {
+        let (url, body) = (format!("{}/v1/events/erase", server.url), json!({"patient_id": "p-1", "dry_run": dry_run}));
         std::thread::spawn(move || {
             let agent: ureq::Agent =
                 ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build().into();
             let request = agent.post(&url).header("x-api-key", key).header("content-type", "application/json");
-            let (parts, mut body) = request.send(r#"{"patient_id": "p-1", "dry_run": true}"#).unwrap().into_parts();
+            let (parts, mut body) = request.send(body.to_string()).unwrap().into_parts();
             let text = body.read_to_string().unwrap();
             Reply { status: parts.status.as_u16(), headers: parts.headers, text }
         })
     };
-    let many: Vec<_> = (0..100).map(|_| ask(KEY.into())).collect();
-    let others = ask(other).join().unwrap();
-    others.expect(200);
-    let many: Vec<_> = many.into_iter().map(|it| it.join().unwrap()).collect();
-    let (done, refused): (Vec<_>, Vec<_>) = many.into_iter().partition(|it| it.status == 200);
-    assert!(!done.is_empty() && !refused.is_empty(), "{} done, {} refused", done.len(), refused.len());
+    // An erasure that waits for the disk is running. A dry run writes nothing.
+    shim.hold_fdatasync(true);
+    let running = ask(KEY.into(), false);
+    let waits = in_time(|| shim.held() > 0);
+    let refused: Vec<_> = (0..20).map(|_| ask(KEY.into(), true)).collect();
+    let refused: Vec<_> = refused.into_iter().map(|it| it.join().unwrap()).collect();
+    let others = ask(other, true).join().unwrap();
+    shim.hold_fdatasync(false);
+    assert!(waits, "the erasure has begun");
     for reply in refused {
         assert_eq!((reply.status, reply.code().as_str(), reply.header("retry-after")), (429, "operation_running", "1"));
     }
-    server.post("/v1/events/erase", &json!({"patient_id": "p-1", "dry_run": true})).expect(200);
+    others.expect(200);
+    running.join().unwrap().expect(200);
+    ask(KEY.into(), true).join().unwrap().expect(200);
 }

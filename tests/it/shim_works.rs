@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness;
-use crate::harness::{DEADLINE, Setup, task};
+use crate::harness::{Setup, in_time, task};
 use crate::shim::{Calls, EIO, ENDED, Shim};
 
 /// A server behind the library.
@@ -37,14 +37,12 @@ fn a_held_sync_holds_the_answer_until_it_is_let_go() {
     shim.hold_fdatasync(true);
     std::thread::scope(|scope| {
         let answer = scope.spawn(|| server.post("/v1/tasks", &task()).expect(201));
-        let started = Instant::now();
-        while shim.held() == 0 {
-            assert!(started.elapsed() < DEADLINE, "no sync was held");
-            std::thread::yield_now();
-        }
-        assert!(!answer.is_finished());
+        let held = in_time(|| shim.held() > 0);
+        // Before anything fails: the answer's thread is joined.
+        let answered = answer.is_finished();
         shim.hold_fdatasync(false);
         answer.join().unwrap();
+        assert!(held && !answered, "the sync was held: {held}; it was answered meanwhile: {answered}");
     });
     server.stop();
 }

@@ -13,6 +13,7 @@ use hookmill::store::embedded::{Options, check, repair};
 use hookmill::store::{Embedded, Store as _, StoreError, Updated};
 use tempfile::TempDir;
 
+use crate::harness::until;
 use crate::own_process::runs_alone;
 use crate::stored::{company, ingested};
 
@@ -78,11 +79,7 @@ fn everything_is_there(store: &Embedded, stored: &Stored, rt: &tokio::runtime::R
 /// A store whose closed segments have been verified. Where that finds damage, it is not ready, and is not opened again.
 fn opened_and_verified(data: &Path, rt: &tokio::runtime::Runtime) -> Result<Embedded, StoreError> {
     let store = Embedded::open(data, &options())?;
-    let started = std::time::Instant::now();
-    while rt.block_on(store.stats()).unwrap().unverified_segments > 0 {
-        assert!(started.elapsed().as_secs() < 60, "the segments are not verified");
-        std::thread::yield_now();
-    }
+    until("the segments are verified", || rt.block_on(store.stats()).unwrap().unverified_segments == 0);
     if rt.block_on(store.stats()).unwrap().damages.is_empty() {
         store.ready().unwrap();
         return Ok(store);

@@ -11,13 +11,37 @@ use hookmill::store::embedded::Options;
 use hookmill::store::{Commit, Embedded, Page, Store as _, StoreError, TaskFilter};
 use tempfile::TempDir;
 
+use crate::harness::DEADLINE;
 use crate::own_process::runs_alone;
 use crate::stored::{company, ingested};
 
 /// More than sled keeps in memory.
 const TASKS: usize = 6000;
 const BYTES: usize = 16 << 10;
-const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Tries of something until it succeeds, with a pause after each.
+struct Attempts {
+    what: &'static str,
+    count: usize,
+    started: Instant,
+}
+
+impl Attempts {
+    fn begin(what: &'static str) -> Self {
+        Self { what, count: 0, started: Instant::now() }
+    }
+
+    /// A task's place, another one for each try.
+    fn place(&self) -> usize {
+        self.count * 2711 % TASKS
+    }
+
+    async fn pause(&mut self) {
+        assert!(self.started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {}", self.what);
+        self.count += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
 
 async fn filled(data: &Path) -> (Embedded, Vec<Task>) {
     let store = Embedded::open(data, &Options { reserve_bytes: 0, ..Options::default() }).unwrap();
@@ -44,7 +68,7 @@ fn ruin(data: &Path) {
 
 /// Reads until all is there; any other error than that of a view which is made anew fails the test.
 async fn everything_comes_back(store: &Embedded, tasks: &[Task]) -> usize {
-    let (started, mut told) = (Instant::now(), 0);
+    let (mut attempts, mut told) = (Attempts::begin("the view is whole again"), 0);
     for task in tasks {
         loop {
             match store.task(&company("a"), task.id).await {
@@ -52,8 +76,7 @@ async fn everything_comes_back(store: &Embedded, tasks: &[Task]) -> usize {
                 Err(StoreError::Rebuilding(_)) => told += 1,
                 Err(other) => panic!("{other}"),
             }
-            assert!(started.elapsed() < DEADLINE, "the view is not made anew");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            attempts.pause().await;
         }
     }
     told
@@ -88,14 +111,14 @@ async fn a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write() {
     let data = dir.path().join("data");
     let (store, mut tasks) = filled(&data).await;
     ruin(&data);
-    let started = Instant::now();
+    let mut attempts = Attempts::begin("a reader meets the damage");
     let broken = loop {
-        let read = store.task(&company("a"), tasks[started.elapsed().as_micros() as usize % TASKS].id).await;
-        if let Err(error) = read {
+        if let Err(error) = store.task(&company("a"), tasks[attempts.place()].id).await {
             break error;
         }
-        assert!(started.elapsed() < DEADLINE, "no reader met the damage");
+        attempts.pause().await;
     };
+    let mut attempts = Attempts::begin("writing is taken up again");
     assert!(matches!(broken, StoreError::Rebuilding(_)), "{broken}");
     assert!(matches!(store.ready(), Err(StoreError::Rebuilding(_))));
     let mut refused = 0;
@@ -107,8 +130,7 @@ async fn a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write() {
             Err(StoreError::Rebuilding(_)) => refused += 1,
             Err(other) => panic!("{other}"),
         }
-        assert!(started.elapsed() < DEADLINE, "writing is not taken up again");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        attempts.pause().await;
     }
     assert!(refused > 0, "no writer was told");
     everything_comes_back(&store, &tasks).await;
@@ -128,15 +150,13 @@ async fn a_view_that_cannot_be_whole_again_is_not_served_and_the_damage_is_named
     let file = std::fs::File::options().write(true).open(&segment).unwrap();
     file.write_all_at(&[0xa5; 64], 20_000).unwrap();
     ruin(&data);
-    let started = Instant::now();
+    let mut attempts = Attempts::begin("the damage is found");
     let refused = loop {
-        let read = store.task(&company("a"), tasks[started.elapsed().as_micros() as usize % TASKS].id).await;
-        match read {
+        match store.task(&company("a"), tasks[attempts.place()].id).await {
             Err(error @ StoreError::Journal(_)) => break error,
-            Err(StoreError::Rebuilding(_)) | Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(StoreError::Rebuilding(_)) | Ok(_) => attempts.pause().await,
             Err(other) => panic!("{other}"),
         }
-        assert!(started.elapsed() < DEADLINE, "the damage is not found");
     };
     assert!(refused.to_string().contains("00000000000000000001.journal at byte"), "{refused}");
     assert!(matches!(store.ready(), Err(StoreError::Journal(_))));

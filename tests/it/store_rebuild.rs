@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use hookmill::store::embedded::{Options, check, restore};
 use hookmill::store::{Commit, Embedded, StoreError, TaskFilter};
 use tempfile::TempDir;
 
 use crate::harness;
+use crate::harness::until;
 use crate::own_process::runs_alone;
 use crate::stored::{ingested, list};
 
@@ -34,19 +34,10 @@ fn killed_while_building(data: &Path, bytes: u64) -> bool {
     let mut command = harness::binary();
     command.args(["store", "stats", "--data-dir"]).arg(data).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    let started = Instant::now();
-    loop {
-        let written = views(data).iter().filter_map(|it| it.join("db").metadata().ok()).map(|it| it.len()).max();
-        if written.unwrap_or(0) > bytes {
-            child.kill().unwrap();
-            return child.wait().unwrap().code().is_none();
-        }
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        assert!(started.elapsed() < harness::DEADLINE, "nothing is built");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let written = || views(data).iter().filter_map(|it| it.join("db").metadata().ok()).map(|it| it.len()).max();
+    until("it is building", || written().unwrap_or(0) > bytes || child.try_wait().unwrap().is_some());
+    child.kill().unwrap();
+    child.wait().unwrap().code().is_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]
