@@ -128,3 +128,78 @@ fn is_ambiguous(text: &str) -> bool {
         && parts.iter().all(|it| (1..=4).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit()))
         && parts[0].len() <= 2
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::time::format_utc;
+
+    fn parsed(value: impl Into<Value>, zone: Tz) -> Result<(String, bool), TimeError> {
+        parse_deadline(&value.into(), zone).map(|(time, loose)| (format_utc(time), loose))
+    }
+
+    #[track_caller]
+    fn assert_utc(value: impl Into<Value>, expected: &str, loose: bool) {
+        let value = value.into();
+        assert_eq!(parsed(value.clone(), Tz::UTC), Ok((expected.to_owned(), loose)), "{value}");
+    }
+
+    /// Only RFC 3339 counts as written precisely; everything else is reported in `X-Loosened`.
+    #[test]
+    fn rfc_3339_is_precise_and_other_notations_with_an_offset_are_loose() {
+        let expected = "2026-12-01T08:00:00Z";
+        assert_utc("2026-12-01T09:00:00+01:00", expected, false);
+        assert_utc("2026-12-01t08:00:00z", expected, false);
+        assert_utc("2026-12-01T08:00:00.125Z", "2026-12-01T08:00:00.125Z", false);
+        for text in [
+            " 2026-12-01T08:00:00Z ",
+            "2026-12-01 09:00:00+01:00",
+            "2026-12-01T09:00:00+0100",
+            "2026-12-01T09:00+01:00",
+            "Tue, 01 Dec 2026 08:00:00 GMT",
+            "Tue Dec 01 2026 09:00:00 GMT+0100 (Central European Standard Time)",
+        ] {
+            assert_utc(text, expected, true);
+        }
+    }
+
+    /// Otherwise a deadline is hours early or late, or silently moved by a change of the clocks.
+    #[test]
+    fn a_local_time_is_in_the_zone_and_a_date_means_the_end_of_that_day() {
+        let zone = Tz::Europe__Berlin;
+        let of = |text: &str| parsed(text, zone).map(|(text, _)| text);
+        assert_eq!(of("2026-12-01T09:00"), Ok("2026-12-01T08:00:00Z".into()));
+        assert_eq!(of("2026-07-01 09:00:00"), Ok("2026-07-01T07:00:00Z".into()));
+        assert_eq!(of("2026-12-01"), Ok("2026-12-01T22:59:59Z".into()));
+        // The clocks go from 02:00 to 03:00 on 29 March 2026, and back from 03:00 to 02:00 on 25 October.
+        assert_eq!(of("2026-03-29T02:30"), Err(TimeError::Skipped));
+        assert_eq!(of("2026-03-29T03:00"), Ok("2026-03-29T01:00:00Z".into()));
+        assert_eq!(of("2026-10-25T02:30"), Ok("2026-10-25T00:30:00Z".into()), "the earlier of the two");
+    }
+
+    /// Otherwise a date without separators, or a number of days, becomes a time in 1970.
+    #[test]
+    fn numbers_are_seconds_or_milliseconds_within_a_plausible_range() {
+        assert_utc(100_000_000, "1973-03-03T09:46:40Z", true);
+        assert_utc(99_999_999_999_u64, "5138-11-16T09:46:39Z", true);
+        assert_utc(100_000_000_000_u64, "1973-03-03T09:46:40Z", true);
+        assert_utc("1796118400.5", "2026-12-01T09:46:40.500Z", true);
+        assert_utc(253_402_300_799_999_u64, "9999-12-31T23:59:59.999Z", true);
+        for refused in [json!(99_999_999), json!(20_261_201), json!(-1), json!(253_402_300_800_000_u64), json!(1e300)] {
+            assert_eq!(parsed(refused.clone(), Tz::UTC), Err(TimeError::Number), "{refused}");
+        }
+    }
+
+    /// A deadline on the wrong day is worse than a refused one.
+    #[test]
+    fn ambiguous_and_unknown_notations_are_refused() {
+        for text in ["11/12/2026", "01.12.2026 09:00", "1-2-26", "26-12-01"] {
+            assert_eq!(parsed(text, Tz::UTC), Err(TimeError::Ambiguous), "{text}");
+        }
+        for value in [json!("tomorrow"), json!(""), json!("226-12-01T09:00"), json!(true), json!(null)] {
+            assert_eq!(parsed(value.clone(), Tz::UTC), Err(TimeError::Unknown), "{value}");
+        }
+    }
+}

@@ -302,3 +302,6 @@ impl Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

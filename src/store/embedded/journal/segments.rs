@@ -323,3 +323,6 @@ pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result
 pub(super) fn read_value(segment: &Path, place: Place, id: Uuid) -> std::io::Result<Vec<u8>> {
     read_event(&File::open(segment)?, place, id).map(|(_, value)| value)
 }
+
+#[cfg(test)]
+mod tests;
