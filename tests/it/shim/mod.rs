@@ -1,4 +1,4 @@
-//! A process under test behind a preloaded library (`shim.rs`): slow syncs, another clock, I/O errors, sudden ends and
+//! A process under test behind a preloaded library (`library/`): slow syncs, another clock, I/O errors, sudden ends and
 //! power cuts, all set while the process runs.
 //!
 //! The test and the process share one page of a file. The test writes it with plain writes, which a shared mapping
@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Fields of the page, by their place: `Control` in `shim.rs`.
+/// Fields of the page, by their place: `Control` in `library/control.rs`.
 mod field {
     pub const FDATASYNC_DELAY_US: u64 = 0;
     pub const CLOCK_OFFSET_MS: u64 = 1;
@@ -217,17 +217,18 @@ fn library() -> Result<PathBuf, String> {
 
 /// Compiles it, unless that was done since it last changed.
 fn compile() -> Result<PathBuf, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/shim/shim.rs");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/shim/library");
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let library = dir.join("libhookmill_shim.so");
     let changed = |path: &Path| path.metadata().and_then(|it| it.modified());
-    if changed(&library).is_ok_and(|built| changed(&source).is_ok_and(|it| it < built)) {
+    let newest = std::fs::read_dir(&sources).unwrap().filter_map(|it| changed(&it.unwrap().path()).ok()).max();
+    if changed(&library).is_ok_and(|built| newest.is_some_and(|it| it < built)) {
         return Ok(library);
     }
     // Other tests may compile it as well: whoever is last puts the same in place.
     let own = dir.join(format!("libhookmill_shim.{}.so", std::process::id()));
     let mut rustc = Command::new("rustc");
-    rustc.args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o"]).arg(&own).arg(&source);
+    rustc.args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o"]).arg(&own).arg(sources.join("lib.rs"));
     let out = rustc.output().map_err(|e| format!("rustc cannot be run: {e}"))?;
     // The code is ours: where there is a compiler, it compiles.
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
