@@ -228,7 +228,10 @@ fn compile() -> Result<PathBuf, String> {
     // Other tests may compile it as well: whoever is last puts the same in place.
     let own = dir.join(format!("libhookmill_shim.{}.so", std::process::id()));
     let mut rustc = Command::new("rustc");
-    rustc.args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o"]).arg(&own).arg(sources.join("lib.rs"));
+    rustc
+        .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o"])
+        .arg(&own)
+        .arg(sources.join("lib.rs"));
     let out = rustc.output().map_err(|e| format!("rustc cannot be run: {e}"))?;
     // The code is ours: where there is a compiler, it compiles.
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Pieces of a write that can be lost without the rest of it.
 const PIECE: u64 = 4096;
 
-/// What `shim.rs` logged: one call.
+/// What the library logged: one call.
 enum Call {
     Write { offset: u64, length: u64, size: u64, old: Vec<u8> },
     Truncate { length: u64, size: u64, old: Vec<u8> },

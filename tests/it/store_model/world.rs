@@ -1,26 +1,26 @@
 //! One store from its first byte on: the process, its files, and the model of what has to be in it.
+//!
+//! `world/writes.rs` writes to it, and `world/look.rs` compares what it has with the model.
+
+mod look;
+mod writes;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use uuid::Uuid;
 
-use super::made::{AnswerOf, COMPANIES, Delivery, EntryOf, INTEGRATIONS, Outcome, PATIENTS};
+use super::made::{COMPANIES, Delivery, EntryOf, INTEGRATIONS, Outcome, PATIENTS};
 use super::model::Model;
 use super::process::{Gone, Process};
-use super::protocol::{Dump, Reply, Request, Scans, Settings, Write};
+use super::protocol::{Reply, Request, Settings};
 use super::random::Random;
 use crate::shim::{Calls, EIO, ENDED, ENOSPC, Shim};
 
 /// What broke, in a sentence.
 pub type Outcomes = Result<(), String>;
-/// What a store has; the keys whose answers were asked for, and as of when.
-pub type Looked = (Box<Dump>, Vec<AnswerOf>, i64);
 
-/// How long a view that is being built anew is waited for.
-const PATIENCE_MS: u64 = 120_000;
 /// Operations that a failure is told with.
 const TOLD: usize = 40;
 /// While the undo log is shorter, it is kept.
@@ -263,121 +263,6 @@ impl World {
         if self.has_fired() { Ok(()) } else { Err(format!("{what} was answered {reply:?}, and no fault was injected")) }
     }
 
-    /// Writes at the same time, and checks each answer.
-    pub fn write(&mut self, writes: Vec<Write>) -> Outcomes {
-        let what: Vec<String> = writes.iter().map(short).collect();
-        self.tell(format!("write {}", what.join(", ")));
-        self.counts.operations += writes.len() as u64;
-        if writes.len() > 1 {
-            self.model.loosen();
-        }
-        let replies = match self.ask(&Request::Writes(writes.clone()))? {
-            Some(Reply::Each(replies)) => replies,
-            None => {
-                self.model.doubts.extend(writes);
-                return Ok(());
-            }
-            Some(other) => return Err(format!("writes were answered {other:?}")),
-        };
-        self.judge(writes, replies, &[])
-    }
-
-    /// Compares answers with the model, and notes what they say. An event that is one of `erasing` may be erased before
-    /// it is stored again, or after that.
-    pub fn judge(&mut self, writes: Vec<Write>, replies: Vec<Reply>, erasing: &[Uuid]) -> Outcomes {
-        // Of several with the same key, the one that was stored gives the others their answer.
-        let mut pairs: Vec<_> = writes.into_iter().zip(replies).collect();
-        pairs.sort_by_key(|(_, reply)| matches!(reply, Reply::Repeated(_)));
-        for (write, reply) in pairs {
-            if let Reply::Failed(_) = &reply {
-                self.tolerate(&short(&write), &reply)?;
-                self.tell(format!("{} failed: {reply:?}", short(&write)));
-                self.model.doubts.push(write);
-                continue;
-            }
-            let raced = match &write {
-                Write::Again { delivery } => erasing.contains(&delivery.event_id().0),
-                Write::Commit { deliveries, .. } => deliveries.iter().any(|it| erasing.contains(&it.event_id().0)),
-                _ => false,
-            };
-            let expected = self.model.answer_to(&write);
-            if reply != expected && !(raced && reply == Reply::Erased) {
-                return Err(format!("{} was answered {reply:?}, and should be {expected:?}", short(&write)));
-            }
-            match reply {
-                Reply::Erased if raced => self.model.late(&write),
-                Reply::Stored | Reply::Updated(_) | Reply::Erased => self.model.apply(&write),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at everything in the store; nothing where that fails.
-    pub fn dump_if_readable(&mut self, scans: Scans, patience_ms: u64) -> Result<Option<Looked>, String> {
-        self.looked(scans, patience_ms).map(Result::ok)
-    }
-
-    fn dump(&mut self) -> Result<Option<Looked>, String> {
-        let scans = if self.has_fired() { Scans::More } else { Scans::Exact };
-        match self.looked(scans, PATIENCE_MS)? {
-            Ok(looked) => Ok(Some(looked)),
-            Err(None) => Ok(None),
-            Err(Some(reply)) => self.tolerate("reading everything", &reply).map(|()| None),
-        }
-    }
-
-    fn looked(&mut self, scans: Scans, patience_ms: u64) -> Result<Result<Looked, Option<Reply>>, String> {
-        let (answers, now_ms) = (self.model.keys_used(), self.now_ms());
-        let gone = self.model.gone();
-        let request = Request::Dump { scans, answers: answers.clone(), now_ms, gone, patience_ms };
-        Ok(match self.ask(&request)? {
-            Some(Reply::Dump(dump)) => Ok((dump, answers, now_ms)),
-            other => Err(other),
-        })
-    }
-
-    /// Compares everything with the model.
-    pub fn compare(&mut self, reopened: bool) -> Outcomes {
-        self.tell("compare".into());
-        self.counts.operations += 1;
-        self.counts.compared += 1;
-        if let Some((dump, answers, now_ms)) = self.dump()? {
-            self.model.compare(&dump, &answers, now_ms, reopened)?;
-        }
-        Ok(())
-    }
-
-    /// Compares the store in another directory with the model.
-    pub fn compare_copy(&mut self, dir: &Path) -> Outcomes {
-        self.compare_copy_with(dir, self.model.clone())
-    }
-
-    pub fn compare_copy_with(&mut self, dir: &Path, mut model: Model) -> Outcomes {
-        let mut process = Process::start(self.dir.path(), &self.clock);
-        model.lost_power |= super::is_left_out("expired-in-backup");
-        let (answers, now_ms) = (model.keys_used(), self.now_ms());
-        let open = Request::Open { dir: dir.to_owned(), settings: self.settings.clone() };
-        match process.ask(&open) {
-            Ok(Reply::Done) => {}
-            other => return Err(format!("{} does not open: {other:?}", dir.display())),
-        }
-        let request = Request::Dump {
-            scans: Scans::Exact,
-            answers: answers.clone(),
-            now_ms,
-            gone: model.gone(),
-            patience_ms: PATIENCE_MS,
-        };
-        match process.ask(&request) {
-            Ok(Reply::Dump(dump)) => {
-                let compared = model.compare(&dump, &answers, now_ms, true);
-                compared.map_err(|e| format!("{}: {e}", dir.file_name().unwrap_or_default().display()))
-            }
-            other => Err(format!("{} cannot be read: {other:?}", dir.display())),
-        }
-    }
-
     /// Closes the store where that is possible, opens it again and compares.
     pub fn reopen(&mut self) -> Outcomes {
         self.tell("close and open".into());
@@ -418,21 +303,5 @@ impl World {
         self.open()?;
         self.disarm();
         if self.has_fired() { self.reopen() } else { self.compare(true) }
-    }
-}
-
-fn short(write: &Write) -> String {
-    match write {
-        Write::Commit { deliveries, answer } => {
-            let each: Vec<String> =
-                deliveries.iter().map(|it| format!("{}:{:?} {} B", it.n, it.outcome, it.body_bytes)).collect();
-            let key = answer.as_ref().map_or(String::new(), |it| format!(" with key {}/{:?}", it.name, it.window));
-            format!("commit [{}]{key}", each.join(", "))
-        }
-        Write::Again { delivery } => format!("again {}:{:?}", delivery.n, delivery.outcome),
-        Write::Update { task, version, patch: Some(_), .. } => format!("update {task} v{version}"),
-        Write::Update { task, version, patch: None, .. } => format!("delete {task} v{version}"),
-        Write::Key { key, .. } => format!("API key {} r{}", key.name, key.revision),
-        Write::Note { entry } => format!("note {}", entry.n),
     }
 }
