@@ -35,6 +35,7 @@ use crate::store::embedded::{Keep, Running};
 use crate::store::{Embedded, Expired};
 use crate::system::log;
 use crate::system::log::{JsonLine, TextFields, says_no_more_than_it_may};
+use crate::system::trace;
 
 /// For reads off the reactor that are under way at the end.
 const LAST_READS: Duration = Duration::from_secs(5);
@@ -122,6 +123,7 @@ impl Serve {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let started = Instant::now();
+    let tracing = config.traces.as_ref().map(trace::start);
     let store = Arc::new(Embedded::open(&config.data_dir, &config.store)?);
     let host = Host::new(Some(config.data_dir.join("artefacts")), config.loading).map_err(Failure::new)?;
     tracing::info!(engine = host.describe(), "plugin engine started");
@@ -152,6 +154,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     app.queue.stop();
     ended.cancel();
     finish(&background).await;
+    if let Some(tracing) = tracing {
+        // Blocking, and bounded by itself.
+        let _last_spans = tokio::task::spawn_blocking(move || tracing.stop()).await;
+    }
     log::flush();
     tracing::info!("stopped");
     Ok(())

@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) store: StoreFile,
     pub(super) retention: RetentionFile,
     pub(super) plugins: PluginsFile,
+    pub(super) traces: TracesFile,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -75,6 +76,15 @@ pub(super) struct PluginsFile {
     pub(super) compile_mib: Option<u64>,
     pub(super) fixtures_ms: Option<u64>,
     pub(super) schema_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TracesFile {
+    pub(super) endpoint: Option<String>,
+    pub(super) service_name: Option<String>,
+    pub(super) sample_ratio: Option<f64>,
+    pub(super) timeout_ms: Option<u64>,
 }
 
 pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigError> {

@@ -5,6 +5,7 @@
 mod error;
 mod file;
 mod secret;
+mod traces;
 pub(super) mod watch;
 
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use crate::model::secret::Secret;
 use crate::{plugin, store};
 
 use crate::system::rate::Rate;
+use crate::system::trace::TraceSettings;
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 use secret::{bootstrap_key, read_secrets};
+use traces::traces;
 
 pub use error::ConfigError;
 pub use secret::BOOTSTRAP_KEY_MIN;
@@ -147,6 +150,8 @@ pub struct Config {
     pub watch: watch::Settings,
     /// Limits for loading a plugin.
     pub loading: plugin::LoadLimits,
+    /// Where spans go; traces are off without it.
+    pub traces: Option<TraceSettings>,
 }
 
 /// Returns the user's cache directory: `XDG_CACHE_HOME`, or else `~/.cache` (XDG Base Directory Specification 0.8).
@@ -183,6 +188,7 @@ impl Config {
             limits,
             watch,
             loading,
+            traces: traces(&name, &file.traces)?,
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
 use crate::pipeline as ingest;
 use crate::pipeline::{Receipt, Told};
+use crate::system::trace;
 
 /// Largest body, in bodies of other routes.
 const BODIES: usize = 16;
@@ -40,7 +41,7 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
         headers: Vec::new(),
         body,
         redacted: Vec::new(),
-        trace: None,
+        trace: trace::context(),
     };
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();

@@ -32,6 +32,7 @@ use crate::service::app::{Admin, App};
 use crate::store::FirstAnswer;
 use crate::system::log::{Field, know};
 use crate::system::rate::{Rate, TokenBucket};
+use crate::system::trace;
 
 /// Responses up to this size are not charged: they fit into the socket's send buffer.
 const LARGE: usize = 64 * 1024;
@@ -99,6 +100,12 @@ impl Call {
         twice.map_or(Ok(()), |name| Err(Problem::RepeatedHeader { name }))
     }
 
+    /// The route that has taken the request.
+    pub(super) fn on(self, route: &'static str) -> Self {
+        trace::route(route);
+        self
+    }
+
     /// Takes a place among the requests that run at once. A request whose body is still to come takes its place when it
     /// has arrived: slow senders must not keep others out.
     pub(super) fn begun(mut self) -> Result<Self, Problem> {
@@ -158,7 +165,7 @@ impl Call {
 
     /// The same for what one of several scopes is enough for.
     pub(super) fn key_for_one(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
-        let key = self.allowed_key(scopes, now)?;
+        let key = trace::stage("authenticate").end(self.allowed_key(scopes, now))?;
         self.belongs_to(&key.company_id, &DIRECT)?;
         Ok(key)
     }
@@ -284,7 +291,16 @@ impl Call {
         let headers = kept_headers(&self.headers, keep);
         let id = EventId(new_id(now));
         know(Field::Event, id);
-        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new(), trace: None }
+        RawEvent {
+            id,
+            received_at: now,
+            company_id,
+            content_type,
+            headers,
+            body,
+            redacted: Vec::new(),
+            trace: trace::context(),
+        }
     }
 }
 

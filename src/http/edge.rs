@@ -16,7 +16,7 @@ use super::content::Content;
 use super::problem::{Problem, ProblemBody};
 use super::running::Running;
 use super::server::Wire;
-use super::trace::Ids;
+use super::trace::{Ids, answered};
 use crate::model::ids::new_id;
 use crate::model::peer::Peer;
 use crate::model::time::now;
@@ -70,7 +70,7 @@ where
         request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
         wire.begin();
-        let ids = Ids::new(new_id(now()), request.headers());
+        let ids = Ids::new(new_id(now()), request.uri().path(), request.headers());
         let logged = ids.logged();
         let url = request.uri().clone();
         let timeout = if is_upkeep(url.path()) {
@@ -81,11 +81,20 @@ where
             edge.app.config.limits.request_timeout
         };
         let work = edge.clone().answer(Arc::clone(&wire), request);
-        let running = Running::new(&edge.requests, logged.scope(work));
+        let running = match ids.operation() {
+            None => Running::new(&edge.requests, logged.scope(work)),
+            Some(operation) => Running::new(&edge.requests, operation.scope(logged.scope(work))),
+        };
         let response = match tokio::time::timeout(timeout, running).await {
             Ok(Ok(response)) => response,
-            Ok(Err(_panicked)) => logged.in_scope(|| Problem::Internal.reply(None)),
-            Err(_) => logged.in_scope(|| Problem::Timeout { timeout }.reply(None)),
+            Ok(Err(_panicked)) => {
+                ids.panicked();
+                logged.in_scope(|| Problem::Internal.reply(None))
+            }
+            Err(_) => {
+                ids.timed_out();
+                logged.in_scope(|| Problem::Timeout { timeout }.reply(None))
+            }
         };
         wire.end();
         Ok(stamp(response, &ids, &url, &wire))
@@ -106,6 +115,7 @@ where
             response
         };
         tracing::debug!(%method, status = response.status().as_u16(), micros = started.elapsed().as_micros(), "answered");
+        answered(&method, &response);
         response
     }
 }

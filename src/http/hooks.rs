@@ -23,6 +23,7 @@ use crate::pipeline as ingest;
 use crate::pipeline::{Ended, Receipt};
 use crate::system::log;
 use crate::system::log::{Field, Line, know};
+use crate::system::trace;
 
 /// `POST /v1/hooks/{integration}`
 pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
@@ -52,7 +53,8 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         }
     };
     know(Field::Integration, integration.name.clone());
-    let (sender, body) = match admit(&mut call, &integration, secret).await {
+    let admitted = trace::stage("authenticate").end(admit(&mut call, &integration, secret).await);
+    let (sender, body) = match admitted {
         Ok(admitted) => admitted,
         // It says nothing about the delivery, and comes when the server has enough to do.
         Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => return Err(problem.into()),

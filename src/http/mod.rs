@@ -38,7 +38,7 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::service::app::App;
-use call::{call, reply};
+use call::{Call, call, reply};
 use edge::Exchange;
 use table::Table;
 
@@ -50,12 +50,14 @@ pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error 
     let mut table = Table::default();
     macro_rules! on {
         (always $method:ident ($($path:tt)*) $handler:path) => {{
-            table.add(stringify!($method), stringify!($($path)*), &[]);
-            path!($($path)*).and(warp::$method()).and(call.clone()).then(reply!(always $handler))
+            let route = table.add(stringify!($method), stringify!($($path)*), &[]);
+            let call = call.clone().map(move |call: Call| call.on(route));
+            path!($($path)*).and(warp::$method()).and(call).then(reply!(always $handler))
         }};
         ($method:ident ($($path:tt)*) $handler:path $(, $param:ident)*) => {{
-            table.add(stringify!($method), stringify!($($path)*), &[$(stringify!($param)),*]);
-            path!($($path)*).and(warp::$method()).and(call.clone()).then(reply!($handler $(, $param)*))
+            let route = table.add(stringify!($method), stringify!($($path)*), &[$(stringify!($param)),*]);
+            let call = call.clone().map(move |call: Call| call.on(route));
+            path!($($path)*).and(warp::$method()).and(call).then(reply!($handler $(, $param)*))
         }};
     }
     // In groups with types of their own: one type of all routes is deeper than the compiler goes.

@@ -111,6 +111,11 @@ impl From<Violations> for Problem {
 pub(super) struct ProblemBody(Value);
 
 impl ProblemBody {
+    /// `detail.code`.
+    pub(super) fn code(&self) -> Option<&str> {
+        self.0["detail"]["code"].as_str()
+    }
+
     /// With the request's id; what is not there is named by its URL.
     pub(super) fn write(mut self, request_id: &str, path: &str) -> Bytes {
         if self.0["detail"]["type"] == "not_found" {

@@ -15,6 +15,7 @@ use crate::model::audit::Action;
 use crate::model::time::now;
 use crate::pipeline as ingest;
 use crate::pipeline::{Asking, Existing, NotRedriven, Receipt};
+use crate::system::trace;
 
 /// What may be said of it.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +31,7 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
     let asked = if body.is_empty() { Ok(Asked::default()) } else { serde_json::from_slice(&body) };
     let asked = asked.map_err(|e| Problem::Invalid(format!("not a replay request: {e}")))?;
     let event = find_version(&call, &company, &id).await?;
+    trace::link(event.event.trace.as_ref());
     call.weigh(&event.event.body).await?;
     let named = event.event.id;
     let name = event.event.integration.clone();

@@ -28,14 +28,18 @@ enum Segment {
 
 impl Table {
     /// Adds a route, as it is written in `http/mod.rs`: `"v1" / "tasks" / String`, and the names of its parameters.
-    pub(super) fn add(&mut self, method: &str, path: &'static str, parameters: &[&'static str]) {
+    pub(super) fn add(&mut self, method: &str, path: &'static str, parameters: &[&'static str]) -> &'static str {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap_or_default();
         let mut names = parameters.iter();
         let mut segment = |text: &'static str| match text.strip_prefix('"').and_then(|it| it.strip_suffix('"')) {
             Some(literal) => Segment::Literal(literal),
             None => Segment::Parameter(names.next().unwrap_or(&"id")),
         };
-        self.0.push(Route { method, path: path.split('/').map(|it| segment(it.trim())).collect() });
+        let route = Route { method, path: path.split('/').map(|it| segment(it.trim())).collect() };
+        // Once for each line of the table, and as long as the process.
+        let pattern = route.pattern().leak();
+        self.0.push(route);
+        pattern
     }
 
     /// Why nothing answers this request.
@@ -84,6 +88,11 @@ impl Route {
             return None;
         }
         self.path.iter().zip(sent).map(|(segment, sent)| segment.distance(sent)).sum::<Option<usize>>()
+    }
+
+    /// With the names of its parameters: `/v1/tasks/{id}`.
+    fn pattern(&self) -> String {
+        self.path.iter().map(|it| it.filled("")).collect()
     }
 
     fn literals(&self) -> usize {

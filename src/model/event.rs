@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::company::CompanyId;
 use super::headers::Headers;
 use super::ids::{EventId, IntegrationName, TaskId};
-use super::trace::TraceContext;
+use crate::system::trace::TraceContext;
 
 /// The status of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,19 @@ pub enum Stage {
     Plugin,
     /// Parsing of the plugin's output as tasks.
     Task,
+}
+
+impl Stage {
+    /// Its name in the API, and of its span.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Schema => "schema",
+            Self::Plugin => "plugin",
+            Self::Task => "task",
+        }
+    }
 }
 
 /// A completed stage of an event, or the one that failed.

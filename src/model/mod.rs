@@ -9,4 +9,3 @@ pub mod peer;
 pub mod secret;
 pub mod task;
 pub mod time;
-pub mod trace;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::hook::mapped_line;
 use super::outcome::{Receipt, Told};
 use super::stages::Stages;
-use super::{outcome, rehearsal};
+use super::{counted, outcome, rehearsal};
 use crate::integration::Integration;
 use crate::integration::stop::Stop;
 use crate::service::app::App;
@@ -70,7 +70,7 @@ async fn stored(app: &App, mut replace: Replace, mut read: Versioned, now: DateT
         replace.read = read.version;
         let event = &mut replace.ingested.event;
         (event.attempts, event.last_attempt_at) = (read.event.attempts.saturating_add(1), Some(now));
-        match app.store.replace(replace.clone()).await? {
+        match counted::timed(app.store.replace(replace.clone())).await? {
             Replaced::Changed => {}
             other => return Ok(other),
         }

@@ -24,7 +24,7 @@ pub async fn batch<A>(
 ) -> Result<Ended<A>, StoreError> {
     let (mut ingested, mut results) = (Vec::with_capacity(raws.len()), Vec::with_capacity(raws.len()));
     for raw in raws {
-        let mut stages = Stages::start();
+        let mut stages = Stages::untraced();
         let (stored, result) = match direct_line(rules, &raw, &mut stages) {
             Ok(ready) => {
                 let now = raw.received_at;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::outcome::{Ended, Receipt, Told};
 use super::stages::Stages;
-use super::{outcome, rehearsal};
+use super::{counted, outcome, rehearsal};
 use crate::format::payload::{DecodeError, Payload, Rules};
 use crate::format::schema::Schema;
 use crate::format::{payload, schema};
@@ -112,7 +112,7 @@ async fn finish<A>(
     }
     let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
     // Stored before the response, so that the event can be found by the id in the response.
-    match app.store.commit(Commit { ingested, idempotency: refusal }).await? {
+    match counted::timed(app.store.commit(Commit { ingested, idempotency: refusal })).await? {
         Committed::Stored => Err(stop),
         Committed::Repeated(first) => Ok(Ended::Before(first)),
         Committed::Erased => Ok(Ended::Erased),

@@ -3,7 +3,7 @@
 use super::hook::mapped_line;
 use super::outcome::{Ended, Told, event};
 use super::stages::Stages;
-use super::{outcome, rehearsal};
+use super::{counted, outcome, rehearsal};
 use crate::integration::stop::Stop;
 use crate::integration::{Found, Integration};
 use crate::model::company::CompanyId;
@@ -11,6 +11,7 @@ use crate::model::event::{Event, EventStatus, RawEvent, Reason};
 use crate::model::ids::{EventId, IntegrationName};
 use crate::service::app::App;
 use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
+use crate::system::trace::{self, Kind};
 
 /// Makes a delivery durable, without looking at its content.
 ///
@@ -19,7 +20,7 @@ use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned}
 pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told: Told<A>) -> Result<Ended<A>, Stop> {
     let event = event(Some(integration), raw, EventStatus::Queued, None);
     let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
-    Ok(Ended::of(told.answer, app.store.commit(commit).await?))
+    Ok(Ended::of(told.answer, counted::timed(app.store.commit(commit)).await?))
 }
 
 /// Processes a queued event. The result is stored in the same commit that removes the event from the queue, so a
@@ -30,8 +31,22 @@ pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told
 /// Fails if this is not possible now; the event remains queued.
 pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
     let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
-    let Some(Versioned { event, version }) = read else { return Ok(()) };
-    let raw = event.raw();
+    let Some(queued) = read else { return Ok(()) };
+    let Some(operation) = trace::begin(Kind::Consumer, "process queued event", queued.event.trace.as_ref()) else {
+        return run(app, queued).await;
+    };
+    operation.set("hookmill.event_id", id.to_string());
+    operation.set("hookmill.integration", queued.event.integration.to_string());
+    let result = operation.scope(run(app, queued)).await;
+    if result.is_err() {
+        operation.fail();
+    }
+    operation.end();
+    result
+}
+
+async fn run(app: &App, Versioned { event, version }: Versioned) -> Result<(), Stop> {
+    let (id, raw) = (event.id, event.raw());
     if let Some(why) = event.no_body() {
         return settle(app, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
     }
@@ -72,7 +87,7 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
 async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
     let id = replace.ingested.event.id;
     let without_answer = Replace { idempotency: None, ..replace.clone() };
-    let replaced = match app.store.replace(replace).await? {
+    let replaced = match counted::timed(app.store.replace(replace)).await? {
         // The stored response belongs to another event, and is kept.
         Replaced::Repeated(_) => app.store.replace(without_answer).await?,
         other => other,

@@ -10,6 +10,7 @@
 
 mod attempt;
 mod batch;
+mod counted;
 mod hook;
 mod later;
 mod noted;

@@ -1,6 +1,6 @@
 //! Deliveries that are stored without being processed.
 
-use super::outcome;
+use super::{counted, outcome};
 use crate::format::payload::DecodeError;
 use crate::integration::Integration;
 use crate::integration::mapped::Ready;
@@ -34,7 +34,7 @@ pub async fn duplicate(
             "a delivery has the id of an earlier one but another body; it created no task, and can be replayed"
         );
     }
-    app.store.commit(ingested.into()).await.map(drop)
+    counted::timed(app.store.commit(ingested.into())).await.map(drop)
 }
 
 /// Stores a delivery that cannot be decoded, without its body because the integration redacts values. Returns the
@@ -49,7 +49,7 @@ pub async fn unreadable(
     let stop = Stop::Decode(error);
     let mut ingested = outcome::quarantined(Some(integration), raw, &stop, Vec::new());
     ingested.event.body_bytes = body_bytes;
-    app.store.commit(ingested.into()).await.map_or_else(Stop::from, |_| stop)
+    counted::timed(app.store.commit(ingested.into())).await.map_or_else(Stop::from, |_| stop)
 }
 
 /// Stores a delivery that the server answers itself.

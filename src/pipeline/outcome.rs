@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::counted;
 use crate::format::payload::Loosened;
 use crate::integration::Integration;
 use crate::integration::load::direct;
@@ -74,10 +75,10 @@ pub(super) async fn committed<A>(
     let Some(own) = commit.idempotency.as_ref().map(|it| it.answer.body.clone()) else {
         return match earlier.await? {
             Some(first) => Ok(Ended::Before(first)),
-            None => Ok(Ended::of(answer, app.store.commit(commit).await?)),
+            None => Ok(Ended::of(answer, counted::timed(app.store.commit(commit)).await?)),
         };
     };
-    match app.store.commit(commit).await {
+    match counted::timed(app.store.commit(commit)).await {
         Ok(committed) => Ok(Ended::of(answer, committed)),
         Err(error) => match earlier.await {
             // This request's own response may have been stored, but it is unknown whether it is durable.

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::hook::{direct_line, mapped_line};
-use super::outcome;
 use super::outcome::{DIFFERS, Receipt, event as event_of};
 use super::stages::Stages;
+use super::{counted, outcome};
 use crate::format::payload::Rules;
 use crate::integration::Integration;
 use crate::integration::mapped::Ready;
@@ -209,7 +209,7 @@ impl Run<'_> {
     /// next attempt has created the tasks in the meantime.
     async fn replace(&self, replace: Replace, detail: String) -> Result<Option<FirstAnswer>, NotRedriven> {
         let audit = Some((self.asking.audit)(&detail));
-        match self.app.store.replace(Replace { audit, ..replace }).await? {
+        match counted::timed(self.app.store.replace(Replace { audit, ..replace })).await? {
             Replaced::Stored => Ok(None),
             Replaced::Repeated(first) => Ok(Some(first)),
             Replaced::Changed => refused(self.app, &self.asking, CHANGED).await.map(|_| None),

@@ -1,26 +1,39 @@
 //! The duration of each pipeline stage.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::event::{Stage, StageTime};
+use crate::system::trace::{self, Operation};
 
 /// The stages of a run so far.
 pub(super) struct Stages {
     since: Instant,
     done: Vec<StageTime>,
+    /// Gets a span for each.
+    operation: Option<Arc<Operation>>,
 }
 
 impl Stages {
     pub(super) fn start() -> Self {
-        Self { since: Instant::now(), done: Vec::with_capacity(4) }
+        Self { operation: trace::current(), ..Self::untraced() }
+    }
+
+    /// For one of many deliveries in a request: spans of each would be too many.
+    pub(super) fn untraced() -> Self {
+        Self { since: Instant::now(), done: Vec::with_capacity(4), operation: None }
     }
 
     /// Ends a stage, whether it succeeded or not. The next one begins now.
-    pub(super) fn end<T>(&mut self, stage: Stage, result: T) -> T {
+    pub(super) fn end<T, E>(&mut self, stage: Stage, result: Result<T, E>) -> Result<T, E> {
         let now = Instant::now();
-        let micros = u32::try_from((now - self.since).as_micros()).unwrap_or(u32::MAX);
+        let took = now - self.since;
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         self.since = now;
         self.done.push(StageTime { stage, micros });
+        if let Some(operation) = &self.operation {
+            operation.stage(stage.name(), took, result.is_ok());
+        }
         result
     }
 

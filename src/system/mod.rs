@@ -5,3 +5,4 @@ pub mod folder;
 pub(crate) mod log;
 pub mod rate;
 pub mod text;
+pub mod trace;

@@ -62,3 +62,4 @@ mod store_retention;
 mod stored;
 mod strangers;
 mod tasks;
+mod traces;

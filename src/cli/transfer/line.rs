@@ -13,8 +13,8 @@ use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
 use crate::model::headers::Headers;
 use crate::model::ids::{EventId, IntegrationName, TaskId};
 use crate::model::task::{NewTask, Task};
-use crate::model::trace::TraceContext;
 use crate::store::embedded::Item;
+use crate::system::trace::TraceContext;
 
 /// What only an export shows of a task: the rest is the documented answer.
 #[derive(Serialize)]

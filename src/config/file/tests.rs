@@ -40,12 +40,13 @@ fn names<'de, T: Deserialize<'de>>() -> BTreeSet<&'static str> {
 }
 
 /// The tables of hookmill.toml, with the names of their settings.
-fn tables() -> [(&'static str, BTreeSet<&'static str>); 4] {
+fn tables() -> [(&'static str, BTreeSet<&'static str>); 5] {
     [
         ("limits", names::<LimitsFile>()),
         ("store", names::<StoreFile>()),
         ("retention", names::<RetentionFile>()),
         ("plugins", names::<PluginsFile>()),
+        ("traces", names::<TracesFile>()),
     ]
 }
 

@@ -19,8 +19,8 @@ use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_t
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId};
-use crate::model::trace::TraceContext;
 use crate::store::error::StoreError;
+use crate::system::trace::TraceContext;
 
 const FORMAT_2: u8 = 2;
 const FORMAT_3: u8 = 3;

@@ -28,6 +28,8 @@ pub(crate) enum Line {
     Redacted,
     /// A connection that could not be accepted.
     Accept,
+    /// Spans that could not be exported.
+    Traces,
 }
 
 impl Line {
@@ -40,6 +42,7 @@ impl Line {
             Self::Differs => "a delivery has the id of an earlier one and another body",
             Self::Redacted => "values were replaced as a whole",
             Self::Accept => "accepting a connection failed",
+            Self::Traces => "spans were not exported",
         }
     }
 
@@ -47,6 +50,7 @@ impl Line {
     fn rate(self) -> Rate {
         match self {
             Self::Unknown | Self::Rejected | Self::Accept => Rate { per_minute: 12, burst: 20 },
+            Self::Traces => Rate { per_minute: 1, burst: 3 },
             Self::Failed | Self::Quarantined | Self::Differs | Self::Redacted => Rate { per_minute: 60, burst: 100 },
         }
     }

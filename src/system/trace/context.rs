@@ -17,16 +17,20 @@ const KNOWN_FLAGS: u8 = 0b11;
 pub struct TraceContext(SpanContext);
 
 impl TraceContext {
-    /// The caller's span, from the headers `traceparent` and `tracestate`. Anything but exactly one valid `traceparent` is
-    /// ignored.
+    /// The caller's span, from the headers `traceparent` and `tracestate`. Returns `None` unless there is exactly one
+    /// `traceparent`, and it is valid.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut sent = headers.get_all("traceparent").iter();
-        // Of two, nothing says which is right.
-        let one = sent.next().filter(|_| sent.next().is_none())?;
+        let one = one_of(headers)?;
         let states = headers.get_all("tracestate").iter().filter_map(|it| it.to_str().ok());
         let state = states.collect::<Vec<_>>().join(",");
-        Self::parse(one.as_bytes(), &state)
+        Self::parse(one, &state)
+    }
+
+    /// The same without `tracestate`.
+    #[must_use]
+    pub fn ids_of(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(one_of(headers)?, "")
     }
 
     /// The same from the headers' values. A `tracestate` that is malformed or longer than 512 bytes is dropped.
@@ -53,7 +57,7 @@ impl TraceContext {
         Self::new(trace.to_be_bytes(), span.to_be_bytes(), flags, tracestate)
     }
 
-    /// A span by its ids; none where one of them is zero, which names nothing.
+    /// A span by its ids. Returns `None` if one of them is zero, which is not an id.
     #[must_use]
     pub fn new(trace_id: [u8; 16], span_id: [u8; 8], flags: u8, tracestate: &str) -> Option<Self> {
         let state = Some(tracestate).filter(|it| !it.is_empty() && it.len() <= STATE_BYTES);
@@ -61,6 +65,16 @@ impl TraceContext {
         let flags = TraceFlags::new(flags & KNOWN_FLAGS);
         let span = SpanContext::new(TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id), flags, true, state);
         span.is_valid().then_some(Self(span))
+    }
+
+    /// A span of this process. Returns `None` if traces were switched off, as at shutdown.
+    pub(super) fn here(span: &SpanContext) -> Option<Self> {
+        span.is_valid().then(|| Self(span.clone()))
+    }
+
+    /// The same for the library.
+    pub(super) fn span(&self) -> &SpanContext {
+        &self.0
     }
 
     /// The trace's id: 32 hexadecimal digits.
@@ -87,7 +101,7 @@ impl TraceContext {
         format!("00-{}-{}-{:02x}", self.trace_id(), self.span_id(), self.flags())
     }
 
-    /// The header `tracestate`; empty where there is none.
+    /// The header `tracestate`, or an empty text.
     #[must_use]
     pub fn tracestate(&self) -> String {
         self.0.trace_state().header()
@@ -99,6 +113,12 @@ impl TraceContext {
         let (flags, state) = (self.0.trace_flags(), TraceState::default());
         Self(SpanContext::new(self.trace_id(), self.span_id(), flags, true, state))
     }
+}
+
+fn one_of(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut sent = headers.get_all("traceparent").iter();
+    // Of two, nothing says which is right.
+    sent.next().filter(|_| sent.next().is_none()).map(|it| it.as_bytes())
 }
 
 /// The two headers.
