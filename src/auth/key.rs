@@ -20,7 +20,7 @@ use crate::model::company::CompanyId;
 use crate::system::text::is_unprintable;
 
 /// Identifies a key in lists and logs; reveals nothing about the key itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct KeyId(pub String);
 
@@ -31,7 +31,7 @@ impl std::fmt::Display for KeyId {
 }
 
 /// Permission of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names are the documented values")]
 pub enum Scope {
     #[serde(rename = "tasks:read")]
@@ -79,7 +79,7 @@ impl std::fmt::Display for Scope {
 pub type Scopes = Vec<Scope>;
 
 /// A stored key: everything except the key itself.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ApiKey {
     /// Id of the key.
     pub id: KeyId,
@@ -97,6 +97,7 @@ pub struct ApiKey {
     /// Time of revocation, if it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
     /// Time zone of deadlines without an offset; UTC if `None`.
+    #[schemars(with = "Option<String>")]
     pub timezone: Option<chrono_tz::Tz>,
     /// Whether only the documented form is accepted, and nothing is read loosely.
     pub strict: bool,

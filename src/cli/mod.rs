@@ -22,6 +22,7 @@ mod events;
 mod exit;
 mod flags;
 mod key;
+mod openapi;
 mod plugin;
 mod print;
 mod progress;
@@ -65,6 +66,8 @@ enum Command {
     Audit(audit::Audit),
     /// Back up, restore, export, import, check and measure the database
     Store(store::StoreCommand),
+    /// Print the API description (OpenAPI 3.1), as the server has it at /openapi.json
+    Openapi,
     /// Compile one module; the server and `plugin` start this process themselves
     #[command(name = SUBCOMMAND, hide = true)]
     Compile {
@@ -83,7 +86,7 @@ impl Command {
             Self::Plugin(it) => it.options(),
             Self::Audit(it) => it.options(),
             Self::Store(it) => it.options(),
-            Self::Compile { .. } => Options::default(),
+            Self::Openapi | Self::Compile { .. } => Options::default(),
         }
     }
 }
@@ -115,6 +118,10 @@ pub fn run(args: &Args) -> ExitCode {
         // Its settings are in the order, and no file counts.
         return compile_here(order);
     }
+    if matches!(args.command, Command::Openapi) {
+        openapi::run();
+        return ExitCode::SUCCESS;
+    }
     // All of them write what nobody else may read: the data directory, backups, exports. A plugin's source is its author's.
     if !matches!(args.command, Command::Plugin(_)) {
         #[allow(unsafe_code, reason = "a system call on a number, which cannot fail")]
@@ -130,7 +137,7 @@ pub fn run(args: &Args) -> ExitCode {
             Command::Plugin(plugin) => plugin.run(&config),
             Command::Audit(audit) => audit.run(&config),
             Command::Store(store) => store.run(&config),
-            Command::Compile { .. } => Ok(()),
+            Command::Openapi | Command::Compile { .. } => Ok(()),
         }
     });
     match result {

@@ -8,7 +8,7 @@ pub const MOST: usize = 100;
 const TEXT: usize = 256;
 
 /// A place where two values differ.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Difference {
     /// JSON Pointer (RFC 6901) of the place.
     pub pointer: String,

@@ -7,13 +7,13 @@ use uuid::Uuid;
 use warp::http::Method;
 use warp::reply::Response;
 
-use super::problem::ProblemBody;
+use super::problem_reply::UnwrittenProblem;
 use crate::system::log::{self, Field};
 use crate::system::trace::{self, Kind, Operation, TraceContext};
 
 /// A request's ids.
 #[derive(Debug, Clone)]
-pub(super) struct Ids {
+pub(super) struct RequestIds {
     request: Uuid,
     /// The caller's span.
     caller: Option<TraceContext>,
@@ -21,7 +21,7 @@ pub(super) struct Ids {
     operation: Option<Arc<Operation>>,
 }
 
-impl Ids {
+impl RequestIds {
     /// Begins the request's span, unless somebody only looks whether the server lives.
     pub(super) fn new(request: Uuid, path: &str, headers: &HeaderMap) -> Self {
         if !trace::is_on() || ["/healthz", "/readyz", "/metrics"].contains(&path) {
@@ -105,7 +105,7 @@ pub(super) fn answered(method: &Method, response: &Response) {
             operation.set(name, value);
         }
     }
-    if let Some(code) = response.extensions().get::<ProblemBody>().and_then(ProblemBody::code) {
+    if let Some(code) = response.extensions().get::<UnwrittenProblem>().map(UnwrittenProblem::code) {
         operation.set("error.type", code.to_owned());
     }
     if response.status().is_server_error() {

@@ -231,7 +231,8 @@ fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut 
 }
 
 /// How much of a limit a run has used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "LimitUse")]
 pub struct Share {
     /// Name of the limit, as in plugin.toml.
     pub name: Cow<'static, str>,

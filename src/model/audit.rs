@@ -8,7 +8,8 @@ use super::company::CompanyId;
 use super::ids::new_id;
 
 /// An entry of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 pub struct Entry {
     /// A UUID of version 7, so that entries sort by time.
     pub id: Uuid,
@@ -35,7 +36,8 @@ pub const COMMAND_LINE: &str = "command line";
 pub const SERVER: &str = "server";
 
 /// Actions. Stored by the position of the variant, so new ones are added at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "AuditAction")]
 pub enum Action {
     /// An API key was created.
     #[serde(rename = "key.created")]

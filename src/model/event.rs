@@ -10,7 +10,7 @@ use super::ids::{EventId, IntegrationName, TaskId};
 use crate::system::trace::TraceContext;
 
 /// The status of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventStatus {
     /// It created one or more tasks.
@@ -28,7 +28,7 @@ pub enum EventStatus {
 }
 
 /// A stage of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Decoding of the body.
@@ -55,7 +55,7 @@ impl Stage {
 }
 
 /// A completed stage of an event, or the one that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StageTime {
     /// The stage.
     pub stage: Stage,
@@ -64,7 +64,7 @@ pub struct StageTime {
 }
 
 /// Why an event was not stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reason {
     /// The stage that ended the pipeline: `auth`, `decode`, `schema`, `plugin` or `task`.
     pub stage: String,
@@ -75,7 +75,7 @@ pub struct Reason {
 }
 
 /// The exact plugin and schema that processed an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Provenance {
     /// `version` in plugin.toml.
     pub plugin_version: String,
@@ -116,7 +116,7 @@ impl RawEvent {
 }
 
 /// A stored event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Event {
     /// Id of the event.
     pub id: EventId,
@@ -141,6 +141,7 @@ pub struct Event {
     pub content_type: Option<String>,
     /// The stored headers.
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub headers: Headers,
     /// The stages with their durations; the last one is the stage that failed, if one did.
     pub stages: Vec<StageTime>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::{NoContext, Timestamp, Uuid};
 
 /// An event's id: a UUID of version 7 (RFC 9562), so that ids sort by time of receipt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
 
@@ -25,7 +25,7 @@ pub fn new_id(now: DateTime<Utc>) -> Uuid {
 }
 
 /// An integration's name: also the name of its folder, and the last part of its URL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct IntegrationName(pub Arc<str>);
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for IntegrationName {
 }
 
 /// A task's id: a UUID of version 7 (RFC 9562), so that ids sort by time of creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct TaskId(pub Uuid);
 

@@ -12,7 +12,8 @@ use super::ids::{EventId, TaskId};
 use super::time::utc;
 
 /// The progress of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "TaskStatus")]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the documented values")]
 pub enum Status {
@@ -23,7 +24,8 @@ pub enum Status {
 }
 
 /// The urgency of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "TaskPriority")]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the documented values")]
 pub enum Priority {
@@ -117,7 +119,7 @@ impl From<Task> for NewTask {
 }
 
 /// A stored task. Serialized, it is the documented response, without assignees and the event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "schemas/task.schema.json describes every field")]
 pub struct Task {
     pub id: TaskId,

@@ -21,7 +21,8 @@ use crate::store::{
 };
 
 /// What a replay does with tasks that the event created earlier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ExistingTasks")]
 #[serde(rename_all = "snake_case")]
 pub enum Existing {
     /// The tasks remain unchanged, and the plugin is not run.
@@ -32,7 +33,8 @@ pub enum Existing {
 }
 
 /// The result of a replay.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ReplayedEvent")]
 pub struct Redriven {
     /// The current state of the event.
     #[serde(flatten)]

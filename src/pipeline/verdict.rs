@@ -36,7 +36,10 @@ pub struct Failure {
 }
 
 /// How a second result differs from the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[schemars(rename = "Comparison")]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The same tasks, the same skip, or the same kind of failure.

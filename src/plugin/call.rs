@@ -76,7 +76,8 @@ impl Usage {
 }
 
 /// How a module receives its payload. It is detected from the module's first bytes, not its file name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "PluginAbi")]
 #[serde(rename_all = "snake_case")]
 pub enum Abi {
     /// A component of the world in `wit/mapper.wit`.

@@ -61,7 +61,8 @@ const fn middle(bucket: usize) -> u64 {
 }
 
 /// The newest failure.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PluginLastError")]
 pub struct LastError {
     /// Error code, as in the response to the sender.
     pub code: &'static str,
@@ -72,7 +73,8 @@ pub struct LastError {
 }
 
 /// Counts and times, for lists.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PluginCalls")]
 pub struct Summary {
     /// Number of calls.
     pub calls: u64,

@@ -14,7 +14,7 @@ pub struct Expired {
 }
 
 /// What a company has stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct CompanyStats {
     /// Id of the company.
     pub company_id: String,
@@ -27,7 +27,8 @@ pub struct CompanyStats {
 }
 
 /// Counts and sizes for `hookmill store stats`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "StoreStats")]
 pub struct Stats {
     /// Companies, sorted by id.
     pub companies: Vec<CompanyStats>,

@@ -49,7 +49,7 @@ fn table() -> Vec<(&'static str, Answer)> {
         ("header-no-lowercase", Error(401, WRONG_KEY)),
         ("header-trailing-space-key", Error(401, WRONG_KEY)),
         ("header-xapikey-and-ctype", Error(401, WRONG_KEY)),
-        ("delete-no-body", Error(405, "DELETE does not work here; this URL takes GET, HEAD, POST")),
+        ("delete-no-body", Error(405, "this URL does not support DELETE; use GET, HEAD, POST")),
         ("get-query", List),
         ("error-trigger-item", Error(422, MISSING_ALL)),
         ("form-fields", Task(end_of_day(), "assigned_user_ids,deadline,tags")),

@@ -32,6 +32,8 @@ mod later;
 mod lax;
 mod limits;
 mod list;
+mod openapi;
+mod openapi_changes;
 mod own_process;
 mod plugin_cli;
 mod plugin_errors;

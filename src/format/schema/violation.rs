@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::explain;
 
 /// One violation of a schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Violation {
     /// JSON Pointer (RFC 6901) to the value; empty for the whole document.
     pub pointer: String,

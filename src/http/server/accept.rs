@@ -11,11 +11,11 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::crowd::{Crowd, Place};
+use super::crowd::{ConnectionSlot, Crowd};
 use super::files;
 use super::socket::{Socket, Timeouts};
 use super::wire::Wire;
-use crate::http;
+use crate::http::dispatch::routes;
 use crate::http::edge::Edge;
 use crate::model::peer::Proxies;
 use crate::model::time::now;
@@ -23,25 +23,25 @@ use crate::service::app::App;
 use crate::system::log;
 use crate::system::log::Line;
 
-/// Most unread input that hyper keeps of a connection; larger headers are refused before `header_bytes` is checked.
+/// Most unread input that hyper buffers per connection; larger headers are rejected before `header_bytes` is checked.
 const CONNECTION_BUFFER: usize = 64 * 1024;
 
-/// Most bytes of responses that the kernel keeps for a client that does not read; Linux doubles it (socket(7)). hyper
-/// reads no request before the response to the one before is in there, so this also bounds pipelining.
+/// Most bytes of responses that the kernel buffers for a client that does not read; Linux doubles it (socket(7)). hyper reads
+/// no request until the previous response is in this buffer, so this also bounds pipelining.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// Serves until `shutdown` resolves, then answers the requests under way and returns.
+/// Serves until `shutdown` resolves, then completes the running requests and returns.
 ///
-/// warp's own server has no limits on slow headers or on connections, so its routes run under hyper here.
+/// warp's own server has no limits on slow headers or on the number of connections, so its routes run on hyper here.
 ///
 /// # Errors
-/// Where the socket's buffer cannot be set. Errors of `accept` pass (out of file descriptors, say), and are retried.
+/// If the socket's buffer cannot be set. Errors of `accept` are temporary (such as too few file descriptors) and are retried.
 pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
     // Accepted connections inherit it.
     socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER)?;
     let limits = app.config.limits.clone();
     let serving = Arc::clone(&app);
-    let edge = Arc::new(Edge::new(Arc::clone(&app), warp::service(http::routes(app))));
+    let edge = Arc::new(Edge::new(Arc::clone(&app), warp::service(routes(app))));
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
@@ -67,7 +67,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         tokio::spawn(async move {
             tokio::select! {
                 biased;
-                // A client that hangs up or is too slow is not worth a log line.
+                // A client that hangs up or is too slow causes no log line.
                 _ended = connection => {}
                 () = dismissed.dismissal() => {}
             }
@@ -79,23 +79,25 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
     Ok(())
 }
 
-/// The next connection, with its place among the others.
+/// Accepts the next connection and its slot.
 async fn accept(
     listener: &TcpListener,
     crowd: &Arc<Crowd>,
     proxies: &Proxies,
     origin: Instant,
-) -> (TcpStream, Arc<Wire>, Place) {
+) -> (TcpStream, Arc<Wire>, ConnectionSlot) {
     loop {
         match listener.accept().await {
-            // hyper's date panics over such a clock. The start was at another one, so it will be set.
+            // hyper's Date header panics with such a clock. The clock was right at the start, so it will be set again.
             Ok((stream, _)) if !crate::system::clock::is_set() => {
-                tracing::error!("the system's clock says a time before 1970: connections are closed until it is set");
+                tracing::error!(
+                    "the system clock is before 1970: connections are closed until it is set; set the clock"
+                );
                 drop(stream);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok((stream, from)) => {
-                // Answers are small: waiting to fill a packet only delays them.
+                // Responses are small: waiting to fill a packet only delays them.
                 let _as_it_is = stream.set_nodelay(true);
                 let wire = Arc::new(Wire::new(from.ip(), origin));
                 loop {
@@ -109,7 +111,7 @@ async fn accept(
                 if let Some(turn) = log::sample(Line::Accept, "", now()) {
                     tracing::warn!(cause = %error, omitted = turn.omitted, "accepting a connection failed");
                 }
-                // Perhaps there are no file descriptors.
+                // There may be no file descriptors left.
                 crowd.make_room();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -117,15 +119,15 @@ async fn accept(
     }
 }
 
-/// First the connections, which may still be sending a request; then the requests whose clients have hung up.
+/// Waits for the connections, which may still be sending a request, and then for the requests whose clients hung up.
 async fn drain<S>(graceful: GracefulShutdown, edge: &Edge<S>, timeout: Duration) {
     let until = Instant::now() + timeout;
     let open = graceful.count();
     if tokio::time::timeout_at(until, graceful.shutdown()).await.is_err() {
-        tracing::warn!(open, "some connections were still open at the end of the drain timeout");
+        tracing::warn!(open, "connections were still open at the end of the drain timeout");
     }
     let left = edge.drain(until).await;
     if left > 0 {
-        tracing::warn!(requests = left, "requests were cut off at the end of the drain timeout");
+        tracing::warn!(requests = left, "requests were aborted at the end of the drain timeout");
     }
 }

@@ -1,4 +1,4 @@
-//! All open connections, and which of them give way when there is no room for another.
+//! All open connections, and which of them are closed when the limit is reached.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::wire::{Standing, Wire};
 use crate::model::peer::Peer;
 
-/// Connections beyond `limits.connections` for when none gives way: health checks are answered on them, and nothing else.
+/// Connections beyond `limits.connections`, for when all are busy: only health checks are answered on them.
 const RESERVE: usize = 64;
-/// Of this many waiting connections of a peer, one more gives way at a time.
+/// One more connection is closed at a time for every so many waiting connections of a peer.
 const SHARE: usize = 64;
-/// How often the log says that connections were closed for others.
+/// Shortest time between two log lines about connections closed for others.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Every open connection.
@@ -33,24 +33,24 @@ struct Open {
     peers: HashMap<Peer, Group>,
     count: usize,
     next: u64,
-    /// Closed since the log said so.
+    /// Connections closed since the last log line.
     closed: usize,
     said: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
-    /// A trusted proxy's: its connections are many people's.
+    /// A trusted proxy: its connections belong to many clients.
     is_proxy: bool,
     wires: HashMap<u64, Arc<Wire>>,
 }
 
-/// Which peer's connections give way first, the lowest: the least standing, no proxy, the most connections.
+/// Order in which peers' connections are closed, lowest first: the least trust, no proxy, the most connections.
 type Rank = (Standing, bool, Reverse<usize>);
 
-/// A connection's place, until it is dropped.
+/// A connection's slot, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     crowd: Arc<Crowd>,
     peer: Peer,
     id: u64,
@@ -61,9 +61,9 @@ impl Crowd {
         Self { most, most_of_peer, open: Mutex::default(), left: tokio::sync::Notify::new() }
     }
 
-    /// A place for this connection. Others that wait give way for it where there are too many; none where all are busy,
-    /// and the reserve is taken as well.
-    pub(super) fn enter(self: &Arc<Self>, wire: &Arc<Wire>, is_proxy: bool) -> Option<Place> {
+    /// A slot for this connection. At the limit, waiting connections are closed for it. `None` if all are busy and the reserve
+    /// is used up as well.
+    pub(super) fn enter(self: &Arc<Self>, wire: &Arc<Wire>, is_proxy: bool) -> Option<ConnectionSlot> {
         let (peer, mut open) = (Peer::from(wire.address()), self.lock());
         if !is_proxy && open.peers.get(&peer).is_some_and(|it| it.wires.len() >= self.most_of_peer) {
             open.make_room(Some(peer));
@@ -82,10 +82,10 @@ impl Crowd {
         let group = open.peers.entry(peer).or_default();
         group.is_proxy = is_proxy;
         group.wires.insert(id, Arc::clone(wire));
-        Some(Place { crowd: Arc::clone(self), peer, id })
+        Some(ConnectionSlot { crowd: Arc::clone(self), peer, id })
     }
 
-    /// Has connections give way for other reasons, such as no file descriptors.
+    /// Closes waiting connections for another reason, such as too few file descriptors.
     pub(super) fn make_room(&self) -> bool {
         self.lock().make_room(None)
     }
@@ -101,7 +101,7 @@ impl Crowd {
 }
 
 impl Open {
-    /// Closes what has waited longest: first of those who have not shown who they are, and of these of the peer with most
+    /// Closes the connections that have waited longest: first those that have not authenticated, of the peer with the most
     /// connections; trusted proxies come last.
     fn make_room(&mut self, within: Option<Peer>) -> bool {
         let mut best: Option<(Rank, Peer)> = None;
@@ -120,7 +120,7 @@ impl Open {
             wire.standing().filter(|(it, _)| *it == standing).map(|(_, since)| (since, *id))
         };
         let mut waiting: Vec<_> = group.wires.iter().filter_map(waiting).collect();
-        // Several at once, so that a flood costs no search for each connection.
+        // Several at once, so that a flood does not cost one search per connection.
         let closed = (waiting.len() / SHARE).max(1);
         if closed < waiting.len() {
             waiting.select_nth_unstable(closed);
@@ -148,7 +148,7 @@ impl Open {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.crowd.lock();
         let Some(group) = open.peers.get_mut(&self.peer) else { return };
@@ -156,7 +156,7 @@ impl Drop for Place {
         if group.wires.is_empty() {
             open.peers.remove(&self.peer);
         }
-        // One that gave way has left its place already.
+        // A connection that was closed has already left its slot.
         open.count -= usize::from(was_there);
         drop(open);
         self.crowd.left.notify_one();
@@ -177,14 +177,14 @@ mod tests {
             Self { crowd: Arc::new(Crowd::new(most, most_of_peer)), origin: Instant::now() }
         }
 
-        fn open(&self, address: &str) -> Option<(Arc<Wire>, Place)> {
+        fn open(&self, address: &str) -> Option<(Arc<Wire>, ConnectionSlot)> {
             let wire = Arc::new(Wire::new(address.parse().unwrap(), self.origin));
             let place = self.crowd.enter(&wire, address.starts_with("10."))?;
             Some((wire, place))
         }
     }
 
-    /// 4,096 silent connections kept everybody else out for ten seconds.
+    /// 4,096 silent connections blocked all others for ten seconds.
     #[test]
     fn the_peer_with_most_connections_gives_way_and_busy_connections_do_not() {
         let door = Door::new(5, 100);
@@ -193,7 +193,7 @@ mod tests {
         busy.0.begin();
         let next = door.open("192.0.2.3").unwrap();
         assert!(silent.0.is_dismissed() && !busy.0.is_dismissed());
-        // A client that has shown a key comes after those who have not.
+        // A client that has sent a valid key is closed after those that have not.
         other.0.begin();
         other.0.prove(None);
         other.0.end();

@@ -1,10 +1,9 @@
-//! How many files the process may have open: each connection is one.
+//! The limit of open files: each connection is one.
 
-/// File descriptors that are kept for the database and the plugins.
+/// File descriptors reserved for the database and the plugins.
 const OWN: usize = 256;
 
-/// Raises the limit of open files to what this many connections need, as far as the system allows that, and gives how many
-/// connections there may be.
+/// Raises the limit of open files for this many connections, as far as the system allows, and returns how many connections fit.
 pub(super) fn room_for(connections: usize) -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     #[allow(unsafe_code, reason = "system calls on a structure of two numbers, which they read and write")]
@@ -25,7 +24,7 @@ pub(super) fn room_for(connections: usize) -> usize {
     if room < connections {
         tracing::warn!(
             connections = room,
-            "fewer connections than limits.connections: the process may open {open} files only; raise that limit (ulimit -n, LimitNOFILE)"
+            "limits.connections is reduced: the process may open only {open} files; raise that limit (ulimit -n, LimitNOFILE)"
         );
     }
     room.min(connections)

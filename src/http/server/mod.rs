@@ -6,7 +6,6 @@ mod accept;
 mod crowd;
 mod files;
 mod socket;
-mod wire;
+pub(super) mod wire;
 
 pub use accept::run;
-pub(crate) use wire::Wire;

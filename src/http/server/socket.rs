@@ -1,4 +1,4 @@
-//! A connection's socket. It gives up on clients that do not read and on headers that do not end, and closes in stages.
+//! A connection's socket. It times out on clients that do not read and on incomplete headers, and closes in stages.
 
 use std::future::Future as _;
 use std::io;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::wire::Wire;
 
-/// How much is read and discarded from a client that has had its response and still sends.
+/// Most bytes that are read and discarded from a client that still sends after its response.
 const LINGER_BYTES: usize = 16 << 20;
-/// For how long, all in all.
+/// Longest time for that in total.
 const LINGER_TIME: Duration = Duration::from_secs(30);
-/// How long such a client may be silent.
+/// Longest silence of such a client.
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 /// Read at a time while lingering.
 const SCRATCH: usize = 16 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct Socket {
     stream: TcpStream,
     wire: Arc<Wire>,
     limits: Timeouts,
-    /// Runs while bytes wait to be written and none could be.
+    /// Runs while no waiting byte can be written.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs while a request's headers are incomplete.
     heading: Option<Pin<Box<Sleep>>>,
@@ -37,7 +37,7 @@ pub(super) struct Socket {
 /// How long a socket waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
-    /// For the client to read.
+    /// For the client to read the response.
     pub(super) write: Duration,
     /// For the end of a request's headers.
     pub(super) head: Duration,
@@ -54,7 +54,7 @@ impl Socket {
         Self { stream, wire, limits, stalled: None, heading: None, lingering: None }
     }
 
-    /// Passes on the result of a write. One that has waited for too long fails, which closes the connection.
+    /// Returns the result of a write. A write that waits too long fails, which closes the connection.
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if result.is_ready() {
             self.stalled = None;
@@ -65,18 +65,18 @@ impl Socket {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// While a request runs, nothing reads from its connection: this finds out that the client has closed it.
+    /// Detects that the client closed the connection: while a request runs, nothing reads from it.
     fn look_out(&self, cx: &mut Context<'_>) {
         let mut byte = [0; 1];
         match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
             Poll::Ready(Ok(0) | Err(_)) => self.wire.hung_up(),
-            // The next request is here already, and hides what comes after it.
+            // The next request has already arrived and hides a close.
             Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
     }
 
-    /// Reads and discards what the client still sends, until its end or the bounds (RFC 9112, section 9.6). A socket that
-    /// is closed with bytes unread resets the connection, and the client may lose the response.
+    /// Reads and discards what the client still sends, up to the limits (RFC 9112, section 9.6). Closing a socket with unread
+    /// bytes resets the connection, and the client may lose the response.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let lingering = self.lingering.get_or_insert_with(|| Lingering {
             left: LINGER_BYTES,
@@ -100,7 +100,7 @@ impl Socket {
                 Poll::Pending if self.wire.is_unread() || self.wire.is_partial() => {
                     return lingering.silence.as_mut().poll(cx);
                 }
-                // Every request was read to its end: there is nothing to lose.
+                // Every request was read to its end, so nothing can be lost.
                 Poll::Pending => return Poll::Ready(()),
             }
         }
@@ -110,7 +110,7 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Before it reads: what it reads may be the next request's, which has its own time.
+        // Before reading: the bytes may belong to the next request, which has its own timeout.
         if !this.wire.owes_headers() {
             this.heading = None;
         }
@@ -152,7 +152,7 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// hyper calls this at every turn of a connection, so it is also where a watched request learns of a hang-up.
+    /// hyper calls this on every poll of a connection, so a watched request detects a hang-up here.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.wire.is_watched() {

@@ -1,4 +1,4 @@
-//! What a connection's socket and the requests on it tell each other.
+//! The state that a connection's socket and its requests share.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -11,44 +11,44 @@ use tokio_util::sync::CancellationToken;
 use crate::limits::memory::Charge;
 use crate::model::company::CompanyId;
 
-/// What a connection does, as far as others may be more important. Waiting is the first.
+/// Stages of a connection; waiting is the first.
 const WAITING: u8 = 0;
 const RECEIVING: u8 = 1;
 const RUNNING: u8 = 2;
 
-/// What requests have shown.
+/// What requests on a connection have proved.
 #[derive(Debug, Default)]
 struct Shown {
-    /// Whose key or integration it was.
+    /// The company of the key or integration.
     company: Option<CompanyId>,
-    /// Memory for the response.
+    /// Memory reserved for the response.
     reserved: Option<Charge>,
 }
 
-/// How much a waiting connection counts, the least first.
+/// Trust in a waiting connection, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// Nobody knows whose it is.
+    /// Not authenticated.
     Unknown,
-    /// It has shown a key or a signature, and asks for nothing now.
+    /// It has sent a valid key or signature, and is idle.
     Known,
-    /// It has shown a key, and sends the content of a request.
+    /// It has sent a valid key, and is sending content.
     Sending,
 }
 
-/// One connection's state. All of it is written on the connection's own task, except what becomes of content.
+/// One connection's state. Only the connection's own task writes it, except for the state of the content.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    /// The other end of the connection.
+    /// The peer's address.
     address: IpAddr,
-    /// What `since` counts from: the same for all.
+    /// The origin of `since`, the same for all connections.
     origin: Instant,
     stage: AtomicU8,
-    /// Since when it waits, in milliseconds.
+    /// Start of the wait, in milliseconds.
     since: AtomicU64,
-    /// The request has shown who sends it.
+    /// The current request is authenticated.
     proven: AtomicBool,
-    /// A request on this connection has.
+    /// A request on this connection was authenticated.
     known: AtomicBool,
     shown: Mutex<Shown>,
     /// Only health checks are answered.
@@ -57,13 +57,13 @@ pub(crate) struct Wire {
     dismissal: Notify,
     /// No request has been read yet.
     fresh: AtomicBool,
-    /// Bytes have been read that do not make a whole request yet.
+    /// The bytes read so far are not a complete request.
     partial: AtomicBool,
-    /// A request has been read, and its response is not written yet.
+    /// A request has been read, and its response is not written.
     busy: AtomicBool,
-    /// The client sends content that nobody is going to read.
+    /// The client sends content that will not be read.
     unread: AtomicBool,
-    /// Somebody wants to know when the client hangs up.
+    /// A request waits for the client to hang up.
     watched: AtomicBool,
     gone: CancellationToken,
 }
@@ -90,23 +90,23 @@ impl Wire {
         }
     }
 
-    /// The other end of the connection: the client, or a proxy.
+    /// The peer's address: the client, or a proxy.
     pub(crate) fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// A request's headers are complete.
+    /// Called when a request's headers are complete.
     pub(crate) fn begin(&self) {
         self.fresh.store(false, Ordering::Relaxed);
         self.partial.store(false, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
         self.proven.store(false, Ordering::Relaxed);
-        // Of a request that ended without an answer of its own, as it took too long or panicked.
+        // Left by a request that timed out or panicked.
         drop(self.take_reserved());
         self.stage.store(RUNNING, Ordering::Relaxed);
     }
 
-    /// Its response is ready.
+    /// Called when the response is ready.
     pub(crate) fn end(&self) {
         self.wait(WAITING);
         self.busy.store(false, Ordering::Relaxed);
@@ -118,17 +118,17 @@ impl Wire {
         self.stage.store(stage, Ordering::Relaxed);
     }
 
-    /// Its handler waits for content.
+    /// Called when the handler waits for content.
     pub(crate) fn receive(&self) {
         self.wait(RECEIVING);
     }
 
-    /// It has what it waited for.
+    /// Called when the content has arrived.
     pub(crate) fn run(&self) {
         self.stage.store(RUNNING, Ordering::Relaxed);
     }
 
-    /// The request has shown a valid key or signature, of this company or of the operator.
+    /// Marks the request as authenticated, for this company or for the operator.
     pub(crate) fn prove(&self, company: Option<&CompanyId>) {
         self.proven.store(true, Ordering::Relaxed);
         self.known.store(true, Ordering::Relaxed);
@@ -138,22 +138,22 @@ impl Wire {
         }
     }
 
-    /// Whether the request has shown who sends it.
+    /// Whether the request is authenticated.
     pub(crate) fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
     }
 
-    /// The company of the newest request that has shown who sends it.
+    /// The company of the latest authenticated request.
     pub(crate) fn company(&self) -> Option<CompanyId> {
         self.shown().company.clone()
     }
 
-    /// Keeps memory for the response.
+    /// Reserves memory for the response.
     pub(crate) fn reserve(&self, charge: Charge) {
         self.shown().reserved = Some(charge);
     }
 
-    /// What is kept for the response.
+    /// Takes the memory reserved for the response.
     pub(crate) fn take_reserved(&self) -> Option<Charge> {
         self.shown().reserved.take()
     }
@@ -162,7 +162,7 @@ impl Wire {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How much it counts and since when it waits; none while a request runs.
+    /// Its trust and the start of its wait; `None` while a request runs.
     pub(super) fn standing(&self) -> Option<(Standing, u64)> {
         let standing = match (self.stage.load(Ordering::Relaxed), self.known.load(Ordering::Relaxed)) {
             (RUNNING, _) => return None,
@@ -173,7 +173,7 @@ impl Wire {
         Some((standing, self.since.load(Ordering::Relaxed)))
     }
 
-    /// From now on only health checks are answered.
+    /// Lets the connection answer only health checks.
     pub(super) fn restrict(&self) {
         self.restricted.store(true, Ordering::Relaxed);
     }
@@ -182,7 +182,7 @@ impl Wire {
         self.restricted.load(Ordering::Relaxed)
     }
 
-    /// Closes the connection, since others need its place.
+    /// Closes the connection because another needs its slot.
     pub(super) fn dismiss(&self) {
         self.dismissed.store(true, Ordering::Relaxed);
         self.dismissal.notify_one();
@@ -193,19 +193,19 @@ impl Wire {
         self.dismissed.load(Ordering::Relaxed)
     }
 
-    /// Resolves when the connection has to close for others.
+    /// Resolves when the connection must close for another.
     pub(super) async fn dismissal(&self) {
         self.dismissal.notified().await;
     }
 
-    /// Bytes have arrived: a body's, or the start of the next request.
+    /// Called when bytes arrive: content, or the start of the next request.
     pub(super) fn received(&self) {
         if !self.busy.load(Ordering::Relaxed) {
             self.partial.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Content has been read to its end: bytes that came after the response were its own.
+    /// Called when content was read to its end: bytes after the response belonged to it.
     pub(crate) fn read_to_end(&self) {
         self.partial.store(false, Ordering::Relaxed);
     }
@@ -215,12 +215,12 @@ impl Wire {
         self.partial.load(Ordering::Relaxed)
     }
 
-    /// Whether headers are due: they have begun, or the connection is new.
+    /// Whether headers are expected: they have begun, or the connection is new.
     pub(super) fn owes_headers(&self) -> bool {
         self.is_partial() || self.fresh.load(Ordering::Relaxed)
     }
 
-    /// The rest of the request's content will not be read: the connection must close after the response.
+    /// Called when the rest of the content will not be read: the connection must close after the response.
     pub(crate) fn leave_unread(&self) {
         self.unread.store(true, Ordering::Release);
     }
@@ -230,7 +230,7 @@ impl Wire {
         self.unread.load(Ordering::Acquire)
     }
 
-    /// Has the socket look out for a hang-up while this request runs.
+    /// Makes the socket watch for a hang-up while this request runs.
     pub(crate) fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);
     }

@@ -27,7 +27,7 @@ pub struct Runs {
 }
 
 /// The result of a comparison.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Compared {
     /// Number of events that were run.
     pub events: u64,

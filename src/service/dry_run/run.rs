@@ -29,7 +29,8 @@ pub struct Options {
 }
 
 /// The report of a dry run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "DryRunReport")]
 pub struct Report {
     /// The events that were run, compared with their earlier results.
     #[serde(flatten)]

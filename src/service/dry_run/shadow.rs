@@ -71,7 +71,7 @@ struct Published {
 }
 
 /// The comparison so far.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShadowReport {
     /// Version of the candidate.
     pub version: String,

@@ -14,7 +14,7 @@ const PLACES: usize = 200;
 const ELSEWHERE: &str = "(elsewhere)";
 
 /// Counts and samples.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Tally {
     /// Number of events with the same result.
     pub same: u64,
@@ -31,11 +31,13 @@ pub struct Tally {
     /// Why events fail now, by stage, code and place.
     pub failures: BTreeMap<String, Why>,
     /// Samples of events with different results.
+    #[schemars(with = "Vec<Sample>")]
     pub samples: Samples,
 }
 
 /// A place that differs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "DifferingField")]
 pub struct Field {
     /// Number of events.
     pub events: u64,
@@ -50,7 +52,8 @@ pub struct Field {
 }
 
 /// A reason for failing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "FailureReason")]
 pub struct Why {
     /// Number of events.
     pub events: u64,
@@ -61,7 +64,8 @@ pub struct Why {
 }
 
 /// An event with a different result.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "DifferingEvent")]
 pub struct Sample {
     /// Id of the event.
     pub event_id: EventId,

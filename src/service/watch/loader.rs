@@ -28,7 +28,8 @@ const PATIENCE: u32 = 20;
 const AT_A_TIME: usize = 16;
 
 /// The result of a pass: names of folders.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PluginReload")]
 pub struct Pass {
     /// Folders that went live.
     pub loaded: Vec<String>,

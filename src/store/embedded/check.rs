@@ -16,7 +16,8 @@ use super::{rebuild, snapshot};
 use crate::store::error::StoreError;
 
 /// Result of a check.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "BackupReport")]
 pub struct Report {
     /// Number of records in the journal.
     pub records: u64,

@@ -43,7 +43,7 @@ pub use words::Form;
 const ROUNDS: usize = 10;
 
 /// What an erasure erased, or what a dry run would erase.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Erased {
     /// The events, each once, oldest first.
     pub events: Vec<ErasedEvent>,
@@ -60,7 +60,7 @@ pub struct Erased {
 }
 
 /// A task that names the patient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NamingTask {
     /// Id of the task.
     pub id: TaskId,
@@ -69,7 +69,7 @@ pub struct NamingTask {
 }
 
 /// An event that was erased, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ErasedEvent {
     /// Id of the event.
     pub id: EventId,

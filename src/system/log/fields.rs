@@ -18,14 +18,14 @@ tokio::task_local! {
 
 type Value = Mutex<Option<Box<dyn Display + Send>>>;
 
-/// Whether a line may be written, whatever `--log` says. Our own lines name what they hold. Other crates log what passes
-/// through them, such as URLs and headers with secrets in them: they may warn and inform, and no more.
+/// Whether a line may be written, whatever `--log` says. hookmill's own lines contain only named fields. Other crates log data
+/// that passes through them, such as URLs and headers with secrets, so they are limited to the level `info`.
 pub(crate) fn says_no_more_than_it_may(of: &tracing::Metadata<'_>) -> bool {
     let own = of.target().strip_prefix(env!("CARGO_PKG_NAME")).is_some_and(|it| it.is_empty() || it.starts_with("::"));
     own || *of.level() <= tracing::Level::INFO
 }
 
-/// What a request is about, as far as it is known yet.
+/// The fields of a request that are known so far.
 #[derive(Default)]
 pub(crate) struct Request([Value; Field::ALL.len()]);
 
@@ -54,25 +54,24 @@ impl Field {
 }
 
 impl Request {
-    /// Notes what is known by now; what is known last counts, as a delivery may turn out to be another attempt of an
-    /// event that is there.
+    /// Sets a field. The last value counts: a delivery may turn out to be another attempt of an existing event.
     pub(crate) fn know(&self, field: Field, value: impl Display + Send + 'static) {
         if let Some(known) = self.0.get(field as usize) {
             *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(value));
         }
     }
 
-    /// Has all that the future logs carry this request's fields.
+    /// Adds this request's fields to everything that the future logs.
     pub(crate) fn scope<F: Future>(self: &Arc<Self>, future: F) -> impl Future<Output = F::Output> + use<F> {
         REQUEST.scope(Arc::clone(self), future)
     }
 
-    /// The same for a closure, on whichever thread.
+    /// Like [`Self::scope`], for a closure on any thread.
     pub(crate) fn in_scope<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
         REQUEST.sync_scope(Arc::clone(self), work)
     }
 
-    /// Has each field that is known written.
+    /// Writes each known field.
     fn write(&self, mut write: impl FnMut(&'static str, &dyn Display) -> fmt::Result) -> fmt::Result {
         Field::ALL.iter().zip(&self.0).try_for_each(|(field, value)| {
             let known = value.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,12 +80,12 @@ impl Request {
     }
 }
 
-/// The request that this task works on: for threads that do a part of it.
+/// The request of this task, for threads that do a part of its work.
 pub(crate) fn current() -> Option<Arc<Request>> {
     REQUEST.try_with(Arc::clone).ok()
 }
 
-/// What is known about the request that this task works on.
+/// A field of this task's request.
 pub(crate) fn known(field: Field) -> Option<String> {
     let known = |request: &Arc<Request>| {
         let value = request.0.get(field as usize)?.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,12 +94,12 @@ pub(crate) fn known(field: Field) -> Option<String> {
     REQUEST.try_with(known).ok().flatten()
 }
 
-/// Notes something about the request that this task works on.
+/// Sets a field of this task's request.
 pub(crate) fn know(field: Field, value: impl Display + Send + 'static) {
     let _outside_of_requests = REQUEST.try_with(|request| request.know(field, value));
 }
 
-/// An event's own fields, and then the request's: one line, whatever is in them.
+/// Formats the event's own fields and then the request's, in one line, whatever they contain.
 pub(crate) struct TextFields(pub(crate) DefaultFields);
 
 impl<'writer> FormatFields<'writer> for TextFields {
@@ -114,7 +113,7 @@ impl<'writer> FormatFields<'writer> for TextFields {
     }
 }
 
-/// A line of JSON, with the request's fields at its end.
+/// Formats a line of JSON with the request's fields at its end.
 pub(crate) struct JsonLine(pub(crate) Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for JsonLine

@@ -1,7 +1,7 @@
-//! The log's format, and what every log line of a request carries. All text of a line is escaped here (`text.rs`).
+//! The log's format, and the fields of every log line of a request. All text of a line is escaped here (`text.rs`).
 //!
-//! A `tracing` span would do the same, and format its fields for every request, logged or not, which costs microseconds
-//! (docs/decisions/0029). Here a request keeps its fields as they are, and only a line that is written formats them.
+//! A `tracing` span would format its fields for every request, logged or not, which costs microseconds (docs/decisions/0029).
+//! Here a request stores its fields unformatted, and only a line that is written formats them.
 
 mod fields;
 mod sample;

@@ -1,5 +1,5 @@
-//! Log lines that senders and strangers can cause as often as they like: some are written, the others are counted, and
-//! the next one that is written has their number as `omitted`.
+//! Sampling of log lines that senders and strangers can cause at any rate: some are written and the others counted, and the
+//! next line that is written has their number as `omitted`.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -8,23 +8,23 @@ use chrono::{DateTime, Utc};
 
 use crate::system::rate::{Rate, TokenBucket};
 
-/// Subjects with a count of their own; further ones share one.
+/// Subjects with their own count; further ones share one.
 const SUBJECTS: usize = 1024;
 
-/// A line that is sampled.
+/// A sampled log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Line {
-    /// A delivery for an integration that is not live.
+    /// A delivery for an unknown integration.
     Unknown,
-    /// A delivery whose sender has not proved who it is.
+    /// A delivery whose sender is not authenticated.
     Rejected,
     /// A request that failed on the server.
     Failed,
     /// A delivery that was quarantined.
     Quarantined,
-    /// A delivery with the id of another one.
+    /// A delivery with the id of an earlier one and another body.
     Differs,
-    /// A delivery in which more was redacted than the places that were named.
+    /// A delivery in which values were redacted as a whole.
     Redacted,
     /// A connection that could not be accepted.
     Accept,
@@ -35,7 +35,7 @@ pub(crate) enum Line {
 impl Line {
     fn message(self) -> &'static str {
         match self {
-            Self::Unknown => "delivery for an integration that is not here",
+            Self::Unknown => "delivery for an unknown integration",
             Self::Rejected => "delivery rejected",
             Self::Failed => "request failed",
             Self::Quarantined => "event quarantined",
@@ -46,7 +46,7 @@ impl Line {
         }
     }
 
-    /// For each subject. What strangers cause is written less often than what a known sender does.
+    /// The rate per subject. Lines caused by strangers are written less often than those of a known sender.
     fn rate(self) -> Rate {
         match self {
             Self::Unknown | Self::Rejected | Self::Accept => Rate { per_minute: 12, burst: 20 },
@@ -56,10 +56,10 @@ impl Line {
     }
 }
 
-/// Lets a line be written.
+/// Permission to write a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
-    /// How many lines before it were not; none where all were.
+    /// Number of lines omitted before this one; `None` if there are none.
     pub(crate) omitted: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn sample(line: Line, subject: &str, now: DateTime<Utc>) -> Option<Tu
     LINES.lock().unwrap_or_else(PoisonError::into_inner).sample(line, subject, now)
 }
 
-/// Writes how many lines have been omitted and not been reported yet.
+/// Logs how many lines were omitted and not reported yet.
 pub(crate) fn flush() {
     let omitted = LINES.lock().unwrap_or_else(PoisonError::into_inner).take();
     for (line, subject, omitted) in omitted {

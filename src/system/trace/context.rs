@@ -13,7 +13,8 @@ const STATE_BYTES: usize = 512;
 const KNOWN_FLAGS: u8 = 0b11;
 
 /// A span of a trace, here or at a caller's: what a later span names as its parent, or links to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(with = "Headers<'static>")]
 pub struct TraceContext(SpanContext);
 
 impl TraceContext {
@@ -122,7 +123,8 @@ fn one_of(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// The two headers.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "TraceHeaders")]
 struct Headers<'a> {
     traceparent: std::borrow::Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]

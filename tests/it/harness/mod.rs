@@ -1,6 +1,7 @@
 //! The real server: started as a child process, on a free port, with a data directory of its own.
 
 mod basics;
+pub mod contract;
 mod reply;
 mod server;
 mod setup;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::basics::{DEADLINE, KEY};
+use super::contract;
 use super::reply::Reply;
 use super::wait::until;
 
@@ -53,13 +54,15 @@ impl Server {
     }
 
     /// Sends a request with the test's key.
+    #[track_caller]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut all = vec![("x-api-key", KEY)];
         all.extend_from_slice(headers);
         self.send_as(method, path, &all, body)
     }
 
-    /// Sends a request with these headers only.
+    /// Sends a request with these headers only. The response must be as openapi.json says.
+    #[track_caller]
     pub fn send_as(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -71,7 +74,9 @@ impl Server {
             .timeout_global(Some(DEADLINE))
             .build()
             .into();
-        Reply::read(agent.run(request.body(body).unwrap()).unwrap())
+        let reply = Reply::read(agent.run(request.body(body).unwrap()).unwrap());
+        contract::check(method, path, reply.status, &reply.headers, &reply.text);
+        reply
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Reply {

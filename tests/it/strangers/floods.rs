@@ -49,7 +49,7 @@ fn a_flood_of_rejections_is_stored_and_logged_in_part_and_hides_nobody_else_s() 
     };
     assert_eq!(about("delivery rejected", "other").len(), 1);
     for (message, integration, subject) in
-        [("delivery rejected", "flooded", "flooded"), ("delivery for an integration that is not here", "not-there", "")]
+        [("delivery rejected", "flooded", "flooded"), ("delivery for an unknown integration", "not-there", "")]
     {
         let written = about(message, integration);
         assert!((20..60).contains(&written.len()), "{message}: {}", written.len());

@@ -32,7 +32,7 @@ pub struct Patient {
 }
 
 /// How an event was found to belong to a patient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundBy {
     /// It created a task with this `patient_id`.
@@ -48,7 +48,8 @@ pub enum FoundBy {
 }
 
 /// A place where an event or a task names a patient.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "PatientMatch")]
 pub struct Match {
     /// The place: `task`, `body /patient/id` (with a JSON Pointer if the body can be parsed), `header x-patient`,
     /// `reason` or `log`; for a task, the field's name.

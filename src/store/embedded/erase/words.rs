@@ -15,7 +15,8 @@ const NEAR: usize = 48;
 const WORDS_BETWEEN: usize = 1;
 
 /// How an id was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "PatientIdForm")]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// A JSON number.

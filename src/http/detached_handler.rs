@@ -1,4 +1,4 @@
-//! A handler that runs to its end, whatever happens to its connection.
+//! A handler that runs to its end, even if its connection closes.
 
 use std::any::Any;
 use std::future::Future;
@@ -11,24 +11,24 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use warp::reply::Response;
 
-/// How a handler ends: with its response, or in a panic.
+/// A handler's response, or its panic.
 type End = Result<Response, Box<dyn Any + Send>>;
 
-/// A handler at work. It runs in its connection's task, which costs nothing more; when it is dropped there before its end,
-/// as `request_timeout_ms` is over or the connection fails, it goes on in a task of its own.
-pub(super) struct Running {
+/// A running handler. It runs in its connection's task, which adds no cost. If it is dropped there before its end, because of
+/// `request_timeout_ms` or because the connection fails, it continues in its own task.
+pub(super) struct DetachedHandler {
     work: Option<Pin<Box<dyn Future<Output = End> + Send>>>,
-    /// Shutdown waits for it, wherever it runs.
+    /// Makes shutdown wait for it.
     token: Option<TaskTrackerToken>,
 }
 
-impl Running {
+impl DetachedHandler {
     pub(super) fn new(all: &TaskTracker, work: impl Future<Output = Response> + Send + 'static) -> Self {
         Self { work: Some(Box::pin(AssertUnwindSafe(work).catch_unwind())), token: Some(all.token()) }
     }
 }
 
-impl Future for Running {
+impl Future for DetachedHandler {
     type Output = End;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
@@ -41,10 +41,10 @@ impl Future for Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for DetachedHandler {
     fn drop(&mut self) {
         let (work, token) = (self.work.take(), self.token.take());
-        // Without a runtime the process is at its end.
+        // Without a runtime, the process is ending.
         if let (Some(work), Ok(runtime)) = (work, tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
                 let _nobody_waits = work.await;

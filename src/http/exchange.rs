@@ -1,0 +1,20 @@
+//! A request's circumstances: the client, the connection, and the original method.
+
+use std::sync::Arc;
+
+use warp::http::Method;
+
+use super::server::wire::Wire;
+use crate::model::peer::Peer;
+
+/// A request's circumstances.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    /// The method as sent; routes see GET for HEAD.
+    pub(super) method: Method,
+    /// Whether the client sends content.
+    pub(super) has_content: bool,
+    /// The client, for limits.
+    pub(super) peer: Peer,
+    pub(super) wire: Arc<Wire>,
+}

@@ -1,0 +1,57 @@
+//! Who reads whose events.
+
+use super::call::Call;
+use super::openapi::describer::Describer;
+use super::openapi::document::ParameterPlace;
+use super::problem::Problem;
+use crate::auth::{AuthError, Scope};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::service::app::Admin;
+use crate::system::log::{Field, know};
+
+/// Who reads whose events.
+pub(super) struct Reader {
+    pub(super) company: CompanyId,
+    /// May see [`crate::model::event::Event::INSIDE`].
+    pub(super) inside: bool,
+    /// Who may see what was sent.
+    pub(super) admin: Option<Admin>,
+}
+
+/// Who may see what was sent, and whose it is.
+pub(super) struct CompanyAdmin {
+    pub(super) company: CompanyId,
+    pub(super) admin: Admin,
+}
+
+impl Reader {
+    /// The caller. The operator names the company in the query.
+    pub(super) fn of(call: &Call) -> Result<Self, Problem> {
+        if let Ok(admin @ Admin::Operator) = call.admin() {
+            know(Field::Key, admin.name().to_owned());
+            let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
+            let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator must name one".into()))?.1;
+            let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
+            return Ok(Self { company, inside: true, admin: Some(admin) });
+        }
+        let key = call.key_for_one([Scope::TasksRead, Scope::EventsRead, Scope::Admin], now())?;
+        let inside = key.allow(Scope::EventsRead).is_ok() || key.allow(Scope::Admin).is_ok();
+        let admin = key.allow(Scope::Admin).is_ok().then(|| Admin::Company(key.company_id.clone(), key.id.clone()));
+        Ok(Self { company: key.company_id.clone(), inside, admin })
+    }
+
+    /// The caller, if it may see what was sent.
+    pub(super) fn admin(self) -> Result<CompanyAdmin, AuthError> {
+        let admin = self.admin.ok_or(AuthError::Scope(Scope::Admin))?;
+        Ok(CompanyAdmin { company: self.company, admin })
+    }
+
+    /// Describes what every reader can be.
+    pub(super) fn describe(to: &mut Describer<'_>) {
+        to.security("apiKey", &[Scope::Admin.name()]);
+        to.security("operatorToken", &[]);
+        to.parameter::<CompanyId>(ParameterPlace::Query, "company_id", "The company; only the operator must name one.");
+        to.fails(&[401, 403, 422, 429]);
+    }
+}
