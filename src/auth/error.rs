@@ -1,6 +1,6 @@
 //! Why a request is not authenticated.
 
-use super::key::Scope;
+use super::scope::Scope;
 use super::signature;
 
 /// Why a request was rejected. The sender learns no more than [`AuthError`]'s text.

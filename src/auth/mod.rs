@@ -3,10 +3,12 @@
 mod error;
 pub mod key;
 pub mod password;
+mod scope;
 pub(super) mod secrets;
 pub mod signature;
 pub mod strength;
 
 pub use error::AuthError;
-pub use key::{ApiKey, KeyId, KeyRing, Scope, Scopes};
+pub use key::{ApiKey, KeyId, KeyRing};
+pub use scope::{Scope, Scopes};
 pub use secrets::Secrets;

@@ -1,6 +1,5 @@
 //! The command line: one file a subcommand. `cli/print.rs` is all that prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
-
 mod failure;
 mod runtime;
 

@@ -1,6 +1,5 @@
 //! All that the command line prints, in one place: texts of senders, plugins and folders are escaped here.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
-
 use std::fmt::{Arguments, Display};
 
 use serde_json::Value;

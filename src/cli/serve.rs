@@ -145,7 +145,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
     say!("hookmill serves on {url}");
     let app = Arc::new(app);
-    app.queue.resume(&app).await?;
+    app.queue.resume().await?;
     let (background, ended) = (TaskTracker::new(), CancellationToken::new());
     background.spawn(note_changes(changes, Arc::clone(&app), ended.clone()));
     background.spawn(sweep(Arc::clone(&app), ended.clone()));
@@ -264,7 +264,8 @@ fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<
             app.config.plugins_dir.display()
         ))
     };
-    let mut loader = Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry));
+    let mut loader =
+        Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry), Arc::clone(&app.shadows));
     loader.done = Some(done);
     Watch::start(loader, app.config.watch).map_err(told)
 }

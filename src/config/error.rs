@@ -1,7 +1,9 @@
 //! Why the configuration cannot be read.
 
-use super::secret::BOOTSTRAP_KEY_MIN;
 use crate::auth::key::LONGEST;
+
+/// Minimum length of `HOOKMILL_BOOTSTRAP_KEY`, in characters: text that people type is weaker than random bytes.
+pub const BOOTSTRAP_KEY_MIN: usize = 24;
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]

@@ -12,19 +12,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::auth::secrets::Secrets;
+use crate::auth::Secrets;
 use crate::model::peer::Network;
 use crate::model::secret::Secret;
-use crate::{plugin, store};
-
 use crate::system::rate::Rate;
 use crate::system::trace::TraceSettings;
+use crate::{plugin, store};
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 use secret::{bootstrap_key, read_secrets};
 use traces::traces;
 
-pub use error::ConfigError;
-pub use secret::BOOTSTRAP_KEY_MIN;
+pub use error::{BOOTSTRAP_KEY_MIN, ConfigError};
 
 /// Maximum retention, in days (a hundred years). Higher values are reduced to this.
 const RETENTION_DAYS_MAX: u32 = 36_500;

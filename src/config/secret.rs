@@ -3,13 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::error::ConfigError;
+use super::error::{BOOTSTRAP_KEY_MIN, ConfigError};
+use crate::auth::Secrets;
 use crate::auth::key::LONGEST;
-use crate::auth::secrets::Secrets;
 use crate::model::secret::Secret;
-
-/// Minimum length of `HOOKMILL_BOOTSTRAP_KEY`, in characters: text that people type is weaker than random bytes.
-pub const BOOTSTRAP_KEY_MIN: usize = 24;
 
 pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     let file = path.display().to_string();

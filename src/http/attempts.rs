@@ -34,7 +34,7 @@ pub(super) async fn repeated(
         let id = event.event.id;
         know(Field::Event, id);
         let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, id));
-        match ingest::attempt(&call.app, integration, event, now(), tell).await.map_err(Failed::of(id))? {
+        match ingest::attempt(&call.app.pipeline, integration, event, now(), tell).await.map_err(Failed::of(id))? {
             Attempted::Now(answer) => return Ok(Some(answer?)),
             Attempted::Before(first) => return again(call, integration, once, raw.clone(), first).await.map(Some),
             Attempted::Erased => return Ok(Some(Delivered::erased(id).write()?)),
@@ -66,7 +66,7 @@ async fn again(
     raw: RawEvent,
     first: FirstAnswer,
 ) -> Result<Answer<Delivered>, Failed> {
-    ingest::duplicate(&call.app, integration, raw, &first).await?;
+    ingest::duplicate(&call.app.pipeline, integration, raw, &first).await?;
     Ok(once.repeated(first)?)
 }
 

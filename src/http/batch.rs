@@ -105,7 +105,7 @@ pub(super) async fn create(
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();
     let tell = |results| told(&once, &ids, results);
-    let ended = ingest::batch(&call.app, &rules, events, tell, once.stored(&call)).await?;
+    let ended = ingest::batch(&call.app.pipeline, &rules, events, tell, once.stored(&call)).await?;
     Ok(once.ended(ended)?)
 }
 

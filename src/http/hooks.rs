@@ -77,7 +77,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     if let Err(error) = integration.redact(&mut raw) {
-        let stop = ingest::unreadable(&call.app, &integration, raw, error, sent).await;
+        let stop = ingest::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
         return Err(Failed::of(event_id)(stop));
     }
     if let Some(challenge) = challenge {
@@ -93,7 +93,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     }
     let (same, refusal) = (raw.clone(), once.refusal(event_id, &raw.body));
     let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, event_id));
-    match ingest::hook(&call.app, &integration, raw, refusal, tell).await.map_err(Failed::of(event_id))? {
+    match ingest::hook(&call.app.pipeline, &integration, raw, refusal, tell).await.map_err(Failed::of(event_id))? {
         Ended::Now(answer) => Ok(answer?),
         Ended::Before(first) => attempts::copied(&call, &integration, &once, same, first).await,
         Ended::Erased => Ok(Delivered::erased(event_id).write()?),
@@ -114,9 +114,9 @@ async fn later(
 ) -> Result<Answer<Delivered>, Failed> {
     let place = call.app.queue.place(&raw.company_id, &integration.name).map_err(Problem::QueueShare)?;
     let answer = once.tell(Delivered::queued(raw.id).write());
-    match ingest::accept(&call.app, integration, raw.clone(), answer).await? {
+    match ingest::accept(&call.app.pipeline, integration, raw.clone(), answer).await? {
         Ended::Now(answer) => {
-            call.app.queue.push(&call.app, integration, &raw, Some(place));
+            call.app.queue.push(integration, &raw, Some(place));
             Ok(answer?)
         }
         Ended::Before(first) => attempts::copied(call, integration, once, raw, first).await,
@@ -145,7 +145,7 @@ async fn greet(
 ) -> Result<Answer<Delivered>, Failed> {
     let event_id = raw.id;
     let reason = "url_verification: answered Slack's question whether this URL accepts its deliveries";
-    ingest::skip(&call.app, integration, raw, reason).await?;
+    ingest::skip(&call.app.pipeline, integration, raw, reason).await?;
     let challenge = Challenge { challenge: challenge.to_owned() };
     Ok(Delivered::Greeted { challenge, event_id }.write()?)
 }

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::integration::{Beside, Integration, Refused};
+use crate::integration::{Integration, Refused};
 use crate::model::company::CompanyId;
 use crate::plugin::{Abi, Summary};
 use crate::service::app::Admin;
+use crate::service::dry_run::Beside;
 
 /// A plugin folder.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -123,14 +124,14 @@ enum ShadowState {
 
 impl PluginAnswer {
     /// A plugin that serves, as this admin may see it.
-    pub(super) fn live(it: &Integration, refused: Option<&Refused>, admin: &Admin) -> Self {
+    pub(super) fn live(it: &Integration, refused: Option<&Refused>, shadow: Option<&Beside>, admin: &Admin) -> Self {
         // The newer version, and so the reason, may belong to another company.
         let message = refused.map(|refused| match admin {
             Admin::Company(company, _) if !refused.concerns(company) => "refused; the operator sees why".to_owned(),
             _ => refused.message.clone(),
         });
         let state = if refused.is_some() { PluginState::Outdated } else { PluginState::Live };
-        Self { name: it.name.to_string(), state, message, live: Some(LivePlugin::of(it)) }
+        Self { name: it.name.to_string(), state, message, live: Some(LivePlugin::of(it, shadow)) }
     }
 
     /// A folder that has never been live.
@@ -146,7 +147,7 @@ impl PluginAnswer {
 }
 
 impl LivePlugin {
-    fn of(it: &Integration) -> Self {
+    fn of(it: &Integration, shadow: Option<&Beside>) -> Self {
         let limits = it.plugin.limits();
         let (stored, not_stored) = it.rejections.counts();
         Self {
@@ -169,7 +170,7 @@ impl LivePlugin {
             rejected: RejectedDeliveries { stored, not_stored },
             loaded_at: it.loaded_at,
             calls: it.plugin.summary(),
-            shadow: it.beside.get().map(ShadowSummary::of),
+            shadow: shadow.map(ShadowSummary::of),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) async fn list(call: Call, admin: Admin, (): ()) -> Result<List<Plugin
     let mut data: Vec<_> = live
         .iter()
         .filter(|it| seen(&it.company_id))
-        .map(|it| PluginAnswer::live(it, refused.get(&*it.name.0), &admin))
+        .map(|it| PluginAnswer::live(it, refused.get(&*it.name.0), call.app.shadows.of(it).as_deref(), &admin))
         .collect();
     if admin == Admin::Operator {
         let never_live = |name: &String| live.iter().all(|live| *live.name.0 != **name);
@@ -76,7 +76,7 @@ pub(super) async fn shadow(
 ) -> Result<Success<ShadowReport>, Failed> {
     let live = call.app.registry.get(&name).filter(|it| admin.manages(&it.company_id));
     let live = live.ok_or(Problem::NotFound("no such plugin is live"))?;
-    let beside = live.beside.get().ok_or(Problem::NotFound("this plugin has no shadow"))?;
+    let beside = call.app.shadows.of(&live).ok_or(Problem::NotFound("this plugin has no shadow"))?;
     let shadow = beside.shadow.as_ref().map_err(|why| Problem::NoShadow(why.clone()))?;
     let mut report = shadow.report();
     if query.values {

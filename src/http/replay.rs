@@ -69,7 +69,7 @@ pub(super) async fn replay(
     // Stored in one commit with what the replay does.
     let audit = |detail: &str| admin.does(Action::EventReplayed, named).of(&company).with(detail);
     let asked = Asking { existing: asked.tasks, now: now(), audit: &audit };
-    match ingest::redrive(&call.app, integration.as_deref(), event, asked, remembered).await {
+    match ingest::redrive(&call.app.pipeline, integration.as_deref(), event, asked, remembered).await {
         Ok(redriven) => Ok(Replayed(redriven)),
         Err(NotRedriven::Refused(why)) => Err(Problem::NotReplayable(why).into()),
         Err(NotRedriven::Stop(stop)) => Err(Problem::Stop(stop).into()),

@@ -51,7 +51,7 @@ pub(super) async fn create(
     let raw = call.raw_event(key.company_id.clone(), body, &[]);
     let event_id = raw.id;
     let (rules, tell) = (key.rules(), |receipt: &Receipt| once.tell(created(receipt, event_id)));
-    let ended = ingest::task(&call.app, &rules, raw, tell, once.stored(&call));
+    let ended = ingest::task(&call.app.pipeline, &rules, raw, tell, once.stored(&call));
     let ended = ended.await.map_err(Failed::of(event_id))?;
     Ok(once.ended(ended)?)
 }

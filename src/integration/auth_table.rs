@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::dedupe::Named;
 use super::sender::Auth;
+use crate::auth::Secrets;
 use crate::auth::password::Passwords;
-use crate::auth::secrets::Secrets;
 use crate::auth::signature::hmac::{Algorithm, Encoding};
 use crate::auth::signature::rule::{Described, Rule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};

@@ -7,12 +7,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::files::LoadFailure;
 use super::fixtures;
 use super::fixtures::{Fixture, Run};
-use super::live::{Beside, Integration};
-use super::load::{LoadFailure, assemble, check_name, company, read_manifest, read_schema, shadow, timezone};
+use super::live::Integration;
+use super::load::{Candidate, assemble, candidate, check_name, company, read_manifest, read_schema, timezone};
 use super::manifest::Manifest;
-use crate::auth::secrets::Secrets;
+use crate::auth::Secrets;
 use crate::plugin::{Host, Usage};
 use crate::system::folder::Folder;
 
@@ -89,7 +90,7 @@ pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>
     let mut checked = open(host, folder, secrets, now);
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
-        if let Some(Beside { shadow: Err(cause), .. }) = shadow(host, folder, &integration, secrets, now) {
+        if let Some(Candidate { loaded: Err(cause), .. }) = candidate(host, folder, &integration, secrets, now) {
             let fix = "Fix it, or remove `shadow`; the plugin goes live without it";
             checked.warn(&folder.join("plugin.toml"), format!("shadow: {cause}"), fix);
         }

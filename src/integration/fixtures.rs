@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::checked::CheckedPayload;
+use super::files::{LoadFailure, read};
 use super::live::Integration;
-use super::load::{LoadFailure, read};
 use super::stop::Stop;
 use crate::format::diff::differences;
 use crate::format::parse;

@@ -1,6 +1,6 @@
 //! A live integration.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,6 @@ use crate::model::company::CompanyId;
 use crate::model::event::Provenance;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::plugin::{CallContext, Plugin};
-use crate::service::dry_run::Shadow;
 use crate::system::rate::{Rate, TokenBucket};
 
 /// A plugin folder that was loaded and has passed its fixtures.
@@ -61,35 +60,12 @@ pub struct Integration {
     pub provenance: Provenance,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
-    /// The candidate (shadow) that gets the same deliveries, if plugin.toml names one. It may be loaded later.
-    pub beside: OnceLock<Beside>,
-}
-
-/// A candidate that runs in the shadow of a live plugin.
-#[derive(Debug)]
-pub struct Beside {
-    /// Folder, as in plugin.toml.
-    pub folder: String,
-    /// The running shadow, or why it does not run. The live plugin does not depend on it.
-    pub shadow: Result<Shadow, String>,
 }
 
 impl Integration {
-    /// Returns its shadow, if one is running.
-    #[must_use]
-    pub fn shadow(&self) -> Option<&Shadow> {
-        self.beside.get().and_then(|it| it.shadow.as_ref().ok())
-    }
-
-    /// Stops the integration: running calls are stopped, including its shadow's.
+    /// Stops the integration: running calls are stopped.
     pub fn retire(&self) {
         self.plugin.retire();
-        self.shadow().into_iter().for_each(Shadow::stop);
-    }
-
-    /// Makes its shadow forget the events that it has seen.
-    pub fn forget_shadow(&self) {
-        self.shadow().into_iter().for_each(Shadow::forget);
     }
 
     /// Returns the plugin's context for an event.

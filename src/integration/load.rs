@@ -1,69 +1,29 @@
 //! Loads a folder as an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
-use crate::model::headers::SECRET_HEADERS;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::checks::Checks;
 use super::dedupe::{Dedupe, Later, Named};
+use super::files::{LoadFailure, read};
 use super::fixtures;
-use super::live::{Beside, Integration};
+use super::live::Integration;
 use super::manifest::{Manifest, Mode};
 use super::redact::Redact;
 use super::rejections::Rejections;
 use super::sender::Auth;
-use crate::auth::secrets::Secrets;
+use crate::auth::Secrets;
 use crate::format::payload::Rules;
 use crate::format::schema::Schema;
 use crate::model::company::CompanyId;
 use crate::model::event::Provenance;
+use crate::model::headers::SECRET_HEADERS;
 use crate::model::ids::IntegrationName;
-use crate::plugin::{Host, LoadError, Plugin};
-use crate::service::dry_run::Shadow;
+use crate::plugin::{Host, Plugin};
 use crate::system::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
 use crate::system::rate::TokenBucket;
-
-/// Why a folder cannot go live. Each variant names the file.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadFailure {
-    /// A file cannot be read.
-    #[error("{file}: cannot be read: {cause}", file = file.display())]
-    Read {
-        /// Path of the file.
-        file: PathBuf,
-        /// Error of the operating system.
-        cause: std::io::Error,
-    },
-    /// plugin.toml is invalid.
-    #[error("{file}: {cause}", file = file.display())]
-    Manifest {
-        /// Path of the file.
-        file: PathBuf,
-        /// What is wrong, as sentences.
-        cause: String,
-    },
-    /// The payload's schema cannot be used.
-    #[error("{file}: {cause}", file = file.display())]
-    Schema {
-        /// Path of the file.
-        file: PathBuf,
-        /// Where and what is wrong.
-        cause: String,
-    },
-    /// The module is not a plugin.
-    #[error(transparent)]
-    Module(#[from] LoadError),
-    /// The plugin fails one of its fixtures.
-    #[error("{file}: {cause}", file = file.display())]
-    Fixture {
-        /// Path of the fixture.
-        file: PathBuf,
-        /// What is different.
-        cause: String,
-    },
-}
 
 /// Loads a folder and runs its fixtures.
 ///
@@ -130,16 +90,25 @@ pub(crate) fn company_of(folder: &Folder) -> Option<CompanyId> {
     company(&manifest(folder).ok()?).ok()
 }
 
-/// Starts the shadow that plugin.toml names. If it cannot be started, the live plugin runs without it.
-pub(crate) fn shadow(
+/// A candidate that plugin.toml names as its shadow.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Its folder, as in plugin.toml.
+    pub(crate) folder: String,
+    /// The loaded candidate, or why it cannot be loaded. The live plugin does not depend on it.
+    pub(crate) loaded: Result<Integration, LoadFailure>,
+}
+
+/// Loads the shadow that plugin.toml names, if it names one.
+pub(crate) fn candidate(
     host: &Host,
     folder: &Folder,
     live: &Integration,
     secrets: &Secrets,
     now: DateTime<Utc>,
-) -> Option<Beside> {
+) -> Option<Candidate> {
     let named = manifest(folder).ok()?.shadow?;
-    let start = || {
+    let load = || {
         let failed = |cause| LoadFailure::Read { file: PathBuf::from(&named), cause };
         let folder = folder.sibling(shadow_name(&named)).map_err(failed)?;
         let manifest = manifest(&folder)?;
@@ -151,9 +120,10 @@ pub(crate) fn shadow(
         let mut candidate = tested(host.aside(), &folder, manifest, secrets, now)?;
         // Its calls get the same context as those of the live plugin.
         candidate.name = live.name.clone();
-        Shadow::start(candidate).map_err(failed)
+        Ok(candidate)
     };
-    Some(Beside { folder: named.clone(), shadow: start().map_err(|e| e.to_string()) })
+    let loaded = load();
+    Some(Candidate { folder: named, loaded })
 }
 
 pub(super) fn check_name(folder: &Folder, manifest: &Manifest) -> Result<(), String> {
@@ -209,7 +179,6 @@ pub(super) fn assemble(
         plugin,
         provenance,
         loaded_at: now,
-        beside: OnceLock::new(),
     })
 }
 
@@ -255,11 +224,6 @@ fn dedupe(manifest: &Manifest) -> Dedupe {
 pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
     let zone = manifest.timezone.as_deref().unwrap_or("UTC");
     zone.parse().map_err(|_| "timezone: is not an IANA zone such as Europe/Berlin".into())
-}
-
-/// Reads a text file of a folder, with at most `most` bytes.
-pub(crate) fn read(folder: &Folder, file: impl AsRef<std::path::Path>, most: u64) -> Result<String, LoadFailure> {
-    folder.text(&file, most).map_err(|cause| LoadFailure::Read { file: folder.join(file), cause })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::checked::CheckedPayload;
 use super::live::Integration;
 use crate::format::payload::DecodeError;
 use crate::format::schema::Violations;
@@ -65,10 +64,10 @@ impl Failed {
         log: String,
         integration: &Integration,
         event_id: EventId,
-        payload: &CheckedPayload,
+        payload_bytes: usize,
     ) -> Stop {
         let plugin = integration.name.clone();
-        Stop::Plugin(Box::new(Self { error, log, plugin, event_id, payload_bytes: payload.text().len() }))
+        Stop::Plugin(Box::new(Self { error, log, plugin, event_id, payload_bytes }))
     }
 
     /// Creates the error for a payload that could not be checked, so that the plugin was not called.

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
+use super::counted;
 use super::hook::mapped_line;
+use super::outcome;
 use super::outcome::{Receipt, Told};
+use super::parts::Pipeline;
 use super::stages::Stages;
-use super::{counted, outcome, rehearsal};
 use crate::integration::Integration;
 use crate::integration::stop::Stop;
-use crate::service::app::App;
 use crate::store::{EventVersion, FirstAnswer, Replace, Replaced, Versioned};
 
 /// Result of an attempt that did not fail.
@@ -33,7 +34,7 @@ const TRIES: usize = 1000;
 /// # Errors
 /// The stage that failed; the event is then still quarantined.
 pub async fn attempt<A>(
-    app: &App,
+    pipeline: &Pipeline,
     integration: &Integration,
     read: Versioned,
     now: DateTime<Utc>,
@@ -41,7 +42,7 @@ pub async fn attempt<A>(
 ) -> Result<Attempted<A>, Stop> {
     let (raw, mut stages) = (read.event.raw(), Stages::start());
     let result = mapped_line(integration, &raw, &mut stages).await;
-    rehearsal::beside(integration, &raw, &result);
+    pipeline.observers.see(integration, &raw, &result);
     let (replace, ended) = match result {
         Err(stop) if !stop.is_kept() => return Err(stop),
         Err(stop) => {
@@ -56,7 +57,7 @@ pub async fn attempt<A>(
             (Replace { idempotency: remembered, forget, ..Replace::of(ingested, read.version) }, Ok(answer))
         }
     };
-    Ok(match stored(app, replace, read, now).await? {
+    Ok(match stored(pipeline, replace, read, now).await? {
         Replaced::Stored => Attempted::Now(ended?),
         Replaced::Repeated(first) => Attempted::Before(first),
         Replaced::Erased => Attempted::Erased,
@@ -64,17 +65,22 @@ pub async fn attempt<A>(
     })
 }
 
-async fn stored(app: &App, mut replace: Replace, mut read: Versioned, now: DateTime<Utc>) -> Result<Replaced, Stop> {
+async fn stored(
+    pipeline: &Pipeline,
+    mut replace: Replace,
+    mut read: Versioned,
+    now: DateTime<Utc>,
+) -> Result<Replaced, Stop> {
     let (company, id) = (read.event.company_id.clone(), read.event.id);
     for _ in 0..TRIES {
         replace.read = read.version;
         let event = &mut replace.ingested.event;
         (event.attempts, event.last_attempt_at) = (read.event.attempts.saturating_add(1), Some(now));
-        match counted::timed(app.store.replace(replace.clone())).await? {
+        match counted::timed(pipeline.store.replace(replace.clone())).await? {
             Replaced::Changed => {}
             other => return Ok(other),
         }
-        let again = app.store.versioned(&company, id).await?;
+        let again = pipeline.store.versioned(&company, id).await?;
         match again.filter(|it| it.event.may_come_again()) {
             Some(again) => read = again,
             None => break,

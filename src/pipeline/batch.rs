@@ -3,11 +3,11 @@
 use super::hook::direct_line;
 use super::outcome;
 use super::outcome::{Ended, Receipt, Told};
+use super::parts::Pipeline;
 use super::stages::Stages;
 use crate::format::payload::Rules;
 use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
-use crate::service::app::App;
 use crate::store::{Commit, FirstAnswer, StoreError};
 
 /// `POST /v1/tasks/batch`: valid items are stored and invalid ones quarantined, in one commit. `earlier` is as in
@@ -16,7 +16,7 @@ use crate::store::{Commit, FirstAnswer, StoreError};
 /// # Errors
 /// Fails if they cannot be stored; then none is.
 pub async fn batch<A>(
-    app: &App,
+    pipeline: &Pipeline,
     rules: &Rules,
     raws: Vec<RawEvent>,
     tell: impl FnOnce(Vec<Result<Receipt, Stop>>) -> Told<A>,
@@ -39,5 +39,5 @@ pub async fn batch<A>(
         tokio::task::yield_now().await;
     }
     let Told { answer, remembered } = tell(results);
-    outcome::committed(app, Commit { ingested, idempotency: remembered }, answer, earlier).await
+    outcome::committed(pipeline, Commit { ingested, idempotency: remembered }, answer, earlier).await
 }

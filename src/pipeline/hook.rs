@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::counted;
+use super::outcome;
 use super::outcome::{Ended, Receipt, Told};
+use super::parts::Pipeline;
 use super::stages::Stages;
-use super::{counted, outcome, rehearsal};
 use crate::format::payload::{DecodeError, Payload, Rules};
 use crate::format::schema::Schema;
 use crate::format::{payload, schema};
@@ -14,7 +16,6 @@ use crate::integration::mapped::Ready;
 use crate::integration::stop::{Failed, Stop};
 use crate::model::event::{RawEvent, Stage};
 use crate::model::task::NewTask;
-use crate::service::app::App;
 use crate::store::{Commit, Committed, FirstAnswer, Idempotency, StoreError};
 
 /// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin. `tell` creates the response before the
@@ -24,7 +25,7 @@ use crate::store::{Commit, Committed, FirstAnswer, Idempotency, StoreError};
 /// # Errors
 /// The stage that failed; the event is then quarantined.
 pub async fn hook<A>(
-    app: &App,
+    pipeline: &Pipeline,
     integration: &Integration,
     raw: RawEvent,
     refusal: Option<Idempotency>,
@@ -32,11 +33,11 @@ pub async fn hook<A>(
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
-    rehearsal::beside(integration, &raw, &result);
+    pipeline.observers.see(integration, &raw, &result);
     // Repetitions were looked up before the plugin ran.
     let earlier = std::future::ready(Ok(None));
     let line = Line { integration: Some(integration), raw, stages, refusal };
-    finish(app, line, result, tell, earlier).await
+    finish(pipeline, line, result, tell, earlier).await
 }
 
 /// `POST /v1/tasks`: the same pipeline with a built-in integration that has no plugin. `earlier` is the stored
@@ -46,7 +47,7 @@ pub async fn hook<A>(
 /// # Errors
 /// The stage that failed; the event is then quarantined.
 pub async fn task<A>(
-    app: &App,
+    pipeline: &Pipeline,
     rules: &Rules,
     raw: RawEvent,
     tell: impl FnOnce(&Receipt) -> Told<A>,
@@ -55,7 +56,7 @@ pub async fn task<A>(
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
     let line = Line { integration: None, raw, stages, refusal: None };
-    finish(app, line, result, tell, earlier).await
+    finish(pipeline, line, result, tell, earlier).await
 }
 
 pub(super) async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
@@ -66,7 +67,7 @@ pub(super) async fn mapped_line(integration: &Integration, raw: &RawEvent, stage
     let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
     match stages.end(Stage::Plugin, called.result) {
         Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, &integration.rules)),
-        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, &checked)),
+        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, checked.text().len())),
     }
 }
 
@@ -87,7 +88,7 @@ struct Line<'a> {
 
 /// Makes one durable commit, whatever the outcome, and returns the response.
 async fn finish<A>(
-    app: &App,
+    pipeline: &Pipeline,
     Line { integration, raw, stages, refusal }: Line<'_>,
     result: Result<Ready, Stop>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
@@ -99,7 +100,7 @@ async fn finish<A>(
             let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done(), now);
             let Told { answer, remembered } = tell(&receipt);
             let commit = Commit { ingested: vec![ingested], idempotency: remembered };
-            return Ok(outcome::committed(app, commit, answer, earlier).await?);
+            return Ok(outcome::committed(pipeline, commit, answer, earlier).await?);
         }
         Err(stop) => stop,
     };
@@ -112,7 +113,7 @@ async fn finish<A>(
     }
     let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
     // Stored before the response, so that the event can be found by the id in the response.
-    match counted::timed(app.store.commit(Commit { ingested, idempotency: refusal })).await? {
+    match counted::timed(pipeline.store.commit(Commit { ingested, idempotency: refusal })).await? {
         Committed::Stored => Err(stop),
         Committed::Repeated(first) => Ok(Ended::Before(first)),
         Committed::Erased => Ok(Ended::Erased),

@@ -1,15 +1,16 @@
 //! Deliveries that are acknowledged first and processed later.
 
+use super::counted;
 use super::hook::mapped_line;
+use super::outcome;
 use super::outcome::{Ended, Told, event};
+use super::parts::Pipeline;
 use super::stages::Stages;
-use super::{counted, outcome, rehearsal};
 use crate::integration::stop::Stop;
 use crate::integration::{Found, Integration};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, RawEvent, Reason};
 use crate::model::ids::{EventId, IntegrationName};
-use crate::service::app::App;
 use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
 use crate::system::trace::{self, Kind};
 
@@ -17,10 +18,15 @@ use crate::system::trace::{self, Kind};
 ///
 /// # Errors
 /// Fails if it cannot be stored.
-pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told: Told<A>) -> Result<Ended<A>, Stop> {
+pub async fn accept<A>(
+    pipeline: &Pipeline,
+    integration: &Integration,
+    raw: RawEvent,
+    told: Told<A>,
+) -> Result<Ended<A>, Stop> {
     let event = event(Some(integration), raw, EventStatus::Queued, None);
     let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
-    Ok(Ended::of(told.answer, counted::timed(app.store.commit(commit)).await?))
+    Ok(Ended::of(told.answer, counted::timed(pipeline.store.commit(commit)).await?))
 }
 
 /// Processes a queued event. The result is stored in the same commit that removes the event from the queue, so a
@@ -29,15 +35,15 @@ pub async fn accept<A>(app: &App, integration: &Integration, raw: RawEvent, told
 ///
 /// # Errors
 /// Fails if this is not possible now; the event remains queued.
-pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
-    let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
+pub async fn work(pipeline: &Pipeline, company: &CompanyId, id: EventId) -> Result<(), Stop> {
+    let read = pipeline.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
     let Some(queued) = read else { return Ok(()) };
     let Some(operation) = trace::begin(Kind::Consumer, "process queued event", queued.event.trace.as_ref()) else {
-        return run(app, queued).await;
+        return run(pipeline, queued).await;
     };
     operation.set("hookmill.event_id", id.to_string());
     operation.set("hookmill.integration", queued.event.integration.to_string());
-    let result = operation.scope(run(app, queued)).await;
+    let result = operation.scope(run(pipeline, queued)).await;
     if result.is_err() {
         operation.fail();
     }
@@ -45,26 +51,26 @@ pub async fn work(app: &App, company: &CompanyId, id: EventId) -> Result<(), Sto
     result
 }
 
-async fn run(app: &App, Versioned { event, version }: Versioned) -> Result<(), Stop> {
+async fn run(pipeline: &Pipeline, Versioned { event, version }: Versioned) -> Result<(), Stop> {
     let (id, raw) = (event.id, event.raw());
     if let Some(why) = event.no_body() {
-        return settle(app, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
+        return settle(pipeline, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
     }
-    let integration = match app.registry.find(&event.integration.0) {
+    let integration = match pipeline.registry.find(&event.integration.0) {
         Found::Live(integration) if integration.company_id == event.company_id => integration,
         Found::Live(_) => {
             let message = moved(&event.integration);
-            return settle(app, given_up(event, version, "plugin", "integration_moved", message)).await;
+            return settle(pipeline, given_up(event, version, "plugin", "integration_moved", message)).await;
         }
         Found::Loading => return Err(Stop::Loading(event.integration)),
         Found::Unknown => {
             let message = format!("no integration named \"{}\" is live any more", event.integration);
-            return settle(app, given_up(event, version, "plugin", "unknown_integration", message)).await;
+            return settle(pipeline, given_up(event, version, "plugin", "unknown_integration", message)).await;
         }
     };
     let mut stages = Stages::start();
     let result = mapped_line(&integration, &raw, &mut stages).await;
-    rehearsal::beside(&integration, &raw, &result);
+    pipeline.observers.see(&integration, &raw, &result);
     // A 202 is stored under the delivery's id; it remains only if the event created something.
     let delivery = integration.delivery(&raw);
     let replace = match result {
@@ -81,15 +87,15 @@ async fn run(app: &App, Versioned { event, version }: Versioned) -> Result<(), S
             Replace { idempotency, ..Replace::of(ingested, version) }
         }
     };
-    settle(app, replace).await
+    settle(pipeline, replace).await
 }
 
-async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
+async fn settle(pipeline: &Pipeline, replace: Replace) -> Result<(), Stop> {
     let id = replace.ingested.event.id;
     let without_answer = Replace { idempotency: None, ..replace.clone() };
-    let replaced = match counted::timed(app.store.replace(replace)).await? {
+    let replaced = match counted::timed(pipeline.store.replace(replace)).await? {
         // The stored response belongs to another event, and is kept.
-        Replaced::Repeated(_) => app.store.replace(without_answer).await?,
+        Replaced::Repeated(_) => pipeline.store.replace(without_answer).await?,
         other => other,
     };
     match replaced {
@@ -108,12 +114,12 @@ async fn settle(app: &App, replace: Replace) -> Result<(), Stop> {
 ///
 /// # Errors
 /// Fails if this is not possible now; the event remains queued.
-pub async fn panicked(app: &App, company: &CompanyId, id: EventId) -> Result<(), Stop> {
-    let read = app.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
+pub async fn panicked(pipeline: &Pipeline, company: &CompanyId, id: EventId) -> Result<(), Stop> {
+    let read = pipeline.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
     let Some(Versioned { event, version }) = read else { return Ok(()) };
     let message =
         "hookmill crashed each time it processed this event; please report this together with the log lines about it";
-    settle(app, given_up(event, version, "queue", "panicked", message.into())).await
+    settle(pipeline, given_up(event, version, "queue", "panicked", message.into())).await
 }
 
 /// Returns why an event cannot be run by the integration that has its name now. The other company is not named.

@@ -1,12 +1,12 @@
 //! Deliveries that are stored without being processed.
 
+use super::parts::Pipeline;
 use super::{counted, outcome};
 use crate::format::payload::DecodeError;
 use crate::integration::Integration;
 use crate::integration::mapped::Ready;
 use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
-use crate::service::app::App;
 use crate::store::{FirstAnswer, StoreError};
 use crate::system::log;
 use crate::system::log::Line;
@@ -16,7 +16,7 @@ use crate::system::log::Line;
 /// # Errors
 /// Fails if it cannot be stored.
 pub async fn duplicate(
-    app: &App,
+    pipeline: &Pipeline,
     integration: &Integration,
     raw: RawEvent,
     first: &FirstAnswer,
@@ -34,13 +34,13 @@ pub async fn duplicate(
             "a delivery has the id of an earlier one but another body; it created no task, and can be replayed"
         );
     }
-    counted::timed(app.store.commit(ingested.into())).await.map(drop)
+    counted::timed(pipeline.store.commit(ingested.into())).await.map(drop)
 }
 
 /// Stores a delivery that cannot be decoded, without its body because the integration redacts values. Returns the
 /// response to the sender.
 pub async fn unreadable(
-    app: &App,
+    pipeline: &Pipeline,
     integration: &Integration,
     raw: RawEvent,
     error: DecodeError,
@@ -49,15 +49,20 @@ pub async fn unreadable(
     let stop = Stop::Decode(error);
     let mut ingested = outcome::quarantined(Some(integration), raw, &stop, Vec::new());
     ingested.event.body_bytes = body_bytes;
-    counted::timed(app.store.commit(ingested.into())).await.map_or_else(Stop::from, |_| stop)
+    counted::timed(pipeline.store.commit(ingested.into())).await.map_or_else(Stop::from, |_| stop)
 }
 
 /// Stores a delivery that the server answers itself.
 ///
 /// # Errors
 /// Fails if it cannot be stored.
-pub async fn skip(app: &App, integration: &Integration, raw: RawEvent, reason: &str) -> Result<(), StoreError> {
+pub async fn skip(
+    pipeline: &Pipeline,
+    integration: &Integration,
+    raw: RawEvent,
+    reason: &str,
+) -> Result<(), StoreError> {
     let ready = Ready::skip(reason.to_owned());
     let now = raw.received_at;
-    app.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new(), now).0.into()).await.map(drop)
+    pipeline.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new(), now).0.into()).await.map(drop)
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::counted;
+use super::parts::Pipeline;
 use crate::format::payload::Loosened;
 use crate::integration::Integration;
 use crate::integration::load::direct;
@@ -12,7 +13,6 @@ use crate::model::event::{Event, EventStatus, RawEvent, Reason, StageTime};
 use crate::model::headers::Headers;
 use crate::model::ids::{EventId, TaskId, new_id};
 use crate::model::task::{NewTask, Task};
-use crate::service::app::App;
 use crate::store::{Commit, Committed, FirstAnswer, Idempotency, IdempotencyId, Ingested, StoreError};
 
 /// The successful result for the sender.
@@ -67,7 +67,7 @@ impl<A> Ended<A> {
 /// repetition. If it has none, or is rejected before it is decided (the disk is nearly full), `earlier`, the stored
 /// response to the same request, is looked up, and only then.
 pub(super) async fn committed<A>(
-    app: &App,
+    pipeline: &Pipeline,
     commit: Commit,
     answer: A,
     earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
@@ -75,10 +75,10 @@ pub(super) async fn committed<A>(
     let Some(own) = commit.idempotency.as_ref().map(|it| it.answer.body.clone()) else {
         return match earlier.await? {
             Some(first) => Ok(Ended::Before(first)),
-            None => Ok(Ended::of(answer, counted::timed(app.store.commit(commit)).await?)),
+            None => Ok(Ended::of(answer, counted::timed(pipeline.store.commit(commit)).await?)),
         };
     };
-    match counted::timed(app.store.commit(commit)).await {
+    match counted::timed(pipeline.store.commit(commit)).await {
         Ok(committed) => Ok(Ended::of(answer, committed)),
         Err(error) => match earlier.await {
             // This request's own response may have been stored, but it is unknown whether it is durable.

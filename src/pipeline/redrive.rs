@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::hook::{direct_line, mapped_line};
 use super::outcome::{DIFFERS, Receipt, event as event_of};
+use super::parts::Pipeline;
 use super::stages::Stages;
 use super::{counted, outcome};
 use crate::format::payload::Rules;
@@ -15,7 +16,6 @@ use crate::model::audit::Entry;
 use crate::model::event::{Event, EventStatus, NoBody, StageTime};
 use crate::model::ids::{TaskId, new_id};
 use crate::model::task::{NewTask, Task, TaskPatch};
-use crate::service::app::App;
 use crate::store::{
     EventVersion, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError, Versioned,
 };
@@ -86,7 +86,7 @@ const CHANGED: &str = "it was changed by another replay or attempt in the meanti
 /// # Errors
 /// Fails if the event has no body, was changed or erased in the meantime, or cannot be run or stored now.
 pub async fn redrive(
-    app: &App,
+    pipeline: &Pipeline,
     integration: Option<&Integration>,
     Versioned { event, version }: Versioned,
     asking: Asking<'_>,
@@ -94,18 +94,18 @@ pub async fn redrive(
 ) -> Result<Redriven, NotRedriven> {
     let differs = event.reason.as_ref().is_some_and(|it| it.code == DIFFERS);
     if let Some(why) = event.no_body() {
-        return refused(app, &asking, why.sentence()).await;
+        return refused(pipeline, &asking, why.sentence()).await;
     }
     match event.status {
-        EventStatus::Queued => return refused(app, &asking, "it is still queued").await,
+        EventStatus::Queued => return refused(pipeline, &asking, "it is still queued").await,
         EventStatus::Duplicate if !differs => {
-            return refused(app, &asking, "a duplicate; replay the event that it repeats").await;
+            return refused(pipeline, &asking, "a duplicate; replay the event that it repeats").await;
         }
         _ => {}
     }
     let had = event.task_ids.len();
     if had > 0 && asking.existing == Existing::Leave {
-        app.store.note((asking.audit)(&counts(0, 0, had))).await?;
+        pipeline.store.note((asking.audit)(&counts(0, 0, had))).await?;
         return Ok(Redriven { event, created: 0, updated: 0, left: had });
     }
     let (raw, mut stages) = (event.raw(), Stages::start());
@@ -113,10 +113,10 @@ pub async fn redrive(
         Some(integration) => mapped_line(integration, &raw, &mut stages).await,
         None => direct_line(&Rules::default(), &raw, &mut stages),
     };
-    let run = Run { app, integration, event, version, asking, stages: stages.done() };
+    let run = Run { pipeline, integration, event, version, asking, stages: stages.done() };
     match result {
         Err(stop) if !stop.is_kept() => {
-            app.store.note((run.asking.audit)("not done")).await?;
+            pipeline.store.note((run.asking.audit)("not done")).await?;
             Err(NotRedriven::Stop(stop))
         }
         Err(stop) => run.stopped(&stop).await,
@@ -127,8 +127,8 @@ pub async fn redrive(
     }
 }
 
-async fn refused(app: &App, asking: &Asking<'_>, why: &'static str) -> Result<Redriven, NotRedriven> {
-    app.store.note((asking.audit)("not done")).await?;
+async fn refused(pipeline: &Pipeline, asking: &Asking<'_>, why: &'static str) -> Result<Redriven, NotRedriven> {
+    pipeline.store.note((asking.audit)("not done")).await?;
     Err(NotRedriven::Refused(why))
 }
 
@@ -137,7 +137,7 @@ fn counts(created: usize, updated: usize, left: usize) -> String {
 }
 
 struct Run<'a> {
-    app: &'a App,
+    pipeline: &'a Pipeline,
     integration: Option<&'a Integration>,
     event: Event,
     version: EventVersion,
@@ -171,7 +171,7 @@ impl Run<'_> {
             let replace = Replace { forget, ..Replace::of(ingested.clone(), self.version) };
             self.replace(replace, counts(0, 0, 0)).await?;
         } else {
-            self.app.store.note((self.asking.audit)(&counts(0, 0, had))).await?;
+            self.pipeline.store.note((self.asking.audit)(&counts(0, 0, had))).await?;
             ingested.event.task_ids.clone_from(&self.event.task_ids);
         }
         Ok(Redriven { event: ingested.event, created: 0, updated: 0, left: had })
@@ -186,7 +186,7 @@ impl Run<'_> {
         let mut new = ready.tasks.into_iter();
         for (id, task) in had.iter().zip(&mut new) {
             // A deleted task remains deleted.
-            let found = self.app.store.task(&self.event.company_id, *id).await?;
+            let found = self.pipeline.store.task(&self.event.company_id, *id).await?;
             updates.extend(found.map(|_| (*id, patch(task))));
         }
         let (company, now) = (self.event.company_id.clone(), self.asking.now);
@@ -211,17 +211,17 @@ impl Run<'_> {
     /// next attempt has created the tasks in the meantime.
     async fn replace(&self, replace: Replace, detail: String) -> Result<Option<FirstAnswer>, NotRedriven> {
         let audit = Some((self.asking.audit)(&detail));
-        match counted::timed(self.app.store.replace(Replace { audit, ..replace })).await? {
+        match counted::timed(self.pipeline.store.replace(Replace { audit, ..replace })).await? {
             Replaced::Stored => Ok(None),
             Replaced::Repeated(first) => Ok(Some(first)),
-            Replaced::Changed => refused(self.app, &self.asking, CHANGED).await.map(|_| None),
-            Replaced::Erased => refused(self.app, &self.asking, NoBody::Erased.sentence()).await.map(|_| None),
+            Replaced::Changed => refused(self.pipeline, &self.asking, CHANGED).await.map(|_| None),
+            Replaced::Erased => refused(self.pipeline, &self.asking, NoBody::Erased.sentence()).await.map(|_| None),
         }
     }
 
     async fn came_again(self, first: &FirstAnswer) -> Result<Redriven, NotRedriven> {
         let Some(integration) = self.integration else {
-            return refused(self.app, &self.asking, "another request has replayed it in the meantime").await;
+            return refused(self.pipeline, &self.asking, "another request has replayed it in the meantime").await;
         };
         let ingested = outcome::duplicate(integration, self.event.raw(), first);
         let event = ingested.event.clone();

@@ -24,7 +24,7 @@ pub struct Rehearsed {
 pub fn rehearse(integration: &Integration, raw: &RawEvent) -> Rehearsed {
     let mut call = None;
     let result = line(integration, raw, &mut call);
-    Rehearsed { verdict: verdict(&result), call }
+    Rehearsed { verdict: Verdict::of_run(&result), call }
 }
 
 fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Duration)>) -> Result<Ready, Stop> {
@@ -35,24 +35,6 @@ fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Dur
     *call = Some((called.usage, started.elapsed()));
     match called.result {
         Ok(outcome) => checked.ready(outcome, called.log, &integration.rules),
-        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, &checked)),
-    }
-}
-
-/// Passes an event and the live plugin's result to the integration's shadow, if there is one.
-pub(super) fn beside(integration: &Integration, raw: &RawEvent, result: &Result<Ready, Stop>) {
-    let Some(shadow) = integration.shadow() else { return };
-    // If processing did not begin, the result says nothing about the plugin.
-    if result.as_ref().err().is_none_or(Stop::is_kept) {
-        shadow.see(raw.clone(), verdict(result));
-    }
-}
-
-/// Converts the result of a run.
-fn verdict(result: &Result<Ready, Stop>) -> Verdict {
-    match result {
-        Ok(Ready { skip: Some(reason), .. }) => Verdict::Skip(reason.clone()),
-        Ok(ready) => Verdict::tasks(ready.tasks.iter().cloned()),
-        Err(stop) => Verdict::stopped(stop),
+        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, checked.text().len())),
     }
 }

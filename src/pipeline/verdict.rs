@@ -1,5 +1,6 @@
 //! The comparable result of a pipeline run.
 
+use crate::integration::mapped::Ready;
 use serde_json::{Value, json};
 
 use crate::format::diff::{Differences, differences};
@@ -55,6 +56,15 @@ pub enum Class {
 }
 
 impl Verdict {
+    /// Returns the result of a run.
+    pub(crate) fn of_run(result: &Result<Ready, Stop>) -> Self {
+        match result {
+            Ok(Ready { skip: Some(reason), .. }) => Self::Skip(reason.clone()),
+            Ok(ready) => Self::tasks(ready.tasks.iter().cloned()),
+            Err(stop) => Self::stopped(stop),
+        }
+    }
+
     /// Returns the stored result of an event; `None` if it was not processed.
     #[must_use]
     pub fn of(past: Past) -> Option<Self> {

@@ -8,11 +8,12 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
+use super::bounded::cut;
 use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
 use super::output::{check_size, values};
-use super::state::{CallState, Failure, cut};
+use super::state::{CallState, Failure};
 use super::wasi_stdio;
 use super::wasi_stdio::Exit;
 

@@ -7,12 +7,13 @@ use world::hookmill::mapper::log::Level;
 use world::hookmill::mapper::{log, types};
 use world::{Mapper, MapperPre};
 
+use super::bounded::cut;
 use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
 use super::limits::Hit;
 use super::output::{check_size, values};
-use super::state::{CallState, Failure, cut};
+use super::state::{CallState, Failure};
 
 #[allow(unreachable_pub, reason = "generated; the world's own comments say it")]
 mod world {

@@ -9,6 +9,7 @@
 
 mod abi_command;
 mod abi_component;
+mod bounded;
 mod cache;
 mod call;
 mod compile;
@@ -19,11 +20,13 @@ mod limits;
 mod loaded;
 mod output;
 mod priority;
+mod program;
 mod room;
 mod state;
 mod stats;
 mod stdio;
 mod threads;
+mod wasi_abi;
 mod wasi_calls;
 mod wasi_stdio;
 

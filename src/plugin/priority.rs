@@ -4,11 +4,8 @@
 //! other thread wants to. This cannot be undone without privileges, and a new thread inherits the priority of its
 //! creator. So the call's thread first starts its successor (`threads.rs`), and ends with the call.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use super::threads::Worker;
 
 /// How often a call is checked. Mappings take less time in any language.
 const LOOK: Duration = Duration::from_millis(10);
@@ -41,15 +38,18 @@ pub(super) struct Pace {
     /// CPU time of the thread when the call began, if the plugin's last call was slow.
     began: Option<Duration>,
     stepped_back: bool,
-    /// Worker that runs the call; `None` once it has lower priority, or if the thread is not the plugin's own.
-    worker: Option<Arc<Worker>>,
+    /// Starts the thread's successor; `None` once it has lower priority, or if the thread is not the plugin's own.
+    successor: Option<StartSuccessor>,
 }
 
+/// Starts the thread that takes over when the call has ended. Returns false if it cannot be started.
+pub(super) type StartSuccessor = Box<dyn FnOnce() -> bool + Send>;
+
 impl Pace {
-    pub(super) fn of(worker: Option<Arc<Worker>>, wary: bool) -> Self {
-        let began = (wary && worker.is_some()).then(thread_cpu_time);
+    pub(super) fn of(successor: Option<StartSuccessor>, wary: bool) -> Self {
+        let began = (wary && successor.is_some()).then(thread_cpu_time);
         let look = if began.is_some() { WARY_LOOK } else { LOOK };
-        Self { look, cpu: began, began, stepped_back: false, worker }
+        Self { look, cpu: began, began, stepped_back: false, successor }
     }
 
     /// Returns the interval between checks.
@@ -67,17 +67,15 @@ impl Pace {
     /// have to wait. A call that has used the processor for most of the time since the last check gets idle
     /// priority.
     pub(super) fn look(&mut self) {
-        if self.worker.is_none() {
+        if self.successor.is_none() {
             return;
         }
         let now = thread_cpu_time();
         let ran = self.cpu.replace(now).map(|before| now.saturating_sub(before));
         if ran.is_some_and(|it| it >= self.look / 2)
-            && let Some(worker) = self.worker.take()
-            && worker.start_successor()
+            && let Some(start) = self.successor.take()
+            && start()
         {
-            // The call's thread has a reference of its own, so this is never the last one.
-            drop(worker);
             stand_back();
             self.stepped_back = true;
         }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use super::bounded::cut;
 use super::call::Usage;
 use super::error::PluginError;
 use super::limits::{Hit, Limits, Meter};
@@ -11,10 +12,9 @@ use super::stdio::Stdio;
 
 /// Maximum number of functions that an error names.
 const FRAMES: usize = 8;
+
 /// Part of wasmtime's error if a component passes more than it may.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
-/// Maximum length of a plugin's message, in bytes.
-const MESSAGE_BYTES: usize = 1024;
 
 /// The data of a call's store.
 pub(super) struct CallState {
@@ -102,12 +102,6 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     let name =
         |frame: &wasmtime::FrameInfo| frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), cut);
     trace.frames().iter().take(FRAMES).map(name).collect()
-}
-
-/// Truncates a text to the maximum length of an error.
-pub(super) fn cut(text: &str) -> String {
-    let end = (0..=MESSAGE_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text[..end].to_owned()
 }
 
 /// A call's log, truncated at the limit.

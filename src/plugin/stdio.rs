@@ -2,8 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::bounded::cut;
 use super::call::CallContext;
-use super::state::cut;
 
 /// Number of bytes at the end of stderr that are kept for the message of a refusal.
 const TAIL: usize = 1024;

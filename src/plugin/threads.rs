@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 
 use super::call::{CallContext, Called};
 use super::error::PluginError;
-use super::loaded::{Ended, Program};
+use super::priority::StartSuccessor;
+use super::program::{Ended, Program};
 use super::stats::{Stats, Summary};
 
 /// How long after its time limit a call that has not ended gets a response.
@@ -134,7 +135,10 @@ impl Worker {
     }
 
     fn call(self: &Arc<Self>, asked: &Asked) -> Ended {
-        let call = || self.program.call(&asked.payload, &asked.context, Some(Arc::clone(self)));
+        let worker = Arc::clone(self);
+        // The call's thread has a reference of its own, so the successor never drops the last one.
+        let successor: StartSuccessor = Box::new(move || worker.start_successor());
+        let call = || self.program.call(&asked.payload, &asked.context, Some(successor));
         catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Ended::not_made(PluginError::Host))
     }
 }

@@ -3,7 +3,7 @@
 
 use super::limits::Hit;
 use super::state::CallState;
-use super::wasi_stdio::{BADF, FAULT, Guest, INVAL, SUCCESS};
+use super::wasi_abi::{BADF, FAULT, Guest, INVAL, SUCCESS};
 
 /// Maximum number of buffers of one read or write, and of subscriptions of one poll.
 const VECTORS: u32 = 1024;

@@ -7,18 +7,18 @@
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
 use super::state::CallState;
+use super::wasi_abi::{BADF, Guest, INVAL, SUCCESS};
 use super::wasi_calls::{environ, environ_sizes, fd_read, fd_write, fdstat, nanos, poll, put, slice, with};
 
 /// Maximum number of random bytes per call. Generating them is the host's work, which no deadline stops.
 const RANDOM_BYTES: u32 = 1 << 20;
+
 const MODULE: &str = "wasi_snapshot_preview1";
 
-pub(super) const SUCCESS: i32 = 0;
-pub(super) const BADF: i32 = 8;
-pub(super) const FAULT: i32 = 21;
-pub(super) const INVAL: i32 = 28;
 const NOSYS: i32 = 52;
+
 const SPIPE: i32 = 70;
+
 const NOTCAPABLE: i32 = 76;
 
 /// Functions that are implemented; see [`offered`].
@@ -80,8 +80,6 @@ const REFUSED: [(&str, i32); 33] = [
 #[derive(Debug, thiserror::Error)]
 #[error("the program ended with exit code {0}")]
 pub(super) struct Exit(pub(super) i32);
-
-pub(super) type Guest<'a> = Caller<'a, CallState>;
 
 /// Defines the functions that the module imports, and fails for unsupported imports.
 pub(super) fn add_to_linker(linker: &mut Linker<CallState>, module: &Module) -> Result<(), String> {

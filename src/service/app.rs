@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use super::dry_run::Shadows;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::integration::Registry;
-use crate::limits::memory::Memory;
+use crate::limits::memory::{Memory, Sizes};
 use crate::limits::shares::{Rule, Shares};
 use crate::model::audit::{Action, Entry, OPERATOR};
 use crate::model::company::CompanyId;
 use crate::model::peer::Proxies;
 use crate::model::secret::Secret;
 use crate::model::time::{is_storable, now};
+use crate::pipeline::Pipeline;
 use crate::plugin::Host;
 use crate::store::{Committed, Embedded, Idempotency, Store, StoreError};
 use crate::system::rate::{Rate, TokenBucket};
@@ -52,7 +54,11 @@ pub struct App {
     /// The embedded store, if `store` is one; it has operations such as backups.
     pub embedded: Option<Arc<Embedded>>,
     /// Queued deliveries.
-    pub queue: Queue,
+    pub queue: Arc<Queue>,
+    /// The parts of the pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// Shadows of the live plugins.
+    pub shadows: Arc<Shadows>,
     /// Host of plugins, if there are any.
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
@@ -86,15 +92,22 @@ impl App {
     ) -> Result<Self, StoreError> {
         let keys = KeyRing::default();
         keys.merge(store.keys().await?);
+        let (registry, in_flight) = (Arc::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
+        let parts = Pipeline { store: Arc::clone(&store), registry: Arc::clone(&registry), observers: Arc::default() };
+        let pipeline = Arc::new(parts);
+        let limits = &config.limits;
+        let queue = Queue::new(limits.queue, Arc::clone(&pipeline), Arc::clone(&in_flight), limits.concurrency);
         Ok(Self {
-            in_flight: Arc::new(Semaphore::new(config.limits.concurrency)),
             shares: Shares::new(config.limits.concurrency, Rule::PLACES),
-            queue: Queue::new(config.limits.queue),
-            memory: Memory::new(&config.limits),
+            memory: Memory::new(memory_sizes(&config.limits)),
             proxies: Proxies::new(config.trusted_proxies.clone()),
             config,
             store,
-            registry: Arc::default(),
+            registry,
+            in_flight,
+            queue: Arc::new(queue),
+            shadows: Arc::new(Shadows::new(Arc::clone(&pipeline.observers))),
+            pipeline,
             keys,
             proofs: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
@@ -184,6 +197,15 @@ impl App {
         let key = self.keys.check(sent, now)?;
         key.allow(Scope::Admin)?;
         Ok(Admin::Company(key.company_id.clone(), key.id.clone()))
+    }
+}
+
+fn memory_sizes(limits: &Limits) -> Sizes {
+    Sizes {
+        bodies: limits.body_memory,
+        strangers: limits.unproven_body_memory,
+        responses: limits.response_memory,
+        decoded: limits.decode_memory,
     }
 }
 

@@ -4,6 +4,7 @@
 //! the function, and `presets.rs` has each provider's rule. `twilio.rs` signs its URL and form, `ed25519.rs` is
 //! Standard Webhooks' `v1a`.
 
+mod delivery;
 mod ed25519;
 pub mod hmac;
 mod presets;
@@ -13,5 +14,6 @@ mod tests;
 mod twilio;
 mod verify;
 
+pub use delivery::{Delivery, Mismatch, TOLERANCE};
 pub use presets::Preset;
-pub use verify::{Claim, Delivery, Mismatch, Signature, TOLERANCE};
+pub use verify::{Claim, Signature};

@@ -5,10 +5,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 
+use super::delivery::{Delivery, Mismatch, decode_hex};
 use super::ed25519;
 use super::ed25519::PublicKey;
 use super::hmac::{Algorithm, Encoding, Key};
-use super::verify::{Delivery, Mismatch, decode_hex};
 
 /// Maximum number of signatures of the right length in one header. Senders send one, or two while a secret is being
 /// changed.

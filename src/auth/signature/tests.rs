@@ -8,10 +8,11 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::delivery::{Delivery, Mismatch};
 use super::hmac::{Algorithm, Encoding};
 use super::presets::Preset;
 use super::rule::{Described, Rule, SIGNATURES_MAX, VERIFICATIONS_MAX};
-use super::verify::{Delivery, Mismatch, Signature};
+use super::verify::Signature;
 use crate::model::secret::Secret;
 
 thread_local! {

@@ -6,8 +6,8 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::delivery::{Delivery, Mismatch, decode_hex};
 use super::hmac::{Algorithm, Encoding, Key};
-use super::verify::{Delivery, Mismatch, decode_hex};
 
 pub(super) const HEADER: &str = "x-twilio-signature";
 /// Header that declares that an API key of the account signs, and the hash; the auth token signs with SHA-1.

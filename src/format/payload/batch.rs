@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use super::decode::{DecodeError, Kind, kind, unsupported};
+use super::decode::{Kind, kind, unsupported};
+use super::decode_error::DecodeError;
 use super::decoded::Rules;
 use super::json;
 use crate::format::schema;

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::decoded::{Encoding, Loosened, Payload, Rules};
-use super::lax::{FIELDS, Rule, read, violation};
+use super::lax::{read, violation};
+use super::rule::{FIELDS, Rule};
 use super::values::{Read, is_blank, wrong};
 use crate::format::schema;
 use crate::format::schema::{Violation, Violations, got};

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::decode::{DecodeError, inner_json};
+use super::decode::inner_json;
+use super::decode_error::DecodeError;
 use super::decoded::{Payload, Rules};
 use crate::format::schema::Shape;
 

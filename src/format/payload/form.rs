@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::decode::DecodeError;
+use super::decode_error::DecodeError;
 
 /// Maximum number of fields in a form.
 const FIELDS: usize = 1000;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::decode::DecodeError;
+use super::decode_error::DecodeError;
 use crate::format::schema::cut;
 
 /// serde_json's own limit, which protects the stack.

@@ -6,38 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::decoded::{Encoding, Loosened, Payload, Rules};
+use super::rule::{FIELDS, Rule};
 use super::values::{Read, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, version, wrong};
 use crate::format::schema;
 use crate::format::schema::{Violation, Violations, got};
-
-#[derive(Clone, Copy)]
-pub(super) enum Rule {
-    Text,
-    Id,
-    List,
-    OneOf(&'static [&'static str]),
-    Deadline,
-    Object,
-    Version,
-}
-
-/// Every field of the task schema: its rule, and whether it is required.
-pub(super) const FIELDS: [(&str, Rule, bool); 14] = [
-    ("title", Rule::Text, true),
-    ("description", Rule::Text, true),
-    ("assigned_user_ids", Rule::List, true),
-    ("created_by_id", Rule::Id, true),
-    ("deadline", Rule::Deadline, true),
-    ("tags", Rule::List, false),
-    ("call_id", Rule::Id, false),
-    ("fax_id", Rule::Id, false),
-    ("assistant_id", Rule::Id, false),
-    ("session_id", Rule::Id, false),
-    ("patient_id", Rule::Id, false),
-    ("status", Rule::OneOf(&["pending", "in_progress", "completed"]), false),
-    ("priority", Rule::OneOf(&["low", "medium", "high", "urgent"]), false),
-    ("type", Rule::Id, false),
-];
 
 /// Parses the known fields of a task, loosely unless the rules are strict, and checks them with the task schema.
 ///

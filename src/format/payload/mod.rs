@@ -7,19 +7,22 @@
 mod batch;
 mod change;
 mod decode;
+mod decode_error;
 mod decoded;
 mod envelope;
 mod form;
 mod json;
 mod lax;
 mod multipart;
+mod rule;
 mod time;
 mod values;
 
 pub use batch::split;
 pub use change::task_changes;
+pub use decode::decode;
 pub(crate) use decode::inner_json;
-pub use decode::{DecodeError, decode};
+pub use decode_error::DecodeError;
 pub use decoded::{Encoding, Loosened, Payload, Rules, weight};
 pub use envelope::unwrap_envelope;
 pub(crate) use lax::filter_text;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, stream};
 use serde_json::Value;
 
-use super::decode::DecodeError;
+use super::decode_error::DecodeError;
 use super::decoded::Loosened;
 use super::form;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::decoded::{Encoding, Rules};
-use super::lax::Rule;
+use super::rule::Rule;
 use super::time::parse_deadline;
 use crate::format::schema::got;
 use crate::model::time::format_utc;

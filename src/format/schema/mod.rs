@@ -5,6 +5,7 @@
 //! `schema/order.rs` sorts violations, and `schema/explain.rs` writes their texts.
 
 mod cost;
+mod excerpt;
 mod explain;
 mod meter;
 mod metered;
@@ -25,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 use meter::{Allowance, Matching, UsedUp};
 use metered::{Metered, Seen};
 
-pub(crate) use explain::{cut, got};
+pub(crate) use excerpt::{cut, got};
 pub use shape::Shape;
 pub use violation::Violation;
 pub use violations::{MOST, Violations};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::explain;
+use super::excerpt::field;
 
 /// One violation of a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -25,6 +25,6 @@ impl Violation {
     /// Returns the field as people write it: `deadline`, `assigned_user_ids[0]`; `body` for the whole document.
     #[must_use]
     pub fn field(&self) -> String {
-        explain::field(&self.pointer)
+        field(&self.pointer)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::explain::cut_at;
+use super::excerpt::cut_at;
 use super::order::in_document_order;
 use super::violation::Violation;
 

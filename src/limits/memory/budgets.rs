@@ -6,7 +6,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::budget::Budget;
 use super::strangers::Strangers;
-use crate::config::Limits;
 
 /// Bodies and responses up to this size are not charged, in bytes: their number is bounded by `limits.connections`.
 pub(crate) const SMALL: usize = 16 * 1024;
@@ -16,35 +15,48 @@ pub(crate) const SMALL: usize = 16 * 1024;
 const PAGES: usize = 16;
 
 /// Names of the settings, for error messages.
-pub(crate) const BODIES: &str = "limits.body_memory_mib";
+pub(crate) const BODIES: &str = "sizes.bodies_mib";
 
-pub(crate) const STRANGERS: &str = "limits.unproven_body_memory_mib";
+pub(crate) const STRANGERS: &str = "sizes.strangers_mib";
 
-pub(crate) const RESPONSES: &str = "limits.response_memory_mib";
+pub(crate) const RESPONSES: &str = "sizes.responses_mib";
 
-pub(crate) const DECODED: &str = "limits.decode_memory_mib";
+pub(crate) const DECODED: &str = "sizes.decoded_mib";
+
+/// The size of each budget, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// `limits.body_memory_mib`.
+    pub(crate) bodies: usize,
+    /// `limits.unproven_body_memory_mib`.
+    pub(crate) strangers: usize,
+    /// `limits.response_memory_mib`.
+    pub(crate) responses: usize,
+    /// `limits.decode_memory_mib`.
+    pub(crate) decoded: usize,
+}
 
 /// All budgets.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// `limits.body_memory_mib`: bodies of authenticated requests.
+    /// `sizes.bodies_mib`: bodies of authenticated requests.
     pub(crate) bodies: Arc<Budget>,
-    /// `limits.unproven_body_memory_mib`: bodies of all other requests.
+    /// `sizes.strangers_mib`: bodies of all other requests.
     pub(crate) strangers: Arc<Strangers>,
-    /// `limits.response_memory_mib`: responses until their clients have read them.
+    /// `sizes.responses_mib`: responses until their clients have read them.
     pub(crate) responses: Arc<Budget>,
-    /// `limits.decode_memory_mib`: decoded bodies.
+    /// `sizes.decoded_mib`: decoded bodies.
     pub(crate) decoded: Arc<Budget>,
     pages: Semaphore,
 }
 
 impl Memory {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         Self {
-            bodies: Arc::new(Budget::new(limits.body_memory)),
-            strangers: Arc::new(Strangers::new(limits.unproven_body_memory)),
-            responses: Arc::new(Budget::new(limits.response_memory)),
-            decoded: Arc::new(Budget::new(limits.decode_memory)),
+            bodies: Arc::new(Budget::new(sizes.bodies)),
+            strangers: Arc::new(Strangers::new(sizes.strangers)),
+            responses: Arc::new(Budget::new(sizes.responses)),
+            decoded: Arc::new(Budget::new(sizes.decoded)),
             pages: Semaphore::new(PAGES),
         }
     }

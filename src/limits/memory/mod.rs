@@ -9,5 +9,5 @@ mod held;
 mod strangers;
 
 pub(crate) use budget::Charge;
-pub(crate) use budgets::{DECODED, Memory, RESPONSES, SMALL, STRANGERS};
+pub(crate) use budgets::{DECODED, Memory, RESPONSES, SMALL, STRANGERS, Sizes};
 pub(crate) use held::{Arriving, Held, Payer, charged};

@@ -8,9 +8,11 @@
 mod compared;
 mod run;
 mod shadow;
+mod shadows;
 mod tally;
 
 pub use compared::{Compared, Runs};
 pub use run::{Options, Report, run};
 pub use shadow::{Shadow, ShadowReport};
+pub use shadows::{Beside, Shadows};
 pub use tally::{Sample, Tally};

@@ -6,26 +6,26 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::lanes::Lanes;
+use super::waiting::{Place, Waiting};
+use super::work::Work;
 use crate::integration::{Found, Integration};
-use crate::limits::shares::{Rule, Share, Shares, UsedUp};
+use crate::limits::shares::{Rule, Shares, UsedUp};
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, RawEvent, Reason};
-use crate::model::ids::{EventId, IntegrationName};
-use crate::pipeline as ingest;
-use crate::service::app::App;
+use crate::model::event::{Event, RawEvent};
+use crate::model::ids::IntegrationName;
+use crate::pipeline::Pipeline;
 use crate::store::StoreError;
 
 /// The queued events, by integration.
-#[derive(Debug)]
 pub struct Queue {
     room: Arc<Shares>,
     dispatchers: Mutex<HashMap<IntegrationName, Dispatcher>>,
     next: AtomicUsize,
-    unreadable: AtomicU64,
+    work: Arc<Work>,
 }
 
 #[derive(Debug)]
@@ -34,30 +34,14 @@ struct Dispatcher {
     task: AbortHandle,
 }
 
-/// A queued event.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) company: CompanyId,
-    pub(super) id: EventId,
-    /// Determines the lane: the same for all events with the same ordering key. `None` if the integration was not
-    /// live when the event was queued.
-    number: Option<usize>,
-    /// `None` if the queue was full when the server started, or if the integration is gone.
-    pub(super) room: Option<Place>,
-    /// Whether it could not be read yet, so that its ordering key is unknown.
-    pub(super) unread: bool,
-}
-
-/// A place in the queue, taken before a delivery is acknowledged.
-pub type Place = Share;
-
 impl Queue {
-    /// Creates a queue with at most `most` places, divided among companies and their integrations.
+    /// Creates a queue with at most `most` places, divided among companies and their integrations. `in_flight` are
+    /// the places for requests, of which there are `concurrency`.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, pipeline: Arc<Pipeline>, in_flight: Arc<Semaphore>, concurrency: usize) -> Self {
         let room = Shares::new(most, Rule::PLACES);
-        let (next, unreadable) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { room, dispatchers: Mutex::default(), next, unreadable }
+        let work = Arc::new(Work { pipeline, in_flight, concurrency, unreadable: AtomicU64::new(0) });
+        Self { room, dispatchers: Mutex::default(), next: AtomicUsize::new(0), work }
     }
 
     /// Takes a place for an integration of a company.
@@ -71,23 +55,23 @@ impl Queue {
     /// Returns the number of events that were set aside since the start because they cannot be processed.
     #[must_use]
     pub fn unreadable(&self) -> u64 {
-        self.unreadable.load(Ordering::Relaxed)
+        self.work.unreadable.load(Ordering::Relaxed)
     }
 
     /// Queues an event that is durable already.
-    pub fn push(&self, app: &Arc<App>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
+    pub fn push(self: &Arc<Self>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
         let number = Some(self.number(integration, raw));
         let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, room: place, unread: false };
-        self.dispatch(app, &integration.name, waiting);
+        self.dispatch(&integration.name, waiting);
     }
 
     fn number(&self, integration: &Integration, raw: &RawEvent) -> usize {
         integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number)
     }
 
-    fn dispatch(&self, app: &Arc<App>, name: &IntegrationName, waiting: Waiting) {
+    fn dispatch(self: &Arc<Self>, name: &IntegrationName, waiting: Waiting) {
         let mut all = self.all();
-        let dispatcher = all.entry(name.clone()).or_insert_with(|| Dispatcher::start(app, name));
+        let dispatcher = all.entry(name.clone()).or_insert_with(|| Dispatcher::start(self, name));
         if dispatcher.waiting.send(waiting).is_err() {
             tracing::error!(integration = %name, "a dispatcher has ended; its queued events are processed after a restart");
         }
@@ -98,56 +82,32 @@ impl Queue {
     ///
     /// # Errors
     /// Fails if the list of queued events cannot be read.
-    pub async fn resume(&self, app: &Arc<App>) -> Result<(), StoreError> {
-        let waiting = app.store.queued().await?;
+    pub async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
+        let waiting = self.work.pipeline.store.queued().await?;
         if !waiting.is_empty() {
             tracing::info!(events = waiting.len(), "events that were queued before the restart are resumed");
         }
         for (company, id) in waiting {
-            match app.store.event(&company, id).await {
-                Ok(Some(event)) => self.take_up(app, company, &event),
+            match self.work.pipeline.store.event(&company, id).await {
+                Ok(Some(event)) => self.take_up(company, &event),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, event.id = %id, "a queued event cannot be read yet");
                     let name = IntegrationName("unknown".into());
                     let room = self.place(&company, &name).ok();
-                    self.dispatch(app, &name, Waiting { company, id, number: None, room, unread: true });
+                    self.dispatch(&name, Waiting { company, id, number: None, room, unread: true });
                 }
             }
         }
         Ok(())
     }
 
-    fn take_up(&self, app: &Arc<App>, company: CompanyId, event: &Event) {
-        let live = app.registry.get(&event.integration.0);
+    fn take_up(self: &Arc<Self>, company: CompanyId, event: &Event) {
+        let live = self.work.pipeline.registry.get(&event.integration.0);
         let number = live.map(|it| self.number(&it, &event.raw()));
         let room = self.place(&company, &event.integration).ok();
         let waiting = Waiting { company, id: event.id, number, room, unread: false };
-        self.dispatch(app, &event.integration, waiting);
-    }
-
-    /// Sets an event aside that cannot be processed; the only place that does so. A damaged event is quarantined
-    /// without its content, and one whose pipeline panics with it. An event that may become readable stays queued
-    /// until the next start.
-    pub(super) async fn set_aside(
-        &self,
-        app: &App,
-        integration: &IntegrationName,
-        (company, id): (&CompanyId, EventId),
-        cause: &Cause,
-    ) {
-        let given_up = match cause {
-            Cause::Unreadable(StoreError::Damaged { .. }) => {
-                let message = format!("the stored event cannot be read: {cause}");
-                let reason = Reason { stage: "queue".into(), code: "unreadable".into(), message };
-                app.store.give_up(company, id, integration, reason).await.unwrap_or(false)
-            }
-            Cause::Unreadable(_) => false,
-            Cause::Panicked => ingest::panicked(app, company, id).await.is_ok(),
-        };
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
-        let outcome = if given_up { "it is quarantined" } else { "it stays queued until the next start" };
-        tracing::error!(%cause, event.id = %id, outcome, "a queued event cannot be processed");
+        self.dispatch(&event.integration, waiting);
     }
 
     /// Stops all processing. Queued events remain in the store.
@@ -161,15 +121,6 @@ impl Queue {
     }
 }
 
-/// Why an event cannot be processed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Cause {
-    #[error(transparent)]
-    Unreadable(StoreError),
-    #[error("its pipeline panicked")]
-    Panicked,
-}
-
 fn number(key: String) -> usize {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
@@ -177,16 +128,16 @@ fn number(key: String) -> usize {
 }
 
 impl Dispatcher {
-    fn start(app: &Arc<App>, name: &IntegrationName) -> Self {
+    fn start(queue: &Arc<Queue>, name: &IntegrationName) -> Self {
         let (waiting, next) = unbounded_channel();
-        let (app, name, changes) = (Arc::clone(app), name.clone(), app.registry.changes());
-        let dispatching = Dispatching { lanes: Lanes::none(), app, name, next, changes };
+        let (queue, name, changes) = (Arc::clone(queue), name.clone(), queue.work.pipeline.registry.changes());
+        let dispatching = Dispatching { lanes: Lanes::none(), queue, name, next, changes };
         Self { waiting, task: tokio::spawn(dispatching.run()).abort_handle() }
     }
 }
 
 struct Dispatching {
-    app: Arc<App>,
+    queue: Arc<Queue>,
     name: IntegrationName,
     next: UnboundedReceiver<Waiting>,
     changes: watch::Receiver<()>,
@@ -213,7 +164,7 @@ impl Dispatching {
     async fn hand_on(&mut self, waiting: Waiting) {
         let found = loop {
             self.changes.mark_unchanged();
-            match self.app.registry.find(&self.name.0) {
+            match self.queue.work.pipeline.registry.find(&self.name.0) {
                 Found::Loading => drop(self.changes.changed().await),
                 Found::Live(integration) => break Some(integration),
                 Found::Unknown => break None,
@@ -221,7 +172,7 @@ impl Dispatching {
         };
         // If the integration is gone, one lane is enough: it sets many events aside at a time.
         let wanted = found.as_ref().map_or(1, |it| Lanes::of(it.plugin.limits()));
-        self.lanes.become_as_many_as(wanted, &self.app, &self.name).await;
+        self.lanes.become_as_many_as(wanted, &self.queue.work, &self.name).await;
         let number = match (waiting.number, &found) {
             (Some(number), _) => number,
             (None, Some(integration)) => self.number(integration, &waiting).await,
@@ -231,7 +182,7 @@ impl Dispatching {
     }
 
     async fn number(&self, integration: &Integration, waiting: &Waiting) -> usize {
-        let (store, queue) = (&self.app.store, &self.app.queue);
+        let (store, queue) = (&self.queue.work.pipeline.store, &self.queue);
         if integration.later.order_by.is_none() {
             return queue.next.fetch_add(1, Ordering::Relaxed);
         }
@@ -242,12 +193,12 @@ impl Dispatching {
 
     /// Returns whether the integration is gone and has no queued events.
     async fn is_over(&mut self) -> bool {
-        let gone = matches!(self.app.registry.find(&self.name.0), Found::Unknown);
+        let gone = matches!(self.queue.work.pipeline.registry.find(&self.name.0), Found::Unknown);
         if !gone || !self.next.is_empty() {
             return false;
         }
         self.lanes.end().await;
-        let mut all = self.app.queue.all();
+        let mut all = self.queue.all();
         // With the lock that pushes take, so no event can be added in between.
         let over = self.next.is_empty();
         if over {

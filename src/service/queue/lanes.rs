@@ -9,13 +9,13 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::dispatch::{Cause, Waiting};
+use super::waiting::{Cause, Waiting};
+use super::work::Work;
 use crate::integration::Found;
 use crate::integration::stop::Stop;
 use crate::model::ids::IntegrationName;
-use crate::pipeline as ingest;
+use crate::pipeline;
 use crate::plugin::Limits;
-use crate::service::app::App;
 use crate::store::StoreError;
 
 /// Delay before an event is retried: at first, and at most.
@@ -59,7 +59,7 @@ impl Lanes {
 
     /// Changes the number of lanes. The old ones finish their events first, so that events with the same ordering
     /// key stay in order although they go to another lane.
-    pub(super) async fn become_as_many_as(&mut self, wanted: usize, app: &Arc<App>, name: &IntegrationName) {
+    pub(super) async fn become_as_many_as(&mut self, wanted: usize, work: &Arc<Work>, name: &IntegrationName) {
         if self.waiting.len() == wanted {
             return;
         }
@@ -67,7 +67,7 @@ impl Lanes {
         for _ in 0..wanted {
             let (waiting, next) = unbounded_channel();
             self.waiting.push(waiting);
-            self.workers.spawn(lane(Arc::clone(app), name.clone(), next));
+            self.workers.spawn(lane(Arc::clone(work), name.clone(), next));
         }
     }
 
@@ -85,7 +85,7 @@ impl Lanes {
     }
 }
 
-async fn lane(app: Arc<App>, name: IntegrationName, mut next: UnboundedReceiver<Waiting>) {
+async fn lane(work: Arc<Work>, name: IntegrationName, mut next: UnboundedReceiver<Waiting>) {
     let mut here = VecDeque::new();
     loop {
         let first = match here.pop_front() {
@@ -95,25 +95,25 @@ async fn lane(app: Arc<App>, name: IntegrationName, mut next: UnboundedReceiver<
                 None => return,
             },
         };
-        if runs(&app, &name, &first) {
-            let _in_time = tokio::time::timeout(PATIENCE, quiet(&app)).await;
-            until_done(&app, &name, &first).await;
+        if runs(&work, &name, &first) {
+            let _in_time = tokio::time::timeout(PATIENCE, quiet(&work)).await;
+            until_done(&work, &name, &first).await;
             continue;
         }
         here.push_front(first);
         here.extend(std::iter::from_fn(|| next.try_recv().ok()));
-        let (own, foreign) = here.into_iter().partition::<VecDeque<_>, _>(|it| runs(&app, &name, it));
+        let (own, foreign) = here.into_iter().partition::<VecDeque<_>, _>(|it| runs(&work, &name, it));
         here = own;
-        give_up(&app, &name, foreign).await;
+        give_up(&work, &name, foreign).await;
     }
 }
 
 /// Returns whether the event's integration exists and belongs to its company, or the event could not be read yet.
-fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
+fn runs(work: &Work, name: &IntegrationName, waiting: &Waiting) -> bool {
     if waiting.unread {
         return true;
     }
-    match app.registry.find(&name.0) {
+    match work.pipeline.registry.find(&name.0) {
         Found::Live(integration) => integration.company_id == waiting.company,
         Found::Loading => true,
         Found::Unknown => false,
@@ -122,27 +122,27 @@ fn runs(app: &App, name: &IntegrationName, waiting: &Waiting) -> bool {
 
 /// Quarantines events that will not be run. Their places are released first, because these need not wait for the
 /// disk.
-async fn give_up(app: &App, name: &IntegrationName, mut all: VecDeque<Waiting>) {
+async fn give_up(work: &Work, name: &IntegrationName, mut all: VecDeque<Waiting>) {
     all.iter_mut().for_each(|it| it.room = None);
     tracing::warn!(integration = %name, events = all.len(), "the integration was removed or belongs to another company now; its queued events are quarantined");
-    stream::iter(all).for_each_concurrent(GIVEN_UP, |it| async move { until_done(app, name, &it).await }).await;
+    stream::iter(all).for_each_concurrent(GIVEN_UP, |it| async move { until_done(work, name, &it).await }).await;
 }
 
 /// Waits until few requests are running.
-async fn quiet(app: &App) {
-    while app.config.limits.concurrency.saturating_sub(app.in_flight.available_permits()) > BUSY {
+async fn quiet(work: &Work) {
+    while work.concurrency.saturating_sub(work.in_flight.available_permits()) > BUSY {
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Processes an event until it is done. The lane waits for it, because the order would be lost otherwise. Temporary
 /// failures are retried without limit, others a limited number of times.
-async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
+async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
     let (mut pause, longest) = AGAIN;
     let mut tries = 0;
     loop {
-        let work = AssertUnwindSafe(ingest::work(app, &waiting.company, waiting.id)).catch_unwind();
-        let failed = match work.await {
+        let run = AssertUnwindSafe(pipeline::work(&work.pipeline, &waiting.company, waiting.id)).catch_unwind();
+        let failed = match run.await {
             Ok(Ok(())) => return,
             Ok(Err(Stop::Store(error @ StoreError::Read(_)))) => {
                 Failed::StaysSo(Cause::Unreadable(error), TRIES_TO_READ)
@@ -158,7 +158,7 @@ async fn until_done(app: &App, name: &IntegrationName, waiting: &Waiting) {
             Failed::StaysSo(cause, most) => {
                 tries += 1;
                 if tries >= most {
-                    return app.queue.set_aside(app, name, (&waiting.company, waiting.id), &cause).await;
+                    return work.set_aside(name, (&waiting.company, waiting.id), &cause).await;
                 }
                 cause.to_string()
             }

@@ -9,5 +9,8 @@
 
 mod dispatch;
 mod lanes;
+mod waiting;
+mod work;
 
-pub use dispatch::{Place, Queue};
+pub use dispatch::Queue;
+pub use waiting::Place;

@@ -4,13 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::loader::Changed;
+use super::changed::Changed;
 use super::stamp::Stamp;
-use crate::auth::secrets::Secrets;
-use crate::integration::load::{company_of, load, open_in, shadow};
-use crate::integration::{Beside, Integration, LoadFailure};
+use crate::auth::Secrets;
+use crate::integration::load::{Candidate, candidate, company_of, load, open_in};
+use crate::integration::{Integration, LoadFailure};
 use crate::model::company::CompanyId;
 use crate::plugin::Host;
+use crate::service::dry_run::{Shadow, Shadows};
 use crate::system::folder::Folder;
 
 /// The result of loading a folder.
@@ -42,13 +43,13 @@ pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, sta
     Loaded { name, path, stamp, result }
 }
 
-/// Loads the shadow of a live plugin, if it has one.
-pub(super) fn load_shadow(host: &Host, secrets: &Secrets, path: &Path, live: &Integration) {
-    let start = || shadow(host, &opened(path).ok()?, live, secrets, crate::system::clock::now());
-    let beside = catch_unwind(AssertUnwindSafe(start));
-    let Ok(Some(beside)) = beside else { return };
-    if let Beside { folder, shadow: Err(cause) } = &beside {
+/// Loads and starts the shadow of a live plugin, if it has one.
+pub(super) fn load_shadow(host: &Host, secrets: &Secrets, shadows: &Shadows, path: &Path, live: &Integration) {
+    let load = || candidate(host, &opened(path).ok()?, live, secrets, crate::system::clock::now());
+    let Ok(Some(Candidate { folder, loaded })) = catch_unwind(AssertUnwindSafe(load)) else { return };
+    let started = loaded.map_err(|e| e.to_string()).and_then(|it| Shadow::start(it).map_err(|e| e.to_string()));
+    if let Err(cause) = &started {
         tracing::error!(plugin = %live.name, "its shadow {folder} does not run: {cause}");
     }
-    let _the_first = live.beside.set(beside);
+    shadows.set(live, folder, started);
 }

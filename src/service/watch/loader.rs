@@ -11,19 +11,23 @@ use crossbeam_channel::{bounded, unbounded};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::changed::Changed;
 use super::folder::{Loaded, company, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
-use crate::auth::secrets::Secrets;
+use crate::auth::Secrets;
 use crate::integration::load::shadow_of;
 use crate::integration::{Integration, Refused, Registry};
 use crate::model::audit::{Action, Entry, SERVER};
 use crate::model::company::CompanyId;
+use crate::model::ids::IntegrationName;
 use crate::model::time::now;
 use crate::plugin::Host;
+use crate::service::dry_run::Shadows;
 use crate::system::folder::Folder;
 
 /// How often folders may still be changing before a pass ends without them.
 const PATIENCE: u32 = 20;
+
 /// Maximum number of folders that are loaded concurrently. Most of them wait for their turn to compile.
 const AT_A_TIME: usize = 16;
 
@@ -54,16 +58,11 @@ pub struct Loader {
     pub secrets: Secrets,
     /// Registry of live integrations.
     pub registry: Arc<Registry>,
+    /// Shadows of the live plugins.
+    pub shadows: Arc<Shadows>,
     /// Receives entries for the audit log.
     pub done: Option<UnboundedSender<Entry>>,
     tried: HashMap<String, Stamp>,
-}
-
-/// A folder to be loaded.
-pub(super) struct Changed {
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) stamp: Stamp,
 }
 
 /// The state of the plugins folder, compared with the last attempt.
@@ -83,8 +82,8 @@ impl Look {
 impl Loader {
     /// Creates a loader that has not loaded anything.
     #[must_use]
-    pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>) -> Self {
-        Self { host, dir, secrets, registry, done: None, tried: HashMap::new() }
+    pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>, shadows: Arc<Shadows>) -> Self {
+        Self { host, dir, secrets, registry, shadows, done: None, tried: HashMap::new() }
     }
 
     /// Loads new and changed folders, and removes those that are gone. `again`: refused folders are retried.
@@ -108,11 +107,11 @@ impl Loader {
         let names: Vec<_> = changed.iter().map(|it| it.name.clone()).collect();
         self.know(&names);
         self.registry.load(&names);
-        let (host, secrets) = (self.host.clone(), self.secrets.clone());
+        let (host, secrets, shadows) = (self.host.clone(), self.secrets.clone(), Arc::clone(&self.shadows));
         let mut live = Vec::new();
         // Each plugin goes live as soon as it is loaded, without waiting for others or for a shadow.
         each(fair(changed), |it| load_one(&host, &secrets, it), |it| live.extend(self.take(it, &mut pass)));
-        each(live, |(path, live)| load_shadow(&host, &secrets, &path, &live), |()| {});
+        each(live, |(path, live)| load_shadow(&host, &secrets, &shadows, &path, &live), |()| {});
         Ok(pass)
     }
 
@@ -182,6 +181,7 @@ impl Loader {
         for name in gone {
             self.tried.remove(name);
             self.note(Action::PluginRemoved, name, self.registry.get(name).as_deref(), "");
+            self.shadows.remove(&IntegrationName(name.as_str().into()));
             self.registry.remove(name);
             tracing::info!(plugin = name, "plugin removed");
         }
@@ -222,6 +222,7 @@ impl Loader {
         }
         let what = format!("version {}, module sha256 {sha256}", plugin.version);
         self.note(Action::PluginLive, &name, Some(&plugin), &what);
+        self.shadows.remove(&plugin.name);
         self.registry.set(plugin);
         pass.loaded.push(name);
     }

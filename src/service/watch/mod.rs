@@ -5,6 +5,7 @@
 //! [`Watch::reload`] for mounts that have none. `watch/loader.rs` loads the folders, `watch/folder.rs` loads one of
 //! them, and `watch/stamp.rs` detects changes.
 
+mod changed;
 mod folder;
 mod loader;
 mod stamp;
