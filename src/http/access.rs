@@ -1,4 +1,4 @@
-//! Who may call a route. The table names it, the router enforces it, and the handler gets whoever it is.
+//! Access control: the table says who may call a route, the router enforces it, and the handler gets the caller.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::service::app::Admin;
 
 /// Decides who may call a route.
 pub(super) trait Access: Send + Sync + 'static {
-    /// Who has called, for the handler.
+    /// The caller, for the handler.
     type Who: Send;
     /// Whether it is answered even when the server has no place for the request.
     const ALWAYS: bool = false;
@@ -117,7 +117,7 @@ impl Access for Operator {
     }
 }
 
-/// A sender of an integration. How it proves who it is depends on the integration, so the handler checks it.
+/// A sender of an integration. The integration decides how it authenticates, so the handler checks it.
 pub(super) struct Sender;
 
 impl Access for Sender {
@@ -136,7 +136,7 @@ impl Access for Sender {
     }
 }
 
-/// Everybody.
+/// Any caller.
 pub(super) struct Anyone;
 
 impl Access for Anyone {
@@ -149,7 +149,7 @@ impl Access for Anyone {
     fn describe(&self, _: &mut Describer<'_>) {}
 }
 
-/// Everybody, also when the server has no place for another request.
+/// Any caller, even when the server accepts no other request.
 pub(super) struct Probe;
 
 impl Access for Probe {

@@ -24,7 +24,7 @@ use crate::service::app::{Admin, KeyRequest};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
-    /// A note: whose key it is, what for.
+    /// A note, such as who uses the key.
     #[serde(default)]
     #[schemars(length(max = 200))]
     label: String,

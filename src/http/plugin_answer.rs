@@ -83,7 +83,7 @@ struct PluginLimits {
     queue: usize,
 }
 
-/// Deliveries whose senders have not proved who they are, since this version went live.
+/// Deliveries whose senders were not authenticated, since this version went live.
 #[derive(Debug, Serialize, JsonSchema)]
 struct RejectedDeliveries {
     /// They are events of the status `rejected`.

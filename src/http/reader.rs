@@ -1,4 +1,4 @@
-//! Who reads whose events.
+//! The caller of a route about events, and how much it may see.
 
 use super::call::Call;
 use super::openapi::describer::Describer;
@@ -10,16 +10,16 @@ use crate::model::time::now;
 use crate::service::app::Admin;
 use crate::system::log::{Field, know};
 
-/// Who reads whose events.
+/// A caller that reads events.
 pub(super) struct Reader {
     pub(super) company: CompanyId,
     /// May see [`crate::model::event::Event::INSIDE`].
     pub(super) inside: bool,
-    /// Who may see what was sent.
+    /// The admin, who may also see bodies.
     pub(super) admin: Option<Admin>,
 }
 
-/// Who may see what was sent, and whose it is.
+/// An admin who may see bodies, and the company.
 pub(super) struct CompanyAdmin {
     pub(super) company: CompanyId,
     pub(super) admin: Admin,
@@ -41,13 +41,13 @@ impl Reader {
         Ok(Self { company: key.company_id.clone(), inside, admin })
     }
 
-    /// The caller, if it may see what was sent.
+    /// The caller, if it may see bodies.
     pub(super) fn admin(self) -> Result<CompanyAdmin, AuthError> {
         let admin = self.admin.ok_or(AuthError::Scope(Scope::Admin))?;
         Ok(CompanyAdmin { company: self.company, admin })
     }
 
-    /// Describes what every reader can be.
+    /// Describes the callers that may see everything.
     pub(super) fn describe(to: &mut Describer<'_>) {
         to.security("apiKey", &[Scope::Admin.name()]);
         to.security("operatorToken", &[]);

@@ -42,7 +42,7 @@ pub(super) struct Statuses(
 type ServeFn = Arc<dyn Fn(Call) -> BoxFuture<'static, Response> + Send + Sync>;
 
 impl Route {
-    /// A route whose handler takes an `I` from callers that `access` admits, and answers an `R`.
+    /// A route with a handler that takes an `I` from callers that `access` admits, and answers an `R`.
     pub(super) fn new<I, R, A, O, H, F>(
         method: Method,
         path: &'static str,

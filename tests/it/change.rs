@@ -196,7 +196,7 @@ fn a_stale_version_is_a_conflict() {
     ] {
         let reply = reply.expect(409);
         assert_eq!(reply.code(), "version_conflict");
-        assert!(reply.message().contains("its version is 2 by now; read it again"), "{}", reply.message());
+        assert!(reply.message().contains("now has version 2; read it again"), "{}", reply.message());
     }
     assert_eq!(server.get(&path).expect(200).json()["title"], "first");
     for (if_match, body) in [("", json!({"title": "x"})), ("\"1\"", json!({"title": "x", "version": 2}))] {

@@ -377,8 +377,8 @@ fn a_404_names_the_url_and_what_is_near() {
     }
     server.get("/v1/tasks/").expect(200);
     let message = server.get("/wp-admin.php").expect(404).message();
-    assert!(message.starts_with("there is no URL \"/wp-admin.php\"; they begin with /v1/tasks,"), "{message}");
-    assert!(message.contains("docs/OPERATIONS.md"), "{message}");
+    assert!(message.starts_with("there is no URL \"/wp-admin.php\"; URLs begin with /v1/tasks,"), "{message}");
+    assert!(message.contains("/openapi.json"), "{message}");
     let long = server.get(&format!("/{}", "x".repeat(1000))).expect(404).message();
     assert!(long.contains(&format!("\"/{}…\"", "x".repeat(199))), "{long}");
     let id = "00000000-0000-7000-8000-000000000000";

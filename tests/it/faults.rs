@@ -101,9 +101,17 @@ fn a_write_that_fails_is_503_with_its_reason_and_posting_works_again_after_it() 
     let server = Failing::start();
     assert_eq!((server.post(None).status, server.ready()), (201, 200));
     for (fault, code, sentence) in [
-        (Fault::Full, "storage_full", "the server's disk is full; nothing was stored; send it again later"),
-        (Fault::Write, "storage_unavailable", "the server cannot store anything right now; send it again later"),
-        (Fault::Flush, "storage_unavailable", "the server cannot store anything right now; send it again later"),
+        (Fault::Full, "storage_full", "the server's disk is full and nothing was stored; send the request again later"),
+        (
+            Fault::Write,
+            "storage_unavailable",
+            "the server cannot store anything right now; send the request again later",
+        ),
+        (
+            Fault::Flush,
+            "storage_unavailable",
+            "the server cannot store anything right now; send the request again later",
+        ),
     ] {
         server.store.set(Some(fault));
         let reply = server.post(None);

@@ -225,7 +225,7 @@ fn shutdown_waits_for_requests_whose_callers_have_gone() {
     server.until_it_accepts_nothing();
     shim.hold_fdatasync(false);
     let (status, log) = server.wait();
-    assert!(status.success() && !log.contains("cut off"), "{log}");
+    assert!(status.success() && !log.contains("aborted"), "{log}");
     let server = setup.start();
     let details: Vec<_> = audited(&server, "events.erased").iter().map(|it| it["detail"].clone()).collect();
     assert_eq!(details, [json!("0 events, 0 bytes"), json!("begun")]);
@@ -248,7 +248,7 @@ fn shutdown_gives_up_on_requests_that_do_not_end_and_says_how_many() {
     server.signal("TERM");
     server.until_it_accepts_nothing();
     drop(stream);
-    until("it gives up", || server.log_so_far().contains("requests were cut off"));
+    until("it gives up", || server.log_so_far().contains("requests were aborted"));
     shim.hold_fdatasync(false);
     let (status, log) = server.wait();
     assert!(status.success() && log.contains("requests=1"), "{log}");

@@ -179,7 +179,7 @@ fn secrets_that_are_empty_weak_or_never_right_are_refused_when_they_are_loaded()
         ("pass", named("basic", "SHORT", "username = \"fax\"\n"), "SHORT is weak"),
         ("twilio", named("twilio", "SHORT", "url = \"https://example.org/x\"\n"), "SHORT is weak"),
         ("url", named("url-secret", "SHORT", ""), "SHORT is weak"),
-        ("path", named("url-secret", "PATH_SECRET", weak), "PATH_SECRET holds characters"),
+        ("path", named("url-secret", "PATH_SECRET", weak), "PATH_SECRET contains characters"),
         ("line", named("hmac-sha1", "LINE", hmac), "LINE contains a line break"),
         ("point", named("standard-webhooks", "IDENTITY", weak), "IDENTITY is a point of small order"),
         ("key", named("standard-webhooks", "SHORT_KEY", weak), "SHORT_KEY must be whpk_"),
