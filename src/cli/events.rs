@@ -185,7 +185,7 @@ impl EventsCommand {
         let waiting = asked.filter.status.is_none().then_some("quarantined");
         let mut pages = Pages::new(remote, &asked.filter, waiting);
         let (mut done, mut failed, mut last) = (0_u64, 0_u64, None);
-        let mut progress = Progress::new("driven through again", 0);
+        let mut progress = Progress::new("events replayed", 0);
         let pause = Duration::from_secs(1) / asked.rate;
         while let Some(events) = pages.next().map_err(|e| at(last.as_deref(), e))? {
             for event in events {

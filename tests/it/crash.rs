@@ -19,7 +19,7 @@ fn rounds() -> usize {
 
 const WRITERS: usize = 8;
 
-/// What one writer was told.
+/// The acknowledged changes of one writer.
 #[derive(Default)]
 struct Told {
     /// Each task as it was last acknowledged; null where its deletion was.

@@ -1,4 +1,4 @@
-//! A plugin that is not live, over stored events and beside the live one: what would be different.
+//! A plugin that is not live, over stored events: which results would differ.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ fn makes(title: &str) -> String {
     says(&task.to_string())
 }
 
-/// A folder beside the plugins, with the live one's files and another module.
+/// A folder next to the plugins, with the live one's files and another module.
 fn candidate(setup: &Setup, wat: &str) -> PathBuf {
     let dir = setup.plugins.parent().unwrap().join("next/guest");
     std::fs::create_dir_all(&dir).unwrap();
@@ -90,7 +90,7 @@ fn a_candidate_is_judged_by_what_came_of_each_event() {
     assert!(!report.to_string().contains("\"second\"") && report["fields"]["/tasks/0/title"]["events"] == 4);
     let sampled: Vec<&Value> = report["samples"].as_array().unwrap().iter().map(|it| &it["event_id"]).collect();
     assert_eq!(sampled, [&stored[0], &stored[1]]);
-    // What a schema refuses now is told by its place.
+    // A schema violation is reported with its place.
     schema(&renamed, r#""required":["n"],"properties":{"n":{"type":"integer"}}"#);
     let (code, report, said) = diff(&setup, &renamed, &["--allow-changed"]);
     assert_eq!((code, counts(&report)), (Some(1), [5, 0, 3, 1, 1]), "{report}");
@@ -128,7 +128,7 @@ fn a_candidate_is_judged_by_what_came_of_each_event() {
     assert_eq!(counts(&diff(&setup, &same, &[]).1), [5, 4, 0, 0, 1]);
 }
 
-/// Over many segments, with events that stand in several of them.
+/// Over many segments, with events that are stored in several of them.
 #[test]
 fn an_event_that_was_stored_again_is_run_once_as_it_is_now() {
     let setup = Setup::new().config(RELOADED).plugin("guest", "", &refuses());

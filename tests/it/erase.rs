@@ -10,7 +10,7 @@ use crate::harness;
 use crate::harness::{Server, Setup, task, until};
 
 const PATIENT: &str = "p-4711";
-/// Stands in bodies only, and so in no task.
+/// An id that is in bodies only, and so in no task.
 const SECRET: &str = "has a rash on the left arm";
 const SMALL: &str = "[store]\nsegment_mib = 1\n";
 
@@ -41,7 +41,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// How often these bytes stand in the files of the journal.
+/// How often these bytes occur in the files of the journal.
 fn count(data: &Path, text: &str) -> usize {
     let files = std::fs::read_dir(data.join("journal")).unwrap().map(|it| std::fs::read(it.unwrap().path()).unwrap());
     files.map(|bytes| memchr::memmem::find_iter(&bytes, text).count()).sum()

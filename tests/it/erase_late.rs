@@ -56,7 +56,7 @@ fn post(server: &Server, headers: &[(&str, &str)]) -> Reply {
     server.send("POST", "/v1/hooks/guest", headers, body().as_bytes())
 }
 
-/// Otherwise a body would be stored after the admin was told that it is erased.
+/// Otherwise a body would be stored after the admin got the report that it is erased.
 #[test]
 fn a_delivery_that_is_in_its_plugin_is_stored_as_erased_and_makes_no_task() {
     let setup = Setup::new().config(RELOADED).plugin("guest", LIMITS, &slow());

@@ -1,4 +1,4 @@
-//! What came in: listed, looked at, and driven through again.
+//! Stored events: lists, details and replays.
 
 use serde_json::{Value, json};
 
@@ -171,7 +171,7 @@ fn a_mended_plugin_makes_of_a_quarantined_event_the_task_that_it_should_have_bee
     replay(&json!({"tasks": "double"})).expect(422);
 }
 
-/// Otherwise the sender, who was told 422 and tries again, would get a second task.
+/// Otherwise the sender, who got 422 and tries again, would get a second task.
 #[test]
 fn a_delivery_that_was_driven_through_is_known_when_its_sender_tries_again() {
     let setup = Setup::new().config(RELOADED).plugin("guest", "[dedupe]\npointer = \"/id\"\n", &refuses());
@@ -235,7 +235,7 @@ fn events_are_driven_through_from_the_command_line_and_found_over_many_segments_
     let (code, ..) = command(&["--after", &sent[20]]);
     assert_eq!((code, total(&server)), (Some(0), 20));
     let (code, _, said) = command(&[]);
-    assert!(code == Some(0) && said.contains("driven through again: 20"), "{said}");
+    assert!(code == Some(0) && said.contains("events replayed: 20"), "{said}");
     assert_eq!((command(&[]).0, total(&server)), (Some(0), 40));
     let everything = |server: &Server| {
         list(server, "limit=100").iter().map(|it| (it["id"].clone(), it["status"].clone())).collect::<Vec<_>>()

@@ -95,7 +95,7 @@ fn every_scope() -> KeyRequest {
     }
 }
 
-/// A store that is full or broken must not look like a mistake of the sender's, and has to be taken up again.
+/// A full or broken store must not look like a mistake of the sender, and must accept writes again later.
 #[test]
 fn a_write_that_fails_is_503_with_its_reason_and_posting_works_again_after_it() {
     let server = Failing::start();
@@ -146,7 +146,7 @@ fn changes_fail_as_new_tasks_do() {
     assert_eq!((reply.status, &reply.body["version"]), (200, &1.into()), "reading goes on");
 }
 
-/// The sender was told 503, and yet the task is there: its retry must not make a second one.
+/// The sender got 503, but the task was stored: its retry must not create a second one.
 #[test]
 fn a_retry_after_a_failed_flush_gets_the_first_answer() {
     let server = Failing::start();

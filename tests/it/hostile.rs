@@ -1,4 +1,4 @@
-//! Plugins that probe, flood and outgrow what they may: each is told its limit by name, and nobody else feels it.
+//! Plugins that probe, flood and exceed their limits: the error names the limit, and nobody else is affected.
 
 use serde_json::json;
 
@@ -168,7 +168,7 @@ fn a_queue_takes_as_many_as_it_says() {
 }
 
 /// Three plugins that loop in as many calls as they may, together more than the instance pool has memories: a full pool
-/// is no plugin's fault, and nobody's delivery is quarantined for it.
+/// is not a fault of a plugin, and no delivery is quarantined for it.
 #[test]
 fn calls_of_all_plugins_together_may_exceed_the_instance_pool() {
     const CALLS: usize = 48;

@@ -80,7 +80,7 @@ fn a_key_counts_for_one_sender_and_one_route() {
     assert_eq!(total(&server), 3);
 }
 
-/// A sender that mends its body may go on with the key that its workflow gave the item.
+/// A sender that corrects its body can use the key that its workflow gave the item.
 #[test]
 fn errors_are_not_remembered() {
     let server = Setup::new().start();
@@ -158,7 +158,7 @@ fn a_key_request_that_is_repeated_gets_the_details_and_no_secret() {
     assert_eq!(keys["data"].as_array().unwrap().iter().filter(|it| it["label"] == "report").count(), 1);
 }
 
-/// The commit tells repetitions; a request that fails before it must be told apart just the same, or a sender that reuses
+/// The commit recognises repetitions; a request that fails before it must be recognised as well, or a sender that reuses
 /// its key by mistake would be sent to look for a mistake in its body.
 #[test]
 fn a_key_that_was_used_is_a_conflict_even_where_the_body_would_be_rejected() {

@@ -153,7 +153,7 @@ fn a_killed_server_loses_nothing_that_waited_and_does_nothing_twice() {
     assert!(acknowledged.len() >= 750);
 }
 
-/// An event stands in the journal as it came and as it ended: the latter counts, in segments that are full as well.
+/// The journal contains an event as it was received and with its result: the latter counts, also in closed segments.
 #[test]
 fn after_a_restart_an_event_is_what_it_has_come_to_and_the_store_is_well() {
     let setup = named("mode = \"async\"\n").config("[store]\nsegment_mib = 1\n");
@@ -175,7 +175,7 @@ fn after_a_restart_an_event_is_what_it_has_come_to_and_the_store_is_well() {
     }
 }
 
-/// The delivery may be durable by then, and somebody has to work on it.
+/// The delivery may be durable by then, and must be processed.
 #[test]
 fn a_sender_that_hangs_up_at_once_leaves_nothing_that_nobody_works_on() {
     let server = named("mode = \"async\"\n").start();
@@ -291,7 +291,7 @@ fn status(server: &Server, reply: &harness::Reply) -> String {
     server.get(reply.header("location")).expect(200).json()["status"].as_str().unwrap().to_owned()
 }
 
-/// Flips a bit of what stands behind this marker, wherever in the journal it is.
+/// Flips a bit of the bytes behind this marker, wherever in the journal it is.
 fn damage(data: &std::path::Path, marker: &str) {
     fn files(dir: &std::path::Path, into: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap() {

@@ -221,7 +221,7 @@ fn encodings_and_envelopes_come_off_in_any_nesting() {
             "{content_type} {body}"
         );
     }
-    // What stands beside a known field is data, not a wrapper.
+    // A field next to a known field is data, not a wrapper.
     assert_eq!(decoded("application/json", r#"{"title":"t","data":{"title":"x"}}"#).unwrap().0["title"], "t");
 }
 

@@ -169,7 +169,7 @@ fn new_writes_a_folder_in_every_language_and_overwrites_nothing() {
         let folder = setup.plugins.join(&name);
         let manifest = std::fs::read_to_string(folder.join("plugin.toml")).unwrap();
         assert!(manifest.contains(&format!("name = \"{name}\"")) && folder.join(source).is_file());
-        // Only what has to be compiled is missing.
+        // Only the module, which must be compiled, is missing.
         let checked = json_of(&plugin(&setup, &["check", &name, "--json"]));
         let files: Vec<_> = checked["findings"].as_array().unwrap().iter().map(|it| it["file"].clone()).collect();
         assert_eq!(files, [json!(format!("{name}/mapper.wasm"))], "{checked}");

@@ -1,4 +1,4 @@
-//! What is told of a plugin that fails: enough to find the cause, and nothing of the payload.
+//! Errors of a failing plugin: they say enough to find the cause, and nothing of the payload.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ fn a_crash_names_plugin_reason_functions_payload_event_and_what_to_try() {
     for part in ["guest: ", "unreachable", "parse_amount < read_invoice", &size, &event, "hookmill plugin run"] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    // The admin finds the same beside the event, and what the plugin had logged until then.
+    // The admin finds the same in the event, with the plugin's log until then.
     let kept = server.get(&format!("/v1/events/{event}")).expect(200).json();
     assert_eq!(kept["reason"]["message"], message);
     assert_eq!(kept["plugin_log"], "looking at the invoice\n");

@@ -108,7 +108,7 @@ fn files_and_sockets_are_not_there() {
     assert!(reply.message().contains("nothing was written"), "{}", reply.text);
 }
 
-/// The clock stands at the time of the event and randomness comes from its id, so a replay gives the same bytes.
+/// The clock shows the time of the event and randomness comes from its id, so a replay produces the same bytes.
 #[test]
 fn clock_and_random_bytes_belong_to_the_event() {
     let hex = r#"(func $hex (param i32) (result i32) (i32.add (i32.const 97) (i32.and (local.get 0) (i32.const 15))))"#;

@@ -1,4 +1,4 @@
-//! What a task was made of: the event, and the exact plugin and schema that it went through.
+//! The provenance of a task: the event, and the exact plugin and schema.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -22,7 +22,7 @@ fn faxes(more: &str) -> Setup {
     std::fs::create_dir(&to).unwrap();
     std::fs::copy(from.join("mapper.wasm"), to.join("mapper.wasm")).unwrap();
     let mut schema: Value = serde_json::from_slice(&std::fs::read(from.join("input.schema.json")).unwrap()).unwrap();
-    // What stands in the value's place does not fit this.
+    // The replacement of the value does not fit this.
     schema["properties"]["data"]["properties"]["payload"]["properties"]["from"] =
         json!({"type": "string", "pattern": "^\\+"});
     std::fs::write(to.join("input.schema.json"), schema.to_string()).unwrap();

@@ -56,7 +56,7 @@ fn a_folder_goes_live_is_changed_broken_mended_and_removed_without_a_restart() {
     assert_eq!(reason(&server).as_deref(), Some("two"), "the good version stays live");
     assert_eq!(setup.ready(&server).expect(200).json()["names"]["refused_plugins"], json!(["guest"]));
     let setup = setup.plugin("guest", "", &skips("three"));
-    until("the mended module", || reason(&server).as_deref() == Some("three"));
+    until("the fixed module", || reason(&server).as_deref() == Some("three"));
     assert_eq!(state(&server, &setup).unwrap(), ("live".into(), String::new()));
     std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
     until("the removal", || reason(&server).is_none());
@@ -80,7 +80,7 @@ fn a_version_that_fails_its_fixtures_never_goes_live() {
     // The fixture is what was wrong.
     std::fs::write(folder.join("one.json"), fixture.to_string().replace("\"skip\":\"one\"", "\"skip\":\"two\""))
         .unwrap();
-    until("the mended fixture", || reason(&server).as_deref() == Some("two"));
+    until("the fixed fixture", || reason(&server).as_deref() == Some("two"));
 }
 
 /// Copying takes time. What is there in the middle of it is neither loaded nor complained of.
@@ -138,7 +138,7 @@ fn a_folder_whose_manifest_comes_last_is_noticed() {
     let copy = |name: &str| std::fs::copy(from.join(name), to.join(name)).unwrap();
     copy("mapper.wasm");
     copy("input.schema.json");
-    // Two passes have seen that there is none.
+    // Two passes have found the folder missing.
     for _ in 0..2 {
         server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
     }

@@ -56,7 +56,7 @@ fn a_quarantined_delivery_is_found_by_its_request_id_and_its_event() {
     }
 }
 
-/// The event that its sender is told, whichever delivery it came with first.
+/// The event id in the response, whichever delivery created the event.
 #[test]
 fn another_attempt_of_a_quarantined_delivery_is_found_by_the_first_ones_event() {
     let refuses = command("(func (export \"_start\") (call $exit (i32.const 1)))");

@@ -35,7 +35,7 @@ fn begin(server: &Server, path: &str, headers: &str, announced: usize, sent: usi
     stream
 }
 
-/// What may be a signature: it has the length of one, so only the body shows that it is none.
+/// A possible signature: it has the right length, so only the body shows that it is wrong.
 fn claim() -> String {
     format!("X-Hub-Signature-256: sha256={}\r\n", "0".repeat(64))
 }

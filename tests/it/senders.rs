@@ -50,11 +50,11 @@ fn providers(secret: &str, body: &[u8]) -> Vec<(&'static str, Signed)> {
     let over = |before: String| mac(secret.as_bytes(), &[before.as_bytes(), body].concat());
     let key = BASE64_STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
     let standard = mac(&key, &[format!("id-1.{now}.").as_bytes(), body].concat());
-    let beside = format!("t={now},v1={}", hex(&over(format!("{now}."))));
+    let signed = format!("t={now},v1={}", hex(&over(format!("{now}."))));
     vec![
         ("github", vec![("x-hub-signature-256", format!("sha256={}", hex(&over(String::new()))))]),
-        ("stripe", vec![("stripe-signature", beside.clone())]),
-        ("calendly", vec![("calendly-webhook-signature", beside)]),
+        ("stripe", vec![("stripe-signature", signed.clone())]),
+        ("calendly", vec![("calendly-webhook-signature", signed)]),
         ("shopify", vec![("x-shopify-hmac-sha256", BASE64_STANDARD.encode(over(String::new())))]),
         ("typeform", vec![("typeform-signature", format!("sha256={}", BASE64_STANDARD.encode(over(String::new()))))]),
         (

@@ -1,4 +1,4 @@
-//! A candidate beside the live plugin, on live deliveries.
+//! A shadow next to the live plugin, on live deliveries.
 
 use std::process::Output;
 
@@ -18,7 +18,7 @@ fn makes(title: &str) -> String {
 }
 
 fn shadowed(live: &str, shadow: &str) -> Setup {
-    // What a candidate is called does not matter: it is told the live one's name.
+    // The candidate's own name does not matter: it gets the live one's name.
     Setup::new().config(RELOADED).plugin("guest", SHADOWED, live).plugin(".guest-next", "", shadow)
 }
 
@@ -75,7 +75,7 @@ fn a_candidate_sees_every_delivery_and_stores_nothing() {
     let out = cli(&setup, &["shadow", "guest"]);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
 
-    // A shadow that changes is counted from anew; it fails here, and that is found.
+    // The counts of a changed shadow start again at zero; it fails here, and the report says so.
     let setup = guest_next(setup, &command("(func (export \"_start\") (call $exit (i32.const 1)))"));
     server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
     let again = server.post("/v1/hooks/guest", &json!({"n": 3})).expect(201);
@@ -106,7 +106,7 @@ fn a_candidate_that_cannot_be_loaded_takes_nothing_down() {
     let listed = server.get("/v1/admin/plugins").expect(200).json()["data"][0].clone();
     assert_eq!([&listed["state"], &listed["shadow"]["state"]], ["live", "refused"], "{listed}");
     assert_eq!(server.get("/v1/admin/plugins/guest/shadow").status, 409);
-    // Mended, it runs.
+    // After the fix, it runs.
     let setup = guest_next(setup, &makes("next"));
     server.post("/v1/admin/plugins/reload", &json!({})).expect(200);
     server.post("/v1/hooks/guest", &json!({})).expect(201);

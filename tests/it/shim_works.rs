@@ -90,7 +90,7 @@ fn a_power_cut_loses_what_was_not_synced_and_nothing_else() {
     shim.keep_undo();
     let server = setup.start();
     let before = server.post("/v1/tasks", &task()).expect(201).json()["id"].as_str().unwrap().to_owned();
-    // The group is written, and its sync fails: nobody was told that it is stored.
+    // The group is written, and its sync fails: it was not acknowledged.
     shim.fail_after(1, Calls::SYNCS, EIO);
     server.post("/v1/tasks", &task()).expect(503);
     drop(server);

@@ -23,7 +23,7 @@ async fn filled(data: &std::path::Path, options: &Options, now: DateTime<Utc>) -
     store
 }
 
-/// HIPAA asks for six years of documentation (45 CFR 164.316(b)(2)(i)); what is older would grow for ever.
+/// HIPAA asks for six years of documentation (45 CFR 164.316(b)(2)(i)); older entries would accumulate forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_are_kept_for_six_years_or_as_long_as_the_settings_say() {
     let (dir, now) = (TempDir::new().unwrap(), Utc::now());

@@ -89,7 +89,7 @@ fn what_is_exported_can_be_imported_once_and_again() {
     assert_eq!(server.get(&event).expect(200).text, event_before);
     server.stop();
     succeeds(&store(&other.data, &["check"]));
-    // A line that is none is named.
+    // An invalid line is named.
     std::fs::write(&file, "{\"kind\":\"task\"}\n").unwrap();
     let output = store(&other.data, &["import", path(&file)]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("line 1"), "{output:?}");
@@ -148,7 +148,7 @@ fn operator_routes_are_not_for_keys_of_a_company() {
     assert_eq!(server.get("/v1/admin/store").expect(403).code(), "scope_missing");
 }
 
-/// Data of users who come from an older version have to be readable by every later one: each fixture is a backup that
+/// Every later version must be able to read the data of an older one: each fixture is a backup that
 /// such a version made, and what it exports. `store` is the first with a journal; `store-2` has events with headers and
 /// stages, a delivery's id, and events that wait; `store-4` has answers in blocks, and a company whose newest tasks were
 /// purged.
@@ -176,7 +176,7 @@ fn what_was_answered_and_purged_is_known(setup: &Setup) {
         let first = runtime.block_on(store.first_answer(id, at + chrono::Duration::hours(23))).unwrap().unwrap();
         assert_eq!(first.body, format!("answer {n}"));
     }
-    // Rows 3 and 4 were given to tasks that were purged: the next task stands before a cursor that was at them.
+    // Rows 3 and 4 belonged to tasks that were purged: the next task comes before a cursor that was at them.
     runtime.block_on(store.commit(stored::ingested("company-1", |_| {}).into())).unwrap();
     let page = Page::After { cursor: Cursor(5), limit: 50 };
     let company = stored::company("company-1");

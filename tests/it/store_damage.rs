@@ -1,4 +1,4 @@
-//! Damaged files: what sled loses is built anew from the journal; what the journal loses is named; nothing is lost
+//! Damaged files: what sled loses is rebuilt from the journal; what the journal loses is named; nothing is lost
 //! in silence, and nothing panics or hangs.
 //!
 //! What damages sled runs in a process of its own: a sled that hangs holds a lock of every sled in its process.

@@ -1,4 +1,4 @@
-//! A view that breaks while it is served: whoever meets it is told to come again, and finds everything.
+//! A view that fails while the server runs: affected requests get an error, can be tried again, and find everything.
 //!
 //! Each test in a process of its own: a sled that hangs over its damage holds a lock of every sled in its process.
 
@@ -66,7 +66,7 @@ fn ruin(data: &Path) {
     }
 }
 
-/// Reads until all is there; any other error than that of a view which is made anew fails the test.
+/// Reads until everything is there; any error except that of a view that is being rebuilt fails the test.
 async fn everything_comes_back(store: &Embedded, tasks: &[Task]) -> usize {
     let (mut attempts, mut told) = (Attempts::begin("the view is whole again"), 0);
     for task in tasks {
@@ -101,7 +101,7 @@ async fn a_reader_that_finds_the_view_broken_has_it_made_anew() {
     assert_eq!(page.await.unwrap().total, TASKS as u64 + 1);
 }
 
-/// While nobody may rely on the view, writers are told at once; what they were told before stays.
+/// While the view is unusable, writes fail at once; everything acknowledged before stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write() {
     if !runs_alone(module_path!(), "a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write") {
@@ -132,7 +132,7 @@ async fn a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write() {
         }
         attempts.pause().await;
     }
-    assert!(refused > 0, "no writer was told");
+    assert!(refused > 0, "no write was refused");
     everything_comes_back(&store, &tasks).await;
 }
 

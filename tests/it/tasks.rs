@@ -73,7 +73,7 @@ fn every_violation_is_told_at_once_in_document_order_in_the_one_error_body() {
             .unwrap()
             .contains("deadline: \"tomorrow\" is not a date-time; send e.g. 2026-12-01T17:00:00Z")
     );
-    // A refused delivery is kept, so that it can be looked at and driven through again.
+    // A refused delivery is stored, so that you can inspect and replay it.
     let event = server.get(&format!("/v1/events/{}", error["event_id"].as_str().unwrap())).expect(200).json();
     assert_eq!((&event["status"], &event["integration"]), (&json!("quarantined"), &json!("tasks")));
 }

@@ -67,7 +67,7 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// For processes that keep their files below `dir`, which need not exist yet. Two names beside it are used:
+    /// For processes that keep their files below `dir`, which need not exist yet. Two names next to it are used:
     /// `.shim` and `.undo`. None, and said why, where the library cannot be compiled: the test then skips.
     pub fn below(dir: &Path) -> Option<Self> {
         let library = match library() {
@@ -225,7 +225,7 @@ fn compile() -> Result<PathBuf, String> {
     if changed(&library).is_ok_and(|built| newest.is_some_and(|it| it < built)) {
         return Ok(library);
     }
-    // Other tests may compile it as well: whoever is last puts the same in place.
+    // Other tests may compile it as well; the last one replaces it with the same content.
     let own = dir.join(format!("libhookmill_shim.{}.so", std::process::id()));
     let mut rustc = Command::new("rustc");
     rustc

@@ -173,7 +173,7 @@ fn report(damages: Vec<String>, repairable: Vec<String>) -> Reply {
     Reply::Report { damages, repairable }
 }
 
-/// A view that is being built anew is waited for.
+/// Waits for a view that is being rebuilt.
 async fn patiently<T>(
     patience_ms: u64,
     mut attempt: impl AsyncFnMut() -> Result<T, StoreError>,
@@ -234,7 +234,7 @@ async fn again(store: &Embedded, delivery: &made::Delivery) -> Result<Reply, Sto
     })
 }
 
-/// Where the fuzzer keeps what a child says beside its answers.
+/// Where the fuzzer stores the output of a child other than its responses.
 pub fn log_file(dir: &std::path::Path) -> PathBuf {
     dir.join("log")
 }

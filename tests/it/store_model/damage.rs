@@ -9,14 +9,14 @@ use super::protocol::{Reply, Request, Scans, Write};
 use super::world::{Outcomes, World};
 use crate::shim::{Calls, EIO};
 
-/// sled cannot write: the view is built anew while the store serves.
+/// sled cannot write: the view is rebuilt while the store serves.
 pub fn heal(world: &mut World) -> Outcomes {
     if world.has_fired() {
         world.reopen()?;
     }
     fail_sled(world)?;
     if let Some(reply @ Reply::Failed(_)) = world.ask(&Request::Ready { patience_ms: 60_000 })? {
-        return Err(format!("the view is not built anew: {reply:?}"));
+        return Err(format!("the view is not rebuilt: {reply:?}"));
     }
     world.compare(false)
 }
@@ -130,7 +130,7 @@ pub fn damage_at_rest(world: &mut World) -> Outcomes {
             match world.ask(&Request::Verify)? {
                 Some(Reply::Report { damages, .. }) if damages.is_empty() => world.compare(true)?,
                 Some(Reply::Report { damages, .. }) if damages.iter().any(|it| it.contains(&name)) => {
-                    // Reading what is damaged fails. What can be read has to be right.
+                    // Reading damaged data fails. What can be read must be right.
                     if let Some((dump, answers, now_ms)) = world.dump_if_readable(Scans::Neither, 3000)? {
                         world.model.compare(&dump, &answers, now_ms, false)?;
                     }
@@ -164,7 +164,7 @@ pub fn damage_while_running(world: &mut World) -> Outcomes {
     }
     let ready = world.ask(&Request::Ready { patience_ms: 3000 })?;
     world.tell(format!("ready: {ready:?}"));
-    // Reading may fail, since the journal is damaged. What is read has to be right.
+    // Reading may fail, because the journal is damaged. What is read must be right.
     let export_is_left_out = super::is_left_out("export-damaged");
     let scans = if export_is_left_out { Scans::Neither } else { Scans::Export };
     let read = world.dump_if_readable(scans, 3000)?;

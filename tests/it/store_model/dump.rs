@@ -1,4 +1,4 @@
-//! Reading everything in a store, in every way in which it can be read; these have to agree.
+//! Reads everything in a store in every possible way; the results must agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub async fn dump(
     tokio::task::spawn_blocking(all).await.unwrap()
 }
 
-/// A company's tasks, by cursor; every filter and every other way of reading has to agree with that.
+/// A company's tasks, by cursor; every filter and every other way of reading must agree with that.
 async fn tasks(store: &Embedded, of: u8, problems: &mut Vec<String>) -> Result<Vec<(Uuid, u64)>, StoreError> {
     let name = company(of);
     let all = walk(store, of, &TaskFilter::default(), 7, problems).await?;

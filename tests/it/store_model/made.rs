@@ -270,7 +270,7 @@ pub fn hash(value: &impl std::fmt::Debug) -> u64 {
     hasher.finish()
 }
 
-/// Of an event, by its body's checksum; of an erased one only what it still has to have.
+/// Of an event, by its body's checksum; of an erased one only what it must still have.
 pub fn event_hash(event: &Event) -> u64 {
     let body = crc32fast::hash(&event.body);
     let event = Event { body: Bytes::new(), ..event.clone() };

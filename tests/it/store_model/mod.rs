@@ -1,11 +1,11 @@
 //! A model-based fuzzer of the embedded store. It does what a server does with it and what happens to one: commits of
 //! all sizes, expiry, erasing, backups; kills, failing disks, power cuts, flipped bits. After each of these, and in
-//! between, everything in the store has to be what a simple model in memory says.
+//! between, everything in the store must equal a simple model in memory.
 //!
 //! The store runs in a process of its own (this very binary, started again: `child.rs`), so that kills are real; it
-//! does what it is told in lines of JSON (`protocol.rs`). A preloaded library (`../shim`) fails its I/O, ends it in
+//! executes commands in lines of JSON (`protocol.rs`). A preloaded library (`../shim`) fails its I/O, ends it in
 //! the middle of a call, and takes back what was not synced. `operations.rs` is what is done, one function each, and
-//! the place to add more; `model.rs` what has to be there then; `world.rs` holds both together; `made.rs` makes the
+//! the place to add more; `model.rs` the expected content; `world.rs` holds both together; `made.rs` makes the
 //! values, from a few numbers, so that both processes have them.
 //!
 //! `cargo test` runs it for some seconds, with the same seed every time. For longer:

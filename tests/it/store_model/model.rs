@@ -65,7 +65,7 @@ pub struct Model {
     /// Events received before this have expired, and may not be seen.
     horizon_ms: i64,
     /// Segments that were removed may be there again, as the directory was not synced: expiry makes space, and erasing
-    /// is what has to last. The same where it was not written up to when events have expired.
+    /// is what must survive. The same where it was not written up to when events have expired.
     pub lost_power: bool,
 }
 

@@ -171,7 +171,7 @@ fn some_again(world: &mut World, waiting: bool) -> Option<Delivery> {
     let known = world.model.events.iter().filter(|(id, it)| fits(*id, &it.delivery) && !it.may_be_gone);
     let deliveries: Vec<Delivery> = known.map(|(_, it)| it.delivery.clone()).collect();
     let mut delivery = world.random.choose(&deliveries)?.clone();
-    // A doubt about it has to be settled first: it may have been stored already.
+    // A doubt about it must be settled first: it may have been stored already.
     let erased = world.model.events[&delivery.event_id().0].erased;
     if !world.model.doubts.is_empty() || matches!(erased, Is::Maybe | Is::Unsure) {
         return None;
@@ -203,7 +203,7 @@ fn clock(world: &mut World) -> Outcomes {
     Ok(())
 }
 
-/// Asks for something that changes no more than the model allows; an error has to be a fault's.
+/// Asks for something that changes no more than the model allows; an error must come from a fault.
 fn ask(world: &mut World, what: String, request: &Request) -> Result<Option<Reply>, String> {
     world.tell(what.clone());
     world.counts.operations += 1;

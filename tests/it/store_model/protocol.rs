@@ -29,7 +29,7 @@ pub enum Write {
         deliveries: Vec<Delivery>,
         answer: Option<AnswerOf>,
     },
-    /// An event that is stored, once more, as the caller read it last and with what it has come to.
+    /// Stores an event again, as the caller read it last, with its result.
     Again {
         delivery: Delivery,
     },

@@ -1,4 +1,4 @@
-//! One store from its first byte on: the process, its files, and the model of what has to be in it.
+//! One store from its first byte on: the process, its files, and the model of its expected content.
 //!
 //! `world/writes.rs` writes to it, and `world/look.rs` compares what it has with the model.
 
@@ -21,7 +21,7 @@ use crate::shim::{Calls, EIO, ENDED, ENOSPC, Shim};
 /// What broke, in a sentence.
 pub type Outcomes = Result<(), String>;
 
-/// Operations that a failure is told with.
+/// Operations that are reported with a failure.
 const TOLD: usize = 40;
 /// While the undo log is shorter, it is kept.
 const UNDO_MOST: u64 = 64 << 20;
@@ -165,7 +165,7 @@ impl World {
         EntryOf { n: self.number(), company, at_ms: self.now_ms() }
     }
 
-    /// Opens the store, in a new process where there is none. A fault that comes meanwhile makes it try again.
+    /// Opens the store, in a new process if there is none. A fault that comes meanwhile makes it try again.
     pub fn open(&mut self) -> Outcomes {
         for _ in 0..20 {
             if self.process.is_none() {

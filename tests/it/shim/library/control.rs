@@ -11,7 +11,7 @@ use crate::system::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_RDWR, O_WRONLY, getenv, nr, 
 pub struct Control {
     pub fdatasync_delay_us: AtomicU64,
     pub clock_offset_ms: AtomicI64,
-    /// Calls until the fault; 0 is none.
+    /// Calls until the fault; 0 for no fault.
     pub countdown: AtomicI64,
     /// An errno to fail with, or -1 to end the process.
     pub fault: AtomicI64,
