@@ -80,7 +80,7 @@ pub struct ShadowReport {
     /// When it started to run alongside this live version.
     #[serde(serialize_with = "crate::model::time::utc")]
     pub since: DateTime<Utc>,
-    /// Number of events that it has not run because it was behind, or because it had to forget them.
+    /// Number of events that it has not run because it was behind, or because of an erasure.
     pub dropped: u64,
     /// The events that it has run, compared with the live plugin's results.
     #[serde(flatten)]
