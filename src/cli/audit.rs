@@ -11,7 +11,7 @@ use crate::config::{Config, Options};
 use crate::model::company::CompanyId;
 use crate::store::{Embedded, Store as _};
 
-/// Entries that one request asks for.
+/// Number of entries per request.
 const PAGE: usize = 1000;
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! `hookmill store bench`: what this disk and this store can do, beside an append-only file that does the same
+//! `hookmill store bench`: measures this disk and this store, compared with an append-only file that does the same
 //! durable writes and nothing else.
 
 use std::fs::File;
@@ -45,9 +45,9 @@ pub(super) struct Bench {
     grow: Option<usize>,
 }
 
-/// How often the cases take turns.
+/// How often the cases alternate.
 const ROUNDS: u32 = 3;
-/// Bytes that one create takes in the journal, measured: what the append-only file writes.
+/// Size of a create in the journal, in bytes (measured); the append-only file writes the same.
 const RECORD_BYTES: usize = 700;
 const BODY: &str = r#"{"title":"Refill request","description":"Call back, the patient asks for a refill of 20 tablets","assigned_user_ids":["user_1","user_2"],"created_by_id":"user_9","deadline":"2026-12-01T09:00:00Z","priority":"high","tags":["a","b"],"patient_id":"p1"}"#;
 
@@ -61,7 +61,8 @@ impl Bench {
         }
     }
 
-    /// The cases take turns, so that other load on the machine meets all of them; each figure is the median.
+    /// Measures throughput. The cases alternate, so that other load on the machine affects all of them; each figure
+    /// is the median.
     fn throughput(&self, dir: &Path, company: &CompanyId) -> Result<(), Failure> {
         let time = Duration::from_secs(self.seconds.max(1)) / ROUNDS;
         say!("{:>8} {:>11} {:>11} {:>6} {:>20}", "writers", "creates/s", "keyed/s", "ratio", "append-only file/s");
@@ -112,7 +113,7 @@ fn creates(
     }))
 }
 
-/// What `POST /v1/tasks` remembers of a request with an `Idempotency-Key`: its answer.
+/// Returns the response that `POST /v1/tasks` stores for a request with an `Idempotency-Key`.
 fn remembered(task: &Task) -> Idempotency {
     let header = |name: &str, value: String| (name.to_owned(), value);
     let answer = FirstAnswer {
@@ -131,7 +132,7 @@ fn remembered(task: &Task) -> Idempotency {
     Idempotency { id: IdempotencyId::of("bench", "/v1/tasks", &task.id.to_string()), answer }
 }
 
-/// Every writer sends its next when its last was acknowledged; gives acknowledgements a second.
+/// Runs writers that each send the next write when the last was acknowledged. Returns acknowledgements per second.
 async fn load<W, F>(writers: usize, time: Duration, make: impl Fn() -> W) -> Result<f64, Failure>
 where
     W: Fn(u64) -> F + Send + 'static,
@@ -161,7 +162,7 @@ where
     Ok(done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64())
 }
 
-/// The same number of callers and bytes, appended to a file, one fdatasync a group.
+/// Appends the same number of bytes for the same number of callers to a file, with one fdatasync per group.
 fn limit(dir: &Path, writers: usize, time: Duration) -> Result<f64, Failure> {
     let path = dir.join("append");
     let mut file = File::create(&path).map_err(Failure::new)?;
@@ -245,7 +246,7 @@ fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Median and 99th percentile of one caller's creates, gets, first pages and filtered first pages.
+/// Returns median and 99th percentile of a single caller's creates, gets, first pages and filtered first pages.
 async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Result<[String; 4], Failure> {
     const ROUNDS: usize = 1000;
     let mut times = [const { Vec::new() }; 4];
@@ -278,7 +279,7 @@ async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Resul
     }))
 }
 
-/// A create as `POST /v1/tasks` makes it; `n` spreads the values that can be filtered.
+/// Creates a commit like `POST /v1/tasks`; `n` varies the values of filtered fields.
 fn create(company: &CompanyId, n: u64) -> Commit {
     let now = now();
     let (event_id, id) = (EventId(new_id(now)), TaskId(new_id(now)));
@@ -326,7 +327,7 @@ fn resident_mb() -> u64 {
     line.split_whitespace().next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
-/// A folder that is gone when this is dropped.
+/// A folder that is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {

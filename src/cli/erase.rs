@@ -34,7 +34,7 @@ pub(super) struct Erase {
     /// The company that the patient belongs to
     #[arg(long)]
     company: CompanyId,
-    /// The patient's id, as tasks and senders write it
+    /// The patient's id, as used by tasks and senders
     #[arg(long, value_name = "ID")]
     patient: String,
     /// Ignore zeros before a number: 004712 is 4712
@@ -64,17 +64,16 @@ impl Erase {
         if answer["damaged"] == 0 {
             return Ok(());
         }
-        let message =
-            "the journal is damaged, and there may be more in what cannot be read; see `hookmill store check`";
+        let message = "the journal is damaged, and the unreadable parts may contain more of the patient's data; see `hookmill store check`";
         Err(Failure { message: message.into(), status: ExitStatus::Damaged })
     }
 
-    /// In a directory on which no server runs: a data directory, or a backup.
+    /// Erases in a directory without a running server: a data directory or a backup.
     fn here(&self, config: &Config) -> Result<Erased, Failure> {
         let patient = Patient::new(self.company.clone(), &self.patient);
         let patient = patient.ok_or_else(|| Failure::usage("--patient: is empty"))?;
         let patient = patient.any_leading_zeros(self.leading_zeros);
-        // A backup has no view, and is not to get one.
+        // A backup has no view, and must not get one.
         if self.yes && embedded::has_view(&config.data_dir) {
             let store = Embedded::open(&config.data_dir, &config.store)?;
             let erased = store.erase(&patient, now(), false)?;
@@ -99,27 +98,25 @@ impl Erase {
         }
         let tasks = answer["tasks"].as_array().unwrap_or(&empty);
         for it in tasks {
-            say!("task {}  names the patient, and stays: {}", text(&it["id"]), places(it));
+            say!("task {}  names the patient and is not erased: {}", text(&it["id"]), places(it));
         }
         if let Some(count) = answer["remembered_responses"].as_u64().filter(|it| *it > 0) {
-            say!("remembered responses about the patient: {count}");
+            say!("stored responses about the patient: {count}");
         }
         let (count, bytes) = (events.len(), &answer["body_bytes"]);
         if self.yes {
-            say!(
-                "erased: {count} events, {bytes} bytes of what was sent. The events stay in the list, marked as erased."
-            );
+            say!("erased: {count} events, {bytes} bytes of content. The events remain in the list, marked as erased.");
         } else {
-            say!("would be erased: {count} events, {bytes} bytes of what was sent. --yes erases them.");
+            say!("would be erased: {count} events, {bytes} bytes of content. Add --yes to erase them.");
         }
         say!(
-            "Tasks stay; delete them through the API. Backups and exports are files of their own: erase in a backup with \
+            "Tasks are not erased; delete them through the API. Backups and exports are separate: erase in a backup with \
              --data-dir, and see docs/OPERATIONS.md."
         );
     }
 }
 
-/// Where an event or a task names the patient, and how.
+/// Returns where an event or a task names the patient, and how.
 fn places(it: &Value) -> String {
     let matches = it["matches"].as_array().into_iter().flatten();
     let places: Vec<_> = matches.map(|it| format!("{} ({})", text(&it["place"]), text(&it["form"]))).collect();

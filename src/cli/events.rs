@@ -105,7 +105,7 @@ struct Replay {
     dry_run: bool,
 }
 
-/// An age, or a time.
+/// Parses an age or a time.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(at.to_utc());
@@ -130,7 +130,7 @@ impl EventsCommand {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let dir = &config.data_dir;
         let remote = self.elsewhere.remote(dir);
-        // The only one that needs no server.
+        // The only action that needs no server.
         if let Action::Erase(erase) = &self.action {
             return erase.run(config, remote.as_ref(), self.json);
         }
@@ -181,9 +181,9 @@ impl EventsCommand {
     }
 
     fn replay(&self, remote: &Remote, asked: &Replay) -> Result<(), Failure> {
-        // What is asked for without a status is what waits.
-        let waiting = asked.filter.status.is_none().then_some("quarantined");
-        let mut pages = Pages::new(remote, &asked.filter, waiting);
+        // Without a status, quarantined events are replayed.
+        let default_status = asked.filter.status.is_none().then_some("quarantined");
+        let mut pages = Pages::new(remote, &asked.filter, default_status);
         let (mut done, mut failed, mut last) = (0_u64, 0_u64, None);
         let mut progress = Progress::new("events replayed", 0);
         let pause = Duration::from_secs(1) / asked.rate;
@@ -216,17 +216,17 @@ impl EventsCommand {
             }
         }
         progress.finish();
-        if failed == 0 { Ok(()) } else { Err(Failure::new(format!("{failed} of {done} are not stored"))) }
+        if failed == 0 { Ok(()) } else { Err(Failure::new(format!("{failed} of {done} events were not stored"))) }
     }
 }
 
-/// Where to go on.
+/// Adds to an error where to continue.
 fn at(last: Option<&str>, failure: Failure) -> Failure {
     let Some(last) = last else { return failure };
-    Failure { message: format!("{}; go on with --after {last}", failure.message), ..failure }
+    Failure { message: format!("{}; continue with --after {last}", failure.message), ..failure }
 }
 
-/// A list, page by page.
+/// A list of events, page by page.
 struct Pages<'a> {
     remote: &'a Remote,
     query: String,

@@ -1,7 +1,7 @@
 //! `hookmill key create|list|revoke`
 //!
-//! On a stopped server's data directory these open the store. A running server holds that directory, so they
-//! then speak to its admin API, with the token that the server left there for whoever may read it.
+//! On a stopped server's data directory, these commands open the store. A running server holds that directory, so
+//! they use its admin API then, with the token that the server has put there for users who can read the directory.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -89,9 +89,7 @@ impl Key {
                 Ok(store) => runtime()?.block_on(self.directly(&store))?,
                 Err(StoreError::InUse { dir, holder }) => {
                     return Err(Failure {
-                        message: format!(
-                            "{dir} is held by {holder}, which has not said how to reach it yet; try again in a moment"
-                        ),
+                        message: format!("{dir} is held by {holder}, which is still starting; try again in a moment"),
                         status: ExitStatus::InUse,
                     });
                 }
@@ -129,7 +127,7 @@ impl Key {
             }
             Asked::Revoke { id } => {
                 let found = store.keys().await?.into_iter().find(|it| it.id.0 == *id);
-                let key = found.ok_or_else(|| Failure::new("no such key; `hookmill key list` shows the ids"))?;
+                let key = found.ok_or_else(|| Failure::new("no key has this id; see `hookmill key list`"))?;
                 let revoked_at = key.revoked_at.or(Some(now()));
                 let entry = Entry::new(COMMAND_LINE, Action::KeyRevoked, &key.id, now()).of(&key.company_id);
                 store.put_key(ApiKey { revoked_at, ..key }, entry, None).await?;
@@ -146,7 +144,7 @@ impl Key {
         match &self.action {
             Asked::Create(_) => {
                 say!("{}", text(&answer["key"]));
-                tell!("This is shown once. Its id is {}.", text(&answer["details"]["id"]));
+                tell!("This key is shown only once. Its id is {}.", text(&answer["details"]["id"]));
             }
             Asked::List => print_table(&answer["data"]),
             Asked::Revoke { id } => say!("{id} is revoked"),

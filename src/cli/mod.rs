@@ -90,8 +90,8 @@ impl Command {
     }
 }
 
-/// A panic is told as the place in the code, and not as what it says: that may hold a payload. sled's panics over
-/// damaged files are no news; the store mends them, and says so.
+/// Reports a panic by its place in the code, without its message, which may contain a payload. sled's panics about
+/// damaged files are not reported, because the store repairs them and logs that.
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         if panic.payload_as_str().is_some_and(|it| it.starts_with("failed printing to std")) {
@@ -102,26 +102,27 @@ fn tell_panics() {
         if place.contains("/sled-") {
             tracing::debug!(place, "sled panicked");
         } else if tracing::dispatcher::has_been_set() {
-            tracing::error!(place, "a panic: this is a fault in hookmill, please report it");
+            tracing::error!(place, "a panic: this is a bug in hookmill, please report it");
         } else {
-            tell!("error: a panic at {place}: this is a fault in hookmill, please report it");
+            tell!("error: a panic at {place}: this is a bug in hookmill, please report it");
         }
     }));
 }
 
-/// Runs a command. Errors are one line on stderr, and an exit code.
+/// Runs a command. Errors are printed to stderr, with an exit code.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     tell_panics();
     if let Command::Compile { order } = &args.command {
-        // Its settings are in the order, and no file counts.
+        // Its settings are in the order; no settings file is read.
         return compile_here(order);
     }
     if matches!(args.command, Command::Openapi) {
         openapi::run();
         return ExitCode::SUCCESS;
     }
-    // All of them write what nobody else may read: the data directory, backups, exports. A plugin's source is its author's.
+    // These commands write data that other users must not read: the data directory, backups, exports. A plugin's
+    // source belongs to its author.
     if !matches!(args.command, Command::Plugin(_)) {
         #[allow(unsafe_code, reason = "a system call on a number, which cannot fail")]
         unsafe {

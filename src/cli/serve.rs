@@ -37,14 +37,14 @@ use crate::system::log;
 use crate::system::log::{JsonLine, TextFields, says_no_more_than_it_may};
 use crate::system::trace;
 
-/// For reads off the reactor that are under way at the end.
+/// Time for reads that are running at the end.
 const LAST_READS: Duration = Duration::from_secs(5);
-/// For background work and its audit entries at the end.
+/// Time for background work and its audit entries at the end.
 const LAST_ENTRIES: Duration = Duration::from_secs(10);
-/// How often what has expired is looked for.
+/// Interval of sweeps that remove expired data.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Connections that the kernel keeps until they are accepted; Linux takes `net.core.somaxconn` where that is less. A burst
-/// beyond it costs those who connect a second, until their first packet is sent again.
+/// Number of connections that the kernel queues until they are accepted; Linux uses `net.core.somaxconn` if that is
+/// less. Beyond it, a client that connects waits a second until its first packet is sent again.
 const BACKLOG: u32 = 4096;
 
 #[derive(Debug, clap::Args)]
@@ -99,7 +99,7 @@ impl Serve {
         config.store.accept_loss = self.accept_loss;
         let runtime = runtime()?;
         let ended = runtime.block_on(serve(config));
-        // Whoever still reads has had the drain's time.
+        // Requests have already had the time of the drain.
         runtime.shutdown_timeout(LAST_READS);
         ended
     }
@@ -163,15 +163,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What runs in the background ends with what it is doing, and with its entries in the audit log.
+/// Waits for background work and its audit entries.
 async fn finish(background: &TaskTracker) {
     background.close();
     if tokio::time::timeout(LAST_ENTRIES, background.wait()).await.is_err() {
-        tracing::warn!(tasks = background.len(), "background work was cut off at the end of its time");
+        tracing::warn!(tasks = background.len(), "background work did not end in time and was stopped");
     }
 }
 
-/// Plugins that come and go, into the audit log; at the end also what is queued by then.
+/// Writes added, changed and removed plugins to the audit log; at the end also those that are queued by then.
 async fn note_changes(mut changes: UnboundedReceiver<Entry>, app: Arc<App>, ended: CancellationToken) {
     loop {
         let entry = tokio::select! {
@@ -191,7 +191,7 @@ async fn note(app: &App, entry: Entry) {
     noted.unwrap_or_else(|error| tracing::warn!(cause = %error, "the audit log cannot be written"));
 }
 
-/// Removes what has expired, once a minute.
+/// Removes expired data once a minute.
 async fn sweep(app: Arc<App>, ended: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -203,8 +203,8 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
         log::flush();
         match app.store.expire(now()).await {
             Ok(expired) if expired == Expired::default() => {}
-            Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),
-            Err(error) => tracing::warn!(cause = %error, "what is past its time cannot be removed"),
+            Ok(expired) => tracing::info!(?expired, "expired data was removed"),
+            Err(error) => tracing::warn!(cause = %error, "expired data cannot be removed"),
         }
         if ended.is_cancelled() {
             return;
@@ -214,17 +214,17 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
     }
 }
 
-/// Erases what was stored before it was known to be an erased patient's.
+/// Erases content that was stored before it was known to belong to an erased patient.
 async fn erase_late(app: &App) {
     let Some(store) = app.embedded.clone() else { return };
     match tokio::task::spawn_blocking(move || store.erase_late(now())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(cause = %error, "what is erased cannot be overwritten yet"),
-        Err(_) => tracing::error!("overwriting what is erased panicked"),
+        Ok(Err(error)) => tracing::warn!(cause = %error, "erased content cannot be overwritten yet"),
+        Err(_) => tracing::error!("overwriting erased content panicked"),
     }
 }
 
-/// Erases what integrations were sent longer ago than they keep it.
+/// Erases what integrations were sent longer ago than their `keep_days`.
 async fn forget(app: &App) {
     let Some(store) = app.embedded.clone() else { return };
     let live = app.registry.list();
@@ -252,15 +252,15 @@ fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
         socket.bind(listen)?;
         socket.listen(BACKLOG)
     };
-    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; --listen takes another address")))
+    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; choose another address with --listen")))
 }
 
-/// Loads every plugin, and watches their folder from then on.
+/// Loads all plugins, and then watches their folder.
 fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<Watch, Failure> {
     let dir = app.config.plugins_dir.clone();
     let told = |e: std::io::Error| {
         Failure::usage(format!(
-            "cannot read the plugins folder {}: {e}; --plugins-dir names another",
+            "cannot read the plugins folder {}: {e}; choose another folder with --plugins-dir",
             app.config.plugins_dir.display()
         ))
     };
@@ -270,13 +270,13 @@ fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<
     Watch::start(loader, app.config.watch).map_err(told)
 }
 
-/// SIGHUP looks at the plugins folder again.
+/// Reloads the plugins folder at SIGHUP.
 async fn reload_at(mut hangup: Signal, app: Arc<App>, ended: CancellationToken) {
     while let Some(Some(())) = ended.run_until_cancelled(hangup.recv()).await {
         if let Some(watch) = &app.watch {
             match watch.reload().await {
                 Ok(pass) => {
-                    tracing::info!(?pass, "SIGHUP: the plugins folder was looked at");
+                    tracing::info!(?pass, "SIGHUP: the plugins folder was reloaded");
                     note(&app, Entry::new(OPERATOR, Action::PluginsReloaded, "plugins", now()).with("SIGHUP")).await;
                 }
                 Err(error) => tracing::error!(cause = error, "SIGHUP: the plugins folder cannot be reloaded"),
@@ -285,7 +285,7 @@ async fn reload_at(mut hangup: Signal, app: Arc<App>, ended: CancellationToken) 
     }
 }
 
-/// The first key of an empty database. Printed once; nobody can show it again.
+/// Creates and prints the first key of an empty store. It cannot be shown again.
 async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     if !app.keys.list().is_empty() {
         return Ok(());
@@ -306,7 +306,7 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     let entry = Entry::new(SERVER, Action::KeyCreated, &key.id, now()).of(&key.company_id).with("the first key");
     app.create_key(key, entry, None).await?;
     let shown = if preset.is_some() { "$HOOKMILL_BOOTSTRAP_KEY" } else { secret };
-    for line in ["The first API key (company-1, every scope). It is shown this once, so keep it:", ""] {
+    for line in ["The first API key (company-1, every scope). It is shown only once, so save it:", ""] {
         say!("{line}");
     }
     say!("  {shown}");
@@ -319,14 +319,14 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Resolves at SIGTERM or SIGINT.
+/// Returns a future that resolves at SIGTERM or SIGINT.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: answering what is under way"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: answering what is under way"),
+            _ = terminate.recv() => tracing::info!("SIGTERM: finishing running requests"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: finishing running requests"),
         }
     })
 }

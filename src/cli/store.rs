@@ -86,7 +86,7 @@ impl StoreCommand {
             Action::Backup { dir } => whole(backup(config, dir)?)?,
             Action::Restore { dir } => {
                 let report = embedded::restore(dir, &config.data_dir)?;
-                // The first opening builds the view: done here, it is not the server's start that takes long.
+                // The view is built when the store is first opened: doing it here keeps the server's start fast.
                 drop(Embedded::open(&config.data_dir, &config.store)?);
                 serde_json::to_value(&report).map_err(Failure::new)?
             }
@@ -110,10 +110,10 @@ impl StoreCommand {
             Some(path) => Box::new(private_file(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdout().lock()),
         };
-        // Before the first line: whoever has those has read them.
+        // Before the first line, because everyone who has the lines has read the data.
         note(&store, audit::Action::StoreExported, file)?;
         let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
-        // Where the lines themselves go to stdout, nothing else does.
+        // If the lines go to stdout, nothing else does.
         if file.is_none() { Ok(Value::Null) } else { Ok(counts) }
     }
 
@@ -150,7 +150,7 @@ impl StoreCommand {
             _ if self.json => print::json(answer),
             Action::Stats | Action::Compact => print_stats(answer),
             Action::Backup { dir } => {
-                say!("{} holds everything up to change {}", dir.display(), answer["sequence"])
+                say!("{} contains everything up to change {}", dir.display(), answer["sequence"])
             }
             Action::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => say!(
@@ -162,12 +162,12 @@ impl StoreCommand {
                 answer["skipped"]
                     .as_u64()
                     .filter(|it| *it > 0)
-                    .map_or(String::new(), |it| format!("; {it} were there"))
+                    .map_or(String::new(), |it| format!("; {it} existed already"))
             ),
         }
         if let Some(count) = answer["differing"].as_u64() {
             let named: Vec<_> = answer["differing_items"].as_array().into_iter().flatten().map(text).collect();
-            tell!("{count} are stored with another content, and were left as they are: {}", named.join(", "));
+            tell!("{count} exist with different content and were left unchanged: {}", named.join(", "));
         }
     }
 }
@@ -176,7 +176,7 @@ fn open(config: &Config) -> Result<Embedded, Failure> {
     Ok(Embedded::open(&config.data_dir, &config.store)?)
 }
 
-/// What was done with everything, with no server running.
+/// Adds an audit entry for an operation without a running server.
 fn note(store: &Embedded, action: audit::Action, file: Option<&Path>) -> Result<(), Failure> {
     let target = file.map_or_else(|| "-".to_owned(), |it| it.display().to_string());
     Ok(runtime()?.block_on(store.note(Entry::new(COMMAND_LINE, action, target, now())))?)
@@ -206,13 +206,13 @@ fn compact(config: &Config) -> Result<Value, Failure> {
     }
 }
 
-/// Entries of the view that is being built, and of how many.
+/// Returns the number of entries in the view that is being rebuilt, and their total.
 fn rebuilt(answer: Value) -> Option<(u64, u64)> {
     let stats: Stats = serde_json::from_value(answer).ok()?;
     stats.rebuilt.map(|it| (it, stats.entries()))
 }
 
-/// A copy of what is damaged is no backup.
+/// Fails if the copied data is damaged, because then the copy is not a valid backup.
 fn whole(report: Value) -> Result<Value, Failure> {
     let damages: Vec<_> = report["damages"].as_array().into_iter().flatten().map(text).collect();
     if damages.is_empty() {
@@ -229,7 +229,7 @@ fn named(file: &Option<PathBuf>) -> Option<&Path> {
     file.as_deref().filter(|it| *it != Path::new("-"))
 }
 
-/// A file to read twice: a pipe's content is kept in one that has no name.
+/// Returns a file that can be read twice; the content of a pipe is copied to an unnamed file.
 fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { kept(data_dir, &mut file) }
 }
@@ -237,7 +237,7 @@ fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
 fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = data_dir.join("import.tmp");
-    // A process that was killed has left one behind.
+    // A killed process may have left it behind.
     let _usually_there_is_none = std::fs::remove_file(&path);
     let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
@@ -245,11 +245,11 @@ fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Patients' data: nobody but the user who asks for it may read it.
+/// Creates a file that only the current user can read, because it contains patients' data.
 fn private_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // It may have been there before; a device stays as it is.
+    // An existing file may have other permissions; a device is left unchanged.
     if file.metadata()?.is_file() {
         rustix::fs::fchmod(&file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
     }
@@ -277,11 +277,11 @@ fn print_report(report: &Report) {
     say!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
     say!("snapshot: {} entries", report.snapshot_entries);
     match report.view_entries {
-        Some(entries) => say!("view: {entries} entries"),
+        Some(entries) => say!("read view: {entries} entries"),
         None if report.unchecked.is_empty() && report.repairable.is_empty() => {
-            say!("view: none; the next start builds it")
+            say!("read view: none; the next start builds it")
         }
-        None => say!("view: not read"),
+        None => say!("read view: not read"),
     }
     report.damages.iter().for_each(|it| say!("LOST: {it}"));
     report.repairable.iter().for_each(|it| say!("repairable: {it}"));

@@ -227,7 +227,7 @@ fn events_are_driven_through_from_the_command_line_and_found_over_many_segments_
         (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
     };
     let (code, _, said) = command(&["--since", "1h", "--reason", "plugin"]);
-    assert!(code == Some(1) && said.contains("40 of 40 are not stored"), "{said}");
+    assert!(code == Some(1) && said.contains("40 of 40 events were not stored"), "{said}");
     reload(&setup, &server, &makes("x"));
     let (code, listed, _) = command(&["--dry-run", "--integration", "guest"]);
     assert_eq!((code, listed.lines().count(), total(&server)), (Some(0), 40, 0));

@@ -72,7 +72,7 @@ fn warnings_do_not_fail_and_name_what_will_disappoint() {
     let output = plugin(&setup, &["check", "guest"]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for part in ["NOT_SET", "accepts an empty object", "no fixtures", "good: the server takes guest"] {
+    for part in ["NOT_SET", "accepts an empty object", "no fixtures", "good: the server would load guest"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -49,7 +49,7 @@ fn a_backup_of_a_running_server_comes_back_whole_after_everything_is_gone() {
     let tasks = some_tasks(&server);
     let backup = setup.data.with_extension("backup");
     let said = succeeds(&store(&setup.data, &["backup", path(&backup)]));
-    assert!(said.contains("holds everything"), "{said}");
+    assert!(said.contains("contains everything"), "{said}");
     // What comes after the backup is not in it.
     server.post("/v1/tasks", &task()).expect(201);
     // A directory that is not empty is never written to.

@@ -20,7 +20,7 @@ pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Fail
     } else {
         print(dir, &checked);
     }
-    if checked.is_good() { Ok(()) } else { Err(Failure::new("the server would not take this plugin")) }
+    if checked.is_good() { Ok(()) } else { Err(Failure::new("the server would not load this plugin")) }
 }
 
 fn print(dir: &Path, checked: &Checked) {
@@ -41,7 +41,7 @@ fn print(dir: &Path, checked: &Checked) {
         say!("imports {imports}");
     }
     if checked.is_good() {
-        print::styled(style("good").green().bold(), format_args!(": the server takes {}", dir.display()));
+        print::styled(style("good").green().bold(), format_args!(": the server would load {}", dir.display()));
     }
 }
 

@@ -75,9 +75,11 @@ impl Diff {
         }
         if let Some(against) = &mut against {
             if against.company_id != candidate.company_id {
-                return Err(Failure::new("--against belongs to another company; a dry run compares within one"));
+                return Err(Failure::new(
+                    "--against belongs to another company; both plugins must belong to the same company",
+                ));
             }
-            // What they are told of the events is the same.
+            // Both get the same context for each event.
             against.name = candidate.name.clone();
         }
         let wanted = Wanted {
@@ -114,16 +116,16 @@ impl Diff {
             _ if report.compared.events == 0 => {
                 let (name, company) = (&wanted.integration, &wanted.company);
                 Err(Failure::new(format!(
-                    "there is no event of \"{name}\" for {company} in this time; --integration names another one"
+                    "there are no events of \"{name}\" for {company} in this period; choose another one with --integration"
                 )))
             }
             (0, 0) => Ok(()),
             (0, changed) => Err(Failure::new(format!(
-                "{changed} of {} events come to something else; --allow-changed if that is what you want",
+                "{changed} of {} events have a different result; add --allow-changed if that is intended",
                 report.compared.events
             ))),
             (failing, _) => {
-                Err(Failure::new(format!("{failing} of {} events fail that passed before", report.compared.events)))
+                Err(Failure::new(format!("{failing} of {} events passed before and fail now", report.compared.events)))
             }
         }
     }
@@ -136,6 +138,6 @@ fn print(report: &Report, wanted: &Wanted) {
         say!("{count:>9}  not run: {why}");
     }
     let versions: Vec<_> = report.versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
-    say!("came through version {}", versions.join(", "));
+    say!("processed before by version {}", versions.join(", "));
     differences::print(&report.compared);
 }

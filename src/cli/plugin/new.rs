@@ -33,7 +33,7 @@ enum Lang {
 
 type Files = &'static [(&'static str, &'static str)];
 
-/// Paths and texts, from `templates/`; `{{…}}` is filled in.
+/// Paths and texts, from `templates/`; `{{…}}` is replaced.
 macro_rules! files {
     ($($path:literal: $from:literal),+ $(,)?) => {
         &[$(($path, include_str!(concat!("../../../", $from)))),+]
@@ -50,7 +50,7 @@ const COMMON: Files = files! {
     "README.md": "templates/common/README.md",
 };
 
-/// What is a language's own.
+/// The parts of a template that depend on the language.
 struct Template {
     called: &'static str,
     source: &'static str,
@@ -80,7 +80,7 @@ impl Lang {
             Self::Js => Template {
                 called: "JavaScript",
                 source: "mapper.js",
-                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: the language is whole, but there is no `fetch`, no `TextDecoder` and no clock; the time is `context.receivedAt`.",
+                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: it is complete JavaScript, but has no `fetch`, no `TextDecoder` and no clock; get the time from `context.receivedAt`.",
                 ignored: "node_modules",
                 files: files! {
                     "mapper.js": "templates/js/mapper.js",
@@ -93,7 +93,7 @@ impl Lang {
             Self::Python => Template {
                 called: "Python",
                 source: "app.py",
-                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component holds a whole interpreter: some 18 MB, and a few ms a call.",
+                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component contains a complete interpreter: about 18 MB, and a few ms per call.",
                 ignored: ".venv\n__pycache__",
                 files: files! {
                     "app.py": "templates/python/app.py",
@@ -149,11 +149,11 @@ impl New {
         say!("  {}/build.sh", folder.display());
         say!("  hookmill plugin test {0}", folder.display());
         say!();
-        say!("Then change {} and the fixtures. README.md there says more.", template.source);
+        say!("Then edit {} and the fixtures. See README.md in the folder.", template.source);
         Ok(())
     }
 
-    /// As `schemas/plugin-manifest.schema.json` asks for it.
+    /// Checks the name against `schemas/plugin-manifest.schema.json`.
     fn check_name(&self) -> Result<(), Failure> {
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let fits = (1..=64).contains(&self.name.len()) && self.name.chars().all(good) && !self.name.starts_with('-');

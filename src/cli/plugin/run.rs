@@ -75,11 +75,11 @@ impl Run {
         }
         match kind {
             "tasks" | "skip" => Ok(()),
-            _ => Err(Failure::new("the sender would get an error, and the event would be in quarantine")),
+            _ => Err(Failure::new("the sender would get an error, and the event would be quarantined")),
         }
     }
 
-    /// As the server decodes it.
+    /// Decodes the payload as the server does.
     fn payload(&self, integration: &Integration) -> Result<(Value, Vec<String>), Failure> {
         let mut body = Vec::new();
         std::io::stdin().lock().read_to_end(&mut body).map_err(Failure::new)?;
@@ -99,7 +99,7 @@ impl Run {
     }
 }
 
-/// What has come out, as the server would take it.
+/// Returns the result as the server would use it.
 fn came(came: &Came, integration: &Integration) -> (&'static str, Value) {
     match came {
         Came::Violations(found) => ("violations", json!(found)),

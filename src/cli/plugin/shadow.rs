@@ -48,7 +48,7 @@ impl Shadow {
             let since = json!(report.since);
             let (name, events) = (&self.name, compared.events);
             say!(
-                "version {} has seen {events} events of {name} since {}, and missed {}",
+                "version {} has run {events} events of {name} since {}, and missed {}",
                 report.version,
                 since.as_str().unwrap_or_default(),
                 report.dropped
@@ -58,9 +58,10 @@ impl Shadow {
         }
         match compared.tally.newly_failing {
             0 => Ok(()),
-            failing => {
-                Err(Failure::new(format!("{failing} of {} events fail that the live plugin passes", compared.events)))
-            }
+            failing => Err(Failure::new(format!(
+                "{failing} of {} events pass in the live plugin and fail here",
+                compared.events
+            ))),
         }
     }
 }

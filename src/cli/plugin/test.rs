@@ -25,7 +25,7 @@ pub(super) struct Test {
     update: bool,
 }
 
-/// How one fixture went.
+/// The result of one fixture.
 struct Tried {
     file: PathBuf,
     name: String,
@@ -48,13 +48,13 @@ impl Test {
         }
         let failed = tried.iter().filter(|it| !it.wrong.is_empty() && !it.updated).count();
         match (tried.len(), failed) {
-            (0, _) => Err(Failure::new(format!("there is no fixture in {}", self.dir.join("fixtures").display()))),
+            (0, _) => Err(Failure::new(format!("there are no fixtures in {}", self.dir.join("fixtures").display()))),
             (all, 0) => {
-                tell!("{all} fixtures hold");
+                tell!("{all} fixtures passed");
                 Ok(())
             }
             (all, failed) => Err(Failure::new(format!(
-                "{failed} of {all} fixtures fail; --update writes down what comes out, if that is what you want"
+                "{failed} of {all} fixtures failed; add --update to accept the plugin's output"
             ))),
         }
     }
@@ -82,7 +82,7 @@ impl Test {
     }
 }
 
-/// Puts what came out in the place of what was expected. A plugin that crashed has nothing to put there.
+/// Replaces the expected result with the actual one. Does nothing if the plugin crashed.
 fn update(folder: &Folder, file: &Path, came: &Came) -> Result<(), String> {
     let expect = match came {
         Came::Out(Outcome::Tasks(tasks)) => json!({ "tasks": tasks }),

@@ -1,4 +1,4 @@
-//! What an export writes: one JSON object a line. `read.rs` reads them.
+//! The format of an export: one JSON object per line. `read.rs` reads them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +16,7 @@ use crate::model::task::{NewTask, Task};
 use crate::store::embedded::Item;
 use crate::system::trace::TraceContext;
 
-/// What only an export shows of a task: the rest is the documented answer.
+/// A task in an export: the documented response, and the fields that only an export shows.
 #[derive(Serialize)]
 pub(super) struct TaskLine {
     #[serde(flatten)]

@@ -1,6 +1,6 @@
-//! Everything as lines: one JSON object each, with its kind. Neither way holds more than a few of them in memory.
+//! Export and import as lines: one JSON object each, with its kind. Both hold only a few of them in memory.
 //!
-//! `transfer/line.rs` is what a line holds, `transfer/read.rs` reads and checks one.
+//! `transfer/line.rs` is the format of a line, `transfer/read.rs` reads and checks one.
 
 mod line;
 mod read;
@@ -19,12 +19,12 @@ use crate::store::embedded::Item;
 use crate::store::{Embedded, Store as _};
 use line::Line;
 
-/// Items stored at once.
+/// Number of items stored at once.
 const BATCH: usize = 500;
 const BATCH_BYTES: usize = 4 << 20;
-/// Longest line, in bytes: an event's body is in one, in base64.
+/// Maximum length of a line, in bytes; it contains an event's body in base64.
 const LINE_BYTES: u64 = 256 << 20;
-/// Differing items that are named.
+/// Maximum number of differing items that are named.
 const NAMED: usize = 20;
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Counts {
     api_keys: u64,
     audit: u64,
     skipped: u64,
-    /// Those that are stored with another content, the first of them by name.
+    /// Number of items that exist with different content, and the names of the first ones.
     differing: u64,
     named: Vec<String>,
 }
@@ -62,7 +62,7 @@ impl Counts {
     }
 }
 
-/// Writes everything that a store holds.
+/// Writes everything that a store contains.
 pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Failure> {
     let (mut counts, mut progress) = (Counts::default(), Progress::new("exported", store.item_count()));
     store.export(&mut |item| {
@@ -77,8 +77,8 @@ pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Fa
     Ok(counts.json())
 }
 
-/// Reads such lines into a store: first all of them, so that nothing is written where one of them cannot be stored, and then
-/// once more. What is stored already stays as it is; where it differs from the line, the answer names it.
+/// Imports such lines: reads all of them first, so that nothing is written if one of them cannot be stored, and
+/// then again. Existing items are left unchanged; the result names those that differ from the line.
 pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -> Result<Value, Failure> {
     let mut owners = KeyOwners::of(store.keys().await?);
     let mut lines = Lines::new(input)?;
@@ -116,7 +116,7 @@ pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -
     Ok(counts.json())
 }
 
-/// Lines from the first one on.
+/// Reads lines from the beginning.
 struct Lines<'a, I> {
     input: &'a mut I,
     text: Vec<u8>,
@@ -129,7 +129,7 @@ impl<'a, I: BufRead + Seek> Lines<'a, I> {
         Ok(Self { input, text: Vec::new(), number: 0 })
     }
 
-    /// The next line's number, its item, and its length in bytes.
+    /// Returns the next line's number, its item, and its length in bytes.
     fn next(&mut self) -> Result<Option<(u64, Item, usize)>, Failure> {
         loop {
             self.text.clear();
@@ -151,10 +151,10 @@ impl<'a, I: BufRead + Seek> Lines<'a, I> {
     }
 }
 
-/// Whose each key is: a line with the hash of another key would take that key over.
+/// The owner of each key's hash: a line with the hash of another key would take over that key.
 struct KeyOwners {
     by_hash: HashMap<[u8; 32], KeyId>,
-    /// Of the lines so far.
+    /// Hashes of the keys in the lines so far.
     by_id: HashMap<KeyId, [u8; 32]>,
 }
 

@@ -14,7 +14,7 @@ async fn read(store: &Embedded, lines: &str) -> Result<Value, String> {
     import(store, &mut input).await.map_err(|e| e.message)
 }
 
-/// Values that are too long, too large, of another type or before our time.
+/// Values that are too long, too large, of another type, or before 1970.
 fn hostile() -> Vec<Value> {
     let long = "k".repeat(70_000);
     let times =
@@ -43,7 +43,7 @@ fn hostile() -> Vec<Value> {
     values
 }
 
-/// Otherwise one line of a file makes a data directory that no server starts on.
+/// Without these checks, one line of a file could create a data directory that no server starts on.
 #[tokio::test]
 async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -66,7 +66,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
                 }
             }
         }
-        // Single bytes, changed at random.
+        // Random changes of single bytes.
         let mut state = 88_172_645_463_325_252_u64;
         for _ in 0..300 {
             state ^= state << 13;
@@ -87,7 +87,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     store.audit(None, None, 1000).await.unwrap();
     let company = crate::model::company::CompanyId::parse("company-1").unwrap();
     store.list_tasks(&company, TaskFilter::default(), Page::Number { page: 1, limit: 100 }).await.unwrap();
-    // What is exported can be imported.
+    // Everything that is exported can be imported.
     let mut lines = Vec::new();
     export(&store, &mut lines).unwrap();
     let other = Embedded::open(&dir.path().join("other"), &Options::default()).unwrap();
@@ -95,7 +95,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     assert_eq!(said["skipped"], 0, "{said}");
 }
 
-/// Otherwise half of a file is stored, and the other half has to be found out.
+/// Otherwise half of a file would be stored, and users would have to find out which.
 #[tokio::test]
 async fn nothing_is_written_where_any_line_is_refused() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -107,7 +107,7 @@ async fn nothing_is_written_where_any_line_is_refused() {
     assert_eq!(read(&store, &good).await.unwrap()["tasks"], 1);
 }
 
-/// Otherwise a line gives its own company what another company's key opens.
+/// Otherwise a line could give its own company access through another company's key.
 #[tokio::test]
 async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -132,7 +132,7 @@ async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
     let event = crate::model::ids::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
     let owner = crate::model::company::CompanyId::parse("company-1").unwrap();
     assert!(store.event(&owner, event).await.unwrap().is_some());
-    // The same once more is nothing new; another content is named, and not stored.
+    // The same items again are skipped; different content is reported, and not stored.
     let said = read(&store, &format!("{TASK}\n{EVENT}\n{KEY}\n")).await.unwrap();
     assert!(said["skipped"] == 3 && said.get("differing").is_none(), "{said}");
     let said = read(&store, &TASK.replace(r#""title":"t""#, r#""title":"other""#)).await.unwrap();
