@@ -199,7 +199,7 @@ impl NoBody {
             Self::Rejected => "rejected events are stored without their body",
             Self::Erased => "the event's content has been erased",
             Self::Unreadable => {
-                "its body could not be decoded, so values to redact could not be found, and the body was not stored"
+                "its body was not stored: it could not be decoded, so the values that must be redacted could not be found"
             }
             Self::Repeated => "repeated deliveries are stored without their body; see the event that it repeats",
         }

@@ -165,7 +165,7 @@ fn a_file_of_its_limit_is_read_and_a_larger_one_is_not() {
     }
     let more = |n: usize| folder.join(format!("fixtures/more-{n}.json"));
     (0..9).for_each(|n| std::fs::write(more(n), fixture("one") + &" ".repeat(2_000_000)).unwrap());
-    assert!(reload(&server).unwrap().contains("bytes together"));
+    assert!(reload(&server).unwrap().contains("bytes in total"));
     (0..9).for_each(|n| std::fs::remove_file(more(n)).unwrap());
     (0..1000).for_each(|n| std::fs::write(more(n), fixture("one")).unwrap());
     assert!(reload(&server).unwrap().contains("1001 fixtures; the maximum is 1000"));

@@ -160,9 +160,9 @@ impl New {
         match (fits, self.name.as_str()) {
             (true, "tasks") => Err(Failure::usage("\"tasks\" is taken by POST /v1/tasks; choose another name")),
             (true, _) => Ok(()),
-            (false, name) => {
-                Err(Failure::usage(format!("\"{name}\" is no name: 1 to 64 lower-case letters, digits and hyphens")))
-            }
+            (false, name) => Err(Failure::usage(format!(
+                "\"{name}\" is not a valid name: use 1 to 64 lower-case letters, digits and hyphens"
+            ))),
         }
     }
 
