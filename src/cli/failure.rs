@@ -4,7 +4,7 @@ use super::exit::ExitStatus;
 use crate::config::ConfigError;
 use crate::store::StoreError;
 
-/// Why a command ended badly: the sentence for the user, and the exit code.
+/// Why a command failed: the message for the user, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(super) message: String,
@@ -22,7 +22,7 @@ impl Failure {
 
     pub(super) fn no_server(data_dir: &std::path::Path) -> Self {
         let dir = data_dir.display();
-        Self::new(format!("no server is running on {dir}; start one with `hookmill serve`, or name its --data-dir"))
+        Self::new(format!("no server is running on {dir}; start one with `hookmill serve`, or set --data-dir to its directory"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 
-/// What async commands run on.
+/// Creates the runtime of async commands.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)
 }

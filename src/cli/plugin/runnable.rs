@@ -14,21 +14,21 @@ pub(super) fn host(config: &Config) -> Result<Host, Failure> {
     Host::new(user_cache().map(|it| it.join("artefacts")), config.loading).map_err(Failure::new)
 }
 
-/// A folder that can be run, whatever its fixtures say; else its first error.
+/// Returns a folder's integration if it can run, even if fixtures fail; otherwise its first error.
 pub(super) fn runnable(host: &Host, config: &Config, folder: &Folder) -> Result<Integration, Failure> {
     let Checked { findings, integration } = open(host, folder, &config.secrets, now());
     integration.ok_or_else(|| {
         let first = findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
-        Failure::new(format!("{first}\n`hookmill plugin check {}` says all of it", folder.path().display()))
+        Failure::new(format!("{first}\nrun `hookmill plugin check {}` to see all problems", folder.path().display()))
     })
 }
 
-/// The folder that the user names.
+/// Opens the folder that the user names.
 pub(super) fn folder(dir: &Path) -> Result<Folder, Failure> {
     Folder::open(dir).map_err(|e| Failure::new(format!("{}: {e}", dir.display())))
 }
 
-/// Microseconds as people read them.
+/// Formats microseconds for people.
 pub(super) fn millis(micros: u128) -> String {
     format!("{:.3} ms", micros as f64 / 1000.0)
 }
