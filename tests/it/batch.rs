@@ -1,4 +1,4 @@
-//! `POST /v1/tasks/batch`: many tasks in one request, each for itself.
+//! `POST /v1/tasks/batch`: many tasks in one request, each stored or refused on its own.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn a_line_that_is_no_json_fails_alone() {
 }
 
 #[test]
-fn an_items_names_stand_once_and_its_text_is_kept_as_sent() {
+fn an_items_names_are_unique_and_its_text_is_stored_as_sent() {
     let server = Setup::new().start();
     let twice = r#"{"title":"a","title":"b"}"#;
     let body = format!("[{}, {twice} ]", task());
@@ -81,7 +81,7 @@ fn an_items_names_stand_once_and_its_text_is_kept_as_sent() {
 }
 
 #[test]
-fn what_is_no_batch_is_refused_whole() {
+fn a_body_that_is_not_a_batch_is_refused_whole() {
     let server = Setup::new().start();
     for (body, status, code) in [
         ("", 400, "empty_body"),

@@ -1,5 +1,4 @@
-//! What a check of a payload may cost, and what comes out of it: nobody makes others pay for a million violations, or
-//! for a schema that grows without an end.
+//! The cost and the output of a schema check are bounded, so that no sender makes others wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A start without compiled artefacts: the server serves meanwhile, every plugin goes live whatever the others take, and
-//! what was compiled is never compiled again.
+//! A start without compiled artefacts: the server serves, every plugin goes live independently, and nothing is compiled
+//! twice.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -260,7 +260,7 @@ fn a_company_compiles_one_module_at_a_time() {
 
 /// `plugin test` says what the server says.
 #[test]
-fn what_cannot_be_compiled_is_told_the_author_as_well() {
+fn a_module_that_cannot_be_compiled_is_reported_by_plugin_test_too() {
     let config = "[plugins]\nwatch = false\nsettle_ms = 0\n";
     let setup = Setup::new().config(config).plugin("invalid", "", &large(1, 1));
     let module = setup.plugins.join("invalid/mapper.wasm");

@@ -59,7 +59,7 @@ fn reload(setup: &Setup, server: &Server, wat: &str) {
 }
 
 #[test]
-fn a_candidate_is_judged_by_what_came_of_each_event() {
+fn a_candidate_is_compared_with_the_result_of_each_event() {
     let setup = Setup::new().config(RELOADED).plugin("guest", "", &makes("first")).plugin("other", "", &makes("x"));
     let server = setup.start();
     let stored: Vec<String> = (0..3).map(|n| send(&server, &json!({ "n": n }))).collect();

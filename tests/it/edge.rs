@@ -1,4 +1,4 @@
-//! The edge: clients that do not read, that write first and read later, that close one side; methods and URLs.
+//! The HTTP edge: clients that do not read, that write before they read, that close one side; methods and URLs.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -192,7 +192,7 @@ const once = () => new Promise(resolve => {
     );
 }
 
-/// A small body that nobody wants is no reason to make the client connect again.
+/// A small body that is not needed must not make the client connect again.
 #[test]
 fn a_connection_goes_on_after_an_early_response_to_a_small_body() {
     let server = Setup::new().start();

@@ -1,4 +1,4 @@
-//! What was sent of a patient is taken out of the event log again, and what an integration was sent when its time is over.
+//! Erasure: what was sent about a patient leaves the event log; so does what an integration was sent after `keep_days`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -170,7 +170,7 @@ fn an_event_that_waits_is_erased_and_then_not_worked_on() {
 }
 
 #[test]
-fn deliveries_that_come_meanwhile_are_neither_lost_nor_damaged() {
+fn deliveries_during_an_erasure_are_neither_lost_nor_damaged() {
     let setup = setup();
     let server = setup.start();
     for n in 0..200 {

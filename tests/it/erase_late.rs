@@ -1,4 +1,4 @@
-//! An erasure is not undone by what was still on its way when it was asked for: in a plugin, in the queue, in a replay.
+//! An erasure also covers events that are in a plugin, in the queue or in a replay when it is requested.
 
 use std::path::Path;
 

@@ -130,7 +130,7 @@ fn an_admin_sees_what_was_sent_and_how_it_went_and_a_reader_only_how_it_went() {
 }
 
 #[test]
-fn a_mended_plugin_makes_of_a_quarantined_event_the_task_that_it_should_have_been_once() {
+fn a_replay_with_a_repaired_plugin_makes_the_task_of_a_quarantined_event_once() {
     let setup = Setup::new().config(RELOADED).plugin("guest", "", &refuses());
     let server = setup.start();
     let refused = server.post("/v1/hooks/guest", &json!({"n": 1})).expect(422);
@@ -173,7 +173,7 @@ fn a_mended_plugin_makes_of_a_quarantined_event_the_task_that_it_should_have_bee
 
 /// Otherwise the sender, who got 422 and tries again, would get a second task.
 #[test]
-fn a_delivery_that_was_driven_through_is_known_when_its_sender_tries_again() {
+fn a_replayed_delivery_is_recognised_when_its_sender_tries_again() {
     let setup = Setup::new().config(RELOADED).plugin("guest", "[dedupe]\npointer = \"/id\"\n", &refuses());
     let server = setup.start();
     let send = || server.post("/v1/hooks/guest", &json!({"id": "d-1"}));
@@ -194,7 +194,7 @@ fn a_delivery_that_was_driven_through_is_known_when_its_sender_tries_again() {
 
 /// Its delivery's id is remembered from the moment it was answered 202: that is the event itself, and no other.
 #[test]
-fn an_event_that_was_answered_first_and_refused_then_can_be_driven_through() {
+fn an_event_that_was_quarantined_after_its_202_can_be_replayed() {
     let setup = Setup::new().config(RELOADED).plugin("guest", "[dedupe]\npointer = \"/id\"\n", &refuses());
     let file = setup.plugins.join("guest/plugin.toml");
     let own = std::fs::read_to_string(&file).unwrap();
@@ -214,7 +214,7 @@ fn an_event_that_was_answered_first_and_refused_then_can_be_driven_through() {
 }
 
 #[test]
-fn events_are_driven_through_from_the_command_line_and_found_over_many_segments_after_a_restart() {
+fn events_are_replayed_from_the_command_line_and_found_over_many_segments_after_a_restart() {
     let setup = Setup::new().config(&format!("{RELOADED}[store]\nsegment_mib = 1\n")).plugin("guest", "", &refuses());
     let server = setup.start();
     let filler = "x".repeat(60_000);

@@ -1,4 +1,4 @@
-//! What senders get when the store fails.
+//! Responses while the store fails.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a request does is done once and whole, however its caller behaves: hangs up, times out, or goes at shutdown.
+//! A request is processed once and completely, whether its caller hangs up, times out, or the server shuts down.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

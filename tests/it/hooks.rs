@@ -92,7 +92,7 @@ fn a_signature_over_the_raw_body_lets_a_sender_in_and_nothing_else_does() {
     let body = br#"{ "a" : 1 }"#;
     let good = sign("s3cret-of-16-bytes", body);
     post(&[("x-signature", &good), ("content-type", "application/json")], body).expect(200);
-    // An API key of every scope is no signature.
+    // An API key with every scope does not replace a signature.
     for (signature, body) in [("", &body[..]), (&sign("other", body), body), (&good, br#"{"a":1}"#), (&good[7..], body)]
     {
         let reply = post(&[("x-signature", signature)], body).expect(401);

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a POST that is sent again does nothing again.
+//! `Idempotency-Key`: a repeated POST gets the first response and has no further effect.
 
 use serde_json::{Value, json};
 

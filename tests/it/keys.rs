@@ -1,4 +1,4 @@
-//! `hookmill key`, with the server running and stopped, and the first key.
+//! `hookmill key` with a running and a stopped server, and the first key.
 
 use std::process::Output;
 

@@ -1,4 +1,4 @@
-//! Deliveries that are answered first and go through the line next.
+//! Deliveries that are answered with 202 first and processed afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -155,7 +155,7 @@ fn a_killed_server_loses_nothing_that_waited_and_does_nothing_twice() {
 
 /// The journal contains an event as it was received and with its result: the latter counts, also in closed segments.
 #[test]
-fn after_a_restart_an_event_is_what_it_has_come_to_and_the_store_is_well() {
+fn after_a_restart_an_event_has_its_last_state_and_the_store_is_intact() {
     let setup = named("mode = \"async\"\n").config("[store]\nsegment_mib = 1\n");
     let server = setup.start();
     let filler = "x".repeat(20_000);
@@ -177,7 +177,7 @@ fn after_a_restart_an_event_is_what_it_has_come_to_and_the_store_is_well() {
 
 /// The delivery may be durable by then, and must be processed.
 #[test]
-fn a_sender_that_hangs_up_at_once_leaves_nothing_that_nobody_works_on() {
+fn a_delivery_whose_sender_hangs_up_at_once_is_processed() {
     let server = named("mode = \"async\"\n").start();
     let body = r#"{"subject": "Call back"}"#;
     let request = format!(
@@ -201,7 +201,7 @@ fn a_sender_that_hangs_up_at_once_leaves_nothing_that_nobody_works_on() {
 }
 
 #[test]
-fn a_full_queue_and_a_plugin_that_is_gone_are_told() {
+fn a_full_queue_and_a_missing_plugin_have_their_own_errors() {
     let looping = command("(func (export \"_start\") (loop (br 0)))");
     let setup = Setup::new().config("[limits]\nqueue = 4\n[plugins]\nwatch = false\nsettle_ms = 0\n").plugin(
         "guest",

@@ -1,4 +1,4 @@
-//! The lax layer value by value, over what real n8n nodes produce (tests/fixtures/n8n/json-fields-*.json).
+//! Loose values, one by one, from real n8n nodes (tests/fixtures/n8n/json-fields-*.json).
 
 use hookmill::format::payload::{
     Encoding, Loosened, Payload, Rules, decode, parse_deadline, task_fields, unwrap_envelope,

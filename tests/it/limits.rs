@@ -1,4 +1,4 @@
-//! Every limit of the server has an answer of its own, bad input gets a clear one, and nothing brings it down.
+//! Every limit of the server has its own response, bad input gets a clear one, and neither stops the server.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -79,7 +79,7 @@ fn slow_senders_are_answered_or_hung_up_on() {
 
 /// A task takes a place from when its body has arrived until its end; the plugin here takes a while.
 #[test]
-fn requests_over_the_concurrency_limit_are_told_to_come_back_and_health_checks_are_not() {
+fn requests_over_the_concurrency_limit_get_retry_after_and_health_checks_are_answered() {
     let mut setup = Setup::new().config("[limits]\nconcurrency = 1").plugin("guest", "", &guests::component(""));
     let Some(shim) = Shim::below(&setup.data) else { return };
     shim.only(".journal");
@@ -153,7 +153,7 @@ fn nonsense_on_the_wire_is_refused_and_the_server_goes_on() {
 }
 
 #[test]
-fn sigterm_answers_what_is_under_way_and_takes_nothing_more() {
+fn after_sigterm_running_requests_are_answered_and_no_more_are_accepted() {
     let setup = Setup::new();
     let server = setup.start();
     let body = task().to_string();
@@ -175,7 +175,7 @@ fn sigterm_answers_what_is_under_way_and_takes_nothing_more() {
 }
 
 #[test]
-fn who_sends_too_often_is_told_how_often_and_when_and_others_are_not_held_up() {
+fn a_rate_limited_sender_gets_the_policy_and_the_waiting_time_and_others_are_not_limited() {
     // On a slow machine as well, the buckets are not filled again before they are found empty.
     let manifest = "[limits]\nper_minute = 1\nburst = 3\n";
     let setup = Setup::new().config("[limits]\nkey_per_minute = 2\nkey_burst = 10\n").plugin(

@@ -85,7 +85,7 @@ fn a_cursor_stays_where_it_is_when_tasks_come_in_between() {
 }
 
 #[test]
-fn a_query_that_makes_no_sense_is_told_whole() {
+fn an_invalid_query_gets_every_violation() {
     let setup = Setup::new();
     let server = setup.start();
     let reply = server.get("/v1/tasks?page=0&limit=101&status=soon&priority=1&cursor=x").expect(422).json();
@@ -106,7 +106,7 @@ fn a_query_that_makes_no_sense_is_told_whole() {
 }
 
 #[test]
-fn a_strict_key_has_its_query_read_as_it_stands() {
+fn a_strict_key_has_its_query_read_literally() {
     let server = Setup::new().start();
     post(&server, "a", &json!({"status": "in_progress"}));
     let request = json!({"company_id": "company-1", "scopes": ["tasks:read"], "strict": true});

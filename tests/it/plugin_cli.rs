@@ -1,4 +1,4 @@
-//! `hookmill plugin …` for those who write plugins: no server, every finding, readable differences.
+//! `hookmill plugin …` for plugin authors: it needs no server, reports every finding, and shows readable differences.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn check_goes_on_after_an_error_and_says_what_to_do_about_each() {
 }
 
 #[test]
-fn a_module_with_foreign_imports_is_told_which_and_what_is_offered() {
+fn the_error_for_foreign_imports_names_them_and_what_is_offered() {
     let foreign = r#"(module (import "env" "launch" (func)) (memory (export "memory") 1) (func (export "_start")))"#;
     let setup = Setup::new().plugin("guest", "", foreign);
     let text = said(&plugin(&setup, &["check", "guest"]));
@@ -209,7 +209,7 @@ fn is_plain(output: &Output) -> String {
 }
 
 #[test]
-fn what_strangers_have_written_is_escaped_wherever_it_is_printed() {
+fn text_of_strangers_is_escaped_wherever_it_is_printed() {
     // A plugin's author or a sender could rewrite what the operator reads.
     let setup = Setup::new().plugin("guest", "", &says(&json!({ "skip": HOSTILE }).to_string()));
     let folder = setup.plugins.join("guest");

@@ -1,4 +1,4 @@
-//! Who may write to a plugin's folder may read nothing through it that the server may read, and cannot make it hang.
+//! Plugin folders cannot be used to read files that only the server may read, or to make it hang.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Plugin folders that are dropped in, changed, broken and taken out while the server runs.
+//! Plugin folders that are added, changed, broken and removed while the server runs.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ fn state(server: &Server, setup: &Setup) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_folder_goes_live_is_changed_broken_mended_and_removed_without_a_restart() {
+fn a_folder_goes_live_is_changed_broken_repaired_and_removed_without_a_restart() {
     let setup = Setup::new().config(SETTLE);
     let server = setup.start();
     assert_eq!(reason(&server), None);
@@ -202,7 +202,7 @@ fn the_list_says_what_a_plugin_is_and_how_its_calls_go() {
 
 /// A pipe would be waited for, and with it every other plugin's change.
 #[test]
-fn what_is_no_file_is_refused_and_holds_nothing_up() {
+fn an_entry_that_is_not_a_file_is_refused_and_delays_nothing() {
     let setup = Setup::new().config(SETTLE).plugin("pipe", "", &skips("x"));
     for name in ["mapper.wasm", "input.schema.json"] {
         let file = setup.plugins.join("pipe").join(name);
@@ -259,7 +259,7 @@ fn a_folder_that_is_replaced_is_live_all_the_time() {
 }
 
 #[test]
-fn a_refused_folder_that_is_deleted_is_no_longer_named_whoever_asks_first() {
+fn a_refused_folder_that_is_deleted_is_no_longer_named() {
     let setup =
         Setup::new().config("[plugins]\nwatch = false\nsettle_ms = 50\n").plugin("bad", "nonsense = 1\n", &skips("x"));
     let server = setup.start();

@@ -1,4 +1,4 @@
-//! Deliveries that come again: what is remembered of them, what counts as another attempt, and what is only alike.
+//! Repeated deliveries: what is remembered of them, what counts as another attempt, and what only looks alike.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Every log line of a request carries what the request is about, so that its id finds all of them.
+//! Every log line of a request carries the request's ids, so that one id finds all of them.
 
 use serde_json::{Value, json};
 

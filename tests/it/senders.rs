@@ -1,4 +1,4 @@
-//! How senders prove who they are, and how a delivery that comes again is known, through the real server.
+//! How senders prove who they are, and how their repeated deliveries are recognised, through the real server.
 
 use std::collections::BTreeSet;
 
@@ -123,7 +123,7 @@ fn slack_s_question_is_answered_when_it_is_slack_s() {
 }
 
 #[test]
-fn who_cannot_sign_sends_a_password_or_a_secret_in_the_url() {
+fn a_sender_that_cannot_sign_sends_a_password_or_a_secret_in_the_url() {
     let basic = setup(&format!("{}username = \"fax\"\n", auth("basic"))).start();
     let with = |password: &str| format!("Basic {}", BASE64_STANDARD.encode(format!("fax:{password}")));
     send(&basic, &[("authorization", &with(OLD))], b"{}").expect(201);
@@ -187,7 +187,7 @@ fn a_configured_place_names_the_delivery_and_equal_bodies_alone_never_do() {
 }
 
 #[test]
-fn what_is_wrong_with_auth_is_said_and_the_secret_is_not() {
+fn an_auth_error_names_its_cause_and_not_the_secret() {
     let bad = Setup::new()
         .plugin("guest", "[auth]\nscheme = \"standard-webhooks\"\nsecret = \"NEW\"\n", &says("{}"))
         .plugin(

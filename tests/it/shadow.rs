@@ -115,7 +115,7 @@ fn a_candidate_that_cannot_be_loaded_takes_nothing_down() {
 }
 
 #[test]
-fn a_candidate_that_loops_keeps_nobody_waiting() {
+fn a_candidate_that_loops_delays_no_delivery() {
     let loops = command("(func (export \"_start\") (loop $on (br $on)))");
     let setup = guest_next(shadowed(&makes("live"), &makes("next")), &loops);
     let manifest = setup.plugins.join(".guest-next/plugin.toml");

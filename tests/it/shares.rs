@@ -1,4 +1,4 @@
-//! One company's or one integration's load is not another's 503, and what belongs to a company stays with it.
+//! The load of one company or integration does not cause a 503 for another, and its data stays its own.
 
 use std::sync::mpsc::{Receiver, channel};
 

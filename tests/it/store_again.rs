@@ -1,4 +1,4 @@
-//! Events that are stored again: what the store rejects, and what an erasure or an expiry means for them.
+//! New states of stored events: what the store rejects, and what an erasure or an expiry means for them.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The audit log's expiry, its place on a full disk, and its export.
+//! The audit log: its expiry, its reserve on a full disk, and its export.
 
 use chrono::{DateTime, Duration, Utc};
 use hookmill::model::audit::{Action, Entry, OPERATOR};

@@ -1,4 +1,4 @@
-//! Closing a store, and opening it again in the same process. In a process of its own: it looks at all threads.
+//! Closing a store and opening it again in the same process. In a process of its own, because it looks at all threads.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What every backend promises: one suite, run by each of them.
+//! The contract of every backend: one suite that each of them runs.
 
 use std::sync::Arc;
 

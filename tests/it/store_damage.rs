@@ -155,8 +155,8 @@ impl Places {
 }
 
 #[test]
-fn whatever_happens_to_sled_s_files_nothing_is_lost() {
-    if !runs_alone(module_path!(), "whatever_happens_to_sled_s_files_nothing_is_lost") {
+fn damage_to_sled_s_files_loses_nothing() {
+    if !runs_alone(module_path!(), "damage_to_sled_s_files_loses_nothing") {
         return;
     }
     let (rt, dir) = (runtime(), TempDir::new().unwrap());
@@ -264,8 +264,8 @@ fn a_torn_last_group_is_cut_and_what_follows_is_written_over_it() {
 }
 
 #[test]
-fn check_finds_what_is_wrong_and_repair_mends_what_can_be() {
-    if !runs_alone(module_path!(), "check_finds_what_is_wrong_and_repair_mends_what_can_be") {
+fn check_finds_damage_and_repair_fixes_what_it_can() {
+    if !runs_alone(module_path!(), "check_finds_damage_and_repair_fixes_what_it_can") {
         return;
     }
     let (rt, dir) = (runtime(), TempDir::new().unwrap());

@@ -83,8 +83,8 @@ async fn everything_comes_back(store: &Embedded, tasks: &[Task]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_finds_the_view_broken_has_it_made_anew() {
-    if !runs_alone(module_path!(), "a_reader_that_finds_the_view_broken_has_it_made_anew") {
+async fn a_read_that_finds_the_view_broken_starts_its_rebuild() {
+    if !runs_alone(module_path!(), "a_read_that_finds_the_view_broken_starts_its_rebuild") {
         return;
     }
     let dir = TempDir::new().unwrap();
@@ -103,8 +103,8 @@ async fn a_reader_that_finds_the_view_broken_has_it_made_anew() {
 
 /// While the view is unusable, writes fail at once; everything acknowledged before stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write() {
-    if !runs_alone(module_path!(), "a_store_that_makes_its_view_anew_is_not_ready_and_loses_no_write") {
+async fn a_store_that_rebuilds_its_view_is_not_ready_and_loses_no_write() {
+    if !runs_alone(module_path!(), "a_store_that_rebuilds_its_view_is_not_ready_and_loses_no_write") {
         return;
     }
     let dir = TempDir::new().unwrap();

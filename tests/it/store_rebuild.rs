@@ -1,4 +1,4 @@
-//! A view that is being built when the process ends is no view: the next start builds it again, whole.
+//! A rebuild that is interrupted leaves no view: the next start builds a complete one.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

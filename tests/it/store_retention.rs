@@ -1,4 +1,4 @@
-//! What is past its time goes, its space comes back, and nothing else is touched.
+//! Retention: expired data is removed, its space is freed, and nothing else changes.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -55,7 +55,7 @@ fn what_is_stored_is_there_after_a_restart() {
 }
 
 #[test]
-fn every_violation_is_told_at_once_in_document_order_in_the_one_error_body() {
+fn every_violation_is_reported_at_once_in_document_order() {
     let server = Setup::new().start();
     let reply =
         server.post("/v1/tasks", &json!({"priority": "soon", "deadline": "tomorrow", "title": " "})).expect(422);

@@ -1,6 +1,6 @@
-//! Requests of every kind, under load, with callers that hang up at any moment and a disk that is slow for half of the time;
-//! the last ones while the server shuts down. Whatever was acknowledged is there afterwards, nothing was done twice, and every
-//! change is in the audit log once.
+//! Requests of every kind, under load, with callers that hang up at any moment and a disk that is slow half of the time; the
+//! last ones while the server shuts down. Everything that was acknowledged is stored, nothing is done twice, and every change
+//! is in the audit log once.
 
 mod calls;
 mod check;

@@ -146,7 +146,7 @@ fn delete(world: &mut World) -> Outcomes {
     changed_task(world, None)
 }
 
-/// What an event has come to that waited.
+/// The result of a queued event.
 fn settle(world: &mut World) -> Outcomes {
     again(world, true)
 }

@@ -63,7 +63,7 @@ fn a_flood_of_rejections_is_stored_and_logged_in_part_and_hides_nobody_else_s() 
 
 /// The next rejection that is stored tells how many before it were not.
 #[test]
-fn what_was_not_stored_of_a_flood_is_told_by_the_next_that_is() {
+fn the_next_stored_rejection_says_how_many_were_not_stored() {
     let setup = setup(&[("flooded", auth("github"))]);
     let server = setup.start();
     let reject = || send(&server, "/v1/hooks/flooded", &[], b"{}").expect(401);

@@ -1,4 +1,4 @@
-//! What strangers can cost the server and other companies, and what they get to see, through the real server.
+//! Senders without a valid key or signature: what they can cost the server and other companies, and what they see.
 
 mod floods;
 
@@ -64,7 +64,7 @@ fn signatures_are_counted_before_anything_is_computed_and_a_large_body_is_let_in
     assert!(event(&server, &late)["reason"]["message"].as_str().unwrap().contains("300 s are allowed"));
 }
 
-/// Else strangers make the server read, and keep, whatever they send.
+/// Otherwise strangers could make the server read and store anything.
 #[test]
 fn a_proof_that_cannot_be_right_is_refused_before_the_body_is_read() {
     let basic = format!("{}username = \"fax\"\n", auth("basic"));
@@ -146,7 +146,7 @@ fn readiness_is_counts_for_strangers_and_names_for_those_who_may_know_them() {
 
 /// How much room the disk has, and where the data is, is for the operator.
 #[test]
-fn readiness_says_in_a_word_what_is_wrong_with_the_store() {
+fn readiness_names_the_stores_failure_without_details() {
     let mut setup = setup(&[]);
     setup.config = "[store]\nreserve_mib = 100000000\n".into();
     let server = setup.start();
@@ -308,7 +308,7 @@ fn an_integration_cannot_keep_what_senders_prove_themselves_with() {
 
 /// A header, a log line or a reason may repeat what was sent.
 #[test]
-fn who_may_read_tasks_alone_sees_of_an_event_that_it_was_and_what_it_made() {
+fn a_key_for_tasks_only_sees_of_an_event_its_state_and_its_tasks() {
     let setup = setup(&[("guest", String::new())]);
     let server = setup.start();
     server.post("/v1/hooks/guest", &task()).expect(201);
@@ -331,7 +331,7 @@ fn who_may_read_tasks_alone_sees_of_an_event_that_it_was_and_what_it_made() {
             );
         }
         assert_eq!(shown.get("body").is_some(), *key == admin);
-        // A filter would tell as well.
+        // A filter would reveal it too.
         get(key, "/v1/events?reason=decode").expect(if sees { 200 } else { 403 });
         get(key, &format!("{path}/raw")).expect(if *key == admin { 200 } else { 403 });
     }

@@ -9,7 +9,7 @@ use super::super::protocol::{Dump, Seen, Write};
 use super::{Is, Known, Model};
 
 impl Model {
-    /// Settles what is open by what a store holds, and says where it holds anything else than it has to. `reopened`:
+    /// Settles what is open by what a store holds, and reports what it holds that it must not. `reopened`:
     /// what is not there by now does not come any more. `now_ms` is when the answers were asked for.
     pub fn compare(&mut self, dump: &Dump, asked: &[AnswerOf], now_ms: i64, reopened: bool) -> Result<(), String> {
         self.settle_doubts(dump, reopened);
