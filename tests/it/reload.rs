@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::guests::{command, component, says};
 use crate::harness;
-use crate::harness::{Server, Setup, task, until};
+use crate::harness::{Server, Setup, in_time, task, until};
 
 /// Quicker than an admin copies files; the tests wait for what happens, not for this.
 const SETTLE: &str = "[plugins]\nsettle_ms = 100\n";
@@ -231,9 +231,12 @@ fn a_folder_that_does_not_stop_changing_holds_up_itself_alone() {
             }
         });
         drop(setup.plugin("guest", "", &skips("one")));
-        until("the folder at rest", || reason(&server).as_deref() == Some("one"));
-        let pass = server.post("/v1/admin/plugins/reload", &json!({})).expect(200).json();
+        let live = in_time(|| reason(&server).as_deref() == Some("one"));
+        let pass = server.post("/v1/admin/plugins/reload", &json!({}));
+        // Before anything fails: it ends the writer.
         stop.store(true, Ordering::Relaxed);
+        assert!(live, "the folder at rest is not live");
+        let pass = pass.expect(200).json();
         assert_eq!((&pass["changing"], &pass["unchanged"]), (&json!(["restless"]), &json!(["guest"])), "{pass}");
     });
 }
