@@ -15,6 +15,9 @@ pub enum AuthError {
     /// The key lacks a scope.
     #[error("this API key lacks the scope {0}")]
     Scope(Scope),
+    /// The request names a company that is not the key's.
+    #[error("this API key belongs to another company than the one in company_id; leave company_id out")]
+    OtherCompany,
     /// The signature is missing or does not match the body.
     #[error("the request's signature is missing or wrong")]
     Signature(signature::Mismatch),

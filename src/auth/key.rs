@@ -86,12 +86,15 @@ impl ApiKey {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Checks that the key has one of these scopes.
+    /// Checks that the key has one of these scopes. If none are listed, every key will do.
     ///
     /// # Errors
-    /// [`AuthError::Scope`] with the first scope if it has none of them.
-    pub fn allow_one(&self, scopes: [Scope; 3]) -> Result<(), AuthError> {
-        if scopes.iter().any(|it| self.scopes.contains(it)) { Ok(()) } else { Err(AuthError::Scope(scopes[0])) }
+    /// [`AuthError::Scope`] with the first scope if the key has none of them.
+    pub fn allow_one(&self, scopes: &[Scope]) -> Result<(), AuthError> {
+        match scopes.first() {
+            Some(first) if !scopes.iter().any(|it| self.scopes.contains(it)) => Err(AuthError::Scope(*first)),
+            _ => Ok(()),
+        }
     }
 
     /// Checks that the key has this scope.

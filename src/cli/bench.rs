@@ -251,9 +251,9 @@ async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Resul
     const ROUNDS: usize = 1000;
     let mut times = [const { Vec::new() }; 4];
     let filter = |n: usize| TaskFilter {
-        status: Some(Status::Pending),
-        priority: Some(Priority::High),
-        assigned_user_id: Some(format!("user_{}", n % 50)),
+        status: vec![Status::Pending],
+        priority: vec![Priority::High],
+        assigned_user_id: vec![format!("user_{}", n % 50)],
         ..TaskFilter::default()
     };
     let page = Page::Number { page: 1, limit: 50 };

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::call::Call;
 use super::openapi::describer::Describer;
 use super::problem::Problem;
+use super::query::QueryParameters as _;
+use super::query::parameter::QueryParameter;
+use super::query::routes::CompanyQuery;
 use super::reader::{CompanyAdmin, Reader};
 use crate::auth::{ApiKey, AuthError, Scope};
 use crate::model::time::now;
@@ -16,6 +19,8 @@ pub(super) trait Access: Send + Sync + 'static {
     type Who: Send;
     /// Whether it is answered even when the server has no place for the request.
     const ALWAYS: bool = false;
+    /// The query parameters that say who calls.
+    const QUERY: &'static [QueryParameter] = &[];
 
     /// Admits the caller.
     fn admit(&self, call: &mut Call) -> Result<Self::Who, Problem>;
@@ -52,6 +57,7 @@ pub(super) struct AnyReader;
 
 impl Access for AnyReader {
     type Who = Reader;
+    const QUERY: &'static [QueryParameter] = CompanyQuery::PARAMETERS;
 
     fn admit(&self, call: &mut Call) -> Result<Reader, Problem> {
         Reader::of(call)
@@ -70,6 +76,7 @@ pub(super) struct AdminOfCompany;
 
 impl Access for AdminOfCompany {
     type Who = CompanyAdmin;
+    const QUERY: &'static [QueryParameter] = CompanyQuery::PARAMETERS;
 
     fn admit(&self, call: &mut Call) -> Result<CompanyAdmin, Problem> {
         Ok(Reader::of(call)?.admin()?)
@@ -87,7 +94,9 @@ impl Access for AnyAdmin {
     type Who = Admin;
 
     fn admit(&self, call: &mut Call) -> Result<Admin, Problem> {
-        call.admin()
+        let admin = call.admin()?;
+        call.read_as_its_key(now());
+        Ok(admin)
     }
 
     fn describe(&self, to: &mut Describer<'_>) {
@@ -133,6 +142,36 @@ impl Access for Sender {
         to.other_security();
         to.text("The integration's plugin.toml says how a sender proves who it is: an API key, a signature over the body, a password, or a secret in the URL. A delivery without that proof is rejected.");
         to.fails(&[401, 403, 429]);
+    }
+}
+
+/// Any valid key, whatever its scopes, or the operator.
+pub(super) struct AnyKey;
+
+/// Who has called: a key's holder, or the operator.
+pub(super) enum KeyHolder {
+    /// The holder of this key.
+    Key(Arc<ApiKey>),
+    /// The operator.
+    Operator,
+}
+
+impl Access for AnyKey {
+    type Who = KeyHolder;
+
+    fn admit(&self, call: &mut Call) -> Result<KeyHolder, Problem> {
+        if let Ok(Admin::Operator) = call.admin() {
+            return Ok(KeyHolder::Operator);
+        }
+        let key = call.any_key(now())?;
+        call.rules = key.rules();
+        Ok(KeyHolder::Key(key))
+    }
+
+    fn describe(&self, to: &mut Describer<'_>) {
+        to.security("apiKey", &[]);
+        to.security("operatorToken", &[]);
+        to.fails(&[401, 429]);
     }
 }
 

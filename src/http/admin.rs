@@ -20,13 +20,16 @@ use crate::model::time::now;
 use crate::pipeline::Ended;
 use crate::service::app::{Admin, KeyRequest};
 
+/// Text without characters that are not visible as themselves ([`crate::system::text::is_unprintable`]).
+const VISIBLE: &str = r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]*$";
+
 /// A key to create.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
     /// A note, such as who uses the key.
     #[serde(default)]
-    #[schemars(length(max = 200))]
+    #[schemars(length(max = 200), extend("pattern" = VISIBLE))]
     label: String,
     /// Whose tasks it reaches.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
@@ -35,9 +38,10 @@ pub(super) struct CreateKey {
     #[schemars(length(min = 1, max = 5))]
     scopes: Vec<Scope>,
     /// When it expires; never if left out.
+    #[schemars(extend("pattern" = "^(19[7-9]|[2-9][0-9]{2})[0-9]-"))]
     expires_at: Option<DateTime<Utc>>,
     /// The IANA time zone of deadlines without an offset; UTC if left out.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "iana-time-zone"))]
     timezone: Option<chrono_tz::Tz>,
     /// Accept tasks of the documented shape only, and correct nothing.
     #[serde(default)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::problem::Problem;
+use crate::format::payload::Loosened;
 use crate::model::ids::EventId;
 use crate::store::FirstAnswer;
 
@@ -104,5 +105,13 @@ impl Failed {
     /// Adds the event's id if the event is stored.
     pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::integration::stop::Stop) -> Self {
         move |stop| Self { event_id: stop.is_kept().then_some(event_id), problem: Problem::Stop(stop) }
+    }
+}
+
+/// Adds `X-Loosened` if any value was read loosely.
+pub(super) fn with_loosened<T>(answer: Answer<T>, loosened: &Loosened) -> Answer<T> {
+    match loosened.header_value() {
+        Some(names) => answer.with("x-loosened", &names),
+        None => answer,
     }
 }

@@ -13,7 +13,8 @@ use warp::http::{HeaderMap, Method};
 use super::exchange::Exchange;
 use super::problem::Problem;
 use crate::auth::{ApiKey, Scope};
-use crate::format::payload::Rules;
+use crate::format::payload::{Loosened, Rules};
+use crate::format::schema::Violation;
 use crate::integration::load::direct;
 use crate::limits::memory::{Charge, Held};
 use crate::limits::shares::Share;
@@ -43,6 +44,10 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// The query as sent, without the `?`.
     pub(super) query: String,
+    /// Query parameters that its route does not have, until they are reported.
+    pub(super) unknown_parameters: Vec<Violation>,
+    /// Names of query parameters that were loosened or ignored.
+    pub(super) loosened: Loosened,
     /// How loosely values are read.
     pub(super) rules: Rules,
     /// The values of the URL's parameters, by name.
@@ -77,6 +82,8 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
             app: Arc::clone(&app),
             headers,
             query,
+            unknown_parameters: Vec::new(),
+            loosened: Loosened::default(),
             rules: Rules::default(),
             path: Vec::new(),
             body: Box::pin(chunks),
@@ -157,17 +164,31 @@ impl Call {
 
     /// Like [`Self::key`], where one of several scopes suffices.
     pub(super) fn key_for_one(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
-        let key = trace::stage("authenticate").end(self.allowed_key(scopes, now))?;
+        let key = trace::stage("authenticate").end(self.allowed_key(&scopes, now))?;
         self.belongs_to(&key.company_id, &DIRECT)?;
         Ok(key)
     }
 
-    /// Like [`Self::key`], for a delivery: the caller counts the request for its integration.
-    pub(super) fn sender_key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
-        self.allowed_key([scope; 3], now)
+    /// The key that the request carries, whatever its scopes. The request counts as one of its company's.
+    pub(super) fn any_key(&self, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        let key = self.allowed_key(&[], now)?;
+        self.belongs_to(&key.company_id, &DIRECT)?;
+        Ok(key)
     }
 
-    fn allowed_key(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+    /// Reads the rest of the request as strictly as its key says, if it has one.
+    pub(super) fn read_as_its_key(&mut self, now: DateTime<Utc>) {
+        if let Ok(key) = self.app.keys.check(self.header("x-api-key"), now) {
+            self.rules = key.rules();
+        }
+    }
+
+    /// Like [`Self::key`], for a delivery: the caller counts the request for its integration.
+    pub(super) fn sender_key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        self.allowed_key(&[scope], now)
+    }
+
+    fn allowed_key(&self, scopes: &[Scope], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
         know(Field::Key, key.id.clone());
         key.allow_one(scopes)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::answer::Answer;
+use super::answer::{Answer, with_loosened};
 use super::call::Call;
 use super::input::Input;
 use super::openapi::describer::Describer;
@@ -15,7 +15,7 @@ use super::openapi::headers;
 use super::problem::Problem;
 use super::reply::{List, TypedReply};
 use super::request_headers::IdempotencyKey;
-use super::tasks::{with_loosened, written};
+use super::tasks::written;
 use crate::model::ids::EventId;
 use crate::model::task::Task;
 use crate::pipeline::Receipt;
@@ -24,6 +24,8 @@ use crate::pipeline::Receipt;
 pub(super) struct SentDelivery;
 
 impl Input for SentDelivery {
+    const ANY_QUERY: bool = true;
+
     async fn read(_: &mut Call) -> Result<Self, Problem> {
         Ok(Self)
     }
@@ -39,6 +41,7 @@ impl Input for SentDelivery {
         to.content("application/json", any("Any JSON."), &examples);
         to.content("application/x-www-form-urlencoded", any("Any form."), &[]);
         to.content("multipart/form-data", any("Any form; its text parts are read."), &[]);
+        to.text("Any query parameters are accepted: senders append their own.");
         to.text("A delivery that fails is in quarantine: its event says why, and can be replayed.");
         to.fails(&[404, 502]);
     }

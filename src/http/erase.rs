@@ -26,7 +26,7 @@ use crate::store::embedded::{Erased, Patient};
 #[serde(deny_unknown_fields)]
 pub(super) struct EraseRequest {
     /// The patient's id.
-    #[schemars(length(min = 1))]
+    #[schemars(extend("pattern" = r"\S"))]
     patient_id: String,
     /// Find the id also with more or fewer zeros before it.
     #[serde(default)]

@@ -9,11 +9,11 @@ use warp::http::StatusCode;
 
 use super::answer::{Answer, Failed};
 use super::call::Call;
-use super::event_query::EventQuery;
 use super::openapi::describer::Describer;
 use super::openapi::headers;
 use super::path::{NO_EVENT, Path};
 use super::problem::Problem;
+use super::query::routes::EventListQuery;
 use super::reader::{CompanyAdmin, Reader};
 use super::reply::{CursorPagination, Page, TypedReply};
 use crate::auth::{AuthError, Scope};
@@ -51,15 +51,16 @@ pub(super) struct EventFound(EventAnswer);
 pub(super) struct RawBody(Event);
 
 /// `GET /v1/events`: newest first.
-pub(super) async fn list(call: Call, reader: Reader, query: EventQuery) -> Result<Page<EventAnswer>, Failed> {
-    if query.filter.reason.is_some() && !reader.inside {
+pub(super) async fn list(call: Call, reader: Reader, query: EventListQuery) -> Result<Page<EventAnswer>, Failed> {
+    if !query.reason.is_empty() && !reader.inside {
         return Err(AuthError::Scope(Scope::EventsRead).into());
     }
     let _one_of_few = call.app.memory.page().await;
-    let page = call.app.store.list_events(&reader.company, query.filter, query.after, query.limit).await?;
+    let (after, limit) = (query.cursor, query.limit.0);
+    let page = call.app.store.list_events(&reader.company, query.filter(), after, limit).await?;
     let inside = reader.inside;
     let data = page.events.into_iter().map(|event| EventAnswer { event, inside, sent: None }).collect();
-    let pagination = CursorPagination { limit: query.limit, next_cursor: page.next.map(|it| it.to_string()) };
+    let pagination = CursorPagination { limit, next_cursor: page.next.map(|it| it.to_string()) };
     Ok(Page { data, pagination })
 }
 

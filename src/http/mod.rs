@@ -2,7 +2,7 @@
 //!
 //! A request passes `edge.rs` (limits, request id, log line; with `detached_handler.rs`, `content.rs` and `trace.rs`), then
 //! `dispatch.rs` finds its route. `route.rs` puts a route together: `access.rs` admits the caller, the handler's input types
-//! read the request (`path.rs`, `query.rs`, `body.rs`, `task_body.rs`, `request_headers.rs`), and its reply type writes the
+//! read the request (`path.rs`, `query/`, `body.rs`, `task_body.rs`, `request_headers.rs`), and its reply type writes the
 //! response (`reply.rs`, `answer.rs`, `respond.rs`). The same types describe the route: `openapi/` makes openapi.json from them.
 //! `problem_code.rs` has all status codes of failures; `repeat.rs` is what repeated requests get.
 
@@ -22,12 +22,12 @@ pub(crate) mod dispatch;
 mod dry_run;
 pub(crate) mod edge;
 mod erase;
-mod event_query;
 mod events;
 mod exchange;
 mod health;
 mod hooks;
 mod input;
+mod me;
 pub(crate) mod openapi;
 mod openapi_file;
 mod path;

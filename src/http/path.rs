@@ -65,12 +65,14 @@ impl PathParameter for EventId {
 }
 
 /// The id of an API key, as it was sent.
-pub(super) struct SentKeyId(pub(super) String);
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub(super) struct SentKeyId(#[schemars(regex(pattern = r"^key_[0-9a-f]{12}$"))] pub(super) String);
 
 impl PathParameter for SentKeyId {
     const NAME: &'static str = "id";
     const ABOUT: &'static str = "The key's id, such as `key_0123456789ab`.";
-    type Described = String;
+    type Described = Self;
 
     fn parse(text: &str) -> Result<Self, Problem> {
         Ok(Self(text.to_owned()))

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::path::{Path, SentName};
 use super::plugin_answer::PluginAnswer;
 use super::problem::Problem;
-use super::query::{Query, QueryParameter, QueryParameters, parameter};
+use super::query::routes::ShadowQuery;
 use super::reply::{List, Success};
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
@@ -53,20 +53,6 @@ pub(super) async fn reload(call: Call, admin: Admin, (): ()) -> Result<Success<P
     Ok(Success(pass))
 }
 
-/// How a shadow is shown.
-pub(super) struct ShadowQuery {
-    values: bool,
-}
-
-impl QueryParameters for ShadowQuery {
-    const PARAMETERS: &'static [QueryParameter] =
-        &[parameter::<bool>("values", "`false` leaves out values, which are the senders' data; `true` by default.")];
-
-    fn read(query: &mut Query) -> Self {
-        Self { values: query.flag("values").unwrap_or(true) }
-    }
-}
-
 /// `GET /v1/admin/plugins/{name}/shadow`: how the candidate compares, with examples. `?values=false` leaves out the senders'
 /// data.
 pub(super) async fn shadow(
@@ -79,7 +65,7 @@ pub(super) async fn shadow(
     let beside = call.app.shadows.of(&live).ok_or(Problem::NotFound("this plugin has no shadow"))?;
     let shadow = beside.shadow.as_ref().map_err(|why| Problem::NoShadow(why.clone()))?;
     let mut report = shadow.report();
-    if query.values {
+    if query.values != Some(false) {
         call.app.store.note(admin.does(Action::ShadowRead, &live.name).of(&live.company_id)).await?;
     } else {
         report.compared.tally.forget_values();

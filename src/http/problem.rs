@@ -144,6 +144,7 @@ fn auth(error: &AuthError) -> Code {
         AuthError::Credentials(_) => Code::WrongCredentials,
         AuthError::NotConfigured => Code::AuthNotConfigured,
         AuthError::Scope(_) => Code::ScopeMissing,
+        AuthError::OtherCompany => Code::OtherCompany,
     }
 }
 

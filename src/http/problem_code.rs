@@ -98,6 +98,8 @@ codes! {
     AuthNotConfigured = UNAUTHORIZED AuthenticationError "auth_not_configured";
     /// The API key lacks the scope that the message names.
     ScopeMissing = FORBIDDEN PermissionError "scope_missing";
+    /// The API key belongs to another company than the one in `company_id`.
+    OtherCompany = FORBIDDEN PermissionError "other_company";
     /// The URL does not exist, or names something that does not exist for this company.
     NotFound = NOT_FOUND NotFound "not_found";
     /// No integration of this name is live.

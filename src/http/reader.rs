@@ -2,8 +2,10 @@
 
 use super::call::Call;
 use super::openapi::describer::Describer;
-use super::openapi::document::ParameterPlace;
 use super::problem::Problem;
+use super::query::reading::QueryReader;
+use super::query::routes::CompanyQuery;
+use super::query::{self, QueryParameters as _};
 use crate::auth::{AuthError, Scope};
 use crate::model::company::CompanyId;
 use crate::model::time::now;
@@ -27,17 +29,20 @@ pub(super) struct CompanyAdmin {
 
 impl Reader {
     /// The caller. The operator names the company in the query.
-    pub(super) fn of(call: &Call) -> Result<Self, Problem> {
+    pub(super) fn of(call: &mut Call) -> Result<Self, Problem> {
         if let Ok(admin @ Admin::Operator) = call.admin() {
             know(Field::Key, admin.name().to_owned());
-            let named = form_urlencoded::parse(call.query.as_bytes()).find(|(name, _)| name == "company_id");
-            let company = named.ok_or_else(|| Problem::Invalid("company_id: the operator must name one".into()))?.1;
-            let company = CompanyId::parse(&company).map_err(Problem::Invalid)?;
+            let company = named_company(call)?;
+            let company = company.ok_or_else(|| Problem::Invalid("company_id: the operator must name one".into()))?;
             return Ok(Self { company, inside: true, admin: Some(admin) });
         }
         let key = call.key_for_one([Scope::TasksRead, Scope::EventsRead, Scope::Admin], now())?;
         let inside = key.allow(Scope::EventsRead).is_ok() || key.allow(Scope::Admin).is_ok();
         let admin = key.allow(Scope::Admin).is_ok().then(|| Admin::Company(key.company_id.clone(), key.id.clone()));
+        call.rules = key.rules();
+        if named_company(call)?.is_some_and(|named| named != key.company_id) {
+            return Err(AuthError::OtherCompany.into());
+        }
         Ok(Self { company: key.company_id.clone(), inside, admin })
     }
 
@@ -51,7 +56,15 @@ impl Reader {
     pub(super) fn describe(to: &mut Describer<'_>) {
         to.security("apiKey", &[Scope::Admin.name()]);
         to.security("operatorToken", &[]);
-        to.parameter::<CompanyId>(ParameterPlace::Query, "company_id", "The company; only the operator must name one.");
+        query::input::describe(CompanyQuery::PARAMETERS, to);
         to.fails(&[401, 403, 422, 429]);
     }
+}
+
+/// The company in the query.
+fn named_company(call: &Call) -> Result<Option<CompanyId>, Problem> {
+    let mut reader = QueryReader::new(&call.query, &call.rules, CompanyQuery::PARAMETERS);
+    let query = CompanyQuery::take(&mut reader);
+    reader.end()?;
+    Ok(query.company_id)
 }

@@ -86,7 +86,9 @@ impl Input for IfMatch {
 
     fn describe(to: &mut Describer<'_>) {
         let about = "The version that you read, as `ETag` has it. If the task has another one, nothing is changed.";
-        to.header(ParameterPlace::Header, "If-Match", about, json!({"type": "string", "examples": ["\"1\""]}));
+        let pattern = r#"^(|\*|(W/)?("[0-9]{1,19}"|[0-9]{1,19}))$"#;
+        let schema = json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]});
+        to.header(ParameterPlace::Header, "If-Match", about, schema);
         to.fails(&[409, 422]);
     }
 }

@@ -7,11 +7,13 @@ use warp::http::Method;
 use warp::reply::Response;
 
 use super::access::Access;
-use super::answer::Failed;
+use super::answer::{Failed, with_loosened};
 use super::call::Call;
 use super::input::Input;
 use super::openapi::describer::{Describer, Schemas};
 use super::openapi::document::Operation;
+use super::problem::Problem;
+use super::query::reading;
 use super::reply::{IntoAnswer, TypedReply};
 use super::respond::{ResponseWriter, respond};
 
@@ -69,8 +71,10 @@ impl Route {
                 let answered = async move {
                     let mut call = if A::ALWAYS { call } else { call.begun()? };
                     let who = access.admit(&mut call)?;
+                    check_query::<A, I>(&mut call)?;
                     let input = I::read(&mut call).await?;
-                    Ok(handler(call, who, input).await?.into_answer()?.written)
+                    let loosened = std::mem::take(&mut call.loosened);
+                    Ok(with_loosened(handler(call, who, input).await?.into_answer()?, &loosened).written)
                 };
                 respond(&writer, answered.await)
             })
@@ -79,6 +83,9 @@ impl Route {
             access.describe(to);
             I::describe(to);
             R::describe(to);
+            if !I::ANY_QUERY {
+                to.fails(&[422]);
+            }
         };
         let (serve, describe) = (Arc::new(serve), Box::new(describe));
         Self { method, path, id, about, statuses, is_long: false, serve, describe }
@@ -109,4 +116,17 @@ impl Route {
         describer.fails(self.statuses.1);
         describer.done()
     }
+}
+
+/// Notes query parameters that the route does not have. They are reported with those whose values are wrong, if the
+/// route has any.
+fn check_query<A: Access, I: Input>(call: &mut Call) -> Result<(), Problem> {
+    if call.query.is_empty() || I::ANY_QUERY {
+        return Ok(());
+    }
+    call.unknown_parameters = reading::unknown(&call.query, &[A::QUERY, I::QUERY]);
+    if I::QUERY.is_empty() && !call.unknown_parameters.is_empty() {
+        return Err(std::mem::take(&mut call.unknown_parameters).into());
+    }
+    Ok(())
 }

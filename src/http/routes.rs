@@ -9,29 +9,27 @@ use std::sync::LazyLock;
 
 use warp::http::Method;
 
-use super::access::{AdminOfCompany, AnyAdmin, AnyReader, Anyone, Operator, Probe, Sender, key};
+use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, events, health, hooks, openapi_file, plugins, provenance, replay, tasks,
+    admin, audit, batch, dry_run, erase, events, health, hooks, me, openapi_file, plugins, provenance, replay, tasks,
     upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
-use super::audit::AuditQuery;
 use super::batch::BatchAnswer;
 use super::body::{Json, OptionalJson};
 use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
-use super::event_query::EventQuery;
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::health::{Liveness, Readiness};
+use super::me::IdentityAnswer;
 use super::openapi_file::Description;
 use super::path::{Path, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
-use super::plugins::ShadowQuery;
 use super::provenance::ProvenanceFound;
-use super::query::ListQuery;
+use super::query::routes::{AuditQuery, EventListQuery, ShadowQuery, TaskListQuery};
 use super::replay::{ReplayRequest, Replayed};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
@@ -69,7 +67,7 @@ routes! {
     /// Creates a task.
     POST "/v1/tasks" key(TasksWrite) => tasks::create(IdempotencyKey, NewTaskBody) -> TaskCreated, [201];
     /// Lists tasks.
-    GET "/v1/tasks" key(TasksRead) => tasks::list(ListQuery) -> Page<Task, Pagination>, [200];
+    GET "/v1/tasks" key(TasksRead) => tasks::list(TaskListQuery) -> Page<Task, Pagination>, [200];
     /// Creates many tasks, each on its own.
     POST "/v1/tasks/batch" key(TasksWrite) => batch::create(IdempotencyKey, BatchBody) -> BatchAnswer, [200];
     /// Shows a task.
@@ -85,7 +83,7 @@ routes! {
     /// Takes a delivery from a sender that can prove itself only by a secret in the URL.
     POST "/v1/hooks/{name}/{secret}" Sender => hooks::receive_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202];
     /// Lists events: what arrived, and what became of it.
-    GET "/v1/events" AnyReader => events::list(EventQuery) -> Page<EventAnswer>, [200];
+    GET "/v1/events" AnyReader => events::list(EventListQuery) -> Page<EventAnswer>, [200];
     /// Erases what was sent about a patient.
     POST "/v1/events/erase" AdminOfCompany => erase::erase(Json<EraseRequest>) -> Success<ErasureAnswer>, [200; 404 429] long;
     /// Shows an event; with the scope `admin` also what was sent.
@@ -116,6 +114,8 @@ routes! {
     POST "/v1/admin/store/backup" Operator => upkeep::backup(Json<BackupRequest>) -> Success<BackupReport>, [200; 404 429] long;
     /// Rebuilds the read view, so that it takes less space.
     POST "/v1/admin/store/compact" Operator => upkeep::compact() -> Success<Stats>, [200; 404 429] long;
+    /// Shows who the credentials belong to: a test of credentials.
+    GET "/v1/me" AnyKey => me::show() -> Success<IdentityAnswer>, [200];
     /// Says that the process answers.
     GET "/healthz" Probe => health::live() -> Success<Liveness>, [200];
     /// Says whether deliveries can be accepted.

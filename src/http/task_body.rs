@@ -1,12 +1,14 @@
 //! Bodies with tasks. They are read loosely: any content type, n8n's wrappers, values of other types (contract, section 4).
 
 use bytes::Bytes;
+use serde_json::json;
 
 use super::call::Call;
 use super::input::Input;
 use super::openapi::describer::Describer;
 use super::openapi::examples::{Example, example};
 use super::problem::Problem;
+use crate::format::payload;
 
 /// Largest body of a batch, in bodies of other routes.
 const BATCH_BODIES: usize = 16;
@@ -53,7 +55,8 @@ impl Input for TaskChangeBody {
             true,
             "The fields to change, and the version that you read, here or in `If-Match`. Other fields are ignored.",
         );
-        let schema = to.file_schema("TaskUpdate", UPDATE_SCHEMA);
+        let fields: Vec<_> = payload::changeable().collect();
+        let schema = to.file_schema_with_one("TaskUpdate", UPDATE_SCHEMA, &fields);
         to.content("application/json", schema.clone(), &UPDATE);
         loose_types(to, &schema);
     }
@@ -68,7 +71,8 @@ impl Input for BatchBody {
     fn describe(to: &mut Describer<'_>) {
         to.body(true, "The tasks: an array, an object with `tasks`, or one task a line (`application/x-ndjson`).");
         let schema = to.file_schema("TaskCreate", CREATE_SCHEMA);
-        to.content("application/json", Describer::list_of(&schema), &[]);
+        let tasks = json!({ "type": "array", "items": schema, "minItems": 1, "maxItems": payload::BATCH_ITEMS });
+        to.content("application/json", schemars::Schema::try_from(tasks).unwrap_or_default(), &[]);
     }
 }
 

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use warp::http::StatusCode;
 
-use super::answer::{Answer, Failed};
+use super::answer::{Answer, Failed, with_loosened};
 use super::call::Call;
 use super::openapi::describer::Describer;
 use super::openapi::headers;
 use super::path::{NO_TASK, Path};
 use super::problem::Problem;
-use super::query::ListQuery;
+use super::query::reading::wrong;
+use super::query::routes::TaskListQuery;
+use super::query::values::PageNumber;
 use super::repeat::Once;
 use super::reply::{NoContent, Page, Pagination, TypedReply};
 use super::request_headers::{IdempotencyKey, IfMatch};
@@ -18,7 +20,7 @@ use super::task_body::{NewTaskBody, TaskChangeBody};
 use crate::auth::ApiKey;
 use crate::format::payload;
 use crate::format::payload::Loosened;
-use crate::format::schema;
+use crate::format::schema::{self, Violation};
 use crate::format::task_change::TaskChange;
 use crate::integration::stop::Stop;
 use crate::model::ids::{EventId, TaskId};
@@ -67,10 +69,10 @@ fn created(receipt: &Receipt, event_id: EventId) -> Result<Answer<TaskCreated>, 
 }
 
 /// `GET /v1/tasks`
-pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: ListQuery) -> Result<Page<Task, Pagination>, Failed> {
-    let ListQuery { filter, page, limit } = query;
+pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: TaskListQuery) -> Result<Page<Task, Pagination>, Failed> {
+    let (page, limit) = (wanted(&query)?, query.limit.0);
     let _one_of_few = call.app.memory.page().await;
-    let found = call.app.store.list_tasks(&key.company_id, filter, page).await?;
+    let found = call.app.store.list_tasks(&key.company_id, query.filter(), page).await?;
     if let store::Page::Number { .. } = page
         && found.is_cut
     {
@@ -84,6 +86,19 @@ pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: ListQuery) -> Resu
     let next_cursor = found.next.map(|it| it.to_string());
     let pagination = Pagination { has_more: next_cursor.is_some(), total: found.total, page, limit, next_cursor };
     Ok(Page { data: found.tasks, pagination })
+}
+
+/// The page of a list. A cursor is a place of its own: together with a number, one of the two would be ignored.
+fn wanted(query: &TaskListQuery) -> Result<store::Page, Vec<Violation>> {
+    let limit = query.limit.0;
+    match (query.cursor, query.page) {
+        (Some(_), Some(PageNumber(number))) => {
+            let sent = number.to_string();
+            Err(vec![wrong("page", "no page number", Some(&sent), "cannot be combined with cursor; send one of them")])
+        }
+        (Some(cursor), None) => Ok(store::Page::After { cursor, limit }),
+        (None, number) => Ok(store::Page::Number { page: number.map_or(1, |it| it.0.into()), limit }),
+    }
 }
 
 /// A numbered page cannot be shorter than its limit: the next number would skip tasks.
@@ -141,14 +156,6 @@ pub(super) fn written<T>(task: &Task, loosened: &Loosened, event_id: EventId) ->
 /// A response with one task, and its version for `If-Match`.
 fn one<T>(status: StatusCode, task: &Task) -> Result<Answer<T>, Problem> {
     Ok(Answer::json(status, task)?.with("etag", &format!("\"{}\"", task.version)))
-}
-
-/// Adds `X-Loosened` if any value was read loosely.
-pub(super) fn with_loosened<T>(answer: Answer<T>, loosened: &Loosened) -> Answer<T> {
-    match loosened.header_value() {
-        Some(names) => answer.with("x-loosened", &names),
-        None => answer,
-    }
 }
 
 impl TypedReply for TaskCreated {

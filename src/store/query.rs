@@ -8,49 +8,49 @@ use crate::model::event::{Event, EventStatus};
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::{Priority, Status, Task};
 
-/// Filter for tasks. A task matches if it fits all given fields.
+/// Filter for tasks. A task matches if it has one of the values of every field that lists any; an empty list matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// Patient that the task is about.
-    pub patient_id: Option<String>,
-    /// Status of the task.
-    pub status: Option<Status>,
-    /// Priority of the task.
-    pub priority: Option<Priority>,
-    /// One of the users that the task is assigned to.
-    pub assigned_user_id: Option<String>,
-    /// Type of the task.
-    pub kind: Option<String>,
+    /// Ids of patients.
+    pub patient_id: Vec<String>,
+    /// Statuses.
+    pub status: Vec<Status>,
+    /// Priorities.
+    pub priority: Vec<Priority>,
+    /// Ids of users: one of them is among the users that the task is assigned to.
+    pub assigned_user_id: Vec<String>,
+    /// Types.
+    pub kind: Vec<String>,
 }
 
 impl TaskFilter {
     /// Returns whether a task matches.
     #[must_use]
     pub fn fits(&self, task: &Task) -> bool {
-        self.patient_id.as_ref().is_none_or(|it| task.patient_id.as_ref() == Some(it))
-            && self.status.is_none_or(|it| task.status == it)
-            && self.priority.is_none_or(|it| task.priority == it)
-            && self.assigned_user_id.as_ref().is_none_or(|it| task.assigned_user_ids.contains(it))
-            && self.kind.as_ref().is_none_or(|it| task.kind.as_ref() == Some(it))
+        one_of(&self.patient_id, |it| task.patient_id.as_ref() == Some(it))
+            && one_of(&self.status, |it| task.status == *it)
+            && one_of(&self.priority, |it| task.priority == *it)
+            && one_of(&self.assigned_user_id, |it| task.assigned_user_ids.contains(it))
+            && one_of(&self.kind, |it| task.kind.as_ref() == Some(it))
     }
 }
 
-/// Filter for events. An event matches if it fits all given fields.
+/// Filter for events. An event matches if it has one of the values of every list that is not empty, and all other values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Integration that received the event.
-    pub integration: Option<String>,
-    /// Status of the event.
-    pub status: Option<EventStatus>,
-    /// Stage or code of the reason why the event was not stored.
-    pub reason: Option<String>,
+    /// Names of integrations.
+    pub integration: Vec<String>,
+    /// Statuses.
+    pub status: Vec<EventStatus>,
+    /// Reasons: the stage that ended the event, or the error's code.
+    pub reason: Vec<String>,
     /// Earliest time of receipt, inclusive.
     pub since: Option<DateTime<Utc>>,
     /// Latest time of receipt, exclusive.
     pub until: Option<DateTime<Utc>>,
-    /// A task that the event created.
+    /// The event created this task.
     pub task_id: Option<TaskId>,
-    /// Text that the event's id contains.
+    /// The event's id contains this text.
     pub id: Option<String>,
 }
 
@@ -59,14 +59,19 @@ impl EventFilter {
     #[must_use]
     pub fn fits(&self, event: &Event) -> bool {
         let reason = |it: &String| event.reason.as_ref().is_some_and(|why| why.stage == *it || why.code == *it);
-        self.integration.as_ref().is_none_or(|it| *event.integration.0 == **it)
-            && self.status.is_none_or(|it| event.status == it)
-            && self.reason.as_ref().is_none_or(reason)
+        one_of(&self.integration, |it| *event.integration.0 == **it)
+            && one_of(&self.status, |it| event.status == *it)
+            && one_of(&self.reason, reason)
             && self.since.is_none_or(|it| event.received_at >= it)
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
             && self.id.as_ref().is_none_or(|it| event.id.to_string().contains(it.as_str()))
     }
+}
+
+/// Whether one of the values fits, or there are none.
+fn one_of<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(fits)
 }
 
 /// One page of a list of events.

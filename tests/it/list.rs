@@ -41,7 +41,6 @@ fn every_filter_is_kept_alone_and_together_with_others() {
         ("patient_id=&status=undefined&priority=%20&page=&limit=&cursor=null", vec!["c", "b", "a"]),
         ("status=In%20Progress", vec!["b"]),
         ("priority=HIGH&patient_id=+p2+", vec!["c"]),
-        ("color=green", vec!["c", "b", "a"]),
     ] {
         let page = server.get(&format!("/v1/tasks?{query}")).expect(200).json();
         assert_eq!(titles(&page), expected, "{query}");
@@ -98,7 +97,8 @@ fn an_invalid_query_gets_every_violation() {
         ("limit=ten", "/limit"),
         ("page=-1", "/page"),
         ("page=1&cursor=AAAAAAAAAAE", "/page"),
-        ("status=pending&status=completed", "/status"),
+        ("page=1&page=2", "/page"),
+        ("limit[]=1", "/limit"),
     ] {
         let reply = server.get(&format!("/v1/tasks?{query}")).expect(422).json();
         assert_eq!(reply["errors"][0]["pointer"], pointer, "{query}");
@@ -111,7 +111,7 @@ fn a_strict_key_has_its_query_read_literally() {
     post(&server, "a", &json!({"status": "in_progress"}));
     let request = json!({"company_id": "company-1", "scopes": ["tasks:read"], "strict": true});
     let key = server.post("/v1/admin/keys", &request).expect(201).json()["key"].as_str().unwrap().to_owned();
-    for (query, status) in [("status=in_progress", 200), ("status=In%20Progress", 422), ("limit=", 422), ("x=1", 200)] {
+    for (query, status) in [("status=in_progress", 200), ("status=In%20Progress", 422), ("limit=", 422), ("x=1", 422)] {
         server.send_as("GET", &format!("/v1/tasks?{query}"), &[("x-api-key", &key)], b"").expect(status);
     }
     let page = server.send_as("GET", "/v1/tasks?patient_id=", &[("x-api-key", &key)], b"").expect(200).json();

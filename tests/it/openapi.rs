@@ -215,6 +215,8 @@ impl Tour {
         self.send(200, &operator, "POST", "/v1/admin/store/backup", &[], &to);
         self.send(200, &operator, "POST", "/v1/admin/store/compact", &[], &Value::Null);
         self.send(403, KEY, "POST", "/v1/admin/store/compact", &[], &Value::Null);
+        self.get("/v1/me");
+        self.send(200, &operator, "GET", "/v1/me", &[], &Value::Null);
         self.get("/healthz");
         self.get("/readyz");
         self.send(200, &operator, "GET", "/readyz", &[], &Value::Null);

@@ -46,11 +46,51 @@ async fn a_list_is_newest_first_and_totals_are_right_for_every_filter(store: Arc
     for bits in 0..32_u32 {
         for (patient, user, kind) in [("p1", "u3", "k0"), ("p4", "u0", "k2"), ("nobody", "nobody", "none")] {
             let filter = TaskFilter {
-                patient_id: (bits & 1 > 0).then(|| patient.into()),
-                status: (bits & 2 > 0).then_some(Status::InProgress),
-                priority: (bits & 4 > 0).then_some(Priority::High),
-                assigned_user_id: (bits & 8 > 0).then(|| user.into()),
-                kind: (bits & 16 > 0).then(|| kind.into()),
+                patient_id: named(bits & 1 > 0, &[patient]),
+                status: (bits & 2 > 0).then_some(Status::InProgress).into_iter().collect(),
+                priority: (bits & 4 > 0).then_some(Priority::High).into_iter().collect(),
+                assigned_user_id: named(bits & 8 > 0, &[user]),
+                kind: named(bits & 16 > 0, &[kind]),
+            };
+            let expected: Vec<TaskId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
+            let total = expected.len() as u64;
+            assert_eq!(list(&*store, "a", filter.clone()).await, (expected, total), "{filter:?}");
+        }
+    }
+}
+
+/// These names, if the filter is set at all.
+fn named(is_set: bool, names: &[&str]) -> Vec<String> {
+    names.iter().filter(|_| is_set).map(|it| (*it).to_owned()).collect()
+}
+
+async fn a_filter_with_several_values_matches_either(store: Arc<dyn Store>) {
+    let mut all = Vec::new();
+    let mut batch = Vec::new();
+    for n in 0..150_usize {
+        let it = ingested("a", |task| {
+            task.status = [Status::Pending, Status::InProgress, Status::Completed][n % 3];
+            task.priority = [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent][n % 4];
+            // "often" has more rows than the store keeps in a list, "rare" has fewer; both are on some tasks.
+            task.assigned_user_ids = ["often", "rare"].map(Into::into).to_vec();
+            task.assigned_user_ids.truncate(if n % 30 == 0 { 2 } else { 1 });
+            task.kind = Some(if n % 10 == 0 { "rare".into() } else { format!("often-{}", n % 2) });
+            task.patient_id = Some(format!("p{}", n % 50));
+        });
+        all.insert(0, it.tasks[0].clone());
+        batch.push(it);
+    }
+    store.commit(Commit { ingested: batch, idempotency: None }).await.unwrap();
+    for bits in 1..32_u32 {
+        for more in [&[][..], &["p7", "rare", "often-1"], &["nobody", "often"]] {
+            let with = |first: &'static str| [&[first], more].concat();
+            let filter = TaskFilter {
+                patient_id: named(bits & 1 > 0, &with("p3")),
+                // A value that is sent twice counts once.
+                status: [Status::Completed, Status::Pending, Status::Completed].repeat((bits as usize & 2) / 2),
+                priority: [Priority::Urgent, Priority::Low].repeat((bits as usize & 4) / 4),
+                assigned_user_id: named(bits & 8 > 0, &with("rare")),
+                kind: named(bits & 16 > 0, &with("often-0")),
             };
             let expected: Vec<TaskId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
             let total = expected.len() as u64;
@@ -94,7 +134,7 @@ async fn a_change_needs_the_present_version_and_moves_the_task_between_filters(s
     assert_eq!((task.version, task.status, task.updated_at), (2, Status::Completed, later));
     assert_eq!(store.update_task(&a, id, 1, done.clone(), later).await.unwrap(), Updated::Stale { version: 2 });
     assert_eq!(store.task(&a, id).await.unwrap(), Some(*task));
-    let by = |status| TaskFilter { status: Some(status), ..TaskFilter::default() };
+    let by = |status| TaskFilter { status: vec![status], ..TaskFilter::default() };
     assert_eq!(list(&*store, "a", by(Status::Completed)).await, (vec![id], 1));
     assert_eq!(list(&*store, "a", by(Status::Pending)).await, (vec![], 0));
     for foreign in [
@@ -243,6 +283,7 @@ macro_rules! every_backend {
 every_backend!(
     a_commit_is_read_back_as_it_was,
     a_list_is_newest_first_and_totals_are_right_for_every_filter,
+    a_filter_with_several_values_matches_either,
     pages_and_cursors_give_every_task_once,
     a_change_needs_the_present_version_and_moves_the_task_between_filters,
     of_many_changes_at_once_one_wins,

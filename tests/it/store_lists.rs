@@ -29,7 +29,8 @@ async fn lists_go_on_through_compactions_and_show_one_moment() {
     for status in [None, Some(Status::Pending)].repeat(6) {
         let (store, done) = (Arc::clone(&store), Arc::clone(&done));
         readers.push(tokio::spawn(async move {
-            let (a, filter) = (company("a"), TaskFilter { status, ..TaskFilter::default() });
+            let (a, filter) =
+                (company("a"), TaskFilter { status: status.into_iter().collect(), ..TaskFilter::default() });
             let mut lists = 0;
             while !done.load(Ordering::Relaxed) {
                 let page = store.list_tasks(&a, filter.clone(), FIRST).await.unwrap();

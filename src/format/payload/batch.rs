@@ -9,8 +9,8 @@ use super::decoded::Rules;
 use super::json;
 use crate::format::schema;
 
-/// Maximum number of items in a request.
-const MOST: usize = 1000;
+/// Maximum number of items in a batch.
+pub const BATCH_ITEMS: usize = 1000;
 /// Names of a field that may contain the list.
 const NAMES: [&str; 2] = ["tasks", "data"];
 
@@ -36,7 +36,7 @@ pub fn split(content_type: Option<&str>, body: &Bytes, rules: &Rules) -> Result<
     };
     match items.len() {
         0 => Err(DecodeError::NoItems),
-        count if count > MOST => Err(DecodeError::TooManyItems { count, limit: MOST }),
+        count if count > BATCH_ITEMS => Err(DecodeError::TooManyItems { count, limit: BATCH_ITEMS }),
         _ => Ok(items.into_iter().map(|item| body.slice_ref(item.as_bytes())).collect()),
     }
 }

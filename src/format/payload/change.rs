@@ -70,8 +70,13 @@ fn read_change(name: &str, sent: &Value, rule: Rule, required: bool, encoding: E
     }
 }
 
+/// Returns the names of the fields that can be changed.
+pub(crate) fn changeable() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, ..)| *name).chain(["external_message_ids"])
+}
+
 fn nothing_named() -> Violation {
-    let names: Vec<_> = FIELDS.iter().map(|(name, ..)| *name).chain(["external_message_ids"]).collect();
+    let names: Vec<_> = changeable().collect();
     let expected = format!("one or more of {}", names.join(", "));
     Violation {
         message: format!("body: contains no field that can be changed; send {expected}"),

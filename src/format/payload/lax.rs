@@ -50,9 +50,10 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
     }
 }
 
-/// Reads a query parameter like the field of this name; `None` if it is blank.
-pub(crate) fn filter_text(name: &str, text: &str, rules: &Rules) -> Option<String> {
-    let rule = FIELDS.iter().find(|(known, ..)| *known == name).map_or(Rule::Id, |(_, rule, _)| *rule);
+/// The text of a query parameter, read as loosely as a field of a task; none if it is blank. `names` are the fixed values
+/// of the parameter, if it has any.
+pub(crate) fn filter_text(text: &str, names: &'static [&'static str], rules: &Rules) -> Option<String> {
+    let rule = if names.is_empty() { Rule::Id } else { Rule::OneOf(names) };
     match read(&Value::String(text.to_owned()), rule, false, Encoding::Form, rules) {
         Read::Exact(Value::String(text)) | Read::Loose(Value::String(text)) => Some(text),
         Read::Blank => None,

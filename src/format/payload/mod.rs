@@ -18,7 +18,8 @@ mod rule;
 mod time;
 mod values;
 
-pub use batch::split;
+pub use batch::{BATCH_ITEMS, split};
+pub(crate) use change::changeable;
 pub use change::task_changes;
 pub use decode::decode;
 pub(crate) use decode::inner_json;

@@ -162,13 +162,19 @@ impl<'a> Describer<'a> {
     pub(in super::super) fn file_schema(&mut self, name: &'static str, text: &str) -> Schema {
         let mut schema: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
         schema.retain(|name, _| !name.starts_with('$'));
+        schema.values_mut().for_each(refuse_nul);
         self.schemas.files.insert(name.to_owned(), schema.into());
         Schema::new_ref(format!("#/components/schemas/{name}"))
     }
 
-    /// The schema of an array.
-    pub(in super::super) fn list_of(schema: &Schema) -> Schema {
-        Schema::try_from(json!({ "type": "array", "items": schema })).unwrap_or_default()
+    /// The same, for an object that must have one of these fields.
+    pub(in super::super) fn file_schema_with_one(&mut self, name: &'static str, text: &str, fields: &[&str]) -> Schema {
+        let schema = self.file_schema(name, text);
+        let one: Vec<_> = fields.iter().map(|it| json!({ "required": [it] })).collect();
+        if let Some(file) = self.schemas.files.get_mut(name).and_then(Value::as_object_mut) {
+            file.insert("anyOf".into(), one.into());
+        }
+        schema
     }
 
     /// Successful responses may have this header.
@@ -235,6 +241,21 @@ impl<'a> Describer<'a> {
     /// It may fail with these statuses.
     pub(in super::super) fn fails(&mut self, statuses: &[u16]) {
         self.fails.extend(statuses);
+    }
+}
+
+/// Text with a NUL cannot be stored. It is rejected before the schema is checked, so the schema file does not say so.
+fn refuse_nul(schema: &mut Value) {
+    let is_text = |it: &Value| it == "string" || it.as_array().is_some_and(|all| all.iter().any(|it| it == "string"));
+    match schema {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(refuse_nul);
+            if fields.get("type").is_some_and(is_text) && !fields.contains_key("format") {
+                fields.insert("pattern".into(), r"^[^\u0000]*$".into());
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(refuse_nul),
+        _ => {}
     }
 }
 

@@ -3,16 +3,17 @@
 //! A task is a row, numbered within its company in the order of creation. The newest task has the highest row, and
 //! tasks stored later do not shift earlier rows. Each filter has its own sets (`status` and `priority`: one bitmap
 //! per value; `patient_id`, `assigned_user_id` and `type`: one set per value, which is a list while it is short).
-//! Combined filters are intersections, which also give the total without reading a task. A page then reads only its
-//! own tasks from sled. The bitmaps are built when the read view is opened, and are not stored. Rows are never
-//! reused: a company's next row is one above its highest row, or the row that was stored when tasks were purged.
+//! The sets of a filter's values are united, and the filters intersected, which also gives the total without reading
+//! a task. A page then reads only its own tasks from sled. The bitmaps are built when the read view is opened, and are
+//! not stored. Rows are never reused: a company's next row is one above its highest row, or the row that was stored
+//! when tasks were purged.
 
 mod ids;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use roaring::RoaringBitmap;
+use roaring::{MultiOps as _, RoaringBitmap};
 use uuid::Uuid;
 
 use super::names::Names;
@@ -179,47 +180,20 @@ impl Company {
 
     /// Returns the rows of one page.
     pub(super) fn find(&self, filter: &TaskFilter, page: Page) -> Found {
-        let rows = match self.matching(filter) {
-            Matching::Bitmap(rows) => return cut(&rows, page),
-            Matching::List(rows) => rows,
-        };
-        cut(&rows.into_iter().collect(), page)
+        cut(&matching(self.groups(filter)).unwrap_or(Cow::Borrowed(&self.live)), page)
     }
 
-    fn matching(&self, filter: &TaskFilter) -> Matching<'_> {
-        let mut bitmaps: Vec<&RoaringBitmap> = Vec::new();
-        let mut lists: Vec<&[u32]> = Vec::new();
-        bitmaps.extend(filter.status.map(|it| &self.status[it as usize]));
-        bitmaps.extend(filter.priority.map(|it| &self.priority[it as usize]));
-        let named = [
-            (&self.patient, &filter.patient_id),
-            (&self.assignee, &filter.assigned_user_id),
-            (&self.kind, &filter.kind),
-        ];
-        for (sets, name) in named {
-            let Some(name) = name else { continue };
-            match sets.get(name.as_str()) {
-                None => return Matching::List(Vec::new()),
-                Some(Rows::Few(rows)) => lists.push(rows),
-                Some(Rows::Many(rows)) => bitmaps.push(rows),
-            }
-        }
-        if let Some((first, others)) = lists.split_first() {
-            let fits = |row: &u32| {
-                others.iter().all(|it| it.binary_search(row).is_ok()) && bitmaps.iter().all(|it| it.contains(*row))
-            };
-            return Matching::List(first.iter().copied().filter(fits).collect());
-        }
-        bitmaps.sort_by_key(|it| it.len());
-        match bitmaps.as_slice() {
-            [] => Matching::Bitmap(Cow::Borrowed(&self.live)),
-            [one] => Matching::Bitmap(Cow::Borrowed(one)),
-            [first, second, rest @ ..] => {
-                let mut rows = *first & *second;
-                rest.iter().for_each(|it| rows &= *it);
-                Matching::Bitmap(Cow::Owned(rows))
-            }
-        }
+    /// For each filter that lists values, the sets of rows that have one of them.
+    fn groups(&self, filter: &TaskFilter) -> Vec<Vec<Set<'_>>> {
+        let statuses = filter.status.iter().map(|it| Set::Bitmap(&self.status[*it as usize])).collect();
+        let priorities = filter.priority.iter().map(|it| Set::Bitmap(&self.priority[*it as usize])).collect();
+        let named = |sets, names: &[String]| names.iter().map(|it| Set::named(sets, it)).collect();
+        let lists = [&filter.patient_id, &filter.assigned_user_id, &filter.kind];
+        let sets = [&self.patient, &self.assignee, &self.kind];
+        let mut groups: Vec<Vec<Set<'_>>> = vec![statuses, priorities];
+        groups.extend(std::iter::zip(sets, lists).map(|(sets, names)| named(sets, names)));
+        groups.retain(|it| !it.is_empty());
+        groups
     }
 
     fn add(&mut self, task: &Task, row: u32) {
@@ -241,9 +215,60 @@ impl Company {
     }
 }
 
-enum Matching<'a> {
-    Bitmap(Cow<'a, RoaringBitmap>),
-    List(Vec<u32>),
+/// The rows of one value.
+#[derive(Clone, Copy)]
+enum Set<'a> {
+    /// Sorted.
+    List(&'a [u32]),
+    Bitmap(&'a RoaringBitmap),
+}
+
+impl<'a> Set<'a> {
+    fn named(sets: &'a HashMap<Box<str>, Rows>, name: &str) -> Self {
+        match sets.get(name) {
+            None => Self::List(&[]),
+            Some(Rows::Few(rows)) => Self::List(rows),
+            Some(Rows::Many(rows)) => Self::Bitmap(rows),
+        }
+    }
+
+    fn has(self, row: u32) -> bool {
+        match self {
+            Self::List(rows) => rows.binary_search(&row).is_ok(),
+            Self::Bitmap(rows) => rows.contains(row),
+        }
+    }
+}
+
+/// The rows that are in one set of every group; none if there is no group.
+fn matching<'a>(mut groups: Vec<Vec<Set<'a>>>) -> Option<Cow<'a, RoaringBitmap>> {
+    // A group of short lists is looked up row by row in the others, without building their unions.
+    let all_short = |group: &Vec<Set<'_>>| group.iter().all(|it| matches!(it, Set::List(_)));
+    if let Some(at) = groups.iter().position(all_short) {
+        let short = groups.swap_remove(at);
+        let rows = short.iter().flat_map(|it| if let Set::List(rows) = it { *rows } else { &[] }).copied();
+        let fits = |row: &u32| groups.iter().all(|group| group.iter().any(|it| it.has(*row)));
+        return Some(Cow::Owned(rows.filter(fits).collect()));
+    }
+    let mut unions: Vec<_> = groups.iter().map(|it| union(it)).collect();
+    unions.sort_by_key(|it| it.len());
+    unions.into_iter().reduce(|mut rows, other| {
+        *rows.to_mut() &= &*other;
+        rows
+    })
+}
+
+fn union<'a>(group: &[Set<'a>]) -> Cow<'a, RoaringBitmap> {
+    if let [Set::Bitmap(rows)] = group {
+        return Cow::Borrowed(rows);
+    }
+    let mut rows = group.iter().filter_map(|it| if let Set::Bitmap(rows) = it { Some(*rows) } else { None }).union();
+    group.iter().for_each(|it| {
+        if let Set::List(list) = it {
+            rows.extend(list.iter().copied())
+        }
+    });
+    Cow::Owned(rows)
 }
 
 fn cut(rows: &RoaringBitmap, page: Page) -> Found {

@@ -118,12 +118,18 @@ async fn walk(
 fn filters() -> Vec<TaskFilter> {
     let of = TaskFilter::default;
     vec![
-        TaskFilter { status: Some(Status::Pending), ..of() },
-        TaskFilter { priority: Some(Priority::Urgent), ..of() },
-        TaskFilter { patient_id: Some(made::patient(1)), ..of() },
-        TaskFilter { assigned_user_id: Some("user-9".into()), ..of() },
-        TaskFilter { kind: Some("kind-1".into()), status: Some(Status::Completed), ..of() },
-        TaskFilter { patient_id: Some(made::patient(0)), assigned_user_id: Some("user-2".into()), ..of() },
+        TaskFilter { status: vec![Status::Pending], ..of() },
+        TaskFilter { priority: vec![Priority::Urgent], ..of() },
+        TaskFilter { patient_id: vec![made::patient(1)], ..of() },
+        TaskFilter { assigned_user_id: vec!["user-9".into()], ..of() },
+        TaskFilter { kind: vec!["kind-1".into()], status: vec![Status::Completed], ..of() },
+        TaskFilter { patient_id: vec![made::patient(0)], assigned_user_id: vec!["user-2".into()], ..of() },
+        TaskFilter { status: vec![Status::Pending, Status::Completed], ..of() },
+        TaskFilter {
+            patient_id: vec![made::patient(0), made::patient(1)],
+            priority: vec![Priority::Urgent, Priority::Low],
+            ..of()
+        },
     ]
 }
 

@@ -38,20 +38,21 @@ fn task(n: u32) -> Task {
 
 /// Every combination of filters, those that no task fits as well.
 fn filters() -> Vec<TaskFilter> {
-    let names =
-        |all: &[&str]| std::iter::once(None).chain(all.iter().map(|it| Some((*it).to_owned()))).collect::<Vec<_>>();
+    let names = |all: &[&[&str]]| -> Vec<Vec<String>> {
+        all.iter().map(|either| either.iter().map(|it| (*it).to_owned()).collect()).collect()
+    };
     let mut filters = vec![TaskFilter::default()];
     let mut each =
         |change: &dyn Fn(&TaskFilter) -> Vec<TaskFilter>| filters = filters.iter().flat_map(change).collect();
-    let statuses = [None, Some(Status::Pending), Some(Status::InProgress), Some(Status::Completed)];
-    each(&|it| statuses.iter().map(|status| TaskFilter { status: *status, ..it.clone() }).collect());
-    let priorities = [None, Some(Priority::Low), Some(Priority::Urgent)];
-    each(&|it| priorities.iter().map(|priority| TaskFilter { priority: *priority, ..it.clone() }).collect());
-    let patients = names(&["many", "few-3", "none"]);
+    let statuses = [vec![], vec![Status::Pending], vec![Status::Completed, Status::InProgress]];
+    each(&|it| statuses.iter().map(|status| TaskFilter { status: status.clone(), ..it.clone() }).collect());
+    let priorities = [vec![], vec![Priority::Low], vec![Priority::Low, Priority::Urgent]];
+    each(&|it| priorities.iter().map(|priority| TaskFilter { priority: priority.clone(), ..it.clone() }).collect());
+    let patients = names(&[&[], &["many"], &["few-3"], &["none"], &["many", "few-3"], &["few-1", "none", "few-3"]]);
     each(&|it| patients.iter().map(|id| TaskFilter { patient_id: id.clone(), ..it.clone() }).collect());
-    let users = names(&["u0", "u4", "none"]);
+    let users = names(&[&[], &["u0"], &["u4", "none"], &["u0", "u4"]]);
     each(&|it| users.iter().map(|id| TaskFilter { assigned_user_id: id.clone(), ..it.clone() }).collect());
-    let kinds = names(&["call"]);
+    let kinds = names(&[&[], &["call"]]);
     each(&|it| kinds.iter().map(|kind| TaskFilter { kind: kind.clone(), ..it.clone() }).collect());
     filters
 }
