@@ -8,7 +8,7 @@
 //!
 //! - `system`: the clock, the log, rates, text for people, files of a folder.
 //! - [`model`]: ids, tasks, events, audit entries.
-//! - [`format`]: payloads in any encoding, JSON Schemas, tasks as they are sent, differences between documents.
+//! - [`mod@format`]: payloads in any encoding, JSON Schemas, tasks as they are sent, differences between documents.
 //! - [`limits`]: places and memory that companies, integrations and peers share.
 //! - [`auth`]: API keys, scopes, and how senders are authenticated.
 //! - [`store`]: what is durable, behind traits; `embedded` is the journal with its read view.

@@ -22,7 +22,9 @@ impl Failure {
 
     pub(super) fn no_server(data_dir: &std::path::Path) -> Self {
         let dir = data_dir.display();
-        Self::new(format!("no server is running on {dir}; start one with `hookmill serve`, or set --data-dir to its directory"))
+        Self::new(format!(
+            "no server is running on {dir}; start one with `hookmill serve`, or set --data-dir to its directory"
+        ))
     }
 }
 

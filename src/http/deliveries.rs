@@ -37,7 +37,7 @@ impl Input for SentDelivery {
         to.body(true, "Whatever the sender sends: JSON or a form. The integration's input.schema.json checks it.");
         let any = |text| schemars::Schema::try_from(json!({"description": text})).unwrap_or_default();
         let examples =
-            [example!("calendly", "A booking, for the integration calendly.", "payloads/calendly-booking.json")];
+            [example!("calendly", "A booking, for the integration calendly.", "payloads/calendly-created.json")];
         to.content("application/json", any("Any JSON."), &examples);
         to.content("application/x-www-form-urlencoded", any("Any form."), &[]);
         to.content("multipart/form-data", any("Any form; its text parts are read."), &[]);

@@ -96,7 +96,7 @@ pub struct RawEvent {
     pub company_id: CompanyId,
     /// The `Content-Type` header as sent.
     pub content_type: Option<String>,
-    /// The stored headers; see [`kept_headers`].
+    /// The stored headers; see [`kept_headers`](super::headers::kept_headers).
     pub headers: Headers,
     /// The body, byte for byte, unless values in it were redacted.
     pub body: Bytes,

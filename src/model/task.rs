@@ -1,6 +1,6 @@
 //! A task, the result of every webhook.
 //!
-//! [`NewTask`] is a checked request, [`Task`] a stored task, [`TaskChange`] a checked change. Field rules are in
+//! [`NewTask`] is a checked request, [`Task`] a stored task, [`TaskChange`](crate::format::task_change::TaskChange) a checked change. Field rules are in
 //! `schemas/task-create.schema.json`.
 
 use chrono::{DateTime, Utc};

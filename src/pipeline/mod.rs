@@ -1,12 +1,12 @@
 //! The pipeline, the same for every source of deliveries. Types represent the state, so that no stage can be
-//! skipped: [`RawEvent`] → [`Payload`] → [`CheckedPayload`] → [`Outcome`](crate::plugin::Outcome) → [`NewTask`] →
-//! [`Task`](crate::model::task::Task).
+//! skipped: [`RawEvent`](crate::model::event::RawEvent) → [`Payload`](crate::format::payload::Payload) →
+//! `CheckedPayload` → [`Outcome`](crate::plugin::Outcome) →
+//! [`NewTask`](crate::model::task::NewTask) → [`Task`](crate::model::task::Task).
 //!
-//! `ingest/checked.rs` is the part around the plugin, `ingest/outcome.rs` what is stored and sent as the response,
-//! `ingest/stop.rs` why a run ends early, and `ingest/stages.rs` how long each stage took. `ingest/batch.rs` runs
-//! many items with one commit, `ingest/later.rs` queued deliveries, `ingest/redrive.rs` replays,
-//! `ingest/attempt.rs` repeated attempts of a quarantined delivery, `ingest/rehearsal.rs` runs without storing
-//! anything, and `ingest/noted.rs` stores deliveries that do not run.
+//! `hook.rs` runs a delivery or a task, `outcome.rs` is what is stored at the end, `stages.rs` how long each stage
+//! took. `batch.rs` runs many tasks with one commit, `later.rs` deliveries that were acknowledged first, `redrive.rs`
+//! replays, `attempt.rs` another attempt of a sender, `rehearsal.rs` runs that store nothing, and `noted.rs` stores
+//! deliveries that are not run. `parts.rs` is what they share, `observers.rs` passes results on to shadows.
 
 mod attempt;
 mod batch;

@@ -20,7 +20,7 @@ pub struct Plugin {
 
 impl Plugin {
     /// Maps a payload on one of the plugin's threads. Time in the queue does not count towards the time limit.
-    /// Returns [`PluginError::Busy`] if the queue is full.
+    /// Returns [`PluginError::Busy`](super::PluginError::Busy) if the queue is full.
     pub async fn map(&self, payload: Arc<str>, context: CallContext) -> Called {
         self.workers.call(payload, context).await
     }
@@ -32,7 +32,7 @@ impl Plugin {
     }
 
     /// Stops the plugin: running calls are stopped after about ten milliseconds, and queued calls are not run. All
-    /// of them return [`PluginError::Removed`].
+    /// of them return [`PluginError::Removed`](super::PluginError::Removed).
     pub fn retire(&self) {
         self.program.retired.store(true, Ordering::Relaxed);
     }

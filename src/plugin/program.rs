@@ -28,7 +28,7 @@ pub(crate) struct Program {
     pub(crate) habit: Habit,
     pub(crate) limits: Limits,
     pub(crate) name: String,
-    /// Set by [`Plugin::retire`].
+    /// Set by [`Plugin::retire`](super::Plugin::retire).
     pub(crate) retired: Arc<AtomicBool>,
 }
 

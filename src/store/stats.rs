@@ -1,6 +1,6 @@
 //! Counts and sizes.
 
-/// What one [`Store::expire`] removed.
+/// What one [`Store::expire`](super::Store::expire) removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expired {
     /// Number of expired idempotency keys.
