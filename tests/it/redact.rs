@@ -84,7 +84,7 @@ fn a_body_that_cannot_be_read_is_not_kept_where_something_in_it_must_not_be() {
     assert_eq!(event.get("body"), None);
     server.get(&format!("/v1/events/{id}/raw")).expect(404);
     let refused = server.post(&format!("/v1/events/{id}/replay"), &json!({})).expect(409);
-    assert!(refused.message().contains("values to redact could not be found"), "{}", refused.text);
+    assert!(refused.message().contains("values that must be redacted could not be found"), "{}", refused.text);
     drop(server);
     assert!(!holds(&setup.data, SECRET));
 }

@@ -232,12 +232,15 @@ fn a_folder_that_does_not_stop_changing_holds_up_itself_alone() {
         });
         drop(setup.plugin("guest", "", &skips("one")));
         let live = in_time(|| reason(&server).as_deref() == Some("one"));
-        let pass = server.post("/v1/admin/plugins/reload", &json!({}));
+        // A pass may see the folder at rest if the writer has to wait for the processor.
+        let held_up = in_time(|| {
+            let pass = server.post("/v1/admin/plugins/reload", &json!({})).json();
+            (&pass["changing"], &pass["unchanged"]) == (&json!(["restless"]), &json!(["guest"]))
+        });
         // Before anything fails: it ends the writer.
         stop.store(true, Ordering::Relaxed);
         assert!(live, "the folder at rest is not live");
-        let pass = pass.expect(200).json();
-        assert_eq!((&pass["changing"], &pass["unchanged"]), (&json!(["restless"]), &json!(["guest"])), "{pass}");
+        assert!(held_up, "no pass says that the folder is still changing");
     });
 }
 
