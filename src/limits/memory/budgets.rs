@@ -15,13 +15,13 @@ pub(crate) const SMALL: usize = 16 * 1024;
 const PAGES: usize = 16;
 
 /// Names of the settings, for error messages.
-pub(crate) const BODIES: &str = "sizes.bodies_mib";
+pub(crate) const BODIES: &str = "limits.body_memory_mib";
 
-pub(crate) const STRANGERS: &str = "sizes.strangers_mib";
+pub(crate) const STRANGERS: &str = "limits.unproven_body_memory_mib";
 
-pub(crate) const RESPONSES: &str = "sizes.responses_mib";
+pub(crate) const RESPONSES: &str = "limits.response_memory_mib";
 
-pub(crate) const DECODED: &str = "sizes.decoded_mib";
+pub(crate) const DECODED: &str = "limits.decode_memory_mib";
 
 /// The size of each budget, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +39,13 @@ pub(crate) struct Sizes {
 /// All budgets.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// `sizes.bodies_mib`: bodies of authenticated requests.
+    /// `limits.body_memory_mib`: bodies of authenticated requests.
     pub(crate) bodies: Arc<Budget>,
-    /// `sizes.strangers_mib`: bodies of all other requests.
+    /// `limits.unproven_body_memory_mib`: bodies of all other requests.
     pub(crate) strangers: Arc<Strangers>,
-    /// `sizes.responses_mib`: responses until their clients have read them.
+    /// `limits.response_memory_mib`: responses until their clients have read them.
     pub(crate) responses: Arc<Budget>,
-    /// `sizes.decoded_mib`: decoded bodies.
+    /// `limits.decode_memory_mib`: decoded bodies.
     pub(crate) decoded: Arc<Budget>,
     pages: Semaphore,
 }
