@@ -27,11 +27,15 @@ class Server:
         self.log = open(work / "log", "a+")
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
         for line in self.process.stdout:
+            self.printed(line)
             if line.startswith("hookmill serves on http://"):
                 self.address = line.split("//")[1].strip()
                 self.wait_for_plugins()
                 return True
         return False
+
+    def printed(self, line):
+        """Each line that it prints until it serves."""
 
     def wait_for_plugins(self):
         connection, end = self.connect(), time.monotonic() + 300

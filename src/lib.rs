@@ -27,6 +27,7 @@ pub mod format;
 pub mod http;
 pub mod integration;
 pub mod limits;
+mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod plugin;

@@ -23,6 +23,8 @@ use crate::auth::{Scope, key};
 use crate::config::{Config, Options};
 use crate::http::server;
 use crate::integration::Integration;
+use crate::metrics::process::PROCESS;
+use crate::metrics::store::STORE;
 use crate::model::audit::{Action, Entry, OPERATOR, SERVER};
 use crate::model::company::CompanyId;
 use crate::model::peer::Network;
@@ -30,6 +32,7 @@ use crate::model::secret::Secret;
 use crate::model::time::now;
 use crate::plugin::Host;
 use crate::service::app::{App, KeyRequest};
+use crate::service::scrape;
 use crate::service::watch::{Loader, Watch};
 use crate::store::embedded::{Keep, Running};
 use crate::store::{Embedded, Expired};
@@ -59,6 +62,9 @@ pub(super) struct Serve {
     /// Address and port to serve on [default: 127.0.0.1:8080]
     #[arg(long, env = "HOOKMILL_LISTEN", value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Address and port for GET /metrics alone [default: on the main address, with a token]
+    #[arg(long, env = "HOOKMILL_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     data: DataDirFlag,
     #[command(flatten)]
@@ -87,6 +93,7 @@ impl Serve {
     pub(super) fn options(&self) -> Options {
         Options {
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             plugins_dir: self.plugins.options().plugins_dir,
             trusted_proxies: self.trusted_proxies.clone(),
             ..self.data.options()
@@ -123,6 +130,7 @@ impl Serve {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let started = Instant::now();
+    PROCESS.started_ms.set(u64::try_from(now().timestamp_millis()).unwrap_or(0));
     let tracing = config.traces.as_ref().map(trace::start);
     let store = Arc::new(Embedded::open(&config.data_dir, &config.store)?);
     let host = Host::new(Some(config.data_dir.join("artefacts")), config.loading).map_err(Failure::new)?;
@@ -133,8 +141,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     app.host = Some(host.clone());
     let (done, changes) = unbounded_channel();
     app.watch = Some(watch_plugins(&app, host, done)?);
-    let listener = bind(app.config.listen)?;
+    scrape::look(&app);
+    let listener = bind(app.config.listen, "--listen")?;
     let address = listener.local_addr().map_err(Failure::new)?;
+    let metrics = app.config.metrics_listen.map(|it| bind(it, "--metrics-listen")).transpose()?;
     let url = format!("http://{address}");
     store
         .announce(&Running { pid: std::process::id(), url: url.clone(), operator_token })
@@ -143,6 +153,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let hangup = signal(SignalKind::hangup()).map_err(Failure::new)?;
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
+    if let Some(metrics) = &metrics {
+        announce_metrics(metrics, app.config.metrics_token.is_some())?;
+    }
     say!("hookmill serves on {url}");
     let app = Arc::new(app);
     app.queue.resume().await?;
@@ -150,6 +163,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     background.spawn(note_changes(changes, Arc::clone(&app), ended.clone()));
     background.spawn(sweep(Arc::clone(&app), ended.clone()));
     background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
+    background.spawn(scrape::sample(Arc::clone(&app), ended.clone()));
+    if let Some(metrics) = metrics {
+        background.spawn(serve_metrics(metrics, Arc::clone(&app), ended.clone()));
+    }
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     app.queue.stop();
     ended.cancel();
@@ -161,6 +178,26 @@ async fn serve(config: Config) -> Result<(), Failure> {
     log::flush();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Logs the address of the metrics, with a warning if strangers may read them.
+fn announce_metrics(listener: &TcpListener, token: bool) -> Result<(), Failure> {
+    let address = listener.local_addr().map_err(Failure::new)?;
+    tracing::info!(%address, token, "serving metrics");
+    if !token && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "anyone who reaches this address can read the metrics of every company: set HOOKMILL_METRICS_TOKEN, or listen on 127.0.0.1"
+        );
+    }
+    say!("hookmill serves metrics on http://{address}/metrics");
+    Ok(())
+}
+
+async fn serve_metrics(listener: TcpListener, app: Arc<App>, ended: CancellationToken) {
+    if let Err(error) = server::run_metrics(listener, app, ended.cancelled_owned()).await {
+        tracing::error!(cause = %error, "metrics are not served");
+    }
 }
 
 /// Waits for background work and its audit entries.
@@ -233,6 +270,7 @@ async fn forget(app: &App) {
     match tokio::task::spawn_blocking(move || store.forget(&keeps, now())).await {
         Ok(Ok(erased)) => {
             for (integration, events) in erased {
+                STORE.erased_events.add(events);
                 tracing::info!(integration, events, "events past keep_days were erased");
                 let entry = Entry::new(SERVER, Action::EventsForgotten, &integration, now());
                 let company = live.iter().find(|it| *it.name.0 == *integration).map(|it| &it.company_id);
@@ -245,14 +283,14 @@ async fn forget(app: &App) {
     }
 }
 
-fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+fn bind(listen: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     let bound = || {
         let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(listen)?;
         socket.listen(BACKLOG)
     };
-    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; choose another address with --listen")))
+    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; choose another address with {flag}")))
 }
 
 /// Loads all plugins, and then watches their folder.

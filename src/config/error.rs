@@ -2,8 +2,8 @@
 
 use crate::auth::key::LONGEST;
 
-/// Minimum length of `HOOKMILL_BOOTSTRAP_KEY`, in characters: text that people type is weaker than random bytes.
-pub const BOOTSTRAP_KEY_MIN: usize = 24;
+/// Minimum length of a preset key, in characters: text that people type is weaker than random bytes.
+pub const PRESET_KEY_MIN: usize = 24;
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +24,11 @@ pub enum ConfigError {
         /// Where and what is wrong.
         cause: String,
     },
-    /// The bootstrap key is too easy to guess.
+    /// A preset key is too easy to guess.
     #[error(
-        "HOOKMILL_BOOTSTRAP_KEY must have {BOOTSTRAP_KEY_MIN} to {LONGEST} ASCII characters, none of them blank; `openssl rand -hex 32` makes a good one"
+        "{0} must have {PRESET_KEY_MIN} to {LONGEST} ASCII characters, none of them blank; `openssl rand -hex 32` makes a good one"
     )]
-    BootstrapKey,
+    PresetKey(&'static str),
     /// A limit of zero would refuse everything.
     #[error("{file}: {name} cannot be 0")]
     ZeroLimit {

@@ -13,6 +13,7 @@ use crate::model::peer::Network;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
+    pub(super) metrics_listen: Option<SocketAddr>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) plugins_dir: Option<PathBuf>,
     pub(super) trusted_proxies: Option<Vec<Network>>,

@@ -19,11 +19,15 @@ use crate::system::rate::Rate;
 use crate::system::trace::TraceSettings;
 use crate::{plugin, store};
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
-use secret::{bootstrap_key, read_secrets};
+use secret::{preset, read_secrets};
 use traces::traces;
 
-pub use error::{BOOTSTRAP_KEY_MIN, ConfigError};
+pub use error::{ConfigError, PRESET_KEY_MIN};
 
+/// Variable of the first API key.
+const BOOTSTRAP_KEY: &str = "HOOKMILL_BOOTSTRAP_KEY";
+/// Variable of the token for `/metrics`.
+const METRICS_TOKEN: &str = "HOOKMILL_METRICS_TOKEN";
 /// Maximum retention, in days (a hundred years). Higher values are reduced to this.
 const RETENTION_DAYS_MAX: u32 = 36_500;
 
@@ -41,6 +45,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Address and port to serve on.
     pub listen: Option<SocketAddr>,
+    /// Address and port for `/metrics` alone.
+    pub metrics_listen: Option<SocketAddr>,
     /// Data directory.
     pub data_dir: Option<PathBuf>,
     /// Plugins folder.
@@ -130,6 +136,10 @@ impl Default for Limits {
 pub struct Config {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Address to serve `/metrics` on; `None` serves it on `listen`.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `HOOKMILL_METRICS_TOKEN`: the token for `/metrics`.
+    pub metrics_token: Option<Secret>,
     /// The data directory.
     pub data_dir: PathBuf,
     /// The plugins folder.
@@ -174,10 +184,12 @@ impl Config {
         let secrets = file.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            metrics_listen: options.metrics_listen.or(file.metrics_listen),
+            metrics_token: preset(METRICS_TOKEN)?,
             data_dir: options.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "data".into()),
             plugins_dir: options.plugins_dir.clone().or(file.plugins_dir).unwrap_or_else(|| "plugins".into()),
             trusted_proxies: options.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default(),
-            bootstrap_key: bootstrap_key()?,
+            bootstrap_key: preset(BOOTSTRAP_KEY)?,
             secrets,
             store: store::embedded::Options {
                 page_bytes: limits.page_bytes,

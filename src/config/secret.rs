@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::error::{BOOTSTRAP_KEY_MIN, ConfigError};
+use super::error::{ConfigError, PRESET_KEY_MIN};
 use crate::auth::Secrets;
 use crate::auth::key::LONGEST;
 use crate::model::secret::Secret;
@@ -17,12 +17,13 @@ pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     Ok(table.into_iter().map(|(name, secret)| (name, Secret::new(secret))).collect())
 }
 
+/// A key that the environment presets, where this variable is set.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-pub(super) fn bootstrap_key() -> Result<Option<Secret>, ConfigError> {
-    let Ok(key) = std::env::var("HOOKMILL_BOOTSTRAP_KEY") else { return Ok(None) };
+pub(super) fn preset(variable: &'static str) -> Result<Option<Secret>, ConfigError> {
+    let Ok(key) = std::env::var(variable) else { return Ok(None) };
     let plain = key.chars().all(|c| c.is_ascii_graphic());
-    if !(BOOTSTRAP_KEY_MIN..=LONGEST).contains(&key.len()) || !plain {
-        Err(ConfigError::BootstrapKey)
+    if !(PRESET_KEY_MIN..=LONGEST).contains(&key.len()) || !plain {
+        Err(ConfigError::PresetKey(variable))
     } else {
         Ok(Some(Secret::new(key)))
     }

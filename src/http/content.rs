@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{EXPECT, HeaderMap};
 
 use super::server::wire::Wire;
+use crate::metrics::http::HTTP;
 
 /// Content up to this size is read and discarded if no handler reads it, so that the connection can be reused.
 const SMALL: u64 = 64 * 1024;
@@ -50,6 +51,9 @@ impl Body for Content {
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         // A handler reads it. If the handler stops early, it has a reason, such as a limit.
         this.cheap = false;
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            HTTP.request_bytes.add(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
         let ended = match &polled {
             // After the response, hyper reports the end only here until the next request arrives.
             Poll::Ready(Some(Ok(_))) => incoming.is_end_stream(),

@@ -1,10 +1,10 @@
 //! What happens to every request before its route, and to every response after it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,7 @@ use super::problem_reply::UnwrittenProblem;
 use super::routes;
 use super::server::wire::Wire;
 use super::trace::{RequestIds, answered};
+use crate::metrics::http::{HTTP, OTHER, RouteSeries};
 use crate::model::ids::new_id;
 use crate::model::peer::Peer;
 use crate::model::time::now;
@@ -61,6 +62,7 @@ where
         request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
         wire.begin();
+        let (started, route) = (Instant::now(), Arc::<OnceLock<_>>::default());
         let ids = RequestIds::new(new_id(now()), request.uri().path(), request.headers());
         let logged = ids.logged();
         let url = request.uri().clone();
@@ -71,7 +73,7 @@ where
         } else {
             edge.app.config.limits.request_timeout
         };
-        let work = edge.clone().answer(Arc::clone(&wire), request);
+        let work = edge.clone().answer(Arc::clone(&wire), Arc::clone(&route), request);
         let running = match ids.operation() {
             None => DetachedHandler::new(&edge.requests, logged.scope(work)),
             Some(operation) => DetachedHandler::new(&edge.requests, operation.scope(logged.scope(work))),
@@ -88,15 +90,24 @@ where
             }
         };
         wire.end();
-        Ok(stamp(response, &ids, &url, &wire))
+        let response = stamp(response, &ids, &url, &wire);
+        HTTP.response_bytes.add(response.body().size_hint().exact().unwrap_or(0));
+        route.get().copied().unwrap_or(&OTHER).answered(response.status().as_u16(), started.elapsed());
+        Ok(response)
     }
 
-    async fn answer(self: Arc<Self>, wire: Arc<Wire>, request: Request<Incoming>) -> Response {
+    async fn answer(
+        self: Arc<Self>,
+        wire: Arc<Wire>,
+        route: Arc<OnceLock<&'static RouteSeries>>,
+        request: Request<Incoming>,
+    ) -> Response {
+        let _in_flight = HTTP.in_flight.hold();
         let (method, started) = (request.method().clone(), Instant::now());
         let limit = self.app.config.limits.header_bytes;
         let too_large = header_bytes(request.headers()) > limit;
         let peer = self.app.proxies.peer(wire.address(), request.headers());
-        let request = enter(request, &method, peer, wire);
+        let request = enter(request, &method, peer, wire, route);
         let refused = if too_large { Some(Problem::HeadersTooLarge { limit }) } else { wrong_host(&request) };
         let response = if let Some(problem) = refused {
             drop(request);
@@ -112,13 +123,20 @@ where
 }
 
 /// Converts the request for the routes. HEAD runs as GET, and hyper omits the body (RFC 9110, section 9.3.2).
-fn enter(request: Request<Incoming>, method: &Method, peer: Peer, wire: Arc<Wire>) -> Request<Content> {
+fn enter(
+    request: Request<Incoming>,
+    method: &Method,
+    peer: Peer,
+    wire: Arc<Wire>,
+    route: Arc<OnceLock<&'static RouteSeries>>,
+) -> Request<Content> {
     let (mut parts, incoming) = request.into_parts();
     let content = Content::new(incoming, &parts.headers, &wire);
     if method == Method::HEAD {
         parts.method = Method::GET;
     }
-    parts.extensions.insert(Exchange { method: method.clone(), has_content: content.is_expected(), peer, wire });
+    let has_content = content.is_expected();
+    parts.extensions.insert(Exchange { method: method.clone(), has_content, peer, wire, route });
     Request::from_parts(parts, content)
 }
 

@@ -14,6 +14,7 @@ use super::reader::CompanyAdmin;
 use super::reply::Success;
 use super::upkeep::{begin, operate};
 use crate::integration::Integration;
+use crate::metrics::store::STORE;
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
 use crate::model::time::now;
@@ -73,6 +74,10 @@ async fn erased(app: &App, slot: Slot, admin: &Admin, company: &CompanyId, patie
     app.store.note(note("begun".into())).await?;
     let erased: Result<Erased, Failed> =
         operate(app, slot, move |store| store.erase(&patient, now(), false)).await.and_then(|it| Ok(it?));
+    if let Ok(erased) = &erased {
+        STORE.erasures.count();
+        STORE.erased_events.add(erased.events.len() as u64);
+    }
     let own = |it: &&Arc<Integration>| it.company_id == *company;
     app.registry.list().iter().filter(own).for_each(|it| app.shadows.forget(it));
     let came = |it: &Erased| format!("{} events, {} bytes", it.events.len(), it.body_bytes);

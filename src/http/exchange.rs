@@ -1,10 +1,11 @@
 //! A request's circumstances: the client, the connection, and the original method.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use warp::http::Method;
 
 use super::server::wire::Wire;
+use crate::metrics::http::RouteSeries;
 use crate::model::peer::Peer;
 
 /// A request's circumstances.
@@ -17,4 +18,6 @@ pub(super) struct Exchange {
     /// The client, for limits.
     pub(super) peer: Peer,
     pub(super) wire: Arc<Wire>,
+    /// Counts of the route, once one has matched the request.
+    pub(super) route: Arc<OnceLock<&'static RouteSeries>>,
 }

@@ -19,6 +19,7 @@ use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration};
+use crate::metrics::integrations::{DeliveryEnd, UNKNOWN};
 use crate::model::event::RawEvent;
 use crate::model::headers::few_headers;
 use crate::model::ids::{EventId, IntegrationName, new_id};
@@ -57,6 +58,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
             if let Some(turn) = log::sample(Line::Unknown, "", now()) {
                 tracing::warn!(integration = name, omitted = turn.omitted, "delivery for an unknown integration");
             }
+            UNKNOWN.count();
             return Err(Problem::UnknownIntegration { name }.into());
         }
     };
@@ -65,11 +67,15 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let (sender, body) = match admitted {
         Ok(admitted) => admitted,
         // The server is busy, which says nothing about the delivery.
-        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => return Err(problem.into()),
+        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => {
+            integration.series().delivered(DeliveryEnd::Failed);
+            return Err(problem.into());
+        }
         Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
     };
     if let Some((rate, bucket)) = &integration.rate {
-        within("integration", *rate, bucket, now())?;
+        within("integration", *rate, bucket, now())
+            .inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed))?;
     }
     let mut raw = call.raw_event(integration.company_id.clone(), body, &integration.keep_headers);
     integration.auth.hide(&mut raw.headers, secret);
@@ -112,7 +118,9 @@ async fn later(
     once: &Once,
     raw: RawEvent,
 ) -> Result<Answer<Delivered>, Failed> {
-    let place = call.app.queue.place(&raw.company_id, &integration.name).map_err(Problem::QueueShare)?;
+    let place = call.app.queue.place(&raw.company_id, &integration.name);
+    let place =
+        place.inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed)).map_err(Problem::QueueShare)?;
     let answer = once.tell(Delivered::queued(raw.id).write());
     match ingest::accept(&call.app.pipeline, integration, raw.clone(), answer).await? {
         Ended::Now(answer) => {
@@ -192,6 +200,7 @@ async fn admit(
 
 /// Stores a rejected delivery without its body. If too many are rejected, they are only counted.
 async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, problem: Problem) -> Failed {
+    integration.series().delivered(DeliveryEnd::Rejected);
     let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
     let code = problem.code().name();
     if let Some(turn) = log::sample(Line::Rejected, &integration.name.0, now) {

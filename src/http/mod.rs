@@ -28,6 +28,7 @@ mod health;
 mod hooks;
 mod input;
 mod me;
+mod metrics;
 pub(crate) mod openapi;
 mod openapi_file;
 mod path;

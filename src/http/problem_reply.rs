@@ -11,6 +11,7 @@ use super::problem_code::{ProblemCode, ProblemKind};
 use super::shown_url::shown;
 use crate::format::schema::{Violation, Violations};
 use crate::integration::stop::Stop;
+use crate::metrics::http::HTTP;
 use crate::model::ids::EventId;
 use crate::model::time::now;
 use crate::plugin::PluginError;
@@ -115,9 +116,19 @@ impl Problem {
         }
     }
 
+    fn count(&self, code: &str) {
+        HTTP.failed(code);
+        match self {
+            Self::Auth(_) => HTTP.not_authenticated(code),
+            Self::RateLimited { whose, .. } => HTTP.rate_limited(*whose == "key"),
+            _ => {}
+        }
+    }
+
     /// The response; the edge writes its body.
     pub(super) fn reply(self, event_id: Option<EventId>) -> Response {
         let code = self.code();
+        self.count(code.name());
         self.log(event_id);
         let body = ProblemAnswer { body: self.body(), event_id, request_id: String::new() };
         let mut response = Response::default();

@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::problem::Problem;
 use super::request_headers::IdempotencyKey;
+use crate::metrics::http::HTTP;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::model::time::now;
@@ -140,6 +141,7 @@ impl Once {
         if let Some(text) = key.text.as_ref().filter(|_| first.fingerprint != key.fingerprint) {
             return Err(Problem::IdempotencyConflict { key: text.clone() });
         }
+        HTTP.repeated.count();
         let answer = Answer::again(first)?.with("idempotent-replayed", "true");
         Ok(match self.again {
             Some(status) => answer.status(status),

@@ -28,6 +28,11 @@ impl ResponseWriter {
         Self { app: Arc::clone(&call.app), wire: Arc::clone(&call.exchange.wire), reads }
     }
 
+    /// Exempts the response from the memory limit.
+    pub(super) fn exempt(self) -> Self {
+        Self { reads: false, ..self }
+    }
+
     /// Charges a large body to the response budget until the client has read it.
     fn body(&self, body: Vec<u8>) -> Result<Bytes, Problem> {
         let reserved = self.wire.take_reserved();

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::query::reading;
 use super::reply::{IntoAnswer, TypedReply};
 use super::respond::{ResponseWriter, respond};
+use crate::metrics::http::{HTTP, RouteSeries};
 
 /// One method of one URL.
 pub(super) struct Route {
@@ -29,6 +30,8 @@ pub(super) struct Route {
     pub(super) statuses: Statuses,
     /// It may take hours.
     pub(super) is_long: bool,
+    /// Counts of its requests.
+    pub(super) series: &'static RouteSeries,
     serve: ServeFn,
     describe: Box<dyn Fn(&mut Describer<'_>) + Send + Sync>,
 }
@@ -68,6 +71,7 @@ impl Route {
             let access = Arc::clone(&served_by);
             Box::pin(async move {
                 let writer = ResponseWriter::of(&call);
+                let writer = if A::ALWAYS { writer.exempt() } else { writer };
                 let answered = async move {
                     let mut call = if A::ALWAYS { call } else { call.begun()? };
                     let who = access.admit(&mut call)?;
@@ -88,7 +92,8 @@ impl Route {
             }
         };
         let (serve, describe) = (Arc::new(serve), Box::new(describe));
-        Self { method, path, id, about, statuses, is_long: false, serve, describe }
+        let series = HTTP.route(method.as_str(), path);
+        Self { method, path, id, about, statuses, is_long: false, series, serve, describe }
     }
 
     /// The same route, which may take hours.

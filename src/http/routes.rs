@@ -12,8 +12,8 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, events, health, hooks, me, openapi_file, plugins, provenance, replay, tasks,
-    upkeep,
+    admin, audit, batch, dry_run, erase, events, health, hooks, me, metrics, openapi_file, plugins, provenance, replay,
+    tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -25,6 +25,7 @@ use super::erase::{EraseRequest, ErasureAnswer};
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::health::{Liveness, Readiness};
 use super::me::IdentityAnswer;
+use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
 use super::path::{Path, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
@@ -120,6 +121,8 @@ routes! {
     GET "/healthz" Probe => health::live() -> Success<Liveness>, [200];
     /// Says whether deliveries can be accepted.
     GET "/readyz" Probe => health::ready() -> Readiness, [200 503];
+    /// Shows metrics for Prometheus.
+    GET "/metrics" Scraper => metrics::show() -> MetricsText, [200; 404];
     /// Shows this description.
     GET "/openapi.json" Anyone => openapi_file::show() -> Description, [200];
 }

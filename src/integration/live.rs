@@ -1,6 +1,6 @@
 //! A live integration.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +11,7 @@ use super::rejections::Rejections;
 use super::sender::Auth;
 use crate::format::payload::Rules;
 use crate::format::schema::Schema;
+use crate::metrics::integrations::{self, IntegrationSeries};
 use crate::model::company::CompanyId;
 use crate::model::event::Provenance;
 use crate::model::ids::{EventId, IntegrationName};
@@ -60,9 +61,16 @@ pub struct Integration {
     pub provenance: Provenance,
     /// When it went live.
     pub loaded_at: DateTime<Utc>,
+    /// Counts for metrics; see [`Integration::series`].
+    pub(crate) series: OnceLock<Arc<IntegrationSeries>>,
 }
 
 impl Integration {
+    /// Returns the counts of its deliveries. They are created when it goes live.
+    pub(crate) fn series(&self) -> &IntegrationSeries {
+        self.series.get_or_init(|| integrations::of(&self.name.0))
+    }
+
     /// Stops the integration: running calls are stopped.
     pub fn retire(&self) {
         self.plugin.retire();

@@ -1,7 +1,7 @@
 //! Loads a folder as an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -179,6 +179,7 @@ pub(super) fn assemble(
         plugin,
         provenance,
         loaded_at: now,
+        series: OnceLock::new(),
     })
 }
 

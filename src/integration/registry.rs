@@ -63,6 +63,8 @@ impl Registry {
     /// it belonged to another company: then they are stopped.
     pub fn set(&self, integration: Arc<Integration>) {
         let before = self.get(&integration.name.0).filter(|it| it.company_id != integration.company_id);
+        // Its series are shown from now on, before the first delivery.
+        integration.series();
         self.change_refused(|refused| drop(refused.remove(&*integration.name.0)));
         self.change_live(|live| drop(live.insert(integration.name.clone(), Arc::clone(&integration))));
         before.into_iter().for_each(|it| it.retire());

@@ -7,9 +7,10 @@ use super::hook::mapped_line;
 use super::outcome;
 use super::outcome::{Receipt, Told};
 use super::parts::Pipeline;
-use super::stages::Stages;
+use super::stages::{Stages, timed};
 use crate::integration::Integration;
 use crate::integration::stop::Stop;
+use crate::metrics::integrations::DeliveryEnd;
 use crate::store::{EventVersion, FirstAnswer, Replace, Replaced, Versioned};
 
 /// Result of an attempt that did not fail.
@@ -44,7 +45,10 @@ pub async fn attempt<A>(
     let result = mapped_line(integration, &raw, &mut stages).await;
     pipeline.observers.see(integration, &raw, &result);
     let (replace, ended) = match result {
-        Err(stop) if !stop.is_kept() => return Err(stop),
+        Err(stop) if !stop.is_kept() => {
+            integration.series().delivered(DeliveryEnd::Failed);
+            return Err(stop);
+        }
         Err(stop) => {
             let ingested = outcome::quarantined(Some(integration), raw, &stop, stages.done());
             (Replace::of(ingested, read.version), Err(stop))
@@ -57,10 +61,19 @@ pub async fn attempt<A>(
             (Replace { idempotency: remembered, forget, ..Replace::of(ingested, read.version) }, Ok(answer))
         }
     };
-    Ok(match stored(pipeline, replace, read, now).await? {
-        Replaced::Stored => Attempted::Now(ended?),
+    let how = counted::as_stored(&replace.ingested.event);
+    let replaced = stored(pipeline, replace, read, now).await;
+    let count = |how| integration.series().delivered(how);
+    Ok(match replaced.inspect_err(|_| count(DeliveryEnd::Failed))? {
+        Replaced::Stored => {
+            count(how);
+            Attempted::Now(ended?)
+        }
         Replaced::Repeated(first) => Attempted::Before(first),
-        Replaced::Erased => Attempted::Erased,
+        Replaced::Erased => {
+            count(DeliveryEnd::Erased);
+            Attempted::Erased
+        }
         Replaced::Changed => Attempted::Changed,
     })
 }
@@ -76,7 +89,7 @@ async fn stored(
         replace.read = read.version;
         let event = &mut replace.ingested.event;
         (event.attempts, event.last_attempt_at) = (read.event.attempts.saturating_add(1), Some(now));
-        match counted::timed(pipeline.store.replace(replace.clone())).await? {
+        match timed(pipeline.store.replace(replace.clone())).await? {
             Replaced::Changed => {}
             other => return Ok(other),
         }

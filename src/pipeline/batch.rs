@@ -1,10 +1,10 @@
 //! Batches: many items in one request, each processed separately, with one commit for all.
 
 use super::hook::direct_line;
-use super::outcome;
 use super::outcome::{Ended, Receipt, Told};
 use super::parts::Pipeline;
 use super::stages::Stages;
+use super::{counted, outcome};
 use crate::format::payload::Rules;
 use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
@@ -39,5 +39,8 @@ pub async fn batch<A>(
         tokio::task::yield_now().await;
     }
     let Told { answer, remembered } = tell(results);
-    outcome::committed(pipeline, Commit { ingested, idempotency: remembered }, answer, earlier).await
+    let hows: Vec<_> = ingested.iter().map(|it| counted::as_stored(&it.event)).collect();
+    let ended = outcome::committed(pipeline, Commit { ingested, idempotency: remembered }, answer, earlier).await;
+    hows.into_iter().for_each(|how| counted::ended(None, how, &ended));
+    ended
 }

@@ -6,7 +6,7 @@ use super::counted;
 use super::outcome;
 use super::outcome::{Ended, Receipt, Told};
 use super::parts::Pipeline;
-use super::stages::Stages;
+use super::stages::{Stages, timed};
 use crate::format::payload::{DecodeError, Payload, Rules};
 use crate::format::schema::Schema;
 use crate::format::{payload, schema};
@@ -14,9 +14,10 @@ use crate::integration::Integration;
 use crate::integration::checked::CheckedPayload;
 use crate::integration::mapped::Ready;
 use crate::integration::stop::{Failed, Stop};
+use crate::metrics::integrations::DeliveryEnd;
 use crate::model::event::{RawEvent, Stage};
 use crate::model::task::NewTask;
-use crate::store::{Commit, Committed, FirstAnswer, Idempotency, StoreError};
+use crate::store::{Commit, FirstAnswer, Idempotency, StoreError};
 
 /// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin. `tell` creates the response before the
 /// commit, so that the stored response and the changes are in one commit; `refusal` is stored instead if the event
@@ -98,25 +99,35 @@ async fn finish<A>(
         Ok(ready) => {
             let now = raw.received_at;
             let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done(), now);
+            let how = counted::as_stored(&ingested.event);
             let Told { answer, remembered } = tell(&receipt);
             let commit = Commit { ingested: vec![ingested], idempotency: remembered };
-            return Ok(outcome::committed(pipeline, commit, answer, earlier).await?);
+            let ended = outcome::committed(pipeline, commit, answer, earlier).await;
+            counted::ended(integration, how, &ended);
+            return Ok(ended?);
         }
         Err(stop) => stop,
     };
     if let Some(first) = earlier.await? {
-        return Ok(Ended::Before(first));
+        let before = Ok(Ended::Before(first));
+        counted::ended(integration, DeliveryEnd::Duplicate, &before);
+        return before;
     }
     // If processing did not begin, the sender retries with a new delivery.
     if !stop.is_kept() {
+        counted::series(integration).delivered(DeliveryEnd::Failed);
         return Err(stop);
     }
-    let ingested = vec![outcome::quarantined(integration, raw, &stop, stages.done())];
+    let ingested = outcome::quarantined(integration, raw, &stop, stages.done());
+    let how = counted::as_stored(&ingested.event);
     // Stored before the response, so that the event can be found by the id in the response.
-    match counted::timed(pipeline.store.commit(Commit { ingested, idempotency: refusal })).await? {
-        Committed::Stored => Err(stop),
-        Committed::Repeated(first) => Ok(Ended::Before(first)),
-        Committed::Erased => Ok(Ended::Erased),
+    let commit = Commit { ingested: vec![ingested], idempotency: refusal };
+    let ended = timed(pipeline.store.commit(commit)).await.map(|it| Ended::of((), it));
+    counted::ended(integration, how, &ended);
+    match ended? {
+        Ended::Now(()) => Err(stop),
+        Ended::Before(first) => Ok(Ended::Before(first)),
+        Ended::Erased => Ok(Ended::Erased),
     }
 }
 

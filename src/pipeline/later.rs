@@ -5,9 +5,11 @@ use super::hook::mapped_line;
 use super::outcome;
 use super::outcome::{Ended, Told, event};
 use super::parts::Pipeline;
-use super::stages::Stages;
+use super::stages::{Stages, timed};
 use crate::integration::stop::Stop;
 use crate::integration::{Found, Integration};
+use crate::metrics::integrations::{self, DeliveryEnd};
+use crate::metrics::queue::QUEUE;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, RawEvent, Reason};
 use crate::model::ids::{EventId, IntegrationName};
@@ -25,8 +27,11 @@ pub async fn accept<A>(
     told: Told<A>,
 ) -> Result<Ended<A>, Stop> {
     let event = event(Some(integration), raw, EventStatus::Queued, None);
+    let how = counted::as_stored(&event);
     let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
-    Ok(Ended::of(told.answer, counted::timed(pipeline.store.commit(commit)).await?))
+    let ended = timed(pipeline.store.commit(commit)).await.map(|it| Ended::of(told.answer, it));
+    counted::ended(Some(integration), how, &ended);
+    Ok(ended?)
 }
 
 /// Processes a queued event. The result is stored in the same commit that removes the event from the queue, so a
@@ -92,16 +97,23 @@ async fn run(pipeline: &Pipeline, Versioned { event, version }: Versioned) -> Re
 
 async fn settle(pipeline: &Pipeline, replace: Replace) -> Result<(), Stop> {
     let id = replace.ingested.event.id;
+    let (series, how) =
+        (integrations::find(&replace.ingested.event.integration.0), counted::as_stored(&replace.ingested.event));
     let without_answer = Replace { idempotency: None, ..replace.clone() };
-    let replaced = match counted::timed(pipeline.store.replace(replace)).await? {
+    let replaced = match timed(pipeline.store.replace(replace)).await? {
         // The stored response belongs to another event, and is kept.
         Replaced::Repeated(_) => pipeline.store.replace(without_answer).await?,
         other => other,
     };
     match replaced {
-        Replaced::Stored => {}
+        Replaced::Stored => {
+            QUEUE.settled.count();
+            series.delivered(how);
+        }
         Replaced::Erased => {
-            tracing::info!(event.id = %id, "a queued event was erased before its result; no task was created")
+            QUEUE.settled.count();
+            series.delivered(DeliveryEnd::Erased);
+            tracing::info!(event.id = %id, "a queued event was erased before its result; no task was created");
         }
         Replaced::Changed | Replaced::Repeated(_) => {
             tracing::warn!(event.id = %id, "a queued event was changed before its result; the result is dropped");

@@ -1,13 +1,15 @@
 //! Deliveries that are stored without being processed.
 
+use super::counted;
+use super::outcome::{self, Ended};
 use super::parts::Pipeline;
-use super::{counted, outcome};
+use super::stages::timed;
 use crate::format::payload::DecodeError;
 use crate::integration::Integration;
 use crate::integration::mapped::Ready;
 use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
-use crate::store::{FirstAnswer, StoreError};
+use crate::store::{FirstAnswer, Ingested, StoreError};
 use crate::system::log;
 use crate::system::log::Line;
 
@@ -34,7 +36,7 @@ pub async fn duplicate(
             "a delivery has the id of an earlier one but another body; it created no task, and can be replayed"
         );
     }
-    counted::timed(pipeline.store.commit(ingested.into())).await.map(drop)
+    stored(pipeline, integration, ingested).await
 }
 
 /// Stores a delivery that cannot be decoded, without its body because the integration redacts values. Returns the
@@ -49,7 +51,7 @@ pub async fn unreadable(
     let stop = Stop::Decode(error);
     let mut ingested = outcome::quarantined(Some(integration), raw, &stop, Vec::new());
     ingested.event.body_bytes = body_bytes;
-    counted::timed(pipeline.store.commit(ingested.into())).await.map_or_else(Stop::from, |_| stop)
+    stored(pipeline, integration, ingested).await.map_or_else(Stop::from, |()| stop)
 }
 
 /// Stores a delivery that the server answers itself.
@@ -64,5 +66,13 @@ pub async fn skip(
 ) -> Result<(), StoreError> {
     let ready = Ready::skip(reason.to_owned());
     let now = raw.received_at;
-    pipeline.store.commit(outcome::stored(Some(integration), raw, ready, Vec::new(), now).0.into()).await.map(drop)
+    stored(pipeline, integration, outcome::stored(Some(integration), raw, ready, Vec::new(), now).0).await
+}
+
+async fn stored(pipeline: &Pipeline, integration: &Integration, ingested: Ingested) -> Result<(), StoreError> {
+    let how = counted::as_stored(&ingested.event);
+    let committed = timed(pipeline.store.commit(ingested.into())).await;
+    let ended = committed.map(|it| Ended::of((), it));
+    counted::ended(Some(integration), how, &ended);
+    ended.map(drop)
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::counted;
 use super::parts::Pipeline;
+use super::stages::timed;
 use crate::format::payload::Loosened;
 use crate::integration::Integration;
 use crate::integration::load::direct;
@@ -75,10 +75,10 @@ pub(super) async fn committed<A>(
     let Some(own) = commit.idempotency.as_ref().map(|it| it.answer.body.clone()) else {
         return match earlier.await? {
             Some(first) => Ok(Ended::Before(first)),
-            None => Ok(Ended::of(answer, counted::timed(pipeline.store.commit(commit)).await?)),
+            None => Ok(Ended::of(answer, timed(pipeline.store.commit(commit)).await?)),
         };
     };
-    match counted::timed(pipeline.store.commit(commit)).await {
+    match timed(pipeline.store.commit(commit)).await {
         Ok(committed) => Ok(Ended::of(answer, committed)),
         Err(error) => match earlier.await {
             // This request's own response may have been stored, but it is unknown whether it is durable.

@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::hook::{direct_line, mapped_line};
+use super::outcome;
 use super::outcome::{DIFFERS, Receipt, event as event_of};
 use super::parts::Pipeline;
-use super::stages::Stages;
-use super::{counted, outcome};
+use super::stages::{Stages, timed};
 use crate::format::payload::Rules;
 use crate::integration::Integration;
 use crate::integration::mapped::Ready;
 use crate::integration::stop::Stop;
+use crate::metrics::pipeline::{PIPELINE, ReplayEnd};
 use crate::model::audit::Entry;
 use crate::model::event::{Event, EventStatus, NoBody, StageTime};
 use crate::model::ids::{TaskId, new_id};
@@ -86,6 +87,23 @@ const CHANGED: &str = "it was changed by another replay or attempt in the meanti
 /// # Errors
 /// Fails if the event has no body, was changed or erased in the meantime, or cannot be run or stored now.
 pub async fn redrive(
+    pipeline: &Pipeline,
+    integration: Option<&Integration>,
+    read: Versioned,
+    asking: Asking<'_>,
+    remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
+) -> Result<Redriven, NotRedriven> {
+    let result = replayed(pipeline, integration, read, asking, remembered).await;
+    PIPELINE.replayed(match &result {
+        Ok(redriven) if redriven.event.status == EventStatus::Quarantined => ReplayEnd::Quarantined,
+        Ok(_) => ReplayEnd::Done,
+        Err(NotRedriven::Refused(_)) => ReplayEnd::Refused,
+        Err(NotRedriven::Stop(_)) => ReplayEnd::Failed,
+    });
+    result
+}
+
+async fn replayed(
     pipeline: &Pipeline,
     integration: Option<&Integration>,
     Versioned { event, version }: Versioned,
@@ -211,7 +229,7 @@ impl Run<'_> {
     /// next attempt has created the tasks in the meantime.
     async fn replace(&self, replace: Replace, detail: String) -> Result<Option<FirstAnswer>, NotRedriven> {
         let audit = Some((self.asking.audit)(&detail));
-        match counted::timed(self.pipeline.store.replace(Replace { audit, ..replace })).await? {
+        match timed(self.pipeline.store.replace(Replace { audit, ..replace })).await? {
             Replaced::Stored => Ok(None),
             Replaced::Repeated(first) => Ok(Some(first)),
             Replaced::Changed => refused(self.pipeline, &self.asking, CHANGED).await.map(|_| None),

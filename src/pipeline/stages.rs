@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::metrics::pipeline::{PIPELINE, PipelineStage};
 use crate::model::event::{Stage, StageTime};
 use crate::system::trace::{self, Operation};
 
@@ -34,10 +35,28 @@ impl Stages {
         if let Some(operation) = &self.operation {
             operation.stage(stage.name(), took, result.is_ok());
         }
+        PIPELINE.took(measured(stage), took);
         result
     }
 
     pub(super) fn done(self) -> Vec<StageTime> {
         self.done
     }
+}
+
+fn measured(stage: Stage) -> PipelineStage {
+    match stage {
+        Stage::Decode => PipelineStage::Decode,
+        Stage::Schema => PipelineStage::Schema,
+        Stage::Plugin => PipelineStage::Plugin,
+        Stage::Task => PipelineStage::Task,
+    }
+}
+
+/// Measures a commit, for metrics and as a stage of its request's trace.
+pub(super) async fn timed<T, E>(commit: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let (started, stage) = (Instant::now(), trace::stage("commit"));
+    let committed = commit.await;
+    PIPELINE.took(PipelineStage::Commit, started.elapsed());
+    stage.end(committed)
 }

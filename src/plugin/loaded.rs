@@ -49,6 +49,12 @@ impl Plugin {
         self.workers.summary()
     }
 
+    /// Returns the number of calls that wait for a thread.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.workers.waiting()
+    }
+
     /// Returns the module's imports, each once.
     #[must_use]
     pub fn imports(&self) -> &[String] {

@@ -15,6 +15,8 @@ use super::priority::{Habit, Pace, StartSuccessor};
 use super::room::{Seat, Seats};
 use super::state::CallState;
 use super::{compile, room};
+use crate::metrics::plugins::PLUGINS;
+use crate::metrics::value::GaugeGuard;
 
 /// State that is shared by the threads of a plugin.
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Program {
         if let Some(None) = seat {
             return Ended::not_made(PluginError::Busy);
         }
+        let instance = PLUGINS.instances.hold();
         let pace = Pace::of(successor, self.habit.is_slow());
         let state = CallState::new(&self.limits, context.received_at, pace);
         let mut store = Store::new(self.engine.wasmtime(), state);
@@ -94,7 +97,7 @@ impl Program {
             result.map_err(|error| state.explain(error, &self.limits))
         };
         let called = Called { result, log: state.log.text(), usage };
-        Ended { called, store: Some(store), seat: seat.flatten() }
+        Ended { called, store: Some(store), seat: seat.flatten(), instance: Some(instance) }
     }
 }
 
@@ -103,10 +106,11 @@ pub(crate) struct Ended {
     pub(crate) called: Called,
     pub(crate) store: Option<Store<CallState>>,
     pub(crate) seat: Option<Seat>,
+    pub(super) instance: Option<GaugeGuard>,
 }
 
 impl Ended {
     pub(crate) fn not_made(error: PluginError) -> Self {
-        Self { called: Called::not_made(error), store: None, seat: None }
+        Self { called: Called::not_made(error), store: None, seat: None, instance: None }
     }
 }

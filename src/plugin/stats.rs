@@ -3,8 +3,8 @@
 //!
 //! Without locks, so that a thread that is preempted while counting does not block others.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::call::CallContext;
 use super::error::PluginError;
+use crate::metrics::integrations::{self, IntegrationSeries};
 
 /// Maximum time that is counted exactly, in microseconds (one minute). Longer times count as this.
 const LONGEST: u64 = 60_000_000;
@@ -30,6 +31,8 @@ pub(super) struct Stats {
     /// Number of calls in each time bucket.
     times: Box<[AtomicU32; BUCKETS]>,
     last_error: ArcSwapOption<LastError>,
+    /// For metrics, which go on over versions.
+    series: OnceLock<Arc<IntegrationSeries>>,
 }
 
 impl Default for Stats {
@@ -40,6 +43,7 @@ impl Default for Stats {
             busy: AtomicU64::default(),
             times: Box::new([const { AtomicU32::new(0) }; BUCKETS]),
             last_error: ArcSwapOption::empty(),
+            series: OnceLock::new(),
         }
     }
 }
@@ -96,10 +100,11 @@ impl Stats {
     /// Counts a call. A call that was not run for lack of capacity counts as busy only.
     pub(super) fn count<T>(&self, context: &CallContext, took: Duration, result: &Result<T, PluginError>) {
         if let Err(PluginError::Busy) = result {
-            return self.count_busy();
+            return self.count_busy(context);
         }
         let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST);
         self.times[bucket(micros)].fetch_add(1, Ordering::Relaxed);
+        self.series(context).called(took, result.as_ref().err().map(PluginError::code));
         match result {
             Ok(_) => {}
             Err(PluginError::Refused { .. }) => drop(self.refused.fetch_add(1, Ordering::Relaxed)),
@@ -111,8 +116,13 @@ impl Stats {
         }
     }
 
-    pub(super) fn count_busy(&self) {
+    pub(super) fn count_busy(&self, context: &CallContext) {
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.series(context).not_called(PluginError::Busy.code());
+    }
+
+    fn series(&self, context: &CallContext) -> &IntegrationSeries {
+        self.series.get_or_init(|| integrations::of(&context.integration))
     }
 
     pub(super) fn summary(&self) -> Summary {

@@ -21,6 +21,7 @@ use super::error::PluginError;
 use super::priority::StartSuccessor;
 use super::program::{Ended, Program};
 use super::stats::{Stats, Summary};
+use crate::metrics::plugins::PLUGINS;
 
 /// How long after its time limit a call that has not ended gets a response.
 const GRACE: Duration = Duration::from_millis(500);
@@ -28,6 +29,7 @@ const GRACE: Duration = Duration::from_millis(500);
 struct Job {
     asked: Arc<Asked>,
     done: oneshot::Sender<Called>,
+    since: Instant,
 }
 
 struct Asked {
@@ -67,6 +69,11 @@ impl Workers {
         Ok(Self { queue, stats })
     }
 
+    /// Calls that wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn summary(&self) -> Summary {
         self.stats.summary()
     }
@@ -74,10 +81,10 @@ impl Workers {
     pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Called {
         let (done, answer) = oneshot::channel();
         let asked = Arc::new(Asked { payload, context });
-        match self.queue.try_send(Job { asked, done }) {
+        match self.queue.try_send(Job { asked, done, since: Instant::now() }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Called::not_made(PluginError::Host)),
-            Err(TrySendError::Full(_)) => {
-                self.stats.count_busy();
+            Err(TrySendError::Full(job)) => {
+                self.stats.count_busy(&job.asked.context);
                 Called::not_made(PluginError::Busy)
             }
             Err(TrySendError::Disconnected(_)) => Called::not_made(PluginError::Host),
@@ -173,7 +180,7 @@ impl Finished {
     /// Sends the response, releases what the call has used, and returns a worker with normal priority.
     fn settle(self) -> Arc<Worker> {
         let Self { worker, ended, took } = self;
-        let Ended { called, store, seat } = ended;
+        let Ended { called, store, seat, instance } = ended;
         if called.result == Err(PluginError::Host) {
             tracing::error!(plugin = worker.program.name, "a plugin call panicked in the host");
         }
@@ -182,7 +189,7 @@ impl Finished {
         }
         // The store first, because it occupies the capacity that the seat reserves.
         drop(store);
-        drop(seat);
+        drop((seat, instance));
         match worker.succession.successor.get() {
             None => worker,
             Some(_) => {
@@ -202,6 +209,7 @@ fn run(mut worker: Arc<Worker>) {
             continue;
         }
         let (started, succession) = (Instant::now(), Arc::clone(&worker.succession));
+        PLUGINS.wait.took(started - job.since);
         let reply = Reply { asked: Arc::clone(&job.asked), done: job.done, started };
         let _there_is_room = succession.reply.push(reply);
         let ended = worker.call(&job.asked);

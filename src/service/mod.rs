@@ -4,4 +4,5 @@ pub mod app;
 pub mod dry_run;
 pub mod operations;
 pub mod queue;
+pub(crate) mod scrape;
 pub mod watch;

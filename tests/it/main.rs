@@ -33,6 +33,7 @@ mod lax;
 mod limits;
 mod list;
 mod me;
+mod metrics;
 mod openapi;
 mod openapi_changes;
 mod own_process;

@@ -220,6 +220,7 @@ impl Tour {
         self.get("/healthz");
         self.get("/readyz");
         self.send(200, &operator, "GET", "/readyz", &[], &Value::Null);
+        self.send(200, &operator, "GET", "/metrics", &[], &Value::Null);
         self.get("/openapi.json");
     }
 }

@@ -28,6 +28,10 @@ fn security_schemes() -> Value {
             "type": "apiKey", "in": "header", "name": "X-API-Key",
             "description": "The operator's token, from the server's data directory. It is valid for every company.",
         },
+        "metricsToken": {
+            "type": "http", "scheme": "bearer",
+            "description": "The token for metrics, `HOOKMILL_METRICS_TOKEN`.",
+        },
         "senderPassword": {
             "type": "http", "scheme": "basic",
             "description": "A user name and password, for an integration whose plugin.toml says so.",

@@ -1,5 +1,6 @@
 //! Accepts connections, and drains them at the end.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use tower_service::Service;
+use warp::http::Request;
+use warp::reply::Response;
 
 use super::crowd::{ConnectionSlot, Crowd};
 use super::files;
 use super::socket::{Socket, Timeouts};
 use super::wire::Wire;
-use crate::http::dispatch::routes;
+use crate::http::content::Content;
+use crate::http::dispatch::{metrics_route, routes};
 use crate::http::edge::Edge;
+use crate::metrics::http::HTTP;
 use crate::model::peer::Proxies;
 use crate::model::time::now;
 use crate::service::app::App;
@@ -30,6 +36,9 @@ const CONNECTION_BUFFER: usize = 64 * 1024;
 /// no request until the previous response is in this buffer, so this also bounds pipelining.
 const SEND_BUFFER: usize = 256 * 1024;
 
+/// Connections to the address for metrics: a few scrapers.
+const METRICS_CONNECTIONS: usize = 64;
+
 /// Serves until `shutdown` resolves, then completes the running requests and returns.
 ///
 /// warp's own server has no limits on slow headers or on the number of connections, so its routes run on hyper here.
@@ -37,11 +46,41 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// # Errors
 /// If the socket's buffer cannot be set. Errors of `accept` are temporary (such as too few file descriptors) and are retried.
 pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+    let routes = warp::service(routes(Arc::clone(&app)));
+    let most = files::room_for(app.config.limits.connections);
+    HTTP.connections_limit.set(most as u64);
+    serve(listener, app, most, routes, shutdown).await
+}
+
+/// Serves only `/metrics`, on its own address, until `shutdown` resolves.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_metrics(
+    listener: TcpListener,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let routes = warp::service(metrics_route(Arc::clone(&app)));
+    serve(listener, app, METRICS_CONNECTIONS, routes, shutdown).await
+}
+
+async fn serve<S>(
+    listener: TcpListener,
+    app: Arc<App>,
+    most: usize,
+    routes: S,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()>
+where
+    S: Service<Request<Content>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
     // Accepted connections inherit it.
     socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER)?;
     let limits = app.config.limits.clone();
     let serving = Arc::clone(&app);
-    let edge = Arc::new(Edge::new(Arc::clone(&app), warp::service(routes(app))));
+    let edge = Arc::new(Edge::new(app, routes));
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
@@ -51,7 +90,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         .max_buf_size(CONNECTION_BUFFER);
     let timeouts = Timeouts { write: limits.write_timeout, head: limits.header_timeout };
     let graceful = GracefulShutdown::new();
-    let crowd = Arc::new(Crowd::new(files::room_for(limits.connections), limits.peer_connections));
+    let crowd = Arc::new(Crowd::new(most, limits.peer_connections));
     let origin = Instant::now();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -108,6 +147,7 @@ async fn accept(
                 }
             }
             Err(error) => {
+                HTTP.not_accepted.count();
                 if let Some(turn) = log::sample(Line::Accept, "", now()) {
                     tracing::warn!(cause = %error, omitted = turn.omitted, "accepting a connection failed");
                 }

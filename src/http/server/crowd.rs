@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::wire::{Standing, Wire};
+use crate::metrics::http::HTTP;
+use crate::metrics::value::GaugeGuard;
 use crate::model::peer::Peer;
 
 /// Connections beyond `limits.connections`, for when all are busy: only health checks are answered on them.
@@ -54,6 +56,7 @@ pub(super) struct ConnectionSlot {
     crowd: Arc<Crowd>,
     peer: Peer,
     id: u64,
+    _open: GaugeGuard,
 }
 
 impl Crowd {
@@ -82,7 +85,8 @@ impl Crowd {
         let group = open.peers.entry(peer).or_default();
         group.is_proxy = is_proxy;
         group.wires.insert(id, Arc::clone(wire));
-        Some(ConnectionSlot { crowd: Arc::clone(self), peer, id })
+        HTTP.accepted.count();
+        Some(ConnectionSlot { crowd: Arc::clone(self), peer, id, _open: HTTP.connections.hold() })
     }
 
     /// Closes waiting connections for another reason, such as too few file descriptors.
@@ -135,6 +139,7 @@ impl Open {
             self.peers.remove(&peer);
         }
         self.count -= waiting.len();
+        HTTP.closed_for_room.add(waiting.len() as u64);
         self.say(waiting.len(), peer);
         !waiting.is_empty()
     }

@@ -8,4 +8,4 @@ mod files;
 mod socket;
 pub(super) mod wire;
 
-pub use accept::run;
+pub use accept::{run, run_metrics};

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::code::{Code, Digest};
 use super::process::{Compilers, Failed};
 use super::turns::Turns;
+use crate::metrics::plugins::PLUGINS;
 use crate::plugin::cache::Cache;
 use crate::plugin::call::Abi;
 use crate::plugin::engine::Engine;
@@ -117,7 +118,10 @@ impl Compiler {
         let started = Instant::now();
         let new = Cache::begin(self.cache.as_deref(), &self.engine, sha256);
         let mut new = new.map_err(|e| Failed::ForNow(format!("the file for its artefact cannot be created: {e}")))?;
-        let written = self.compilers.run(wasm, abi, new.file()).inspect_err(|_| {
+        let written = self.compilers.run(wasm, abi, new.file());
+        PLUGINS.compilation.took(started.elapsed());
+        let written = written.inspect_err(|_| {
+            PLUGINS.not_compiled.count();
             let millis = started.elapsed().as_millis();
             tracing::warn!(bytes = wasm.len(), millis, "a module could not be compiled");
         })?;

@@ -14,9 +14,10 @@ use super::waiting::{Place, Waiting};
 use super::work::Work;
 use crate::integration::{Found, Integration};
 use crate::limits::shares::{Rule, Shares, UsedUp};
+use crate::metrics::queue::{InQueue, QUEUE};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, RawEvent};
-use crate::model::ids::IntegrationName;
+use crate::model::ids::{EventId, IntegrationName};
 use crate::pipeline::Pipeline;
 use crate::store::StoreError;
 
@@ -61,7 +62,15 @@ impl Queue {
     /// Queues an event that is durable already.
     pub fn push(self: &Arc<Self>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
         let number = Some(self.number(integration, raw));
-        let waiting = Waiting { company: raw.company_id.clone(), id: raw.id, number, room: place, unread: false };
+        let counted = counted(&integration.name, raw.id);
+        let waiting = Waiting {
+            company: raw.company_id.clone(),
+            id: raw.id,
+            number,
+            room: place,
+            unread: false,
+            _counted: counted,
+        };
         self.dispatch(&integration.name, waiting);
     }
 
@@ -95,7 +104,8 @@ impl Queue {
                     tracing::warn!(%error, event.id = %id, "a queued event cannot be read yet");
                     let name = IntegrationName("unknown".into());
                     let room = self.place(&company, &name).ok();
-                    self.dispatch(&name, Waiting { company, id, number: None, room, unread: true });
+                    let counted = counted(&name, id);
+                    self.dispatch(&name, Waiting { company, id, number: None, room, unread: true, _counted: counted });
                 }
             }
         }
@@ -106,7 +116,8 @@ impl Queue {
         let live = self.work.pipeline.registry.get(&event.integration.0);
         let number = live.map(|it| self.number(&it, &event.raw()));
         let room = self.place(&company, &event.integration).ok();
-        let waiting = Waiting { company, id: event.id, number, room, unread: false };
+        let counted = counted(&event.integration, event.id);
+        let waiting = Waiting { company, id: event.id, number, room, unread: false, _counted: counted };
         self.dispatch(&event.integration, waiting);
     }
 
@@ -119,6 +130,13 @@ impl Queue {
     fn all(&self) -> MutexGuard<'_, HashMap<IntegrationName, Dispatcher>> {
         self.dispatchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts an event in the queue. Its age comes from its id.
+fn counted(name: &IntegrationName, id: EventId) -> InQueue {
+    let (seconds, nanos) = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
+    let millis = i64::try_from(seconds).unwrap_or(0).saturating_mul(1000) + i64::from(nanos / 1_000_000);
+    QUEUE.enter(&name.0, millis)
 }
 
 fn number(key: String) -> usize {

@@ -13,6 +13,7 @@ use super::waiting::{Cause, Waiting};
 use super::work::Work;
 use crate::integration::Found;
 use crate::integration::stop::Stop;
+use crate::metrics::queue::QUEUE;
 use crate::model::ids::IntegrationName;
 use crate::pipeline;
 use crate::plugin::Limits;
@@ -163,6 +164,7 @@ async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
                 cause.to_string()
             }
         };
+        QUEUE.retries.count();
         tracing::warn!(cause, event.id = %waiting.id, "a queued event is retried");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);

@@ -1,6 +1,7 @@
 //! A queued event in memory.
 
 use crate::limits::shares::Share;
+use crate::metrics::queue::InQueue;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::store::StoreError;
@@ -20,6 +21,8 @@ pub(crate) struct Waiting {
     pub(crate) room: Option<Place>,
     /// Whether it could not be read yet, so that its ordering key is unknown.
     pub(crate) unread: bool,
+    /// Counts it for metrics.
+    pub(super) _counted: InQueue,
 }
 
 /// Why an event cannot be processed.

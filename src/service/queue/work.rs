@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::waiting::Cause;
+use crate::metrics::queue::QUEUE;
 use crate::model::company::CompanyId;
 use crate::model::event::Reason;
 use crate::model::ids::{EventId, IntegrationName};
@@ -43,6 +44,7 @@ impl Work {
             Cause::Panicked => pipeline::panicked(&self.pipeline, company, id).await.is_ok(),
         };
         self.unreadable.fetch_add(1, Ordering::Relaxed);
+        QUEUE.set_aside.count();
         let outcome = if given_up { "it is quarantined" } else { "it stays queued until the next start" };
         tracing::error!(%cause, event.id = %id, outcome, "a queued event cannot be processed");
     }

@@ -17,6 +17,7 @@ use super::stamp::{Stamp, folders, visible};
 use crate::auth::Secrets;
 use crate::integration::load::shadow_of;
 use crate::integration::{Integration, Refused, Registry};
+use crate::metrics::plugins::PLUGINS;
 use crate::model::audit::{Action, Entry, SERVER};
 use crate::model::company::CompanyId;
 use crate::model::ids::IntegrationName;
@@ -214,6 +215,7 @@ impl Loader {
     }
 
     fn goes_live(&mut self, plugin: Arc<Integration>, pass: &mut Pass) {
+        PLUGINS.loaded.count();
         let (name, sha256) = (plugin.name.to_string(), &plugin.provenance.module_sha256);
         tracing::info!(plugin = name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
         if !plugin.weak_secrets.is_empty() {
@@ -228,6 +230,7 @@ impl Loader {
     }
 
     fn refused(&self, name: String, path: &std::path::Path, message: String, pass: &mut Pass) {
+        PLUGINS.refused.count();
         let live = self.registry.get(&name);
         let stays = live.as_ref().map(|live| &live.version);
         tracing::error!(plugin = name, stays_live = stays, "plugin refused: {message}");

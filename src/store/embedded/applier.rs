@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -14,6 +14,7 @@ use super::rebuild;
 use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
+use crate::metrics::store::{Rebuild, STORE};
 use crate::store::error::StoreError;
 
 /// Maximum number of durable groups that are not in the read view yet. Readers wait for them.
@@ -69,12 +70,18 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
     match work {
         // A rebuild has already read this group from the journal.
         Work::Group(_, last) if last <= view.meta.applied => {}
-        Work::Group(bytes, last) => match view.apply(last, group_ops(&bytes), &shared.index, false) {
-            Ok(()) => shared.set_applied(last),
-            Err(error) => drop(shared.view_failed(error)),
-        },
+        Work::Group(bytes, last) => {
+            let started = Instant::now();
+            let applied = view.apply(last, group_ops(&bytes), &shared.index, false);
+            STORE.apply.took(started.elapsed());
+            match applied {
+                Ok(()) => shared.set_applied(last),
+                Err(error) => drop(shared.view_failed(error)),
+            }
+        }
         Work::Swap(built, done) => {
             let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
+                STORE.rebuilt(Rebuild::Compact);
                 drop(std::mem::replace(view, built));
                 rebuild::remove_old(old.as_deref());
             });
@@ -101,6 +108,7 @@ fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
         }
         match shared.room_for_view().and_then(|()| rebuild::replace_failed(shared)) {
             Ok((view, old)) => {
+                STORE.rebuilt(Rebuild::Failure);
                 tracing::info!("the read view has been rebuilt");
                 rebuild::remove_old(old.as_deref());
                 return Some(view);

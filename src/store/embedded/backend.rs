@@ -16,6 +16,7 @@ use super::watchdog::Watchdog;
 use super::writer::Writer;
 use super::{answers, audit, events, failure, keys, list, record, task_record, upkeep};
 use crate::auth::ApiKey;
+use crate::metrics::store::STORE;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
 use crate::model::event::Reason;
@@ -161,7 +162,13 @@ impl Store for Embedded {
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
-        async move { self.replaced(Change::replace(replace)?).await }.boxed()
+        let audited = replace.audit.is_some();
+        async move {
+            let replaced = self.replaced(Change::replace(replace)?).await?;
+            STORE.audit_entries.add(u64::from(audited && replaced == Replaced::Stored));
+            Ok(replaced)
+        }
+        .boxed()
     }
 
     fn give_up<'a>(
@@ -200,11 +207,21 @@ impl Store for Embedded {
         entry: Entry,
         idempotency: Option<Idempotency>,
     ) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Change::audited(&entry, Some(&key), idempotency.as_ref())).await }.boxed()
+        async move {
+            let committed = self.put(Change::audited(&entry, Some(&key), idempotency.as_ref())).await?;
+            STORE.audit_entries.add(u64::from(committed == Committed::Stored));
+            Ok(committed)
+        }
+        .boxed()
     }
 
     fn note(&self, entry: Entry) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.put(Change::audited(&entry, None, None)).await.map(drop) }.boxed()
+        async move {
+            self.put(Change::audited(&entry, None, None)).await?;
+            STORE.audit_entries.count();
+            Ok(())
+        }
+        .boxed()
     }
 
     fn audit<'a>(

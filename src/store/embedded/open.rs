@@ -22,6 +22,7 @@ use super::view::View;
 use super::watchdog::Watchdog;
 use super::writer::Writer;
 use super::{check, rebuild, snapshot, verify};
+use crate::metrics::store::{Rebuild, STORE};
 use crate::store::error::StoreError;
 
 impl Embedded {
@@ -125,6 +126,7 @@ fn whole_view(
     }
     let built = rebuild::at_start(dir, source, last)?;
     if !fresh {
+        STORE.rebuilt(Rebuild::Start);
         tracing::info!("the read view has been rebuilt");
     }
     Ok(built)

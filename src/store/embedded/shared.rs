@@ -18,6 +18,7 @@ use super::options::Options;
 use super::snapshot::Snapshot;
 use super::view::guarded;
 use super::{failure, keys, place, rebuild, snapshot};
+use crate::metrics::store::STORE;
 use crate::store::error::{Damage, StoreError};
 
 #[derive(Debug)]
@@ -105,6 +106,8 @@ pub(super) struct Parts {
 impl Shared {
     pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
         let journal = journal_dir(&parts.dir);
+        STORE.acked.set(parts.applied);
+        STORE.applied.set(parts.applied);
         let (forgotten, horizon) = (Forgotten::read(&journal), read_horizon(&journal));
         Ok(Self {
             filesystem: File::open(&parts.dir)?,
@@ -184,6 +187,7 @@ impl Shared {
         *old = Current { tree, generation: old.generation + 1 };
         *current = index;
         self.progress().view = None;
+        STORE.view_failed.set(0);
     }
 
     /// Locks the map of stored responses, which has every durable key. Hold it only briefly.
@@ -209,6 +213,7 @@ impl Shared {
 
     pub(super) fn set_acked(&self, sequence: u64) {
         self.acked.store(sequence, Ordering::Release);
+        STORE.acked.set(sequence);
     }
 
     pub(super) fn applied(&self) -> u64 {
@@ -217,6 +222,7 @@ impl Shared {
 
     pub(super) fn set_applied(&self, sequence: u64) {
         self.progress().applied = sequence;
+        STORE.applied.set(sequence);
         self.tick();
         self.moved.notify_all();
     }
@@ -250,6 +256,7 @@ impl Shared {
         progress.readable &= readable;
         progress.view = Some(error.clone());
         drop(progress);
+        STORE.view_failed.set(1);
         self.moved.notify_all();
         let _already_awake = self.broken.try_send(());
         error
@@ -277,6 +284,7 @@ impl Shared {
     }
 
     pub(super) fn journal_failed(&self, error: StoreError) {
+        STORE.journal_failed.set(1);
         self.progress().journal = Some(error);
     }
 
@@ -291,7 +299,9 @@ impl Shared {
         for damage in &damages {
             tracing::error!(place = %damage, "the journal is damaged: acknowledged changes cannot be read");
         }
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).extend(damages);
+        let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(damages);
+        STORE.damaged.set(all.len() as u64);
     }
 
     /// Returns the damage found since the start.
@@ -378,7 +388,9 @@ impl Shared {
     /// Checks that more than the reserve is free; after a group that did not fit, at least a segment.
     pub(super) fn room(&self) -> Result<(), StoreError> {
         let segment = if self.progress().full { self.options.segment_bytes } else { 0 };
-        room(&self.filesystem, self.options.reserve_bytes.max(segment))
+        let free = free(&self.filesystem)?;
+        STORE.sampled.free_bytes.set(free);
+        enough(free, self.options.reserve_bytes.max(segment))
     }
 
     /// Checks that there is room for a second view. It may use the reserve, because the old view frees more than
@@ -412,7 +424,11 @@ impl Shared {
             self.tick();
             !self.closing()
         };
-        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir, &go_on)) {
+        let written = guarded(|| snapshot::write(&tree, applied, &dir, &go_on));
+        if !self.closing() {
+            STORE.snapshots.ended(written.is_ok());
+        }
+        let snapshot = match written {
             Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
             written => written?,
         };
@@ -436,8 +452,16 @@ impl Shared {
 
 /// Checks that this much space is free on a file's disk, in bytes.
 pub(super) fn room(file: impl rustix::fd::AsFd, needed: u64) -> Result<(), StoreError> {
+    enough(free(file)?, needed)
+}
+
+/// Bytes that are free on a file's disk.
+fn free(file: impl rustix::fd::AsFd) -> Result<u64, StoreError> {
     let free = rustix::fs::fstatvfs(file).map_err(|e| StoreError::Write(e.to_string()))?;
-    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    Ok(free.f_bavail.saturating_mul(free.f_frsize))
+}
+
+fn enough(free: u64, needed: u64) -> Result<(), StoreError> {
     if free < needed { Err(StoreError::Full { free, needed }) } else { Ok(()) }
 }
 

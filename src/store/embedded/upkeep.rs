@@ -17,9 +17,11 @@ use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::private::{create_private_dir, make_private};
 use super::shared::{Shared, journal_dir, snapshot_dir};
 use super::{check, events, failure, keys, rebuild, record};
+use crate::metrics::store::STORE;
 use crate::model::ids::TaskId;
 use crate::store::error::StoreError;
 use crate::store::stats::{Expired, Stats};
+use crate::system::clock;
 
 /// File that marks an incomplete backup.
 pub(super) const UNFINISHED: &str = "backup.unfinished";
@@ -226,6 +228,15 @@ impl Embedded {
     /// # Errors
     /// Fails if `to` is not empty, or cannot be written.
     pub fn backup(&self, to: &Path) -> Result<Report, StoreError> {
+        let report = self.copied(to);
+        STORE.backups.ended(report.is_ok());
+        if report.is_ok() {
+            STORE.backup_ms.set(u64::try_from(clock::now().timestamp_millis()).unwrap_or(0));
+        }
+        report
+    }
+
+    fn copied(&self, to: &Path) -> Result<Report, StoreError> {
         let failed =
             |e: std::io::Error| failure::io(&e, |cause| StoreError::Write(format!("{}: {cause}", to.display())));
         empty_dir(to)?;
@@ -265,6 +276,23 @@ impl Embedded {
         }
         std::fs::remove_file(&unfinished).and_then(|()| sync_dir(to)).map_err(failed)?;
         check::check(to)
+    }
+
+    /// Looks up the sizes that metrics show. Blocking.
+    ///
+    /// # Errors
+    /// Where a directory cannot be read.
+    pub fn sample(&self) -> std::io::Result<()> {
+        let (shared, sampled) = (&self.shared, &STORE.sampled);
+        // Notes the free space.
+        let _shown_elsewhere = shared.room();
+        sampled.segments.set(shared.segments.count() as u64);
+        sampled.unverified.set(shared.unverified.load(Ordering::Acquire));
+        sampled.journal_bytes.set(size_of(&journal_dir(&shared.dir))?);
+        sampled.snapshot_bytes.set(size_of(&snapshot_dir(&shared.dir))?);
+        sampled.view_bytes.set(rebuild::current(&shared.dir).map_or(Ok(0), |it| size_of(&it))?);
+        sampled.at_ms.set(u64::try_from(clock::now().timestamp_millis()).unwrap_or(0));
+        Ok(())
     }
 
     /// Rebuilds the view while the store runs, which frees the space that sled keeps. The new view is built in

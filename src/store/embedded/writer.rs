@@ -20,6 +20,7 @@ use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
+use crate::metrics::store::STORE;
 use crate::store::error::StoreError;
 
 /// Maximum number of changes in a group, and in the queue.
@@ -215,6 +216,7 @@ impl State {
         if group.is_empty() {
             return Ok(());
         }
+        STORE.changes.see(answers.len() as u64);
         if !blocks.is_empty() {
             let pushed = group.push(blocks.iter().map(Written::op), |_, _| {});
             pushed.map_err(|e| StoreError::Write(e.to_string()))?;
@@ -237,10 +239,14 @@ impl State {
         self.shared.erasures.are_late(&decisions.late).map_err(|e| failure::io(&e, StoreError::Write))?;
         let appended = self.journal.append(group, events);
         self.shared.wrote(appended.is_ok());
+        if appended.is_err() {
+            STORE.write_errors.count();
+        }
         let bytes = appended.map_err(|error| append_failed(error, &self.shared, &mut self.broken))?;
         self.shared.set_full(false);
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
+        STORE.written_bytes.add(bytes.len() as u64);
         self.stored.recent.push(last, decisions.changes);
         // Set first, so that a reader who finds a block in the names can wait for it.
         self.shared.set_acked(last);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -14,6 +15,7 @@ use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::put_in_place;
 use super::segments::{Events, Extent, Place, Segment, Segments};
+use crate::metrics::store::STORE;
 
 /// How far in the future a segment's creation time may be, in milliseconds: clocks are corrected in small steps all
 /// the time.
@@ -75,7 +77,9 @@ impl Journal {
             self.make_room(bytes.len() as u64)?;
         }
         self.file.write_all_at(&bytes, self.offset).map_err(AppendError::Full)?;
+        let started = Instant::now();
         self.file.sync_data().map_err(AppendError::Sync)?;
+        STORE.sync.took(started.elapsed());
         self.is_in_place().map_err(AppendError::Sync)?;
         self.note(&bytes, next, events);
         self.offset += bytes.len() as u64;

@@ -75,6 +75,11 @@ impl Segments {
         Self(RwLock::new(Arc::new(segments.into_iter().map(Arc::new).collect())))
     }
 
+    /// Returns how many segments there are, with the one that is being written.
+    pub(in super::super) fn count(&self) -> usize {
+        self.list().len()
+    }
+
     /// Returns the current segments. If a file no longer exists when it is opened, its events have expired.
     pub(super) fn list(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
