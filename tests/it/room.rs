@@ -132,7 +132,7 @@ fn a_connection_with_a_request_that_runs_is_not_closed_for_others() {
     let server = Setup::new().config(config).plugin("guest", "[limits]\ntime_ms = 5000\n", &looping).start();
     let running = begin(&server, "/v1/hooks/guest", &format!("X-API-Key: {KEY}\r\nConnection: close\r\n"), 2, 0);
     (&running).write_all(b"{}").unwrap();
-    until("it runs", || server.get("/v1/tasks").status == 503);
+    server.until_a_plugin_computes();
     let _others: Vec<_> = (0..50).map(|_| connect(&server)).collect();
     server.send_as("GET", "/healthz", &[], b"").expect(200);
     let end = answer(running);
