@@ -5,6 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+mod metrics;
 mod store;
 mod system;
 
