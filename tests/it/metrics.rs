@@ -311,7 +311,8 @@ fn metrics_are_served_while_no_request_finds_a_place() {
             // The plugin is removed at the end.
             server.post("/v1/hooks/spinner", &json!({})).expect(503);
         });
-        until("the one place is taken", || server.get("/v1/tasks").status == 503);
+        server.until_a_plugin_computes();
+        server.get("/v1/tasks").expect(503);
         let scrape = Scrape::of(&setup, &server);
         assert_eq!(scrape.value("hookmill_http_concurrency", &[]), 1.0);
         assert_eq!(scrape.value("hookmill_plugin_instances", &[]), 1.0);
