@@ -1,27 +1,27 @@
-# `just` lists these recipes. Each is a plain command that you can also type.
+# `just` lists these; each is a plain command that can be typed as well.
 default:
     @just --list
 
-# run the server with the shipped plugins, on ./data
+# the server with the shipped plugins, on ./data
 serve:
     cargo run --release -- serve
 
-# run all tests
+# every test
 test:
     cargo test
 
-# run the checks of CI
+# what CI runs
 ci:
     .ci/run
 
-# measure the time of each stage
+# every stage's time
 bench:
     cargo bench --bench stages
 
-# build the shipped plugins from their sources
+# compile the shipped plugins from their sources
 plugins:
     scripts/build-plugins --install
 
-# update the console sessions in the docs
+# put what the commands of the docs print today into the docs
 docs:
     scripts/check-docs --update

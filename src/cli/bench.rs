@@ -1,4 +1,4 @@
-//! `hookmill store bench`: measures this disk and this store, compared with an append-only file that does the same
+//! `hookmill store bench`: what this disk and this store can do, beside an append-only file that does the same
 //! durable writes and nothing else.
 
 use std::fs::File;
@@ -10,19 +10,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::failure::Failure;
-use super::print::say;
 use super::progress::Progress;
-use super::runtime;
-use crate::model::company::CompanyId;
-use crate::model::event::{Event, EventStatus};
-use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
-use crate::model::task::{NewTask, Priority, Status, Task};
-use crate::model::time::now;
+use super::{Failure, runtime};
+use crate::app::now;
+use crate::auth::CompanyId;
+use crate::cli::print::say;
+use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
 use crate::store::embedded::Options;
 use crate::store::{
     Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Store as _, TaskFilter,
 };
+use crate::task::{NewTask, Priority, Status, Task, TaskId};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,22 +30,22 @@ Examples:
   hookmill store bench --seconds 10 --writers 64
   hookmill store bench --grow 1000000                   times, memory and disk as the store grows
 
-It works in a new folder on the data directory's disk, and removes it.")]
+It works in a new folder of the data directory's disk, and removes it.")]
 pub(super) struct Bench {
-    /// Seconds per figure
+    /// Seconds for each figure
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Numbers of concurrent writers
+    /// How many callers write at once
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
     writers: Vec<usize>,
-    /// Store this many tasks instead, and measure at 10,000, 100,000 and so on
+    /// Instead, store so many tasks, and measure at 10,000, 100,000 and so on
     #[arg(long, value_name = "TASKS")]
     grow: Option<usize>,
 }
 
-/// How often the cases alternate.
+/// How often the cases take turns.
 const ROUNDS: u32 = 3;
-/// Size of a create in the journal, in bytes (measured); the append-only file writes the same.
+/// Bytes that one create takes in the journal, measured: what the append-only file writes.
 const RECORD_BYTES: usize = 700;
 const BODY: &str = r#"{"title":"Refill request","description":"Call back, the patient asks for a refill of 20 tablets","assigned_user_ids":["user_1","user_2"],"created_by_id":"user_9","deadline":"2026-12-01T09:00:00Z","priority":"high","tags":["a","b"],"patient_id":"p1"}"#;
 
@@ -61,8 +59,7 @@ impl Bench {
         }
     }
 
-    /// Measures throughput. The cases alternate, so that other load on the machine affects all of them; each figure
-    /// is the median.
+    /// The cases take turns, so that other load on the machine meets all of them; each figure is the median.
     fn throughput(&self, dir: &Path, company: &CompanyId) -> Result<(), Failure> {
         let time = Duration::from_secs(self.seconds.max(1)) / ROUNDS;
         say!("{:>8} {:>11} {:>11} {:>6} {:>20}", "writers", "creates/s", "keyed/s", "ratio", "append-only file/s");
@@ -113,7 +110,7 @@ fn creates(
     }))
 }
 
-/// Returns the response that `POST /v1/tasks` stores for a request with an `Idempotency-Key`.
+/// What `POST /v1/tasks` remembers of a request with an `Idempotency-Key`: its answer.
 fn remembered(task: &Task) -> Idempotency {
     let header = |name: &str, value: String| (name.to_owned(), value);
     let answer = FirstAnswer {
@@ -132,7 +129,7 @@ fn remembered(task: &Task) -> Idempotency {
     Idempotency { id: IdempotencyId::of("bench", "/v1/tasks", &task.id.to_string()), answer }
 }
 
-/// Runs writers that each send the next write when the last was acknowledged. Returns acknowledgements per second.
+/// Every writer sends its next when its last was acknowledged; gives acknowledgements a second.
 async fn load<W, F>(writers: usize, time: Duration, make: impl Fn() -> W) -> Result<f64, Failure>
 where
     W: Fn(u64) -> F + Send + 'static,
@@ -162,7 +159,7 @@ where
     Ok(done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Appends the same number of bytes for the same number of callers to a file, with one fdatasync per group.
+/// The same number of callers and bytes, appended to a file, one fdatasync a group.
 fn limit(dir: &Path, writers: usize, time: Duration) -> Result<f64, Failure> {
     let path = dir.join("append");
     let mut file = File::create(&path).map_err(Failure::new)?;
@@ -246,14 +243,14 @@ fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns median and 99th percentile of a single caller's creates, gets, first pages and filtered first pages.
+/// Median and 99th percentile of one caller's creates, gets, first pages and filtered first pages.
 async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Result<[String; 4], Failure> {
     const ROUNDS: usize = 1000;
     let mut times = [const { Vec::new() }; 4];
     let filter = |n: usize| TaskFilter {
-        status: vec![Status::Pending],
-        priority: vec![Priority::High],
-        assigned_user_id: vec![format!("user_{}", n % 50)],
+        status: Some(Status::Pending),
+        priority: Some(Priority::High),
+        assigned_user_id: Some(format!("user_{}", n % 50)),
         ..TaskFilter::default()
     };
     let page = Page::Number { page: 1, limit: 50 };
@@ -279,7 +276,7 @@ async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Resul
     }))
 }
 
-/// Creates a commit like `POST /v1/tasks`; `n` varies the values of filtered fields.
+/// A create as `POST /v1/tasks` makes it; `n` spreads the values that can be filtered.
 fn create(company: &CompanyId, n: u64) -> Commit {
     let now = now();
     let (event_id, id) = (EventId(new_id(now)), TaskId(new_id(now)));
@@ -314,7 +311,6 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
-        trace: None,
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };
@@ -327,7 +323,7 @@ fn resident_mb() -> u64 {
     line.split_whitespace().next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
-/// A folder that is removed when this is dropped.
+/// A folder that is gone when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {

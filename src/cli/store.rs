@@ -6,87 +6,77 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::exit::ExitStatus;
-use super::failure::Failure;
-use super::flags::DataDirFlag;
-use super::print::{say, tell};
 use super::remote::{Remote, text};
-use super::{bench, print, progress, runtime, transfer};
-use crate::config::{Config, Options};
-use crate::model::audit;
-use crate::model::audit::{COMMAND_LINE, Entry};
-use crate::model::time::now;
-use crate::store::embedded::Report;
-use crate::store::{Embedded, Stats, Store as _, embedded};
+use super::{Failure, bench, progress, runtime, transfer};
+use crate::app::now;
+use crate::audit::{self, COMMAND_LINE, Entry};
+use crate::cli::print::{self, say, tell};
+use crate::config::Config;
+use crate::store::embedded::{self, Report};
+use crate::store::{Embedded, Stats, Store as _};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   hookmill store backup /backups/monday            a copy of everything, while the server runs
   hookmill store restore /backups/monday --data-dir data
-  hookmill store export tasks.ndjson               with the server stopped, or from a backup: --data-dir /backups/monday
+  hookmill store export tasks.ndjson               with the server stopped, or of a backup: --data-dir /backups/monday
   hookmill store import tasks.ndjson --data-dir new
-  hookmill store check --json                      reads everything; exits with 4 if something is lost
+  hookmill store check --json                      reads everything; exits with 4 where something is lost
   hookmill store stats
 
-If a server is running on --data-dir, backup, stats and compact use its admin API. For the other commands, stop it first.")]
+backup, stats and compact go through a running server by themselves; the others need the directory to themselves.")]
 pub(super) struct StoreCommand {
     #[command(subcommand)]
     action: Action,
-    #[command(flatten)]
-    data: DataDirFlag,
-    /// Print JSON for scripts
+    /// Print JSON, for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Copy all acknowledged data into a new directory
+    /// Copy everything that is acknowledged into a new directory
     Backup {
-        /// A new or empty directory; it becomes a data directory of its own
+        /// A directory that is empty or not there yet; it becomes a data directory of its own
         dir: PathBuf,
     },
-    /// Create the data directory from a backup, after verifying all of it
+    /// Make the data directory from a backup, after reading all of it
     Restore {
         /// The backup's directory
         dir: PathBuf,
     },
-    /// Write tasks, events and API keys (as hashes), one JSON object per line
+    /// Write tasks, events and API keys (their hashes) as one JSON object a line
     Export {
-        /// Output file; stdout if it is missing or "-"
+        /// Where to; stdout where it is missing or "-"
         file: Option<PathBuf>,
     },
-    /// Store exported lines; items that exist are left as they are
+    /// Read such lines; what is there already is left as it is
     Import {
-        /// Input file; stdin if it is missing or "-"
+        /// Where from; stdin where it is missing or "-"
         file: Option<PathBuf>,
     },
-    /// Read everything, and report damage
+    /// Read everything and say whether it fits together
     Check {
-        /// Rebuild what the journal can restore: the read view and the event indexes
+        /// Make what can be made anew from the journal: the view and the event indexes
         #[arg(long)]
         repair: bool,
     },
-    /// Show counts and sizes by company
+    /// Counts and sizes, by company
     Stats,
-    /// Return the space that the read view no longer needs
+    /// Give back the space that the database keeps for itself
     Compact,
-    /// Measure durable writes on this disk, next to the limit that the disk sets
+    /// Measure durable writes on this disk, beside the limit that it sets
     Bench(bench::Bench),
 }
 
 impl StoreCommand {
-    pub(super) fn options(&self) -> Options {
-        self.data.options()
-    }
-
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match &self.action {
             Action::Backup { dir } => whole(backup(config, dir)?)?,
             Action::Restore { dir } => {
                 let report = embedded::restore(dir, &config.data_dir)?;
-                // The view is built when the store is first opened: doing it here keeps the server's start fast.
+                // The first opening builds the view: done here, it is not the server's start that takes long.
                 drop(Embedded::open(&config.data_dir, &config.store)?);
                 serde_json::to_value(&report).map_err(Failure::new)?
             }
@@ -110,10 +100,10 @@ impl StoreCommand {
             Some(path) => Box::new(private_file(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdout().lock()),
         };
-        // Before the first line, because everyone who has the lines has read the data.
+        // Before the first line: whoever has those has read them.
         note(&store, audit::Action::StoreExported, file)?;
         let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
-        // If the lines go to stdout, nothing else does.
+        // Where the lines themselves go to stdout, nothing else does.
         if file.is_none() { Ok(Value::Null) } else { Ok(counts) }
     }
 
@@ -141,7 +131,7 @@ impl StoreCommand {
         } else {
             print_report(&report);
         }
-        verdict(&report).map_or(Ok(()), |(status, message)| Err(Failure { message: message.into(), status }))
+        verdict(&report).map_or(Ok(()), |(code, message)| Err(Failure { message: message.into(), code }))
     }
 
     fn print(&self, answer: &Value) {
@@ -150,7 +140,7 @@ impl StoreCommand {
             _ if self.json => print::json(answer),
             Action::Stats | Action::Compact => print_stats(answer),
             Action::Backup { dir } => {
-                say!("{} contains everything up to change {}", dir.display(), answer["sequence"])
+                say!("{} holds everything up to change {}", dir.display(), answer["sequence"])
             }
             Action::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => say!(
@@ -162,12 +152,12 @@ impl StoreCommand {
                 answer["skipped"]
                     .as_u64()
                     .filter(|it| *it > 0)
-                    .map_or(String::new(), |it| format!("; {it} existed already"))
+                    .map_or(String::new(), |it| format!("; {it} were there"))
             ),
         }
         if let Some(count) = answer["differing"].as_u64() {
             let named: Vec<_> = answer["differing_items"].as_array().into_iter().flatten().map(text).collect();
-            tell!("{count} exist with different content and were left unchanged: {}", named.join(", "));
+            tell!("{count} are stored with another content, and were left as they are: {}", named.join(", "));
         }
     }
 }
@@ -176,7 +166,7 @@ fn open(config: &Config) -> Result<Embedded, Failure> {
     Ok(Embedded::open(&config.data_dir, &config.store)?)
 }
 
-/// Adds an audit entry for an operation without a running server.
+/// What was done with everything, with no server running.
 fn note(store: &Embedded, action: audit::Action, file: Option<&Path>) -> Result<(), Failure> {
     let target = file.map_or_else(|| "-".to_owned(), |it| it.display().to_string());
     Ok(runtime()?.block_on(store.note(Entry::new(COMMAND_LINE, action, target, now())))?)
@@ -193,32 +183,32 @@ fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
 fn compact(config: &Config) -> Result<Value, Failure> {
     match Remote::holding(&config.data_dir) {
         Some(remote) => progress::follow(
-            "entries rebuilt",
+            "entries built anew",
             || remote.call("POST", "/v1/admin/store/compact", Some(json!({}))),
             || rebuilt(remote.call("GET", "/v1/admin/store", None).ok()?),
         ),
         None => {
             let store = open(config)?;
-            let built = progress::follow("entries rebuilt", || store.compact(), || rebuilt(stats(&store).ok()?));
+            let built = progress::follow("entries built anew", || store.compact(), || rebuilt(stats(&store).ok()?));
             built?;
             stats(&store)
         }
     }
 }
 
-/// Returns the number of entries in the view that is being rebuilt, and their total.
+/// Entries of the view that is being built, and of how many.
 fn rebuilt(answer: Value) -> Option<(u64, u64)> {
     let stats: Stats = serde_json::from_value(answer).ok()?;
     stats.rebuilt.map(|it| (it, stats.entries()))
 }
 
-/// Fails if the copied data is damaged, because then the copy is not a valid backup.
+/// A copy of what is damaged is no backup.
 fn whole(report: Value) -> Result<Value, Failure> {
     let damages: Vec<_> = report["damages"].as_array().into_iter().flatten().map(text).collect();
     if damages.is_empty() {
         return Ok(report);
     }
-    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), status: ExitStatus::Damaged })
+    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), code: 4 })
 }
 
 fn stats(store: &Embedded) -> Result<Value, Failure> {
@@ -229,7 +219,7 @@ fn named(file: &Option<PathBuf>) -> Option<&Path> {
     file.as_deref().filter(|it| *it != Path::new("-"))
 }
 
-/// Returns a file that can be read twice; the content of a pipe is copied to an unnamed file.
+/// A file to read twice: a pipe's content is kept in one that has no name.
 fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { kept(data_dir, &mut file) }
 }
@@ -237,7 +227,7 @@ fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
 fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = data_dir.join("import.tmp");
-    // A killed process may have left it behind.
+    // A process that was killed has left one behind.
     let _usually_there_is_none = std::fs::remove_file(&path);
     let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
@@ -245,11 +235,11 @@ fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Creates a file that only the current user can read, because it contains patients' data.
+/// Patients' data: nobody but the user who asks for it may read it.
 fn private_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // An existing file may have other permissions; a device is left unchanged.
+    // It may have been there before; a device stays as it is.
     if file.metadata()?.is_file() {
         rustix::fs::fchmod(&file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
     }
@@ -260,14 +250,14 @@ fn in_file(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
 
-/// The exit status for what was found, and what to do; none if all is well.
-fn verdict(report: &Report) -> Option<(ExitStatus, &'static str)> {
+/// The exit code for what was found, and what to do; none where all is well.
+fn verdict(report: &Report) -> Option<(u8, &'static str)> {
     if !report.damages.is_empty() {
-        Some((ExitStatus::Damaged, "stored data is damaged: restore a backup, or start with --accept-loss"))
+        Some((4, "stored data is damaged: restore a backup, or start with --accept-loss"))
     } else if !report.repairable.is_empty() {
-        Some((ExitStatus::Repairable, "nothing is lost; the next start, or --repair, rebuilds this"))
+        Some((5, "nothing is lost; a start, or --repair, mends this"))
     } else if !report.unchecked.is_empty() {
-        Some((ExitStatus::Failed, "not everything could be checked: free some space, and check again"))
+        Some((1, "not everything could be checked: free some space, and check again"))
     } else {
         None
     }
@@ -277,17 +267,17 @@ fn print_report(report: &Report) {
     say!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
     say!("snapshot: {} entries", report.snapshot_entries);
     match report.view_entries {
-        Some(entries) => say!("read view: {entries} entries"),
+        Some(entries) => say!("view: {entries} entries"),
         None if report.unchecked.is_empty() && report.repairable.is_empty() => {
-            say!("read view: none; the next start builds it")
+            say!("view: none; the next start builds it")
         }
-        None => say!("read view: not read"),
+        None => say!("view: not read"),
     }
     report.damages.iter().for_each(|it| say!("LOST: {it}"));
-    report.repairable.iter().for_each(|it| say!("repairable: {it}"));
+    report.repairable.iter().for_each(|it| say!("mendable: {it}"));
     report.unchecked.iter().for_each(|it| say!("not checked: {it}"));
     if verdict(report).is_none() {
-        say!("no damage found");
+        say!("everything fits together");
     }
 }
 

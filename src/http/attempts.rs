@@ -1,57 +1,54 @@
-//! Repeated deliveries: they get the first response, or are another attempt of a quarantined one.
+//! Deliveries that come again: answered as the first was, or another attempt of one that was quarantined.
 
-use super::answer::{Answer, Failed};
-use super::call::Call;
-use super::deliveries::{Delivered, told};
-use super::problem::Problem;
+use super::Problem;
+use super::call::{Answer, Call, Failed};
+use super::hooks::{erased, told};
 use super::repeat::Once;
-use super::reply::TypedReply as _;
+use crate::app::now;
+use crate::event::RawEvent;
+use crate::ingest::{self, Attempted, Receipt};
 use crate::integration::Integration;
-use crate::model::event::RawEvent;
-use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::{Attempted, Receipt};
+use crate::log::{Field, know};
 use crate::store::{FirstAnswer, Versioned};
-use crate::system::log::{Field, know};
 
-/// How often an attempt is retried when a concurrent one was stored first.
+/// How often an attempt is made again when another one was quicker.
 const TRIES: usize = 5;
 
-/// The response to a repeated delivery; `None` if it is new.
+/// The answer to a delivery that came before; none where it is new.
 pub(super) async fn repeated(
     call: &Call,
     integration: &Integration,
     once: &Once,
     raw: &RawEvent,
-) -> Result<Option<Answer<Delivered>>, Failed> {
+) -> Result<Option<Answer>, Failed> {
     for _ in 0..TRIES {
         let Some(first) = once.first(call).await? else { return Ok(None) };
         if !first.refused {
             return again(call, integration, once, raw.clone(), first).await.map(Some);
         }
-        // Another body, or the event is no longer in quarantine: this is a new delivery.
+        // Its sender has changed the body, or the event is not in quarantine any more: a delivery of its own.
         let Some(event) = quarantined(call, integration, once, &first).await? else { return Ok(None) };
         let id = event.event.id;
         know(Field::Event, id);
         let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, id));
-        match ingest::attempt(&call.app.pipeline, integration, event, now(), tell).await.map_err(Failed::of(id))? {
+        match ingest::attempt(&call.app, integration, event, now(), tell).await.map_err(Failed::of(id))? {
             Attempted::Now(answer) => return Ok(Some(answer?)),
             Attempted::Before(first) => return again(call, integration, once, raw.clone(), first).await.map(Some),
-            Attempted::Erased => return Ok(Some(Delivered::erased(id).write()?)),
+            Attempted::Erased => return erased(id).map(Some),
             Attempted::Changed => {}
         }
     }
     Err(Problem::Overloaded.into())
 }
 
-/// The response to a copy of a delivery that was received at the same time and stored first.
+/// A copy of a delivery that was received at the same time and stored first.
 pub(super) async fn copied(
     call: &Call,
     integration: &Integration,
     once: &Once,
     raw: RawEvent,
     first: FirstAnswer,
-) -> Result<Answer<Delivered>, Failed> {
+) -> Result<Answer, Failed> {
     if !first.refused {
         return again(call, integration, once, raw, first).await;
     }
@@ -65,12 +62,12 @@ async fn again(
     once: &Once,
     raw: RawEvent,
     first: FirstAnswer,
-) -> Result<Answer<Delivered>, Failed> {
-    ingest::duplicate(&call.app.pipeline, integration, raw, &first).await?;
+) -> Result<Answer, Failed> {
+    ingest::duplicate(&call.app, integration, raw, &first).await?;
     Ok(once.repeated(first)?)
 }
 
-/// The event of an earlier delivery with the same body, if it is still in quarantine and can be processed.
+/// The event of an earlier delivery with the same body, if it is still in quarantine and can be run.
 async fn quarantined(
     call: &Call,
     integration: &Integration,

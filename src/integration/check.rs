@@ -1,4 +1,4 @@
-//! Reports all problems of a plugin folder at once, for its author.
+//! Everything that is wrong with a plugin folder at once, for its author.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -7,32 +7,30 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::files::LoadFailure;
-use super::fixtures;
-use super::fixtures::{Fixture, Run};
-use super::live::Integration;
-use super::load::{Candidate, assemble, candidate, check_name, company, read_manifest, read_schema, timezone};
+use super::load::{LoadFailure, assemble, check_name, company, read_manifest, read_schema, shadow, timezone};
 use super::manifest::Manifest;
-use crate::auth::Secrets;
+use super::{Beside, Integration};
+use crate::config::Secrets;
+use crate::folder::Folder;
+use crate::plugin::fixtures::{self, Fixture, Run};
 use crate::plugin::{Host, Usage};
-use crate::system::folder::Folder;
 
-/// Severity of a problem.
+/// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// The folder cannot go live.
+    /// The folder does not go live.
     Error,
-    /// The folder can go live, but may cause problems.
+    /// It does, and will disappoint.
     Warning,
 }
 
-/// A problem.
+/// One thing that is wrong.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// Severity of the problem.
+    /// How bad it is.
     pub severity: Severity,
-    /// File with the problem.
+    /// The file that it is in.
     pub file: PathBuf,
     /// What is wrong.
     pub reason: String,
@@ -40,17 +38,17 @@ pub struct Finding {
     pub fix: Option<String>,
 }
 
-/// Result of checking a folder.
+/// A folder that was looked through.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Problems, in the order in which a folder is loaded.
+    /// In the order in which a folder is read.
     pub findings: Vec<Finding>,
-    /// The integration, if it can run.
+    /// What it came to, where nothing in it keeps it from running.
     pub integration: Option<Integration>,
 }
 
 impl Checked {
-    /// Returns whether the server would load it.
+    /// Whether the server would take it.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|it| it.severity == Severity::Warning)
@@ -77,21 +75,21 @@ impl Checked {
         else {
             return;
         };
-        // The file is shown separately.
+        // The file stands beside it already.
         let sentence = failure.to_string();
         let reason = sentence.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&sentence);
         self.error(file, reason, fix);
     }
 }
 
-/// Checks a folder and runs its fixtures as the server does, but continues after each error.
+/// Looks through a folder and runs its fixtures, as the server does, and goes on after each error.
 #[must_use]
 pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = open(host, folder, secrets, now);
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
-        if let Some(Candidate { loaded: Err(cause), .. }) = candidate(host, folder, &integration, secrets, now) {
-            let fix = "Fix it, or remove `shadow`; the plugin goes live without it";
+        if let Some(Beside { shadow: Err(cause), .. }) = shadow(host, folder, &integration, secrets, now) {
+            let fix = "Fix it, or take `shadow` out; the plugin goes live without it";
             checked.warn(&folder.join("plugin.toml"), format!("shadow: {cause}"), fix);
         }
         checked.integration = Some(integration);
@@ -99,13 +97,13 @@ pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>
     checked
 }
 
-/// Checks a folder without its fixtures, for callers that run them themselves.
+/// The same without the fixtures, for callers that run them themselves.
 #[must_use]
 pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();
     let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
     let schema = read_schema(folder, &manifest).map(|it| it.within(host.limits().schema));
-    let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema (draft 2020-12) for the payload"));
+    let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema, draft 2020-12, for what comes in"));
     let module = folder.join(&manifest.module);
     let company = match company(&manifest) {
         Ok(company) => company,
@@ -116,12 +114,12 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     };
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits());
     let plugin = plugin.map_err(|it| {
-        let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; see docs/PLUGINS.md";
+        let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; docs/PLUGINS.md says how";
         checked.error(&module, &it.cause, fix);
     });
     let (Ok(schema), Ok(plugin)) = (schema, plugin) else { return checked };
     let schema_file = folder.join(&manifest.schema);
-    // A schema that accepts an empty object accepts nearly everything.
+    // What the pipeline would do with anything at all.
     if schema.check(&serde_json::json!({})).is_ok() {
         checked.warn(
             &schema_file,
@@ -132,13 +130,13 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     match assemble(manifest, schema, plugin, secrets, now) {
         Ok(integration) => {
             for name in &integration.weak_secrets {
-                let reason = format!("the secret {name} is weak, but allowed by allow_weak_secret");
-                let fix = "Set a secret of at least 16 bytes at the sender and here";
+                let reason = format!("the secret {name} is weak, and allow_weak_secret allows it");
+                let fix = "Set one of 16 bytes or more at the sender and here";
                 checked.warn(&folder.join("plugin.toml"), reason, fix);
             }
             checked.integration = Some(integration);
         }
-        // The problem may have been reported already.
+        // A field may have been complained of already.
         Err(reason) if checked.is_good() => checked.error(&folder.join("plugin.toml"), reason, ""),
         Err(_) => {}
     }
@@ -150,7 +148,7 @@ fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option
     let text = match read_manifest(folder) {
         Ok(text) => text,
         Err(failure) => {
-            checked.failure(&failure, "Name a plugin's folder; create one with `hookmill plugin new`");
+            checked.failure(&failure, "Name a plugin's folder; `hookmill plugin new` writes one");
             return None;
         }
     };
@@ -164,7 +162,7 @@ fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option
         }
     };
     if let Err(reason) = check_name(folder, &manifest) {
-        checked.error(&file, reason, "Rename the folder, or change `name`");
+        checked.error(&file, reason, "Rename the folder, or change name");
     }
     if let Err(reason) = timezone(&manifest) {
         checked.error(&file, reason, "Name a zone of the IANA time zone database");
@@ -185,31 +183,23 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
         Err(failure) => return checked.failure(&failure, ""),
     };
     if files.is_empty() {
-        let fix = "Write one for each kind of delivery; `hookmill plugin test --update` fills in the plugin's output";
-        checked.warn(
-            &folder.join("fixtures"),
-            "there are no fixtures, so the plugin is not tested before it goes live",
-            fix,
-        );
+        let fix = "Write one for each kind of delivery; `hookmill plugin test --update` fills in what comes out";
+        checked.warn(&folder.join("fixtures"), "there are no fixtures: nothing shows that the plugin works", fix);
     }
     for name in files {
         let file = folder.join(&name);
         let run = Fixture::read(folder, &name).and_then(|fixture| {
-            let failed = |it: super::stop::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
+            let failed = |it: crate::ingest::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
             let run = fixtures::run(integration, &fixture.payload, fixture.received_at).map_err(failed)?;
             Ok((fixture, run))
         });
         match run {
-            Err(failure) => checked.failure(&failure, "See docs/PLUGINS.md for the format of fixtures"),
+            Err(failure) => checked.failure(&failure, "docs/PLUGINS.md says what a fixture is"),
             Ok((fixture, run)) => {
                 let wrong = fixture.wrong(&run, integration);
                 if !wrong.is_empty() {
                     let reason = format!("\"{}\" failed: {}", fixture.name, wrong.join("; "));
-                    checked.error(
-                        &file,
-                        reason,
-                        "Fix the plugin, or update the fixture with `hookmill plugin test --update`",
-                    );
+                    checked.error(&file, reason, "Fix the plugin, or see `hookmill plugin test --update`");
                 }
                 near_limits(integration, &run, &file, checked);
             }
@@ -217,12 +207,12 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
     }
 }
 
-/// Warns about usage close to a limit, which a larger delivery or a busy machine could exceed.
+/// What is fine on a fixture may not be on a larger delivery, or on a busy machine.
 fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut Checked) {
     let limit = integration.schema.limit().unwrap_or(Duration::MAX);
     if run.checked > limit / 2 {
         let (took, limit) = (run.checked.as_millis(), limit.as_millis());
-        let reason = format!("its schema check takes {took} of {limit} ms (plugins.schema_ms)");
+        let reason = format!("its check against the schema takes {took} of {limit} ms (plugins.schema_ms)");
         checked.warn(file, reason, "Use fewer branches in the schema, or bound lists with maxItems");
     }
     for it in Share::of(integration, run).into_iter().filter(|it| it.percent() > 50.0) {
@@ -232,27 +222,26 @@ fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut 
 }
 
 /// How much of a limit a run has used.
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-#[schemars(rename = "LimitUse")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Share {
-    /// Name of the limit, as in plugin.toml.
+    /// As in plugin.toml.
     pub name: Cow<'static, str>,
-    /// Used amount.
+    /// What was used.
     pub used: u64,
-    /// Maximum amount.
+    /// What may be used.
     pub limit: u64,
-    /// Unit of both.
+    /// Of both.
     pub unit: Cow<'static, str>,
 }
 
 impl Share {
-    /// Returns the usage of every limit of a call.
+    /// Every limit of a call.
     #[must_use]
     pub fn of(integration: &Integration, run: &Run) -> Vec<Self> {
         Self::of_usage(integration, &run.usage, run.took)
     }
 
-    /// Returns the usage of every limit, from a call's usage and duration.
+    /// The same of what is known otherwise.
     #[must_use]
     pub fn of_usage(integration: &Integration, usage: &Usage, took: Duration) -> Vec<Self> {
         let limits = integration.plugin.limits();
@@ -272,7 +261,7 @@ impl Share {
         ]
     }
 
-    /// Returns the used percentage.
+    /// In a hundred.
     #[must_use]
     pub fn percent(&self) -> f64 {
         if self.limit == 0 { 0.0 } else { self.used as f64 * 100.0 / self.limit as f64 }

@@ -1,36 +1,68 @@
-//! Loads a folder as an [`Integration`]: manifest, schema, module, fixtures, in this order.
+//! From a folder to an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::checks::Checks;
-use super::dedupe::{Dedupe, Later, Named};
-use super::files::{LoadFailure, read};
-use super::fixtures;
-use super::live::Integration;
 use super::manifest::{Manifest, Mode};
-use super::redact::Redact;
-use super::rejections::Rejections;
-use super::sender::Auth;
-use crate::auth::Secrets;
-use crate::format::payload::Rules;
-use crate::format::schema::Schema;
-use crate::model::company::CompanyId;
-use crate::model::event::Provenance;
-use crate::model::headers::SECRET_HEADERS;
-use crate::model::ids::IntegrationName;
-use crate::plugin::{Host, Plugin};
-use crate::system::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
-use crate::system::rate::TokenBucket;
+use super::{Auth, Beside, Checks, Dedupe, Integration, Later, Named, Redact, Rejections};
+use crate::auth::CompanyId;
+use crate::auth::limit::TokenBucket;
+use crate::config::Secrets;
+use crate::dry_run::Shadow;
+use crate::event::{self, IntegrationName, Provenance};
+use crate::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
+use crate::payload::Rules;
+use crate::plugin::{Host, LoadError, Plugin, fixtures};
+use crate::schema::Schema;
 
-/// Loads a folder and runs its fixtures.
+/// Why a folder does not go live. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadFailure {
+    /// A file cannot be read.
+    #[error("{file}: cannot be read: {cause}", file = file.display())]
+    Read {
+        /// Its path.
+        file: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// plugin.toml is wrong.
+    #[error("{file}: {cause}", file = file.display())]
+    Manifest {
+        /// Its path.
+        file: PathBuf,
+        /// What, as sentences.
+        cause: String,
+    },
+    /// The payload's schema is not a JSON Schema that can be used.
+    #[error("{file}: {cause}", file = file.display())]
+    Schema {
+        /// Its path.
+        file: PathBuf,
+        /// Where and what.
+        cause: String,
+    },
+    /// The module is not a plugin.
+    #[error(transparent)]
+    Module(#[from] LoadError),
+    /// The plugin does not do what its own fixtures say.
+    #[error("{file}: {cause}", file = file.display())]
+    Fixture {
+        /// The fixture's path.
+        file: PathBuf,
+        /// What came instead.
+        cause: String,
+    },
+}
+
+/// Loads one folder and runs its fixtures.
 ///
 /// # Errors
-/// The first problem, with its file.
+/// The first thing that is wrong, with its file.
 pub fn load(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
-    // Changes in a folder that cannot be listed would remain unnoticed.
+    // Changes in a folder that cannot be listed would go unnoticed.
     folder.list(".").map_err(|cause| LoadFailure::Read { file: folder.path().to_owned(), cause })?;
     let manifest = manifest(folder)?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
@@ -47,15 +79,15 @@ pub(super) fn read_manifest(folder: &Folder) -> Result<String, LoadFailure> {
     read(folder, "plugin.toml", MANIFEST_BYTES)
 }
 
-/// Opens a folder in the plugins folder.
+/// A folder of the plugins folder, open.
 ///
 /// # Errors
-/// Fails if it cannot be opened.
+/// Where it cannot be opened.
 pub(crate) fn open_in(plugins: &std::path::Path, name: &std::ffi::OsStr) -> Result<Folder, LoadFailure> {
     Folder::open_in(plugins, name).map_err(|cause| LoadFailure::Read { file: plugins.join(name), cause })
 }
 
-/// Returns an integration that has passed its fixtures.
+/// An integration that does what its fixtures say.
 fn tested(
     host: &Host,
     folder: &Folder,
@@ -68,71 +100,61 @@ fn tested(
     let company = company(&manifest).map_err(wrong)?;
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits())?;
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
-    // With a permit, so that the fixtures' time is not spent waiting for the processor.
+    // Neither the fixtures' time nor that of their calls is to be spent waiting for the processor.
     let _turn = host.turn(integration.company_id.as_str());
     fixtures::run_all(&integration, folder, host.limits().fixtures)?;
     Ok(integration)
 }
 
-/// Returns the folder of the shadow that a folder's plugin.toml names, if there is one.
+/// The folder of the shadow that a folder's plugin.toml names, where there is one.
 pub(crate) fn shadow_of(folder: &Folder) -> Option<Folder> {
     let named = manifest(folder).ok()?.shadow?;
     folder.sibling(shadow_name(&named)).ok()
 }
 
-/// The shadow's folder is next to the live one, as the manifest's schema requires.
+/// Next to the live one, as the manifest's schema requires.
 fn shadow_name(named: &str) -> &str {
     named.trim_start_matches("../")
 }
 
-/// Returns the company that a folder's plugin.toml names, if it can be read.
+/// The company that a folder's plugin.toml names, where that can be read.
 pub(crate) fn company_of(folder: &Folder) -> Option<CompanyId> {
     company(&manifest(folder).ok()?).ok()
 }
 
-/// A candidate that plugin.toml names as its shadow.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    /// Its folder, as in plugin.toml.
-    pub(crate) folder: String,
-    /// The loaded candidate, or why it cannot be loaded. The live plugin does not depend on it.
-    pub(crate) loaded: Result<Integration, LoadFailure>,
-}
-
-/// Loads the shadow that plugin.toml names, if it names one.
-pub(crate) fn candidate(
+/// The candidate that plugin.toml names, started. One that cannot be started is none: the live plugin does without.
+pub(crate) fn shadow(
     host: &Host,
     folder: &Folder,
     live: &Integration,
     secrets: &Secrets,
     now: DateTime<Utc>,
-) -> Option<Candidate> {
+) -> Option<Beside> {
     let named = manifest(folder).ok()?.shadow?;
-    let load = || {
+    let start = || {
         let failed = |cause| LoadFailure::Read { file: PathBuf::from(&named), cause };
         let folder = folder.sibling(shadow_name(&named)).map_err(failed)?;
         let manifest = manifest(&folder)?;
-        // Its report is shown to the live plugin's company, so it must not contain another company's `[config]`.
+        // Its report is shown to the live one's company: nothing of another company's `[config]` may be in it.
         if manifest.company_id != live.company_id.as_str() {
             let cause = "company_id: a shadow must belong to the same company as the live plugin".to_owned();
             return Err(LoadFailure::Manifest { file: folder.join("plugin.toml"), cause });
         }
         let mut candidate = tested(host.aside(), &folder, manifest, secrets, now)?;
-        // Its calls get the same context as those of the live plugin.
+        // Its calls get the same context as those of the live one.
         candidate.name = live.name.clone();
-        Ok(candidate)
+        Shadow::start(candidate).map_err(failed)
     };
-    let loaded = load();
-    Some(Candidate { folder: named, loaded })
+    Some(Beside { folder: named.clone(), shadow: start().map_err(|e| e.to_string()) })
 }
 
 pub(super) fn check_name(folder: &Folder, manifest: &Manifest) -> Result<(), String> {
-    // A folder that is named "." has a name too.
+    // A folder named "." has a name all the same.
     let whole = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
     if whole.file_name().is_some_and(|name| name == manifest.name.as_str()) {
         return Ok(());
     }
-    Err("name: differs from the folder's name; make them equal".into())
+    Err("name: is not the folder's name; make them the same".into())
 }
 
 pub(super) fn read_schema(folder: &Folder, manifest: &Manifest) -> Result<Schema, LoadFailure> {
@@ -141,7 +163,7 @@ pub(super) fn read_schema(folder: &Folder, manifest: &Manifest) -> Result<Schema
         .map_err(|e| LoadFailure::Schema { file: folder.join(&manifest.schema), cause: e.to_string() })
 }
 
-/// Combines the parts. An error is about a field of plugin.toml.
+/// The parts put together; the error is about a field of plugin.toml.
 pub(super) fn assemble(
     manifest: Manifest,
     schema: Schema,
@@ -179,7 +201,7 @@ pub(super) fn assemble(
         plugin,
         provenance,
         loaded_at: now,
-        series: OnceLock::new(),
+        beside: OnceLock::new(),
     })
 }
 
@@ -187,34 +209,33 @@ pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {
     CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))
 }
 
-/// Checks that values which identify or order deliveries are not redacted.
+/// Values that identify or order deliveries must not be redacted.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
     let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointers) = it { Some(pointers) } else { None });
     let named = by
         .flatten()
         .map(String::as_str)
-        .map(|it| ("a delivery is identified by", it))
+        .map(|it| ("a delivery is known by", it))
         .chain(order_by.map(|it| ("order_by names", it)));
     match named.into_iter().find(|(_, pointer)| redact.may_replace(pointer)) {
         None => Ok(()),
-        Some((what, _)) => Err(format!(
-            "redact: {what} a value that would be replaced, or could be in a payload with a different structure"
-        )),
+        Some((what, _)) => {
+            Err(format!("redact: {what} a value that would be replaced, or could be where a payload has another shape"))
+        }
     }
 }
 
-/// Returns the headers whose values are stored in addition to the usual ones: those that plugin.toml names, and
-/// those that identify the delivery.
+/// Headers whose values are kept besides the usual ones: those that plugin.toml names, and what the delivery is known by.
 fn keep_headers(manifest: &Manifest, auth: &Auth, dedupe: &Dedupe) -> Result<Vec<String>, String> {
     let named: Vec<String> = manifest.keep_headers.iter().map(|it| it.to_ascii_lowercase()).collect();
-    if let Some(secret) = named.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
-        return Err(format!("keep_headers: {secret} contains the sender's credentials and is never stored"));
+    if let Some(secret) = named.iter().find(|it| event::SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
+        return Err(format!("keep_headers: {secret} holds what a sender proves itself with, and is never kept"));
     }
     let ids = dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name.clone()) } else { None });
     Ok(named.into_iter().chain(ids).chain(manifest.auth.telling_headers()).filter(|it| !auth.proves(it)).collect())
 }
 
-/// Returns where the id is: the configured place first, then the provider's own.
+/// The configured place first, then the provider's own.
 fn dedupe(manifest: &Manifest) -> Dedupe {
     let (own, hours) = manifest.auth.deliveries();
     let configured = manifest.dedupe.pointers().map(Named::Body);
@@ -227,11 +248,16 @@ pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
     zone.parse().map_err(|_| "timezone: is not an IANA zone such as Europe/Berlin".into())
 }
 
+/// A folder's text file, of so many bytes at most.
+pub(crate) fn read(folder: &Folder, file: impl AsRef<std::path::Path>, most: u64) -> Result<String, LoadFailure> {
+    folder.text(&file, most).map_err(|cause| LoadFailure::Read { file: folder.join(file), cause })
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the name of the built-in integration of `POST /v1/tasks`.
+/// The built-in way in of `POST /v1/tasks`.
 #[must_use]
 pub fn direct() -> IntegrationName {
     IntegrationName(Arc::from("tasks"))

@@ -1,5 +1,5 @@
-//! Limits which rejected deliveries of an integration are stored: unauthenticated senders must not fill the disk,
-//! or the list in which an admin looks for a particular sender.
+//! Which rejected deliveries of one integration are stored: strangers must fill neither the disk nor the list in which an
+//! admin looks for a sender's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use crate::model::peer::Peer;
-use crate::system::rate::{Rate, TokenBucket};
+use crate::auth::limit::{Rate, TokenBucket};
+use crate::peer::Peer;
 
-/// Limit per integration.
+/// Of an integration.
 const ALL: Rate = Rate { per_minute: 60, burst: 100 };
-/// Limit per peer, so that rejected deliveries of others are stored too.
+/// Of one peer, so that others are stored as well.
 const OF_A_PEER: Rate = Rate { per_minute: 12, burst: 20 };
-/// Number of peers with a bucket of their own; others share one until a bucket is full again.
+/// Peers with a bucket of their own; further ones share one until a bucket is full again.
 const PEERS: usize = 256;
 
-/// Buckets of an integration, and counts since it went live.
+/// Buckets of one integration, and counts since it went live.
 #[derive(Debug)]
 pub struct Rejections {
     all: TokenBucket,
@@ -25,7 +25,7 @@ pub struct Rejections {
     other_peers: TokenBucket,
     stored: AtomicU64,
     not_stored: AtomicU64,
-    /// Number of deliveries that were not stored since the last stored one.
+    /// Since the last one that was stored.
     omitted: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ impl Default for Rejections {
 }
 
 impl Rejections {
-    /// Decides whether this one is stored. If so, returns how many before it were not.
+    /// Whether this one is stored; if so, how many before it were not.
     pub fn admit(&self, peer: Peer, now: DateTime<Utc>) -> Option<u64> {
         if self.of_peer(peer, now) && self.all.take(now) {
             self.stored.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Rejections {
         None
     }
 
-    /// Returns how many were stored, and how many were not.
+    /// How many were stored, and how many were not.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.stored.load(Ordering::Relaxed), self.not_stored.load(Ordering::Relaxed))
@@ -87,11 +87,7 @@ mod tests {
         let stored = |number, count: u32| (0..count).filter(|_| rejections.admit(peer(number), now).is_some()).count();
         assert_eq!(stored(1, 1000), 20);
         assert_eq!(rejections.counts(), (20, 980));
-        assert_eq!(
-            rejections.admit(peer(2), now),
-            Some(980),
-            "the next stored one has the number of those that were not stored"
-        );
+        assert_eq!(rejections.admit(peer(2), now), Some(980), "the next one that is stored tells how many were not");
         assert_eq!(rejections.admit(peer(2), now), Some(0));
     }
 
@@ -101,7 +97,7 @@ mod tests {
         let stored = (0..10_000).filter(|it| rejections.admit(peer(*it), now).is_some()).count();
         assert_eq!(stored, 100);
         assert!(rejections.peers.lock().unwrap().len() <= PEERS);
-        // Quiet peers make room.
+        // Peers that have been quiet make room.
         let later = now + chrono::TimeDelta::minutes(10);
         assert!(rejections.admit(peer(20_000), later).is_some());
         assert_eq!(rejections.peers.lock().unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! Loads plugins: from a file to a [`Plugin`] whose threads accept calls.
+//! Loads plugins: from a file to a [`Plugin`] whose threads wait for calls.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,47 +6,42 @@ use std::sync::Arc;
 use super::abi_command::Command;
 use super::abi_component::Component;
 use super::cache::Cache;
-use super::compile;
-use super::compile::{Compiler, Turn, Turns};
+use super::compile::{self, Compiler, Turn, Turns};
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
-use super::error::{HostError, LoadError};
-use super::limits::{Limits, LoadLimits};
-use super::loaded::Plugin;
 use super::priority::Habit;
-use super::program::{Code, Program};
 use super::room::Seats;
 use super::threads::Workers;
-use crate::model::company::CompanyId;
-use crate::system::folder::Folder;
+use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
+use crate::auth::CompanyId;
+use crate::folder::Folder;
 
-/// Path of this program, valid even after an upgrade has replaced the file.
+/// Also after an upgrade has replaced the file that it was started from.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// Loads plugins. It has the engines and the cache of compiled modules.
+/// Loads plugins: the engines, and where compiled modules are kept.
 #[derive(Debug, Clone)]
 pub struct Host {
     engine: Engine,
     compiler: Arc<Compiler>,
     turns: Turns,
     limits: LoadLimits,
-    /// The host for candidates; `None` in that host itself.
+    /// For candidates; none where this is that one.
     aside: Option<Arc<Self>>,
 }
 
 impl Host {
-    /// Starts the engines. Without a cache directory, every load compiles. The compiler's process runs this
-    /// program.
+    /// Starts the engines. Without a cache directory every load compiles. The compiler's process is this program again.
     ///
     /// # Errors
-    /// Fails if an engine cannot be created on this machine.
+    /// Where an engine cannot be made on this machine.
     pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         Ok(Self::with(Engines::start(false)?, THIS_PROGRAM.into(), cache_dir, limits))
     }
 
-    /// Creates a host in a program other than hookmill: `hookmill` is its path, for the compiler's process.
+    /// The same in a program that is not hookmill itself: `hookmill` is its path, for the compiler's process.
     ///
     /// # Errors
-    /// Fails if an engine cannot be created on this machine.
+    /// Where an engine cannot be made on this machine.
     pub fn compiling_with(
         hookmill: PathBuf,
         cache_dir: Option<PathBuf>,
@@ -55,10 +50,10 @@ impl Host {
         Ok(Self::with(Engines::start(false)?, hookmill, cache_dir, limits))
     }
 
-    /// Creates a host whose engines count instructions, which makes calls slower; for plugin authors.
+    /// The same with engines that count instructions, which makes calls slower: for plugin authors.
     ///
     /// # Errors
-    /// Fails if an engine cannot be created on this machine.
+    /// Where an engine cannot be made on this machine.
     pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         Ok(Self::with(Engines::start(true)?, THIS_PROGRAM.into(), cache_dir, limits))
     }
@@ -74,33 +69,33 @@ impl Host {
         host(engines.live, Some(Arc::new(aside)))
     }
 
-    /// Returns the host for candidates, whose calls may run on threads of idle priority. It shares neither locks
-    /// nor the instance pool with live plugins, but the cached artefacts.
+    /// The host for candidates, whose calls may run on threads of idle priority: it shares neither locks nor the
+    /// instance pool with live plugins. Artefacts are the same.
     #[must_use]
     pub fn aside(&self) -> &Self {
         self.aside.as_deref().unwrap_or(self)
     }
 
-    /// Returns the limits for loading a plugin.
+    /// What loading a plugin may cost.
     #[must_use]
     pub fn limits(&self) -> &LoadLimits {
         &self.limits
     }
 
-    /// Returns which allocator is used and why, for the log.
+    /// Which allocator is used, and why: for the log.
     #[must_use]
     pub fn describe(&self) -> &str {
         self.engine.describe()
     }
 
-    /// Takes a permit for CPU-bound work, as compilations do. A company has one at a time.
+    /// A permit for work that keeps a core busy; compilations take one as well. A company has one at a time.
     #[must_use]
     pub fn turn(&self, company: &str) -> Turn {
         self.turns.take(company)
     }
 
-    /// Compiles a module, or takes its artefact from the cache, and starts its threads. The calls and the
-    /// compilation count towards the company's share.
+    /// Compiles a module, or takes its artefact from the cache, and starts its threads. Its calls, and its compilation, count
+    /// as the company's.
     ///
     /// # Errors
     /// The file and what is wrong with it.

@@ -1,20 +1,19 @@
-//! The state of one call, and the classification of its failure.
+//! What belongs to one call, and what its failure means.
 
 use chrono::{DateTime, Utc};
 use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use super::bounded::cut;
-use super::call::Usage;
-use super::error::PluginError;
 use super::limits::{Hit, Limits, Meter};
 use super::priority::Pace;
 use super::stdio::Stdio;
+use super::{PluginError, Usage};
 
-/// Maximum number of functions that an error names.
+/// Most functions that an error names.
 const FRAMES: usize = 8;
-
-/// Part of wasmtime's error if a component passes more than it may.
+/// What the engine says where a component hands over more than it may.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
+/// Longest reason of a plugin that is kept, in bytes.
+const MESSAGE_BYTES: usize = 1024;
 
 /// The data of a call's store.
 pub(super) struct CallState {
@@ -22,7 +21,7 @@ pub(super) struct CallState {
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
-    /// The priority of its thread.
+    /// Whether its thread steps back.
     pub(super) pace: Pace,
     /// A command's memory, once it is known.
     pub(super) memory: Option<Memory>,
@@ -50,7 +49,7 @@ impl CallState {
         }
     }
 
-    /// Returns the error for a failure. An exceeded limit is more informative than the trap that followed.
+    /// A limit that was hit says more than the trap that followed.
     pub(super) fn explain(&self, failure: Failure, limits: &Limits) -> PluginError {
         match (self.meter.hit(), failure) {
             (Some(Hit::Memory), Failure::Wasm(_) | Failure::Exit) => PluginError::Memory { limit: limits.memory_bytes },
@@ -67,9 +66,9 @@ impl CallState {
 pub(super) enum Failure {
     /// The engine stopped it.
     Wasm(wasmtime::Error),
-    /// A command ended with a non-zero exit code.
+    /// A command ended with a code other than 0.
     Exit,
-    /// The plugin returned an error, or an invalid result.
+    /// The plugin answered, and not well.
     Error(PluginError),
 }
 
@@ -80,12 +79,11 @@ impl From<wasmtime::Error> for Failure {
 }
 
 fn trapped(error: &wasmtime::Error, limits: &Limits) -> PluginError {
-    // A full pool, not the plugin's fault. Capacity is reserved before calls begin (`room.rs`), so this is a second
-    // safeguard.
+    // The pool's doing, not the plugin's. Calls are counted before they begin (`room.rs`), so this is a second line.
     if error.is::<PoolConcurrencyLimitError>() {
         return PluginError::Busy;
     }
-    // The engine has no error type for it. A test passes too much and fails if the message changes.
+    // The engine has no type for it; a test hands over too much, and notices where the words change.
     if error.root_cause().to_string().contains(TOO_MUCH) {
         return PluginError::Output { limit: limits.output_bytes };
     }
@@ -104,7 +102,13 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     trace.frames().iter().take(FRAMES).map(name).collect()
 }
 
-/// A call's log, truncated at the limit.
+/// The start of a text, at most as long as an error may be.
+pub(super) fn cut(text: &str) -> String {
+    let end = (0..=MESSAGE_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+/// A call's log: the first so many bytes of it.
 pub(super) struct Log {
     text: Vec<u8>,
     limit: usize,

@@ -1,13 +1,13 @@
-//! Errors of a store.
+//! What can go wrong in a store.
 
-/// A damaged place in the journal.
+/// A place in the journal that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// File name of the segment.
+    /// The segment's file name.
     pub segment: String,
-    /// Position in the segment, in bytes.
+    /// Where in it, in bytes.
     pub offset: u64,
-    /// What is wrong at this position.
+    /// What is wrong there.
     pub cause: String,
 }
 
@@ -17,15 +17,15 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Why a store operation failed.
+/// Why the store could not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Another process holds the data directory.
+    /// Another process has the data directory.
     #[error("{dir} is in use by {holder}; stop that server first, or give this one another --data-dir")]
     InUse {
         /// The data directory.
         dir: String,
-        /// Process that holds it, according to the lock file.
+        /// Who holds it, as far as the lock file says.
         holder: String,
     },
     /// The data directory cannot be opened.
@@ -33,32 +33,31 @@ pub enum StoreError {
     Open {
         /// The data directory.
         dir: String,
-        /// Message of the operating system or the database.
+        /// What the system or the database said.
         cause: String,
     },
-    /// Acknowledged changes in the journal are damaged. The store does not start until an admin restores a backup
-    /// or accepts the loss.
+    /// Acknowledged changes are damaged in the journal: nothing is served until an admin says so.
     #[error(
-        "the journal is damaged, and acknowledged changes cannot be read: {}. Restore a backup \
-         (`hookmill store restore`), or start with --accept-loss to serve the rest",
+        "the journal is damaged, and what was acknowledged there cannot be read: {}. Restore a backup \
+         (`hookmill store restore`), or start with --accept-loss to serve all the rest",
         list(.0)
     )]
     Journal(Vec<Damage>),
-    /// The disk is nearly full. Writes stop early, so that reading and purging remain possible.
-    #[error("the disk is nearly full: {free} bytes are free, and {needed} are required; free some space")]
+    /// The disk is nearly full: writing stops early, so that reading and purging stay possible.
+    #[error("the disk is nearly full: {free} bytes are free, and {needed} have to be")]
     Full {
-        /// Free space, in bytes.
+        /// Bytes that are free.
         free: u64,
-        /// Space that must be free for this operation, in bytes.
+        /// Bytes that have to be free for this.
         needed: u64,
     },
-    /// The disk is full, and the operation failed. Acknowledged changes are safe.
+    /// The disk has no byte left for what had to be done. Whatever was acknowledged is there.
     #[error("no space is left on the disk: {0}")]
     NoSpace(String),
-    /// The read view has failed and is being rebuilt from the journal, which has all changes.
-    #[error("the read view is being rebuilt from the journal; try again in a few seconds: {0}")]
+    /// The view has failed, and is being rebuilt from the journal, which has everything.
+    #[error("the database is being rebuilt from the journal, try again in some seconds: {0}")]
     Rebuilding(String),
-    /// A write did not reach the disk. The change may or may not be there after a restart.
+    /// A write did not reach the disk: it may or may not be there after a restart.
     #[error("the write did not reach the disk: {0}")]
     Write(String),
     /// A read failed.
@@ -67,24 +66,24 @@ pub enum StoreError {
     /// A stored value does not match its checksum or format.
     #[error("the stored {what} is damaged: {cause}")]
     Damaged {
-        /// Kind of the value, such as `task`.
+        /// Which kind of value.
         what: &'static str,
-        /// What is wrong with the value.
+        /// What is wrong with it.
         cause: String,
     },
-    /// A company has used all of its rows. Every task takes one row, and rows are never reused.
-    #[error("company {company} has reached the limit of 4,294,967,295 tasks per company")]
+    /// A company has used every row: each task ever stored takes one, and they are never given again.
+    #[error("company {company} has stored as many tasks as one company can: 4,294,967,295")]
     OutOfRows {
-        /// Id of the company.
+        /// The company.
         company: String,
     },
-    /// The writer thread has ended: the server is shutting down, or the writer failed.
+    /// The writer has ended: the server is shutting down, or the writer failed.
     #[error("the store is closed")]
     Closed,
 }
 
 impl StoreError {
-    /// Returns a one-word description that is safe to show to clients: no path, no size, no system message.
+    /// One word for everybody: no path, no size, no text of the system's.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

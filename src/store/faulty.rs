@@ -1,4 +1,4 @@
-//! A wrapper around a store that injects faults into writes, for tests of the code that uses a store.
+//! A backend that fails on purpose, around one that does not: for tests of everything that stands on a store.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,34 +8,29 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::error::StoreError;
-use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
-use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
-use super::stats::{Expired, Stats};
-use super::verbs::Store;
-use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
-use crate::auth::ApiKey;
-use crate::model::audit::Entry;
-use crate::model::company::CompanyId;
-use crate::model::event::Reason;
-use crate::model::ids::{EventId, IntegrationName, TaskId};
-use crate::model::task::{Task, TaskPatch};
+use super::{
+    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
+    Replaced, Stats, Store, StoreError, TaskFilter, TaskPage, Updated, Versioned,
+};
+use crate::audit::Entry;
+use crate::auth::{ApiKey, CompanyId};
+use crate::event::{EventId, IntegrationName, Reason};
+use crate::task::{Task, TaskId, TaskPatch};
 
-/// The fault to inject into writes.
+/// What writes run into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk is full; nothing is stored.
+    /// Nothing is stored: the disk is full.
     Full,
-    /// The disk refuses the write; nothing is stored.
+    /// Nothing is stored: the disk refuses.
     Write,
-    /// The change is stored, but the caller gets an error that says the outcome is unknown, as after a failed
-    /// flush.
+    /// It is stored, and the caller is told that this is not known, as after a flush that failed.
     Flush,
-    /// The change is stored after this delay.
+    /// It is stored, after this long.
     Slow(Duration),
 }
 
-/// A store whose writes fail as configured.
+/// A store whose writes fail as told.
 #[derive(Debug)]
 pub struct Faulty<S> {
     inner: S,
@@ -43,12 +38,12 @@ pub struct Faulty<S> {
 }
 
 impl<S: Store> Faulty<S> {
-    /// Wraps `inner`, without a fault.
+    /// Without a fault so far.
     pub fn new(inner: S) -> Self {
         Self { inner, fault: Mutex::new(None) }
     }
 
-    /// Sets the fault for the following writes; `None` ends it.
+    /// From now on.
     pub fn set(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
     }

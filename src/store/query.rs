@@ -1,67 +1,67 @@
-//! Filters and pages of lists.
+//! What a list is asked for, and what it gives.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 use chrono::{DateTime, Utc};
 
-use crate::model::event::{Event, EventStatus};
-use crate::model::ids::{EventId, TaskId};
-use crate::model::task::{Priority, Status, Task};
+use crate::event::{Event, EventId, EventStatus};
+use crate::task::{Priority, Status, Task, TaskId};
 
-/// Filter for tasks. A task matches if it has one of the values of every field that lists any; an empty list matches all.
+/// Which tasks: those that fit everything that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// Ids of patients.
-    pub patient_id: Vec<String>,
-    /// Statuses.
-    pub status: Vec<Status>,
-    /// Priorities.
-    pub priority: Vec<Priority>,
-    /// Ids of users: one of them is among the users that the task is assigned to.
-    pub assigned_user_id: Vec<String>,
-    /// Types.
-    pub kind: Vec<String>,
+    /// About this patient.
+    pub patient_id: Option<String>,
+    /// This far.
+    pub status: Option<Status>,
+    /// This urgent.
+    pub priority: Option<Priority>,
+    /// Assigned to this user, among others perhaps.
+    pub assigned_user_id: Option<String>,
+    /// Of this type.
+    pub kind: Option<String>,
 }
 
 impl TaskFilter {
-    /// Returns whether a task matches.
+    /// Whether a task fits.
     #[must_use]
     pub fn fits(&self, task: &Task) -> bool {
-        one_of(&self.patient_id, |it| task.patient_id.as_ref() == Some(it))
-            && one_of(&self.status, |it| task.status == *it)
-            && one_of(&self.priority, |it| task.priority == *it)
-            && one_of(&self.assigned_user_id, |it| task.assigned_user_ids.contains(it))
-            && one_of(&self.kind, |it| task.kind.as_ref() == Some(it))
+        self.patient_id.as_ref().is_none_or(|it| task.patient_id.as_ref() == Some(it))
+            && self.status.is_none_or(|it| task.status == it)
+            && self.priority.is_none_or(|it| task.priority == it)
+            && self.assigned_user_id.as_ref().is_none_or(|it| task.assigned_user_ids.contains(it))
+            && self.kind.as_ref().is_none_or(|it| task.kind.as_ref() == Some(it))
     }
 }
 
-/// Filter for events. An event matches if it has one of the values of every list that is not empty, and all other values.
+/// Which events: those that fit everything that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Names of integrations.
-    pub integration: Vec<String>,
-    /// Statuses.
-    pub status: Vec<EventStatus>,
-    /// Reasons: the stage that ended the event, or the error's code.
-    pub reason: Vec<String>,
-    /// Earliest time of receipt, inclusive.
+    /// Of this integration.
+    pub integration: Option<String>,
+    /// That ended like this.
+    pub status: Option<EventStatus>,
+    /// For this reason: its stage, or its code.
+    pub reason: Option<String>,
+    /// Received at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// Latest time of receipt, exclusive.
+    /// Received before this time.
     pub until: Option<DateTime<Utc>>,
-    /// The event created this task.
+    /// That made this task.
     pub task_id: Option<TaskId>,
-    /// The event's id contains this text.
+    /// With this text in the id.
     pub id: Option<String>,
 }
 
 impl EventFilter {
-    /// Returns whether an event matches.
+    /// Whether an event fits.
     #[must_use]
     pub fn fits(&self, event: &Event) -> bool {
         let reason = |it: &String| event.reason.as_ref().is_some_and(|why| why.stage == *it || why.code == *it);
-        one_of(&self.integration, |it| *event.integration.0 == **it)
-            && one_of(&self.status, |it| event.status == *it)
-            && one_of(&self.reason, reason)
+        self.integration.as_ref().is_none_or(|it| *event.integration.0 == **it)
+            && self.status.is_none_or(|it| event.status == it)
+            && self.reason.as_ref().is_none_or(reason)
             && self.since.is_none_or(|it| event.received_at >= it)
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
@@ -69,22 +69,17 @@ impl EventFilter {
     }
 }
 
-/// Whether one of the values fits, or there are none.
-fn one_of<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
-    values.is_empty() || values.iter().any(fits)
-}
-
-/// One page of a list of events.
+/// A part of the list of events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
-    /// The events, newest first.
+    /// Newest first.
     pub events: Vec<Event>,
-    /// Event after which the next page begins; `None` at the end of the list. A page may be short or empty although
-    /// more follow, because the work of one request is bounded.
+    /// Behind which event the list goes on; none where it has ended. There may be a next page where this one is short
+    /// or empty: what one request looks at is bounded.
     pub next: Option<EventId>,
 }
 
-/// A position in a list: everything after it was stored earlier. Opaque to clients.
+/// A place in a list: everything behind it was stored earlier. Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub u64);
 
@@ -98,40 +93,38 @@ impl std::str::FromStr for Cursor {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|it| <[u8; 8]>::try_from(it).ok());
-        bytes
-            .map(|it| Self(u64::from_be_bytes(it)))
-            .ok_or_else(|| "is not a cursor of this server; use `next_cursor` from an earlier page".into())
+        bytes.map(|it| Self(u64::from_be_bytes(it))).ok_or_else(|| "is not a cursor that this server gave".into())
     }
 }
 
-/// The part of a list to return.
+/// Which part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// A page by number, from 1. Items stored later shift its content.
+    /// The first is 1. Later inserts move what stands on a page.
     Number {
-        /// Number of the page, from 1.
+        /// Which page, 1 or more.
         page: u64,
-        /// Number of tasks per page, 1 to 100.
+        /// Tasks a page, 1 to 100.
         limit: usize,
     },
-    /// The items after a cursor. Items stored later do not shift them.
+    /// What follows a cursor; later inserts do not move it.
     After {
-        /// Cursor from the previous page.
+        /// From the page before.
         cursor: Cursor,
-        /// Number of tasks per page, 1 to 100.
+        /// Tasks a page, 1 to 100.
         limit: usize,
     },
 }
 
-/// One page of a list of tasks.
+/// A part of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskPage {
-    /// The tasks, newest first.
+    /// Newest first.
     pub tasks: Vec<Task>,
-    /// Number of tasks that match the filter, on all pages together.
+    /// How many tasks fit the filter, on all pages together.
     pub total: u64,
-    /// Cursor of the next page; `None` on the last page.
+    /// Where the next page begins; none where this is the last.
     pub next: Option<Cursor>,
-    /// Whether the page was cut short because more tasks would exceed the size limit.
+    /// It has fewer tasks than there are and were asked for: more would be too large.
     pub is_cut: bool,
 }

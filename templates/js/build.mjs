@@ -1,4 +1,4 @@
-// Builds mapper.wasm: one component with the mapping and a small JavaScript engine (QuickJS).
+// Builds mapper.wasm: the mapping and a small JavaScript engine (QuickJS) in one component.
 import { readFileSync, writeFileSync } from "node:fs";
 import { componentize } from "componentize-qjs";
 

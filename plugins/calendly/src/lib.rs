@@ -1,4 +1,4 @@
-//! Maps Calendly's webhooks to follow-up tasks.
+//! Calendly's webhooks become follow-up tasks.
 
 mod event;
 mod map;

@@ -1,53 +1,49 @@
-//! The general scheme: an HMAC over a text that contains the body. A rule says where the signature is, and what is
-//! signed.
+//! An HMAC over a text that holds the body, in general: where the signature stands, and what it is made of.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 
-use super::delivery::{Delivery, Mismatch, decode_hex};
-use super::ed25519;
-use super::ed25519::PublicKey;
+use super::ed25519::{self, PublicKey};
 use super::hmac::{Algorithm, Encoding, Key};
+use super::{Delivery, Mismatch, decode_hex};
 
-/// Maximum number of signatures of the right length in one header. Senders send one, or two while a secret is being
-/// changed.
+/// Most signatures of the right length in one header. Senders send one, and two while a secret is being changed.
 pub(super) const SIGNATURES_MAX: usize = 16;
-/// Maximum number of ed25519 verifications per delivery: signatures times public keys. Each one hashes the body
-/// again.
+/// Most ed25519 verifications of a delivery: signatures times public keys. Each one hashes the body again.
 pub(super) const VERIFICATIONS_MAX: usize = 8;
 
 /// How the secret's text becomes the key's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secrets {
-    /// The text as it is.
+    /// As they are.
     Text,
     /// Standard Webhooks: base64, after `whsec_`.
     Whsec,
 }
 
-/// How a header contains signatures.
+/// How a header holds signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Written {
-    /// A single signature, after a prefix.
+    /// One, after a prefix.
     Whole { prefix: String },
-    /// `t=1492774577,v1=…,v1=…`: the signatures with this name, and the time as `t`.
+    /// `t=1492774577,v1=…,v1=…`: those named so, and the time as `t`.
     Fields { name: &'static str },
-    /// `v1,… v1,…`: the signatures with this version, separated by spaces.
+    /// `v1,… v1,…`: those of a version, between spaces.
     Words { version: &'static str },
 }
 
-/// Where the time of signing is.
+/// Where the time of signing stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Clock {
     None,
     /// In a header of its own.
     Header(String),
-    /// In the header with the signatures.
+    /// Beside the signatures.
     Field(&'static str),
 }
 
-/// A part of the signed text.
+/// A part of what is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Text(String),
@@ -56,7 +52,7 @@ pub(super) enum Piece {
     Body,
 }
 
-/// A delivery's claim: the signatures that could match, and the other signed values.
+/// What a delivery's headers claim: the signatures that could be right, and what else was signed.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) macs: Vec<Vec<u8>>,
@@ -65,7 +61,7 @@ pub(super) struct Claim {
     id: String,
 }
 
-/// How a provider signs.
+/// How one provider signs.
 #[derive(Debug, Clone)]
 pub struct Rule {
     pub(super) header: String,
@@ -78,48 +74,48 @@ pub struct Rule {
     pub(super) payload: Vec<Piece>,
 }
 
-/// A scheme as described in plugin.toml.
+/// A scheme that plugin.toml describes.
 #[derive(Debug, Clone)]
 pub struct Described<'a> {
-    /// Header with the signature.
+    /// The header with the signature.
     pub header: &'a str,
-    /// Prefix of the signature.
+    /// What stands before it there.
     pub prefix: &'a str,
-    /// Encoding of the signature.
+    /// How it is written.
     pub encoding: Encoding,
-    /// Hash function.
+    /// The hash function.
     pub algorithm: Algorithm,
-    /// Header with the time of signing, in Unix seconds or milliseconds.
+    /// The header with the time of signing: Unix seconds, or milliseconds.
     pub timestamp_header: Option<&'a str>,
-    /// Header with the delivery's id.
+    /// The header with the delivery's id.
     pub id_header: Option<&'a str>,
-    /// The signed text, such as `{timestamp}.{body}`.
+    /// What is signed, such as `{timestamp}.{body}`.
     pub payload: &'a str,
 }
 
 impl Rule {
-    /// Creates a rule from a description in plugin.toml.
+    /// A scheme as plugin.toml describes it.
     ///
     /// # Errors
-    /// Fails if the body, or a time that is checked, would not be signed.
+    /// Where it would leave the body, or a time that counts, unsigned.
     pub fn described(it: &Described<'_>) -> Result<Self, String> {
         let payload = pieces(it.payload)?;
         let (clock, id) = (payload.contains(&Piece::Timestamp), payload.contains(&Piece::Id));
         if !payload.contains(&Piece::Body) {
-            return Err("payload: must contain {body}, or anybody could change it".into());
+            return Err("payload: has to hold {body}, or anybody could change it".into());
         }
         match (clock, it.timestamp_header) {
             (true, None) => return Err("payload: {timestamp} needs a timestamp_header".into()),
             (false, Some(_)) => {
-                return Err("payload: must contain {timestamp}, or anybody could change the time".into());
+                return Err("payload: has to hold {timestamp}, or anybody could change the time".into());
             }
-            _ if id != it.id_header.is_some() => return Err("payload: use {id} and id_header together".into()),
+            _ if id != it.id_header.is_some() => return Err("payload: {id} and id_header belong together".into()),
             _ => {}
         }
         Ok(Self { payload, ..Self::new(it) })
     }
 
-    /// Creates a rule whose signed text is the body, whatever the description says.
+    /// Its payload is the body, whatever was said of it.
     pub(super) fn new(it: &Described<'_>) -> Self {
         let lower = |name: &str| name.to_ascii_lowercase();
         Self {
@@ -145,13 +141,13 @@ impl Rule {
         }
     }
 
-    /// Returns whether senders may also sign with ed25519.
+    /// Whether senders may sign with ed25519 as well.
     pub(super) fn asymmetric(&self) -> bool {
         self.secrets == Secrets::Whsec
     }
 
-    /// Reads a claim from the headers, without hashing. What cannot match is refused before the body is read.
-    /// `public_keys` is the number of public keys.
+    /// What the headers claim. Nothing is hashed here: what could not be right in any case is refused before the body is
+    /// read. `public_keys` is how many there are to check with.
     pub(super) fn claim(
         &self,
         delivery: &Delivery<'_>,
@@ -186,8 +182,8 @@ impl Rule {
         Ok(Claim { macs, public, timestamp, id: id.to_owned() })
     }
 
-    /// Returns whether one of the signatures matches the body. Computes one HMAC per key, and one verification per
-    /// public key and signature.
+    /// Whether one of the signatures fits the body: an HMAC for each key, and a verification for each public key and
+    /// signature.
     pub(super) fn fits(&self, claim: &Claim, body: &[u8], keys: &[Key], public_keys: &[PublicKey]) -> bool {
         let pieces = || {
             self.payload.iter().map(|piece| match piece {
@@ -207,7 +203,7 @@ impl Rule {
         public_keys.iter().any(|key| claim.public.iter().any(|it| key.fits(&message, it)))
     }
 
-    /// Returns the time of signing: its header, and its text.
+    /// The time of signing: the header that says it, and its text.
     fn timestamp<'a>(
         &'a self,
         delivery: &Delivery<'a>,
@@ -217,9 +213,8 @@ impl Rule {
             Clock::None => Ok(None),
             Clock::Header(name) => delivery.header(name).map(|text| Some((name.as_str(), text))),
             Clock::Field(name) => {
-                let text = fields(value, name)
-                    .next()
-                    .ok_or_else(|| Mismatch::malformed(&self.header, "it contains no time"))?;
+                let text =
+                    fields(value, name).next().ok_or_else(|| Mismatch::malformed(&self.header, "it holds no time"))?;
                 Ok(Some((&self.header, text)))
             }
         }
@@ -242,22 +237,18 @@ impl Rule {
 
     fn expected(&self) -> &'static str {
         match (&self.written, self.encoding) {
-            (Written::Whole { .. }, Encoding::Hex) => {
-                "it must contain its prefix and a signature in hexadecimal digits"
-            }
-            (Written::Whole { .. }, Encoding::Base64) => "it must contain its prefix and a signature in base64",
-            (Written::Fields { .. }, _) => {
-                "it must contain t=… and v1=… with a complete signature, separated by commas"
-            }
-            (Written::Words { .. }, _) => "it must contain v1,… with a complete signature, separated by spaces",
+            (Written::Whole { .. }, Encoding::Hex) => "it should hold its prefix and a signature in hexadecimal digits",
+            (Written::Whole { .. }, Encoding::Base64) => "it should hold its prefix and a signature in base64",
+            (Written::Fields { .. }, _) => "it should hold t=… and v1=…, with commas between and a whole signature",
+            (Written::Words { .. }, _) => "it should hold v1,… with spaces between and a whole signature",
         }
     }
 }
 
-/// Decodes a Standard Webhooks secret.
+/// The bytes of Standard Webhooks' secret.
 ///
 /// # Errors
-/// What it must be, to be shown after its name.
+/// What it must be, after its name.
 pub(in crate::auth) fn whsec(secret: &str) -> Result<Vec<u8>, String> {
     let secret = secret.trim();
     let bytes = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
@@ -278,10 +269,10 @@ fn words<'a>(value: &'a str, version: &str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// Checks that the time of signing is close enough to the time of receipt.
+/// Whether the time of signing is near enough to that of receipt.
 fn within(delivery: &Delivery<'_>, tolerance: TimeDelta, header: &str, text: &str) -> Result<(), Mismatch> {
-    let number: i64 = text.parse().map_err(|_| Mismatch::malformed(header, "its time must be in Unix seconds"))?;
-    // Seconds have 13 digits only from the year 33658 on.
+    let number: i64 = text.parse().map_err(|_| Mismatch::malformed(header, "its time should be Unix seconds"))?;
+    // Seconds have 13 digits from the year 33658 on.
     let at =
         if text.len() >= 13 { DateTime::from_timestamp_millis(number) } else { DateTime::from_timestamp(number, 0) };
     let at = at.ok_or_else(|| Mismatch::malformed(header, "its time is out of range"))?;
@@ -305,7 +296,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, String> {
             "id" => Piece::Id,
             "body" => Piece::Body,
             other => {
-                return Err(format!("payload: {{{other}}} is not known; use {{timestamp}}, {{id}} and {{body}}"));
+                return Err(format!("payload: {{{other}}} is not known; there are {{timestamp}}, {{id}} and {{body}}"));
             }
         });
         rest = after;

@@ -5,27 +5,26 @@ use std::path::{Path, PathBuf};
 use console::style;
 use serde_json::{Value, json};
 
-use super::runnable;
-use super::runnable::{folder, host, millis};
-use crate::cli::failure::Failure;
-use crate::cli::print;
-use crate::cli::print::{say, tell};
+use super::super::Failure;
+use super::{folder, host, millis, runnable};
+use crate::cli::print::{self, say, tell};
 use crate::config::Config;
-use crate::integration::fixtures::{Came, Fixture};
-use crate::integration::{Integration, LoadFailure, fixtures};
+use crate::folder::{FIXTURE_BYTES, Folder};
+use crate::integration::Integration;
+use crate::integration::load::LoadFailure;
+use crate::plugin::fixtures::{self, Came, Fixture};
 use crate::plugin::{Outcome, PluginError};
-use crate::system::folder::{FIXTURE_BYTES, Folder};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
     /// The plugin's folder
     dir: PathBuf,
-    /// Write the actual results into the fixtures that differ, for you to review
+    /// Write what comes out into the fixtures that differ, for you to look at and keep
     #[arg(long)]
     update: bool,
 }
 
-/// The result of one fixture.
+/// How one fixture went.
 struct Tried {
     file: PathBuf,
     name: String,
@@ -48,13 +47,13 @@ impl Test {
         }
         let failed = tried.iter().filter(|it| !it.wrong.is_empty() && !it.updated).count();
         match (tried.len(), failed) {
-            (0, _) => Err(Failure::new(format!("there are no fixtures in {}", self.dir.join("fixtures").display()))),
+            (0, _) => Err(Failure::new(format!("there is no fixture in {}", self.dir.join("fixtures").display()))),
             (all, 0) => {
-                tell!("{all} fixtures passed");
+                tell!("{all} fixtures hold");
                 Ok(())
             }
             (all, failed) => Err(Failure::new(format!(
-                "{failed} of {all} fixtures failed; add --update to accept the plugin's output"
+                "{failed} of {all} fixtures fail; --update writes down what comes out, if that is what you want"
             ))),
         }
     }
@@ -82,7 +81,7 @@ impl Test {
     }
 }
 
-/// Replaces the expected result with the actual one. Does nothing if the plugin crashed.
+/// Puts what came out in the place of what was expected. A plugin that crashed has nothing to put there.
 fn update(folder: &Folder, file: &Path, came: &Came) -> Result<(), String> {
     let expect = match came {
         Came::Out(Outcome::Tasks(tasks)) => json!({ "tasks": tasks }),

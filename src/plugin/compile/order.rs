@@ -1,35 +1,35 @@
-//! The protocol between the server and the compiler's process.
+//! What the server and the compiler's process say to each other.
 //!
-//! The server passes an [`Order`] on the command line, the module as stdin and a file for the artefact as stdout.
-//! The process responds with a [`Verdict`] on stderr.
+//! The server gives an [`Order`] on the command line, the module on stdin and a file for the artefact as stdout. The
+//! process answers with a [`Verdict`] on stderr.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::call::Abi;
+use super::super::Abi;
 
-/// What to compile, and the limits.
+/// What is to be compiled, and what that may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) abi: Abi,
     pub(super) counts_fuel: bool,
-    /// Maximum address space, in bytes.
+    /// Address space, in bytes.
     pub(super) memory_bytes: u64,
-    /// Maximum CPU time of all threads together.
+    /// CPU time of all its threads together.
     pub(super) cpu: Duration,
-    /// Process id of the server.
+    /// The server's process.
     pub(super) parent: u32,
 }
 
-/// The result of a compilation.
+/// How it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
-    /// The module was compiled: size and SHA-256 of the artefact.
+    /// It is compiled: size and SHA-256 of the artefact.
     Compiled { bytes: u64, sha256: [u8; 32] },
-    /// The compiler refuses the module.
+    /// The compiler does not take the module.
     Refused(String),
-    /// The process could not limit itself, or could not write.
+    /// The process could not limit itself, or not write.
     Failed(String),
 }

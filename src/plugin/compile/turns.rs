@@ -1,16 +1,15 @@
-//! Permits for CPU-bound work: a few at a time, and one at a time per company, so that a company with many or slow
-//! modules does not hold all of them.
+//! Permits for work that keeps a core busy: a few at a time, and one at a time of each company, so that a company that
+//! brings many modules, or slow ones, does not hold all of them.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Maximum number of permits, independent of the number of cores, because each compilation may use
-/// `plugins.compile_mib` of memory.
+/// Most permits at a time, however many cores there are: each compilation may take `plugins.compile_mib` of memory.
 const MOST: usize = 4;
 
-/// Permits, granted in the order of requests.
+/// Permits, in the order in which they are asked for.
 #[derive(Debug, Clone)]
-pub(in crate::plugin) struct Turns(Arc<Shared>);
+pub(in super::super) struct Turns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -23,7 +22,7 @@ struct Shared {
 struct State {
     next: u64,
     waiting: VecDeque<(u64, String)>,
-    /// Companies that hold a permit.
+    /// Companies that have a permit.
     busy: HashSet<String>,
 }
 
@@ -35,10 +34,10 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// Creates one permit per core, at most [`MOST`].
-    pub(in crate::plugin) fn start() -> Self {
+    /// One for each core, and [`MOST`] at most.
+    pub(in super::super) fn start() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // At least two, so that a slow company does not block another one.
+        // Two even on one core: a company that is slow must not keep another one waiting.
         Self::of(cores.clamp(2, MOST))
     }
 
@@ -47,7 +46,7 @@ impl Turns {
     }
 
     /// Waits for a permit.
-    pub(in crate::plugin) fn take(&self, company: &str) -> Turn {
+    pub(in super::super) fn take(&self, company: &str) -> Turn {
         let shared = &self.0;
         let mut state = shared.state();
         let number = state.next;
@@ -59,14 +58,14 @@ impl Turns {
         state.waiting.retain(|(it, _)| *it != number);
         state.busy.insert(company.to_owned());
         drop(state);
-        // Another request may be next now if a permit is left.
+        // Another one may be next now, where there is a permit left.
         shared.changed.notify_all();
         Turn { shared: Arc::clone(shared), company: company.to_owned() }
     }
 }
 
 impl State {
-    /// Returns whether this request is the first whose company holds no permit.
+    /// Whether this is the first that waits of those whose company has none.
     fn is_next(&self, number: u64, most: usize) -> bool {
         let first = self.waiting.iter().find(|(_, company)| !self.busy.contains(company));
         self.busy.len() < most && first.is_some_and(|(it, _)| *it == number)

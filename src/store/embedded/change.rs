@@ -1,4 +1,4 @@
-//! Changes that callers send to the writer thread, encoded as far as possible before they are decided.
+//! What callers ask the writer thread for, encoded as far as that can be done before their turn has come.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,18 +8,17 @@ use chrono::{DateTime, Utc};
 
 use super::journal::{Kind, Op};
 use super::{event_record, keys, record, task_record};
-use crate::auth::ApiKey;
-use crate::model::audit::Entry;
-use crate::model::company::CompanyId;
-use crate::model::event::{Event, EventStatus};
-use crate::model::ids::TaskId;
-use crate::model::task::{Task, TaskPatch};
-use crate::store::error::StoreError;
-use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
-use crate::store::write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated};
+use crate::audit::Entry;
+use crate::auth::{ApiKey, CompanyId};
+use crate::event::{Event, EventStatus};
+use crate::store::{
+    Commit, Committed, EventVersion, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError,
+    Updated,
+};
+use crate::task::{Task, TaskId, TaskPatch};
 
-/// Size limits, in bytes: a key (the journal's format has a 16-bit length), and all keys and values of one change
-/// (a quarter of what the format allows, so that every position in a segment fits its number).
+/// Most bytes of a key, and of all keys and values of one change: what the journal's format has room for, and a quarter of
+/// that, so that every place in a segment has a number.
 const KEY_BYTES: usize = u16::MAX as usize;
 const CHANGE_BYTES: usize = 1 << 30;
 
@@ -29,7 +28,7 @@ pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
 /// A change of the store.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// New events and tasks, API keys in any state, and the idempotency key that guards them.
+    /// Events and tasks that are new, keys in any state; and the idempotency key that guards them.
     Put {
         events: Vec<KeyValue>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
@@ -38,33 +37,33 @@ pub(super) enum Change {
         guard: Option<Guard>,
         queue: Vec<KeyValue>,
     },
-    /// A new state of an event, if the event has not changed since it was read.
+    /// An event that is stored again, if it is still as it was read.
     Replace(Box<Again>),
-    /// Removes an unreadable event from the queue.
+    /// An event that cannot be read leaves the queue.
     GiveUp(Box<Event>),
-    /// Items of another store. Items that exist already are skipped.
+    /// What another store had: what is there already is skipped.
     Import {
-        /// Events, each with its queue entry if it is queued.
+        /// Each with its place in the queue, where it waits.
         events: Vec<(KeyValue, Option<KeyValue>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         /// API keys and entries of the audit log.
         others: Vec<KeyValue>,
     },
-    /// A patch of a task, or its deletion.
+    /// A task's patch, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
-    /// Removes expired entries.
+    /// What has expired.
     Remove(Vec<Vec<u8>>),
-    /// New values of existing entries: stored responses after an erasure.
+    /// New values of entries that are still there: answers of which something was erased.
     Overwrite(Vec<KeyValue>),
-    /// Starts a new segment if the last one is older than this.
+    /// Begin a new segment where the last is older than this.
     Roll { before_ms: i64 },
-    /// Replaces a closed segment with a rewritten copy.
+    /// Put a rewritten copy in the place of a closed segment.
     SwapSegment { first: u64, copy: PathBuf },
-    /// Removes segments that a snapshot covers.
+    /// Remove segments that a snapshot covers.
     Prune { covered: u64, before_ms: i64, now_ms: i64 },
 }
 
-/// A new state of a stored event.
+/// A new state of an event.
 #[derive(Debug)]
 pub(super) struct Again {
     pub(super) event: Event,
@@ -74,11 +73,11 @@ pub(super) struct Again {
     pub(super) guard: Option<Guard>,
     pub(super) forget: Option<(IdempotencyId, DateTime<Utc>)>,
     pub(super) updates: Vec<(TaskId, TaskPatch)>,
-    /// Time of the request.
+    /// When this is asked for.
     pub(super) now: DateTime<Utc>,
 }
 
-/// An idempotency key and the response to store for it.
+/// An idempotency key and the answer to store under it.
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) id: IdempotencyId,
@@ -88,8 +87,8 @@ pub(super) struct Guard {
     pub(super) value: Vec<u8>,
 }
 
-/// Returns a queued event's key and its position in the queue. Events of the same millisecond keep the order in
-/// which they are stored, which their ids alone do not give.
+/// A queued event's key, and its place in the order: events of the same millisecond keep the order in which they are stored,
+/// which ids alone would not say.
 pub(super) fn enters_queue(event: &Event) -> Result<KeyValue, StoreError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
@@ -97,28 +96,28 @@ pub(super) fn enters_queue(event: &Event) -> Result<KeyValue, StoreError> {
     Ok((keys::queued(&event.company_id, event.id), record::encode_order(order)?))
 }
 
-/// Result of a change.
+/// How a change ended.
 #[derive(Debug, Clone)]
 pub(super) enum Done {
     Committed(Committed),
     Replaced(Replaced),
     Updated(Updated),
-    /// Number of bytes freed.
+    /// Bytes.
     Freed(u64),
     Removed,
     Imported(Imported),
 }
 
-/// Items that an import skipped because they exist already.
+/// What an import has found stored already, and left as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Number of skipped items.
+    /// How many items.
     pub skipped: u64,
-    /// Kind and id of the items that are stored with different content.
+    /// Those that are stored with another content: kind and id.
     pub differing: Vec<String>,
 }
 
-/// A journal operation that owns its bytes.
+/// An operation that owns its bytes.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) kind: Kind,
@@ -168,11 +167,11 @@ impl Change {
             read,
             audit,
             updates,
-            now: crate::system::clock::now(),
+            now: crate::clock::now(),
         })))
     }
 
-    /// Encodes an entry of the audit log, together with the change of a key that it records.
+    /// Something that was done, and with a key's change that change.
     pub(super) fn audited(
         entry: &Entry,
         key: Option<&ApiKey>,
@@ -184,9 +183,8 @@ impl Change {
         Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, audit, guard, queue: Vec::new() })
     }
 
-    /// Returns whether this change is allowed while the disk is nearly full: changes that free space, and a key's
-    /// change with its audit entry, because revoking must always be possible. Other audit entries are not, because
-    /// a flood of them could use up the reserve.
+    /// Allowed while the disk is nearly full: what frees space, and a key's change with its entry in the audit log, since
+    /// revoking must always be possible. Other entries are not, or a flood of them could use up the reserve.
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
             Self::Remove(_)
@@ -200,10 +198,10 @@ impl Change {
         }
     }
 
-    /// Checks that every key and value fits the formats.
+    /// Nothing, where the formats have room for every key and value.
     ///
     /// # Errors
-    /// [`StoreError::Write`] if something is too long. Nothing is truncated.
+    /// Nothing is cut to fit: what is too long is not stored.
     pub(super) fn fits(&self) -> Result<(), StoreError> {
         let mut lengths = (0, 0);
         let mut add = |(key, value): (&[u8], &[u8])| {
@@ -234,20 +232,19 @@ impl Change {
             | Self::Prune { .. } => {}
         }
         if lengths.0 > KEY_BYTES || lengths.1 > CHANGE_BYTES {
-            return Err(StoreError::Write("it is too long to be stored in one piece".into()));
+            return Err(StoreError::Write("it is longer than what can be stored in one piece".into()));
         }
         Ok(())
     }
 
-    /// Returns whether this change concerns the journal's files. Earlier changes must have been written to them
-    /// before.
+    /// Whether it is about the journal's files: the changes before it must be in them by then.
     pub(super) fn is_of_files(&self) -> bool {
         matches!(self, Self::Roll { .. } | Self::SwapSegment { .. } | Self::Prune { .. })
     }
 }
 
 impl Guard {
-    /// Forgets a stored response: replaces it with one that has already expired.
+    /// Takes back what is remembered of a request of this time: an answer that has expired takes its place.
     pub(super) fn forgotten(id: IdempotencyId, at: DateTime<Utc>) -> Result<Self, StoreError> {
         let nothing = FirstAnswer {
             fingerprint: [0; 16],

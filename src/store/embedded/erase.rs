@@ -1,9 +1,9 @@
-//! Erases what was sent: of one patient, or of an integration's events that are older than `keep_days`. The events
-//! remain and are marked as erased.
+//! Erasing what was sent: of one patient, or of one integration when its time is over. The events stay, and say that they
+//! were erased.
 //!
-//! `erase/patient.rs` decides what belongs to a patient, with `words.rs` and `escapes.rs` for the spellings of an
-//! id; `erase/answers.rs` handles stored responses; `erase/late.rs` handles events that are stored after the
-//! erasure began; `erase/forget.rs` implements `keep_days`.
+//! `erase/patient.rs` decides what is a patient's, with `words.rs` and `escapes.rs` for how an id is written; `erase/answers.rs`
+//! is about remembered responses; `erase/late.rs` keeps what is still on its way from undoing an erasure; `erase/forget.rs` is
+//! `keep_days`.
 
 mod answers;
 mod escapes;
@@ -20,84 +20,80 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::backend::Embedded;
 use super::change::Change;
 use super::check::refuse_unfinished;
 use super::journal::{Files, Kind, Op, Rewritten, put_in_place, rewrite};
 use super::lock::DirLock;
 use super::shared::{journal_dir, snapshot_dir};
-use super::{event_record, failure, keys, snapshot};
-use crate::model::event::{Event, EventStatus};
-use crate::model::ids::{EventId, IntegrationName, TaskId};
-use crate::model::task::Task;
-use crate::store::error::StoreError;
-
+use super::{Embedded, event_record, failure, keys, snapshot};
+use crate::event::{Event, EventId, EventStatus, IntegrationName};
+use crate::store::StoreError;
+use crate::task::{Task, TaskId};
 pub(super) use forget::Forgotten;
 pub use forget::Keep;
 pub(super) use late::Erasures;
 pub use patient::{FoundBy, Match, Patient};
 pub use words::Form;
 
-/// Maximum number of rounds that look for newly stored events. Two rounds find everything, unless new events of the
-/// patient are stored all the time.
+/// How often what was stored meanwhile is looked for. Two rounds find everything, unless new events of the patient are
+/// stored all the time.
 const ROUNDS: usize = 10;
 
-/// What an erasure erased, or what a dry run would erase.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+/// What was erased, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Erased {
-    /// The events, each once, oldest first.
+    /// Each event once, oldest first.
     pub events: Vec<ErasedEvent>,
-    /// Size of their bodies, in bytes.
+    /// Bytes of their bodies.
     pub body_bytes: u64,
-    /// Number of unreadable places in the journal. They may contain more data of the patient.
+    /// Places of the journal that cannot be read: there may be more in them.
     pub damaged: u64,
-    /// Number of stored responses that concern the patient.
+    /// Remembered responses that are about the patient.
     #[serde(default)]
     pub remembered_responses: u64,
-    /// Tasks that name the patient. They are not erased: delete them through the API.
+    /// Tasks that name the patient. They stay: delete them through the API.
     #[serde(default)]
     pub tasks: Vec<NamingTask>,
 }
 
 /// A task that names the patient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamingTask {
-    /// Id of the task.
+    /// Its id.
     pub id: TaskId,
-    /// The fields that name the patient, and how.
+    /// The fields that do, and how.
     pub matches: Vec<Match>,
 }
 
 /// An event that was erased, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasedEvent {
-    /// Id of the event.
+    /// Its id.
     pub id: EventId,
-    /// Integration that received the event.
+    /// The way in that it took.
     pub integration: IntegrationName,
-    /// Time of receipt.
+    /// When it came.
     pub received_at: DateTime<Utc>,
-    /// Status of the event.
+    /// What became of it.
     pub status: EventStatus,
-    /// How the event was found to belong to the patient.
+    /// How it was found to be this patient's.
     pub found_by: FoundBy,
-    /// Where the event names the patient, and how.
+    /// Where the patient is named, and how.
     #[serde(default)]
     pub matches: Vec<Match>,
-    /// Size of the body, in bytes.
+    /// The size of what was sent, in bytes.
     pub body_bytes: u64,
 }
 
-/// Replaces the segment with this first sequence by a rewritten copy.
+/// Puts a rewritten copy in the place of the segment that begins with this sequence.
 type Replace<'a> = &'a dyn Fn(u64, PathBuf) -> Result<(), StoreError>;
 
 impl Embedded {
-    /// Erases what was sent about a patient from all segments while the server runs; with `dry_run`, only reports
-    /// it. An event that was received before `now` and is stored later (its plugin may still be running) is erased
-    /// when it is stored. Blocking.
+    /// Erases what was sent of a patient, in every segment, while the server runs; or says what that would be. What was
+    /// received before `now` and is stored later (a plugin may still be working on it) is erased as it is stored. Blocking.
     ///
     /// # Errors
-    /// Fails if the journal cannot be read or written. What was erased by then stays erased; call it again to erase
+    /// Where the journal cannot be read or written. What was erased until then stays so, and the same call again erases
     /// the rest.
     pub fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError> {
         if dry_run {
@@ -106,26 +102,24 @@ impl Embedded {
             let tasks = self.tasks_naming(patient)?;
             return Ok(Erased { remembered_responses, tasks, ..found.into() });
         }
-        // Registered first, so that every commit is either in a segment that is searched below, or decided with the
-        // erasure known.
+        // First, so that a commit is either in a segment that is looked through below, or decided with this known.
         let failed = |e: std::io::Error| super::failure::io(&e, StoreError::Write);
         self.shared.erasures.begin(Arc::new(patient.clone()), now).map_err(failed)?;
-        // Excludes backups, which would copy what is being erased.
+        // No backup meanwhile: it would have what is erased.
         let _alone = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut erased = BTreeMap::new();
         let mut known = BTreeMap::new();
         let (mut damaged, mut remembered_responses) = (0, 0);
         for _ in 0..ROUNDS {
-            // Close the current segment, because only closed segments can be rewritten.
+            // What is in the segment that is written to can be erased when that is closed.
             self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
             let files = self.files(false);
-            // Keep the events found so far: one that was stored again since the last round no longer has the text
-            // by which it was found.
+            // An event that was stored again since the last round no longer has what it was found by.
             let found = files.find(patient, std::mem::take(&mut known), &mut |_| {})?;
             let (answers, count) = self.answers_about(patient, &found.known)?;
             if count > 0 {
                 self.overwrite_answers(answers)?;
-                // The previous snapshot contains the erased responses.
+                // The one before has them.
                 self.shared.take_snapshot(self.shared.acked())?;
                 remembered_responses += count;
             }
@@ -144,11 +138,11 @@ impl Embedded {
         Ok(Erased { remembered_responses, tasks, ..Found { events: erased, damaged, ..Found::default() }.into() })
     }
 
-    /// Erases the earlier records of events that were recognized as the patient's only when their result was
-    /// stored: queued events without an earlier sign of the patient. Does nothing if there are none. Blocking.
+    /// Erases what earlier records have of events that were erased only when their result was stored: a queued event that
+    /// nothing showed to be the patient's before. Blocking; does nothing where there are none.
     ///
     /// # Errors
-    /// Fails as [`Embedded::erase`] does; the next call tries again.
+    /// As [`Embedded::erase`]; the next call tries those again.
     pub fn erase_late(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let late = self.shared.erasures.late().clone();
         if !late.is_empty() {
@@ -170,7 +164,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Returns the company's readable tasks that name the patient.
+    /// The company's tasks that can be read, and name the patient.
     fn tasks_naming(&self, patient: &Patient) -> Result<Vec<NamingTask>, StoreError> {
         self.shared.settle()?;
         self.shared.view(|tree| {
@@ -197,11 +191,11 @@ impl Embedded {
     }
 }
 
-/// Erases a patient in a backup or a data directory without a running server. `read` is called with the number of
-/// journal bytes read so far.
+/// The same for a data directory on which no server runs, or a backup. `read` is told of every so many bytes of the
+/// journal.
 ///
 /// # Errors
-/// Fails if a server holds the directory, or as [`Embedded::erase`] does.
+/// Where a server runs on it, or as [`Embedded::erase`].
 pub fn erase(
     dir: &Path,
     patient: &Patient,
@@ -216,7 +210,7 @@ pub fn erase(
     let files = Files::at_rest(&journal).map_err(failed)?;
     let found = files.find(patient, BTreeMap::new(), read)?;
     if !dry_run {
-        // Queued events are processed when a server is started, so it must know about this erasure.
+        // What waits in the queue is worked on when a server is started.
         let noted = Erasures::read(&journal).and_then(|it| it.begin(Arc::new(patient.clone()), now));
         noted.map_err(|e| StoreError::Write(format!("{}: {e}", journal.display())))?;
         files.erase(&found, patient, now, &|first, copy| {
@@ -235,14 +229,14 @@ pub fn erase(
     Ok(found.into())
 }
 
-/// A patient's events, as found.
+/// A patient's events.
 #[derive(Default)]
 struct Found {
-    /// Events that are not erased yet.
+    /// Those that are not erased yet.
     events: BTreeMap<Uuid, ErasedEvent>,
-    /// All of the patient's events, and how each was found.
+    /// All of them, and how each was found.
     known: BTreeMap<Uuid, FoundBy>,
-    /// Number of stored responses in the journal, counting each record.
+    /// Remembered responses in the journal, each as often as it was stored.
     answers: u64,
     /// The newest state of tasks that name the patient.
     tasks: BTreeMap<TaskId, NamingTask>,
@@ -263,8 +257,7 @@ impl From<Found> for Erased {
 }
 
 impl Files {
-    /// Searches everything twice, because a task may be in another segment than its event. `known` are events found
-    /// before.
+    /// Reads everything twice: a task may be in another segment than its event. `known` are events that were found before.
     fn find(
         &self,
         patient: &Patient,
@@ -276,7 +269,7 @@ impl Files {
         for (first, path) in &self.segments {
             let mut look = |op: &Op<'_>| {
                 if let Some((id, how, matches)) = patient.named_by(op) {
-                    // A task is the strongest evidence.
+                    // A task says it most surely.
                     let known = by.entry(id).or_insert(how);
                     *known = how.min(*known);
                     places.entry(id).or_default().extend(matches);
@@ -294,7 +287,7 @@ impl Files {
                     return None;
                 };
                 let how = *by.get(&id)?;
-                // The newest state counts. An event that is already erased needs no further work.
+                // The last state counts; one that was erased before has nothing to lose.
                 if let Some(event) = decode(op, id).filter(|it| patient.is_of(it) && it.erased_at.is_none()) {
                     let matches = places.get(&id).into_iter().flatten().cloned().collect();
                     found.events.insert(id, ErasedEvent::of(&event, how, matches));
@@ -330,7 +323,7 @@ impl Files {
 }
 
 impl Found {
-    /// Updates the tasks found, from one operation of the journal.
+    /// Keeps up with the tasks of a journal.
     fn note_task(&mut self, patient: &Patient, op: &Op<'_>) {
         if op.kind == Kind::Event {
             return;
@@ -344,7 +337,7 @@ impl Found {
     }
 }
 
-/// Returns the match if this task is readable and names the patient.
+/// A task that can be read, if it names the patient.
 fn naming(patient: &Patient, task: &Task) -> Option<NamingTask> {
     if task.deleted_at.is_some() {
         return None;
@@ -353,8 +346,8 @@ fn naming(patient: &Patient, task: &Task) -> Option<NamingTask> {
     (!matches.is_empty()).then_some(NamingTask { id: task.id, matches })
 }
 
-/// Writes a copy of a segment in which the content of these events is overwritten; `other` returns the new values
-/// of other entries. `None` if the segment contains nothing to erase.
+/// A copy of a segment in which what was sent of these events is overwritten, and what `other` gives for what is not an event;
+/// none where nothing of it is there.
 fn overwritten(
     path: &Path,
     salt: u32,
@@ -397,7 +390,7 @@ fn rewritten(
     change: &mut dyn FnMut(&Op<'_>) -> Option<Vec<u8>>,
 ) -> Result<Rewritten, StoreError> {
     match rewrite(segment, salt, first, change) {
-        // The segment has expired in the meantime.
+        // It has expired meanwhile.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Rewritten { copy: None, damaged: 0 }),
         other => other.map_err(|e| super::failure::io(&e, |it| StoreError::Write(format!("the journal: {it}")))),
     }
@@ -408,7 +401,7 @@ fn event_id(op: &Op<'_>) -> Option<Uuid> {
     Some(Uuid::from_bytes(*id))
 }
 
-/// Decodes the event in this record; `None` if it cannot be read.
+/// An event as this record has it; none where it cannot be read.
 fn decode(op: &Op<'_>, id: Uuid) -> Option<Event> {
     let (company, _) = keys::parse_event(op.key)?;
     event_record::decode(op.value, EventId(id), company).ok().map(|it| it.event)

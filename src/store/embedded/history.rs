@@ -1,4 +1,4 @@
-//! Iterates over stored events and the tasks that they created.
+//! Stored events with what they made, one after another, for whoever looks at all of them.
 
 use std::path::Path;
 
@@ -6,65 +6,64 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::events::{first_id, first_id_of};
-use super::journal::{Kind, Op, ops};
+use super::journal::{self, Kind, Op, ops};
 use super::shared::{journal_dir, read_horizon};
-use super::{event_record, journal, keys, record, task_record};
-use crate::model::company::CompanyId;
-use crate::model::event::Event;
-use crate::model::ids::EventId;
-use crate::model::task::Task;
-use crate::store::error::StoreError;
+use super::{event_record, keys, record, task_record};
+use crate::auth::CompanyId;
+use crate::event::{Event, EventId};
+use crate::store::StoreError;
+use crate::task::Task;
 
-/// The events of a data directory, with or without a running server. Reading changes nothing.
+/// The events of a data directory, whether a server runs on it or not. Reading changes nothing.
 #[derive(Debug)]
 pub struct History {
     journal: journal::History,
-    /// Lowest id that has not expired.
+    /// What is lower than this is past its retention.
     lowest: Uuid,
 }
 
-/// Selection of events.
+/// Which of them.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Company of the events.
+    /// Whose.
     pub company: CompanyId,
-    /// Integration of the events.
+    /// Of this integration.
     pub integration: String,
-    /// Earliest time of receipt, inclusive.
+    /// Received at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// Latest time of receipt, exclusive.
+    /// Received before this time.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The events of one record, not decoded yet, so that other threads can decode them.
+/// Events that were stored together, not yet decoded: that is for other threads to do.
 #[derive(Debug)]
 pub struct Packed {
     record: Vec<u8>,
     events: Vec<PackedEvent>,
 }
 
-/// An operation of the record, and what was sent if another record has it; `None` in it means that the other record
-/// has expired.
+/// An operation of the record, and what was sent where that is stored in another record: none where it has expired.
 #[derive(Debug)]
 struct PackedEvent {
     op: usize,
     base: Result<Option<Vec<u8>>, String>,
 }
 
-/// An event, and the tasks that it created.
+/// An event, and what it made.
 #[derive(Debug)]
 pub struct Past {
-    /// The current state of the event.
+    /// As it is now.
     pub event: Event,
-    /// The tasks as they were created. Fewer than the event names if a replay has changed them since.
+    /// Its tasks as they were made, whatever became of them. Fewer than it names where a re-drive has changed them
+    /// since.
     pub tasks: Vec<Task>,
 }
 
 impl History {
-    /// Opens the journal of a data directory.
+    /// Finds what there is.
     ///
     /// # Errors
-    /// Fails if the directory has no readable journal.
+    /// Where the directory holds no journal that can be read.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let dir = journal_dir(data_dir);
         let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
@@ -72,17 +71,17 @@ impl History {
         Ok(Self { journal, lowest: first_id_of(read_horizon(&dir)) })
     }
 
-    /// Returns the approximate number of events that [`Self::read`] visits.
+    /// How many events [`Self::read`] meets, about.
     #[must_use]
     pub fn events(&self, wanted: &Wanted) -> u64 {
         self.journal.events(&wanted.ids(self.lowest))
     }
 
-    /// Visits the selected events until `visit` returns false. Its first argument is the number of events examined
-    /// so far, including these.
+    /// Visits those that are wanted, until `visit` gives false. Also says how many events were met on the way to them,
+    /// these included.
     ///
     /// # Errors
-    /// Fails if a file cannot be read. Damaged records are skipped.
+    /// Where a file cannot be read. What of it is damaged is left out.
     pub fn read(&self, wanted: &Wanted, visit: &mut dyn FnMut(u64, Packed) -> bool) -> Result<(), StoreError> {
         let scope = keys::events_of(&wanted.company);
         let fits = |op: &Op<'_>| {
@@ -101,7 +100,7 @@ impl History {
 }
 
 impl History {
-    /// Reads what was sent, if another record has it.
+    /// What was sent, where another record has it.
     fn base(&self, op: &Op<'_>) -> Result<Option<Vec<u8>>, String> {
         let Some((company, id)) = keys::parse_event(op.key) else { return Ok(None) };
         let decoded = event_record::decode(op.value, EventId(id), company).map_err(|e| e.to_string())?;
@@ -117,16 +116,16 @@ impl Wanted {
 }
 
 impl Packed {
-    /// Returns the number of events.
+    /// How many events it has.
     #[must_use]
     pub fn count(&self) -> usize {
         self.events.len()
     }
 
-    /// Decodes the events.
+    /// The events.
     ///
     /// # Errors
-    /// Fails if this version cannot decode one of them.
+    /// Where this version cannot read one.
     pub fn unpack(&self) -> Result<Vec<Past>, StoreError> {
         let ops = ops(&self.record).unwrap_or_default();
         let found = self.events.iter().filter_map(|it| Some((ops.get(it.op)?, &it.base)));
@@ -134,7 +133,7 @@ impl Packed {
     }
 }
 
-/// Returns the event with its tasks; `None` if what was sent has expired, and the event with it.
+/// None where what was sent has expired, and the event with it.
 fn past(op: &Op<'_>, base: &Result<Option<Vec<u8>>, String>, all: &[Op<'_>]) -> Result<Option<Past>, StoreError> {
     let (company, id) =
         keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;

@@ -1,9 +1,9 @@
-//! Maps messages to tasks.
+//! Messages become tasks.
 
 use hookmill_plugin::{Context, Mapped, Refusal, Task, plugin};
 use serde::Deserialize;
 
-/// A payload that fits input.schema.json.
+/// The payload: what input.schema.json lets through.
 #[derive(Deserialize)]
 struct Message {
     message: String,
@@ -29,7 +29,7 @@ fn map(message: Message, context: &Context<Config>) -> Result<Mapped, Refusal> {
         description: message.message,
         assigned_user_ids: vec![context.config.default_assignee.clone()],
         created_by_id: context.integration.clone(),
-        // A date without a time is enough.
+        // Dates are read loosely: a day is enough.
         deadline: message.due.unwrap_or_else(|| context.received_at.clone()),
         ..Task::default()
     })

@@ -1,6 +1,6 @@
-//! Erasures of the last day, for events that were received before an erasure and are stored after it.
+//! Erasures of the last day, for what was received before one and is stored after it.
 //!
-//! They are also stored in a file, because queued events are processed after a restart.
+//! They are kept in a file as well: what waits in the queue is worked on after a restart.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,59 +12,59 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::patient::Patient;
-use crate::model::company::CompanyId;
+use super::Patient;
+use crate::auth::CompanyId;
 use crate::store::embedded::events::{first_id_of, received_ms};
 use crate::store::embedded::journal::{Op, write_json};
 
-/// Name of the file, next to the journal's segments.
+/// Beside the journal's segments.
 const FILE: &str = "erasures.json";
-/// Maximum number of erasures kept; the oldest are dropped first.
+/// How many are known at most: the oldest go first.
 const MOST: usize = 10_000;
-/// How long each erasure is kept, independent of the system clock.
+/// How long each is known, whatever the clock is set to meanwhile.
 const KNOWN: Duration = Duration::from_hours(24);
 
-/// Recently erased patients. An event that was received earlier may still be in its plugin when its patient is
-/// erased, and must then be stored as erased. No plugin call takes a day, including its time in the queue.
+/// Patients that were erased. An event that was received earlier may still be in its plugin when its patient is erased: when
+/// it is stored, that must be known. No plugin call, with its time in the queue, takes a day.
 #[derive(Debug, Default)]
 pub(in crate::store::embedded) struct Erasures {
-    /// Directory of the journal.
+    /// The journal's directory.
     dir: PathBuf,
     recent: RwLock<Vec<Erasure>>,
-    /// Time of the newest erasure, in milliseconds since 1970. Events received later need no check.
+    /// The newest of them, in milliseconds since 1970: what was received later need not be looked at.
     newest: AtomicI64,
-    /// Highest time of receipt of a stored event, in milliseconds since 1970; the clock may be behind it.
+    /// When the newest of the events that were stored was received, in milliseconds since 1970: the clock may be behind.
     received: AtomicI64,
-    /// Events that were stored as erased, but whose earlier records still have what was sent.
+    /// Events that were stored as erased, and whose earlier records still have what was sent.
     late: Mutex<BTreeSet<Uuid>>,
-    /// Held while the file is written; taken first. Commits that only read do not wait for the disk.
+    /// Held while the file is written, and taken first: commits that only look wait for no disk.
     saving: Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Erasure {
     patient: Arc<Patient>,
-    /// Events received up to this time are erased.
+    /// What was received up to then is erased.
     at: DateTime<Utc>,
     begun: Instant,
 }
 
-/// Content of the file.
+/// What the file has.
 #[derive(Default, Serialize, Deserialize)]
 struct Saved {
-    /// The patients, each with the time up to which received events are erased.
+    /// Each with the time up to which what was received is erased.
     patients: Vec<(DateTime<Utc>, CompanyId, String)>,
     late: BTreeSet<Uuid>,
-    /// Indexes into `patients` of those whose leading zeros are ignored.
+    /// Those of `patients`, by their places, whose leading zeros do not count.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     any_leading_zeros: BTreeSet<usize>,
 }
 
 impl Erasures {
-    /// Reads the erasures from before a restart. Each is kept for another day.
+    /// Those of before a restart. Each counts for another day.
     ///
     /// # Errors
-    /// Fails if the file exists but cannot be read, because erased data could reappear.
+    /// Where the file is there and cannot be read: what was erased could come back.
     pub(in crate::store::embedded) fn read(dir: &Path) -> std::io::Result<Self> {
         let damaged = |e| {
             let so = "remove it, and erase the patients of the last day once more (`hookmill events erase`)";
@@ -89,10 +89,10 @@ impl Erasures {
         })
     }
 
-    /// Registers an erasure. It survives a restart once this returns.
+    /// Keeps this patient's erasure. When it answers, it is known after a restart, too.
     ///
     /// # Errors
-    /// Fails if the file cannot be written.
+    /// Where it cannot be written.
     pub(super) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) -> std::io::Result<()> {
         let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
@@ -109,10 +109,10 @@ impl Erasures {
         self.save()
     }
 
-    /// Registers events whose earlier records must be erased.
+    /// What was sent of these events is to be erased from the records that they have already.
     ///
     /// # Errors
-    /// Fails if the file cannot be written.
+    /// Where that cannot be written.
     pub(in crate::store::embedded) fn are_late(&self, events: &[Uuid]) -> std::io::Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -122,16 +122,15 @@ impl Erasures {
         self.save()
     }
 
-    /// Returns the events whose earlier records must still be erased.
+    /// The events of which that is still to be done.
     pub(super) fn late(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes these events, whose earlier records have been erased, and erasures older than a day, also from the
-    /// file.
+    /// That was done for these. Erasures older than a day are forgotten, and nothing of them stays in the file.
     ///
     /// # Errors
-    /// Fails if the file cannot be written.
+    /// Where that cannot be written.
     pub(super) fn settle(&self, done: &BTreeSet<Uuid>) -> std::io::Result<()> {
         let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +146,7 @@ impl Erasures {
         self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the file without holding the locks that commits need.
+    /// Writes what is known, without the locks that commits need.
     fn save(&self) -> std::io::Result<()> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let patients = recent.iter().map(|it| (it.at, it.patient.company.clone(), it.patient.id.clone())).collect();
@@ -158,8 +157,7 @@ impl Erasures {
         write_json(&self.dir, FILE, &Saved { patients, late, any_leading_zeros })
     }
 
-    /// Returns when the patient of one of these operations was erased, if that was after the event with this id was
-    /// received.
+    /// When the patient of one of these operations was erased, if that was after the event with this id was received.
     pub(in crate::store::embedded) fn since<'a, I: Iterator<Item = Op<'a>>>(
         &self,
         event: Uuid,
@@ -179,13 +177,12 @@ impl Erasures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::company::CompanyId;
+    use crate::auth::CompanyId;
     use crate::store::embedded::events::first_id;
     use crate::store::embedded::journal::Kind;
     use crate::store::embedded::keys;
 
-    /// If the clock is set back or a day ahead while a delivery is in its plugin, it must still be stored as
-    /// erased.
+    /// The clock is set back, or a day ahead, while a delivery is in its plugin: otherwise it is stored whole.
     #[test]
     fn an_erasure_is_known_whatever_the_clock_is_set_to() {
         let at = |seconds: i64| DateTime::UNIX_EPOCH + chrono::Duration::seconds(2_000_000_000 + seconds);
@@ -194,7 +191,7 @@ mod tests {
         let erasures = Erasures::read(dir.path()).unwrap();
         let since = |seconds, patient: &str| {
             let id = first_id(at(seconds));
-            let key = keys::event(&company, crate::model::ids::EventId(id));
+            let key = keys::event(&company, crate::event::EventId(id));
             let value = body(&company, id, patient);
             erasures.since(id, || std::iter::once(Op { kind: Kind::Event, key: &key, value: &value }))
         };
@@ -205,14 +202,14 @@ mod tests {
         begin(0, "patient-1");
         assert_eq!(since(5, "patient-1"), Some(at(6)));
         assert_eq!(since(7, "patient-1"), None);
-        // A day later: another patient, and the first one again.
+        // Another day, another patient, and the same one once more.
         begin(100_000, "patient-2");
         begin(-5, "patient-1");
         assert_eq!(since(5, "patient-1"), Some(at(7)));
         assert_eq!(since(7, "patient-2"), Some(at(100_000)));
     }
 
-    /// Without the error, erased data would reappear unnoticed.
+    /// Otherwise what was erased comes back, and nobody learns why.
     #[test]
     fn a_damaged_file_is_named() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -222,11 +219,11 @@ mod tests {
     }
 
     fn body(company: &CompanyId, id: Uuid, patient: &str) -> Vec<u8> {
-        let integration = crate::model::ids::IntegrationName("tasks".into());
-        let reason = crate::model::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
-        let id = crate::model::ids::EventId(id);
+        let integration = crate::event::IntegrationName("tasks".into());
+        let reason = crate::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
+        let id = crate::event::EventId(id);
         let event = crate::store::embedded::events::unreadable(company, id, &integration, reason);
         let body = format!("{{\"patient_id\":\"{patient}\"}}").into();
-        crate::store::embedded::event_record::encode(&crate::model::event::Event { body, ..event }).unwrap()
+        crate::store::embedded::event_record::encode(&crate::event::Event { body, ..event }).unwrap()
     }
 }

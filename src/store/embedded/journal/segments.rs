@@ -13,35 +13,35 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use super::format::Kind;
+use super::format::{self, Kind};
 use super::index_file::{Summary, index_path, read_entry_count, search, verify, write_index};
+use super::scan;
 use super::survey::{collect_events, newest};
-use super::{format, scan};
 
-/// Position and length of an event's operation in its segment, in bytes.
+/// Where an event's operation is in its segment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::embedded) struct Place {
-    pub(in crate::store::embedded) offset: u32,
-    pub(in crate::store::embedded) length: u32,
+pub(in super::super) struct Place {
+    pub(in super::super) offset: u32,
+    pub(in super::super) length: u32,
 }
 
 /// One file of the journal.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Segment {
+pub(in super::super) struct Segment {
     /// Sequence of its first record.
     pub(super) first: u64,
     pub(super) created_ms: i64,
     pub(super) path: PathBuf,
     pub(super) salt: u32,
     pub(super) extent: RwLock<Extent>,
-    /// Whether the index file has been verified. Held while it is verified or rewritten.
+    /// Whether the index file is known to be as it was written. Held while it is verified, or written again.
     pub(super) verified: Mutex<bool>,
 }
 
-/// State that changes while a segment is written, and when it is closed.
+/// What changes while a segment is written to, and when it is closed.
 #[derive(Debug)]
 pub(super) struct Extent {
-    /// Number of durable bytes.
+    /// Bytes that are durable.
     pub(super) end: u64,
     /// The sequence after its last durable record.
     pub(super) next: u64,
@@ -51,36 +51,31 @@ pub(super) struct Extent {
 /// A segment's events by id.
 #[derive(Debug)]
 pub(super) enum Events {
-    /// In memory: the segment is still being written, or its index file does not exist yet.
+    /// In memory: the segment is still written to, or its index file is not there yet.
     Open(BTreeMap<Uuid, Place>),
-    /// In the index file, sorted by id; with the lowest and the highest id.
+    /// In the index file, sorted by id: the lowest and the highest id.
     Sealed(Option<(Uuid, Uuid)>),
 }
 
-/// A stored state of an event, and its position.
+/// An event's stored state, and where it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store::embedded) struct Stored {
-    /// The segment, by its first sequence.
-    pub(in crate::store::embedded) segment: u64,
-    pub(in crate::store::embedded) place: Place,
-    pub(in crate::store::embedded) value: Vec<u8>,
+pub(in super::super) struct Stored {
+    /// The segment, by the sequence of its first record.
+    pub(in super::super) segment: u64,
+    pub(in super::super) place: Place,
+    pub(in super::super) value: Vec<u8>,
 }
 
-/// All segments, oldest first.
+/// Every segment, oldest first.
 #[derive(Debug, Default)]
-pub(in crate::store::embedded) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
+pub(in super::super) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
 
 impl Segments {
     pub(super) fn new(segments: Vec<Segment>) -> Self {
         Self(RwLock::new(Arc::new(segments.into_iter().map(Arc::new).collect())))
     }
 
-    /// Returns how many segments there are, with the one that is being written.
-    pub(in super::super) fn count(&self) -> usize {
-        self.list().len()
-    }
-
-    /// Returns the current segments. If a file no longer exists when it is opened, its events have expired.
+    /// The segments of this moment. A file may be gone when it is opened: then its events have expired.
     pub(super) fn list(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -91,7 +86,7 @@ impl Segments {
         self.set(list);
     }
 
-    /// Removes the oldest segments from the list; the caller removes their files.
+    /// Takes the oldest ones out of the list; their files are the caller's to remove.
     pub(super) fn take_oldest(&self, count: usize) -> Vec<Arc<Segment>> {
         let mut list = self.list().to_vec();
         let gone = list.drain(..count.min(list.len())).collect();
@@ -103,19 +98,19 @@ impl Segments {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 
-    /// Returns the newest state of an event; `None` if it does not exist or belongs to another company.
+    /// The newest state of an event. None where there is none, or where it is another company's.
     ///
     /// # Errors
-    /// Fails if a file cannot be read, or does not match its index.
-    pub(in crate::store::embedded) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
+    /// Where a file cannot be read, or does not hold what its index says.
+    pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
         Ok(self.any_event(id)?.filter(|(found, _)| found == key).map(|(_, stored)| stored))
     }
 
-    /// Returns the newest state of an event of any company, with its key.
+    /// The same whosever it is, with its key: ids are found in all companies.
     ///
     /// # Errors
-    /// Fails as [`Self::event`] does.
-    pub(in crate::store::embedded) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
+    /// As [`Self::event`].
+    pub(in super::super) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
         for segment in self.list().iter().rev() {
             if let Some(place) = expired_is_none(segment.place(id))?.flatten() {
                 let Some(file) = expired_is_none(File::open(&segment.path))? else { return Ok(None) };
@@ -127,45 +122,37 @@ impl Segments {
         Ok(None)
     }
 
-    /// Returns the value of an event at a position that another of its records refers to; `None` if it has expired.
+    /// The value of an event at a place that another of its records names. None where that has expired.
     ///
     /// # Errors
-    /// Fails if the file cannot be read, or if another event is stored there.
-    pub(in crate::store::embedded) fn at(
-        &self,
-        segment: u64,
-        place: Place,
-        id: Uuid,
-    ) -> std::io::Result<Option<Vec<u8>>> {
+    /// Where the file cannot be read, or another event is stored there.
+    pub(in super::super) fn at(&self, segment: u64, place: Place, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
         let list = self.list();
         let Ok(index) = list.binary_search_by_key(&segment, |it| it.first) else { return Ok(None) };
         let Some(file) = expired_is_none(File::open(&list[index].path))? else { return Ok(None) };
         read_event(&file, place, id).map(|(_, value)| Some(value))
     }
 
-    /// Returns the segment that contains this record, by its first sequence.
-    pub(in crate::store::embedded) fn containing(&self, sequence: u64) -> Option<u64> {
+    /// The segment that has this record, by the sequence of its first one.
+    pub(in super::super) fn containing(&self, sequence: u64) -> Option<u64> {
         let list = self.list();
         let after = list.partition_point(|it| it.first <= sequence);
         after.checked_sub(1).map(|at| list[at].first)
     }
 
-    /// Returns first sequences and files, oldest first, with the number of durable bytes of each; and the sequence
-    /// after the very last record.
-    pub(in crate::store::embedded) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
+    /// First sequences and files, oldest first, with the durable bytes of each; and the sequence after the last record
+    /// of all.
+    pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
         let list = self.list();
         let files = list.iter().map(|it| (it.first, it.path.clone(), it.extent(|extent| extent.end))).collect();
         (files, list.last().map_or(1, |it| it.extent(|extent| extent.next)))
     }
 
-    /// Returns the closed segments with a record of one of these events: first sequences and files, oldest first.
+    /// The closed segments that have a record of one of these events: first sequences and files, oldest first.
     ///
     /// # Errors
-    /// Fails if an index cannot be read.
-    pub(in crate::store::embedded) fn closed_with(
-        &self,
-        events: &BTreeSet<Uuid>,
-    ) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    /// Where an index cannot be read.
+    pub(in super::super) fn closed_with(&self, events: &BTreeSet<Uuid>) -> std::io::Result<Vec<(u64, PathBuf)>> {
         let (list, mut found) = (self.list(), Vec::new());
         let closed = list.split_last().map_or(&[][..], |(_, closed)| closed);
         for segment in closed {
@@ -179,8 +166,8 @@ impl Segments {
         Ok(found)
     }
 
-    /// Returns the closed segments, oldest first.
-    pub(in crate::store::embedded) fn closed(&self) -> Vec<Closed> {
+    /// The closed segments, oldest first.
+    pub(in super::super) fn closed(&self) -> Vec<Closed> {
         let list = self.list();
         let closed = |pair: &[Arc<Segment>]| Closed {
             first: pair[0].first,
@@ -190,25 +177,25 @@ impl Segments {
         list.windows(2).map(closed).collect()
     }
 
-    /// Returns the total size of the segments with records after this sequence, in bytes.
-    pub(in crate::store::embedded) fn bytes_after(&self, sequence: u64) -> u64 {
+    /// Bytes of the segments that hold something newer than this sequence.
+    pub(in super::super) fn bytes_after(&self, sequence: u64) -> u64 {
         let bytes = |it: &Arc<Segment>| it.extent(|extent| if extent.next > sequence + 1 { extent.end } else { 0 });
         self.list().iter().map(bytes).sum()
     }
 
-    /// Returns the number of event records.
-    pub(in crate::store::embedded) fn event_count(&self) -> u64 {
+    /// How many event records there are.
+    pub(in super::super) fn event_count(&self) -> u64 {
         let open = |it: &Extent| if let Events::Open(events) = &it.events { Some(events.len() as u64) } else { None };
         let count = |it: &Arc<Segment>| it.extent(open).unwrap_or_else(|| read_entry_count(&index_path(&it.path)));
         self.list().iter().map(count).sum()
     }
 
-    /// Returns the oldest segment and its first sequence.
-    pub(in crate::store::embedded) fn oldest(&self) -> Option<(PathBuf, u64)> {
+    /// The oldest segment, and the sequence of its first record.
+    pub(in super::super) fn oldest(&self) -> Option<(PathBuf, u64)> {
         self.list().first().map(|it| (it.path.clone(), it.first))
     }
 
-    /// Writes the event index of a closed segment to a file, and frees its memory.
+    /// Writes the event index of a closed segment into a file, and frees its memory.
     pub(super) fn seal(&self, first: u64) -> std::io::Result<()> {
         let list = self.list();
         let Some(segment) = list.iter().find(|it| it.first == first) else { return Ok(()) };
@@ -228,13 +215,13 @@ impl Segments {
     }
 }
 
-/// A segment that is no longer written.
+/// A segment that is not written to any more.
 #[derive(Debug, Clone)]
-pub(in crate::store::embedded) struct Closed {
-    pub(in crate::store::embedded) first: u64,
-    pub(in crate::store::embedded) path: PathBuf,
-    /// Its lowest and highest event id, if it has events.
-    pub(in crate::store::embedded) range: Option<(Uuid, Uuid)>,
+pub(in super::super) struct Closed {
+    pub(in super::super) first: u64,
+    pub(in super::super) path: PathBuf,
+    /// Its lowest and its highest event id, if it has events.
+    pub(in super::super) range: Option<(Uuid, Uuid)>,
 }
 
 impl Segment {
@@ -242,9 +229,8 @@ impl Segment {
         Self { first, created_ms, path, salt, extent: RwLock::new(extent), verified: Mutex::new(false) }
     }
 
-    /// Opens the index file of a closed segment. Its entries are verified before the first use; a damaged or
-    /// missing index is written again from the segment, so that it never hides an event. `NotFound` means that the
-    /// segment itself is missing.
+    /// The index file of a closed segment. Its entries are verified before the first use; an index that is damaged or gone
+    /// is written again from the segment, so that it never hides an event. Not found is only the segment itself.
     pub(super) fn index(&self) -> std::io::Result<File> {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let path = index_path(&self.path);
@@ -278,7 +264,7 @@ impl Segment {
         change(&mut self.extent.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the place of an event, if it is in this segment.
+    /// Where an event is, if it is in this segment.
     fn place(&self, id: Uuid) -> std::io::Result<Option<Place>> {
         let in_memory = self.extent(|it| match &it.events {
             Events::Open(events) => Some(events.get(&id).copied()),
@@ -293,7 +279,7 @@ impl Segment {
 }
 
 impl Events {
-    /// Returns the lowest and the highest id.
+    /// The lowest and the highest id.
     pub(super) fn range(&self) -> Option<(Uuid, Uuid)> {
         match self {
             Self::Open(events) => {
@@ -304,7 +290,7 @@ impl Events {
     }
 }
 
-/// Converts `NotFound` to `None`: expiry removes a segment's files after removing it from the list.
+/// None where the file is gone: expiry removes a segment's files after it has left the list.
 pub(super) fn expired_is_none<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -312,7 +298,7 @@ pub(super) fn expired_is_none<T>(result: std::io::Result<T>) -> std::io::Result<
     }
 }
 
-/// Reads an event's key and value.
+/// An event's key and value.
 pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
     let mut bytes = vec![0; place.length as usize];
     file.read_exact_at(&mut bytes, u64::from(place.offset))?;
@@ -320,14 +306,11 @@ pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result
         Some((op, [])) if op.kind == Kind::Event && op.key.ends_with(id.as_bytes()) => {
             Ok((op.key.to_vec(), op.value.to_vec()))
         }
-        _ => Err(std::io::Error::other("its index does not match its segment")),
+        _ => Err(std::io::Error::other("its index does not fit its segment")),
     }
 }
 
-/// Reads the value of an event from a segment file that no process writes to.
+/// The value of an event at a place of a segment file that nobody writes to.
 pub(super) fn read_value(segment: &Path, place: Place, id: Uuid) -> std::io::Result<Vec<u8>> {
     read_event(&File::open(segment)?, place, id).map(|(_, value)| value)
 }
-
-#[cfg(test)]
-mod tests;
