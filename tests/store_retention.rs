@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{Duration, Utc};
 use hookmill::event::{Event, EventId, EventStatus, IntegrationName};
-use hookmill::store::embedded::{Keep, Options, check};
+use hookmill::store::embedded::{Keep, Options, Patient, check};
 use hookmill::store::{
     Commit, Embedded, EventFilter, Idempotency, Ingested, Replace, Replaced, Store as _, TaskFilter,
 };
@@ -124,7 +124,8 @@ async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
         assert_eq!(store.event(&a, it.id).await.unwrap().unwrap(), *it);
     }
     let read = store.versioned(&a, its[0].id).await.unwrap().unwrap();
-    let event = Event { status: EventStatus::Skipped, ..read.event };
+    let attempts = read.event.attempts + 1;
+    let event = Event { status: EventStatus::Skipped, attempts, last_attempt_at: Some(Utc::now()), ..read.event };
     let ingested = Ingested { event, tasks: Vec::new() };
     let replace =
         Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None, updates: Vec::new() };
@@ -237,7 +238,8 @@ async fn what_was_received_before_the_clock_was_set_back_is_erased_as_well() {
 /// Stores an event once more, as skipped.
 async fn skip(store: &Embedded, id: EventId) {
     let read = store.versioned(&company("a"), id).await.unwrap().unwrap();
-    let event = Event { status: EventStatus::Skipped, ..read.event };
+    let attempts = read.event.attempts + 1;
+    let event = Event { status: EventStatus::Skipped, attempts, last_attempt_at: Some(Utc::now()), ..read.event };
     let ingested = Ingested { event, tasks: Vec::new() };
     let replace =
         Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None, updates: Vec::new() };
@@ -325,4 +327,63 @@ async fn what_was_answered_is_gone_when_its_time_is_over() {
     assert!(second.is_some());
     drop(store);
     assert!(check(&data).unwrap().repairable.is_empty());
+}
+
+/// What is received is older than its segment's end, unless the clock is set back: then the next segment was begun before
+/// these events were received, and they went with their segment, even one that was still queued.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_received_before_the_clock_was_set_back_is_kept_as_long_as_the_rest() {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(Embedded::open(&dir.path().join("data"), &options()).unwrap());
+    let a = company("a");
+    let mut queued = ingested("a", |_| {});
+    queued.event.id = EventId(hookmill::event::new_id(Utc::now() + Duration::minutes(30)));
+    (queued.event.status, queued.event.task_ids, queued.tasks) = (EventStatus::Queued, Vec::new(), Vec::new());
+    store.commit(queued.clone().into()).await.unwrap();
+    roll(&store).await;
+    store.commit(ingested("a", |_| {}).into()).await.unwrap();
+    for hours in [26, 60] {
+        store.expire(Utc::now() + Duration::hours(hours)).await.unwrap();
+        assert_eq!(store.event(&a, queued.event.id).await.unwrap().as_ref(), Some(&queued.event), "{hours} hours");
+    }
+    skip(&store, queued.event.id).await;
+    store.expire(Utc::now() + Duration::hours(60)).await.unwrap();
+    assert_eq!(store.event(&a, queued.event.id).await.unwrap(), None);
+}
+
+/// The time up to which events have expired may be lost with the power. An event whose body has gone with its segment must not
+/// be found again because an erasure overwrites what is left of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_does_not_bring_an_expired_event_back() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let a = company("a");
+    let mut old = ingested("a", |_| {});
+    old.event.id = EventId(hookmill::event::new_id(Utc::now() - Duration::hours(30)));
+    let store = Arc::new(Embedded::open(&data, &Options { events: None, ..options() }).unwrap());
+    store.commit(old.clone().into()).await.unwrap();
+    roll(&store).await;
+    skip(&store, old.event.id).await;
+    roll(&store).await;
+    store.commit(ingested("a", |_| {}).into()).await.unwrap();
+    // Its first segment is gone, as expiry leaves it, and the horizon was not synced.
+    let journal = data.join("journal");
+    let mut files: Vec<_> = std::fs::read_dir(&journal).unwrap().map(|it| it.unwrap().path()).collect();
+    files.retain(|it| it.extension().is_some_and(|it| it == "journal"));
+    files.sort();
+    std::fs::remove_file(&files[0]).unwrap();
+    assert_eq!(store.event(&a, old.event.id).await.unwrap(), None);
+    let keep = Keep { integration: old.event.integration.0.to_string(), age: Duration::days(1) };
+    let erased = tokio::task::block_in_place(|| store.forget(&[keep], Utc::now()).unwrap());
+    assert_eq!(erased.first().map(|it| it.1), Some(1), "{erased:?}");
+    assert_eq!(store.event(&a, old.event.id).await.unwrap(), None);
+    let page = store.list_events(&a, EventFilter::default(), None, 100).await.unwrap();
+    assert_eq!(page.events.len(), 1);
+}
+
+/// Ends the segment that is written to, as every erasure does.
+async fn roll(store: &Arc<Embedded>) {
+    let store = Arc::clone(store);
+    let nobody = move || store.erase(&Patient::new(company("nobody"), "nobody").unwrap(), Utc::now(), false).unwrap();
+    tokio::task::spawn_blocking(nobody).await.unwrap();
 }

@@ -152,8 +152,8 @@ impl Delivery {
             stages: Vec::new(),
             redacted: Vec::new(),
             erased_at: None,
-            attempts: 1,
-            last_attempt_at: None,
+            attempts: 1 + u32::from(self.attempt),
+            last_attempt_at: (self.attempt > 0).then(|| time(self.at_ms + i64::from(self.attempt))),
             body_bytes: body.len() as u64,
             body,
         };

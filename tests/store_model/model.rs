@@ -192,8 +192,10 @@ impl Model {
             let oldest_waiting = self.queue.first().map_or(i64::MAX, |it| it.0);
             self.horizon_ms = self.horizon_ms.max((now_ms - days * DAY_MS).min(oldest_waiting) - SLACK_MS);
         }
-        for known in self.events.values_mut() {
-            known.may_be_gone |= known.delivery.at_ms < now_ms - days * DAY_MS + SLACK_MS;
+        let waiting: HashSet<Uuid> = self.queue.iter().map(|it| it.3).collect();
+        for (id, known) in &mut self.events {
+            let old = known.delivery.at_ms < now_ms - days * DAY_MS + SLACK_MS;
+            known.may_be_gone |= old && !waiting.contains(id);
         }
     }
 

@@ -288,7 +288,8 @@ impl Files {
                 };
                 let how = *by.get(&id)?;
                 // The last state counts; one that was erased before has nothing to lose.
-                if let Some(event) = decode(op, id).filter(|it| patient.is_of(it) && it.erased_at.is_none()) {
+                let event = decode(op, id).map(|it| it.event);
+                if let Some(event) = event.filter(|it| patient.is_of(it) && it.erased_at.is_none()) {
                     let matches = places.get(&id).into_iter().flatten().cloned().collect();
                     found.events.insert(id, ErasedEvent::of(&event, how, matches));
                 }
@@ -362,7 +363,7 @@ fn overwritten(
         if !is_erased(id) {
             return None;
         }
-        let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
+        let event = decode(op, id).filter(|it| it.event.erased_at.is_none())?;
         event_record::encode_erased(event, now, op.value.len()).map_err(|e| failed = Some(e)).ok()
     };
     let copy = rewritten(path, salt, first, &mut change)?.copy;
@@ -402,7 +403,7 @@ fn event_id(op: &Op<'_>) -> Option<Uuid> {
 }
 
 /// An event as this record has it; none where it cannot be read.
-fn decode(op: &Op<'_>, id: Uuid) -> Option<Event> {
+fn decode(op: &Op<'_>, id: Uuid) -> Option<event_record::Decoded> {
     let (company, _) = keys::parse_event(op.key)?;
-    event_record::decode(op.value, EventId(id), company).ok().map(|it| it.event)
+    event_record::decode(op.value, EventId(id), company).ok()
 }

@@ -112,10 +112,13 @@ impl Decoded {
         let Self { mut event, base } = self;
         let Some(base) = base else { return Ok(Some(event)) };
         let Some(value) = read(base).map_err(|e| failure::stored(WHAT, &e))? else { return Ok(None) };
-        let sent = decode(&value, event.id, event.company_id.clone())?.event;
-        // Erased since this record was written.
-        event.erased_at = event.erased_at.or(sent.erased_at);
-        (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
+        // An erased event never shows what was sent, even while the older record still has it.
+        if event.erased_at.is_none() {
+            let sent = decode(&value, event.id, event.company_id.clone())?.event;
+            // Erased since this record was written.
+            event.erased_at = sent.erased_at;
+            (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
+        }
         Ok(Some(event))
     }
 }
@@ -164,11 +167,11 @@ pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
     encode_with(event, None)
 }
 
-/// An event that is stored again, without what was sent: `base` has that.
+/// An event that is stored again, without what was sent: `base` has that, or had it before the event was erased. The event
+/// expires with it.
 pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreError> {
     let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), ..event.clone() };
-    // What was erased is nowhere any more.
-    encode_with(&nothing, event.erased_at.is_none().then_some(base))
+    encode_with(&nothing, Some(base))
 }
 
 fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> {
@@ -210,20 +213,24 @@ pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
     event
 }
 
-/// The same in exactly so many bytes, to overwrite a record in place: with less and less of the rest, until it fits.
-pub(super) fn encode_erased(event: Event, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
-    let mut event = without_content(event, at);
-    let shorter: [fn(&mut Event); 6] = [
+/// The same in exactly `length` bytes, to overwrite a record in place: optional fields are dropped until it fits. The record
+/// keeps its base: without it, an event whose base has expired would be found again. An event that was stored again has the
+/// time of its last attempt, which makes room for the base; of one that has nothing to drop, the base is dropped last.
+pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
+    let event = without_content(decoded.event, at);
+    let mut erased = Decoded { event, base: decoded.base };
+    let shorter: [fn(&mut Decoded); 7] = [
         |_| {},
-        |it| it.stages.clear(),
-        |it| it.redacted.clear(),
-        |it| it.provenance = None,
-        |it| it.reason = None,
-        |it| (it.attempts, it.last_attempt_at) = (1, None),
+        |it| it.event.stages.clear(),
+        |it| it.event.redacted.clear(),
+        |it| it.event.provenance = None,
+        |it| it.event.reason = None,
+        |it| (it.event.attempts, it.event.last_attempt_at) = (1, None),
+        |it| it.base = None,
     ];
     for shorten in shorter {
-        shorten(&mut event);
-        let mut value = encode(&event)?;
+        shorten(&mut erased);
+        let mut value = encode_with(&erased.event, erased.base)?;
         if value.len() <= length {
             // What follows a record is not read.
             value.resize(length, 0);

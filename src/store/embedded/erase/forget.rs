@@ -124,7 +124,7 @@ impl Embedded {
                 due.waiting.insert(id);
                 return None;
             }
-            let event = decode(op, id).filter(|it| it.erased_at.is_none())?;
+            let event = decode(op, id).filter(|it| it.event.erased_at.is_none())?;
             let value = event_record::encode_erased(event, now, op.value.len()).ok()?;
             due.erased.insert(id);
             Some(value)

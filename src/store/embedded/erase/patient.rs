@@ -90,7 +90,7 @@ impl Patient {
         match op.kind {
             Kind::Event if op.key.starts_with(&self.events) => {
                 let id = event_id(op)?;
-                let (found_by, matches) = self.named_in(&decode(op, id)?)?;
+                let (found_by, matches) = self.named_in(&decode(op, id)?.event)?;
                 Some((id, found_by, matches))
             }
             Kind::Insert | Kind::Replace if op.key.starts_with(&self.tasks) => {

@@ -197,11 +197,19 @@ pub(in super::super) fn removable(
     let begun: Vec<_> = list.iter().map(|it| it.created_ms).collect();
     let is_removable = |at: &usize| {
         let covered = list.get(at + 1).is_some_and(|next| next.first <= covered + 1);
-        covered && ended_ms(&begun, *at, now_ms).is_some_and(|it| it < before_ms)
+        let ended = ended_ms(&begun, *at, now_ms).map(|it| it.max(received_ms(&list[*at], now_ms)));
+        covered && ended.is_some_and(|it| it < before_ms)
     };
     let count = (0..list.len()).take_while(is_removable).count();
     let last = (count > 0).then(|| list[count].first - 1);
     (count, last)
+}
+
+/// When the newest event of a segment was received. That may be after the next segment was begun, where the clock was set back
+/// in between. An event of the future says nothing: the clock was wrong.
+fn received_ms(segment: &Segment, now_ms: i64) -> i64 {
+    let newest = segment.extent(|it| it.events.range()).map(|(_, newest)| super::super::events::received_ms(newest));
+    newest.filter(|it| *it <= now_ms).unwrap_or(i64::MIN)
 }
 
 /// When a segment was full, given when each was begun: when the next one was. Where the clock was wrong then, in the future or
