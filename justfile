@@ -1,27 +1,27 @@
-# `just` lists these; each is a plain command that can be typed as well.
+# `just` lists these recipes. Each is a plain command that you can also type.
 default:
     @just --list
 
-# the server with the shipped plugins, on ./data
+# run the server with the shipped plugins, on ./data
 serve:
     cargo run --release -- serve
 
-# every test
+# run all tests
 test:
     cargo test
 
-# what CI runs
+# run the checks of CI
 ci:
     .ci/run
 
-# every stage's time
+# measure the time of each stage
 bench:
     cargo bench --bench stages
 
-# compile the shipped plugins from their sources
+# build the shipped plugins from their sources
 plugins:
     scripts/build-plugins --install
 
-# put what the commands of the docs print today into the docs
+# update the console sessions in the docs
 docs:
     scripts/check-docs --update

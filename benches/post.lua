@@ -1,5 +1,5 @@
--- wrk script: posts one JSON body. BODY names a file, or is the text itself; KEY is the API key, PREFER a header. UNIQUE
--- names a header that has another value in every request, which begins with RUN.
+-- wrk script: posts one JSON body. BODY is a file name or the text itself, KEY the API key, and PREFER the value of the
+-- Prefer header. UNIQUE names a header that has another value in every request, which begins with RUN.
 local text = os.getenv("BODY")
 local file = io.open(text, "r")
 if file then text = file:read("a") file:close() end
@@ -18,7 +18,7 @@ if unique then
   end
 end
 
--- wrk itself counts socket errors and answers of 400 and above; this says them in a line of their own.
+-- wrk counts socket errors and responses with status 400 and above; this prints them in a separate line.
 function done(summary, latency)
   local e = summary.errors
   io.write(string.format("answers %d, errors %d, p50 %.1f ms, p99 %.1f ms, %.0f/s\n", summary.requests,

@@ -6,15 +6,17 @@ use std::path::Path;
 
 use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
-use hookmill::auth::signature::{Delivery, Preset, Signature};
-use hookmill::config::{Secret, Secrets};
-use hookmill::event::{EventId, new_id};
-use hookmill::folder::Folder;
+use hookmill::auth::Secrets;
+use hookmill::auth::signature::Preset;
+use hookmill::auth::signature::{Delivery, Signature};
+use hookmill::format::payload::{Rules, decode, unwrap_envelope};
+use hookmill::format::schema::task_create;
 use hookmill::integration::load::load;
-use hookmill::payload::{Rules, decode, unwrap_envelope};
+use hookmill::model::ids::{EventId, new_id};
+use hookmill::model::secret::Secret;
+use hookmill::model::task::NewTask;
 use hookmill::plugin::Host;
-use hookmill::schema::task_create;
-use hookmill::task::NewTask;
+use hookmill::system::folder::Folder;
 
 const TASK: &str = r#"{"title":"Refill request","description":"Call back","assigned_user_ids":["u1","u2"],"created_by_id":"u9","deadline":"2026-12-01T09:00:00Z","priority":"high","tags":["a","b"],"patient_id":"p1"}"#;
 

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
 const [source, witPath, out] = process.argv.slice(2);
-// The package lies in the guest cache, not beside this file.
+// The package is in the guest cache, not next to this file.
 const found = createRequire(`${process.env.GUEST_NODE}/package.json`).resolve("componentize-qjs");
 const { componentize } = await import(pathToFileURL(found));
 const result = await componentize({

@@ -1,4 +1,4 @@
-"""A server under test, for the scripts beside this."""
+"""A server under test, for the other scripts in this folder."""
 import json, os, signal, subprocess, time
 from http.client import HTTPConnection
 
@@ -12,7 +12,7 @@ class Server:
 
     @classmethod
     def try_start(cls, *arguments):
-        """A server, or the exit code and the log of one that did not start."""
+        """A server; if it does not start, its exit code and log."""
         server = cls.__new__(cls)
         return server if server.start(*arguments) else (server.process.wait(), server.said())
 
@@ -27,17 +27,21 @@ class Server:
         self.log = open(work / "log", "a+")
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
         for line in self.process.stdout:
+            self.printed(line)
             if line.startswith("hookmill serves on http://"):
                 self.address = line.split("//")[1].strip()
                 self.wait_for_plugins()
                 return True
         return False
 
+    def printed(self, line):
+        """Each line that it prints until it serves."""
+
     def wait_for_plugins(self):
         connection, end = self.connect(), time.monotonic() + 300
         while self.request(connection, "GET", "/readyz")[1].get("status") == "loading":
             if time.monotonic() > end:
-                raise SystemExit("plugins are still being loaded after five minutes")
+                raise SystemExit("plugins are still loading after five minutes")
             time.sleep(0.02)
         connection.close()
 

@@ -4,49 +4,33 @@
 //! ```text
 //! bytes ─▶ authenticate ─▶ RawEvent ─▶ decode ─▶ schema ─▶ plugin ─▶ task ─▶ commit ─▶ reply
 //! ```
-//! The modules stand in that order:
+//! The folders are layers: each uses only what is above it in this list.
 //!
-//! - [`config`] is read once, [`server`] binds and drains, [`app`] is what a request may reach.
-//! - [`peer`] is the address that limits are counted by; `memory` bounds what requests hold at once.
-//! - `http` has every route on one screen, and turns failures into the documented error body.
-//! - [`auth`] knows keys, scopes and signatures; [`audit`] is who did what with them.
-//! - [`event`] is a delivery and what became of it; [`ingest`] is the line above, and reads like it.
-//! - [`payload`] turns any encoding and looseness into JSON of the documented shape.
-//! - [`schema`] checks it and says in words what is wrong.
-//! - [`integration`] is a plugin folder that is live; [`folder`] reads its files and nothing outside of it; [`plugin`] runs
-//!   its WebAssembly in a sandbox.
-//! - [`shares`] divides what is limited, so that one company's load is not another's 503.
-//! - [`operations`] has the slots of what takes long, such as erasures and backups.
-//! - [`queue`] has the deliveries that were answered first; [`watch`] reloads plugin folders; [`diff`] compares JSON.
-//! - [`dry_run`] runs a plugin that is not live, over stored events or beside the one that is.
-//! - [`task`] is what comes out, and [`store`] keeps it.
-//! - [`cli`] is the command line.
+//! - `system`: the clock, the log, rates, text for people, files of a folder.
+//! - [`model`]: ids, tasks, events, audit entries.
+//! - [`mod@format`]: payloads in any encoding, JSON Schemas, tasks as they are sent, differences between documents.
+//! - [`limits`]: places and memory that companies, integrations and peers share.
+//! - [`auth`]: API keys, scopes, and how senders are authenticated.
+//! - [`store`]: what is durable, behind traits; `embedded` is the journal with its read view.
+//! - [`plugin`]: the sandbox for WebAssembly.
+//! - [`integration`]: a plugin folder that is live, with its sender, schema and fixtures.
+//! - [`pipeline`]: the life of one webhook, as drawn above.
+//! - [`config`]: settings, read once at the start.
+//! - [`service`]: work in the background: the queue, plugin folders, dry runs, long operations.
+//! - [`http`]: all routes on one screen, and the server.
+//! - [`cli`]: the command line.
 
-pub mod app;
-pub mod audit;
 pub mod auth;
 pub mod cli;
-mod clock;
 pub mod config;
-pub mod diff;
-pub mod dry_run;
-pub mod event;
-pub mod folder;
-mod http;
-pub mod ingest;
+pub mod format;
+pub mod http;
 pub mod integration;
-mod log;
-mod memory;
-pub mod operations;
-mod parse;
-pub mod payload;
-pub mod peer;
+pub mod limits;
+mod metrics;
+pub mod model;
+pub mod pipeline;
 pub mod plugin;
-pub mod queue;
-pub mod schema;
-pub mod server;
-pub mod shares;
+pub mod service;
 pub mod store;
-pub mod task;
-pub mod text;
-pub mod watch;
+pub mod system;

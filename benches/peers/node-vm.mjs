@@ -1,5 +1,5 @@
-// What a mapping costs in Node.js, for comparison with `hookmill plugin bench plugins/n8n-intake`: the same JavaScript
-// in a `vm` context that is used again and in a fresh one for every call, as n8n's Function nodes run theirs.
+// The cost of a mapping in Node.js, for comparison with `hookmill plugin bench plugins/n8n-intake`: the same JavaScript
+// in a reused `vm` context and in a fresh one for every call, as n8n's Function nodes run theirs.
 //
 //   node benches/peers/node-vm.mjs [SECONDS]
 import { readFileSync } from "node:fs";

@@ -5,8 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../src/clock.rs"]
-mod clock;
+mod metrics;
 mod store;
+mod system;
 
 fuzz_target!(|input: &[u8]| store::embedded::run(input));

@@ -1,6 +1,6 @@
-"""Asks a server the same thing every few milliseconds until SIGTERM, then prints how long each answer took.
+"""Sends a server the same request every few milliseconds until SIGTERM, then prints the time of each response.
 
-A process of its own: what else the attacker's Python does must not delay it. Its argument is a JSON object: `address`,
+It is a separate process, so that the attacker's other Python code does not delay it. Its argument is a JSON object: `address`,
 `path`, and if needed `method`, `headers`, `body`, `every` (seconds), `kept` (one connection for all), `source` (own
 address) and `timeout`. Prints a JSON list of [began, seconds, status, late]: `began` on the monotonic clock, `status` 0
 where there was no answer, -1 where SIGTERM came first, `late` how much later than asked for the kernel woke this process.

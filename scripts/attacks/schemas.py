@@ -1,4 +1,4 @@
-"""Integrations whose schemas take for ever to check."""
+"""Integrations whose schemas take forever to check."""
 import json
 
 from .folders import DRAFT, folder
@@ -32,7 +32,7 @@ CASES = {
     "regex": (REGEX, "a pattern that backtracks, over many texts", lambda: items(lambda _: f'"{"a" * 30}"')),
     "enum": (ENUM, "a list of values against a list of values", lambda: items(lambda number: f"[{-number}]")),
     "names": (NAMES, "many patterns for many names", lambda: "{" + items(lambda number: f'"{number}-{"y" * 20}":0')[10:-2] + "}"),
-    "unique": (UNIQUE, "many items that have to differ", lambda: items(lambda number: f'{{"a":{number}}}')),
+    "unique": (UNIQUE, "many items that must differ", lambda: items(lambda number: f'{{"a":{number}}}')),
 }
 PATHS = {}
 

@@ -1,4 +1,4 @@
-"""The server under attack, what it costs during each step, and how fast it answers others meanwhile."""
+"""The server under attack, its cost during each step, and its response times for other clients meanwhile."""
 import json, shutil, statistics, subprocess, sys, tempfile, time
 from collections import Counter
 from contextlib import contextmanager

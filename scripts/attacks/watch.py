@@ -1,4 +1,4 @@
-"""What a server costs: CPU time and memory, its child processes included."""
+"""The cost of a server: CPU time and memory, including its child processes."""
 import os, threading, time
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def status(pid, field):
 
 
 def available():
-    """MiB that the machine can still give away."""
+    """Available memory of the machine in MiB."""
     line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
     return int(line.split()[1]) / 1024
 
@@ -36,7 +36,7 @@ def descendants(pid):
 
 
 def cpu_seconds(pid):
-    """Of the process, of its children that have ended and of those that run."""
+    """Times of the process, of its ended children and of its running ones."""
     total = 0
     for number, own in [(pid, False)] + [(child, True) for child in descendants(pid)]:
         try:

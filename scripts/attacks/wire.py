@@ -17,7 +17,7 @@ def head(method, path, headers=(), length=None):
 
 
 def ask(address, method, path, body=b"", headers=(), seconds=60, source=None):
-    """One request on a connection of its own: its status (0 for none), its answer's bytes (the first MiB), their number."""
+    """One request on its own connection: its status (0 for none), the response's bytes (the first MiB), their number."""
     began, got, size = time.monotonic(), b"", 0
     left = lambda: max(0.01, seconds - (time.monotonic() - began))
     try:
@@ -43,7 +43,7 @@ def status_of(answer):
 
 
 def at_once(count, work):
-    """Runs `work(number)` in as many threads; gives their results."""
+    """Runs `work(number)` in as many threads; returns their results."""
     results = [None] * count
 
     def run(number):
@@ -127,7 +127,7 @@ class Crowd:
         return self
 
     def close(self):
-        """Hangs up on what is left; gives the answers of all."""
+        """Closes the remaining connections; returns the responses of all."""
         for connection in list(self.live):
             self.answers["no answer"] += 1
             connection.close()

@@ -1,7 +1,7 @@
-//! API keys: kept as SHA-256 hashes, each with a company, scopes and perhaps an expiry.
+//! API keys: stored as SHA-256 hashes, each with a company, scopes and optionally an expiry time.
 //!
-//! A key made here has 256 random bits, so a plain hash suffices: there is nothing to guess, and a slow
-//! password hash would only slow down every request.
+//! A generated key has 256 random bits, so a plain hash suffices: it cannot be guessed, and a slow password hash
+//! would only slow down every request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{AuthError, CompanyId};
-use crate::payload::Rules;
-use crate::text::is_unprintable;
+use super::error::AuthError;
+use super::scope::{Scope, Scopes};
+use crate::format::payload::Rules;
+use crate::model::company::CompanyId;
+use crate::system::text::is_unprintable;
 
-/// Names a key in lists and logs; says nothing about the key itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Identifies a key in lists and logs; reveals nothing about the key itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct KeyId(pub String);
 
@@ -29,144 +31,100 @@ impl std::fmt::Display for KeyId {
     }
 }
 
-/// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[expect(missing_docs, reason = "the names are the documented values")]
-pub enum Scope {
-    #[serde(rename = "tasks:read")]
-    #[value(name = "tasks:read")]
-    TasksRead,
-    #[serde(rename = "tasks:write")]
-    #[value(name = "tasks:write")]
-    TasksWrite,
-    #[serde(rename = "hooks:write")]
-    #[value(name = "hooks:write")]
-    HooksWrite,
-    #[serde(rename = "admin")]
-    #[value(name = "admin")]
-    Admin,
-    // Stored keys hold a scope's place: new ones are added at the end only.
-    #[serde(rename = "events:read")]
-    #[value(name = "events:read")]
-    EventsRead,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 5] = [Self::TasksRead, Self::TasksWrite, Self::HooksWrite, Self::Admin, Self::EventsRead];
-
-    /// The documented name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TasksRead => "tasks:read",
-            Self::TasksWrite => "tasks:write",
-            Self::HooksWrite => "hooks:write",
-            Self::Admin => "admin",
-            Self::EventsRead => "events:read",
-        }
-    }
-}
-
-impl std::fmt::Display for Scope {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The scopes of one key.
-pub type Scopes = Vec<Scope>;
-
-/// A stored key: everything but the key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A stored key: everything except the key itself.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ApiKey {
-    /// Its id.
+    /// Id of the key.
     pub id: KeyId,
-    /// A note of the admin's: whose key it is, what for.
+    /// The admin's note: the key's owner or purpose.
     pub label: String,
-    /// Whose tasks it reaches.
+    /// Company whose tasks it can access.
     pub company_id: CompanyId,
-    /// What it may do.
+    /// Permissions of the key.
     pub scopes: Scopes,
-    /// When it was made.
-    #[serde(serialize_with = "crate::task::utc")]
+    /// Time of creation.
+    #[serde(serialize_with = "crate::model::time::utc")]
     pub created_at: DateTime<Utc>,
-    /// From when it is no longer good.
+    /// Expiry time, if there is one.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was revoked.
+    /// Time of revocation, if it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// The zone of deadlines without an offset; UTC where none is named.
+    /// Time zone of deadlines without an offset; UTC if `None`.
+    #[schemars(with = "Option<String>")]
     pub timezone: Option<chrono_tz::Tz>,
-    /// Takes the documented shape only, and loosens nothing.
+    /// Whether only the documented form is accepted, and nothing is read loosely.
     pub strict: bool,
     /// SHA-256 of the key.
     #[serde(skip)]
     pub hash: [u8; 32],
 }
 
-/// Longest label of a key, in characters.
+/// Maximum length of a key's label, in characters.
 pub const LABEL: usize = 200;
 
-/// A key's label, where it is one: short, and only of characters that show themselves.
+/// Checks a key's label: it must be short and printable.
 ///
 /// # Errors
-/// A sentence that says what a label may look like.
+/// A sentence that says which labels are valid.
 pub fn label(text: &str) -> Result<String, String> {
     if text.chars().count() <= LABEL && !text.contains(is_unprintable) {
         return Ok(text.to_owned());
     }
-    Err(format!("a label has at most {LABEL} characters, and no control characters"))
+    Err(format!("a label must have at most {LABEL} characters and no control characters"))
 }
 
 impl ApiKey {
-    /// What it may do, for people: `tasks:read, admin`.
+    /// Returns the scopes as text: `tasks:read, admin`.
     #[must_use]
     pub fn scope_names(&self) -> String {
         self.scopes.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it opens anything at this moment.
+    /// Returns whether the key is neither revoked nor expired at `now`.
     #[must_use]
     pub fn is_good(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Nothing, where the key may do one of these.
+    /// Checks that the key has one of these scopes. If none are listed, every key will do.
     ///
     /// # Errors
-    /// [`AuthError::Scope`] with the first one, where it may not.
-    pub fn allow_one(&self, scopes: [Scope; 3]) -> Result<(), AuthError> {
-        if scopes.iter().any(|it| self.scopes.contains(it)) { Ok(()) } else { Err(AuthError::Scope(scopes[0])) }
+    /// [`AuthError::Scope`] with the first scope if the key has none of them.
+    pub fn allow_one(&self, scopes: &[Scope]) -> Result<(), AuthError> {
+        match scopes.first() {
+            Some(first) if !scopes.iter().any(|it| self.scopes.contains(it)) => Err(AuthError::Scope(*first)),
+            _ => Ok(()),
+        }
     }
 
-    /// Nothing, where the key may do this.
+    /// Checks that the key has this scope.
     ///
     /// # Errors
-    /// [`AuthError::Scope`] where it may not.
+    /// [`AuthError::Scope`] if it does not.
     pub fn allow(&self, scope: Scope) -> Result<(), AuthError> {
         if self.scopes.contains(&scope) { Ok(()) } else { Err(AuthError::Scope(scope)) }
     }
 
-    /// How loosely its holder is read.
+    /// Returns how strictly values from the key's owner are read.
     #[must_use]
     pub fn rules(&self) -> Rules {
         Rules { strict: self.strict, timezone: self.timezone.unwrap_or_default() }
     }
 }
 
-/// Longest key, in bytes: what is longer is not hashed, since it is none.
+/// Maximum length of a key, in bytes. Longer texts are not hashed, because they cannot be a key.
 pub const LONGEST: usize = 512;
 
-/// SHA-256 of a key, as it is stored.
+/// Returns the SHA-256 of a key, as it is stored.
 #[must_use]
 pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// A new key and its id: `hm_` and 256 bits from the operating system.
+/// Generates a key and its id: `hm_` and 256 bits from the operating system.
 ///
 /// # Errors
-/// Where the operating system has no randomness to give.
+/// Fails if the operating system has no randomness available.
 pub fn generate() -> Result<(KeyId, String), getrandom::Error> {
     let (mut id, mut secret) = ([0_u8; 6], [0_u8; 32]);
     getrandom::fill(&mut id)?;
@@ -175,15 +133,15 @@ pub fn generate() -> Result<(KeyId, String), getrandom::Error> {
     Ok((KeyId(format!("key_{id}")), format!("hm_{}", BASE64_URL_SAFE_NO_PAD.encode(secret))))
 }
 
-/// All keys in memory, by hash: a request is let in without touching the store.
+/// All keys in memory, by hash, so that requests are authenticated without reading the store.
 #[derive(Debug, Default)]
 pub struct KeyRing {
     by_hash: ArcSwap<HashMap<[u8; 32], Arc<ApiKey>>>,
 }
 
 impl KeyRing {
-    /// Takes in what is stored: adds keys that are new, and notes revocations. It never forgets a key and never makes a
-    /// revoked one good again, so lists that were read at different times may come in any order.
+    /// Merges stored keys: adds new keys and revocations. It never removes a key and never reverts a revocation, so
+    /// lists that were read at different times may be merged in any order.
     pub fn merge(&self, stored: Vec<ApiKey>) {
         let stored: Vec<_> = stored.into_iter().map(Arc::new).collect();
         self.by_hash.rcu(|known| {
@@ -198,7 +156,7 @@ impl KeyRing {
         });
     }
 
-    /// Every key, oldest first.
+    /// Returns all keys, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<ApiKey>> {
         let mut keys: Vec<_> = self.by_hash.load().values().cloned().collect();
@@ -206,8 +164,8 @@ impl KeyRing {
         keys
     }
 
-    /// The key that a request carries. Looked up by the hash of what was sent, which tells a guesser nothing
-    /// about stored keys, and compared once more in constant time.
+    /// Returns the key that a request carries. It is looked up by the hash of what was sent, which reveals nothing
+    /// about stored keys to a guesser, and compared again in constant time.
     ///
     /// # Errors
     /// [`AuthError::NoKey`] or [`AuthError::WrongKey`].

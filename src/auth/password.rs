@@ -1,16 +1,16 @@
-//! For senders who cannot sign: HTTP Basic authentication (RFC 7617), or a secret in the URL. Either is as safe as TLS
-//! keeps it, and says nothing about the body.
+//! Authentication for senders that cannot sign: HTTP Basic authentication (RFC 7617), or a secret in the URL. Both
+//! rely on TLS, and neither covers the body.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::AuthError;
-use crate::config::Secret;
+use super::error::AuthError;
+use crate::model::secret::Secret;
 
-/// Passwords or secrets that are good at the same time. Only their hashes are kept, so that a request costs one hash,
-/// however many there are, and comparing takes a time that tells neither length nor content.
+/// Passwords or secrets, all of which are valid. Only their hashes are stored: a request costs one hash, however
+/// many there are, and the comparison's time reveals neither length nor content.
 #[derive(Clone)]
 pub struct Passwords(Vec<[u8; 32]>);
 
@@ -21,13 +21,13 @@ impl std::fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// These.
+    /// Creates the hashes of these secrets.
     #[must_use]
     pub fn new(secrets: &[Secret]) -> Self {
         Self(secrets.iter().map(|it| Sha256::digest(it.expose().as_bytes()).into()).collect())
     }
 
-    /// Nothing, where the `Authorization` header has this name and one of the passwords.
+    /// Checks the `Authorization` header for this user name and one of the passwords.
     ///
     /// # Errors
     /// [`AuthError::NotConfigured`] without a password, else [`AuthError::Credentials`].
@@ -40,7 +40,7 @@ impl Passwords {
         let name = sent.len().min(username.len());
         let named = bool::from(sent[..name].ct_eq(username.as_bytes())) && sent.get(name) == Some(&b':');
         let password = sent.get(name + 1..).unwrap_or_default();
-        // Both are looked at, so that the time does not tell which one is wrong.
+        // Both are always checked, so that the time does not reveal which one is wrong.
         if self.has(password) & named {
             Ok(())
         } else {
@@ -48,13 +48,13 @@ impl Passwords {
         }
     }
 
-    /// Nothing, where the URL ends in one of these secrets.
+    /// Checks that the URL ends with one of these secrets.
     ///
     /// # Errors
     /// [`AuthError::NotConfigured`] without a secret, else [`AuthError::Credentials`].
     pub fn in_url(&self, sent: Option<&str>) -> Result<(), AuthError> {
         self.configured()?;
-        let sent = sent.ok_or(AuthError::Credentials("the URL has no secret behind the integration's name"))?;
+        let sent = sent.ok_or(AuthError::Credentials("the URL has no secret after the integration's name"))?;
         if self.has(sent.as_bytes()) { Ok(()) } else { Err(AuthError::Credentials("the secret in the URL is wrong")) }
     }
 

@@ -1,52 +1,52 @@
-//! Whether a secret is worth checking with: how long it is as a key, and whether it could ever be right.
+//! Checks the strength of secrets: their length as a key, and whether they can ever match.
 
 use super::signature::rule::whsec;
 
-/// Fewest bytes of a secret, once decoded: 128 bits, where it is drawn at random.
+/// Minimum size of a decoded secret, in bytes: 128 bits, if it is random.
 pub const BYTES_MIN: usize = 16;
-/// Fewest different bytes: a row of one letter is no better than a short secret.
+/// Minimum number of different bytes: a repeated letter is no better than a short secret.
 const DIFFERENT_MIN: usize = 4;
 
-/// A secret that can be right.
+/// Strength of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strength {
     /// Long enough.
     Good,
-    /// Easy to guess: `allow_weak_secret` lets it in.
+    /// Easy to guess; accepted only with `allow_weak_secret`.
     Weak,
 }
 
-/// What a secret is used for.
+/// The use of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// An HMAC's key, as it is; or a password.
+    /// An HMAC's key as plain text, or a password.
     Text,
     /// An HMAC's key in base64, after `whsec_`; or a public key after `whpk_`.
     StandardWebhooks,
-    /// The last part of a URL's path.
+    /// The last segment of a URL's path.
     InUrl,
 }
 
 impl Use {
-    /// How good a secret is for this.
+    /// Returns the strength of a secret for this use.
     ///
     /// # Errors
-    /// Why it can never be right, after the secret's name; never the secret.
+    /// Why it can never match, to be shown after the secret's name; never the secret itself.
     pub fn strength(self, secret: &str) -> Result<Strength, String> {
         if secret.trim().is_empty() {
             return Err("is empty".into());
         }
         if secret.contains(char::is_control) {
-            return Err("holds a line break or another control character, so nothing can match it".into());
+            return Err("contains a line break or another control character, so it can never match".into());
         }
         match self {
-            // The prefix is no part of what has to be guessed.
+            // The prefix does not count, because it need not be guessed.
             Self::Text => of(secret.trim().trim_start_matches("whsec_").as_bytes()),
             Self::InUrl if !is_segment(secret) => {
-                Err("holds characters that a URL's path cannot have; use letters, digits, - and _".into())
+                Err("contains characters that are not allowed in a URL's path; use letters, digits, - and _".into())
             }
             Self::InUrl => of(secret.as_bytes()),
-            // The key itself is checked where it is read.
+            // The key itself is checked when it is parsed.
             Self::StandardWebhooks if secret.trim().starts_with("whpk_") => Ok(Strength::Good),
             Self::StandardWebhooks => of(&whsec(secret)?),
         }
@@ -64,10 +64,11 @@ fn of(key: &[u8]) -> Result<Strength, String> {
     }
 }
 
-/// Whether a text can be a whole segment of a URL's path (RFC 3986, section 3.3) that clients leave as it is.
+/// Returns whether a text can be a complete segment of a URL's path (RFC 3986, section 3.3) that clients do not
+/// change.
 fn is_segment(text: &str) -> bool {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&it);
-    // What is percent-encoded may be sent in more than one way.
+    // Percent-encoded characters could be sent in more than one way.
     text.bytes().all(plain) && text != "." && text != ".."
 }
 

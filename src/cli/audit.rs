@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
+use super::failure::Failure;
+use super::flags::DataDirFlag;
+use super::print::say;
 use super::remote::{Elsewhere, text};
-use super::{Failure, runtime};
-use crate::auth::CompanyId;
-use crate::cli::print::{self, say};
-use crate::config::Config;
+use super::{print, runtime};
+use crate::config::{Config, Options};
+use crate::model::company::CompanyId;
 use crate::store::{Embedded, Store as _};
 
-/// Entries that one request asks for.
+/// Number of entries per request.
 const PAGE: usize = 1000;
 
 #[derive(Debug, clap::Args)]
@@ -18,23 +20,29 @@ Examples:
   hookmill audit
   hookmill audit --company clinic-7 --limit 500 --json
 
-What was done with keys, plugins, events and the store, newest first: by whom (a key's id, operator, command line, server), and
-when. It is only ever added to. Without a running server it is read from the data directory, or from a backup.")]
+Entries are listed newest first: when, who (a key's id, operator, command line or server), what, and for which company. The log
+is append-only. Without a running server, the command reads the data directory or a backup.")]
 pub(super) struct Audit {
-    /// What is about this company
+    /// Only entries of this company
     #[arg(long)]
     company: Option<CompanyId>,
-    /// At most so many
+    /// Number of entries to show
     #[arg(long, default_value_t = 50)]
     limit: usize,
     #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
     elsewhere: Elsewhere,
-    /// Print JSON, for scripts: an entry a line
+    /// Print JSON for scripts, one entry per line
     #[arg(long)]
     json: bool,
 }
 
 impl Audit {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let entries = match self.elsewhere.remote(&config.data_dir) {
             Some(remote) => self.ask(&|path| remote.call("GET", path, None))?,

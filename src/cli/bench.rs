@@ -1,4 +1,4 @@
-//! `hookmill store bench`: what this disk and this store can do, beside an append-only file that does the same
+//! `hookmill store bench`: measures this disk and this store, compared with an append-only file that does the same
 //! durable writes and nothing else.
 
 use std::fs::File;
@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::Failure;
+use super::print::say;
 use super::progress::Progress;
-use super::{Failure, runtime};
-use crate::app::now;
-use crate::auth::CompanyId;
-use crate::cli::print::say;
-use crate::event::{Event, EventId, EventStatus, IntegrationName, new_id};
+use super::runtime;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
+use crate::model::task::{NewTask, Priority, Status, Task};
+use crate::model::time::now;
 use crate::store::embedded::Options;
 use crate::store::{
     Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Store as _, TaskFilter,
 };
-use crate::task::{NewTask, Priority, Status, Task, TaskId};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -30,22 +32,22 @@ Examples:
   hookmill store bench --seconds 10 --writers 64
   hookmill store bench --grow 1000000                   times, memory and disk as the store grows
 
-It works in a new folder of the data directory's disk, and removes it.")]
+It works in a new folder on the data directory's disk, and removes it.")]
 pub(super) struct Bench {
-    /// Seconds for each figure
+    /// Seconds per figure
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// How many callers write at once
+    /// Numbers of concurrent writers
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
     writers: Vec<usize>,
-    /// Instead, store so many tasks, and measure at 10,000, 100,000 and so on
+    /// Store this many tasks instead, and measure at 10,000, 100,000 and so on
     #[arg(long, value_name = "TASKS")]
     grow: Option<usize>,
 }
 
-/// How often the cases take turns.
+/// How often the cases alternate.
 const ROUNDS: u32 = 3;
-/// Bytes that one create takes in the journal, measured: what the append-only file writes.
+/// Size of a create in the journal, in bytes (measured); the append-only file writes the same.
 const RECORD_BYTES: usize = 700;
 const BODY: &str = r#"{"title":"Refill request","description":"Call back, the patient asks for a refill of 20 tablets","assigned_user_ids":["user_1","user_2"],"created_by_id":"user_9","deadline":"2026-12-01T09:00:00Z","priority":"high","tags":["a","b"],"patient_id":"p1"}"#;
 
@@ -59,7 +61,8 @@ impl Bench {
         }
     }
 
-    /// The cases take turns, so that other load on the machine meets all of them; each figure is the median.
+    /// Measures throughput. The cases alternate, so that other load on the machine affects all of them; each figure
+    /// is the median.
     fn throughput(&self, dir: &Path, company: &CompanyId) -> Result<(), Failure> {
         let time = Duration::from_secs(self.seconds.max(1)) / ROUNDS;
         say!("{:>8} {:>11} {:>11} {:>6} {:>20}", "writers", "creates/s", "keyed/s", "ratio", "append-only file/s");
@@ -110,7 +113,7 @@ fn creates(
     }))
 }
 
-/// What `POST /v1/tasks` remembers of a request with an `Idempotency-Key`: its answer.
+/// Returns the response that `POST /v1/tasks` stores for a request with an `Idempotency-Key`.
 fn remembered(task: &Task) -> Idempotency {
     let header = |name: &str, value: String| (name.to_owned(), value);
     let answer = FirstAnswer {
@@ -129,7 +132,7 @@ fn remembered(task: &Task) -> Idempotency {
     Idempotency { id: IdempotencyId::of("bench", "/v1/tasks", &task.id.to_string()), answer }
 }
 
-/// Every writer sends its next when its last was acknowledged; gives acknowledgements a second.
+/// Runs writers that each send the next write when the last was acknowledged. Returns acknowledgements per second.
 async fn load<W, F>(writers: usize, time: Duration, make: impl Fn() -> W) -> Result<f64, Failure>
 where
     W: Fn(u64) -> F + Send + 'static,
@@ -159,7 +162,7 @@ where
     Ok(done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64())
 }
 
-/// The same number of callers and bytes, appended to a file, one fdatasync a group.
+/// Appends the same number of bytes for the same number of callers to a file, with one fdatasync per group.
 fn limit(dir: &Path, writers: usize, time: Duration) -> Result<f64, Failure> {
     let path = dir.join("append");
     let mut file = File::create(&path).map_err(Failure::new)?;
@@ -243,14 +246,14 @@ fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Median and 99th percentile of one caller's creates, gets, first pages and filtered first pages.
+/// Returns median and 99th percentile of a single caller's creates, gets, first pages and filtered first pages.
 async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Result<[String; 4], Failure> {
     const ROUNDS: usize = 1000;
     let mut times = [const { Vec::new() }; 4];
     let filter = |n: usize| TaskFilter {
-        status: Some(Status::Pending),
-        priority: Some(Priority::High),
-        assigned_user_id: Some(format!("user_{}", n % 50)),
+        status: vec![Status::Pending],
+        priority: vec![Priority::High],
+        assigned_user_id: vec![format!("user_{}", n % 50)],
         ..TaskFilter::default()
     };
     let page = Page::Number { page: 1, limit: 50 };
@@ -276,7 +279,7 @@ async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Resul
     }))
 }
 
-/// A create as `POST /v1/tasks` makes it; `n` spreads the values that can be filtered.
+/// Creates a commit like `POST /v1/tasks`; `n` varies the values of filtered fields.
 fn create(company: &CompanyId, n: u64) -> Commit {
     let now = now();
     let (event_id, id) = (EventId(new_id(now)), TaskId(new_id(now)));
@@ -311,6 +314,7 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
+        trace: None,
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };
@@ -323,7 +327,7 @@ fn resident_mb() -> u64 {
     line.split_whitespace().next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
-/// A folder that is gone when this is dropped.
+/// A folder that is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {

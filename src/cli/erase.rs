@@ -2,42 +2,45 @@
 
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
+use super::failure::Failure;
+use super::print::say;
 use super::progress::Progress;
 use super::remote::{Remote, text};
-use super::{Failure, runtime};
-use crate::app::now;
-use crate::audit::{Action, COMMAND_LINE, Entry};
-use crate::auth::CompanyId;
-use crate::cli::print::{self, say};
+use super::{print, runtime};
 use crate::config::Config;
-use crate::store::embedded::{self, Erased, Patient};
-use crate::store::{Embedded, Store as _};
+use crate::model::audit::{Action, COMMAND_LINE, Entry};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::store::embedded::{Erased, Patient};
+use crate::store::{Embedded, Store as _, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  hookmill events erase --company company-1 --patient p-4711                  shows what would be erased
+  hookmill events erase --company company-1 --patient p-4711                  lists what would be erased
   hookmill events erase --company company-1 --patient p-4711 --yes
   hookmill events erase --company company-1 --patient p-4711 --yes --data-dir /backups/monday
 
-An event is the patient's where it made a task with this patient_id, or where its body, a header, its reason or its plugin's
-log names the patient as a word of its own, in any letter case, percent-, JSON- or XML-escaped: an id of four characters or
-more anywhere, a shorter one where \"patient\" is in a name or just before it. What is encoded otherwise (base64, compressed,
-images) is not found. Look at the list before you say --yes. Bodies, headers, reasons and plugin logs are erased from the
-journal, and so are remembered responses; the events stay, and say so. Tasks that name the patient are listed, and stay.
-Exit codes: 0 done; 2 wrong arguments; 3 a server holds the directory and
-cannot be asked; 4 the journal is damaged, so there may be more.")]
+An event belongs to the patient if it created a task with this patient_id, or if its body, a header, its reason or its plugin's
+log names the patient. The id must be a separate word, in any letter case, and may be percent-, JSON- or XML-escaped. An id of
+four characters or more is searched everywhere; a shorter one counts only where \"patient\" is in a name above it or just
+before it. Other encodings (base64, compressed data, images) are not searched. Check the list before you use --yes.
+Bodies, headers, reasons and plugin logs are erased from the journal, and so are remembered responses. The events stay, marked
+as erased. Tasks that name the patient are listed, and stay.
+Exit codes: 0 done; 2 wrong arguments; 3 a server holds the data directory and does not respond; 4 the journal is damaged, so
+there may be more.")]
 pub(super) struct Erase {
-    /// Whose patient
+    /// The company that the patient belongs to
     #[arg(long)]
     company: CompanyId,
-    /// The patient's id, as tasks and senders write it
+    /// The patient's id, as used by tasks and senders
     #[arg(long, value_name = "ID")]
     patient: String,
-    /// Zeros before a number do not count: 004712 is 4712
+    /// Ignore zeros before a number: 004712 is 4712
     #[arg(long)]
     leading_zeros: bool,
-    /// Erase; without this, only show what would be erased
+    /// Erase; without this flag, only list what would be erased
     #[arg(long)]
     yes: bool,
 }
@@ -61,17 +64,16 @@ impl Erase {
         if answer["damaged"] == 0 {
             return Ok(());
         }
-        let message =
-            "the journal is damaged, and there may be more in what cannot be read; see `hookmill store check`";
-        Err(Failure { message: message.into(), code: 4 })
+        let message = "the journal is damaged, and the unreadable parts may contain more of the patient's data; see `hookmill store check`";
+        Err(Failure { message: message.into(), status: ExitStatus::Damaged })
     }
 
-    /// In a directory on which no server runs: a data directory, or a backup.
+    /// Erases in a directory without a running server: a data directory or a backup.
     fn here(&self, config: &Config) -> Result<Erased, Failure> {
         let patient = Patient::new(self.company.clone(), &self.patient);
-        let patient = patient.ok_or_else(|| Failure { message: "--patient: is empty".into(), code: 2 })?;
+        let patient = patient.ok_or_else(|| Failure::usage("--patient: is empty"))?;
         let patient = patient.any_leading_zeros(self.leading_zeros);
-        // A backup has no view, and is not to get one.
+        // A backup has no view, and must not get one.
         if self.yes && embedded::has_view(&config.data_dir) {
             let store = Embedded::open(&config.data_dir, &config.store)?;
             let erased = store.erase(&patient, now(), false)?;
@@ -96,27 +98,25 @@ impl Erase {
         }
         let tasks = answer["tasks"].as_array().unwrap_or(&empty);
         for it in tasks {
-            say!("task {}  names the patient, and stays: {}", text(&it["id"]), places(it));
+            say!("task {}  names the patient and is not erased: {}", text(&it["id"]), places(it));
         }
         if let Some(count) = answer["remembered_responses"].as_u64().filter(|it| *it > 0) {
-            say!("remembered responses about the patient: {count}");
+            say!("stored responses about the patient: {count}");
         }
         let (count, bytes) = (events.len(), &answer["body_bytes"]);
         if self.yes {
-            say!(
-                "erased: {count} events, {bytes} bytes of what was sent. The events stay in the list, marked as erased."
-            );
+            say!("erased: {count} events, {bytes} bytes of content. The events remain in the list, marked as erased.");
         } else {
-            say!("would be erased: {count} events, {bytes} bytes of what was sent. --yes erases them.");
+            say!("would be erased: {count} events, {bytes} bytes of content. Add --yes to erase them.");
         }
         say!(
-            "Tasks stay; delete them through the API. Backups and exports are files of their own: erase in a backup with \
+            "Tasks are not erased; delete them through the API. Backups and exports are separate: erase in a backup with \
              --data-dir, and see docs/OPERATIONS.md."
         );
     }
 }
 
-/// Where an event or a task names the patient, and how.
+/// Returns where an event or a task names the patient, and how.
 fn places(it: &Value) -> String {
     let matches = it["matches"].as_array().into_iter().flatten();
     let places: Vec<_> = matches.map(|it| format!("{} ({})", text(&it["place"]), text(&it["form"]))).collect();

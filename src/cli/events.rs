@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::erase::Erase;
+use super::failure::Failure;
+use super::flags::DataDirFlag;
+use super::print;
+use super::print::say;
 use super::progress::Progress;
 use super::remote::{Elsewhere, Remote, text};
-use crate::app::now;
-use crate::auth::CompanyId;
-use crate::cli::print::{self, say};
-use crate::config::Config;
+use crate::config::{Config, Options};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -21,18 +23,20 @@ Examples:
   hookmill events show 01a20f92-f38c-7145-a565-df7733d05cfc --company company-1
   hookmill events replay --company company-1 --integration calendly --reason schema --since 7d
   hookmill events replay --company company-1 --integration calendly --status stored --tasks update
-  hookmill events erase --company company-1 --patient p-4711          shows what was sent of a patient; --yes erases it
+  hookmill events erase --company company-1 --patient p-4711          lists a patient's events; --yes erases their content
 
-replay drives each event that fits through its line again, oldest last, with the plugin that is live now. An event keeps
-its id and its time, and never makes a task twice: what is stored already is left, or updated as --tasks says. It can be
-stopped and begun again at any time; --after goes on where it was. Exit codes: 0 every event is stored or skipped; 1
-some are not, or the server could not be asked; 2 wrong arguments.")]
+replay runs every matching event through the pipeline again, newest first, with the plugin that is live now. An event keeps its
+id and its time, and never creates a task twice: tasks that exist are left alone, or updated with --tasks update. You can stop
+it and start it again at any time; --after continues behind an event.
+Exit codes: 0 every event is stored or skipped; 1 some are not, or the server did not respond; 2 wrong arguments.")]
 pub(super) struct EventsCommand {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
     elsewhere: Elsewhere,
-    /// Print JSON, for scripts: an event a line
+    /// Print JSON for scripts, one event per line
     #[arg(long, global = true)]
     json: bool,
 }
@@ -43,45 +47,45 @@ enum Action {
     List {
         #[command(flatten)]
         filter: Filter,
-        /// At most so many
+        /// Number of events to show
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Show one event: headers, stages, body, what became of it
+    /// Show one event: outcome, headers, stages and body
     Show {
         /// The event's id
         id: String,
-        /// Whose it is
+        /// The company that the event belongs to
         #[arg(long)]
         company: CompanyId,
     },
-    /// Drive events through their line again
+    /// Replay events with the plugin that is live now
     Replay(Replay),
-    /// Erase what was sent of a patient: headers, bodies, plugin logs. The events stay, and say so
+    /// Erase what senders sent about a patient: bodies, headers, reasons and plugin logs. The events stay, marked as erased
     Erase(Erase),
 }
 
 #[derive(Debug, clap::Args)]
 struct Filter {
-    /// Whose events
+    /// The company that the events belong to
     #[arg(long)]
     company: CompanyId,
-    /// Of this integration
+    /// Only events of this integration
     #[arg(long)]
     integration: Option<String>,
-    /// queued, stored, skipped, duplicate, quarantined or rejected
+    /// Only this status: queued, stored, skipped, duplicate, quarantined or rejected
     #[arg(long)]
     status: Option<String>,
-    /// The stage that ended it, or the error's code
+    /// Only this reason: the stage that ended the pipeline, or the error code
     #[arg(long)]
     reason: Option<String>,
-    /// Received since: 30m, 24h, 7d, or a time (RFC 3339)
+    /// Only events received since then: an age such as 30m, 24h or 7d, or a time (RFC 3339)
     #[arg(long, value_parser = time)]
     since: Option<DateTime<Utc>>,
-    /// Received before: the same
+    /// Only events received before then, written like --since
     #[arg(long, value_parser = time)]
     until: Option<DateTime<Utc>>,
-    /// Behind this event in the list
+    /// Continue behind this event in the list
     #[arg(long, value_name = "ID")]
     after: Option<String>,
 }
@@ -90,18 +94,18 @@ struct Filter {
 struct Replay {
     #[command(flatten)]
     filter: Filter,
-    /// What to do with tasks that an event has made before
+    /// What to do with tasks that the event has already created
     #[arg(long, value_parser = ["leave", "update"], default_value = "leave")]
     tasks: String,
-    /// Most events a second
+    /// Events per second, at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// Only say which events fit
+    /// Only list the matching events
     #[arg(long)]
     dry_run: bool,
 }
 
-/// An age, or a time.
+/// Parses an age or a time.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(at.to_utc());
@@ -119,10 +123,14 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 impl EventsCommand {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let dir = &config.data_dir;
         let remote = self.elsewhere.remote(dir);
-        // The only one that needs no server.
+        // The only action that needs no server.
         if let Action::Erase(erase) = &self.action {
             return erase.run(config, remote.as_ref(), self.json);
         }
@@ -173,11 +181,11 @@ impl EventsCommand {
     }
 
     fn replay(&self, remote: &Remote, asked: &Replay) -> Result<(), Failure> {
-        // What is asked for without a status is what waits.
-        let waiting = asked.filter.status.is_none().then_some("quarantined");
-        let mut pages = Pages::new(remote, &asked.filter, waiting);
+        // Without a status, quarantined events are replayed.
+        let default_status = asked.filter.status.is_none().then_some("quarantined");
+        let mut pages = Pages::new(remote, &asked.filter, default_status);
         let (mut done, mut failed, mut last) = (0_u64, 0_u64, None);
-        let mut progress = Progress::new("driven through again", 0);
+        let mut progress = Progress::new("events replayed", 0);
         let pause = Duration::from_secs(1) / asked.rate;
         while let Some(events) = pages.next().map_err(|e| at(last.as_deref(), e))? {
             for event in events {
@@ -208,17 +216,17 @@ impl EventsCommand {
             }
         }
         progress.finish();
-        if failed == 0 { Ok(()) } else { Err(Failure::new(format!("{failed} of {done} are not stored"))) }
+        if failed == 0 { Ok(()) } else { Err(Failure::new(format!("{failed} of {done} events were not stored"))) }
     }
 }
 
-/// Where to go on.
+/// Adds to an error where to continue.
 fn at(last: Option<&str>, failure: Failure) -> Failure {
     let Some(last) = last else { return failure };
-    Failure { message: format!("{}; go on with --after {last}", failure.message), ..failure }
+    Failure { message: format!("{}; continue with --after {last}", failure.message), ..failure }
 }
 
-/// A list, page by page.
+/// A list of events, page by page.
 struct Pages<'a> {
     remote: &'a Remote,
     query: String,
@@ -238,7 +246,7 @@ impl<'a> Pages<'a> {
         }
         for (name, value) in [("since", filter.since), ("until", filter.until)] {
             if let Some(at) = value {
-                query.append_pair(name, &crate::payload::format_utc(at));
+                query.append_pair(name, &crate::model::time::format_utc(at));
             }
         }
         Self { remote, query: query.finish(), after: filter.after.clone(), ended: false }

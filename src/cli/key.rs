@@ -1,18 +1,23 @@
 //! `hookmill key create|list|revoke`
 //!
-//! On a stopped server's data directory these open the store. A running server holds that directory, so they
-//! then speak to its admin API, with the token that the server left there for whoever may read it.
+//! On a stopped server's data directory, these commands open the store. A running server holds that directory, so
+//! they use its admin API then, with the token that the server has put there for users who can read the directory.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
+use super::failure::Failure;
+use super::flags::DataDirFlag;
+use super::print::{say, tell};
 use super::remote::{Elsewhere, Remote, text};
-use super::{Failure, runtime};
-use crate::app::{KeyRequest, now};
-use crate::audit::{Action, COMMAND_LINE, Entry};
-use crate::auth::{ApiKey, CompanyId, Scope, key};
-use crate::cli::print::{self, say, tell};
-use crate::config::Config;
+use super::{print, runtime};
+use crate::auth::{ApiKey, Scope, key};
+use crate::config::{Config, Options};
+use crate::model::audit::{Action, COMMAND_LINE, Entry};
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::service::app::KeyRequest;
 use crate::store::{Embedded, Store as _, StoreError};
 
 #[derive(Debug, clap::Args)]
@@ -23,25 +28,27 @@ Examples:
   hookmill key list
   hookmill key revoke key_4f0c31a2b7d9
 
-With a server running on --data-dir, they go through its admin API by themselves.
-For a server on another machine: --server URL, and an admin key in HOOKMILL_API_KEY.")]
+If a server is running on --data-dir, the commands use its admin API. Otherwise they open the data directory themselves.
+For a server on another machine, use --server URL and an admin key in HOOKMILL_API_KEY.")]
 pub(super) struct Key {
     #[command(subcommand)]
     action: Asked,
     #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
     elsewhere: Elsewhere,
-    /// Print JSON, for scripts
+    /// Print JSON for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Asked {
-    /// Make a key and print it, once
+    /// Create a key and print it; it is not shown again
     Create(Create),
-    /// List keys: ids, companies, scopes; never the keys
+    /// List keys with id, company, state and scopes, but not the keys themselves
     List,
-    /// Make a key open nothing from now on
+    /// Revoke a key; it stops working at once
     Revoke {
         /// The key's id, from `hookmill key list`
         id: String,
@@ -50,27 +57,31 @@ enum Asked {
 
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// Whose tasks it reaches
+    /// The company that the key belongs to
     #[arg(long)]
     company: CompanyId,
-    /// What it may do; may be given several times
+    /// What the key may do; repeat the flag for several scopes
     #[arg(long = "scope", value_enum, required = true)]
     scopes: Vec<Scope>,
     /// Expiry time (RFC 3339) [default: never]
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
-    /// A note: whose key it is, what for
+    /// A note, such as who uses the key
     #[arg(long, default_value = "", value_parser = crate::auth::key::label)]
     label: String,
-    /// Zone of deadlines without an offset, such as Europe/Berlin [default: UTC]
+    /// Time zone of deadlines without an offset, such as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<chrono_tz::Tz>,
-    /// Take the documented shape only, and loosen nothing
+    /// Accept only the documented form of a task, with no loose values
     #[arg(long)]
     strict: bool,
 }
 
 impl Key {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match self.elsewhere.remote(&config.data_dir) {
             Some(remote) => self.through(&remote)?,
@@ -78,10 +89,8 @@ impl Key {
                 Ok(store) => runtime()?.block_on(self.directly(&store))?,
                 Err(StoreError::InUse { dir, holder }) => {
                     return Err(Failure {
-                        message: format!(
-                            "{dir} is held by {holder}, which has not said how to reach it yet; try again in a moment"
-                        ),
-                        code: 3,
+                        message: format!("{dir} is held by {holder}, which is still starting; try again in a moment"),
+                        status: ExitStatus::InUse,
                     });
                 }
                 Err(error) => return Err(error.into()),
@@ -104,7 +113,7 @@ impl Key {
             Asked::Create(create) => {
                 let (id, secret) = key::generate().map_err(Failure::new)?;
                 let request = create.key_request();
-                request.check().map_err(|message| Failure { message, code: 2 })?;
+                request.check().map_err(Failure::usage)?;
                 let stored = request.into_key(id, &secret, now());
                 let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &stored.id, now());
                 let entry = entry.of(&stored.company_id).with(stored.scope_names());
@@ -118,7 +127,7 @@ impl Key {
             }
             Asked::Revoke { id } => {
                 let found = store.keys().await?.into_iter().find(|it| it.id.0 == *id);
-                let key = found.ok_or_else(|| Failure::new("no such key; `hookmill key list` shows the ids"))?;
+                let key = found.ok_or_else(|| Failure::new("no key has this id; see `hookmill key list`"))?;
                 let revoked_at = key.revoked_at.or(Some(now()));
                 let entry = Entry::new(COMMAND_LINE, Action::KeyRevoked, &key.id, now()).of(&key.company_id);
                 store.put_key(ApiKey { revoked_at, ..key }, entry, None).await?;
@@ -135,7 +144,7 @@ impl Key {
         match &self.action {
             Asked::Create(_) => {
                 say!("{}", text(&answer["key"]));
-                tell!("This is shown once. Its id is {}.", text(&answer["details"]["id"]));
+                tell!("This key is shown only once. Its id is {}.", text(&answer["details"]["id"]));
             }
             Asked::List => print_table(&answer["data"]),
             Asked::Revoke { id } => say!("{id} is revoked"),

@@ -1,4 +1,4 @@
-//! A progress bar on a terminal, a line now and then elsewhere; both on stderr.
+//! A progress bar on a terminal, or an occasional line elsewhere; both on stderr.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::print::tell;
 
 const EVERY: Duration = Duration::from_secs(5);
-/// How often somebody else is asked how far it is.
+/// How often the progress of work elsewhere is read.
 const POLL: Duration = Duration::from_millis(300);
 
 pub(super) struct Progress {
@@ -21,7 +21,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `total` may be 0 where it is not known.
+    /// Starts a progress bar. `total` is 0 if it is unknown.
     pub(super) fn new(what: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{msg} {wide_bar} {human_pos}/{human_len}, {per_sec}, {eta} left";
@@ -46,7 +46,7 @@ impl Progress {
         }
     }
 
-    /// Moves to a count that somebody else keeps.
+    /// Sets the count, if the work is counted elsewhere.
     fn set(&mut self, done: u64, total: u64) {
         self.total = total;
         if let Some(bar) = &self.bar {
@@ -69,7 +69,7 @@ impl Progress {
     }
 }
 
-/// Does the work, and shows meanwhile how far it is: what is done, and of how much.
+/// Does the work, and shows its progress: the amount done, and the total.
 pub(super) fn follow<T: Send>(
     what: &'static str,
     work: impl FnOnce() -> T + Send,

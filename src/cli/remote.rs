@@ -1,25 +1,25 @@
-//! The admin API of a running server, for commands that cannot open its directory.
+//! Client of a running server's admin API, for commands that cannot open its directory.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::store::embedded::running_server;
 
-/// Which server to speak to, where it is not the one on this machine.
+/// Options for a server on another machine.
 #[derive(Debug, clap::Args)]
 pub(super) struct Elsewhere {
-    /// Base URL of a server elsewhere
+    /// Base URL of a server on another machine
     #[arg(long, env = "HOOKMILL_SERVER", value_name = "URL", global = true, requires = "api_key")]
     server: Option<String>,
-    /// A key of scope admin for --server
+    /// API key with the scope admin, for --server
     #[arg(long, env = "HOOKMILL_API_KEY", value_name = "KEY", hide_env_values = true, global = true)]
     api_key: Option<String>,
 }
 
 impl Elsewhere {
-    /// That server, or else the one that holds the data directory.
+    /// Returns that server, or else the one that holds the data directory.
     pub(super) fn remote(&self, data_dir: &Path) -> Option<Remote> {
         match (&self.server, &self.api_key) {
             (Some(url), Some(key)) => Some(Remote::new(url, key)),
@@ -39,13 +39,14 @@ impl Remote {
         Self { url: url.trim_end_matches('/').to_owned(), key: key.to_owned() }
     }
 
-    /// The server that holds this directory, with the token that it left there for whoever may read it.
+    /// Returns the server that holds this directory, with the token that it has put there for users who can read
+    /// the directory.
     pub(super) fn holding(dir: &Path) -> Option<Self> {
         running_server(dir).map(|running| Self::new(&running.url, &running.operator_token))
     }
 
     pub(super) fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not answer: {e}", self.url));
+        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not respond: {e}", self.url));
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(std::time::Duration::from_secs(6 * 60 * 60)))
             .http_status_as_error(false)
@@ -66,7 +67,7 @@ impl Remote {
     }
 }
 
-/// A JSON text without its quotes; anything else as JSON.
+/// Returns a JSON string without its quotes; anything else as JSON.
 pub(super) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

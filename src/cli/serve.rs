@@ -15,28 +15,39 @@ use tracing_subscriber::fmt::format::DefaultFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Failure, runtime};
-use crate::app::{App, KeyRequest, now};
-use crate::audit::{Action, Entry, OPERATOR, SERVER};
-use crate::auth::{CompanyId, Scope, key};
-use crate::cli::print::say;
-use crate::config::{Config, Secret};
+use super::failure::Failure;
+use super::flags::{DataDirFlag, PluginsDirFlag};
+use super::print::say;
+use super::runtime;
+use crate::auth::{Scope, key};
+use crate::config::{Config, Options};
+use crate::http::server;
 use crate::integration::Integration;
-use crate::log::{self, JsonLine, TextFields, says_no_more_than_it_may};
+use crate::metrics::process::PROCESS;
+use crate::metrics::store::STORE;
+use crate::model::audit::{Action, Entry, OPERATOR, SERVER};
+use crate::model::company::CompanyId;
+use crate::model::peer::Network;
+use crate::model::secret::Secret;
+use crate::model::time::now;
 use crate::plugin::Host;
-use crate::server;
+use crate::service::app::{App, KeyRequest};
+use crate::service::scrape;
+use crate::service::watch::{Loader, Watch};
 use crate::store::embedded::{Keep, Running};
 use crate::store::{Embedded, Expired};
-use crate::watch::{Loader, Watch};
+use crate::system::log;
+use crate::system::log::{JsonLine, TextFields, says_no_more_than_it_may};
+use crate::system::trace;
 
-/// For reads off the reactor that are under way at the end.
+/// Time for reads that are running at the end.
 const LAST_READS: Duration = Duration::from_secs(5);
-/// For background work and its audit entries at the end.
+/// Time for background work and its audit entries at the end.
 const LAST_ENTRIES: Duration = Duration::from_secs(10);
-/// How often what has expired is looked for.
+/// Interval of sweeps that remove expired data.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Connections that the kernel keeps until they are accepted; Linux takes `net.core.somaxconn` where that is less. A burst
-/// beyond it costs those who connect a second, until their first packet is sent again.
+/// Number of connections that the kernel queues until they are accepted; Linux uses `net.core.somaxconn` if that is
+/// less. Beyond it, a client that connects waits a second until its first packet is sent again.
 const BACKLOG: u32 = 4096;
 
 #[derive(Debug, clap::Args)]
@@ -45,16 +56,29 @@ Examples:
   hookmill serve
   HOOKMILL_BOOTSTRAP_KEY=$(openssl rand -hex 32) hookmill serve --listen 0.0.0.0:8080
 
-The first start on an empty database makes one API key and prints it, once.
-HOOKMILL_BOOTSTRAP_KEY presets it (24 characters at least).")]
+The first start on an empty database creates one API key and prints it; it is not shown again. To choose the key yourself, set
+HOOKMILL_BOOTSTRAP_KEY (at least 24 characters).")]
 pub(super) struct Serve {
-    /// How to write the log, on stderr
+    /// Address and port to serve on [default: 127.0.0.1:8080]
+    #[arg(long, env = "HOOKMILL_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Address and port for GET /metrics alone [default: on the main address, with a token]
+    #[arg(long, env = "HOOKMILL_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
+    plugins: PluginsDirFlag,
+    /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8,fd00::/8 [default: none]
+    #[arg(long, env = "HOOKMILL_TRUSTED_PROXIES", value_name = "ADDR/BITS", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<Network>>,
+    /// Format of the log, which is written to stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// What to log: error, warn, info, debug, or a filter such as hookmill=debug
+    /// Log level (error, warn, info, debug), or a filter such as hookmill=debug
     #[arg(long, env = "HOOKMILL_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
-    /// Serve what is left where acknowledged changes in the journal are damaged
+    /// Serve the undamaged data of a journal in which acknowledged changes are damaged
     #[arg(long)]
     accept_loss: bool,
 }
@@ -66,20 +90,30 @@ enum LogFormat {
 }
 
 impl Serve {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            listen: self.listen,
+            metrics_listen: self.metrics_listen,
+            plugins_dir: self.plugins.options().plugins_dir,
+            trusted_proxies: self.trusted_proxies.clone(),
+            ..self.data.options()
+        }
+    }
+
     pub(super) fn run(&self, config: Config) -> Result<(), Failure> {
         self.start_log()?;
         let mut config = config;
         config.store.accept_loss = self.accept_loss;
         let runtime = runtime()?;
         let ended = runtime.block_on(serve(config));
-        // Whoever still reads has had the drain's time.
+        // Requests have already had the time of the drain.
         runtime.shutdown_timeout(LAST_READS);
         ended
     }
 
     fn start_log(&self) -> Result<(), Failure> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
-            .map_err(|e| Failure { message: format!("--log {}: {e}", self.log), code: 2 })?;
+            .map_err(|e| Failure::usage(format!("--log {}: {e}", self.log)))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let of_others = FilterFn::new(says_no_more_than_it_may);
         match self.log_format {
@@ -96,6 +130,8 @@ impl Serve {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let started = Instant::now();
+    PROCESS.started_ms.set(u64::try_from(now().timestamp_millis()).unwrap_or(0));
+    let tracing = config.traces.as_ref().map(trace::start);
     let store = Arc::new(Embedded::open(&config.data_dir, &config.store)?);
     let host = Host::new(Some(config.data_dir.join("artefacts")), config.loading).map_err(Failure::new)?;
     tracing::info!(engine = host.describe(), "plugin engine started");
@@ -105,8 +141,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     app.host = Some(host.clone());
     let (done, changes) = unbounded_channel();
     app.watch = Some(watch_plugins(&app, host, done)?);
-    let listener = bind(app.config.listen)?;
+    scrape::look(&app);
+    let listener = bind(app.config.listen, "--listen")?;
     let address = listener.local_addr().map_err(Failure::new)?;
+    let metrics = app.config.metrics_listen.map(|it| bind(it, "--metrics-listen")).transpose()?;
     let url = format!("http://{address}");
     store
         .announce(&Running { pid: std::process::id(), url: url.clone(), operator_token })
@@ -115,31 +153,62 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let hangup = signal(SignalKind::hangup()).map_err(Failure::new)?;
     tracing::info!(%address, millis = started.elapsed().as_millis(), "serving");
+    if let Some(metrics) = &metrics {
+        announce_metrics(metrics, app.config.metrics_token.is_some())?;
+    }
     say!("hookmill serves on {url}");
     let app = Arc::new(app);
-    app.queue.resume(&app).await?;
+    app.queue.resume().await?;
     let (background, ended) = (TaskTracker::new(), CancellationToken::new());
     background.spawn(note_changes(changes, Arc::clone(&app), ended.clone()));
     background.spawn(sweep(Arc::clone(&app), ended.clone()));
     background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
+    background.spawn(scrape::sample(Arc::clone(&app), ended.clone()));
+    if let Some(metrics) = metrics {
+        background.spawn(serve_metrics(metrics, Arc::clone(&app), ended.clone()));
+    }
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     app.queue.stop();
     ended.cancel();
     finish(&background).await;
+    if let Some(tracing) = tracing {
+        // Blocking, and bounded by itself.
+        let _last_spans = tokio::task::spawn_blocking(move || tracing.stop()).await;
+    }
     log::flush();
     tracing::info!("stopped");
     Ok(())
 }
 
-/// What runs in the background ends with what it is doing, and with its entries in the audit log.
-async fn finish(background: &TaskTracker) {
-    background.close();
-    if tokio::time::timeout(LAST_ENTRIES, background.wait()).await.is_err() {
-        tracing::warn!(tasks = background.len(), "background work was cut off at the end of its time");
+/// Logs the address of the metrics, with a warning if strangers may read them.
+fn announce_metrics(listener: &TcpListener, token: bool) -> Result<(), Failure> {
+    let address = listener.local_addr().map_err(Failure::new)?;
+    tracing::info!(%address, token, "serving metrics");
+    if !token && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "anyone who reaches this address can read the metrics of every company: set HOOKMILL_METRICS_TOKEN, or listen on 127.0.0.1"
+        );
+    }
+    say!("hookmill serves metrics on http://{address}/metrics");
+    Ok(())
+}
+
+async fn serve_metrics(listener: TcpListener, app: Arc<App>, ended: CancellationToken) {
+    if let Err(error) = server::run_metrics(listener, app, ended.cancelled_owned()).await {
+        tracing::error!(cause = %error, "metrics are not served");
     }
 }
 
-/// Plugins that come and go, into the audit log; at the end also what is queued by then.
+/// Waits for background work and its audit entries.
+async fn finish(background: &TaskTracker) {
+    background.close();
+    if tokio::time::timeout(LAST_ENTRIES, background.wait()).await.is_err() {
+        tracing::warn!(tasks = background.len(), "background work did not end in time and was stopped");
+    }
+}
+
+/// Writes added, changed and removed plugins to the audit log; at the end also those that are queued by then.
 async fn note_changes(mut changes: UnboundedReceiver<Entry>, app: Arc<App>, ended: CancellationToken) {
     loop {
         let entry = tokio::select! {
@@ -159,7 +228,7 @@ async fn note(app: &App, entry: Entry) {
     noted.unwrap_or_else(|error| tracing::warn!(cause = %error, "the audit log cannot be written"));
 }
 
-/// Removes what has expired, once a minute.
+/// Removes expired data once a minute.
 async fn sweep(app: Arc<App>, ended: CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -171,8 +240,8 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
         log::flush();
         match app.store.expire(now()).await {
             Ok(expired) if expired == Expired::default() => {}
-            Ok(expired) => tracing::info!(?expired, "what was past its time is removed"),
-            Err(error) => tracing::warn!(cause = %error, "what is past its time cannot be removed"),
+            Ok(expired) => tracing::info!(?expired, "expired data was removed"),
+            Err(error) => tracing::warn!(cause = %error, "expired data cannot be removed"),
         }
         if ended.is_cancelled() {
             return;
@@ -182,17 +251,17 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
     }
 }
 
-/// Erases what was stored before it was known to be an erased patient's.
+/// Erases content that was stored before it was known to belong to an erased patient.
 async fn erase_late(app: &App) {
     let Some(store) = app.embedded.clone() else { return };
     match tokio::task::spawn_blocking(move || store.erase_late(now())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(cause = %error, "what is erased cannot be overwritten yet"),
-        Err(_) => tracing::error!("overwriting what is erased panicked"),
+        Ok(Err(error)) => tracing::warn!(cause = %error, "erased content cannot be overwritten yet"),
+        Err(_) => tracing::error!("overwriting erased content panicked"),
     }
 }
 
-/// Erases what integrations were sent longer ago than they keep it.
+/// Erases what integrations were sent longer ago than their `keep_days`.
 async fn forget(app: &App) {
     let Some(store) = app.embedded.clone() else { return };
     let live = app.registry.list();
@@ -201,6 +270,7 @@ async fn forget(app: &App) {
     match tokio::task::spawn_blocking(move || store.forget(&keeps, now())).await {
         Ok(Ok(erased)) => {
             for (integration, events) in erased {
+                STORE.erased_events.add(events);
                 tracing::info!(integration, events, "events past keep_days were erased");
                 let entry = Entry::new(SERVER, Action::EventsForgotten, &integration, now());
                 let company = live.iter().find(|it| *it.name.0 == *integration).map(|it| &it.company_id);
@@ -213,38 +283,38 @@ async fn forget(app: &App) {
     }
 }
 
-fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+fn bind(listen: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     let bound = || {
         let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(listen)?;
         socket.listen(BACKLOG)
     };
-    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; --listen takes another address")))
+    bound().map_err(|e| Failure::new(format!("cannot listen on {listen}: {e}; choose another address with {flag}")))
 }
 
-/// Loads every plugin, and watches their folder from then on.
+/// Loads all plugins, and then watches their folder.
 fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<Watch, Failure> {
     let dir = app.config.plugins_dir.clone();
-    let told = |e: std::io::Error| Failure {
-        message: format!(
-            "cannot read the plugins folder {}: {e}; --plugins-dir names another",
+    let told = |e: std::io::Error| {
+        Failure::usage(format!(
+            "cannot read the plugins folder {}: {e}; choose another folder with --plugins-dir",
             app.config.plugins_dir.display()
-        ),
-        code: 2,
+        ))
     };
-    let mut loader = Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry));
+    let mut loader =
+        Loader::new(host, dir, app.config.secrets.clone(), Arc::clone(&app.registry), Arc::clone(&app.shadows));
     loader.done = Some(done);
     Watch::start(loader, app.config.watch).map_err(told)
 }
 
-/// SIGHUP looks at the plugins folder again.
+/// Reloads the plugins folder at SIGHUP.
 async fn reload_at(mut hangup: Signal, app: Arc<App>, ended: CancellationToken) {
     while let Some(Some(())) = ended.run_until_cancelled(hangup.recv()).await {
         if let Some(watch) = &app.watch {
             match watch.reload().await {
                 Ok(pass) => {
-                    tracing::info!(?pass, "SIGHUP: the plugins folder was looked at");
+                    tracing::info!(?pass, "SIGHUP: the plugins folder was reloaded");
                     note(&app, Entry::new(OPERATOR, Action::PluginsReloaded, "plugins", now()).with("SIGHUP")).await;
                 }
                 Err(error) => tracing::error!(cause = error, "SIGHUP: the plugins folder cannot be reloaded"),
@@ -253,7 +323,7 @@ async fn reload_at(mut hangup: Signal, app: Arc<App>, ended: CancellationToken) 
     }
 }
 
-/// The first key of an empty database. Printed once; nobody can show it again.
+/// Creates and prints the first key of an empty store. It cannot be shown again.
 async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     if !app.keys.list().is_empty() {
         return Ok(());
@@ -274,7 +344,7 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     let entry = Entry::new(SERVER, Action::KeyCreated, &key.id, now()).of(&key.company_id).with("the first key");
     app.create_key(key, entry, None).await?;
     let shown = if preset.is_some() { "$HOOKMILL_BOOTSTRAP_KEY" } else { secret };
-    for line in ["The first API key (company-1, every scope). It is shown this once, so keep it:", ""] {
+    for line in ["The first API key (company-1, every scope). It is shown only once, so save it:", ""] {
         say!("{line}");
     }
     say!("  {shown}");
@@ -287,14 +357,14 @@ async fn bootstrap(app: &App, url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Resolves at SIGTERM or SIGINT.
+/// Returns a future that resolves at SIGTERM or SIGINT.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: answering what is under way"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: answering what is under way"),
+            _ = terminate.recv() => tracing::info!("SIGTERM: finishing running requests"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: finishing running requests"),
         }
     })
 }

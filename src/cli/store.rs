@@ -6,77 +6,87 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::exit::ExitStatus;
+use super::failure::Failure;
+use super::flags::DataDirFlag;
+use super::print::{say, tell};
 use super::remote::{Remote, text};
-use super::{Failure, bench, progress, runtime, transfer};
-use crate::app::now;
-use crate::audit::{self, COMMAND_LINE, Entry};
-use crate::cli::print::{self, say, tell};
-use crate::config::Config;
-use crate::store::embedded::{self, Report};
-use crate::store::{Embedded, Stats, Store as _};
+use super::{bench, print, progress, runtime, transfer};
+use crate::config::{Config, Options};
+use crate::model::audit;
+use crate::model::audit::{COMMAND_LINE, Entry};
+use crate::model::time::now;
+use crate::store::embedded::Report;
+use crate::store::{Embedded, Stats, Store as _, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   hookmill store backup /backups/monday            a copy of everything, while the server runs
   hookmill store restore /backups/monday --data-dir data
-  hookmill store export tasks.ndjson               with the server stopped, or of a backup: --data-dir /backups/monday
+  hookmill store export tasks.ndjson               with the server stopped, or from a backup: --data-dir /backups/monday
   hookmill store import tasks.ndjson --data-dir new
-  hookmill store check --json                      reads everything; exits with 4 where something is lost
+  hookmill store check --json                      reads everything; exits with 4 if something is lost
   hookmill store stats
 
-backup, stats and compact go through a running server by themselves; the others need the directory to themselves.")]
+If a server is running on --data-dir, backup, stats and compact use its admin API. For the other commands, stop it first.")]
 pub(super) struct StoreCommand {
     #[command(subcommand)]
     action: Action,
-    /// Print JSON, for scripts
+    #[command(flatten)]
+    data: DataDirFlag,
+    /// Print JSON for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Copy everything that is acknowledged into a new directory
+    /// Copy all acknowledged data into a new directory
     Backup {
-        /// A directory that is empty or not there yet; it becomes a data directory of its own
+        /// A new or empty directory; it becomes a data directory of its own
         dir: PathBuf,
     },
-    /// Make the data directory from a backup, after reading all of it
+    /// Create the data directory from a backup, after verifying all of it
     Restore {
         /// The backup's directory
         dir: PathBuf,
     },
-    /// Write tasks, events and API keys (their hashes) as one JSON object a line
+    /// Write tasks, events and API keys (as hashes), one JSON object per line
     Export {
-        /// Where to; stdout where it is missing or "-"
+        /// Output file; stdout if it is missing or "-"
         file: Option<PathBuf>,
     },
-    /// Read such lines; what is there already is left as it is
+    /// Store exported lines; items that exist are left as they are
     Import {
-        /// Where from; stdin where it is missing or "-"
+        /// Input file; stdin if it is missing or "-"
         file: Option<PathBuf>,
     },
-    /// Read everything and say whether it fits together
+    /// Read everything, and report damage
     Check {
-        /// Make what can be made anew from the journal: the view and the event indexes
+        /// Rebuild what the journal can restore: the read view and the event indexes
         #[arg(long)]
         repair: bool,
     },
-    /// Counts and sizes, by company
+    /// Show counts and sizes by company
     Stats,
-    /// Give back the space that the database keeps for itself
+    /// Return the space that the read view no longer needs
     Compact,
-    /// Measure durable writes on this disk, beside the limit that it sets
+    /// Measure durable writes on this disk, next to the limit that the disk sets
     Bench(bench::Bench),
 }
 
 impl StoreCommand {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match &self.action {
             Action::Backup { dir } => whole(backup(config, dir)?)?,
             Action::Restore { dir } => {
                 let report = embedded::restore(dir, &config.data_dir)?;
-                // The first opening builds the view: done here, it is not the server's start that takes long.
+                // The view is built when the store is first opened: doing it here keeps the server's start fast.
                 drop(Embedded::open(&config.data_dir, &config.store)?);
                 serde_json::to_value(&report).map_err(Failure::new)?
             }
@@ -100,10 +110,10 @@ impl StoreCommand {
             Some(path) => Box::new(private_file(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdout().lock()),
         };
-        // Before the first line: whoever has those has read them.
+        // Before the first line, because everyone who has the lines has read the data.
         note(&store, audit::Action::StoreExported, file)?;
         let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
-        // Where the lines themselves go to stdout, nothing else does.
+        // If the lines go to stdout, nothing else does.
         if file.is_none() { Ok(Value::Null) } else { Ok(counts) }
     }
 
@@ -131,7 +141,7 @@ impl StoreCommand {
         } else {
             print_report(&report);
         }
-        verdict(&report).map_or(Ok(()), |(code, message)| Err(Failure { message: message.into(), code }))
+        verdict(&report).map_or(Ok(()), |(status, message)| Err(Failure { message: message.into(), status }))
     }
 
     fn print(&self, answer: &Value) {
@@ -140,7 +150,7 @@ impl StoreCommand {
             _ if self.json => print::json(answer),
             Action::Stats | Action::Compact => print_stats(answer),
             Action::Backup { dir } => {
-                say!("{} holds everything up to change {}", dir.display(), answer["sequence"])
+                say!("{} contains everything up to change {}", dir.display(), answer["sequence"])
             }
             Action::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => say!(
@@ -152,12 +162,12 @@ impl StoreCommand {
                 answer["skipped"]
                     .as_u64()
                     .filter(|it| *it > 0)
-                    .map_or(String::new(), |it| format!("; {it} were there"))
+                    .map_or(String::new(), |it| format!("; {it} existed already"))
             ),
         }
         if let Some(count) = answer["differing"].as_u64() {
             let named: Vec<_> = answer["differing_items"].as_array().into_iter().flatten().map(text).collect();
-            tell!("{count} are stored with another content, and were left as they are: {}", named.join(", "));
+            tell!("{count} exist with different content and were left unchanged: {}", named.join(", "));
         }
     }
 }
@@ -166,7 +176,7 @@ fn open(config: &Config) -> Result<Embedded, Failure> {
     Ok(Embedded::open(&config.data_dir, &config.store)?)
 }
 
-/// What was done with everything, with no server running.
+/// Adds an audit entry for an operation without a running server.
 fn note(store: &Embedded, action: audit::Action, file: Option<&Path>) -> Result<(), Failure> {
     let target = file.map_or_else(|| "-".to_owned(), |it| it.display().to_string());
     Ok(runtime()?.block_on(store.note(Entry::new(COMMAND_LINE, action, target, now())))?)
@@ -183,32 +193,32 @@ fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
 fn compact(config: &Config) -> Result<Value, Failure> {
     match Remote::holding(&config.data_dir) {
         Some(remote) => progress::follow(
-            "entries built anew",
+            "entries rebuilt",
             || remote.call("POST", "/v1/admin/store/compact", Some(json!({}))),
             || rebuilt(remote.call("GET", "/v1/admin/store", None).ok()?),
         ),
         None => {
             let store = open(config)?;
-            let built = progress::follow("entries built anew", || store.compact(), || rebuilt(stats(&store).ok()?));
+            let built = progress::follow("entries rebuilt", || store.compact(), || rebuilt(stats(&store).ok()?));
             built?;
             stats(&store)
         }
     }
 }
 
-/// Entries of the view that is being built, and of how many.
+/// Returns the number of entries in the view that is being rebuilt, and their total.
 fn rebuilt(answer: Value) -> Option<(u64, u64)> {
     let stats: Stats = serde_json::from_value(answer).ok()?;
     stats.rebuilt.map(|it| (it, stats.entries()))
 }
 
-/// A copy of what is damaged is no backup.
+/// Fails if the copied data is damaged, because then the copy is not a valid backup.
 fn whole(report: Value) -> Result<Value, Failure> {
     let damages: Vec<_> = report["damages"].as_array().into_iter().flatten().map(text).collect();
     if damages.is_empty() {
         return Ok(report);
     }
-    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), code: 4 })
+    Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), status: ExitStatus::Damaged })
 }
 
 fn stats(store: &Embedded) -> Result<Value, Failure> {
@@ -219,7 +229,7 @@ fn named(file: &Option<PathBuf>) -> Option<&Path> {
     file.as_deref().filter(|it| *it != Path::new("-"))
 }
 
-/// A file to read twice: a pipe's content is kept in one that has no name.
+/// Returns a file that can be read twice; the content of a pipe is copied to an unnamed file.
 fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { kept(data_dir, &mut file) }
 }
@@ -227,7 +237,7 @@ fn seekable(data_dir: &Path, mut file: File) -> std::io::Result<File> {
 fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = data_dir.join("import.tmp");
-    // A process that was killed has left one behind.
+    // A killed process may have left it behind.
     let _usually_there_is_none = std::fs::remove_file(&path);
     let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
@@ -235,11 +245,11 @@ fn kept(data_dir: &Path, input: &mut impl Read) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Patients' data: nobody but the user who asks for it may read it.
+/// Creates a file that only the current user can read, because it contains patients' data.
 fn private_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // It may have been there before; a device stays as it is.
+    // An existing file may have other permissions; a device is left unchanged.
     if file.metadata()?.is_file() {
         rustix::fs::fchmod(&file, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
     }
@@ -250,14 +260,14 @@ fn in_file(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
 
-/// The exit code for what was found, and what to do; none where all is well.
-fn verdict(report: &Report) -> Option<(u8, &'static str)> {
+/// The exit status for what was found, and what to do; none if all is well.
+fn verdict(report: &Report) -> Option<(ExitStatus, &'static str)> {
     if !report.damages.is_empty() {
-        Some((4, "stored data is damaged: restore a backup, or start with --accept-loss"))
+        Some((ExitStatus::Damaged, "stored data is damaged: restore a backup, or start with --accept-loss"))
     } else if !report.repairable.is_empty() {
-        Some((5, "nothing is lost; a start, or --repair, mends this"))
+        Some((ExitStatus::Repairable, "nothing is lost; the next start, or --repair, rebuilds this"))
     } else if !report.unchecked.is_empty() {
-        Some((1, "not everything could be checked: free some space, and check again"))
+        Some((ExitStatus::Failed, "not everything could be checked: free some space, and check again"))
     } else {
         None
     }
@@ -267,17 +277,17 @@ fn print_report(report: &Report) {
     say!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
     say!("snapshot: {} entries", report.snapshot_entries);
     match report.view_entries {
-        Some(entries) => say!("view: {entries} entries"),
+        Some(entries) => say!("read view: {entries} entries"),
         None if report.unchecked.is_empty() && report.repairable.is_empty() => {
-            say!("view: none; the next start builds it")
+            say!("read view: none; the next start builds it")
         }
-        None => say!("view: not read"),
+        None => say!("read view: not read"),
     }
     report.damages.iter().for_each(|it| say!("LOST: {it}"));
-    report.repairable.iter().for_each(|it| say!("mendable: {it}"));
+    report.repairable.iter().for_each(|it| say!("repairable: {it}"));
     report.unchecked.iter().for_each(|it| say!("not checked: {it}"));
     if verdict(report).is_none() {
-        say!("everything fits together");
+        say!("no damage found");
     }
 }
 

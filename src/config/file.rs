@@ -1,18 +1,19 @@
-//! `hookmill.toml`, as it is written.
+//! The structure of `hookmill.toml`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::ConfigError;
-use crate::peer::Network;
+use super::error::ConfigError;
+use crate::model::peer::Network;
 
-/// `hookmill.toml`.
+/// The content of `hookmill.toml`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
+    pub(super) metrics_listen: Option<SocketAddr>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) plugins_dir: Option<PathBuf>,
     pub(super) trusted_proxies: Option<Vec<Network>>,
@@ -21,6 +22,7 @@ pub(super) struct File {
     pub(super) store: StoreFile,
     pub(super) retention: RetentionFile,
     pub(super) plugins: PluginsFile,
+    pub(super) traces: TracesFile,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -77,6 +79,15 @@ pub(super) struct PluginsFile {
     pub(super) schema_ms: Option<u64>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TracesFile {
+    pub(super) endpoint: Option<String>,
+    pub(super) service_name: Option<String>,
+    pub(super) sample_ratio: Option<f64>,
+    pub(super) timeout_ms: Option<u64>,
+}
+
 pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigError> {
     let name = path.unwrap_or(Path::new("hookmill.toml"));
     match std::fs::read_to_string(name) {
@@ -89,5 +100,8 @@ pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigErr
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    crate::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
+    crate::format::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,54 +1,57 @@
-//! Deliveries that come again: answered as the first was, or another attempt of one that was quarantined.
+//! Repeated deliveries: they get the first response, or are another attempt of a quarantined one.
 
-use super::Problem;
-use super::call::{Answer, Call, Failed};
-use super::hooks::{erased, told};
+use super::answer::{Answer, Failed};
+use super::call::Call;
+use super::deliveries::{Delivered, told};
+use super::problem::Problem;
 use super::repeat::Once;
-use crate::app::now;
-use crate::event::RawEvent;
-use crate::ingest::{self, Attempted, Receipt};
+use super::reply::TypedReply as _;
 use crate::integration::Integration;
-use crate::log::{Field, know};
+use crate::model::event::RawEvent;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Attempted, Receipt};
 use crate::store::{FirstAnswer, Versioned};
+use crate::system::log::{Field, know};
 
-/// How often an attempt is made again when another one was quicker.
+/// How often an attempt is retried when a concurrent one was stored first.
 const TRIES: usize = 5;
 
-/// The answer to a delivery that came before; none where it is new.
+/// The response to a repeated delivery; `None` if it is new.
 pub(super) async fn repeated(
     call: &Call,
     integration: &Integration,
     once: &Once,
     raw: &RawEvent,
-) -> Result<Option<Answer>, Failed> {
+) -> Result<Option<Answer<Delivered>>, Failed> {
     for _ in 0..TRIES {
         let Some(first) = once.first(call).await? else { return Ok(None) };
         if !first.refused {
             return again(call, integration, once, raw.clone(), first).await.map(Some);
         }
-        // Its sender has changed the body, or the event is not in quarantine any more: a delivery of its own.
+        // Another body, or the event is no longer in quarantine: this is a new delivery.
         let Some(event) = quarantined(call, integration, once, &first).await? else { return Ok(None) };
         let id = event.event.id;
         know(Field::Event, id);
         let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, id));
-        match ingest::attempt(&call.app, integration, event, now(), tell).await.map_err(Failed::of(id))? {
+        match ingest::attempt(&call.app.pipeline, integration, event, now(), tell).await.map_err(Failed::of(id))? {
             Attempted::Now(answer) => return Ok(Some(answer?)),
             Attempted::Before(first) => return again(call, integration, once, raw.clone(), first).await.map(Some),
-            Attempted::Erased => return erased(id).map(Some),
+            Attempted::Erased => return Ok(Some(Delivered::erased(id).write()?)),
             Attempted::Changed => {}
         }
     }
     Err(Problem::Overloaded.into())
 }
 
-/// A copy of a delivery that was received at the same time and stored first.
+/// The response to a copy of a delivery that was received at the same time and stored first.
 pub(super) async fn copied(
     call: &Call,
     integration: &Integration,
     once: &Once,
     raw: RawEvent,
     first: FirstAnswer,
-) -> Result<Answer, Failed> {
+) -> Result<Answer<Delivered>, Failed> {
     if !first.refused {
         return again(call, integration, once, raw, first).await;
     }
@@ -62,12 +65,12 @@ async fn again(
     once: &Once,
     raw: RawEvent,
     first: FirstAnswer,
-) -> Result<Answer, Failed> {
-    ingest::duplicate(&call.app, integration, raw, &first).await?;
+) -> Result<Answer<Delivered>, Failed> {
+    ingest::duplicate(&call.app.pipeline, integration, raw, &first).await?;
     Ok(once.repeated(first)?)
 }
 
-/// The event of an earlier delivery with the same body, if it is still in quarantine and can be run.
+/// The event of an earlier delivery with the same body, if it is still in quarantine and can be processed.
 async fn quarantined(
     call: &Call,
     integration: &Integration,

@@ -1,31 +1,94 @@
-//! `POST /v1/tasks/batch`: many tasks in one request, each for itself.
+//! `POST /v1/tasks/batch`: many tasks in one request, each on its own.
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
 use warp::http::StatusCode;
 
-use super::Problem;
-use super::call::{Answer, Call, Failed};
+use super::answer::{Answer, Failed};
+use super::call::Call;
+use super::openapi::describer::Describer;
+use super::problem::Problem;
+use super::problem_reply::ProblemBody;
 use super::repeat::Once;
-use crate::app::now;
-use crate::auth::Scope;
-use crate::event::{EventId, RawEvent, new_id};
-use crate::ingest::{self, Receipt, Stop, Told};
-use crate::payload;
+use super::reply::TypedReply;
+use super::request_headers::IdempotencyKey;
+use super::task_body::BatchBody;
+use crate::auth::ApiKey;
+use crate::format::payload;
+use crate::integration::stop::Stop;
+use crate::model::event::RawEvent;
+use crate::model::ids::{EventId, new_id};
+use crate::model::task::Task;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Receipt, Told};
+use crate::system::trace;
 
-/// Largest body, in bodies of other routes.
-const BODIES: usize = 16;
-/// Most violations that a batch's response shows, all items together; each item shows one in any case.
+/// Most violations in a batch's response, all items together; each item shows at least one.
 const SHOWN: usize = 1000;
 
+/// What became of a batch.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BatchAnswer {
+    /// One for each item, in the order in which they were sent.
+    data: Vec<BatchItem>,
+    /// How many there are of each kind.
+    summary: BatchSummary,
+}
+
+/// How many items were created.
+#[derive(Debug, Serialize, JsonSchema)]
+struct BatchSummary {
+    /// Items that are tasks now.
+    created: usize,
+    /// Items that are not.
+    failed: usize,
+}
+
+/// What became of one item.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "most items are tasks, and live until they are written")]
+enum BatchItem {
+    /// It is a task now.
+    Created {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// 201
+        status: u16,
+        /// The task.
+        task: Option<Task>,
+        /// The event that it became.
+        event_id: EventId,
+        /// The fields that were not sent as documented and were corrected.
+        loosened: Vec<String>,
+    },
+    /// It is not.
+    Failed {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// The status that a request of its own would get.
+        status: u16,
+        /// Why.
+        error: ProblemBody,
+        /// The event that it became, in quarantine.
+        event_id: EventId,
+    },
+}
+
 /// `POST /v1/tasks/batch`
-pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
-    let key = call.key(Scope::TasksWrite, now())?;
-    let body = call.body_within(call.app.config.limits.body_bytes.saturating_mul(BODIES)).await?;
-    let once = Once::of(&call, &key.id.0, "/v1/tasks/batch", &body)?;
+pub(super) async fn create(
+    call: Call,
+    key: Arc<ApiKey>,
+    (repeat, BatchBody(body)): (IdempotencyKey, BatchBody),
+) -> Result<Answer<BatchAnswer>, Failed> {
+    let once = Once::of(repeat, &key.id.0, "/v1/tasks/batch", &body);
     let rules = key.rules();
     let items = match payload::split(call.header("content-type"), &body, &rules) {
         Ok(items) => items,
-        // Nothing is committed that would tell a repetition.
+        // Nothing is committed, so a repetition is looked up here.
         Err(error) => return once.before(&call).await?.ok_or(Failed::from(Stop::Decode(error))),
     };
     let received_at = now();
@@ -37,35 +100,39 @@ pub(super) async fn create(mut call: Call) -> Result<Answer, Failed> {
         headers: Vec::new(),
         body,
         redacted: Vec::new(),
+        trace: trace::context(),
     };
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();
     let tell = |results| told(&once, &ids, results);
-    let ended = ingest::batch(&call.app, &rules, events, tell, once.stored(&call)).await?;
+    let ended = ingest::batch(&call.app.pipeline, &rules, events, tell, once.stored(&call)).await?;
     Ok(once.ended(ended)?)
 }
 
-/// A batch of which nothing was made is not remembered: it may be sent again, mended, under the same key.
-fn told(once: &Once, ids: &[EventId], results: Vec<Result<Receipt, Stop>>) -> Told<Result<Answer, Problem>> {
+/// Writes the response. A batch that created nothing is not remembered: a corrected one may be sent under the same key.
+fn told(
+    once: &Once,
+    ids: &[EventId],
+    results: Vec<Result<Receipt, Stop>>,
+) -> Told<Result<Answer<BatchAnswer>, Problem>> {
     let created = results.iter().filter(|it| it.is_ok()).count();
-    let summary = json!({ "created": created, "failed": results.len() - created });
+    let summary = BatchSummary { created, failed: results.len() - created };
     let mut shown = SHOWN;
-    let items: Vec<_> =
+    let data =
         results.into_iter().zip(ids).enumerate().map(|(index, (it, id))| item(index, *id, it, &mut shown)).collect();
-    let answer = Answer::json(StatusCode::OK, &json!({ "data": items, "summary": summary }));
+    let answer = BatchAnswer { data, summary }.write();
     if created == 0 { Told { answer, remembered: None } } else { once.tell(answer) }
 }
 
-/// `shown` is how many violations may still be shown, beyond the first one of each item.
-fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>, shown: &mut usize) -> Value {
+/// One item's result. `shown` is how many violations may still be shown, beyond the first one of each item.
+fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>, shown: &mut usize) -> BatchItem {
     let problem = match result {
         Ok(Receipt::Created { tasks, loosened }) => {
-            let loosened: Vec<_> = loosened.iter().collect();
-            return json!({
-                "index": index, "status": StatusCode::CREATED.as_u16(), "task": tasks.first(), "event_id": event_id, "loosened": loosened,
-            });
+            let loosened = loosened.iter().map(str::to_owned).collect();
+            let (status, task) = (StatusCode::CREATED.as_u16(), tasks.into_iter().next());
+            return BatchItem::Created { index, status, task, event_id, loosened };
         }
-        // Only a plugin skips, and there is none here.
+        // Only plugins skip, and a batch has none.
         Ok(Receipt::Skipped { .. }) => Problem::Internal,
         Err(Stop::Schema(violations)) => {
             let violations = violations.at_most(*shown.max(&mut 1));
@@ -74,5 +141,15 @@ fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>, shown: &
         }
         Err(stop) => Problem::Stop(stop),
     };
-    json!({ "index": index, "status": problem.status().as_u16(), "error": problem.body(), "event_id": event_id })
+    BatchItem::Failed { index, status: problem.status().as_u16(), error: problem.body(), event_id }
+}
+
+impl TypedReply for BatchAnswer {
+    fn write(self) -> Result<Answer<Self>, Problem> {
+        Answer::json(StatusCode::OK, &self)
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        to.answers::<Self>(200, "What became of each item.", &[]);
+    }
 }

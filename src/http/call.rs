@@ -1,60 +1,68 @@
-//! A request as handlers see it, and their answer.
+//! A request as handlers see it. `call_body.rs` reads the body.
 
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
-use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use warp::reply::Response;
+use warp::http::{HeaderMap, Method};
 
-use super::Problem;
-use super::edge::Exchange;
-use crate::app::{Admin, App, now};
-use crate::auth::limit::{Rate, TokenBucket};
-use crate::auth::{ApiKey, CompanyId, Scope};
-use crate::event::{EventId, IntegrationName, RawEvent, kept_headers, new_id};
+use super::exchange::Exchange;
+use super::problem::Problem;
+use crate::auth::{ApiKey, Scope};
+use crate::format::payload::{Loosened, Rules};
+use crate::format::schema::Violation;
 use crate::integration::load::direct;
-use crate::log::{Field, know};
-use crate::memory::{self, Arriving, Charge, Held, Payer};
-use crate::payload;
-use crate::peer::Peer;
-use crate::server::Wire;
-use crate::shares::Share;
-use crate::store::FirstAnswer;
+use crate::limits::memory::{Charge, Held};
+use crate::limits::shares::Share;
+use crate::model::company::CompanyId;
+use crate::model::event::RawEvent;
+use crate::model::headers::kept_headers;
+use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::peer::Peer;
+use crate::model::time::now;
+use crate::service::app::{Admin, App};
+use crate::system::log::{Field, know};
+use crate::system::rate::{Rate, TokenBucket};
+use crate::system::trace;
 
-/// Responses up to this size are not charged: they fit into the socket's send buffer.
-const LARGE: usize = 64 * 1024;
-/// How long a large body waits for the memory that decoding it takes.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+/// Responses up to this size are not charged to a memory budget: they fit into the socket's send buffer.
+pub(super) const LARGE: usize = 64 * 1024;
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+/// A body as it arrives.
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
-/// All requests with a company's keys count together, next to those of its integrations.
+/// The name under which all requests with a company's keys count together, separate from its integrations.
 static DIRECT: LazyLock<IntegrationName> = LazyLock::new(direct);
 
 /// One request.
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) headers: HeaderMap,
-    /// What follows the `?`, as sent.
+    /// The query as sent, without the `?`.
     pub(super) query: String,
-    body: Chunks,
-    exchange: Exchange,
-    /// Its place among the requests that run at once (`limits.concurrency`).
+    /// Query parameters that its route does not have, until they are reported.
+    pub(super) unknown_parameters: Vec<Violation>,
+    /// Names of query parameters that were loosened or ignored.
+    pub(super) loosened: Loosened,
+    /// How loosely values are read.
+    pub(super) rules: Rules,
+    /// The values of the URL's parameters, by name.
+    pub(super) path: Vec<(&'static str, String)>,
+    pub(super) body: Chunks,
+    pub(super) exchange: Exchange,
+    /// Its place among the running requests (`limits.concurrency`).
     place: Option<OwnedSemaphorePermit>,
-    /// What its body is charged to, where that is not small.
-    held: Option<Arc<Held>>,
-    /// What its body becomes when it is decoded.
-    decoded: Option<Charge>,
-    /// Whose request it is, once that is proved.
+    /// The memory charge of its body, unless that is small.
+    pub(super) held: Option<Arc<Held>>,
+    /// The memory charge of its decoded body.
+    pub(super) decoded: Option<Charge>,
+    /// The company and integration that it counts for, once that is proved.
     whose: OnceLock<(CompanyId, IntegrationName)>,
-    /// The same place as a part of their share.
+    /// Its part of their share.
     share: OnceLock<Share>,
 }
 
@@ -74,6 +82,10 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
             app: Arc::clone(&app),
             headers,
             query,
+            unknown_parameters: Vec::new(),
+            loosened: Loosened::default(),
+            rules: Rules::default(),
+            path: Vec::new(),
             body: Box::pin(chunks),
             exchange,
             place: None,
@@ -86,16 +98,15 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
 }
 
 impl Call {
-    /// Nothing, where each header that decides how the request is taken is there once: of two, a proxy in front may have
-    /// gone by the other.
+    /// Rejects a request with two headers of the same name where that matters: a proxy in front may have used the other one.
     pub(super) fn unambiguous(&self) -> Result<(), Problem> {
         const ONCE: [&str; 5] = ["x-api-key", "idempotency-key", "authorization", "content-type", "content-encoding"];
         let twice = ONCE.into_iter().find(|it| self.headers.get_all(*it).iter().nth(1).is_some());
         twice.map_or(Ok(()), |name| Err(Problem::RepeatedHeader { name }))
     }
 
-    /// Takes a place among the requests that run at once. A request whose body is still to come takes its place when it
-    /// has arrived: slow senders must not keep others out.
+    /// Takes a place among the running requests. A request with a body takes its place when the body has arrived, so that slow
+    /// senders do not block others.
     pub(super) fn begun(mut self) -> Result<Self, Problem> {
         if self.exchange.wire.is_restricted() {
             return Err(Problem::Overloaded);
@@ -108,7 +119,7 @@ impl Call {
         Ok(self)
     }
 
-    fn take_place(&mut self) -> Result<(), Problem> {
+    pub(super) fn take_place(&mut self) -> Result<(), Problem> {
         if self.place.is_none() {
             let place = Arc::clone(&self.app.in_flight).try_acquire_owned();
             self.place = Some(place.map_err(|_| Problem::Overloaded)?);
@@ -116,13 +127,13 @@ impl Call {
         self.take_share()
     }
 
-    /// The request is that of this company, and of this integration of it: its place counts as theirs.
+    /// Counts the request for this company and integration.
     pub(super) fn belongs_to(&self, company: &CompanyId, integration: &IntegrationName) -> Result<(), Problem> {
         let _proved_before = self.whose.set((company.clone(), integration.clone()));
         self.take_share()
     }
 
-    /// A request whose body is still to come takes no part of a share, as it takes no place.
+    /// Takes a part of the share, unless the body is still to arrive: then it has no place either.
     fn take_share(&self) -> Result<(), Problem> {
         if let (Some((company, integration)), Some(_), None) = (self.whose.get(), &self.place, self.share.get()) {
             let share = self.app.shares.take(company, integration, 1);
@@ -131,39 +142,53 @@ impl Call {
         Ok(())
     }
 
-    /// Whom limits count it for.
+    /// The client, for limits.
     pub(super) fn peer(&self) -> Peer {
         self.exchange.peer
     }
 
-    /// Resolves when the client of a long request has hung up, for work that is of use to nobody else.
+    /// Resolves when the client of a long request hangs up, for work that only the client needs.
     pub(super) async fn gone(&self) {
         self.exchange.wire.gone().await;
     }
 
-    /// A header's text, where it is text.
+    /// A header's value; `None` if it is missing or not text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The key that the request carries, if it may do this, and as often. The request counts as one of its company's.
+    /// The request's API key, if it has the scope and is within its rate limit. The request counts for its company.
     pub(super) fn key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         self.key_for_one([scope; 3], now)
     }
 
-    /// The same for what one of several scopes is enough for.
+    /// Like [`Self::key`], where one of several scopes suffices.
     pub(super) fn key_for_one(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
-        let key = self.allowed_key(scopes, now)?;
+        let key = trace::stage("authenticate").end(self.allowed_key(&scopes, now))?;
         self.belongs_to(&key.company_id, &DIRECT)?;
         Ok(key)
     }
 
-    /// The same of a delivery's sender: the request counts as its integration's, which the caller says.
-    pub(super) fn sender_key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
-        self.allowed_key([scope; 3], now)
+    /// The key that the request carries, whatever its scopes. The request counts as one of its company's.
+    pub(super) fn any_key(&self, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        let key = self.allowed_key(&[], now)?;
+        self.belongs_to(&key.company_id, &DIRECT)?;
+        Ok(key)
     }
 
-    fn allowed_key(&self, scopes: [Scope; 3], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+    /// Reads the rest of the request as strictly as its key says, if it has one.
+    pub(super) fn read_as_its_key(&mut self, now: DateTime<Utc>) {
+        if let Ok(key) = self.app.keys.check(self.header("x-api-key"), now) {
+            self.rules = key.rules();
+        }
+    }
+
+    /// Like [`Self::key`], for a delivery: the caller counts the request for its integration.
+    pub(super) fn sender_key(&self, scope: Scope, now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
+        self.allowed_key(&[scope], now)
+    }
+
+    fn allowed_key(&self, scopes: &[Scope], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
         let key = self.app.keys.check(self.header("x-api-key"), now)?;
         know(Field::Key, key.id.clone());
         key.allow_one(scopes)?;
@@ -174,7 +199,7 @@ impl Call {
         Ok(key)
     }
 
-    /// Who asks for the admin API.
+    /// The caller of the admin API.
     pub(super) fn admin(&self) -> Result<Admin, Problem> {
         let admin = self.app.admin(self.header("x-api-key"), now())?;
         know(Field::Key, admin.name().to_owned());
@@ -185,292 +210,20 @@ impl Call {
         Ok(admin)
     }
 
-    /// The whole body, within its limits of size and time.
-    pub(super) async fn body(&mut self) -> Result<Bytes, Problem> {
-        let limit = self.app.config.limits.body_bytes;
-        self.body_within(limit).await
-    }
-
-    /// The whole body, where this route takes larger or smaller ones than others.
-    pub(super) async fn body_within(&mut self, limit: usize) -> Result<Bytes, Problem> {
-        let announced = self.header("content-length").and_then(|text| text.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit as u64) {
-            return Err(Problem::BodyTooLarge { limit });
-        }
-        if let Some(coding) =
-            self.header("content-encoding").filter(|it| !it.trim().is_empty() && !it.eq_ignore_ascii_case("identity"))
-        {
-            return Err(Problem::ContentEncoding { got: coding.chars().take(64).collect() });
-        }
-        let timeout = self.app.config.limits.body_timeout;
-        let wire = Arc::clone(&self.exchange.wire);
-        let payer = if wire.is_proven() { Payer::Company(wire.company()) } else { Payer::Stranger(self.peer()) };
-        let mut arriving = Arriving::new(&self.app.memory, payer);
-        wire.receive();
-        let body = tokio::time::timeout(timeout, collect(&mut self.body, limit, &mut arriving)).await;
-        wire.run();
-        let body = body.map_err(|_| Problem::BodyTimeout { timeout })??;
-        let (body, held) = arriving.whole(body);
-        self.held = held;
-        // A stranger's body takes a place when its proof has been checked: that may wait for others' proofs.
-        if wire.is_proven() {
-            self.take_place()?;
-            self.weigh(&body).await?;
-        }
-        Ok(body)
-    }
-
-    /// Resolves when the body, whole or not, is given up for those of other strangers.
-    pub(super) fn given_up(&self) -> impl Future<Output = &'static str> + Send + 'static {
-        let token = self.held.as_ref().and_then(|it| it.given_up());
-        async move {
-            match token {
-                Some(token) => token.cancelled().await,
-                None => std::future::pending().await,
-            }
-            memory::STRANGERS
-        }
-    }
-
-    /// The sender is this company's, and has shown it before its body.
-    pub(super) fn prove(&self, company: &CompanyId) {
-        self.exchange.wire.prove(Some(company));
-    }
-
-    /// The body has turned out to be this company's.
-    pub(super) async fn proven(&mut self, company: &CompanyId, body: &Bytes) -> Result<(), Problem> {
-        self.prove(company);
-        self.take_place()?;
-        if let Some(held) = &self.held {
-            held.prove(&self.app.memory.bodies, Some(company.clone()), body.len()).map_err(Problem::NoRoom)?;
-        }
-        self.weigh(body).await
-    }
-
-    /// Waits until there is memory for what this body becomes, and keeps some for the response: it may be as large, and
-    /// what was done must be told.
-    pub(super) async fn weigh(&mut self, body: &Bytes) -> Result<(), Problem> {
-        if body.len() <= memory::SMALL {
-            return Ok(());
-        }
-        let (wire, memory) = (&self.exchange.wire, &self.app.memory);
-        let company = wire.company();
-        let decoded = memory.decoded.charge_within(company.clone(), payload::weight(body), ROOM_TIMEOUT).await;
-        self.decoded = Some(decoded.ok_or(Problem::NoRoom(memory::DECODED))?);
-        if body.len() > LARGE {
-            // A replay weighs twice: what was sent, and the event.
-            drop(wire.take_reserved());
-            let response = memory.responses.charge(company, body.len());
-            wire.reserve(response.ok_or(Problem::NoRoom(memory::RESPONSES))?);
-        }
-        Ok(())
-    }
-
-    /// What its answer is written with.
-    pub(super) fn writer(&self) -> Writer {
-        let reads = [Method::GET, Method::HEAD].contains(&self.exchange.method);
-        Writer { app: Arc::clone(&self.app), wire: Arc::clone(&self.exchange.wire), reads }
-    }
-
-    /// The delivery that this body is; `keep` names headers whose values are kept besides the usual ones.
+    /// The event for this body. `keep` names headers whose values are kept in addition to the usual ones.
     pub(super) fn raw_event(&self, company_id: CompanyId, body: Bytes, keep: &[String]) -> RawEvent {
         let now = now();
         let content_type = self.header("content-type").map(str::to_owned);
         let headers = kept_headers(&self.headers, keep);
         let id = EventId(new_id(now));
         know(Field::Event, id);
-        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new() }
+        let trace = trace::context();
+        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new(), trace }
     }
 }
 
-/// Nothing, where there is a token left.
+/// Takes a token from the bucket, or fails with the rate limit.
 pub(super) fn within(whose: &'static str, rate: Rate, bucket: &TokenBucket, now: DateTime<Utc>) -> Result<(), Problem> {
     let seconds = |wait: chrono::TimeDelta| (wait.num_milliseconds() + 999) / 1000;
     bucket.ask(now).map_err(|wait| Problem::RateLimited { whose, rate, seconds: seconds(wait).max(1) })
 }
-
-/// A chunked body announces no length, so its size is watched as it comes.
-async fn collect(chunks: &mut Chunks, limit: usize, arriving: &mut Arriving<'_>) -> Result<Bytes, Problem> {
-    let mut whole = BytesMut::new();
-    let mut first = None;
-    loop {
-        let chunk = tokio::select! {
-            biased;
-            chunk = chunks.next() => chunk,
-            setting = arriving.given_up() => return Err(Problem::NoRoom(setting)),
-        };
-        let Some(chunk) = chunk else { break };
-        let chunk = chunk.map_err(|_| Problem::BodyBroken)?;
-        if whole.len() + first.as_ref().map_or(0, Bytes::len) + chunk.len() > limit {
-            return Err(Problem::BodyTooLarge { limit });
-        }
-        // Most bodies come in one piece, which needs no copy.
-        match first.take() {
-            None if whole.is_empty() => first = Some(chunk),
-            None => whole.extend_from_slice(&chunk),
-            Some(start) => {
-                whole.extend_from_slice(&start);
-                whole.extend_from_slice(&chunk);
-            }
-        }
-        // As much as there is room for, which may be twice what has come.
-        arriving.grow_to(first.as_ref().map_or(whole.capacity(), Bytes::len)).map_err(Problem::NoRoom)?;
-    }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
-}
-
-/// What a handler answers.
-pub(super) struct Answer {
-    status: StatusCode,
-    body: Vec<u8>,
-    headers: HeaderMap,
-}
-
-impl Answer {
-    /// A JSON body.
-    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(body).map_err(|_| Problem::Internal)?;
-        Ok(Self { status, body, headers: HeaderMap::new() }.with("content-type", "application/json"))
-    }
-
-    /// Bytes of no kind that is known.
-    pub(super) fn bytes(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, body, headers: HeaderMap::new() }
-            .with("content-type", "application/octet-stream")
-    }
-
-    /// No body.
-    pub(super) fn empty() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: Vec::new(), headers: HeaderMap::new() }
-    }
-
-    /// One more header; a value that no header can hold is left out.
-    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
-        }
-        self
-    }
-
-    /// The same answer under another status.
-    pub(super) fn status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
-    }
-
-    /// This answer as it is remembered.
-    pub(super) fn first(&self, fingerprint: [u8; 16], at: DateTime<Utc>) -> FirstAnswer {
-        let text =
-            |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
-        FirstAnswer {
-            fingerprint,
-            at,
-            refused: false,
-            status: self.status.as_u16(),
-            headers: self.headers.iter().filter_map(text).collect(),
-            body: Bytes::copy_from_slice(&self.body),
-        }
-    }
-
-    /// A remembered answer.
-    pub(super) fn again(first: FirstAnswer) -> Result<Self, Problem> {
-        let status = StatusCode::from_u16(first.status).map_err(|_| Problem::Internal)?;
-        let pair = |(name, value): (String, String)| Some((HeaderName::try_from(name).ok()?, value.try_into().ok()?));
-        Ok(Self { status, body: first.body.into(), headers: first.headers.into_iter().filter_map(pair).collect() })
-    }
-
-    /// Names the event.
-    pub(super) fn for_event(self, id: EventId) -> Self {
-        self.with("x-event-id", &id.to_string())
-    }
-}
-
-/// A failure, and the event that it belongs to.
-pub(super) struct Failed {
-    pub(super) problem: Problem,
-    pub(super) event_id: Option<EventId>,
-}
-
-impl<E: Into<Problem>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self { problem: error.into(), event_id: None }
-    }
-}
-
-impl Failed {
-    /// Names the event only where it can be looked up.
-    pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::ingest::Stop) -> Self {
-        move |stop| Self { event_id: stop.is_kept().then_some(event_id), problem: Problem::Stop(stop) }
-    }
-}
-
-/// Writes a request's answer.
-pub(super) struct Writer {
-    app: Arc<App>,
-    wire: Arc<Wire>,
-    /// The request changes nothing: it can be sent again at any time.
-    reads: bool,
-}
-
-impl Writer {
-    /// A large body is charged until its client has read it.
-    fn body(&self, body: Vec<u8>) -> Result<Bytes, Problem> {
-        let reserved = self.wire.take_reserved();
-        if body.len() <= LARGE {
-            return Ok(body.into());
-        }
-        let budget = &self.app.memory.responses;
-        let charge = match reserved {
-            Some(charge) => Some(charge),
-            None => budget.charge(self.wire.company(), if self.reads { body.len() } else { 0 }),
-        };
-        let mut charge = charge.ok_or(Problem::NoRoom(memory::RESPONSES))?;
-        charge.force_to(body.len());
-        Ok(memory::charged(body.into(), charge))
-    }
-}
-
-/// The one place where a handler's result becomes a response.
-pub(super) fn respond(writer: &Writer, result: Result<Answer, Failed>) -> Response {
-    let written = result.and_then(|mut answer| {
-        let body = writer.body(std::mem::take(&mut answer.body))?;
-        Ok((answer, body))
-    });
-    match written {
-        Err(failed) => {
-            drop(writer.wire.take_reserved());
-            failed.problem.reply(failed.event_id)
-        }
-        Ok((answer, body)) => {
-            if let Some(id) = answer.headers.get("x-event-id").and_then(|it| it.to_str().ok()) {
-                know(Field::Event, id.to_owned());
-            }
-            let mut response = Response::new(body.into());
-            *response.status_mut() = answer.status;
-            *response.headers_mut() = answer.headers;
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-    }
-}
-
-/// Turns a handler into what warp's `then` takes: path parameters first, the call last.
-macro_rules! reply {
-    // Health checks need no place among the others.
-    (always $handler:path) => {
-        |call: $crate::http::Call| async move {
-            let writer = call.writer();
-            $crate::http::call::respond(&writer, $handler(call).await)
-        }
-    };
-    ($handler:path $(, $param:ident)*) => {
-        |$($param: String,)* call: $crate::http::Call| async move {
-            let writer = call.writer();
-            let result = match call.begun() {
-                Ok(call) => $handler(call $(, $param)*).await,
-                Err(problem) => Err(problem.into()),
-            };
-            $crate::http::call::respond(&writer, result)
-        }
-    };
-}
-pub(super) use reply;

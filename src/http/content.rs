@@ -1,4 +1,4 @@
-//! A request's content on its way to the handler.
+//! A request's content on its way from the connection to the handler.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,31 +10,32 @@ use futures_util::future::poll_fn;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{EXPECT, HeaderMap};
 
-use crate::server::Wire;
+use super::server::wire::Wire;
+use crate::metrics::http::HTTP;
 
-/// Content of this size is read and discarded where no handler wants it, so that the connection can be used again.
+/// Content up to this size is read and discarded if no handler reads it, so that the connection can be reused.
 const SMALL: u64 = 64 * 1024;
-/// How long that may take.
+/// How long discarding may take.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Content that tells its connection when it is dropped before its end.
+/// Content that notifies its connection if it is dropped before its end.
 pub(crate) struct Content {
     incoming: Option<Incoming>,
     wire: Arc<Wire>,
-    /// The client is about to send all of it anyway, and it is small.
+    /// It is small, and the client sends all of it in any case.
     cheap: bool,
 }
 
 impl Content {
     pub(super) fn new(incoming: Incoming, headers: &HeaderMap, wire: &Arc<Wire>) -> Self {
         let small = incoming.size_hint().exact().is_some_and(|size| size <= SMALL);
-        // A client that waits for "100 Continue" may never send it.
+        // A client that waits for "100 Continue" may never send the content.
         let cheap = small && !headers.contains_key(EXPECT);
         let incoming = Some(incoming).filter(|it| !it.is_end_stream());
         Self { incoming, wire: Arc::clone(wire), cheap }
     }
 
-    /// Whether the client sends any.
+    /// Whether the client sends content.
     pub(super) fn is_expected(&self) -> bool {
         self.incoming.is_some()
     }
@@ -48,10 +49,13 @@ impl Body for Content {
         let this = self.get_mut();
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
-        // Somebody reads it: if they stop before its end, that has a reason (its size, or its time).
+        // A handler reads it. If the handler stops early, it has a reason, such as a limit.
         this.cheap = false;
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            HTTP.request_bytes.add(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
         let ended = match &polled {
-            // After the response, hyper says no more than this until the next request has come.
+            // After the response, hyper reports the end only here until the next request arrives.
             Poll::Ready(Some(Ok(_))) => incoming.is_end_stream(),
             Poll::Ready(_) => true,
             Poll::Pending => false,
@@ -77,7 +81,7 @@ impl Drop for Content {
         let Some(incoming) = self.incoming.take().filter(|it| !it.is_end_stream()) else { return };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.cheap => {
-                // It is not cheap any more: given up before its end, it is left unread.
+                // No longer cheap: if discarding is abandoned, the content is left unread.
                 let rest = Self { incoming: Some(incoming), wire: Arc::clone(&self.wire), cheap: false };
                 drop(runtime.spawn(tokio::time::timeout(SOON, discard(rest))));
             }

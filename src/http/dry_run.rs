@@ -1,48 +1,66 @@
-//! `POST /v1/admin/plugins/diff`: a plugin that is not live over stored events. For the operator alone, as it names paths
-//! of the server's machine.
+//! `POST /v1/admin/plugins/diff`: runs a plugin that is not live over stored events. Only for the operator, because it names
+//! paths on the server's machine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use warp::http::StatusCode;
 
-use super::Problem;
-use super::call::{Answer, Call, Failed};
-use super::upkeep::{begin, operator};
-use crate::app::{Admin, App, now};
-use crate::audit::Action;
-use crate::dry_run::{self, Options, Report};
-use crate::event::IntegrationName;
-use crate::folder::Folder;
+use super::answer::Failed;
+use super::body::{Json, JsonBody};
+use super::call::Call;
+use super::openapi::examples::Example;
+use super::problem::Problem;
+use super::reply::Success;
+use super::upkeep::begin;
 use crate::integration::Integration;
 use crate::integration::check::open;
+use crate::model::audit::Action;
+use crate::model::ids::IntegrationName;
+use crate::model::time::now;
 use crate::plugin::stand_back;
+use crate::service::app::{Admin, App};
+use crate::service::dry_run;
+use crate::service::dry_run::{Options, Report};
 use crate::store::StoreError;
 use crate::store::embedded::{History, Wanted};
+use crate::system::folder::Folder;
 
-/// Samples, where nothing is said, and most.
+/// Samples: the default and the maximum.
 const SAMPLES: (usize, usize) = (10, 1000);
 
-#[derive(Deserialize)]
+/// What to run over which events.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct DryRunRequest {
+    /// The candidate's folder: an absolute path on the server's machine.
     dir: PathBuf,
+    /// Compare with this folder's plugin instead of with what was stored.
     against: Option<PathBuf>,
+    /// The integration whose events are run; the candidate's own if left out.
     integration: Option<String>,
+    /// Only events that were received at this time or later.
     since: Option<DateTime<Utc>>,
+    /// Only events that were received before this time.
     until: Option<DateTime<Utc>>,
+    /// How many events that differ are shown, at most 1000; 10 if left out.
     samples: Option<usize>,
 }
 
+impl JsonBody for DryRunRequest {
+    const ABOUT: &'static str = "What to run over which events.";
+    const EXAMPLES: &'static [Example] = &[];
+}
+
 /// `POST /v1/admin/plugins/diff`: one at a time, and its calls on a thread of low priority.
-pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
-    operator(&call)?;
-    let body = call.body().await?;
-    let asked: Asked =
-        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request for a dry run: {e}")))?;
+pub(super) async fn diff(
+    call: Call,
+    (): (),
+    Json { value: asked, .. }: Json<DryRunRequest>,
+) -> Result<Success<Report>, Failed> {
     let target = asked.dir.display().to_string();
     let slot = begin(&call.app, &Admin::Operator, "dry run").await?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -50,7 +68,7 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     let mut answer = std::pin::pin!(slot.run(move || run(&app, asked, &stopped)));
     let report = tokio::select! {
         report = &mut answer => report,
-        // Nobody is there to read it, and the next dry run would have to wait for its end.
+        // Nobody would read the report, and the next dry run would wait for it.
         () = call.gone() => {
             stop.store(true, Ordering::Relaxed);
             answer.await
@@ -59,10 +77,10 @@ pub(super) async fn diff(mut call: Call) -> Result<Answer, Failed> {
     let report = report.ok_or(Problem::Internal)??;
     let entry = Admin::Operator.does(Action::PluginCompared, target).with(format!("{} events", report.compared.events));
     call.app.store.note(entry).await?;
-    Ok(Answer::json(StatusCode::OK, &report)?)
+    Ok(Success(report))
 }
 
-fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
+fn run(app: &App, asked: DryRunRequest, stop: &AtomicBool) -> Result<Report, Problem> {
     let mut candidate = candidate(app, &asked.dir)?;
     let mut against = asked.against.as_ref().map(|dir| self::candidate(app, dir)).transpose()?;
     if let Some(name) = asked.integration {
@@ -70,7 +88,9 @@ fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
     }
     if let Some(against) = &mut against {
         if against.company_id != candidate.company_id {
-            return Err(Problem::Invalid("against: belongs to another company; a dry run compares within one".into()));
+            return Err(Problem::Invalid(
+                "against: the plugin belongs to another company; a dry run compares plugins of one company".into(),
+            ));
         }
         against.name = candidate.name.clone();
     }
@@ -81,10 +101,10 @@ fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
         until: asked.until,
     };
     let embedded = app.embedded.as_ref();
-    let dir = embedded.ok_or(Problem::NotFound("this server's store is not an embedded one"))?.dir();
+    let dir = embedded.ok_or(Problem::NotFound("this server does not use the embedded store"))?.dir();
     let history = History::open(dir).map_err(|e| cannot(&e))?;
     let options = Options { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
-    // Loading and unloading code takes locks that others need: this thread does that, and the one of low priority takes none.
+    // This thread loads and unloads code, which takes locks that others need; the low-priority thread takes none.
     let calls = || {
         stand_back();
         dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
@@ -95,14 +115,14 @@ fn run(app: &App, asked: Asked, stop: &AtomicBool) -> Result<Report, Problem> {
     })
 }
 
-/// An operator may see what the disk said.
+/// The operator may see errors of the disk.
 fn cannot(error: &StoreError) -> Problem {
     Problem::Operation(error.to_string())
 }
 
 fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
     if !dir.is_absolute() {
-        return Err(Problem::Invalid("dir: an absolute path is needed".into()));
+        return Err(Problem::Invalid("dir: must be an absolute path".into()));
     }
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
     let folder = Folder::open(dir).map_err(|e| Problem::Invalid(format!("dir: {e}")))?;

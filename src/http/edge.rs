@@ -1,10 +1,10 @@
-//! What every request passes before its route, and every answer after it.
+//! What happens to every request before its route, and to every response after it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use tokio_util::task::TaskTracker;
@@ -12,37 +12,29 @@ use tower_service::Service;
 use warp::http::{Method, Request, StatusCode, Uri, Version};
 use warp::reply::Response;
 
-use super::Problem;
 use super::content::Content;
-use super::problem::ProblemBody;
-use super::running::Running;
-use super::trace::Ids;
-use crate::app::{App, now};
-use crate::event::new_id;
-use crate::peer::Peer;
-use crate::server::Wire;
+use super::detached_handler::DetachedHandler;
+use super::exchange::Exchange;
+use super::problem::Problem;
+use super::problem_reply::UnwrittenProblem;
+use super::routes;
+use super::server::wire::Wire;
+use super::trace::{RequestIds, answered};
+use crate::metrics::http::{HTTP, OTHER, RouteSeries};
+use crate::model::ids::new_id;
+use crate::model::peer::Peer;
+use crate::model::time::now;
+use crate::service::app::App;
 
 /// How long a backup, a rebuild, a dry run or an erasure may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Every request runs to its end, also when its caller hangs up or has waited for too long: what it changes is changed once,
-/// and as a whole.
+/// Runs every request to its end, even if its client hangs up or the request times out: each change is made once, and
+/// completely.
 pub(crate) struct Edge<S> {
     app: Arc<App>,
     routes: S,
     requests: TaskTracker,
-}
-
-/// What a handler can find out about its request beyond what was sent.
-#[derive(Debug, Clone)]
-pub(super) struct Exchange {
-    /// As it was sent: routes see GET for HEAD.
-    pub(super) method: Method,
-    /// Content follows.
-    pub(super) has_content: bool,
-    /// Whom limits count it for.
-    pub(super) peer: Peer,
-    pub(super) wire: Arc<Wire>,
 }
 
 impl<S> Edge<S> {
@@ -50,7 +42,7 @@ impl<S> Edge<S> {
         Self { app, routes, requests: TaskTracker::new() }
     }
 
-    /// Waits for the requests under way, and says how many are left at `until`.
+    /// Waits for the running requests, and returns how many are left at `until`.
     pub(crate) async fn drain(&self, until: tokio::time::Instant) -> usize {
         self.requests.close();
         let _all_done = tokio::time::timeout_at(until, self.requests.wait()).await;
@@ -70,33 +62,52 @@ where
         request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
         wire.begin();
-        let ids = Ids::new(new_id(now()), request.headers());
+        let (started, route) = (Instant::now(), Arc::<OnceLock<_>>::default());
+        let ids = RequestIds::new(new_id(now()), request.uri().path(), request.headers());
         let logged = ids.logged();
         let url = request.uri().clone();
-        let timeout = if is_upkeep(url.path()) {
-            // Here, so that the connection's own task looks out for it from now on.
+        let timeout = if routes::takes_long(url.path()) {
+            // From here on, the connection's own task watches for a hang-up.
             wire.watch();
             UPKEEP_TIMEOUT
         } else {
             edge.app.config.limits.request_timeout
         };
-        let work = edge.clone().answer(Arc::clone(&wire), request);
-        let running = Running::new(&edge.requests, logged.scope(work));
+        let work = edge.clone().answer(Arc::clone(&wire), Arc::clone(&route), request);
+        let running = match ids.operation() {
+            None => DetachedHandler::new(&edge.requests, logged.scope(work)),
+            Some(operation) => DetachedHandler::new(&edge.requests, operation.scope(logged.scope(work))),
+        };
         let response = match tokio::time::timeout(timeout, running).await {
             Ok(Ok(response)) => response,
-            Ok(Err(_panicked)) => logged.in_scope(|| Problem::Internal.reply(None)),
-            Err(_) => logged.in_scope(|| Problem::Timeout { timeout }.reply(None)),
+            Ok(Err(_panicked)) => {
+                ids.panicked();
+                logged.in_scope(|| Problem::Internal.reply(None))
+            }
+            Err(_) => {
+                ids.timed_out();
+                logged.in_scope(|| Problem::Timeout { timeout }.reply(None))
+            }
         };
         wire.end();
-        Ok(stamp(response, &ids, &url, &wire))
+        let response = stamp(response, &ids, &url, &wire);
+        HTTP.response_bytes.add(response.body().size_hint().exact().unwrap_or(0));
+        route.get().copied().unwrap_or(&OTHER).answered(response.status().as_u16(), started.elapsed());
+        Ok(response)
     }
 
-    async fn answer(self: Arc<Self>, wire: Arc<Wire>, request: Request<Incoming>) -> Response {
+    async fn answer(
+        self: Arc<Self>,
+        wire: Arc<Wire>,
+        route: Arc<OnceLock<&'static RouteSeries>>,
+        request: Request<Incoming>,
+    ) -> Response {
+        let _in_flight = HTTP.in_flight.hold();
         let (method, started) = (request.method().clone(), Instant::now());
         let limit = self.app.config.limits.header_bytes;
         let too_large = header_bytes(request.headers()) > limit;
         let peer = self.app.proxies.peer(wire.address(), request.headers());
-        let request = enter(request, &method, peer, wire);
+        let request = enter(request, &method, peer, wire, route);
         let refused = if too_large { Some(Problem::HeadersTooLarge { limit }) } else { wrong_host(&request) };
         let response = if let Some(problem) = refused {
             drop(request);
@@ -106,28 +117,31 @@ where
             response
         };
         tracing::debug!(%method, status = response.status().as_u16(), micros = started.elapsed().as_micros(), "answered");
+        answered(&method, &response);
         response
     }
 }
 
-/// These take as long as they take; their callers are admins.
-fn is_upkeep(path: &str) -> bool {
-    path.starts_with("/v1/admin/store/") || ["/v1/admin/plugins/diff", "/v1/events/erase"].contains(&path)
-}
-
-/// The request as routes see it. HEAD runs as GET, and hyper leaves out the body (RFC 9110, section 9.3.2).
-fn enter(request: Request<Incoming>, method: &Method, peer: Peer, wire: Arc<Wire>) -> Request<Content> {
+/// Converts the request for the routes. HEAD runs as GET, and hyper omits the body (RFC 9110, section 9.3.2).
+fn enter(
+    request: Request<Incoming>,
+    method: &Method,
+    peer: Peer,
+    wire: Arc<Wire>,
+    route: Arc<OnceLock<&'static RouteSeries>>,
+) -> Request<Content> {
     let (mut parts, incoming) = request.into_parts();
     let content = Content::new(incoming, &parts.headers, &wire);
     if method == Method::HEAD {
         parts.method = Method::GET;
     }
-    parts.extensions.insert(Exchange { method: method.clone(), has_content: content.is_expected(), peer, wire });
+    let has_content = content.is_expected();
+    parts.extensions.insert(Exchange { method: method.clone(), has_content, peer, wire, route });
     Request::from_parts(parts, content)
 }
 
-/// RFC 9112, section 3.2: of HTTP/1.1, a request without one valid `Host` is refused. Two of them mean different servers to
-/// different readers.
+/// Rejects an HTTP/1.1 request without exactly one valid `Host` (RFC 9112, section 3.2). With two of them, a proxy and this
+/// server may disagree on which one counts.
 fn wrong_host<B>(request: &Request<B>) -> Option<Problem> {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -139,7 +153,7 @@ fn wrong_host<B>(request: &Request<B>) -> Option<Problem> {
     }
 }
 
-/// A host with an optional port, or nothing, for a URL that names no host.
+/// Whether the text is a host with an optional port, or empty, for a URL without a host.
 fn is_host(text: &[u8]) -> bool {
     let Ok(authority) = Authority::try_from(text) else { return text.is_empty() };
     let port = authority.as_str().strip_prefix(authority.host()).map(|it| it.strip_prefix(':').unwrap_or(it));
@@ -150,10 +164,10 @@ fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// Names the request in the answer, and in the body where that is an error.
-fn stamp(mut response: Response, ids: &Ids, url: &Uri, wire: &Wire) -> Response {
+/// Adds the request's id to the response's headers, and to the body of an error.
+fn stamp(mut response: Response, ids: &RequestIds, url: &Uri, wire: &Wire) -> Response {
     let request_id = ids.request();
-    if let Some(body) = response.extensions_mut().remove::<ProblemBody>() {
+    if let Some(body) = response.extensions_mut().remove::<UnwrittenProblem>() {
         let (parts, _) = response.into_parts();
         response = Response::from_parts(parts, body.write(&request_id, url.path()).into());
     }

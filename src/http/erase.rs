@@ -1,26 +1,35 @@
-//! `POST /v1/events/erase`: what was sent of a patient is taken out of the event log.
+//! `POST /v1/events/erase`: erases a patient's data from the event log.
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use warp::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::Problem;
-use super::call::{Answer, Call, Failed};
-use super::events::reader;
+use super::answer::Failed;
+use super::body::{Json, JsonBody};
+use super::call::Call;
+use super::openapi::examples::Example;
+use super::problem::Problem;
+use super::reader::CompanyAdmin;
+use super::reply::Success;
 use super::upkeep::{begin, operate};
-use crate::app::{Admin, App, now};
-use crate::audit::Action;
-use crate::auth::CompanyId;
 use crate::integration::Integration;
-use crate::operations::Slot;
+use crate::metrics::store::STORE;
+use crate::model::audit::Action;
+use crate::model::company::CompanyId;
+use crate::model::time::now;
+use crate::service::app::{Admin, App};
+use crate::service::operations::Slot;
 use crate::store::embedded::{Erased, Patient};
 
-#[derive(Deserialize)]
+/// Whose data to erase.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct EraseRequest {
+    /// The patient's id.
+    #[schemars(extend("pattern" = r"\S"))]
     patient_id: String,
-    /// Zeros before a number do not count.
+    /// Find the id also with more or fewer zeros before it.
     #[serde(default)]
     leading_zeros: bool,
     /// Only say what would be erased.
@@ -28,14 +37,28 @@ struct Asked {
     dry_run: bool,
 }
 
-/// `POST /v1/events/erase`. Who asked is noted before anything is done; the patient is not, as that would be kept.
-pub(super) async fn erase(mut call: Call) -> Result<Answer, Failed> {
-    let (company, admin) = reader(&call)?.admin()?;
-    let body = call.body().await?;
-    let asked: Asked =
-        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a request to erase: {e}")))?;
+impl JsonBody for EraseRequest {
+    const ABOUT: &'static str = "Whose data to erase.";
+    const EXAMPLES: &'static [Example] = &[];
+}
+
+/// What was erased, or would be.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErasureAnswer {
+    #[serde(flatten)]
+    erased: Erased,
+    /// Nothing was erased.
+    dry_run: bool,
+}
+
+/// `POST /v1/events/erase`. The audit log records the caller before anything is erased, and never the patient.
+pub(super) async fn erase(
+    call: Call,
+    CompanyAdmin { company, admin }: CompanyAdmin,
+    Json { value: asked, .. }: Json<EraseRequest>,
+) -> Result<Success<ErasureAnswer>, Failed> {
     let patient = Patient::new(company.clone(), &asked.patient_id);
-    let patient = patient.ok_or_else(|| Problem::Invalid("patient_id: is empty".into()))?;
+    let patient = patient.ok_or_else(|| Problem::Invalid("patient_id: must not be empty".into()))?;
     let patient = patient.any_leading_zeros(asked.leading_zeros);
     let slot = begin(&call.app, &admin, "erase").await?;
     let erased = if asked.dry_run {
@@ -43,9 +66,7 @@ pub(super) async fn erase(mut call: Call) -> Result<Answer, Failed> {
     } else {
         erased(&call.app, slot, &admin, &company, patient).await?
     };
-    let mut answer = serde_json::to_value(&erased).map_err(|_| Problem::Internal)?;
-    answer["dry_run"] = asked.dry_run.into();
-    Ok(Answer::json(StatusCode::OK, &answer)?)
+    Ok(Success(ErasureAnswer { erased, dry_run: asked.dry_run }))
 }
 
 async fn erased(app: &App, slot: Slot, admin: &Admin, company: &CompanyId, patient: Patient) -> Result<Erased, Failed> {
@@ -53,9 +74,13 @@ async fn erased(app: &App, slot: Slot, admin: &Admin, company: &CompanyId, patie
     app.store.note(note("begun".into())).await?;
     let erased: Result<Erased, Failed> =
         operate(app, slot, move |store| store.erase(&patient, now(), false)).await.and_then(|it| Ok(it?));
+    if let Ok(erased) = &erased {
+        STORE.erasures.count();
+        STORE.erased_events.add(erased.events.len() as u64);
+    }
     let own = |it: &&Arc<Integration>| it.company_id == *company;
-    app.registry.list().iter().filter(own).for_each(|it| it.forget_shadow());
+    app.registry.list().iter().filter(own).for_each(|it| app.shadows.forget(it));
     let came = |it: &Erased| format!("{} events, {} bytes", it.events.len(), it.body_bytes);
-    app.store.note(note(erased.as_ref().map_or_else(|_| "not done to its end".into(), came))).await?;
+    app.store.note(note(erased.as_ref().map_or_else(|_| "not finished".into(), came))).await?;
     erased
 }

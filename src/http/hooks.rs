@@ -3,59 +3,79 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::json;
 use warp::http::StatusCode;
 
-use super::Problem;
+use super::answer::{Answer, Failed};
 use super::attempts;
-use super::call::{Answer, Call, Failed, within};
+use super::call::{Call, within};
+use super::deliveries::{Challenge, Delivered, SentDelivery, told};
+use super::path::{Path, SentName, UrlSecret};
+use super::problem::Problem;
 use super::proof;
 use super::repeat::Once;
-use super::tasks::{created, with_loosened};
-use crate::app::now;
+use super::reply::TypedReply as _;
+use super::request_headers::IdempotencyKey;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
-use crate::event::{EventId, IntegrationName, RawEvent, few_headers, new_id};
-use crate::ingest::{self, Ended, Receipt, Stop};
+use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration};
-use crate::log::{self, Field, Line, know};
+use crate::metrics::integrations::{DeliveryEnd, UNKNOWN};
+use crate::model::event::RawEvent;
+use crate::model::headers::few_headers;
+use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Ended, Receipt};
+use crate::system::log;
+use crate::system::log::{Field, Line, know};
+use crate::system::trace;
 
 /// `POST /v1/hooks/{integration}`
-pub(super) async fn receive(call: Call, name: String) -> Result<Answer, Failed> {
+pub(super) async fn receive(
+    call: Call,
+    (): (),
+    (Path(SentName(name)), SentDelivery): (Path<SentName>, SentDelivery),
+) -> Result<Answer<Delivered>, Failed> {
     delivered(call, name, None).await
 }
 
-/// `POST /v1/hooks/{integration}/{secret}`, for senders that can prove themselves in no other way.
-pub(super) async fn receive_with_secret(call: Call, name: String, secret: String) -> Result<Answer, Failed> {
+/// `POST /v1/hooks/{integration}/{secret}`, for senders that can authenticate only by a secret in the URL.
+pub(super) async fn receive_with_secret(
+    call: Call,
+    (): (),
+    (Path(SentName(name)), Path(UrlSecret(secret)), SentDelivery): (Path<SentName>, Path<UrlSecret>, SentDelivery),
+) -> Result<Answer<Delivered>, Failed> {
     delivered(call, name, Some(&secret)).await
 }
 
-async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result<Answer, Failed> {
+async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result<Answer<Delivered>, Failed> {
     let integration = match call.app.registry.find(&name) {
         Found::Live(integration) => integration,
         Found::Loading => return Err(Problem::Stop(Stop::Loading(IntegrationName(name.into()))).into()),
         Found::Unknown => {
             let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-            // It is nobody's: no company could list it.
+            // It belongs to no company, so it is logged and not stored.
             if let Some(turn) = log::sample(Line::Unknown, "", now()) {
-                tracing::warn!(
-                    integration = name,
-                    omitted = turn.omitted,
-                    "delivery for an integration that is not here"
-                );
+                tracing::warn!(integration = name, omitted = turn.omitted, "delivery for an unknown integration");
             }
+            UNKNOWN.count();
             return Err(Problem::UnknownIntegration { name }.into());
         }
     };
     know(Field::Integration, integration.name.clone());
-    let (sender, body) = match admit(&mut call, &integration, secret).await {
+    let admitted = trace::stage("authenticate").end(admit(&mut call, &integration, secret).await);
+    let (sender, body) = match admitted {
         Ok(admitted) => admitted,
-        // It says nothing about the delivery, and comes when the server has enough to do.
-        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => return Err(problem.into()),
+        // The server is busy, which says nothing about the delivery.
+        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => {
+            integration.series().delivered(DeliveryEnd::Failed);
+            return Err(problem.into());
+        }
         Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
     };
     if let Some((rate, bucket)) = &integration.rate {
-        within("integration", *rate, bucket, now())?;
+        within("integration", *rate, bucket, now())
+            .inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed))?;
     }
     let mut raw = call.raw_event(integration.company_id.clone(), body, &integration.keep_headers);
     integration.auth.hide(&mut raw.headers, secret);
@@ -63,13 +83,13 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     if let Err(error) = integration.redact(&mut raw) {
-        let stop = ingest::unreadable(&call.app, &integration, raw, error, sent).await;
+        let stop = ingest::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
         return Err(Failed::of(event_id)(stop));
     }
     if let Some(challenge) = challenge {
         return greet(&call, &integration, raw, &challenge).await;
     }
-    // Providers take any 2xx; 200 says that nothing was made this time.
+    // Providers accept any 2xx; 200 says that nothing was created this time.
     let once = once(&call, &integration, &sender, &raw)?.answered_again_with(StatusCode::OK);
     if let Some(answer) = attempts::repeated(&call, &integration, &once, &raw).await? {
         return Ok(answer);
@@ -79,10 +99,10 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     }
     let (same, refusal) = (raw.clone(), once.refusal(event_id, &raw.body));
     let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, event_id));
-    match ingest::hook(&call.app, &integration, raw, refusal, tell).await.map_err(Failed::of(event_id))? {
+    match ingest::hook(&call.app.pipeline, &integration, raw, refusal, tell).await.map_err(Failed::of(event_id))? {
         Ended::Now(answer) => Ok(answer?),
         Ended::Before(first) => attempts::copied(&call, &integration, &once, same, first).await,
-        Ended::Erased => erased(event_id),
+        Ended::Erased => Ok(Delivered::erased(event_id).write()?),
     }
 }
 
@@ -91,54 +111,55 @@ fn prefers_later(header: &str) -> bool {
     header.split([',', ';']).any(|it| it.trim().eq_ignore_ascii_case("respond-async"))
 }
 
-/// 202 as soon as it is durable.
-async fn later(call: &Call, integration: &Arc<Integration>, once: &Once, raw: RawEvent) -> Result<Answer, Failed> {
-    let place = call.app.queue.place(&raw.company_id, &integration.name).map_err(Problem::QueueShare)?;
-    let answer = Answer::json(StatusCode::ACCEPTED, &json!({ "event_id": raw.id, "status": "queued" }));
-    let answer = answer.map(|it| {
-        it.for_event(raw.id)
-            .with("location", &format!("/v1/events/{}", raw.id))
-            .with("preference-applied", "respond-async")
-    });
-    match ingest::accept(&call.app, integration, raw.clone(), once.tell(answer)).await? {
+/// Answers 202 as soon as the delivery is durable.
+async fn later(
+    call: &Call,
+    integration: &Arc<Integration>,
+    once: &Once,
+    raw: RawEvent,
+) -> Result<Answer<Delivered>, Failed> {
+    let place = call.app.queue.place(&raw.company_id, &integration.name);
+    let place =
+        place.inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed)).map_err(Problem::QueueShare)?;
+    let answer = once.tell(Delivered::queued(raw.id).write());
+    match ingest::accept(&call.app.pipeline, integration, raw.clone(), answer).await? {
         Ended::Now(answer) => {
-            call.app.queue.push(&call.app, integration, &raw, Some(place));
+            call.app.queue.push(integration, &raw, Some(place));
             Ok(answer?)
         }
         Ended::Before(first) => attempts::copied(call, integration, once, raw, first).await,
-        Ended::Erased => erased(raw.id),
+        Ended::Erased => Ok(Delivered::erased(raw.id).write()?),
     }
 }
 
-/// The sender could do nothing about it, and must not try again.
-pub(super) fn erased(event_id: EventId) -> Result<Answer, Failed> {
-    let reason = "what was sent about this patient was erased while this delivery was being processed";
-    let answer = json!({ "skipped": true, "reason": reason, "event_id": event_id });
-    Ok(Answer::json(StatusCode::OK, &answer)?.for_event(event_id))
-}
-
-/// What the delivery is known by: its own id, or else the sender's `Idempotency-Key`.
+/// Identifies the delivery: by its own id, or else by the sender's `Idempotency-Key`.
 fn once(call: &Call, integration: &Integration, sender: &str, raw: &RawEvent) -> Result<Once, Problem> {
     let company = &integration.company_id;
     if let Some((id, before)) = integration.deliveries(raw) {
         return Ok(Once::delivery(id, &raw.body, raw.received_at).known_before_as(Some(before), company));
     }
     let route = format!("/v1/hooks/{}", integration.name);
-    let before = Once::of(call, &integration.name.0, &route, &raw.body)?.id();
-    Ok(Once::of(call, sender, &route, &raw.body)?.known_before_as(before, company))
+    let key = || IdempotencyKey::sent(&call.headers);
+    let before = Once::of(key()?, &integration.name.0, &route, &raw.body).id();
+    Ok(Once::of(key()?, sender, &route, &raw.body).known_before_as(before, company))
 }
 
-/// Slack asks once whether the URL is ours.
-async fn greet(call: &Call, integration: &Integration, raw: RawEvent, challenge: &str) -> Result<Answer, Failed> {
+/// Answers Slack, which asks once whether this URL accepts its deliveries.
+async fn greet(
+    call: &Call,
+    integration: &Integration,
+    raw: RawEvent,
+    challenge: &str,
+) -> Result<Answer<Delivered>, Failed> {
     let event_id = raw.id;
-    let reason = "url_verification: Slack has asked whether this URL is ours, and was told";
-    ingest::skip(&call.app, integration, raw, reason).await?;
-    Ok(Answer::json(StatusCode::OK, &json!({ "challenge": challenge }))?.for_event(event_id))
+    let reason = "url_verification: answered Slack's question whether this URL accepts its deliveries";
+    ingest::skip(&call.app.pipeline, integration, raw, reason).await?;
+    let challenge = Challenge { challenge: challenge.to_owned() };
+    Ok(Delivered::Greeted { challenge, event_id }.write()?)
 }
 
-/// A sender that has proved who it is, and its body. A key is checked before the body is read.
-/// What else a delivery's headers or URL have to prove is checked before it as well; the body is then what a signature has
-/// to fit.
+/// Authenticates the sender and reads the body. A key, and whatever else the headers or the URL prove, is checked before the
+/// body is read; then the body must match the signature.
 async fn admit(
     call: &mut Call,
     integration: &Arc<Integration>,
@@ -147,11 +168,11 @@ async fn admit(
     match &integration.auth {
         Auth::ApiKey => {
             let key = call.sender_key(Scope::HooksWrite, now())?;
-            // Another company's key is as good as none.
+            // Another company's key is not valid here.
             if key.company_id != integration.company_id {
                 return Err(AuthError::WrongKey.into());
             }
-            // Before the body: from its place on, the request counts as its integration's.
+            // Before the body, so that the request counts as its integration's from the start.
             call.belongs_to(&integration.company_id, &integration.name)?;
             Ok((key.id.0.clone(), call.body().await?))
         }
@@ -171,16 +192,17 @@ async fn admit(
                 call.proven(company, &body).await?;
                 body
             };
-            // Another company's integration may have had this name.
+            // With the company: another company's integration may have had this name.
             Ok((format!("{}/{}", integration.company_id, integration.name), body))
         }
     }
 }
 
-/// Notes the delivery without its body, unless so many are refused that noting them would do harm: those are counted.
+/// Stores a rejected delivery without its body. If too many are rejected, they are only counted.
 async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, problem: Problem) -> Failed {
+    integration.series().delivered(DeliveryEnd::Rejected);
     let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
-    let code = problem.code();
+    let code = problem.code().name();
     if let Some(turn) = log::sample(Line::Rejected, &integration.name.0, now) {
         tracing::warn!(code, peer = %call.peer(), omitted = turn.omitted, "delivery rejected");
     }
@@ -193,21 +215,7 @@ async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, pr
     let mut headers = few_headers(&call.headers);
     integration.auth.hide(&mut headers, secret);
     let event = ingest::rejected(integration, id, now, headers, code, &why, announced);
-    // The sender is refused either way; a store that fails says so in its own log line.
+    // The sender is rejected either way; a failing store has its own log line.
     let stored = call.app.store.commit(event.into()).await.is_ok();
     Failed { problem, event_id: stored.then_some(id) }
-}
-
-/// What a sender is answered, with the event named in the headers.
-pub(super) fn told(receipt: &Receipt, event_id: EventId) -> Result<Answer, Problem> {
-    let answer = match receipt {
-        Receipt::Created { tasks, loosened } => match tasks.as_slice() {
-            [task] => created(task, loosened),
-            tasks => Ok(with_loosened(Answer::json(StatusCode::CREATED, &json!({ "data": tasks }))?, loosened)),
-        },
-        Receipt::Skipped { reason } => {
-            Answer::json(StatusCode::OK, &json!({ "skipped": true, "reason": reason, "event_id": event_id }))
-        }
-    };
-    Ok(answer?.for_event(event_id))
 }

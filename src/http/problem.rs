@@ -1,27 +1,22 @@
-//! Failures as HTTP: the only file that knows their status codes and the error body.
+//! Everything that can go wrong with a request, and the code of each problem. `problem_code.rs` has the codes with their
+//! status, `problem_reply.rs` the response.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::{Value, json};
-use warp::http::{HeaderValue, StatusCode, header};
-use warp::reply::Response;
-
-use super::table;
-use crate::app::now;
+use super::problem_code::ProblemCode as Code;
 use crate::auth::AuthError;
-use crate::auth::limit::Rate;
-use crate::event::{EventId, IntegrationName};
-use crate::ingest::{Stop, moved};
-use crate::log::{self, Field, Line, know};
-use crate::payload::DecodeError;
+use crate::format::payload::DecodeError;
+use crate::format::schema::{Violation, Violations};
+use crate::integration::stop::Stop;
+use crate::limits::shares::UsedUp;
+use crate::model::ids::IntegrationName;
+use crate::pipeline::moved;
 use crate::plugin::PluginError;
-use crate::schema::{Violation, Violations};
-use crate::shares::UsedUp;
 use crate::store::StoreError;
+use crate::system::rate::Rate;
 
-/// Where nothing is like the URL.
-const ELSEWHERE: &str = "; they begin with /v1/tasks, /v1/hooks/{integration}, /v1/events or /v1/admin, and docs/OPERATIONS.md lists all of them";
+/// The hint for a URL that is similar to none.
+const ELSEWHERE: &str = "; URLs begin with /v1/tasks, /v1/hooks/{integration}, /v1/events or /v1/admin, and GET /openapi.json describes all of them";
 
 /// Everything that can go wrong with a request.
 #[derive(Debug, thiserror::Error)]
@@ -36,41 +31,39 @@ pub(crate) enum Problem {
     UnknownIntegration { name: String },
     #[error("there is no URL \"{url}\"{}", near.as_ref().map_or_else(|| ELSEWHERE.to_owned(), |near| format!("; did you mean \"{near}\"?")))]
     NoUrl { url: String, near: Option<String> },
-    #[error("{method} does not work here; this URL takes {allow}")]
+    #[error("this URL does not support {method}; use {allow}")]
     Method { method: String, allow: String },
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
     #[error("the headers are larger than {limit} bytes")]
     HeadersTooLarge { limit: usize },
-    #[error("the body had not come after {} seconds", timeout.as_secs_f64())]
+    #[error("the body did not arrive within {} seconds; send it again", timeout.as_secs_f64())]
     BodyTimeout { timeout: Duration },
-    #[error("the connection ended before the whole body had come")]
+    #[error("the connection ended before the whole body arrived; send it again")]
     BodyBroken,
-    #[error("Content-Encoding \"{got}\" is not understood; send the body uncompressed")]
+    #[error("Content-Encoding \"{got}\" is not supported; send the body uncompressed")]
     ContentEncoding { got: String },
-    #[error("too many requests of this {whose}: {} a minute are allowed, {} at once; the next one in {seconds} s", rate.per_minute, rate.burst)]
+    #[error("too many requests of this {whose}: {} a minute are allowed, {} at once; send the next one in {seconds} s", rate.per_minute, rate.burst)]
     RateLimited { whose: &'static str, rate: Rate, seconds: i64 },
     #[error("the Host header {0}; send one, e.g. Host: tasks.example.com")]
     Host(&'static str),
     #[error("the server is busy with other requests; try again in a second")]
     Overloaded,
-    #[error("the server holds as much as {0} allows; try again in a second")]
+    #[error("requests use all the memory that {0} allows; try again in a second")]
     NoRoom(&'static str),
     #[error("{}; try again in a second", used_up(*.0, "requests", "limits.concurrency"))]
     Share(UsedUp),
     #[error("{}; try again in a second", used_up(*.0, "queued deliveries", "limits.queue"))]
     QueueShare(UsedUp),
     #[error(
-        "{whose} has an operation under way that takes long (an erasure, a dry run, a backup); send this again when that has ended"
+        "a long operation of {whose} (an erasure, a dry run or a backup) is still running; try again when it has finished"
     )]
     OperationRunning { whose: &'static str },
-    #[error("no answer after {} seconds; what was asked for may still happen", timeout.as_secs_f64())]
+    #[error("the request took longer than {} seconds; it may still take effect", timeout.as_secs_f64())]
     Timeout { timeout: Duration },
-    #[error(
-        "the task has been changed in between: its version is {version} by now; read it again, and send that version"
-    )]
+    #[error("the task changed since you read it, and now has version {version}; read it again, and send that version")]
     VersionConflict { version: u64 },
-    #[error("Idempotency-Key \"{key}\" came before with another body; a new request needs a new key")]
+    #[error("Idempotency-Key \"{key}\" was used before with another body; use a new key for a new request")]
     IdempotencyConflict { key: String },
     #[error("This event cannot be replayed: {0}")]
     NotReplayable(&'static str),
@@ -78,7 +71,7 @@ pub(crate) enum Problem {
     IntegrationMoved(IntegrationName),
     #[error("what was sent about this patient was erased while this request was being processed; nothing was created")]
     Erased,
-    #[error("the shadow does not run: {0}")]
+    #[error("the shadow is not running: {0}")]
     NoShadow(String),
     #[error("{0}")]
     Invalid(String),
@@ -88,7 +81,7 @@ pub(crate) enum Problem {
     Store(#[from] StoreError),
     #[error("{0}")]
     Operation(String),
-    #[error("something went wrong on the server; its log has the request id")]
+    #[error("the server failed; its log has the cause under this request id")]
     Internal,
 }
 
@@ -104,307 +97,173 @@ impl From<Violations> for Problem {
     }
 }
 
-/// A problem's body on its way to the edge, which alone knows the request id and writes it out.
-#[derive(Clone)]
-pub(super) struct ProblemBody(Value);
-
-impl ProblemBody {
-    /// With the request's id; what is not there is named by its URL.
-    pub(super) fn write(mut self, request_id: &str, path: &str) -> Bytes {
-        if self.0["detail"]["type"] == "not_found" {
-            self.name(path);
-        }
-        if let Value::Object(body) = &mut self.0 {
-            body.insert("request_id".into(), request_id.into());
-        }
-        Bytes::from(self.0.to_string())
-    }
-
-    fn name(&mut self, path: &str) {
-        let (shown, said) = (table::shown(path), self.0["message"].as_str().unwrap_or_default());
-        if !said.contains(&shown) {
-            let message = format!("{said} ({shown})");
-            self.0["detail"]["message"] = message.as_str().into();
-            self.0["message"] = message.into();
-        }
-    }
-}
-
-/// How one problem is told: status, `detail.type`, `detail.code`.
-type Told<'a> = (StatusCode, &'static str, &'a str);
-
 impl Problem {
-    fn told(&self) -> Told<'_> {
+    /// Its code, which decides the status. Exhaustive: a new problem needs a code here.
+    pub(super) fn code(&self) -> Code {
         match self {
             Self::Auth(error) => auth(error),
-            Self::NotFound(_) | Self::NoUrl { .. } => (StatusCode::NOT_FOUND, "not_found", "not_found"),
-            Self::UnknownIntegration { .. } => (StatusCode::NOT_FOUND, "not_found", "unknown_integration"),
-            Self::RepeatedHeader { .. } => (StatusCode::BAD_REQUEST, "invalid_request", "repeated_header"),
-            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "method_not_allowed"),
-            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "body_too_large"),
-            Self::HeadersTooLarge { .. } => {
-                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "invalid_request", "headers_too_large")
-            }
-            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "invalid_request", "body_timeout"),
-            Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_request", "body_incomplete"),
-            Self::ContentEncoding { .. } => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "unsupported_encoding")
-            }
-            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "rate_limited"),
-            Self::Host(_) => (StatusCode::BAD_REQUEST, "invalid_request", "bad_host"),
-            Self::Overloaded | Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "overloaded"),
-            Self::Share(used_up) | Self::QueueShare(used_up) => {
-                let code = match used_up {
-                    UsedUp::Integration => "integration_busy",
-                    UsedUp::Company => "company_busy",
-                    UsedUp::Whole => "overloaded",
-                };
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", code)
-            }
-            Self::OperationRunning { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "operation_running"),
-            Self::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "request_timeout"),
-            Self::NotReplayable(_) => (StatusCode::CONFLICT, "conflict", "not_replayable"),
-            Self::IntegrationMoved(_) => (StatusCode::CONFLICT, "conflict", "integration_moved"),
-            Self::Erased => (StatusCode::CONFLICT, "conflict", "erased"),
-            Self::NoShadow(_) => (StatusCode::CONFLICT, "conflict", "shadow_refused"),
-            Self::VersionConflict { .. } => (StatusCode::CONFLICT, "conflict", "version_conflict"),
-            Self::IdempotencyConflict { .. } => (StatusCode::CONFLICT, "conflict", "idempotency_conflict"),
-            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", "invalid_field"),
+            Self::NotFound(_) | Self::NoUrl { .. } => Code::NotFound,
+            Self::UnknownIntegration { .. } => Code::UnknownIntegration,
+            Self::RepeatedHeader { .. } => Code::RepeatedHeader,
+            Self::Method { .. } => Code::MethodNotAllowed,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::HeadersTooLarge { .. } => Code::HeadersTooLarge,
+            Self::BodyTimeout { .. } => Code::BodyTimeout,
+            Self::BodyBroken => Code::BodyIncomplete,
+            Self::ContentEncoding { .. } => Code::UnsupportedEncoding,
+            Self::RateLimited { .. } => Code::RateLimited,
+            Self::Host(_) => Code::BadHost,
+            Self::Overloaded | Self::NoRoom(_) => Code::Overloaded,
+            Self::Share(used_up) | Self::QueueShare(used_up) => match used_up {
+                UsedUp::Integration => Code::IntegrationBusy,
+                UsedUp::Company => Code::CompanyBusy,
+                UsedUp::Whole => Code::Overloaded,
+            },
+            Self::OperationRunning { .. } => Code::OperationRunning,
+            Self::Timeout { .. } => Code::RequestTimeout,
+            Self::NotReplayable(_) => Code::NotReplayable,
+            Self::IntegrationMoved(_) => Code::IntegrationMoved,
+            Self::Erased => Code::Erased,
+            Self::NoShadow(_) => Code::ShadowRefused,
+            Self::VersionConflict { .. } => Code::VersionConflict,
+            Self::IdempotencyConflict { .. } => Code::IdempotencyConflict,
+            Self::Invalid(_) => Code::InvalidField,
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
-            Self::Operation(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "operation_failed"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal"),
-        }
-    }
-
-    /// The error's `detail.code`.
-    pub(crate) fn code(&self) -> &str {
-        self.told().2
-    }
-
-    /// The status that it is answered with.
-    pub(super) fn status(&self) -> StatusCode {
-        self.told().0
-    }
-
-    /// The error body, without what names the request and the event.
-    pub(super) fn body(&self) -> Value {
-        let (_, kind, code) = self.told();
-        let message = self.message();
-        let errors = self.errors();
-        let param = errors.first().map(Violation::field);
-        let mut body = json!({
-            "detail": {"type": kind, "code": code, "message": message, "param": param},
-            "message": message,
-            "errors": *errors,
-        });
-        if errors.omitted() > 0 || errors.is_uncounted() {
-            body["errors_omitted"] = errors.omitted().into();
-            // Counting ended as well: there are at least so many.
-            body["errors_uncounted"] = errors.is_uncounted().into();
-        }
-        body
-    }
-
-    /// The response, its body still to be written out at the edge.
-    pub(crate) fn reply(self, event_id: Option<EventId>) -> Response {
-        let (status, _, code) = self.told();
-        self.log(status, event_id);
-        let mut body = self.body();
-        if let (Value::Object(body), Some(id)) = (&mut body, event_id) {
-            body.insert("event_id".into(), id.to_string().into());
-        }
-        let limited = self.limits();
-        let mut response = Response::default();
-        response.extensions_mut().insert(ProblemBody(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE || code == "operation_running" {
-            let seconds = if code == "storage_full" { "30" } else { "1" };
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
-        }
-        if let Self::Method { allow, .. } = &self
-            && let Ok(allow) = HeaderValue::from_str(allow)
-        {
-            headers.insert(header::ALLOW, allow);
-        }
-        for (name, value) in limited.into_iter().flatten() {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
-            }
-        }
-        if let Some(id) = event_id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
-            headers.insert("x-event-id", id);
-        }
-        response
-    }
-
-    /// What the admin can find in the log with the request id.
-    fn log(&self, status: StatusCode, event_id: Option<EventId>) {
-        if let Some(id) = event_id {
-            know(Field::Event, id);
-        }
-        let (cause, stage) = match self {
-            _ if status.is_server_error() => (self.cause(), None),
-            Self::Stop(stop) if event_id.is_some() => (self.cause(), Some(stop.stage())),
-            _ => return,
-        };
-        // What fails for one sender must not hide what fails for another.
-        let sender = log::known(Field::Integration).or_else(|| log::known(Field::Key)).unwrap_or_default();
-        let line = if stage.is_none() { Line::Failed } else { Line::Quarantined };
-        let Some(turn) = log::sample(line, &format!("{} {sender}", self.code()), now()) else { return };
-        match stage {
-            None => tracing::error!(cause, omitted = turn.omitted, "request failed"),
-            Some(stage) => tracing::warn!(cause, stage, omitted = turn.omitted, "event quarantined"),
-        }
-    }
-
-    /// When to try again, and the limit (draft-ietf-httpapi-ratelimit-headers-10).
-    fn limits(&self) -> Option<[(&'static str, String); 3]> {
-        let Self::RateLimited { whose, rate, seconds } = self else { return None };
-        Some([
-            ("retry-after", seconds.to_string()),
-            ("ratelimit-policy", format!("\"{whose}\";q={};w=60", rate.per_minute)),
-            ("ratelimit", format!("\"{whose}\";r=0;t={seconds}")),
-        ])
-    }
-
-    /// The sentence for the sender. What the disk or the database said is for the log only.
-    fn message(&self) -> String {
-        match self {
-            Self::Store(StoreError::Full { .. }) | Self::Stop(Stop::Store(StoreError::Full { .. })) => {
-                "the server's disk is full; nothing was stored; send it again later".into()
-            }
-            Self::Store(StoreError::NoSpace(_)) | Self::Stop(Stop::Store(StoreError::NoSpace(_))) => {
-                "the server's disk is full; send it again later".into()
-            }
-            Self::Store(StoreError::Rebuilding(_)) | Self::Stop(Stop::Store(StoreError::Rebuilding(_))) => {
-                "the server is rebuilding its database; nothing is lost; send the request again in some seconds".into()
-            }
-            Self::Store(_) | Self::Stop(Stop::Store(_)) => {
-                "the server cannot store anything right now; send it again later".into()
-            }
-            Self::Stop(Stop::Decode(error)) => {
-                error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
-            }
-            other => other.to_string(),
-        }
-    }
-
-    /// What the log says: the inner error without values from a payload.
-    fn cause(&self) -> String {
-        match self {
-            Self::Stop(Stop::Schema(_) | Stop::Output(_) | Stop::Decode(_)) => self.told().2.to_owned(),
-            Self::Stop(Stop::Plugin(failed)) => failed.error.code().to_owned(),
-            Self::Internal => "internal; a panic has a line of its own".to_owned(),
-            other => other.to_string(),
-        }
-    }
-
-    fn errors(&self) -> Violations {
-        match self {
-            Self::Stop(Stop::Schema(violations) | Stop::Output(violations)) => violations.clone(),
-            Self::Stop(Stop::Plugin(failed)) => refused(&failed.error),
-            _ => Violations::default(),
+            Self::Operation(_) => Code::OperationFailed,
+            Self::Internal => Code::Internal,
         }
     }
 }
 
-/// Whose load it is. Only the last one is that of others.
-fn used_up(whose: UsedUp, what: &str, setting: &str) -> String {
-    match whose {
-        UsedUp::Integration => format!("this integration's {what} use up its share of the server ({setting})"),
-        UsedUp::Company => format!("this company's {what} use up its share of the server ({setting})"),
-        UsedUp::Whole => format!("the server has no room for more {what} ({setting})"),
-    }
-}
-
-/// Where a plugin has named the place in the payload.
-fn refused(error: &PluginError) -> Violations {
-    let PluginError::Refused { message, pointer: Some(pointer) } = error else { return Violations::default() };
-    let refused = Violation {
-        pointer: pointer.clone(),
-        code: "refused".into(),
-        expected: "what the integration's plugin can map".into(),
-        got: None,
-        message: message.clone(),
-        hint: None,
-    };
-    refused.into()
-}
-
-fn auth(error: &AuthError) -> Told<'static> {
+fn auth(error: &AuthError) -> Code {
     match error {
-        AuthError::NoKey => (StatusCode::UNAUTHORIZED, "authentication_error", "no_key"),
-        AuthError::WrongKey => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_key"),
-        AuthError::Signature(_) => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_signature"),
-        AuthError::Credentials(_) => (StatusCode::UNAUTHORIZED, "authentication_error", "wrong_credentials"),
-        AuthError::NotConfigured => (StatusCode::UNAUTHORIZED, "authentication_error", "auth_not_configured"),
-        AuthError::Scope(_) => (StatusCode::FORBIDDEN, "permission_error", "scope_missing"),
+        AuthError::NoKey => Code::NoKey,
+        AuthError::WrongKey => Code::WrongKey,
+        AuthError::Signature(_) => Code::WrongSignature,
+        AuthError::Credentials(_) => Code::WrongCredentials,
+        AuthError::NotConfigured => Code::AuthNotConfigured,
+        AuthError::Scope(_) => Code::ScopeMissing,
+        AuthError::OtherCompany => Code::OtherCompany,
     }
 }
 
-fn stopped(stop: &Stop) -> Told<'_> {
+fn stopped(stop: &Stop) -> Code {
     match stop {
         Stop::Decode(error) => decode(error),
-        Stop::Schema(_) | Stop::Output(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", stop.code()),
-        Stop::SchemaTime { .. } => (StatusCode::BAD_GATEWAY, "plugin_failed", stop.code()),
+        Stop::Schema(_) => Code::InvalidField,
+        Stop::Output(_) => Code::PluginOutputInvalid,
+        Stop::SchemaTime { .. } => Code::SchemaTime,
         Stop::Plugin(failed) => plugin(&failed.error),
-        Stop::Loading(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", stop.code()),
+        Stop::Loading(_) => Code::PluginLoading,
         Stop::Store(error) => store(error),
     }
 }
 
-fn store(error: &StoreError) -> Told<'static> {
+fn store(error: &StoreError) -> Code {
     match error {
-        StoreError::Full { .. } | StoreError::NoSpace(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_full")
-        }
+        StoreError::Full { .. } | StoreError::NoSpace(_) => Code::StorageFull,
         StoreError::InUse { .. }
         | StoreError::Open { .. }
         | StoreError::Journal(_)
         | StoreError::Rebuilding(_)
         | StoreError::Write(_)
         | StoreError::OutOfRows { .. }
-        | StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage_unavailable"),
-        StoreError::Read(_) | StoreError::Damaged { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "storage_damaged")
-        }
+        | StoreError::Closed => Code::StorageUnavailable,
+        StoreError::Read(_) | StoreError::Damaged { .. } => Code::StorageDamaged,
     }
 }
 
-fn decode(error: &DecodeError) -> Told<'_> {
-    let status = match error {
-        DecodeError::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        DecodeError::MultipleItems { .. }
-        | DecodeError::NotAnObject { .. }
-        | DecodeError::NoItems
-        | DecodeError::TooManyItems { .. }
-        | DecodeError::NotAList => StatusCode::UNPROCESSABLE_ENTITY,
-        DecodeError::Empty
-        | DecodeError::NotUtf8 { .. }
-        | DecodeError::Json { .. }
-        | DecodeError::TooDeep { .. }
-        | DecodeError::DuplicateKey { .. }
-        | DecodeError::NumberOutOfRange
-        | DecodeError::Form { .. } => StatusCode::BAD_REQUEST,
-    };
-    (status, "invalid_request", error.code())
+fn decode(error: &DecodeError) -> Code {
+    match error {
+        DecodeError::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+        DecodeError::MultipleItems { .. } => Code::MultipleItems,
+        DecodeError::NotAnObject { .. } => Code::NotAnObject,
+        DecodeError::NoItems => Code::NoItems,
+        DecodeError::TooManyItems { .. } => Code::TooManyItems,
+        DecodeError::NotAList => Code::NotAList,
+        DecodeError::Empty => Code::EmptyBody,
+        DecodeError::NotUtf8 { .. } => Code::NotUtf8,
+        DecodeError::Json { .. } => Code::MalformedJson,
+        DecodeError::TooDeep { .. } => Code::TooDeep,
+        DecodeError::DuplicateKey { .. } => Code::DuplicateKey,
+        DecodeError::NumberOutOfRange => Code::NumberOutOfRange,
+        DecodeError::Form { .. } => Code::MalformedForm,
+    }
 }
 
-fn plugin(error: &PluginError) -> Told<'_> {
+fn plugin(error: &PluginError) -> Code {
     match error {
-        PluginError::Refused { .. } | PluginError::BadOutput(_) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "validation_error", error.code())
+        PluginError::Refused { .. } => Code::PluginRefused,
+        PluginError::BadOutput(_) => Code::PluginOutputInvalid,
+        PluginError::Busy => Code::PluginBusy,
+        PluginError::Removed => Code::PluginRemoved,
+        PluginError::Deadline { .. } => Code::PluginDeadline,
+        PluginError::Memory { .. } => Code::PluginMemory,
+        PluginError::Table { .. } => Code::PluginTable,
+        PluginError::Output { .. } => Code::PluginOutput,
+        PluginError::Stack => Code::PluginStack,
+        PluginError::Trap { .. } => Code::PluginTrap,
+        PluginError::Host => Code::PluginHost,
+    }
+}
+
+/// Whose load is too high, as a sentence.
+fn used_up(whose: UsedUp, what: &str, setting: &str) -> String {
+    match whose {
+        UsedUp::Integration => format!("this integration's {what} use its whole share of the server ({setting})"),
+        UsedUp::Company => format!("this company's {what} use its whole share of the server ({setting})"),
+        UsedUp::Whole => format!("the server accepts no more {what} right now ({setting})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The code in a response and the code that an event is quarantined with are the same word.
+    #[test]
+    fn codes_are_those_of_the_stages() {
+        let limit = 1;
+        for error in [
+            DecodeError::Empty,
+            DecodeError::NotUtf8 { offset: 0 },
+            DecodeError::Json { line: 1, column: 1, message: String::new() },
+            DecodeError::TooDeep { limit },
+            DecodeError::DuplicateKey { key: String::new() },
+            DecodeError::NumberOutOfRange,
+            DecodeError::UnsupportedMediaType { got: String::new() },
+            DecodeError::MultipleItems { count: 2 },
+            DecodeError::NotAnObject { got: "" },
+            DecodeError::NoItems,
+            DecodeError::TooManyItems { count: 2, limit },
+            DecodeError::NotAList,
+            DecodeError::Form { message: String::new() },
+        ] {
+            assert_eq!(decode(&error).name(), error.code());
         }
-        PluginError::Busy | PluginError::Removed => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.code()),
-        PluginError::Deadline { .. }
-        | PluginError::Memory { .. }
-        | PluginError::Table { .. }
-        | PluginError::Output { .. }
-        | PluginError::Stack
-        | PluginError::Trap { .. }
-        | PluginError::Host => (StatusCode::BAD_GATEWAY, "plugin_failed", error.code()),
+        for error in [
+            PluginError::Deadline { limit: Duration::ZERO },
+            PluginError::Memory { limit },
+            PluginError::Table { limit },
+            PluginError::Output { limit },
+            PluginError::Stack,
+            PluginError::Trap { reason: String::new(), frames: Vec::new() },
+            PluginError::Refused { message: String::new(), pointer: None },
+            PluginError::BadOutput(String::new()),
+            PluginError::Busy,
+            PluginError::Removed,
+            PluginError::Host,
+        ] {
+            assert_eq!(plugin(&error).name(), error.code());
+        }
+        for stop in [
+            Stop::Schema(Violations::default()),
+            Stop::Output(Violations::default()),
+            Stop::SchemaTime { plugin: IntegrationName("fax".into()), limit: Duration::ZERO },
+            Stop::Loading(IntegrationName("fax".into())),
+        ] {
+            assert_eq!(stopped(&stop).name(), stop.code());
+        }
     }
 }

@@ -1,19 +1,19 @@
-//! Signatures over large bodies are checked off the reactor, some at a time: strangers can send as many as they like, and
-//! nobody else's request waits for them.
+//! Checks signatures over large bodies off the reactor, a few at a time. Strangers can send any number of them, and no other
+//! request waits for them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::Problem;
-use crate::app::App;
+use super::problem::Problem;
 use crate::integration::{Claimed, Integration};
+use crate::service::app::App;
 
-/// Most bytes that are hashed on the reactor for one delivery: about 0.1 ms.
+/// Most bytes that one delivery hashes on the reactor: about 0.1 ms.
 const INLINE_BYTES: usize = 64 * 1024;
 
-/// Nothing, where the body fits what its sender has claimed.
+/// Checks the body against the sender's signature or secret.
 pub(super) async fn check(
     app: &App,
     integration: &Arc<Integration>,
@@ -26,8 +26,8 @@ pub(super) async fn check(
     Ok(run(&app.proofs, cost, given_up, move || integration.auth.check(&claimed, &body)).await??)
 }
 
-/// Runs what costs much on a blocking thread, in one of these places, and what costs little at once. While it waits for a
-/// place, its body may be given up for those of others.
+/// Runs expensive work on a blocking thread, in one of these places, and cheap work at once. While it waits for a place, its
+/// body may be dropped in favour of others.
 async fn run<T: Send + 'static>(
     places: &Arc<Semaphore>,
     cost: usize,
@@ -55,7 +55,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
-    /// Else a stranger's large bodies hold up everybody's requests, health checks included.
+    /// Otherwise a stranger's large bodies delay all requests, health checks included.
     #[tokio::test]
     async fn large_proofs_leave_the_reactor_and_are_few_at_a_time() {
         let places = Arc::new(Semaphore::new(1));
@@ -75,10 +75,10 @@ mod tests {
         });
         futures_util::future::join_all(all).await;
         assert_eq!(most.load(Ordering::SeqCst), 1);
-        // A small one waits for none of them.
+        // A small body does not wait.
         let _taken = Arc::clone(&places).acquire_owned().await.unwrap();
         assert_eq!(on(0).await.unwrap(), reactor);
-        // A large one that waits gives way when its body is given up.
+        // A large body stops waiting when it is dropped.
         let given_up = run(&places, usize::MAX, std::future::ready("limits.x"), || ()).await;
         assert!(matches!(given_up, Err(Problem::NoRoom("limits.x"))));
     }

@@ -1,39 +1,62 @@
-//! `POST /v1/events/{id}/replay`: an event once more through its line.
+//! `POST /v1/events/{id}/replay`: processes an event again.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use warp::http::StatusCode;
 
-use super::Problem;
-use super::call::{Answer, Call, Failed};
-use super::events::{find_version, reader};
-use super::hooks;
+use super::answer::{Answer, Failed};
+use super::body::{JsonBody, OptionalJson};
+use super::call::Call;
+use super::deliveries::told;
+use super::events::find;
+use super::openapi::describer::Describer;
+use super::openapi::examples::Example;
+use super::openapi::headers;
+use super::path::Path;
+use super::problem::Problem;
+use super::reader::CompanyAdmin;
 use super::repeat::Once;
-use crate::app::now;
-use crate::audit::Action;
-use crate::ingest::{self, Asking, Existing, NotRedriven, Receipt, Stop};
+use super::reply::TypedReply;
 use crate::integration::Found;
 use crate::integration::load::direct;
+use crate::integration::stop::Stop;
+use crate::model::audit::Action;
+use crate::model::ids::EventId;
+use crate::model::time::now;
+use crate::pipeline as ingest;
+use crate::pipeline::{Asking, Existing, NotRedriven, Receipt, Redriven};
+use crate::system::trace;
 
-/// What may be said of it.
-#[derive(Debug, Default, Deserialize)]
+/// How to replay.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Asked {
+pub(super) struct ReplayRequest {
+    /// What is done with the tasks that the event created before.
     tasks: Existing,
 }
 
+impl JsonBody for ReplayRequest {
+    const ABOUT: &'static str = "How to replay; may be left out.";
+    const EXAMPLES: &'static [Example] = &[];
+}
+
+/// 200 with the event, and how many tasks it created.
+pub(super) struct Replayed(Redriven);
+
 /// `POST /v1/events/{id}/replay`
-pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed> {
-    let (company, admin) = reader(&call)?.admin()?;
-    let body = call.body().await?;
-    let asked = if body.is_empty() { Ok(Asked::default()) } else { serde_json::from_slice(&body) };
-    let asked = asked.map_err(|e| Problem::Invalid(format!("not a replay request: {e}")))?;
-    let event = find_version(&call, &company, &id).await?;
+pub(super) async fn replay(
+    mut call: Call,
+    CompanyAdmin { company, admin }: CompanyAdmin,
+    (Path(id), OptionalJson(asked)): (Path<EventId>, OptionalJson<ReplayRequest>),
+) -> Result<Replayed, Failed> {
+    let event = find(&call, &company, id).await?;
+    trace::link(event.event.trace.as_ref());
     call.weigh(&event.event.body).await?;
     let named = event.event.id;
     let name = event.event.integration.clone();
     let integration = match call.app.registry.find(&name.0) {
         Found::Live(integration) if integration.company_id == company => Some(integration),
-        // Its `[config]` is another company's.
+        // Its `[config]` belongs to another company.
         Found::Live(_) => return Err(Problem::IntegrationMoved(name).into()),
         _ if name == direct() => None,
         Found::Loading => return Err(Problem::Stop(Stop::Loading(name)).into()),
@@ -42,13 +65,23 @@ pub(super) async fn replay(mut call: Call, id: String) -> Result<Answer, Failed>
     let raw = event.event.raw();
     let known = integration.as_ref().and_then(|it| it.delivery(&raw));
     let once = known.map(|id| Once::delivery(id, &raw.body, raw.received_at));
-    let remembered = |receipt: &Receipt| once.as_ref()?.remember(&hooks::told(receipt, named).ok()?);
+    let remembered = |receipt: &Receipt| once.as_ref()?.remember(&told(receipt, named).ok()?);
     // Stored in one commit with what the replay does.
     let audit = |detail: &str| admin.does(Action::EventReplayed, named).of(&company).with(detail);
     let asked = Asking { existing: asked.tasks, now: now(), audit: &audit };
-    match ingest::redrive(&call.app, integration.as_deref(), event, asked, remembered).await {
-        Ok(redriven) => Ok(Answer::json(StatusCode::OK, &redriven)?.for_event(named)),
+    match ingest::redrive(&call.app.pipeline, integration.as_deref(), event, asked, remembered).await {
+        Ok(redriven) => Ok(Replayed(redriven)),
         Err(NotRedriven::Refused(why)) => Err(Problem::NotReplayable(why).into()),
         Err(NotRedriven::Stop(stop)) => Err(Problem::Stop(stop).into()),
+    }
+}
+
+impl TypedReply for Replayed {
+    fn write(self) -> Result<Answer<Self>, Problem> {
+        Ok(Answer::json(StatusCode::OK, &self.0)?.for_event(self.0.event.id))
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        to.answers::<Redriven>(200, "What became of the event.", &[headers::EVENT_ID]);
     }
 }

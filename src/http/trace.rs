@@ -1,29 +1,35 @@
-//! What a request is known by: its id, and the caller's trace (W3C Trace Context).
+//! What a request is known by: its id, and its trace (W3C Trace Context).
 
 use std::sync::Arc;
 
 use hyper::header::HeaderMap;
 use uuid::Uuid;
+use warp::http::Method;
+use warp::reply::Response;
 
-use crate::log::{self, Field};
+use super::problem_reply::UnwrittenProblem;
+use crate::system::log::{self, Field};
+use crate::system::trace::{self, Kind, Operation, TraceContext};
 
 /// A request's ids.
 #[derive(Debug, Clone)]
-pub(super) struct Ids {
+pub(super) struct RequestIds {
     request: Uuid,
-    trace: Option<TraceId>,
+    /// The caller's span.
+    caller: Option<TraceContext>,
+    /// The span that is open for the request, where traces are on.
+    operation: Option<Arc<Operation>>,
 }
 
-/// The trace that the caller is part of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct TraceId(String);
-
-impl Ids {
-    pub(super) fn new(request: Uuid, headers: &HeaderMap) -> Self {
-        let mut sent = headers.get_all("traceparent").iter();
-        // Two of them are none: nothing says which is right.
-        let one = sent.next().filter(|_| sent.next().is_none());
-        Self { request, trace: one.and_then(|it| TraceId::parse(it.as_bytes())) }
+impl RequestIds {
+    /// Begins the request's span, unless somebody only looks whether the server lives.
+    pub(super) fn new(request: Uuid, path: &str, headers: &HeaderMap) -> Self {
+        if !trace::is_on() || ["/healthz", "/readyz", "/metrics"].contains(&path) {
+            return Self { request, caller: TraceContext::ids_of(headers), operation: None };
+        }
+        let caller = TraceContext::of(headers);
+        let operation = trace::begin(Kind::Server, "HTTP", caller.as_ref());
+        Self { request, caller, operation }
     }
 
     /// `X-Request-Id`.
@@ -31,71 +37,79 @@ impl Ids {
         self.request.to_string()
     }
 
+    /// The request's span.
+    pub(super) fn operation(&self) -> Option<&Arc<Operation>> {
+        self.operation.as_ref()
+    }
+
     /// `traceresponse`, of the editor's draft "Trace Context HTTP Response Headers Format": version, trace, the operation
-    /// here (the request id's second half, which is never zero in a UUID), and flags: nothing was recorded.
+    /// here, and flags. Where traces are off, the operation is the request id's second half, which is never zero in a UUID,
+    /// and the flags say that nothing was recorded.
     pub(super) fn trace_response(&self) -> Option<String> {
-        let TraceId(trace) = self.trace.as_ref()?;
-        Some(format!("00-{trace}-{:016x}-00", self.request.as_u64_pair().1))
+        match (&self.operation, &self.caller) {
+            (Some(operation), _) => Some(operation.context().traceparent()),
+            (None, Some(caller)) => Some(format!("00-{}-{:016x}-00", caller.trace_id(), self.request.as_u64_pair().1)),
+            (None, None) => None,
+        }
     }
 
     /// What the request's log lines carry; more is added as it becomes known.
     pub(super) fn logged(&self) -> Arc<log::Request> {
         let request = log::Request::default();
         request.know(Field::Request, self.request);
-        if let Some(TraceId(trace)) = &self.trace {
-            request.know(Field::Trace, trace.clone());
+        let own = self.operation.as_ref().map(|it| it.context());
+        if let Some(context) = own.or(self.caller.as_ref()) {
+            request.know(Field::Trace, context.trace_id());
         }
         Arc::new(request)
     }
-}
 
-impl TraceId {
-    /// Strict: anything else than <https://www.w3.org/TR/trace-context/#traceparent-header-field-values> says is ignored.
-    fn parse(sent: &[u8]) -> Option<Self> {
-        let hex = |range: std::ops::Range<usize>| {
-            let part = sent.get(range)?;
-            let fits = part.iter().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
-            fits.then(|| std::str::from_utf8(part).ok()).flatten()
-        };
-        let dashes = [2, 35, 52].iter().all(|&at| sent.get(at) == Some(&b'-'));
-        let (version, trace, parent, _flags) = (hex(0..2)?, hex(3..35)?, hex(36..52)?, hex(53..55)?);
-        // A higher version may have more fields, behind another dash.
-        let ends = match version {
-            "00" => sent.len() == 55,
-            "ff" => false,
-            _ => sent.get(55).is_none_or(|&it| it == b'-'),
-        };
-        let zero = |it: &str| it.bytes().all(|digit| digit == b'0');
-        (dashes && ends && !zero(trace) && !zero(parent)).then(|| Self(trace.to_owned()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::TraceId;
-
-    #[test]
-    fn a_traceparent_is_read_strictly() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let parse = |sent: &str| TraceId::parse(sent.as_bytes()).map(|it| it.0);
-        assert_eq!(parse(good).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert!(parse(&good.replacen("00", "01", 1)).is_some(), "a later version");
-        assert!(parse(&(good.replacen("00", "cc", 1) + "-what-comes-later")).is_some());
-        for bad in [
-            "",
-            "00",
-            &good.to_uppercase(),
-            &good.replacen("00", "ff", 1),
-            &format!("{good}-more"),
-            &(good.replacen("00", "01", 1) + "more"),
-            &good.replace('-', "_"),
-            &good[..54],
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e473g-00f067aa0ba902b7-01",
-            &format!(" {good}"),
-        ] {
-            assert_eq!(parse(bad), None, "{bad}");
+    /// The handler panicked.
+    pub(super) fn panicked(&self) {
+        if let Some(operation) = &self.operation {
+            operation.set("error.type", "panic");
+            operation.fail();
+            operation.end();
         }
     }
+
+    /// The caller did not wait for the handler, which goes on.
+    pub(super) fn timed_out(&self) {
+        if let Some(operation) = &self.operation {
+            operation.set("hookmill.timed_out", true);
+        }
+    }
+}
+
+/// Ends the span of the request that this task works on, with what is known by now: names and ids, and nothing that was
+/// sent.
+pub(super) fn answered(method: &Method, response: &Response) {
+    let Some(operation) = trace::current().filter(|it| it.is_recorded()) else { return };
+    // Anything can be sent as a method.
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::PUT, Method::OPTIONS];
+    let method = known.iter().find(|it| *it == method).map_or("_OTHER", |it| it.as_str()).to_owned();
+    let route = operation.route();
+    let name = route.map_or_else(|| method.clone(), |route| format!("{method} {route}"));
+    operation.rename(name);
+    if let Some(route) = route {
+        operation.set("http.route", route);
+    }
+    operation.set("http.request.method", method);
+    operation.set("http.response.status_code", i64::from(response.status().as_u16()));
+    for (name, field) in [
+        ("hookmill.request_id", Field::Request),
+        ("hookmill.event_id", Field::Event),
+        ("hookmill.integration", Field::Integration),
+    ] {
+        if let Some(value) = log::known(field) {
+            operation.set(name, value);
+        }
+    }
+    if let Some(code) = response.extensions().get::<UnwrittenProblem>().map(UnwrittenProblem::code) {
+        operation.set("error.type", code.to_owned());
+    }
+    if response.status().is_server_error() {
+        operation.fail();
+    }
+    operation.end();
 }

@@ -1,65 +1,66 @@
-//! `/v1/admin/store`: backups, sizes, space. For the operator alone, whose token is in the data directory: these
-//! concern every company, and name paths of the server's machine.
+//! `/v1/admin/store`: backups, sizes and space. Only for the operator, whose token is in the data directory: these operations
+//! concern every company, and name paths on the server's machine.
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use warp::http::StatusCode;
 
-use super::Problem;
-use super::call::{Answer, Call, Failed};
-use crate::app::{Admin, App};
-use crate::audit::Action;
-use crate::auth::{AuthError, Scope};
-use crate::operations::Slot;
-use crate::store::{Embedded, StoreError};
+use super::answer::Failed;
+use super::body::{Json, JsonBody};
+use super::call::Call;
+use super::openapi::examples::Example;
+use super::problem::Problem;
+use super::reply::Success;
+use crate::model::audit::Action;
+use crate::service::app::{Admin, App};
+use crate::service::operations::Slot;
+use crate::store::embedded::Report;
+use crate::store::{Embedded, Stats, StoreError};
 
-#[derive(Deserialize)]
+/// Where to back up to.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Backup {
+pub(super) struct BackupRequest {
+    /// A new directory: an absolute path on the server's machine.
     dir: PathBuf,
 }
 
+impl JsonBody for BackupRequest {
+    const ABOUT: &'static str = "Where to back up to.";
+    const EXAMPLES: &'static [Example] = &[];
+}
+
 /// `GET /v1/admin/store`
-pub(super) async fn stats(call: Call) -> Result<Answer, Failed> {
-    operator(&call)?;
-    Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
+pub(super) async fn stats(call: Call, (): (), (): ()) -> Result<Success<Stats>, Failed> {
+    Ok(Success(call.app.store.stats().await?))
 }
 
 /// `POST /v1/admin/store/backup`: `{"dir": …}`, a new directory on the server's machine.
-pub(super) async fn backup(mut call: Call) -> Result<Answer, Failed> {
-    operator(&call)?;
-    let body = call.body().await?;
-    let asked: Backup =
-        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("not a backup request: {e}")))?;
+pub(super) async fn backup(
+    call: Call,
+    (): (),
+    Json { value: asked, .. }: Json<BackupRequest>,
+) -> Result<Success<Report>, Failed> {
     if !asked.dir.is_absolute() {
-        return Err(Problem::Invalid("dir: an absolute path is needed".into()).into());
+        return Err(Problem::Invalid("dir: must be an absolute path".into()).into());
     }
     let target = asked.dir.display().to_string();
     let slot = begin(&call.app, &Admin::Operator, "backup").await?;
     let report = for_the_operator(operate(&call.app, slot, move |store| store.backup(&asked.dir)).await)?;
     call.app.store.note(Admin::Operator.does(Action::StoreBackedUp, target)).await?;
-    Ok(Answer::json(StatusCode::OK, &report)?)
+    Ok(Success(report))
 }
 
 /// `POST /v1/admin/store/compact`
-pub(super) async fn compact(call: Call) -> Result<Answer, Failed> {
-    operator(&call)?;
+pub(super) async fn compact(call: Call, (): (), (): ()) -> Result<Success<Stats>, Failed> {
     let slot = begin(&call.app, &Admin::Operator, "compact").await?;
     for_the_operator(operate(&call.app, slot, Embedded::compact).await)?;
     call.app.store.note(Admin::Operator.does(Action::StoreCompacted, "view")).await?;
-    Ok(Answer::json(StatusCode::OK, &call.app.store.stats().await?)?)
+    Ok(Success(call.app.store.stats().await?))
 }
 
-pub(super) fn operator(call: &Call) -> Result<(), Problem> {
-    match call.admin()? {
-        Admin::Operator => Ok(()),
-        Admin::Company(..) => Err(AuthError::Scope(Scope::Admin).into()),
-    }
-}
-
-/// With what the disk said, which tells of the machine: paths, sizes, other users. Everybody else gets a sentence without it,
-/// and the log has the rest.
+/// Keeps the disk's error in the message. It reveals paths and sizes, so everybody else gets a sentence without it.
 pub(super) fn for_the_operator<T>(done: Result<Result<T, StoreError>, Failed>) -> Result<T, Failed> {
     match done? {
         Err(StoreError::Open { dir, cause }) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
@@ -70,7 +71,7 @@ pub(super) fn for_the_operator<T>(done: Result<Result<T, StoreError>, Failed>) -
     }
 }
 
-/// A slot for an operation that takes long, as soon as it is the caller's turn.
+/// A slot for a long operation, as soon as it is the caller's turn.
 pub(super) async fn begin(app: &App, admin: &Admin, kind: &'static str) -> Result<Slot, Problem> {
     let whose = match admin {
         Admin::Operator => "the operator",
@@ -79,12 +80,12 @@ pub(super) async fn begin(app: &App, admin: &Admin, kind: &'static str) -> Resul
     app.operations.begin(admin.owner(kind)).await.ok_or(Problem::OperationRunning { whose })
 }
 
-/// Does the work in its slot.
+/// Runs the work in its slot.
 pub(super) async fn operate<T: Send + 'static>(
     app: &App,
     slot: Slot,
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<Result<T, StoreError>, Failed> {
-    let store = app.embedded.clone().ok_or(Problem::NotFound("this server's store is not an embedded one"))?;
+    let store = app.embedded.clone().ok_or(Problem::NotFound("this server does not use the embedded store"))?;
     slot.run(move || work(&store)).await.ok_or_else(|| Problem::Internal.into())
 }

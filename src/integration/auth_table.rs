@@ -1,17 +1,19 @@
-//! `[auth]` of plugin.toml: how senders prove who they are.
+//! The table `[auth]` of plugin.toml: how senders are authenticated.
 
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::{Auth, Named};
+use super::dedupe::Named;
+use super::sender::Auth;
+use crate::auth::Secrets;
 use crate::auth::password::Passwords;
 use crate::auth::signature::hmac::{Algorithm, Encoding};
 use crate::auth::signature::rule::{Described, Rule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};
 use crate::auth::strength::{BYTES_MIN, Strength, Use};
-use crate::config::{Secret, Secrets};
+use crate::model::secret::Secret;
 
-/// As the schema has accepted it.
+/// The table, as accepted by the manifest's schema.
 #[derive(Debug, Deserialize)]
 pub(super) struct AuthTable {
     scheme: Scheme,
@@ -54,7 +56,7 @@ enum Other {
     HmacSha512,
 }
 
-/// One secret's name, or those of several that are good at the same time.
+/// The name of one secret, or of several, all of which are valid.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Names {
@@ -76,15 +78,15 @@ impl AuthTable {
         }
     }
 
-    /// Those of its secrets that are not set.
+    /// Returns the names of its secrets that are not set.
     pub(super) fn unset<'a>(&'a self, secrets: &Secrets) -> Vec<&'a String> {
         self.secret_names().iter().filter(|name| secrets.get(name).is_none()).collect()
     }
 
-    /// Names of its secrets that are easy to guess, which the table allows.
+    /// Returns the names of its secrets that are easy to guess, if the table allows them.
     ///
     /// # Errors
-    /// Which secret is empty, can never be right, or is weak without being allowed; never the secret.
+    /// Which secret is empty, can never match, or is weak without being allowed; never the secret itself.
     pub(super) fn weak(&self, secrets: &Secrets) -> Result<Vec<String>, String> {
         let used = match self.scheme {
             Scheme::Preset(Preset::StandardWebhooks) => Use::StandardWebhooks,
@@ -108,10 +110,10 @@ impl AuthTable {
         Ok(weak)
     }
 
-    /// Ready to check with. Where no secret is set, nobody passes.
+    /// Creates the authentication. If no secret is set, no delivery passes.
     ///
     /// # Errors
-    /// What is wrong with the table, or with a secret; never the secret.
+    /// What is wrong with the table, or with a secret; never the secret itself.
     pub(super) fn auth(&self, secrets: &Secrets) -> Result<Auth, String> {
         let mut found: Vec<Secret> = Vec::new();
         for (name, secret) in self.secret_names().iter().filter_map(|name| Some((name, secrets.get(name)?))) {
@@ -144,17 +146,18 @@ impl AuthTable {
         }
     }
 
-    /// Headers that say which delivery it is and when it was signed, lower case: they are kept with its event.
+    /// Returns the headers with the delivery's id and the time of signing, in lower case; they are stored with the
+    /// event.
     pub(super) fn telling_headers(&self) -> impl Iterator<Item = String> {
         let named = [&self.id_header, &self.timestamp_header];
         named.into_iter().flatten().map(|it| it.to_ascii_lowercase())
     }
 
-    /// Where this sender names a delivery, and for how many hours one may come again.
+    /// Returns where this sender puts the delivery's id, and for how many hours a delivery may be repeated.
     pub(super) fn deliveries(&self) -> (Option<Named>, u32) {
         match self.scheme {
             Scheme::Preset(preset) => deliveries(preset),
-            // https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides: retries end within seconds.
+            // Retries end within seconds: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
             Scheme::Other(Other::Twilio) => (Some(Named::Header("i-twilio-idempotency-token".into())), 24),
             Scheme::Other(_) => (self.id_header.as_ref().map(|it| Named::Header(it.to_ascii_lowercase())), 72),
         }
@@ -174,22 +177,23 @@ impl AuthTable {
     }
 }
 
-/// Each provider's id of a delivery, and for how long it goes on trying, rounded up to a day.
+/// Returns where each provider puts the id of a delivery, and how long it retries, rounded up to a day.
 fn deliveries(preset: Preset) -> (Option<Named>, u32) {
     let header = |name: &str| Some(Named::Header(name.into()));
     let body = |pointer: &str| Some(Named::Body(vec![pointer.into()]));
     match preset {
-        // "over several days", in the specification.
+        // "over several days", according to the specification.
         Preset::StandardWebhooks => (header("webhook-id"), 120),
         // Three days: https://docs.stripe.com/webhooks#behaviors
         Preset::Stripe => (body("/id"), 72),
-        // By hand only, within three days: https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks
+        // Manually only, within three days:
+        // https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks
         Preset::Github => (header("x-github-delivery"), 72),
         // Three times within six minutes, or for a day: https://docs.slack.dev/apis/events-api
         Preset::Slack => (body("/event_id"), 24),
         // Eight times within four hours: https://shopify.dev/docs/apps/build/webhooks/subscribe/https
         Preset::Shopify => (header("x-shopify-webhook-id"), 24),
-        // For a day; it names no delivery: https://developer.calendly.com
+        // For a day; it sends no id: https://developer.calendly.com
         Preset::Calendly => (None, 24),
         // Within a day: https://www.typeform.com/developers/webhooks/
         Preset::Typeform => (body("/event_id"), 24),

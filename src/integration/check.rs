@@ -1,4 +1,4 @@
-//! Everything that is wrong with a plugin folder at once, for its author.
+//! Reports all problems of a plugin folder at once, for its author.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -7,30 +7,32 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::load::{LoadFailure, assemble, check_name, company, read_manifest, read_schema, shadow, timezone};
+use super::files::LoadFailure;
+use super::fixtures;
+use super::fixtures::{Fixture, Run};
+use super::live::Integration;
+use super::load::{Candidate, assemble, candidate, check_name, company, read_manifest, read_schema, timezone};
 use super::manifest::Manifest;
-use super::{Beside, Integration};
-use crate::config::Secrets;
-use crate::folder::Folder;
-use crate::plugin::fixtures::{self, Fixture, Run};
+use crate::auth::Secrets;
 use crate::plugin::{Host, Usage};
+use crate::system::folder::Folder;
 
-/// How bad it is.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// The folder does not go live.
+    /// The folder cannot go live.
     Error,
-    /// It does, and will disappoint.
+    /// The folder can go live, but may cause problems.
     Warning,
 }
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity of the problem.
     pub severity: Severity,
-    /// The file that it is in.
+    /// File with the problem.
     pub file: PathBuf,
     /// What is wrong.
     pub reason: String,
@@ -38,17 +40,17 @@ pub struct Finding {
     pub fix: Option<String>,
 }
 
-/// A folder that was looked through.
+/// Result of checking a folder.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// In the order in which a folder is read.
+    /// Problems, in the order in which a folder is loaded.
     pub findings: Vec<Finding>,
-    /// What it came to, where nothing in it keeps it from running.
+    /// The integration, if it can run.
     pub integration: Option<Integration>,
 }
 
 impl Checked {
-    /// Whether the server would take it.
+    /// Returns whether the server would load it.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|it| it.severity == Severity::Warning)
@@ -75,21 +77,21 @@ impl Checked {
         else {
             return;
         };
-        // The file stands beside it already.
+        // The file is shown separately.
         let sentence = failure.to_string();
         let reason = sentence.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&sentence);
         self.error(file, reason, fix);
     }
 }
 
-/// Looks through a folder and runs its fixtures, as the server does, and goes on after each error.
+/// Checks a folder and runs its fixtures as the server does, but continues after each error.
 #[must_use]
 pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = open(host, folder, secrets, now);
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
-        if let Some(Beside { shadow: Err(cause), .. }) = shadow(host, folder, &integration, secrets, now) {
-            let fix = "Fix it, or take `shadow` out; the plugin goes live without it";
+        if let Some(Candidate { loaded: Err(cause), .. }) = candidate(host, folder, &integration, secrets, now) {
+            let fix = "Fix it, or remove `shadow`; the plugin goes live without it";
             checked.warn(&folder.join("plugin.toml"), format!("shadow: {cause}"), fix);
         }
         checked.integration = Some(integration);
@@ -97,13 +99,13 @@ pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>
     checked
 }
 
-/// The same without the fixtures, for callers that run them themselves.
+/// Checks a folder without its fixtures, for callers that run them themselves.
 #[must_use]
 pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();
     let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
     let schema = read_schema(folder, &manifest).map(|it| it.within(host.limits().schema));
-    let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema, draft 2020-12, for what comes in"));
+    let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema (draft 2020-12) for the payload"));
     let module = folder.join(&manifest.module);
     let company = match company(&manifest) {
         Ok(company) => company,
@@ -114,12 +116,12 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     };
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits());
     let plugin = plugin.map_err(|it| {
-        let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; docs/PLUGINS.md says how";
+        let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; see docs/PLUGINS.md";
         checked.error(&module, &it.cause, fix);
     });
     let (Ok(schema), Ok(plugin)) = (schema, plugin) else { return checked };
     let schema_file = folder.join(&manifest.schema);
-    // What the pipeline would do with anything at all.
+    // A schema that accepts an empty object accepts nearly everything.
     if schema.check(&serde_json::json!({})).is_ok() {
         checked.warn(
             &schema_file,
@@ -130,13 +132,13 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     match assemble(manifest, schema, plugin, secrets, now) {
         Ok(integration) => {
             for name in &integration.weak_secrets {
-                let reason = format!("the secret {name} is weak, and allow_weak_secret allows it");
-                let fix = "Set one of 16 bytes or more at the sender and here";
+                let reason = format!("the secret {name} is weak, but allowed by allow_weak_secret");
+                let fix = "Set a secret of at least 16 bytes at the sender and here";
                 checked.warn(&folder.join("plugin.toml"), reason, fix);
             }
             checked.integration = Some(integration);
         }
-        // A field may have been complained of already.
+        // The problem may have been reported already.
         Err(reason) if checked.is_good() => checked.error(&folder.join("plugin.toml"), reason, ""),
         Err(_) => {}
     }
@@ -148,7 +150,7 @@ fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option
     let text = match read_manifest(folder) {
         Ok(text) => text,
         Err(failure) => {
-            checked.failure(&failure, "Name a plugin's folder; `hookmill plugin new` writes one");
+            checked.failure(&failure, "Name a plugin's folder; create one with `hookmill plugin new`");
             return None;
         }
     };
@@ -162,7 +164,7 @@ fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option
         }
     };
     if let Err(reason) = check_name(folder, &manifest) {
-        checked.error(&file, reason, "Rename the folder, or change name");
+        checked.error(&file, reason, "Rename the folder, or change `name`");
     }
     if let Err(reason) = timezone(&manifest) {
         checked.error(&file, reason, "Name a zone of the IANA time zone database");
@@ -183,23 +185,31 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
         Err(failure) => return checked.failure(&failure, ""),
     };
     if files.is_empty() {
-        let fix = "Write one for each kind of delivery; `hookmill plugin test --update` fills in what comes out";
-        checked.warn(&folder.join("fixtures"), "there are no fixtures: nothing shows that the plugin works", fix);
+        let fix = "Write one for each kind of delivery; `hookmill plugin test --update` fills in the plugin's output";
+        checked.warn(
+            &folder.join("fixtures"),
+            "there are no fixtures, so the plugin is not tested before it goes live",
+            fix,
+        );
     }
     for name in files {
         let file = folder.join(&name);
         let run = Fixture::read(folder, &name).and_then(|fixture| {
-            let failed = |it: crate::ingest::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
+            let failed = |it: super::stop::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
             let run = fixtures::run(integration, &fixture.payload, fixture.received_at).map_err(failed)?;
             Ok((fixture, run))
         });
         match run {
-            Err(failure) => checked.failure(&failure, "docs/PLUGINS.md says what a fixture is"),
+            Err(failure) => checked.failure(&failure, "See docs/PLUGINS.md for the format of fixtures"),
             Ok((fixture, run)) => {
                 let wrong = fixture.wrong(&run, integration);
                 if !wrong.is_empty() {
                     let reason = format!("\"{}\" failed: {}", fixture.name, wrong.join("; "));
-                    checked.error(&file, reason, "Fix the plugin, or see `hookmill plugin test --update`");
+                    checked.error(
+                        &file,
+                        reason,
+                        "Fix the plugin, or update the fixture with `hookmill plugin test --update`",
+                    );
                 }
                 near_limits(integration, &run, &file, checked);
             }
@@ -207,12 +217,12 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
     }
 }
 
-/// What is fine on a fixture may not be on a larger delivery, or on a busy machine.
+/// Warns about usage close to a limit, which a larger delivery or a busy machine could exceed.
 fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut Checked) {
     let limit = integration.schema.limit().unwrap_or(Duration::MAX);
     if run.checked > limit / 2 {
         let (took, limit) = (run.checked.as_millis(), limit.as_millis());
-        let reason = format!("its check against the schema takes {took} of {limit} ms (plugins.schema_ms)");
+        let reason = format!("its schema check takes {took} of {limit} ms (plugins.schema_ms)");
         checked.warn(file, reason, "Use fewer branches in the schema, or bound lists with maxItems");
     }
     for it in Share::of(integration, run).into_iter().filter(|it| it.percent() > 50.0) {
@@ -222,26 +232,27 @@ fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut 
 }
 
 /// How much of a limit a run has used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "LimitUse")]
 pub struct Share {
-    /// As in plugin.toml.
+    /// Name of the limit, as in plugin.toml.
     pub name: Cow<'static, str>,
-    /// What was used.
+    /// Used amount.
     pub used: u64,
-    /// What may be used.
+    /// Maximum amount.
     pub limit: u64,
-    /// Of both.
+    /// Unit of both.
     pub unit: Cow<'static, str>,
 }
 
 impl Share {
-    /// Every limit of a call.
+    /// Returns the usage of every limit of a call.
     #[must_use]
     pub fn of(integration: &Integration, run: &Run) -> Vec<Self> {
         Self::of_usage(integration, &run.usage, run.took)
     }
 
-    /// The same of what is known otherwise.
+    /// Returns the usage of every limit, from a call's usage and duration.
     #[must_use]
     pub fn of_usage(integration: &Integration, usage: &Usage, took: Duration) -> Vec<Self> {
         let limits = integration.plugin.limits();
@@ -261,7 +272,7 @@ impl Share {
         ]
     }
 
-    /// In a hundred.
+    /// Returns the used percentage.
     #[must_use]
     pub fn percent(&self) -> f64 {
         if self.limit == 0 { 0.0 } else { self.used as f64 * 100.0 / self.limit as f64 }

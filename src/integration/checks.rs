@@ -1,22 +1,22 @@
-//! Checks that take long: on threads of their own, a few for each integration, so that one integration's schema takes
-//! nothing from another's deliveries.
+//! Runs long schema checks on threads of their own, a few per integration, so that one integration's schema does
+//! not slow down another's deliveries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::event::IntegrationName;
+use crate::model::ids::IntegrationName;
 
-/// Long checks of one integration at once.
+/// Maximum number of concurrent long checks per integration.
 const AT_ONCE: usize = 2;
-/// Long checks of one integration that may wait for their turn.
+/// Maximum number of queued long checks per integration.
 const WAITING: usize = 32;
 
-/// Why a check was not made.
+/// Why a check was not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotChecked {
-    /// As many are running and waiting as there may be.
+    /// The queue is full.
     Busy,
     /// Its thread has failed.
     Failed,
@@ -36,10 +36,10 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Makes a check on a thread of its own, when it is its turn.
+    /// Runs a check on a thread of its own, when it is its turn.
     ///
     /// # Errors
-    /// Where too many are waiting, or the thread fails.
+    /// Fails if the queue is full, or if the thread fails.
     pub async fn make<T: Send + 'static>(
         &self,
         name: &IntegrationName,
@@ -53,7 +53,7 @@ impl Checks {
         let spawned = thread.spawn(move || {
             step_back();
             let result = check();
-            // Before the answer, so that its receiver finds the place free.
+            // Released before the result is sent, so that its receiver finds a free place.
             drop(place);
             let _gone = done.send(result);
         });
@@ -62,7 +62,7 @@ impl Checks {
     }
 }
 
-/// One that waits. It is counted no longer when it is dropped, as when its caller has gone.
+/// A queued check. Dropping it removes it from the count, also when its caller has gone.
 struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
@@ -79,9 +79,9 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// Gives this thread a tenth of the processor time of others, where those want it.
+/// Lowers the priority of this thread to a tenth of the CPU time of others, if these are busy.
 fn step_back() {
-    // Not the idle class: it shares locks with the others, and gets to release them.
+    // Not the idle class: this thread shares locks with others, and must be able to release them.
     #[allow(unsafe_code, reason = "a system call on numbers, for this thread only")]
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, 10);

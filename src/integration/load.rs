@@ -1,68 +1,36 @@
-//! From a folder to an [`Integration`]: manifest, schema, module, fixtures, in this order.
+//! Loads a folder as an [`Integration`]: manifest, schema, module, fixtures, in this order.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
 
+use super::checks::Checks;
+use super::dedupe::{Dedupe, Later, Named};
+use super::files::{LoadFailure, read};
+use super::fixtures;
+use super::live::Integration;
 use super::manifest::{Manifest, Mode};
-use super::{Auth, Beside, Checks, Dedupe, Integration, Later, Named, Redact, Rejections};
-use crate::auth::CompanyId;
-use crate::auth::limit::TokenBucket;
-use crate::config::Secrets;
-use crate::dry_run::Shadow;
-use crate::event::{self, IntegrationName, Provenance};
-use crate::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
-use crate::payload::Rules;
-use crate::plugin::{Host, LoadError, Plugin, fixtures};
-use crate::schema::Schema;
+use super::redact::Redact;
+use super::rejections::Rejections;
+use super::sender::Auth;
+use crate::auth::Secrets;
+use crate::format::payload::Rules;
+use crate::format::schema::Schema;
+use crate::model::company::CompanyId;
+use crate::model::event::Provenance;
+use crate::model::headers::SECRET_HEADERS;
+use crate::model::ids::IntegrationName;
+use crate::plugin::{Host, Plugin};
+use crate::system::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
+use crate::system::rate::TokenBucket;
 
-/// Why a folder does not go live. Each names the file.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadFailure {
-    /// A file cannot be read.
-    #[error("{file}: cannot be read: {cause}", file = file.display())]
-    Read {
-        /// Its path.
-        file: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// plugin.toml is wrong.
-    #[error("{file}: {cause}", file = file.display())]
-    Manifest {
-        /// Its path.
-        file: PathBuf,
-        /// What, as sentences.
-        cause: String,
-    },
-    /// The payload's schema is not a JSON Schema that can be used.
-    #[error("{file}: {cause}", file = file.display())]
-    Schema {
-        /// Its path.
-        file: PathBuf,
-        /// Where and what.
-        cause: String,
-    },
-    /// The module is not a plugin.
-    #[error(transparent)]
-    Module(#[from] LoadError),
-    /// The plugin does not do what its own fixtures say.
-    #[error("{file}: {cause}", file = file.display())]
-    Fixture {
-        /// The fixture's path.
-        file: PathBuf,
-        /// What came instead.
-        cause: String,
-    },
-}
-
-/// Loads one folder and runs its fixtures.
+/// Loads a folder and runs its fixtures.
 ///
 /// # Errors
-/// The first thing that is wrong, with its file.
+/// The first problem, with its file.
 pub fn load(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
-    // Changes in a folder that cannot be listed would go unnoticed.
+    // Changes in a folder that cannot be listed would remain unnoticed.
     folder.list(".").map_err(|cause| LoadFailure::Read { file: folder.path().to_owned(), cause })?;
     let manifest = manifest(folder)?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
@@ -79,15 +47,15 @@ pub(super) fn read_manifest(folder: &Folder) -> Result<String, LoadFailure> {
     read(folder, "plugin.toml", MANIFEST_BYTES)
 }
 
-/// A folder of the plugins folder, open.
+/// Opens a folder in the plugins folder.
 ///
 /// # Errors
-/// Where it cannot be opened.
+/// Fails if it cannot be opened.
 pub(crate) fn open_in(plugins: &std::path::Path, name: &std::ffi::OsStr) -> Result<Folder, LoadFailure> {
     Folder::open_in(plugins, name).map_err(|cause| LoadFailure::Read { file: plugins.join(name), cause })
 }
 
-/// An integration that does what its fixtures say.
+/// Returns an integration that has passed its fixtures.
 fn tested(
     host: &Host,
     folder: &Folder,
@@ -100,61 +68,71 @@ fn tested(
     let company = company(&manifest).map_err(wrong)?;
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits())?;
     let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
-    // Neither the fixtures' time nor that of their calls is to be spent waiting for the processor.
+    // With a permit, so that the fixtures' time is not spent waiting for the processor.
     let _turn = host.turn(integration.company_id.as_str());
     fixtures::run_all(&integration, folder, host.limits().fixtures)?;
     Ok(integration)
 }
 
-/// The folder of the shadow that a folder's plugin.toml names, where there is one.
+/// Returns the folder of the shadow that a folder's plugin.toml names, if there is one.
 pub(crate) fn shadow_of(folder: &Folder) -> Option<Folder> {
     let named = manifest(folder).ok()?.shadow?;
     folder.sibling(shadow_name(&named)).ok()
 }
 
-/// Next to the live one, as the manifest's schema requires.
+/// The shadow's folder is next to the live one, as the manifest's schema requires.
 fn shadow_name(named: &str) -> &str {
     named.trim_start_matches("../")
 }
 
-/// The company that a folder's plugin.toml names, where that can be read.
+/// Returns the company that a folder's plugin.toml names, if it can be read.
 pub(crate) fn company_of(folder: &Folder) -> Option<CompanyId> {
     company(&manifest(folder).ok()?).ok()
 }
 
-/// The candidate that plugin.toml names, started. One that cannot be started is none: the live plugin does without.
-pub(crate) fn shadow(
+/// A candidate that plugin.toml names as its shadow.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Its folder, as in plugin.toml.
+    pub(crate) folder: String,
+    /// The loaded candidate, or why it cannot be loaded. The live plugin does not depend on it.
+    pub(crate) loaded: Result<Integration, LoadFailure>,
+}
+
+/// Loads the shadow that plugin.toml names, if it names one.
+pub(crate) fn candidate(
     host: &Host,
     folder: &Folder,
     live: &Integration,
     secrets: &Secrets,
     now: DateTime<Utc>,
-) -> Option<Beside> {
+) -> Option<Candidate> {
     let named = manifest(folder).ok()?.shadow?;
-    let start = || {
+    let load = || {
         let failed = |cause| LoadFailure::Read { file: PathBuf::from(&named), cause };
         let folder = folder.sibling(shadow_name(&named)).map_err(failed)?;
         let manifest = manifest(&folder)?;
-        // Its report is shown to the live one's company: nothing of another company's `[config]` may be in it.
+        // Its report is shown to the live plugin's company, so it must not contain another company's `[config]`.
         if manifest.company_id != live.company_id.as_str() {
             let cause = "company_id: a shadow must belong to the same company as the live plugin".to_owned();
             return Err(LoadFailure::Manifest { file: folder.join("plugin.toml"), cause });
         }
         let mut candidate = tested(host.aside(), &folder, manifest, secrets, now)?;
-        // Its calls get the same context as those of the live one.
+        // Its calls get the same context as those of the live plugin.
         candidate.name = live.name.clone();
-        Shadow::start(candidate).map_err(failed)
+        Ok(candidate)
     };
-    Some(Beside { folder: named.clone(), shadow: start().map_err(|e| e.to_string()) })
+    let loaded = load();
+    Some(Candidate { folder: named, loaded })
 }
 
 pub(super) fn check_name(folder: &Folder, manifest: &Manifest) -> Result<(), String> {
-    // A folder named "." has a name all the same.
+    // A folder that is named "." has a name too.
     let whole = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
     if whole.file_name().is_some_and(|name| name == manifest.name.as_str()) {
         return Ok(());
     }
-    Err("name: is not the folder's name; make them the same".into())
+    Err("name: differs from the folder's name; make them equal".into())
 }
 
 pub(super) fn read_schema(folder: &Folder, manifest: &Manifest) -> Result<Schema, LoadFailure> {
@@ -163,7 +141,7 @@ pub(super) fn read_schema(folder: &Folder, manifest: &Manifest) -> Result<Schema
         .map_err(|e| LoadFailure::Schema { file: folder.join(&manifest.schema), cause: e.to_string() })
 }
 
-/// The parts put together; the error is about a field of plugin.toml.
+/// Combines the parts. An error is about a field of plugin.toml.
 pub(super) fn assemble(
     manifest: Manifest,
     schema: Schema,
@@ -201,7 +179,7 @@ pub(super) fn assemble(
         plugin,
         provenance,
         loaded_at: now,
-        beside: OnceLock::new(),
+        series: OnceLock::new(),
     })
 }
 
@@ -209,33 +187,34 @@ pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {
     CompanyId::parse(&manifest.company_id).map_err(|e| format!("company_id: {e}"))
 }
 
-/// Values that identify or order deliveries must not be redacted.
+/// Checks that values which identify or order deliveries are not redacted.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
     let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointers) = it { Some(pointers) } else { None });
     let named = by
         .flatten()
         .map(String::as_str)
-        .map(|it| ("a delivery is known by", it))
+        .map(|it| ("a delivery is identified by", it))
         .chain(order_by.map(|it| ("order_by names", it)));
     match named.into_iter().find(|(_, pointer)| redact.may_replace(pointer)) {
         None => Ok(()),
-        Some((what, _)) => {
-            Err(format!("redact: {what} a value that would be replaced, or could be where a payload has another shape"))
-        }
+        Some((what, _)) => Err(format!(
+            "redact: {what} a value that would be replaced, or could be in a payload with a different structure"
+        )),
     }
 }
 
-/// Headers whose values are kept besides the usual ones: those that plugin.toml names, and what the delivery is known by.
+/// Returns the headers whose values are stored in addition to the usual ones: those that plugin.toml names, and
+/// those that identify the delivery.
 fn keep_headers(manifest: &Manifest, auth: &Auth, dedupe: &Dedupe) -> Result<Vec<String>, String> {
     let named: Vec<String> = manifest.keep_headers.iter().map(|it| it.to_ascii_lowercase()).collect();
-    if let Some(secret) = named.iter().find(|it| event::SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
-        return Err(format!("keep_headers: {secret} holds what a sender proves itself with, and is never kept"));
+    if let Some(secret) = named.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
+        return Err(format!("keep_headers: {secret} contains the sender's credentials and is never stored"));
     }
     let ids = dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name.clone()) } else { None });
     Ok(named.into_iter().chain(ids).chain(manifest.auth.telling_headers()).filter(|it| !auth.proves(it)).collect())
 }
 
-/// The configured place first, then the provider's own.
+/// Returns where the id is: the configured place first, then the provider's own.
 fn dedupe(manifest: &Manifest) -> Dedupe {
     let (own, hours) = manifest.auth.deliveries();
     let configured = manifest.dedupe.pointers().map(Named::Body);
@@ -248,16 +227,11 @@ pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {
     zone.parse().map_err(|_| "timezone: is not an IANA zone such as Europe/Berlin".into())
 }
 
-/// A folder's text file, of so many bytes at most.
-pub(crate) fn read(folder: &Folder, file: impl AsRef<std::path::Path>, most: u64) -> Result<String, LoadFailure> {
-    folder.text(&file, most).map_err(|cause| LoadFailure::Read { file: folder.join(file), cause })
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The built-in way in of `POST /v1/tasks`.
+/// Returns the name of the built-in integration of `POST /v1/tasks`.
 #[must_use]
 pub fn direct() -> IntegrationName {
     IntegrationName(Arc::from("tasks"))

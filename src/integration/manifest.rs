@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth_table::AuthTable;
-use crate::auth::limit::Rate;
-use crate::schema::{Schema, SchemaError, Violation};
-use crate::{parse, plugin};
+use crate::format::parse;
+use crate::format::schema::{Schema, SchemaError, Violation};
+use crate::plugin;
+use crate::system::rate::Rate;
 
 /// A plugin.toml that the schema has accepted.
 #[derive(Debug, Deserialize)]
@@ -66,7 +67,7 @@ enum Pointers {
 }
 
 impl DedupeTable {
-    /// Where the configured id of a delivery is, if there is one.
+    /// Returns where the configured id of a delivery is, if there is one.
     pub(super) fn pointers(&self) -> Option<Vec<String>> {
         self.pointer.as_ref().map(|it| match it {
             Pointers::One(pointer) => vec![pointer.clone()],
@@ -87,7 +88,7 @@ struct LimitsTable {
     burst: Option<u32>,
 }
 
-/// What is wrong, without the value: people write secrets where their names belong.
+/// Returns a violation without the value, because people put secrets where their names belong.
 fn sentence(it: &Violation) -> String {
     match it.code.as_str() {
         "required" | "unknown_field" | "min_length" => it.message.clone(),
@@ -99,12 +100,12 @@ static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
     LazyLock::new(|| Schema::compile(include_str!("../../schemas/plugin-manifest.schema.json")));
 
 impl Manifest {
-    /// Reads it; the error is a sentence or several.
+    /// Parses the file; the error has one or several sentences.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Self::check(text).map_err(|all| all.into_iter().map(|(sentence, _)| sentence).collect::<Vec<_>>().join(". "))
     }
 
-    /// Reads it; else every sentence, and what to do about it where there is more to say.
+    /// Parses the file. The error has all sentences, with hints if there is more to say.
     pub(super) fn check(text: &str) -> Result<Self, Vec<(String, Option<String>)>> {
         let one = |sentence: String| vec![(sentence, None)];
         let value: Value = parse::toml(text).map_err(one)?;
@@ -114,13 +115,13 @@ impl Manifest {
         serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))
     }
 
-    /// How often its senders may deliver, where that is limited.
+    /// Returns the rate limit of its senders, if there is one.
     pub(super) fn rate(&self) -> Option<Rate> {
         let (per_minute, burst) = (self.limits.per_minute?, self.limits.burst);
         Some(Rate { per_minute, burst: burst.unwrap_or(per_minute) })
     }
 
-    /// The limits given, and the defaults of the others.
+    /// Returns the given limits, with defaults for the others.
     pub(super) fn limits(&self) -> plugin::Limits {
         let (given, default) = (&self.limits, plugin::Limits::default());
         plugin::Limits {

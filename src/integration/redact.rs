@@ -1,24 +1,21 @@
-//! Values that are replaced before anything is stored, logged or handed to the plugin.
+//! Redaction: replaces values before anything is stored, logged or passed to the plugin.
 //!
-//! A sender decides what shape a payload has, so redaction fails closed: names match in any letter case and with any
-//! separators, JSON sent as text and lists in place of objects are gone into, and what has another shape than a pointer
-//! expects is replaced as a whole (docs/decisions).
+//! A sender decides the structure of a payload, so redaction fails closed: names match in any letter case and with
+//! any separators, JSON sent as text and lists in place of objects are searched too, and a value with another
+//! structure than a pointer expects is replaced as a whole (docs/decisions).
 
 use serde_json::{Map, Value};
 
-use super::Integration;
-use crate::event::RawEvent;
-use crate::log::{self, Line};
-use crate::payload::{DecodeError, Payload, inner_json};
+use crate::format::payload::inner_json;
 
-/// What stands in the place of a text. Numbers become 0, booleans false, lists and objects empty: the types stay, so
-/// that a mapper which reads them goes on working.
+/// Replacement for a text. Numbers become 0, booleans false, lists and objects empty: types are kept, so that a
+/// plugin that reads them continues to work.
 pub const PLACEHOLDER: &str = "[redacted]";
 
-/// Under which names senders and workflow tools wrap a payload.
+/// Names under which senders and workflow tools wrap a payload.
 const WRAPPERS: [&str; 4] = ["json", "data", "body", "payload"];
 
-/// Places in a payload: JSON Pointers (RFC 6901), in which `*` stands for every member of an object or a list.
+/// Places in a payload: JSON Pointers (RFC 6901), in which `*` matches every member of an object or a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redact(Vec<Place>);
 
@@ -39,33 +36,34 @@ struct Step {
 /// What was replaced, as JSON Pointers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replaced {
-    /// The places at which something was, as they are configured.
+    /// The configured places at which values were replaced.
     pub places: Vec<String>,
-    /// Where a value had another shape than a place expects, and was replaced as a whole.
+    /// Places at which a value with an unexpected structure was replaced as a whole.
     pub wholes: Vec<String>,
 }
 
 impl Redact {
-    /// These pointers.
+    /// Creates a redaction of these pointers.
     #[must_use]
     pub fn new(pointers: &[String]) -> Self {
         Self(pointers.iter().map(|it| Place { pointer: it.clone(), steps: steps(it) }).collect())
     }
 
-    /// Whether there is nothing to replace.
+    /// Returns whether there is nothing to redact.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this place is replaced, or stands in one that is.
+    /// Returns whether this place, or one that contains it, is replaced.
     #[must_use]
     pub fn covers(&self, pointer: &str) -> bool {
         let found = steps(pointer);
         self.0.iter().any(|it| it.covers(&found))
     }
 
-    /// Whether this place is replaced in some payload: [`Self::covers`] it, or one of these places is in it.
+    /// Returns whether this place may be replaced in some payload: [`Self::covers`] it, or a redacted place is
+    /// inside it.
     #[must_use]
     pub fn may_replace(&self, pointer: &str) -> bool {
         let found = steps(pointer);
@@ -74,7 +72,8 @@ impl Redact {
         self.covers(pointer) || self.0.iter().any(within)
     }
 
-    /// Those of these places that none of ours is in: what is known to have been replaced by earlier settings.
+    /// Returns the places of `earlier` that contain none of these: those that earlier settings are known to have
+    /// replaced.
     #[must_use]
     pub fn without_parents(&self, earlier: &[String]) -> Self {
         let is_own = |it: &&String| self.0.iter().any(|own| own.pointer == **it);
@@ -82,7 +81,7 @@ impl Redact {
         Self::new(&kept)
     }
 
-    /// Replaces what is there.
+    /// Replaces the values in a payload.
     pub fn apply(&self, payload: &mut Value) -> Replaced {
         let active: Vec<_> = self.0.iter().map(|place| Active { place, done: 0 }).collect();
         let mut found = Found::default();
@@ -107,7 +106,7 @@ impl Place {
         steps.peek().is_none()
     }
 
-    /// The first of its steps, as a pointer.
+    /// Returns the first `done` steps as a pointer.
     fn upto(&self, done: usize) -> String {
         let escaped = |it: &Step| format!("/{}", it.name.replace('~', "~0").replace('/', "~1"));
         self.steps.iter().take(done).map(escaped).collect()
@@ -120,23 +119,23 @@ impl Step {
         Self { plain: plain(&name).collect(), is_index, name }
     }
 
-    /// Whether a member of this name is meant.
+    /// Returns whether this step matches a member with this name.
     fn fits(&self, name: &str) -> bool {
         self.name == "*" || self.name == name || (!self.plain.is_empty() && plain(name).eq(self.plain.chars()))
     }
 }
 
-/// A name without letter case and separators: `First-Name` is `firstname`.
+/// Returns a name without letter case and separators: `First-Name` is `firstname`.
 fn plain(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase)
 }
 
-/// The steps of a pointer, as they stand in the value.
+/// Splits a pointer into its unescaped steps.
 fn steps(pointer: &str) -> Vec<Step> {
     pointer.split('/').skip(1).map(|it| Step::new(it.replace("~1", "/").replace("~0", "~"))).collect()
 }
 
-/// A place, of which so many steps lead to the value that is looked at.
+/// A place, and how many of its steps lead to the current value.
 #[derive(Clone, Copy)]
 struct Active<'a> {
     place: &'a Place,
@@ -152,7 +151,8 @@ impl<'a> Active<'a> {
         Self { done: self.done + steps, ..self }
     }
 
-    /// How many steps a member of this name is: `patient.email` and `patient[email]` are two.
+    /// Returns the place after a member with this name, which may cover several steps: `patient.email` and
+    /// `patient[email]` are two.
     fn into_member(self, name: &str) -> Option<Self> {
         let rest = self.rest();
         if rest.first().is_some_and(|it| it.fits(name)) {
@@ -174,7 +174,7 @@ struct Found<'a> {
     wholes: Vec<String>,
 }
 
-/// All places at once, so that a text is read once only.
+/// Replaces all places in one pass, so that a text is parsed only once.
 fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) {
     let ends: Vec<_> = active.iter().filter(|it| it.rest().is_empty()).map(|it| it.place).collect();
     if !ends.is_empty() {
@@ -200,7 +200,7 @@ fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) 
                 let in_item = |it: &Active<'a>| match it.rest().first() {
                     Some(step) if step.name == "*" || step.name == index => Some(it.after(1)),
                     Some(step) if step.is_index => None,
-                    // A list in place of an object: each of its items may be that.
+                    // A list in place of an object: each of its items may be that object.
                     _ => Some(*it),
                 };
                 let in_item: Vec<_> = active.iter().filter_map(in_item).collect();
@@ -218,7 +218,7 @@ fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) 
     }
 }
 
-/// Gives the places that expect a list here.
+/// Replaces values in the members of an object. Returns the places that expect a list here.
 fn in_members<'a>(map: &mut Map<String, Value>, active: &[Active<'a>], found: &mut Found<'a>) -> Vec<Active<'a>> {
     let mut missing = active.to_vec();
     for (name, member) in map.iter_mut() {
@@ -233,7 +233,7 @@ fn in_members<'a>(map: &mut Map<String, Value>, active: &[Active<'a>], found: &m
             replace(member, &below, found);
         }
     }
-    // A wrapper that was not taken off. Searched whatever is outside: a sender could put anything there.
+    // A wrapper that was not removed. It is always searched, because a sender could put anything next to it.
     let outside: Vec<_> = active.iter().filter(|it| it.done == 0).copied().collect();
     for (name, member) in map.iter_mut().filter(|_| !outside.is_empty()) {
         let holds = match member {
@@ -249,7 +249,7 @@ fn in_members<'a>(map: &mut Map<String, Value>, active: &[Active<'a>], found: &m
     missing
 }
 
-/// What is here is no object and no list, or not the one of the two that a place expects.
+/// Handles a value that is neither object nor list, or not the one that a place expects.
 fn whole<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) {
     if blank(value) {
         for it in active {
@@ -261,7 +261,7 @@ fn whole<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) {
     }
 }
 
-/// Whether anything was there. Null says nothing and stays.
+/// Blanks a value. Returns whether there was one; null is kept.
 fn blank(value: &mut Value) -> bool {
     *value = match value {
         Value::Null => return false,
@@ -272,53 +272,4 @@ fn blank(value: &mut Value) -> bool {
         Value::Object(_) => Value::Object(Map::new()),
     };
     true
-}
-
-impl Integration {
-    /// A delivery's payload as the plugin may see it.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn payload(&self, raw: &RawEvent) -> Result<Payload, DecodeError> {
-        let mut payload = raw.decode(&self.schema, &self.rules)?;
-        self.redact.apply(&mut payload.value);
-        Ok(payload)
-    }
-
-    /// Makes of a delivery what may be stored: where this integration redacts, the payload with its values replaced, as JSON
-    /// and without what was wrapped around it. One that cannot be read loses its body, as nobody can tell what stands in it.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    pub fn redact(&self, raw: &mut RawEvent) -> Result<(), DecodeError> {
-        if self.redact.is_empty() {
-            return Ok(());
-        }
-        let decoded = raw.decode(&self.schema, &self.rules);
-        raw.body = bytes::Bytes::new();
-        match decoded {
-            Ok(mut payload) => {
-                let Replaced { places, wholes } = self.redact.apply(&mut payload.value);
-                if !wholes.is_empty() {
-                    let pointers = wholes.join(" ");
-                    if let Some(turn) = log::sample(Line::Redacted, &self.name.0, raw.received_at) {
-                        tracing::warn!(
-                            integration = %self.name,
-                            pointers,
-                            omitted = turn.omitted,
-                            "values of another shape than redact expects were replaced as a whole"
-                        );
-                    }
-                }
-                raw.redacted = places.into_iter().chain(wholes).collect();
-                raw.body = payload.value.to_string().into();
-                raw.content_type = Some("application/json".into());
-                Ok(())
-            }
-            Err(error) => {
-                raw.redacted = vec![String::new()];
-                Err(error)
-            }
-        }
-    }
 }

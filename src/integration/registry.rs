@@ -1,4 +1,4 @@
-//! What is live, what is being loaded and what is refused, by name.
+//! The registry of integrations by name: live, loading or refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Integration;
-use crate::auth::CompanyId;
-use crate::event::IntegrationName;
+use super::live::Integration;
+use crate::model::company::CompanyId;
+use crate::model::ids::IntegrationName;
 
 /// A folder that is not live, and why.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Refused {
-    /// The folder's name.
+    /// Name of the folder.
     pub name: String,
     /// The file and the cause.
     pub message: String,
-    /// Whose it would be, where its plugin.toml says so.
+    /// Company that its plugin.toml names, if it can be read.
     #[serde(skip)]
     pub company: Option<CompanyId>,
 }
 
 impl Refused {
-    /// Whether the admins of this company, whose integration of the same name is live, may read why.
+    /// Returns whether admins of this company, whose integration with the same name is live, may read the reason.
     #[must_use]
     pub fn concerns(&self, company: &CompanyId) -> bool {
         self.company.as_ref().is_none_or(|it| it == company)
@@ -33,7 +33,7 @@ impl Refused {
 /// Folders that are being loaded.
 #[derive(Debug, Clone, Default)]
 struct Loading {
-    /// The server has started, and not every folder has been tried yet.
+    /// Whether the server has just started, and not all folders have been tried yet.
     first_pass: bool,
     names: BTreeSet<String>,
 }
@@ -45,11 +45,11 @@ pub enum Found {
     Live(Arc<Integration>),
     /// A folder whose first version is being loaded.
     Loading,
-    /// Nothing that deliveries could be for.
+    /// No integration with this name.
     Unknown,
 }
 
-/// What is live, by name, what is being loaded and what is refused. Readers never wait: a change swaps the whole.
+/// The live integrations, loading folders and refused folders. Readers never wait: a change swaps the whole map.
 #[derive(Debug, Default)]
 pub struct Registry {
     live: ArcSwap<BTreeMap<IntegrationName, Arc<Integration>>>,
@@ -59,23 +59,26 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Goes live, in the place of the version before. Calls under way end on that, unless it was another company's: then
-    /// they are stopped.
+    /// Makes an integration live and replaces the previous version. Running calls finish with that version, unless
+    /// it belonged to another company: then they are stopped.
     pub fn set(&self, integration: Arc<Integration>) {
         let before = self.get(&integration.name.0).filter(|it| it.company_id != integration.company_id);
+        // Its series are shown from now on, before the first delivery.
+        integration.series();
         self.change_refused(|refused| drop(refused.remove(&*integration.name.0)));
         self.change_live(|live| drop(live.insert(integration.name.clone(), Arc::clone(&integration))));
         before.into_iter().for_each(|it| it.retire());
         self.loaded(&integration.name.0);
     }
 
-    /// Notes why a folder does not go live. A version of it that is live stays so.
+    /// Records why a folder cannot go live. A live version of it remains live.
     pub fn refuse(&self, refused: Refused) {
         self.change_refused(|all| drop(all.insert(refused.name.clone(), refused.clone())));
         self.loaded(&refused.name);
     }
 
-    /// The folder is gone. Calls under way are stopped, and those that wait are not made.
+    /// Removes an integration whose folder has been removed. Running calls are stopped, and queued calls are not
+    /// run.
     pub fn remove(&self, name: &str) {
         let before = self.get(name);
         self.change_live(|live| drop(live.remove(&IntegrationName(name.into()))));
@@ -84,35 +87,35 @@ impl Registry {
         self.loaded(name);
     }
 
-    /// These folders are being loaded from now on.
+    /// Records that these folders are being loaded.
     pub fn load(&self, names: &[String]) {
         self.change_loading(|it| it.names.extend(names.iter().cloned()));
     }
 
-    /// The server starts: these folders are there, and none of them has been tried.
+    /// Records the folders at the server's start, none of which has been tried yet.
     pub fn start(&self, names: &[String]) {
         self.load(names);
         self.change_loading(|it| it.first_pass = true);
     }
 
-    /// Every folder that was there at the start has been tried.
+    /// Records that all folders of the start have been tried.
     pub fn started(&self) {
         self.change_loading(|it| it.first_pass = false);
     }
 
-    /// Whether folders that were there at the start have not been tried yet.
+    /// Returns whether some folders of the start have not been tried yet.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         self.loading.load().first_pass
     }
 
-    /// Folders that are being loaded, by name.
+    /// Returns the names of folders that are being loaded.
     #[must_use]
     pub fn loading(&self) -> BTreeSet<String> {
         self.loading.load().names.clone()
     }
 
-    /// Wakes when something goes live, is refused or removed.
+    /// Returns a receiver that wakes when an integration goes live, is refused or removed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -135,7 +138,7 @@ impl Registry {
         swap(&self.loading, change);
     }
 
-    /// The integration of this name, if it is live.
+    /// Returns the integration with this name, if it is live.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Integration>> {
         self.live.load().get(&IntegrationName(name.into())).cloned()
@@ -144,7 +147,7 @@ impl Registry {
     /// Looks up a name.
     #[must_use]
     pub fn find(&self, name: &str) -> Found {
-        // In this order: what is loaded goes live before it is no longer loading.
+        // In this order, because a loaded folder goes live before it leaves `loading`.
         let loading = self.loading.load().names.contains(name);
         match self.get(name) {
             Some(integration) => Found::Live(integration),
@@ -153,13 +156,13 @@ impl Registry {
         }
     }
 
-    /// Every live one, by name.
+    /// Returns all live integrations, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Integration>> {
         self.live.load().values().cloned().collect()
     }
 
-    /// Every refused folder, by name.
+    /// Returns all refused folders, by name.
     #[must_use]
     pub fn refused(&self) -> Arc<BTreeMap<String, Refused>> {
         self.refused.load_full()

@@ -1,5 +1,5 @@
-//! Which rejected deliveries of one integration are stored: strangers must fill neither the disk nor the list in which an
-//! admin looks for a sender's.
+//! Limits which rejected deliveries of an integration are stored: unauthenticated senders must not fill the disk,
+//! or the list in which an admin looks for a particular sender.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use crate::auth::limit::{Rate, TokenBucket};
-use crate::peer::Peer;
+use crate::model::peer::Peer;
+use crate::system::rate::{Rate, TokenBucket};
 
-/// Of an integration.
+/// Limit per integration.
 const ALL: Rate = Rate { per_minute: 60, burst: 100 };
-/// Of one peer, so that others are stored as well.
+/// Limit per peer, so that rejected deliveries of others are stored too.
 const OF_A_PEER: Rate = Rate { per_minute: 12, burst: 20 };
-/// Peers with a bucket of their own; further ones share one until a bucket is full again.
+/// Number of peers with a bucket of their own; others share one until a bucket is full again.
 const PEERS: usize = 256;
 
-/// Buckets of one integration, and counts since it went live.
+/// Buckets of an integration, and counts since it went live.
 #[derive(Debug)]
 pub struct Rejections {
     all: TokenBucket,
@@ -25,7 +25,7 @@ pub struct Rejections {
     other_peers: TokenBucket,
     stored: AtomicU64,
     not_stored: AtomicU64,
-    /// Since the last one that was stored.
+    /// Number of deliveries that were not stored since the last stored one.
     omitted: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ impl Default for Rejections {
 }
 
 impl Rejections {
-    /// Whether this one is stored; if so, how many before it were not.
+    /// Decides whether this one is stored. If so, returns how many before it were not.
     pub fn admit(&self, peer: Peer, now: DateTime<Utc>) -> Option<u64> {
         if self.of_peer(peer, now) && self.all.take(now) {
             self.stored.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Rejections {
         None
     }
 
-    /// How many were stored, and how many were not.
+    /// Returns how many were stored, and how many were not.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.stored.load(Ordering::Relaxed), self.not_stored.load(Ordering::Relaxed))
@@ -87,7 +87,11 @@ mod tests {
         let stored = |number, count: u32| (0..count).filter(|_| rejections.admit(peer(number), now).is_some()).count();
         assert_eq!(stored(1, 1000), 20);
         assert_eq!(rejections.counts(), (20, 980));
-        assert_eq!(rejections.admit(peer(2), now), Some(980), "the next one that is stored tells how many were not");
+        assert_eq!(
+            rejections.admit(peer(2), now),
+            Some(980),
+            "the next stored one has the number of those that were not stored"
+        );
         assert_eq!(rejections.admit(peer(2), now), Some(0));
     }
 
@@ -97,7 +101,7 @@ mod tests {
         let stored = (0..10_000).filter(|it| rejections.admit(peer(*it), now).is_some()).count();
         assert_eq!(stored, 100);
         assert!(rejections.peers.lock().unwrap().len() <= PEERS);
-        // Peers that have been quiet make room.
+        // Quiet peers make room.
         let later = now + chrono::TimeDelta::minutes(10);
         assert!(rejections.admit(peer(20_000), later).is_some());
         assert_eq!(rejections.peers.lock().unwrap().len(), 1);

@@ -1,5 +1,6 @@
-//! The command ABI: any WASI preview 1 program. The payload is its stdin; its stdout is one task object, an array of
-//! them, or `{"skip":"reason"}`; a non-zero exit is a refusal, with the last line of stderr as the message.
+//! The command ABI: any WASI preview 1 program. The payload is its stdin; its stdout is one task object, an array
+//! of task objects, or `{"skip":"reason"}`. A non-zero exit code is a refusal, with the last line of stderr as the
+//! message.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +8,16 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use wasmtime::{InstancePre, Linker, Module, Store};
 
+use super::bounded::cut;
+use super::call::{CallContext, Outcome};
 use super::engine::Engine;
+use super::error::PluginError;
 use super::output::{check_size, values};
-use super::state::{CallState, Failure, cut};
-use super::wasi_stdio::{self, Exit};
-use super::{CallContext, Outcome, PluginError};
+use super::state::{CallState, Failure};
+use super::wasi_stdio;
+use super::wasi_stdio::Exit;
 
-/// A command, linked and ready to be instantiated.
+/// A command that is linked and ready to be instantiated.
 pub(super) struct Command {
     pre: InstancePre<CallState>,
     imports: Vec<String>,
@@ -67,7 +71,7 @@ fn check_exports(module: &Module) -> Result<(), String> {
     };
     let start = module.get_export("_start").and_then(|it| it.func().cloned()).ok_or_else(|| missing("_start"))?;
     if start.params().len() + start.results().len() > 0 {
-        return Err("its _start takes or gives values; it has to be a function of nothing".into());
+        return Err("its _start must have no parameters and no results".into());
     }
     module.get_export("memory").and_then(|it| it.memory().cloned()).map(drop).ok_or_else(|| missing("memory"))
 }
@@ -76,17 +80,19 @@ fn read(output: &[u8]) -> Result<Outcome, String> {
     if output.iter().all(u8::is_ascii_whitespace) {
         return Err("nothing was written to stdout".into());
     }
-    // Counted before any of it is kept.
+    // Counted before the items are stored.
     let items = serde_json::from_slice::<Vec<IgnoredAny>>(output).map_or(1, |it| it.len());
     check_size(items, values(output))?;
     match serde_json::from_slice(output).map_err(|e| format!("stdout is not JSON: {e}"))? {
         Value::Object(map) => match (map.len(), map.get("skip")) {
             (1, Some(Value::String(reason))) => Ok(Outcome::Skip(cut(reason))),
-            (1, Some(_)) => Err("\"skip\" has to be text".into()),
+            (1, Some(_)) => Err("\"skip\" must be a string".into()),
             _ => Ok(Outcome::Tasks(vec![Value::Object(map)])),
         },
-        Value::Array(items) if items.is_empty() => Err("an empty array: no task and no skip".into()),
+        Value::Array(items) if items.is_empty() => {
+            Err("stdout is an empty array; write at least one task, or a skip".into())
+        }
         Value::Array(items) if items.iter().all(Value::is_object) => Ok(Outcome::Tasks(items)),
-        _ => Err("stdout is JSON, but no object and no array of objects".into()),
+        _ => Err("stdout is JSON, but not an object or an array of objects".into()),
     }
 }

@@ -1,9 +1,9 @@
-//! Compiled artefacts, kept so that a start does not compile again.
+//! A cache of compiled artefacts, so that a start need not compile again.
 //!
-//! An artefact is machine code, and is trusted as such. So only what this program's own compiler has made is loaded: its
-//! process writes into a file that the server has made for it, and says how large the artefact is and what its SHA-256 is
-//! (docs/decisions/0040). Later starts take it from a directory that nobody else can write to, with a checksum that still
-//! fits. Anything else is compiled again.
+//! An artefact is machine code and is trusted as such, so only artefacts of this program's own compiler are loaded:
+//! its process writes to a file that the server has created, and reports the artefact's size and SHA-256
+//! (docs/decisions/0040). Later starts load it from a directory that no other user can write to, if its checksum
+//! matches. Anything else is compiled again.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
-use wasmtime::{Engine, Module, component::Component};
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
-use super::Abi;
+use super::call::Abi;
 use super::compile::Code;
 
 const MAGIC: &[u8; 8] = b"hmartef1";
@@ -28,22 +29,22 @@ pub(super) struct Cache {
     dir: PathBuf,
 }
 
-/// An artefact that is being made.
+/// An artefact that is being compiled.
 #[derive(Debug)]
 pub(super) struct New {
     file: File,
-    /// Where it is, and where it is to be; none in memory only.
+    /// Its temporary path and its final path; `None` if it is in memory only.
     place: Option<(PathBuf, PathBuf)>,
 }
 
 impl Cache {
-    /// Nothing where the directory cannot be trusted or made: plugins then load more slowly, and that is all.
+    /// Opens a cache directory. `None` if it cannot be created or trusted: then plugins load more slowly.
     pub(super) fn open(dir: &Path) -> Option<Self> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         match made.and_then(|()| private(dir)) {
             Ok(true) => Some(Self { dir: dir.to_owned() }),
             Ok(false) => {
-                tracing::warn!(dir = %dir.display(), "others can write to the artefact cache, so it is not used; make it private with chmod 700");
+                tracing::warn!(dir = %dir.display(), "other users can write to the artefact cache, so it is not used; make it private with chmod 700");
                 None
             }
             Err(error) => {
@@ -53,33 +54,33 @@ impl Cache {
         }
     }
 
-    /// A module's code, where this host has compiled it before.
+    /// Loads a module's code, if this host has compiled it before.
     pub(super) fn load(&self, engine: &Engine, abi: Abi, sha256: &[u8; 32]) -> Option<Code> {
         let artefact = read(&self.file(engine, sha256))?;
         deserialize(engine, abi, &artefact).ok()
     }
 
-    /// A file for an artefact that is to be made; in memory where there is no cache, or no file can be made in it.
+    /// Creates a file for a new artefact; in memory if there is no cache, or no file can be created in it.
     ///
     /// # Errors
-    /// Where neither can be had.
+    /// Fails if a file in memory cannot be created either.
     pub(super) fn begin(cache: Option<&Self>, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<New> {
         let on_disk = cache.and_then(|it| {
             let kept = it.make(engine, sha256);
-            kept.inspect_err(|e| tracing::warn!(cause = %e, "an artefact cannot be kept")).ok()
+            kept.inspect_err(|e| tracing::warn!(cause = %e, "a compiled artefact cannot be cached")).ok()
         });
         let mut new = match on_disk {
             Some(new) => new,
             None => New { file: memfd_create("artefact", MemfdFlags::CLOEXEC)?.into(), place: None },
         };
-        // Its header comes last, when the artefact is known.
+        // The header is written last, when the artefact is known.
         new.file.seek(SeekFrom::Start(HEADER as u64))?;
         Ok(new)
     }
 
     fn make(&self, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<New> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // The engines of live plugins and of candidates may make the same one at the same time.
+        // The engines of live plugins and of candidates may compile the same module at the same time.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let last = self.file(engine, sha256);
         let first = last.with_extension(format!("{}-{number}.new", std::process::id()));
@@ -96,28 +97,28 @@ impl Cache {
 }
 
 impl New {
-    /// What the compiler's process is to write to, from its present place on.
+    /// Returns the file that the compiler's process writes to, from its current position on.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The code, if the file holds what the process says; kept for the next start, if it can be. The process has ended, so
-    /// nobody else has the file open.
+    /// Loads the code, if the file matches what the process reported, and keeps it for the next start if possible.
+    /// The process has ended, so no other process has the file open.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the artefact.
     pub(super) fn finish(&mut self, engine: &Engine, abi: Abi, bytes: u64, sha256: &[u8; 32]) -> Result<Code, String> {
         let unreadable = |e: std::io::Error| format!("its artefact cannot be read: {e}");
         let whole = HEADER as u64 + bytes;
         if self.file.metadata().map_err(unreadable)?.len() != whole {
-            return Err("its artefact is not as large as the compiler says".into());
+            return Err("its artefact does not have the size that the compiler reported".into());
         }
         let mut artefact = vec![0; usize::try_from(bytes).map_err(|e| e.to_string())?];
         self.file.read_exact_at(&mut artefact, HEADER as u64).map_err(unreadable)?;
         if Sha256::digest(&artefact)[..] != sha256[..] {
-            return Err("its artefact is not what the compiler says".into());
+            return Err("its artefact does not match the compiler's checksum".into());
         }
-        let code = deserialize(engine, abi, &artefact).map_err(|e| format!("its artefact does not fit: {e:#}"))?;
+        let code = deserialize(engine, abi, &artefact).map_err(|e| format!("its artefact cannot be loaded: {e:#}"))?;
         self.keep(sha256);
         Ok(code)
     }
@@ -130,14 +131,14 @@ impl New {
             fs::rename(&first, &last)
         };
         if let Err(cause) = write() {
-            tracing::warn!(file = %last.display(), %cause, "an artefact could not be kept");
+            tracing::warn!(file = %last.display(), %cause, "a compiled artefact cannot be cached");
             let _gone = fs::remove_file(&first);
         }
     }
 }
 
 impl Drop for New {
-    /// What was not finished is not kept.
+    /// Removes an unfinished artefact.
     fn drop(&mut self) {
         if let Some((first, _)) = &self.place {
             let _gone = fs::remove_file(first);
@@ -145,11 +146,11 @@ impl Drop for New {
     }
 }
 
-/// wasmtime itself refuses an artefact of another version or of other settings.
+/// Deserializes an artefact. wasmtime refuses one of another version or with other settings.
 fn deserialize(engine: &Engine, abi: Abi, artefact: &[u8]) -> wasmtime::Result<Code> {
     #[allow(
         unsafe_code,
-        reason = "both callers give what this program's compiler has written, and what its checksum fits"
+        reason = "both callers pass what this program's compiler has written, after verifying its checksum"
     )]
     unsafe {
         match abi {

@@ -1,34 +1,35 @@
-//! The engine: the only place that sets wasmtime up.
+//! The engine: the only place that configures wasmtime.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::HostError;
+use super::error::HostError;
 use super::room::{Need, Room};
 
-/// How often the epoch moves on: a call's time limit is kept to within one tick or two.
+/// Interval at which the epoch advances. A call's time limit is precise to one or two ticks.
 const TICK: Duration = Duration::from_millis(2);
-/// Native stack that a guest may use.
+/// Native stack that a guest may use, in bytes.
 const STACK_BYTES: usize = 512 << 10;
-/// Linear memory of an instance that keeps its pages after a call, to be zeroed instead of given back.
+/// Size of an instance's linear memory that stays allocated after a call and is zeroed instead of freed, in bytes.
 const KEEP_RESIDENT: usize = 1 << 20;
-/// What all plugins' calls at once can have: a call is counted in `room.rs` before it takes any of it.
+/// Capacity of the instance pool, for all calls at once. `room.rs` counts a call's share before the call begins.
 const POOL: Need = Need { components: 256, memories: 512, tables: 1024 };
-/// Most core instances of one component.
+/// Maximum number of core instances of one component.
 const CORE_INSTANCES: u32 = 64;
-/// Most that one call may need: a 32nd part of the pool.
+/// Maximum that one call may need: a 32nd of the pool.
 const CALL: Need = Need { components: 1, memories: 16, tables: 32 };
-/// Most memories and tables of one component as the pool counts them: more than a call may need, which is checked first.
+/// Maximum number of memories and tables of one component in the pool's settings. It is higher than what a call may
+/// need, which is checked first.
 const PER_COMPONENT: u32 = 1024;
-/// Largest linear memory that any plugin's limits may allow, in bytes.
+/// Maximum linear memory that a plugin's limits may allow, in bytes.
 const MEMORY_BYTES: usize = 1 << 30;
 
-/// More than any call burns within its time.
+/// Fuel of a call, more than any call can use within its time limit.
 const FUEL: u64 = u64::MAX / 2;
 
-/// An engine. Its epoch is moved on by the ticker.
+/// An engine. The ticker advances its epoch.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     wasmtime: wasmtime::Engine,
@@ -37,8 +38,8 @@ pub(super) struct Engine {
     room: Option<Arc<Room>>,
 }
 
-/// The engine of live plugins, and that of candidates. Candidates run on threads of idle priority, which must hold no
-/// lock that live plugins wait for, and take no room in the pool.
+/// The engines of live plugins and of candidates. Candidates run on threads of idle priority, which must not hold a
+/// lock that live plugins wait for, or use the pool.
 pub(super) struct Engines {
     pub(super) live: Engine,
     pub(super) aside: Engine,
@@ -54,7 +55,8 @@ impl Engines {
 }
 
 impl Engine {
-    /// Pooled instances where the machine has what makes them quick and safe, else instances on demand.
+    /// Creates an engine with pooled instances if the machine supports them quickly and safely, otherwise with
+    /// on-demand instances.
     fn pooled_or_on_demand(counts_fuel: bool) -> Result<Self, HostError> {
         if let Some(reason) = why_not_pooled() {
             return Self::on_demand(counts_fuel, format!("on-demand instances: {reason}"));
@@ -66,7 +68,9 @@ impl Engine {
                 counts_fuel,
                 room: Some(Room::new(POOL)),
             }),
-            Err(error) => Self::on_demand(counts_fuel, format!("on-demand instances: a pool cannot be had: {error}")),
+            Err(error) => {
+                Self::on_demand(counts_fuel, format!("on-demand instances: a pool cannot be created: {error}"))
+            }
         }
     }
 
@@ -75,12 +79,12 @@ impl Engine {
         Ok(Self { wasmtime, description: description.into(), counts_fuel, room: None })
     }
 
-    /// What calls have to find room in; nothing where instances are made on demand.
+    /// Returns the room that calls must reserve; `None` with on-demand instances.
     pub(super) fn room(&self) -> Option<&Arc<Room>> {
         self.room.as_ref()
     }
 
-    /// Gives a call all the fuel there is, where fuel is counted; and says how much that is.
+    /// Gives a call the maximum fuel, if fuel is counted, and returns how much that is.
     pub(super) fn fill<T>(&self, store: &mut wasmtime::Store<T>) -> Option<u64> {
         (self.counts_fuel && store.set_fuel(FUEL).is_ok()).then_some(FUEL)
     }
@@ -97,32 +101,33 @@ impl Engine {
         &self.description
     }
 
-    /// A time limit in ticks, rounded up, and one more for the tick that is under way.
+    /// Converts a time limit to ticks, rounded up, plus one for the current tick.
     pub(super) fn ticks(&self, time: Duration) -> u64 {
         u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX - 1).saturating_add(1)
     }
 }
 
-/// The engine of the compiler's process: its artefacts fit the others, as how instances are made does not matter to them.
+/// Creates the engine of the compiler's process. Its artefacts fit the other engines, because they do not depend on
+/// how instances are allocated.
 pub(super) fn for_compiling(counts_fuel: bool) -> Result<wasmtime::Engine, HostError> {
     wasmtime::Engine::new(&config(counts_fuel)).map_err(|e| HostError(e.to_string()))
 }
 
-/// What one call of a component takes of the pool. Components that are given modules to instantiate cannot be counted in
-/// advance: they are taken to need as much as any may have.
+/// Returns what one call of a component needs from the pool. A component that instantiates modules it is given
+/// cannot be counted in advance, so the maximum is assumed.
 pub(super) fn need_of_component(component: &wasmtime::component::Component) -> Need {
     let needed = component.resources_required();
     let (memories, tables) = needed.map_or((CALL.memories, CALL.tables), |it| (it.num_memories, it.num_tables));
     Need { components: 1, memories, tables }
 }
 
-/// The same of a command.
+/// Returns what one call of a command needs from the pool.
 pub(super) fn need_of_module(module: &wasmtime::Module) -> Need {
     let needed = module.resources_required();
     Need { components: 0, memories: needed.num_memories, tables: needed.num_tables }
 }
 
-/// Nothing, where one call may need this much, whatever machine it runs on.
+/// Checks that one call may need this much, independent of the machine.
 ///
 /// # Errors
 /// What is too much.
@@ -137,7 +142,7 @@ fn config(counts_fuel: bool) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .memory_init_cow(true)
-        // One call a store, on one thread: nothing of the component model's concurrency is needed.
+        // Each call has its own store on one thread, so the component model's concurrency is not needed.
         .concurrency_support(false)
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
@@ -153,7 +158,8 @@ fn pooled() -> InstanceAllocationStrategy {
         .max_memory_size(MEMORY_BYTES)
         .table_elements(100_000)
         .total_component_instances(POOL.components)
-        // A count only: components of the largest size and commands of one memory each cannot exceed it.
+        // Only a count: components of the largest size, together with commands of one memory each, cannot exceed
+        // it.
         .total_core_instances(POOL.components * CORE_INSTANCES + POOL.memories)
         .total_memories(POOL.memories)
         .total_tables(POOL.tables)
@@ -166,8 +172,9 @@ fn pooled() -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// Pooling pays with PAGEMAP_SCAN only (Linux 6.7), and that is unsafe where pages may be swapped out: a swapped-out
-/// dirty page is not reset, so the next instance could read it (wasmtime pull request 14357).
+/// Returns why instances are not pooled. Pooling is fast only with PAGEMAP_SCAN (Linux 6.7), which is unsafe if
+/// pages can be swapped out: a swapped-out dirty page is not reset, so the next instance could read it (wasmtime
+/// pull request 14357).
 fn why_not_pooled() -> Option<String> {
     if !PoolingAllocationConfig::is_pagemap_scan_available() {
         return Some("the kernel has no PAGEMAP_SCAN (Linux 6.7)".into());
@@ -179,7 +186,8 @@ fn why_not_pooled() -> Option<String> {
     }
 }
 
-/// One thread moves the epoch on for all plugins, and catches up where it was woken late. It ends with the engines.
+/// Starts the thread that advances the epoch for all plugins, and catches up if it was woken late. It ends with the
+/// engines.
 fn start_ticker(engines: [wasmtime::EngineWeak; 2]) -> Result<(), HostError> {
     let tick = move || {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Loads plugins: from a file to a [`Plugin`] whose threads wait for calls.
+//! Loads plugins: from a file to a [`Plugin`] whose threads accept calls.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,42 +6,47 @@ use std::sync::Arc;
 use super::abi_command::Command;
 use super::abi_component::Component;
 use super::cache::Cache;
-use super::compile::{self, Compiler, Turn, Turns};
+use super::compile;
+use super::compile::{Compiler, Turn, Turns};
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
+use super::error::{HostError, LoadError};
+use super::limits::{Limits, LoadLimits};
+use super::loaded::Plugin;
 use super::priority::Habit;
+use super::program::{Code, Program};
 use super::room::Seats;
 use super::threads::Workers;
-use super::{Code, HostError, Limits, LoadError, LoadLimits, Plugin, Program};
-use crate::auth::CompanyId;
-use crate::folder::Folder;
+use crate::model::company::CompanyId;
+use crate::system::folder::Folder;
 
-/// Also after an upgrade has replaced the file that it was started from.
+/// Path of this program, valid even after an upgrade has replaced the file.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// Loads plugins: the engines, and where compiled modules are kept.
+/// Loads plugins. It has the engines and the cache of compiled modules.
 #[derive(Debug, Clone)]
 pub struct Host {
     engine: Engine,
     compiler: Arc<Compiler>,
     turns: Turns,
     limits: LoadLimits,
-    /// For candidates; none where this is that one.
+    /// The host for candidates; `None` in that host itself.
     aside: Option<Arc<Self>>,
 }
 
 impl Host {
-    /// Starts the engines. Without a cache directory every load compiles. The compiler's process is this program again.
+    /// Starts the engines. Without a cache directory, every load compiles. The compiler's process runs this
+    /// program.
     ///
     /// # Errors
-    /// Where an engine cannot be made on this machine.
+    /// Fails if an engine cannot be created on this machine.
     pub fn new(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         Ok(Self::with(Engines::start(false)?, THIS_PROGRAM.into(), cache_dir, limits))
     }
 
-    /// The same in a program that is not hookmill itself: `hookmill` is its path, for the compiler's process.
+    /// Creates a host in a program other than hookmill: `hookmill` is its path, for the compiler's process.
     ///
     /// # Errors
-    /// Where an engine cannot be made on this machine.
+    /// Fails if an engine cannot be created on this machine.
     pub fn compiling_with(
         hookmill: PathBuf,
         cache_dir: Option<PathBuf>,
@@ -50,10 +55,10 @@ impl Host {
         Ok(Self::with(Engines::start(false)?, hookmill, cache_dir, limits))
     }
 
-    /// The same with engines that count instructions, which makes calls slower: for plugin authors.
+    /// Creates a host whose engines count instructions, which makes calls slower; for plugin authors.
     ///
     /// # Errors
-    /// Where an engine cannot be made on this machine.
+    /// Fails if an engine cannot be created on this machine.
     pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         Ok(Self::with(Engines::start(true)?, THIS_PROGRAM.into(), cache_dir, limits))
     }
@@ -69,33 +74,33 @@ impl Host {
         host(engines.live, Some(Arc::new(aside)))
     }
 
-    /// The host for candidates, whose calls may run on threads of idle priority: it shares neither locks nor the
-    /// instance pool with live plugins. Artefacts are the same.
+    /// Returns the host for candidates, whose calls may run on threads of idle priority. It shares neither locks
+    /// nor the instance pool with live plugins, but the cached artefacts.
     #[must_use]
     pub fn aside(&self) -> &Self {
         self.aside.as_deref().unwrap_or(self)
     }
 
-    /// What loading a plugin may cost.
+    /// Returns the limits for loading a plugin.
     #[must_use]
     pub fn limits(&self) -> &LoadLimits {
         &self.limits
     }
 
-    /// Which allocator is used, and why: for the log.
+    /// Returns which allocator is used and why, for the log.
     #[must_use]
     pub fn describe(&self) -> &str {
         self.engine.describe()
     }
 
-    /// A permit for work that keeps a core busy; compilations take one as well. A company has one at a time.
+    /// Takes a permit for CPU-bound work, as compilations do. A company has one at a time.
     #[must_use]
     pub fn turn(&self, company: &str) -> Turn {
         self.turns.take(company)
     }
 
-    /// Compiles a module, or takes its artefact from the cache, and starts its threads. Its calls, and its compilation, count
-    /// as the company's.
+    /// Compiles a module, or takes its artefact from the cache, and starts its threads. The calls and the
+    /// compilation count towards the company's share.
     ///
     /// # Errors
     /// The file and what is wrong with it.

@@ -1,4 +1,4 @@
-//! What a call may cost.
+//! Limits of plugin calls and of loading plugins.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use wasmtime::ResourceLimiter;
 /// Limits of one plugin; `[limits]` in plugin.toml.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Longest call by the wall clock, start functions included: 100 ms.
+    /// Maximum duration of a call (wall clock), including start functions; 100 ms by default.
     pub time: Duration,
-    /// Linear memory of a call, all memories together, in bytes: 64 MiB.
+    /// Maximum linear memory of a call, all memories together, in bytes; 64 MiB by default.
     pub memory_bytes: usize,
-    /// Output of a call in bytes: 256 KiB.
+    /// Maximum output of a call, in bytes; 256 KiB by default.
     pub output_bytes: usize,
-    /// Most of a call's log that is kept, in bytes: 16 KiB. The rest is dropped.
+    /// Maximum size of a call's log, in bytes; 16 KiB by default. The rest is dropped.
     pub log_bytes: usize,
-    /// Table elements of a call, all tables together: 100,000.
+    /// Maximum number of table elements of a call, all tables together; 100,000.
     pub table_elements: usize,
-    /// Calls at once, each on a thread of the plugin's own: 2.
+    /// Maximum number of concurrent calls, each on a thread of the plugin's own; 2 by default.
     pub concurrency: usize,
-    /// Calls that wait for a thread: 256. One more is answered 503.
+    /// Maximum number of calls that wait for a thread; 256 by default. More calls get 503.
     pub queue: usize,
 }
 
@@ -37,18 +37,20 @@ impl Default for Limits {
     }
 }
 
-/// What loading a plugin may cost; `[plugins]` in `hookmill.toml`.
+/// Limits for loading a plugin; `[plugins]` in `hookmill.toml`.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadLimits {
-    /// `module_mib`: largest module, in bytes: 64 MiB. Python and JavaScript engines in one piece need up to 20.
+    /// `module_mib`: maximum size of a module, in bytes; 64 MiB by default. Bundled Python and JavaScript engines
+    /// need up to 20 MiB.
     pub module_bytes: u64,
-    /// `compile_ms`: until a module is compiled: 60 s.
+    /// `compile_ms`: maximum time to compile a module; 60 s by default.
     pub compile: Duration,
-    /// `compile_mib`: memory (address space) of the process that compiles a module, in bytes: 2 GiB.
+    /// `compile_mib`: maximum memory (address space) of the process that compiles a module, in bytes; 2 GiB by
+    /// default.
     pub compile_bytes: u64,
-    /// `fixtures_ms`: for all fixtures of a plugin together: 30 s.
+    /// `fixtures_ms`: maximum time for all fixtures of a plugin together; 30 s by default.
     pub fixtures: Duration,
-    /// `schema_ms`: processor time of a check of a payload against its schema: 1 s.
+    /// `schema_ms`: maximum CPU time of a payload's schema check; 1 s by default.
     pub schema: Duration,
 }
 
@@ -64,7 +66,7 @@ impl Default for LoadLimits {
     }
 }
 
-/// A limit that a call ran into.
+/// The limit that a call exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hit {
     Memory,
@@ -72,7 +74,7 @@ pub(super) enum Hit {
     Output,
 }
 
-/// Watches a call's memory and tables. A refused growth tells the guest so; if it then traps, the limit is the cause.
+/// Tracks a call's memory and tables. If a refused growth leads to a trap, the limit is reported as the cause.
 #[derive(Debug)]
 pub(super) struct Meter {
     memory_limit: usize,

@@ -1,25 +1,26 @@
-//! How much a plugin may say of one event, besides `output_kib`: JSON of few bytes can take much memory.
+//! Limits of a plugin's output for one event, in addition to `output_kib`, because JSON of few bytes can take much
+//! memory.
 
-/// Most tasks of one event.
+/// Maximum number of tasks per event.
 const TASKS: usize = 1000;
-/// Most JSON values of all tasks together, about: each takes some 30 bytes of memory or more.
+/// Maximum number of JSON values of all tasks together (approximate); each takes at least 30 bytes of memory.
 const VALUES: usize = 1_000_000;
 
-/// About how many JSON values a text has: one more than it has commas.
+/// Returns about how many JSON values a text has: the number of its commas plus one.
 pub(super) fn values(text: &[u8]) -> usize {
     1 + text.iter().filter(|byte| **byte == b',').count()
 }
 
-/// Nothing, where that many are taken.
+/// Checks the number of tasks and JSON values.
 ///
 /// # Errors
 /// What is too much.
 pub(super) fn check_size(tasks: usize, values: usize) -> Result<(), String> {
     if tasks > TASKS {
-        return Err(format!("{tasks} tasks for one event; {TASKS} are taken at most"));
+        return Err(format!("{tasks} tasks for one event; the maximum is {TASKS}"));
     }
     if values > VALUES {
-        return Err(format!("its tasks have about {values} JSON values; {VALUES} are taken at most"));
+        return Err(format!("its tasks have about {values} JSON values; the maximum is {VALUES}"));
     }
     Ok(())
 }

@@ -1,30 +1,30 @@
-//! What the pool of instances has room for. A call's share is counted before the call begins, so that a full pool delays
-//! or refuses calls, and never appears as a trap of the plugin.
+//! Tracks the capacity of the instance pool. A call's share is reserved before the call begins, so that a full pool
+//! delays or refuses calls, and never causes a trap in a plugin.
 //!
-//! Room is counted in [`PARTS`] parts of the whole pool, by what a call needs most of: calls whose parts fit together fit
-//! in the pool. One half is for one call of each plugin: other plugins' calls cannot take that. The other half is shared.
-//! Both are divided among companies and their plugins (`shares.rs`), so that no company's plugins take all of either.
+//! Capacity is counted in [`PARTS`] of the whole pool, by the resource that a call needs most of: calls whose parts
+//! add up to the pool fit in it. One half is reserved for one call of each plugin; the other half is shared. Both
+//! are divided among companies and their plugins (`shares.rs`), so that no company's plugins can use all of either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::auth::CompanyId;
-use crate::event::IntegrationName;
-use crate::shares::{Rule, Share, Shares};
+use crate::limits::shares::{Rule, Share, Shares};
+use crate::model::company::CompanyId;
+use crate::model::ids::IntegrationName;
 
-/// How long a call waits for room before it is refused as busy. Most calls end sooner.
+/// How long a call waits for capacity before it is refused as busy. Most calls end sooner.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
-/// The same for a plugin's own examples, which run when it is loaded.
+/// How long a plugin's fixtures wait for capacity when the plugin is loaded.
 pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(2);
 
-/// The whole pool.
+/// Number of parts of the whole pool.
 const PARTS: usize = 1024;
-/// A company's plugins may have half of what is left for own calls; within that, the first to come have theirs.
+/// A company's plugins may reserve half of the remaining capacity for own calls, first come, first served.
 const OWN: Rule = Rule { company: 1, integration: usize::MAX };
 
-/// What one call takes of the pool.
+/// Resources of the pool that one call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) components: u32,
@@ -33,7 +33,7 @@ pub(super) struct Need {
 }
 
 impl Need {
-    /// How many of [`PARTS`] of this whole it is, at least one.
+    /// Returns how many of [`PARTS`] this is of `whole`, at least one.
     fn parts(self, whole: Self) -> usize {
         let part = |need: u32, of: u32| (need as usize * PARTS).div_ceil(of.max(1) as usize);
         let all = [
@@ -44,7 +44,7 @@ impl Need {
         all.into_iter().fold(1, usize::max)
     }
 
-    /// Nothing, where one call may need this much.
+    /// Checks that one call may need this much.
     ///
     /// # Errors
     /// What is too much, for the plugin's author.
@@ -59,7 +59,7 @@ impl Need {
     }
 }
 
-/// The whole pool, and who has taken how much of it.
+/// The pool's capacity, and how much of it each plugin uses.
 #[derive(Debug)]
 pub(super) struct Room {
     whole: Need,
@@ -81,7 +81,7 @@ pub(super) struct Seats {
     company: CompanyId,
     plugin: IntegrationName,
     parts: usize,
-    /// For one call; none where the company's plugins have used up theirs when this one was loaded.
+    /// Reserved for one call; `None` if the company's plugins had used up their share when this one was loaded.
     own: Option<Arc<Own>>,
 }
 
@@ -91,13 +91,13 @@ struct Own {
     in_use: AtomicBool,
 }
 
-/// Room for one call, until it is dropped.
+/// Capacity for one call, until it is dropped.
 #[derive(Debug)]
-#[allow(dead_code, reason = "given back when it is dropped")]
+#[allow(dead_code, reason = "released when it is dropped")]
 pub(super) struct Seat(Held);
 
 #[derive(Debug)]
-#[allow(dead_code, reason = "given back when it is dropped")]
+#[allow(dead_code, reason = "released when it is dropped")]
 enum Held {
     Shared(Share),
     Own(OwnSeat),
@@ -121,7 +121,7 @@ impl Seats {
         Self { room: Arc::clone(room), company, plugin, parts, own }
     }
 
-    /// Room for a call, as soon as there is some.
+    /// Reserves capacity for a call as soon as there is some; `None` after `patience`.
     pub(super) fn seat(&self, patience: Duration) -> Option<Seat> {
         let started = Instant::now();
         loop {
@@ -173,7 +173,7 @@ mod tests {
         let room = Room::new(POOL);
         let greedy: Vec<_> = (0..200).map(|n| plugin(&room, "a", &n.to_string(), 16)).collect();
         let taken: Vec<_> = greedy.iter().map(all).collect();
-        // An eighth of each half for itself alone, then what is left of the company's part.
+        // An eighth of each half for itself, then the rest of the company's share.
         assert_eq!((taken[0].len(), taken.iter().map(Vec::len).sum::<usize>()), (1 + 4, 8 + 8));
         let modest = plugin(&room, "b", "x", 2);
         assert!(modest.own.is_some() && all(&modest).len() > 16);

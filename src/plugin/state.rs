@@ -1,19 +1,20 @@
-//! What belongs to one call, and what its failure means.
+//! The state of one call, and the classification of its failure.
 
 use chrono::{DateTime, Utc};
 use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use super::bounded::cut;
+use super::call::Usage;
+use super::error::PluginError;
 use super::limits::{Hit, Limits, Meter};
 use super::priority::Pace;
 use super::stdio::Stdio;
-use super::{PluginError, Usage};
 
-/// Most functions that an error names.
+/// Maximum number of functions that an error names.
 const FRAMES: usize = 8;
-/// What the engine says where a component hands over more than it may.
+
+/// Part of wasmtime's error if a component passes more than it may.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
-/// Longest reason of a plugin that is kept, in bytes.
-const MESSAGE_BYTES: usize = 1024;
 
 /// The data of a call's store.
 pub(super) struct CallState {
@@ -21,7 +22,7 @@ pub(super) struct CallState {
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
-    /// Whether its thread steps back.
+    /// The priority of its thread.
     pub(super) pace: Pace,
     /// A command's memory, once it is known.
     pub(super) memory: Option<Memory>,
@@ -49,7 +50,7 @@ impl CallState {
         }
     }
 
-    /// A limit that was hit says more than the trap that followed.
+    /// Returns the error for a failure. An exceeded limit is more informative than the trap that followed.
     pub(super) fn explain(&self, failure: Failure, limits: &Limits) -> PluginError {
         match (self.meter.hit(), failure) {
             (Some(Hit::Memory), Failure::Wasm(_) | Failure::Exit) => PluginError::Memory { limit: limits.memory_bytes },
@@ -66,9 +67,9 @@ impl CallState {
 pub(super) enum Failure {
     /// The engine stopped it.
     Wasm(wasmtime::Error),
-    /// A command ended with a code other than 0.
+    /// A command ended with a non-zero exit code.
     Exit,
-    /// The plugin answered, and not well.
+    /// The plugin returned an error, or an invalid result.
     Error(PluginError),
 }
 
@@ -79,11 +80,12 @@ impl From<wasmtime::Error> for Failure {
 }
 
 fn trapped(error: &wasmtime::Error, limits: &Limits) -> PluginError {
-    // The pool's doing, not the plugin's. Calls are counted before they begin (`room.rs`), so this is a second line.
+    // A full pool, not the plugin's fault. Capacity is reserved before calls begin (`room.rs`), so this is a second
+    // safeguard.
     if error.is::<PoolConcurrencyLimitError>() {
         return PluginError::Busy;
     }
-    // The engine has no type for it; a test hands over too much, and notices where the words change.
+    // The engine has no error type for it. A test passes too much and fails if the message changes.
     if error.root_cause().to_string().contains(TOO_MUCH) {
         return PluginError::Output { limit: limits.output_bytes };
     }
@@ -102,13 +104,7 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     trace.frames().iter().take(FRAMES).map(name).collect()
 }
 
-/// The start of a text, at most as long as an error may be.
-pub(super) fn cut(text: &str) -> String {
-    let end = (0..=MESSAGE_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text[..end].to_owned()
-}
-
-/// A call's log: the first so many bytes of it.
+/// A call's log, truncated at the limit.
 pub(super) struct Log {
     text: Vec<u8>,
     limit: usize,

@@ -1,21 +1,23 @@
-//! Counts and times of a plugin's calls since this version of it went live. No payload, and nothing that a plugin said,
-//! gets in here.
+//! Counts and times of a plugin's calls since this version of it went live. They contain no payload, and no text of
+//! the plugin.
 //!
-//! No locks: a thread that has been preempted in the middle of counting keeps nobody waiting.
+//! Without locks, so that a thread that is preempted while counting does not block others.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{CallContext, PluginError};
+use super::call::CallContext;
+use super::error::PluginError;
+use crate::metrics::integrations::{self, IntegrationSeries};
 
-/// Longest time that is counted as itself, in microseconds: a minute. Longer ones count as this.
+/// Maximum time that is counted exactly, in microseconds (one minute). Longer times count as this.
 const LONGEST: u64 = 60_000_000;
-/// Bits of a time that count: a time is known to within 1 in 128.
+/// Significant bits of a time: it is precise to 1 in 128.
 const BITS: u32 = 7;
 const HALF: usize = 1 << (BITS - 1);
 const BUCKETS: usize = bucket(LONGEST) + 1;
@@ -26,9 +28,11 @@ pub(super) struct Stats {
     refused: AtomicU64,
     failures: AtomicU64,
     busy: AtomicU64,
-    /// Microseconds of every call that has ended: how many in each bucket.
+    /// Number of calls in each time bucket.
     times: Box<[AtomicU32; BUCKETS]>,
     last_error: ArcSwapOption<LastError>,
+    /// For metrics, which go on over versions.
+    series: OnceLock<Arc<IntegrationSeries>>,
 }
 
 impl Default for Stats {
@@ -39,17 +43,19 @@ impl Default for Stats {
             busy: AtomicU64::default(),
             times: Box::new([const { AtomicU32::new(0) }; BUCKETS]),
             last_error: ArcSwapOption::empty(),
+            series: OnceLock::new(),
         }
     }
 }
 
-/// Where a time is counted: buckets of 1 µs at first, and twice as wide each time the time doubles (log-linear).
+/// Returns the bucket of a time. Buckets are 1 µs wide at first, and twice as wide each time the time doubles
+/// (log-linear).
 const fn bucket(micros: u64) -> usize {
     let shift = (u64::BITS - micros.leading_zeros()).saturating_sub(BITS);
     shift as usize * HALF + (micros >> shift) as usize
 }
 
-/// The middle of a bucket.
+/// Returns the middle of a bucket, in microseconds.
 const fn middle(bucket: usize) -> u64 {
     if bucket < 2 * HALF {
         return bucket as u64;
@@ -59,43 +65,46 @@ const fn middle(bucket: usize) -> u64 {
 }
 
 /// The newest failure.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PluginLastError")]
 pub struct LastError {
-    /// As in the answer to the sender.
+    /// Error code, as in the response to the sender.
     pub code: &'static str,
-    /// The event that it happened to.
+    /// Id of the event.
     pub event_id: String,
-    /// When that event came.
+    /// Time of receipt of the event.
     pub at: DateTime<Utc>,
 }
 
 /// Counts and times, for lists.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PluginCalls")]
 pub struct Summary {
-    /// Calls that have ended.
+    /// Number of calls.
     pub calls: u64,
-    /// Those of them in which the plugin refused the payload.
+    /// Number of calls in which the plugin refused the payload.
     pub refused: u64,
-    /// Those of them that ran into a limit, crashed, or gave what is no output.
+    /// Number of calls that exceeded a limit, crashed, or gave invalid output.
     pub failures: u64,
-    /// Deliveries that found its queue full, and were not called for.
+    /// Number of deliveries that were not processed because the queue was full.
     pub busy: u64,
-    /// Half of the calls took at most so many microseconds.
+    /// Median duration of a call, in microseconds.
     pub p50_us: u64,
-    /// 99 in a hundred took at most so many.
+    /// 99th percentile of the duration, in microseconds.
     pub p99_us: u64,
-    /// The newest failure; a refusal is none.
+    /// The newest failure, not counting refusals.
     pub last_error: Option<LastError>,
 }
 
 impl Stats {
-    /// A call that has ended. One that was not begun for lack of room is counted as busy only.
+    /// Counts a call. A call that was not run for lack of capacity counts as busy only.
     pub(super) fn count<T>(&self, context: &CallContext, took: Duration, result: &Result<T, PluginError>) {
         if let Err(PluginError::Busy) = result {
-            return self.count_busy();
+            return self.count_busy(context);
         }
         let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST).clamp(1, LONGEST);
         self.times[bucket(micros)].fetch_add(1, Ordering::Relaxed);
+        self.series(context).called(took, result.as_ref().err().map(PluginError::code));
         match result {
             Ok(_) => {}
             Err(PluginError::Refused { .. }) => drop(self.refused.fetch_add(1, Ordering::Relaxed)),
@@ -107,8 +116,13 @@ impl Stats {
         }
     }
 
-    pub(super) fn count_busy(&self) {
+    pub(super) fn count_busy(&self, context: &CallContext) {
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.series(context).not_called(PluginError::Busy.code());
+    }
+
+    fn series(&self, context: &CallContext) -> &IntegrationSeries {
+        self.series.get_or_init(|| integrations::of(&context.integration))
     }
 
     pub(super) fn summary(&self) -> Summary {
@@ -125,7 +139,7 @@ impl Stats {
     }
 }
 
-/// The time that so many in a hundred calls did not exceed; 0 where there were none.
+/// Returns a percentile of the times, in microseconds; 0 if there are none.
 fn quantile(times: &[u64], percent: u64) -> u64 {
     let wanted = (times.iter().sum::<u64>() * percent).div_ceil(100);
     let mut seen = 0;

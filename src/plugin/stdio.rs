@@ -1,11 +1,11 @@
-//! The streams, environment and randomness of one call.
+//! The streams, environment and random numbers of one call.
 
 use sha2::{Digest as _, Sha256};
 
-use super::CallContext;
-use super::state::cut;
+use super::bounded::cut;
+use super::call::CallContext;
 
-/// How much of the end of stderr is kept for the message of a refusal, in bytes.
+/// Number of bytes at the end of stderr that are kept for the message of a refusal.
 const TAIL: usize = 1024;
 
 /// The three streams, the environment and the random source of one call.
@@ -13,19 +13,19 @@ pub(super) struct Stdio {
     pub(super) input: Vec<u8>,
     pub(super) read: usize,
     pub(super) output: Vec<u8>,
-    /// Bytes of output that came another way than through the stream.
+    /// Bytes of output that were not written to the stream.
     told: usize,
     output_limit: usize,
     tail: Vec<u8>,
-    /// NUL-terminated, as the guest gets them.
+    /// NUL-terminated, as the guest receives them.
     pub(super) environment: Vec<String>,
-    /// What random bytes are drawn from.
+    /// Seed of the random bytes.
     event_id: String,
     drawn: u64,
 }
 
 impl Stdio {
-    /// Nothing to read yet, and no environment: a component needs neither.
+    /// Creates streams without input and environment, as a component needs neither.
     pub(super) fn new(output_limit: usize) -> Self {
         Self {
             input: Vec::new(),
@@ -40,9 +40,9 @@ impl Stdio {
         }
     }
 
-    /// What a command is called with.
+    /// Sets a command's input and environment.
     pub(super) fn provide(&mut self, payload: &str, context: &CallContext) {
-        let received_at = crate::payload::format_utc(context.received_at);
+        let received_at = crate::model::time::format_utc(context.received_at);
         let variables: [(&str, &str); 5] = [
             ("EVENT_ID", &context.event_id),
             ("INTEGRATION", &context.integration),
@@ -59,7 +59,7 @@ impl Stdio {
         &self.output
     }
 
-    /// Counts a component's output; false where that is too much.
+    /// Counts a component's output; returns false if it is too much.
     pub(super) fn tell(&mut self, bytes: usize) -> bool {
         self.told = bytes;
         bytes <= self.output_limit
@@ -73,7 +73,7 @@ impl Stdio {
         self.output_limit
     }
 
-    /// The last line of stderr that is not blank.
+    /// Returns the last non-blank line of stderr.
     pub(super) fn last_words(&self) -> String {
         let text = String::from_utf8_lossy(&self.tail);
         let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
@@ -86,7 +86,8 @@ impl Stdio {
         self.tail.drain(..extra);
     }
 
-    /// SHA-256 over the event and a counter: the same event draws the same bytes.
+    /// Fills `out` with random bytes: SHA-256 over the event id and a counter, so that the same event gets the same
+    /// bytes.
     pub(super) fn fill(&mut self, out: &mut [u8]) {
         let seed = Sha256::digest(self.event_id.as_bytes());
         for chunk in out.chunks_mut(32) {

@@ -1,10 +1,11 @@
-//! Where calls run: every plugin has threads of its own, so that a plugin that loops takes nobody else's.
+//! The threads that run calls. Every plugin has threads of its own, so that a plugin that loops does not block
+//! others.
 //!
-//! A thread that steps back (`priority.rs`) starts its successor first, while it still has the usual priority. When its
-//! call has ended, it hands everything over: the call's store, the answer, what it shares with the others. The successor
-//! drops and sends those. So a thread that has stepped back takes no lock that others wait for: not the engine's, not the
-//! instance pool's, not the async runtime's. Where it does not get to its end in time, as the machine has better things to
-//! do, the successor answers for it that the limit was exceeded.
+//! A thread that lowers its priority (`priority.rs`) first starts its successor, which gets the usual priority.
+//! When its call has ended, it hands everything to the successor: the call's store, the result, and the shared
+//! resources. The successor drops the store and sends the result. So a low-priority thread takes no lock that
+//! others wait for: not the engine's, not the instance pool's, not the async runtime's. If it does not end in time
+//! because the machine is busy, the successor responds that the limit was exceeded.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -15,15 +16,20 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
+use super::call::{CallContext, Called};
+use super::error::PluginError;
+use super::priority::StartSuccessor;
+use super::program::{Ended, Program};
 use super::stats::{Stats, Summary};
-use super::{CallContext, Called, Ended, PluginError, Program};
+use crate::metrics::plugins::PLUGINS;
 
-/// How long after its limit a call is answered that has not ended by itself.
+/// How long after its time limit a call that has not ended gets a response.
 const GRACE: Duration = Duration::from_millis(500);
 
 struct Job {
     asked: Arc<Asked>,
     done: oneshot::Sender<Called>,
+    since: Instant,
 }
 
 struct Asked {
@@ -31,7 +37,7 @@ struct Asked {
     context: CallContext,
 }
 
-/// The answer that a call under way owes. The thread that takes this sends it, so it is sent once.
+/// The pending response of a running call. The thread that takes it sends it, so it is sent once.
 struct Reply {
     asked: Arc<Asked>,
     done: oneshot::Sender<Called>,
@@ -63,6 +69,11 @@ impl Workers {
         Ok(Self { queue, stats })
     }
 
+    /// Calls that wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn summary(&self) -> Summary {
         self.stats.summary()
     }
@@ -70,10 +81,10 @@ impl Workers {
     pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Called {
         let (done, answer) = oneshot::channel();
         let asked = Arc::new(Asked { payload, context });
-        match self.queue.try_send(Job { asked, done }) {
+        match self.queue.try_send(Job { asked, done, since: Instant::now() }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Called::not_made(PluginError::Host)),
-            Err(TrySendError::Full(_)) => {
-                self.stats.count_busy();
+            Err(TrySendError::Full(job)) => {
+                self.stats.count_busy(&job.asked.context);
                 Called::not_made(PluginError::Busy)
             }
             Err(TrySendError::Disconnected(_)) => Called::not_made(PluginError::Host),
@@ -90,12 +101,12 @@ pub(super) struct Worker {
     succession: Arc<Succession>,
 }
 
-/// From a thread that has stepped back to its successor.
+/// Hand-over from a low-priority thread to its successor.
 struct Succession {
     successor: OnceLock<Thread>,
-    /// The call under way, which its own thread answers, or else its successor.
+    /// The pending response, which is sent by the call's own thread or by its successor.
     reply: ArrayQueue<Reply>,
-    /// One at most: the pusher never waits, and the popper is woken when it is there.
+    /// At most one element, so that pushing never waits.
     handed: ArrayQueue<Finished>,
 }
 
@@ -117,8 +128,8 @@ impl Worker {
         std::thread::Builder::new().name(format!("plugin-{}-{}", self.program.name, self.number))
     }
 
-    /// Starts the thread that takes over when this call has ended. False where none can be had: then this one must not
-    /// step back.
+    /// Starts the thread that takes over when this call has ended. Returns false if it cannot be started: then this
+    /// thread must keep its priority.
     pub(super) fn start_successor(&self) -> bool {
         let (succession, stats, limit) =
             (Arc::clone(&self.succession), Arc::clone(&self.stats), self.program.limits.time);
@@ -131,18 +142,21 @@ impl Worker {
     }
 
     fn call(self: &Arc<Self>, asked: &Asked) -> Ended {
-        let call = || self.program.call(&asked.payload, &asked.context, Some(Arc::clone(self)));
+        let worker = Arc::clone(self);
+        // The call's thread has a reference of its own, so the successor never drops the last one.
+        let successor: StartSuccessor = Box::new(move || worker.start_successor());
+        let call = || self.program.call(&asked.payload, &asked.context, Some(successor));
         catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Ended::not_made(PluginError::Host))
     }
 }
 
 impl Succession {
-    /// Waits for the end of the call, and answers it where that does not come in time.
+    /// Waits for the end of the call, and responds if it does not end in time.
     fn received(&self, stats: &Stats, limit: Duration) -> Finished {
         let mut reply = self.reply.pop();
         loop {
             if let Some(finished) = self.handed.pop() {
-                // Not answered yet: it is put back, to be answered with the call's result.
+                // No response was sent yet. It is put back, to be sent with the call's result.
                 reply.and_then(|it| self.reply.push(it).err());
                 return finished;
             }
@@ -163,19 +177,19 @@ impl Succession {
 }
 
 impl Finished {
-    /// Answers, gives back what the call has used, and gives a worker that has not stepped back.
+    /// Sends the response, releases what the call has used, and returns a worker with normal priority.
     fn settle(self) -> Arc<Worker> {
         let Self { worker, ended, took } = self;
-        let Ended { called, store, seat } = ended;
+        let Ended { called, store, seat, instance } = ended;
         if called.result == Err(PluginError::Host) {
             tracing::error!(plugin = worker.program.name, "a plugin call panicked in the host");
         }
         if let Some(reply) = worker.succession.reply.pop() {
             reply.send(&worker.stats, took, called);
         }
-        // The store first: it occupies the room that the seat reserves.
+        // The store first, because it occupies the capacity that the seat reserves.
         drop(store);
-        drop(seat);
+        drop((seat, instance));
         match worker.succession.successor.get() {
             None => worker,
             Some(_) => {
@@ -187,14 +201,15 @@ impl Finished {
 }
 
 fn run(mut worker: Arc<Worker>) {
-    // The first call on a thread would otherwise pay for this.
+    // Otherwise the first call on a thread would take longer.
     wasmtime::Engine::tls_eager_initialize();
     while let Ok(job) = worker.jobs.recv() {
-        // Nobody waits for the answer any more, as at shutdown.
+        // The caller has gone, for example at shutdown.
         if job.done.is_closed() {
             continue;
         }
         let (started, succession) = (Instant::now(), Arc::clone(&worker.succession));
+        PLUGINS.wait.took(started - job.since);
         let reply = Reply { asked: Arc::clone(&job.asked), done: job.done, started };
         let _there_is_room = succession.reply.push(reply);
         let ended = worker.call(&job.asked);

@@ -1,15 +1,16 @@
-//! The calls of WASI preview 1 that do something, on the guest's memory. Every pointer is checked: memory is a slice.
+//! The functions of WASI preview 1 that are implemented, on the guest's memory. Every pointer is checked: memory is
+//! a slice.
 
 use super::limits::Hit;
 use super::state::CallState;
-use super::wasi_stdio::{BADF, FAULT, Guest, INVAL, SUCCESS};
+use super::wasi_abi::{BADF, FAULT, Guest, INVAL, SUCCESS};
 
-/// Most buffers of one read or write, and subscriptions of one poll.
+/// Maximum number of buffers of one read or write, and of subscriptions of one poll.
 const VECTORS: u32 = 1024;
 
-/// Runs a call on the guest's memory and gives its errno.
+/// Runs a function on the guest's memory and returns its errno.
 pub(super) fn with(guest: &mut Guest<'_>, call: impl FnOnce(&mut [u8], &mut CallState) -> Result<(), i32>) -> i32 {
-    // Found by name once a call; a start function may ask before it is kept.
+    // Looked up by name once per call, because a start function may need it before it is set.
     let known = guest.data().memory.or_else(|| guest.get_export("memory").and_then(wasmtime::Extern::into_memory));
     let Some(memory) = known else { return FAULT };
     guest.data_mut().memory = known;
@@ -71,7 +72,7 @@ pub(super) fn fd_read(memory: &mut [u8], state: &mut CallState, list: u32, count
     put(memory, out, &total.to_le_bytes())
 }
 
-/// Output beyond the limit ends the call; log beyond its limit is dropped, and the guest is none the wiser.
+/// Output beyond the limit ends the call. Log output beyond its limit is dropped without an error.
 pub(super) fn fd_write(mut guest: Guest<'_>, fd: i32, list: u32, count: u32, out: u32) -> wasmtime::Result<i32> {
     let errno = with(&mut guest, |memory, state| {
         let mut total = 0_u32;
@@ -108,7 +109,7 @@ fn vector(memory: &mut [u8], list: u32, index: u32) -> Result<(u32, u32), i32> {
     Ok((word(memory, at)?, word(memory, at.checked_add(4).ok_or(FAULT)?)?))
 }
 
-/// A character device with the rights to read and write.
+/// Reports a character device with the rights to read and write.
 pub(super) fn fdstat(memory: &mut [u8], fd: i32, out: u32) -> Result<(), i32> {
     if !(0..=2).contains(&fd) {
         return Err(BADF);
@@ -119,7 +120,7 @@ pub(super) fn fdstat(memory: &mut [u8], fd: i32, out: u32) -> Result<(), i32> {
     put(memory, out, &stat)
 }
 
-/// Everything that is waited for has happened: time stands still, so waiting would never end.
+/// Reports all events as ready: the guest's clock does not advance, so waiting would never end.
 pub(super) fn poll(memory: &mut [u8], subscriptions: u32, events: u32, count: u32, out: u32) -> Result<(), i32> {
     if count == 0 {
         return Err(INVAL);

@@ -1,27 +1,27 @@
-//! All that a command sees of a system: stdin, stdout, stderr, its context as environment variables, a clock that
-//! stands still and random bytes that are the same for the same event.
+//! The system interface of a command: stdin, stdout, stderr, its context as environment variables, a constant
+//! clock, and random bytes that are the same for the same event.
 //!
-//! Names and layouts are WASI preview 1's (`wasi_snapshot_preview1.witx`). Files, sockets and signals are there, so
-//! that ordinary programs link, and refuse everything.
+//! Names and layouts are those of WASI preview 1 (`wasi_snapshot_preview1.witx`). The functions for files, sockets
+//! and signals exist, so that ordinary programs link, but always return an error.
 
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
 use super::state::CallState;
+use super::wasi_abi::{BADF, Guest, INVAL, SUCCESS};
 use super::wasi_calls::{environ, environ_sizes, fd_read, fd_write, fdstat, nanos, poll, put, slice, with};
 
-/// Most random bytes of one call: drawing them is the host's work, which no deadline stops.
+/// Maximum number of random bytes per call. Generating them is the host's work, which no deadline stops.
 const RANDOM_BYTES: u32 = 1 << 20;
+
 const MODULE: &str = "wasi_snapshot_preview1";
 
-pub(super) const SUCCESS: i32 = 0;
-pub(super) const BADF: i32 = 8;
-pub(super) const FAULT: i32 = 21;
-pub(super) const INVAL: i32 = 28;
 const NOSYS: i32 = 52;
+
 const SPIPE: i32 = 70;
+
 const NOTCAPABLE: i32 = 76;
 
-/// What does something; see [`offered`].
+/// Functions that are implemented; see [`offered`].
 const OFFERED: [&str; 14] = [
     "args_get",
     "args_sizes_get",
@@ -39,7 +39,7 @@ const OFFERED: [&str; 14] = [
     "sched_yield",
 ];
 
-/// Always refused, with the error that a program expects where there is no such thing.
+/// Functions that always fail, with the error that programs expect if the feature is missing.
 const REFUSED: [(&str, i32); 33] = [
     ("fd_advise", BADF),
     ("fd_allocate", BADF),
@@ -76,14 +76,12 @@ const REFUSED: [(&str, i32); 33] = [
     ("fd_fdstat_set_flags", SUCCESS),
 ];
 
-/// `proc_exit` unwinds the guest with this.
+/// The error with which `proc_exit` unwinds the guest.
 #[derive(Debug, thiserror::Error)]
 #[error("the program ended with exit code {0}")]
 pub(super) struct Exit(pub(super) i32);
 
-pub(super) type Guest<'a> = Caller<'a, CallState>;
-
-/// Defines what the module imports, and says what else it may not.
+/// Defines the functions that the module imports, and fails for unsupported imports.
 pub(super) fn add_to_linker(linker: &mut Linker<CallState>, module: &Module) -> Result<(), String> {
     offered(linker).map_err(|e| e.to_string())?;
     for import in module.imports() {

@@ -1,13 +1,13 @@
-//! What can go wrong in a store.
+//! Errors of a store.
 
-/// A place in the journal that is not as it was written.
+/// A damaged place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// The segment's file name.
+    /// File name of the segment.
     pub segment: String,
-    /// Where in it, in bytes.
+    /// Position in the segment, in bytes.
     pub offset: u64,
-    /// What is wrong there.
+    /// What is wrong at this position.
     pub cause: String,
 }
 
@@ -17,15 +17,15 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Why the store could not do it.
+/// Why a store operation failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has the data directory.
+    /// Another process holds the data directory.
     #[error("{dir} is in use by {holder}; stop that server first, or give this one another --data-dir")]
     InUse {
         /// The data directory.
         dir: String,
-        /// Who holds it, as far as the lock file says.
+        /// Process that holds it, according to the lock file.
         holder: String,
     },
     /// The data directory cannot be opened.
@@ -33,31 +33,32 @@ pub enum StoreError {
     Open {
         /// The data directory.
         dir: String,
-        /// What the system or the database said.
+        /// Message of the operating system or the database.
         cause: String,
     },
-    /// Acknowledged changes are damaged in the journal: nothing is served until an admin says so.
+    /// Acknowledged changes in the journal are damaged. The store does not start until an admin restores a backup
+    /// or accepts the loss.
     #[error(
-        "the journal is damaged, and what was acknowledged there cannot be read: {}. Restore a backup \
-         (`hookmill store restore`), or start with --accept-loss to serve all the rest",
+        "the journal is damaged, and acknowledged changes cannot be read: {}. Restore a backup \
+         (`hookmill store restore`), or start with --accept-loss to serve the rest",
         list(.0)
     )]
     Journal(Vec<Damage>),
-    /// The disk is nearly full: writing stops early, so that reading and purging stay possible.
-    #[error("the disk is nearly full: {free} bytes are free, and {needed} have to be")]
+    /// The disk is nearly full. Writes stop early, so that reading and purging remain possible.
+    #[error("the disk is nearly full: {free} bytes are free, and {needed} are required; free some space")]
     Full {
-        /// Bytes that are free.
+        /// Free space, in bytes.
         free: u64,
-        /// Bytes that have to be free for this.
+        /// Space that must be free for this operation, in bytes.
         needed: u64,
     },
-    /// The disk has no byte left for what had to be done. Whatever was acknowledged is there.
+    /// The disk is full, and the operation failed. Acknowledged changes are safe.
     #[error("no space is left on the disk: {0}")]
     NoSpace(String),
-    /// The view has failed, and is being rebuilt from the journal, which has everything.
-    #[error("the database is being rebuilt from the journal, try again in some seconds: {0}")]
+    /// The read view has failed and is being rebuilt from the journal, which has all changes.
+    #[error("the read view is being rebuilt from the journal; try again in a few seconds: {0}")]
     Rebuilding(String),
-    /// A write did not reach the disk: it may or may not be there after a restart.
+    /// A write did not reach the disk. The change may or may not be there after a restart.
     #[error("the write did not reach the disk: {0}")]
     Write(String),
     /// A read failed.
@@ -66,24 +67,24 @@ pub enum StoreError {
     /// A stored value does not match its checksum or format.
     #[error("the stored {what} is damaged: {cause}")]
     Damaged {
-        /// Which kind of value.
+        /// Kind of the value, such as `task`.
         what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         cause: String,
     },
-    /// A company has used every row: each task ever stored takes one, and they are never given again.
-    #[error("company {company} has stored as many tasks as one company can: 4,294,967,295")]
+    /// A company has used all of its rows. Every task takes one row, and rows are never reused.
+    #[error("company {company} has reached the limit of 4,294,967,295 tasks per company")]
     OutOfRows {
-        /// The company.
+        /// Id of the company.
         company: String,
     },
-    /// The writer has ended: the server is shutting down, or the writer failed.
+    /// The writer thread has ended: the server is shutting down, or the writer failed.
     #[error("the store is closed")]
     Closed,
 }
 
 impl StoreError {
-    /// One word for everybody: no path, no size, no text of the system's.
+    /// Returns a one-word description that is safe to show to clients: no path, no size, no system message.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! A backend that fails on purpose, around one that does not: for tests of everything that stands on a store.
+//! A wrapper around a store that injects faults into writes, for tests of the code that uses a store.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,29 +8,34 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{
-    Commit, Committed, EventFilter, EventPage, Expired, FirstAnswer, Idempotency, IdempotencyId, Page, Replace,
-    Replaced, Stats, Store, StoreError, TaskFilter, TaskPage, Updated, Versioned,
-};
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId};
-use crate::event::{EventId, IntegrationName, Reason};
-use crate::task::{Task, TaskId, TaskPatch};
+use super::error::StoreError;
+use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
+use super::stats::{Expired, Stats};
+use super::verbs::Store;
+use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
+use crate::auth::ApiKey;
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::Reason;
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::{Task, TaskPatch};
 
-/// What writes run into.
+/// The fault to inject into writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is stored: the disk is full.
+    /// The disk is full; nothing is stored.
     Full,
-    /// Nothing is stored: the disk refuses.
+    /// The disk refuses the write; nothing is stored.
     Write,
-    /// It is stored, and the caller is told that this is not known, as after a flush that failed.
+    /// The change is stored, but the caller gets an error that says the outcome is unknown, as after a failed
+    /// flush.
     Flush,
-    /// It is stored, after this long.
+    /// The change is stored after this delay.
     Slow(Duration),
 }
 
-/// A store whose writes fail as told.
+/// A store whose writes fail as configured.
 #[derive(Debug)]
 pub struct Faulty<S> {
     inner: S,
@@ -38,12 +43,12 @@ pub struct Faulty<S> {
 }
 
 impl<S: Store> Faulty<S> {
-    /// Without a fault so far.
+    /// Wraps `inner`, without a fault.
     pub fn new(inner: S) -> Self {
         Self { inner, fault: Mutex::new(None) }
     }
 
-    /// From now on.
+    /// Sets the fault for the following writes; `None` ends it.
     pub fn set(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
     }

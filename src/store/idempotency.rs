@@ -1,87 +1,88 @@
-//! What a repeated request is known by, and what it is answered (draft-ietf-httpapi-idempotency-key-header-07).
+//! Ids of repeated requests, and the stored responses to them (draft-ietf-httpapi-idempotency-key-header-07).
 
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::event::EventId;
+use crate::model::ids::EventId;
 
-/// Names a request: who sent it, to which route, with which `Idempotency-Key`, or which delivery it is.
+/// Identifies a request: its sender, route and `Idempotency-Key`, or a delivery's own id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdempotencyId {
-    /// 128 bits of SHA-256.
+    /// The first 128 bits of a SHA-256 hash.
     pub name: [u8; 16],
-    /// For how long it is the same request: an integration's own time for its deliveries, and none where that is the
-    /// store's, for the `Idempotency-Key`.
+    /// How long a repetition is recognized. `Some` for deliveries (the integration's own time); `None` for an
+    /// `Idempotency-Key`, where the store's retention applies.
     pub window: Option<Duration>,
 }
 
 impl IdempotencyId {
-    /// Of one sender (an API key's id, or an integration's name), one route and one header value.
+    /// Returns the id for a sender (an API key's id, or an integration's name), a route and the value of the
+    /// `Idempotency-Key` header.
     #[must_use]
     pub fn of(sender: &str, route: &str, key: &str) -> Self {
         Self { name: digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]), window: None }
     }
 
-    /// Of a delivery to this company's integration, by its own id: an integration of the same name may be another
-    /// company's later.
+    /// Returns the id of a delivery to this company's integration. The company is part of it, because an
+    /// integration of the same name may belong to another company later.
     #[must_use]
     pub fn delivery_to(company: &str, integration: &str, id: &str, window: Duration) -> Self {
         let name = digest(&[b"delivery to", company.as_bytes(), integration.as_bytes(), id.as_bytes()]);
         Self { name, window: Some(window) }
     }
 
-    /// The same as hookmill 0.1 remembered it, without the company.
+    /// Returns the id of a delivery as hookmill 0.1 stored it, without the company.
     #[must_use]
     pub fn delivery(integration: &str, id: &str, window: Duration) -> Self {
         Self { name: digest(&[b"delivery", integration.as_bytes(), id.as_bytes()]), window: Some(window) }
     }
 }
 
-/// What the first request was answered.
+/// The response to the first request with an idempotency key or delivery id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstAnswer {
-    /// 128 bits of SHA-256 over the first request's body: another body is another request.
+    /// The first 128 bits of SHA-256 over the request's body. A request with another body is another request.
     pub fingerprint: [u8; 16],
-    /// When it came; it is remembered from then on.
+    /// When the request was received; the retention starts then.
     pub at: DateTime<Utc>,
-    /// The request was a delivery that was quarantined: it is remembered so that the sender's next try counts as an attempt
-    /// of the same event, and not as a repetition.
+    /// Whether the request was a quarantined delivery. The sender's next try then counts as another attempt of the
+    /// same event, not as a repetition.
     pub refused: bool,
-    /// The HTTP status.
+    /// HTTP status of the response.
     pub status: u16,
-    /// The headers that belong to the answer: `location`, `x-event-id`, `x-loosened` and the like.
+    /// Headers of the response: `location`, `x-event-id`, `x-loosened` and so on.
     pub headers: Vec<(String, String)>,
-    /// The body, byte for byte.
+    /// Body of the response, byte for byte.
     pub body: Bytes,
 }
 
 impl FirstAnswer {
-    /// The event that was answered so.
+    /// Returns the id of the event that the response belongs to.
     #[must_use]
     pub fn event_id(&self) -> Option<EventId> {
         let (_, id) = self.headers.iter().find(|(name, _)| name == "x-event-id")?;
         Uuid::parse_str(id).ok().map(EventId)
     }
 
-    /// The fingerprint of a body.
+    /// Returns the fingerprint of a body.
     #[must_use]
     pub fn fingerprint(body: &[u8]) -> [u8; 16] {
         digest(&[body])
     }
 }
 
-/// An idempotency key and the answer to remember under it: stored in one commit with what the request did.
+/// An idempotency key and the response to store for it, in the same commit as the request's changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Which request.
+    /// Id of the request.
     pub id: IdempotencyId,
-    /// Its answer.
+    /// Response to the request.
     pub answer: FirstAnswer,
 }
 
-/// Every part is preceded by its length, so that no two lists of parts give the same bytes.
+/// Hashes the parts. Each is preceded by its length, so that no two lists of parts give the same bytes.
 fn digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hasher = Sha256::new();
     for part in parts {

@@ -1,67 +1,67 @@
-//! What a list is asked for, and what it gives.
+//! Filters and pages of lists.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
 use chrono::{DateTime, Utc};
 
-use crate::event::{Event, EventId, EventStatus};
-use crate::task::{Priority, Status, Task, TaskId};
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Priority, Status, Task};
 
-/// Which tasks: those that fit everything that is given.
+/// Filter for tasks. A task matches if it has one of the values of every field that lists any; an empty list matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// About this patient.
-    pub patient_id: Option<String>,
-    /// This far.
-    pub status: Option<Status>,
-    /// This urgent.
-    pub priority: Option<Priority>,
-    /// Assigned to this user, among others perhaps.
-    pub assigned_user_id: Option<String>,
-    /// Of this type.
-    pub kind: Option<String>,
+    /// Ids of patients.
+    pub patient_id: Vec<String>,
+    /// Statuses.
+    pub status: Vec<Status>,
+    /// Priorities.
+    pub priority: Vec<Priority>,
+    /// Ids of users: one of them is among the users that the task is assigned to.
+    pub assigned_user_id: Vec<String>,
+    /// Types.
+    pub kind: Vec<String>,
 }
 
 impl TaskFilter {
-    /// Whether a task fits.
+    /// Returns whether a task matches.
     #[must_use]
     pub fn fits(&self, task: &Task) -> bool {
-        self.patient_id.as_ref().is_none_or(|it| task.patient_id.as_ref() == Some(it))
-            && self.status.is_none_or(|it| task.status == it)
-            && self.priority.is_none_or(|it| task.priority == it)
-            && self.assigned_user_id.as_ref().is_none_or(|it| task.assigned_user_ids.contains(it))
-            && self.kind.as_ref().is_none_or(|it| task.kind.as_ref() == Some(it))
+        one_of(&self.patient_id, |it| task.patient_id.as_ref() == Some(it))
+            && one_of(&self.status, |it| task.status == *it)
+            && one_of(&self.priority, |it| task.priority == *it)
+            && one_of(&self.assigned_user_id, |it| task.assigned_user_ids.contains(it))
+            && one_of(&self.kind, |it| task.kind.as_ref() == Some(it))
     }
 }
 
-/// Which events: those that fit everything that is given.
+/// Filter for events. An event matches if it has one of the values of every list that is not empty, and all other values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Of this integration.
-    pub integration: Option<String>,
-    /// That ended like this.
-    pub status: Option<EventStatus>,
-    /// For this reason: its stage, or its code.
-    pub reason: Option<String>,
-    /// Received at this time or later.
+    /// Names of integrations.
+    pub integration: Vec<String>,
+    /// Statuses.
+    pub status: Vec<EventStatus>,
+    /// Reasons: the stage that ended the event, or the error's code.
+    pub reason: Vec<String>,
+    /// Earliest time of receipt, inclusive.
     pub since: Option<DateTime<Utc>>,
-    /// Received before this time.
+    /// Latest time of receipt, exclusive.
     pub until: Option<DateTime<Utc>>,
-    /// That made this task.
+    /// The event created this task.
     pub task_id: Option<TaskId>,
-    /// With this text in the id.
+    /// The event's id contains this text.
     pub id: Option<String>,
 }
 
 impl EventFilter {
-    /// Whether an event fits.
+    /// Returns whether an event matches.
     #[must_use]
     pub fn fits(&self, event: &Event) -> bool {
         let reason = |it: &String| event.reason.as_ref().is_some_and(|why| why.stage == *it || why.code == *it);
-        self.integration.as_ref().is_none_or(|it| *event.integration.0 == **it)
-            && self.status.is_none_or(|it| event.status == it)
-            && self.reason.as_ref().is_none_or(reason)
+        one_of(&self.integration, |it| *event.integration.0 == **it)
+            && one_of(&self.status, |it| event.status == *it)
+            && one_of(&self.reason, reason)
             && self.since.is_none_or(|it| event.received_at >= it)
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
@@ -69,17 +69,22 @@ impl EventFilter {
     }
 }
 
-/// A part of the list of events.
+/// Whether one of the values fits, or there are none.
+fn one_of<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(fits)
+}
+
+/// One page of a list of events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
-    /// Newest first.
+    /// The events, newest first.
     pub events: Vec<Event>,
-    /// Behind which event the list goes on; none where it has ended. There may be a next page where this one is short
-    /// or empty: what one request looks at is bounded.
+    /// Event after which the next page begins; `None` at the end of the list. A page may be short or empty although
+    /// more follow, because the work of one request is bounded.
     pub next: Option<EventId>,
 }
 
-/// A place in a list: everything behind it was stored earlier. Opaque to clients.
+/// A position in a list: everything after it was stored earlier. Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub u64);
 
@@ -93,38 +98,40 @@ impl std::str::FromStr for Cursor {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok().and_then(|it| <[u8; 8]>::try_from(it).ok());
-        bytes.map(|it| Self(u64::from_be_bytes(it))).ok_or_else(|| "is not a cursor that this server gave".into())
+        bytes
+            .map(|it| Self(u64::from_be_bytes(it)))
+            .ok_or_else(|| "is not a cursor of this server; use `next_cursor` from an earlier page".into())
     }
 }
 
-/// Which part of a list.
+/// The part of a list to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// The first is 1. Later inserts move what stands on a page.
+    /// A page by number, from 1. Items stored later shift its content.
     Number {
-        /// Which page, 1 or more.
+        /// Number of the page, from 1.
         page: u64,
-        /// Tasks a page, 1 to 100.
+        /// Number of tasks per page, 1 to 100.
         limit: usize,
     },
-    /// What follows a cursor; later inserts do not move it.
+    /// The items after a cursor. Items stored later do not shift them.
     After {
-        /// From the page before.
+        /// Cursor from the previous page.
         cursor: Cursor,
-        /// Tasks a page, 1 to 100.
+        /// Number of tasks per page, 1 to 100.
         limit: usize,
     },
 }
 
-/// A part of a list.
+/// One page of a list of tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskPage {
-    /// Newest first.
+    /// The tasks, newest first.
     pub tasks: Vec<Task>,
-    /// How many tasks fit the filter, on all pages together.
+    /// Number of tasks that match the filter, on all pages together.
     pub total: u64,
-    /// Where the next page begins; none where this is the last.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
-    /// It has fewer tasks than there are and were asked for: more would be too large.
+    /// Whether the page was cut short because more tasks would exceed the size limit.
     pub is_cut: bool,
 }

@@ -1,4 +1,4 @@
-// Messages become tasks. The payload comes on stdin, the tasks go to stdout, what is logged to stderr; a non-zero exit
+// Maps messages to tasks. It reads the payload from stdin, and writes tasks to stdout and the log to stderr. A non-zero exit
 // refuses the payload, with the last line of stderr as the message for the sender.
 package main
 
@@ -45,7 +45,7 @@ func main() {
 		Description:     in.Message,
 		AssignedUserIDs: []string{settings.DefaultAssignee},
 		CreatedByID:     os.Getenv("HOOKMILL_INTEGRATION"),
-		// Dates are read loosely: a day is enough.
+		// A date without a time is enough.
 		Deadline: or(in.Due, os.Getenv("HOOKMILL_RECEIVED_AT")),
 	})
 }

@@ -1,4 +1,4 @@
-// Builds mapper.wasm: the mapping and a small JavaScript engine (QuickJS) in one component.
+// Builds mapper.wasm: one component with the mapping and a small JavaScript engine (QuickJS).
 import { readFileSync, writeFileSync } from "node:fs";
 import { componentize } from "componentize-qjs";
 

@@ -1,16 +1,16 @@
-// Messages become tasks. `payload` is JSON text that input.schema.json has let through; `context` has eventId,
-// integration, receivedAt, companyId and config, which is [config] of plugin.toml as JSON text.
+// Maps a message to a task. `payload` is JSON text that fits input.schema.json. `context` has eventId, integration,
+// receivedAt, companyId and config, which is [config] of plugin.toml as JSON text.
 export function transform(payload, context) {
   const message = JSON.parse(payload);
   const config = JSON.parse(context.config);
   if (message.spam === true) return { tag: "skip", val: "spam" };
-  // A payload that cannot be mapped: throw { payload: { message: "what to change", pointer: "/place" } };
+  // To refuse a payload: throw { payload: { message: "what to change", pointer: "/place" } };
   const task = {
     title: `Message from ${message.from ?? "somebody"}`,
     description: message.message,
     assigned_user_ids: [config.default_assignee],
     created_by_id: context.integration,
-    deadline: message.due ?? context.receivedAt, // dates are read loosely: a day is enough
+    deadline: message.due ?? context.receivedAt, // a date without a time is enough
   };
   return { tag: "tasks", val: [JSON.stringify(task)] };
 }

@@ -12,13 +12,13 @@ class WitWorld(wit_world.WitWorld):
         message, config = json.loads(payload), json.loads(context.config)
         if message.get("spam"):
             return Outcome_Skip("spam")
-        # A payload that cannot be mapped: raise Err(MapError("what to change", "/place"))
+        # To refuse a payload: raise Err(MapError("what to change", "/place"))
         task = {
             "title": f"Message from {message.get('from') or 'somebody'}",
             "description": message["message"],
             "assigned_user_ids": [config["default_assignee"]],
             "created_by_id": context.integration,
-            # Dates are read loosely: a day is enough.
+            # A date without a time is enough.
             "deadline": message.get("due") or context.received_at,
         }
         return Outcome_Tasks([json.dumps(task)])

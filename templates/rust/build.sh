@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds mapper.wasm. Needs the target (rustup target add wasm32-unknown-unknown) and wasm-tools (cargo install
-# wasm-tools). CARGO_FLAGS is handed to cargo: -Zbuild-std=std,panic_abort where the toolchain has no such target.
+# wasm-tools). CARGO_FLAGS is passed to cargo: use -Zbuild-std=std,panic_abort if the toolchain has no such target.
 set -eu
 cd "$(dirname "$0")"
 cargo build --release --target wasm32-unknown-unknown ${CARGO_FLAGS:-}

@@ -1,4 +1,4 @@
-//! Durable creates in SQLite: WAL, synchronous=FULL, one writer thread that puts all that waits into a transaction.
+//! Durable creates in SQLite: WAL, synchronous=FULL, one writer thread that puts all waiting changes into one transaction.
 //! A task with its event: the row, five indexes, the body.
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml [SECONDS]`, in the directory whose disk is measured.
@@ -55,8 +55,8 @@ fn measure(writers: usize, time: Duration) -> Result<f64> {
             let (queue, done) = (queue.clone(), &done);
             scope.spawn(move || {
                 while started.elapsed() < time {
-                    let (told, answer) = channel();
-                    if queue.send(told).is_err() || answer.recv().is_err() {
+                    let (done_sender, acknowledged) = channel();
+                    if queue.send(done_sender).is_err() || acknowledged.recv().is_err() {
                         return;
                     }
                     done.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What Calendly sends (API v2, webhook events `invitee.created` and `invitee.canceled`), as far as it is needed.
+//! The used part of Calendly's payloads (API v2, webhook events `invitee.created` and `invitee.canceled`).
 
 use serde::Deserialize;
 

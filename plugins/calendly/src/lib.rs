@@ -1,4 +1,4 @@
-//! Calendly's webhooks become follow-up tasks.
+//! Maps Calendly's webhooks to follow-up tasks.
 
 mod event;
 mod map;

@@ -1,4 +1,4 @@
-//! An appointment is prepared for, a cancelled one is offered anew, anything else asks for nothing.
+//! Maps a booking to a task to prepare it, a cancellation to a task to offer another date, and skips anything else.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ pub enum Mapped {
     Skip(String),
 }
 
-/// A task, as hookmill takes it.
+/// A task, as hookmill accepts it.
 #[derive(Serialize)]
 pub struct Task {
     title: String,

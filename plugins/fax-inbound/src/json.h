@@ -7,7 +7,7 @@
 
 typedef enum { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT } json_kind;
 
-/* Text is UTF-8 with its length, not terminated; of a number and a boolean it is what was written. */
+/* Text is UTF-8 with its length, not terminated; of a number or boolean, it is the source text. */
 typedef struct json_value {
     json_kind kind;
     const char *text;
@@ -18,10 +18,10 @@ typedef struct json_value {
     struct json_value *next;
 } json_value;
 
-/* Reads a whole text, unescaping strings in place; NULL where it is no JSON, or nested deeper than 64 levels. */
+/* Parses a whole text, unescaping strings in place. Returns NULL for invalid JSON, or nesting of more than 64 levels. */
 json_value *json_read(char *text, size_t length);
 
-/* The member of this name, or NULL; also where `object` is NULL or no object. */
+/* The member with this name, or NULL; also if `object` is NULL or another kind of value. */
 const json_value *json_get(const json_value *object, const char *name);
 
 bool json_is(const json_value *value, const char *text);

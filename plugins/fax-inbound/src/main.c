@@ -1,4 +1,4 @@
-/* Telnyx Programmable Fax webhooks become tasks: one for each recipient of a received fax. */
+/* Maps Telnyx Programmable Fax webhooks to tasks: one for each recipient of a received fax. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,7 +33,7 @@ static char *read_all(size_t *length) {
     }
 }
 
-/* As getenv, which would allocate: a memory that grows costs the host three system calls in every call. */
+/* Like getenv, which would allocate: growing memory costs the host three system calls in every call. */
 static char *setting(const char *name) {
     size_t count, bytes, length = strlen(name);
     if (__wasi_environ_sizes_get(&count, &bytes) || count > 1024) return NULL;
@@ -91,7 +91,7 @@ static void put_task(json_out *out, const job *it, const char *user, size_t leng
     json_put(out, it->failed ? "\",\"type\":\"fax\",\"priority\":\"high\"}" : "\",\"type\":\"fax\"}");
 }
 
-/* The number's own recipients where config has some under it, else the general ones: ids between commas. */
+/* The number's own recipients if config has some, otherwise the general ones: ids separated by commas. */
 static const json_value *recipients(const job *it) {
     const json_value *to = json_get(it->fax, "to"), *routes = json_get(it->config, "routes");
     for (const json_value *route = routes ? routes->first : NULL; to && route; route = route->next)

@@ -36,7 +36,7 @@ static void put(char *at, long number, int count) {
     }
 }
 
-/* Minutes east of UTC at the end of the text; false where there is no offset. */
+/* Minutes east of UTC at the end of the text; false if it has none. */
 static bool offset(const char *text, size_t length, long *minutes) {
     *minutes = 0;
     if (text[length - 1] == 'Z' || text[length - 1] == 'z') return true;

@@ -8,7 +8,7 @@
 /* RFC 3339 in UTC, 20 characters and a NUL. */
 typedef char utc_text[21];
 
-/* `hours` after an RFC 3339 date-time; false where `text` is none. Fractions of a second are dropped. */
+/* `hours` after an RFC 3339 date-time; false if `text` is invalid. Fractions of a second are dropped. */
 bool utc_after(const char *text, size_t length, long hours, utc_text out);
 
 #endif

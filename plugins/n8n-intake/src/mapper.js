@@ -1,7 +1,7 @@
-// Items of free shape, as people build them in n8n, become tasks. Values are passed on as they are found: hookmill
-// itself reads "u1,u2", dates and priorities loosely. Nothing is guessed: without a title there is no task.
+// Maps items of any shape, as people build them in n8n, to tasks. Values are passed on unchanged: hookmill itself
+// accepts "u1,u2" and loose dates and priorities. Nothing is guessed: an item without a title is refused.
 
-// Names that are taken for a field, lower case without separators, the first one that is there wins.
+// Accepted names of each field, in lower case without separators; the first one that exists is used.
 const NAMES = {
   title: ["title", "subject", "task", "tasktitle", "summary", "headline", "betreff", "titel"],
   description: ["description", "desc", "notes", "note", "message", "text", "body", "details", "comment", "beschreibung"],
@@ -26,7 +26,7 @@ const plain = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const isBlank = (value) => value === null || value === undefined || (typeof value === "string" && value.trim() === "");
 
-// Every field by its plain name; a nested one only where the top level has none of that name.
+// Every field by its plain name; a nested one only if the top level has no field with that name.
 function flatten(payload) {
   const found = new Map();
   const nests = [];
@@ -42,7 +42,7 @@ function flatten(payload) {
   return found;
 }
 
-// { id: "u1" } and { name: "u1" }, as drop-downs give them, stand for their id or name.
+// { id: "u1" } and { name: "u1" }, as drop-downs produce them, mean their id or name.
 function simple(value) {
   if (Array.isArray(value)) return value.map(simple);
   if (isObject(value)) return value.id ?? value.value ?? value.name ?? JSON.stringify(value);

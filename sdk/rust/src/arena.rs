@@ -1,25 +1,25 @@
-//! The plugin's memory: each call has an instance of its own, so that nothing need be given back within one.
+//! The plugin's allocator: each call has its own instance, so nothing needs to be freed within a call.
 //!
-//! An allocator that asks for memory when it is first used makes the host do two system calls in every call, which
-//! stand in each other's way where calls run side by side. This one begins with memory that the module has from the
-//! start, and goes to the usual allocator only when that is used up.
+//! An allocator that requests memory at its first use causes two system calls of the host in every call, and these
+//! block each other when calls run in parallel. This one starts with memory that the module declares, and uses the
+//! default allocator only when that is used up.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 
-/// Enough for payloads of some ten kilobytes. What is not used costs nothing: the host gives no page that nobody
-/// touches.
+/// Enough for payloads of about ten kilobytes. Unused memory costs nothing: the host provides a page only when it is
+/// touched.
 const BYTES: usize = 256 << 10;
 
-/// The start of the memory is handed out from the front; what follows it is the usual allocator's.
+/// The arena is handed out from the front; everything behind it belongs to the default allocator.
 #[doc(hidden)]
 pub struct Arena {
     bytes: UnsafeCell<[u8; BYTES]>,
     used: Cell<usize>,
 }
 
-// SAFETY: a plugin is one thread. It is made the global allocator on wasm32 without threads only.
+// SAFETY: a plugin has one thread. This is the global allocator only on wasm32 without threads.
 unsafe impl Sync for Arena {}
 
 impl Arena {
@@ -32,7 +32,7 @@ impl Arena {
         self.bytes.get().cast()
     }
 
-    /// Where this lies in the arena, if it does.
+    /// The offset of this pointer in the arena, if it is in the arena.
     fn offset(&self, at: *mut u8) -> Option<usize> {
         at.addr().checked_sub(self.start().addr()).filter(|it| *it < BYTES)
     }
@@ -47,8 +47,8 @@ impl Arena {
     }
 }
 
-// SAFETY: `used` only grows over what was handed out, but for the last piece, which nobody has any more when it is
-// given back or cut; so no two pieces overlap. Whatever is not in the arena is the usual allocator's, before and after.
+// SAFETY: `used` only grows, except that the last piece can be freed or cut, and its owner no longer uses it then; so no
+// two pieces overlap. Everything outside of the arena belongs to the default allocator, before and after.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.take(layout).unwrap_or_else(|| unsafe { System.alloc(layout) })
@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Arena {
         if size <= layout.size() {
             return at;
         }
-        // SAFETY: the alignment is that of a layout, and the caller vouches for the size.
+        // SAFETY: the alignment is that of a layout, and the caller guarantees the size.
         let new = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
         if new != null_mut() {
             // SAFETY: `new` is another piece, and longer.
@@ -87,7 +87,7 @@ mod tests {
     use super::{Arena, BYTES};
     use std::alloc::{GlobalAlloc as _, Layout};
 
-    /// Pieces of every size and alignment, written full, grown, cut and given back in turn, and read again.
+    /// Pieces of every size and alignment are filled, grown, cut and freed in turn, and read again.
     #[test]
     fn pieces_keep_what_was_written_wherever_they_come_from() {
         let arena = Box::new(Arena::new());

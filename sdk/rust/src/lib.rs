@@ -4,7 +4,7 @@
 //! ```json
 //! {"customer": {"name": "Ada"}, "text": "Please call back", "due": "2026-12-01"}
 //! ```
-//! Say what of it you need, and what comes out:
+//! Declare the fields that you need, and return the task:
 //! ```
 //! use hookmill_plugin::{Context, Mapped, Refusal, Task, plugin};
 //! use serde::Deserialize;
@@ -22,7 +22,7 @@
 //!         description: message.text,
 //!         assigned_user_ids: vec![context.config.default_assignee.clone()],
 //!         created_by_id: "messages".into(),
-//!         // hookmill reads dates loosely: a day is enough.
+//!         // A date without a time is enough.
 //!         deadline: message.due.ok_or_else(|| Refusal::at("/due", "say by when"))?,
 //!         ..Task::default()
 //!     })
@@ -31,11 +31,11 @@
 //! plugin!(map);
 //! # fn main() {}
 //! ```
-//! That is the whole plugin. `hookmill plugin new NAME --lang rust` writes it down with all that is around it.
+//! That is the whole plugin. `hookmill plugin new NAME --lang rust` creates it with all of its other files.
 //!
-//! Nothing is derived by this crate itself: the payload is any `serde::Deserialize`, a task any `serde::Serialize`.
-//! Several tasks are [`Mapped::tasks`], nothing to do is [`Mapped::skip`], and a payload that cannot be mapped is a
-//! [`Refusal`], which the sender reads. There are no files, no network and no clock: the time is
+//! The payload is any `serde::Deserialize`, and a task any `serde::Serialize`; docs/TASK.md describes its fields.
+//! Return [`Mapped::tasks`] for several tasks, [`Mapped::skip`] if there is nothing to do, and a [`Refusal`], which the
+//! sender reads, if the payload cannot be mapped. There are no files, no network and no clock: the time is
 //! [`Context::received_at`], so that the same event always gives the same tasks.
 
 mod arena;
@@ -57,22 +57,22 @@ pub mod bindings {
     });
 }
 
-/// What the host tells of the event. The same event always gives the same context.
+/// The event's data. The same event always has the same context.
 #[derive(Debug, Clone)]
 pub struct Context<C> {
     /// The event's id.
     pub event_id: String,
     /// The plugin's name, as in its URL.
     pub integration: String,
-    /// When the event came: RFC 3339 in UTC.
+    /// When the event was received: RFC 3339 in UTC.
     pub received_at: String,
-    /// Whose tasks these become.
+    /// The company that gets the tasks.
     pub company_id: String,
     /// `[config]` in plugin.toml.
     pub config: C,
 }
 
-/// What an event comes to.
+/// The result of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapped(Out);
 
@@ -88,19 +88,19 @@ impl Mapped {
         Self::tasks([task])
     }
 
-    /// Several tasks. None at all is a mistake: that is what [`Mapped::skip`] is for.
+    /// Several tasks. An empty list is an error: use [`Mapped::skip`].
     pub fn tasks<T: Serialize>(tasks: impl IntoIterator<Item = T>) -> Result<Self, Refusal> {
         let text = |task: T| serde_json::to_string(&task).map_err(|e| Refusal::new(format!("a task is no JSON: {e}")));
         tasks.into_iter().map(text).collect::<Result<_, _>>().map(|it| Self(Out::Tasks(it)))
     }
 
-    /// There is nothing to do, and why.
+    /// There is nothing to do, with the reason.
     pub fn skip(reason: impl Into<String>) -> Self {
         Self(Out::Skip(reason.into()))
     }
 }
 
-/// The payload cannot be mapped. The sender reads the message, and the event waits in quarantine.
+/// The payload cannot be mapped. The sender gets the message, and the event is quarantined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     message: String,
@@ -108,7 +108,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// What the sender has to change, in a sentence.
+    /// What the sender must change, in a sentence.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), pointer: None }
     }
@@ -131,20 +131,20 @@ impl From<String> for Refusal {
     }
 }
 
-/// A task, as `POST /v1/tasks` takes it. Values are read loosely; what is not set is left out.
+/// A task, with the fields of `POST /v1/tasks`. Loose values are accepted; unset fields are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// What is to be done, in a line.
+    /// What to do, in one line.
     pub title: String,
-    /// Everything that who does it has to know.
+    /// Everything that the assignee needs to know.
     pub description: String,
-    /// The users whom it is assigned to: one at least.
+    /// The users who get the task: at least one.
     pub assigned_user_ids: Vec<String>,
     /// The user or system that asks for it.
     pub created_by_id: String,
-    /// By when: RFC 3339, or any form that hookmill reads.
+    /// When it must be done: RFC 3339, or any form that hookmill accepts.
     pub deadline: String,
-    /// Free labels.
+    /// Your labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
     /// The call that it comes from.
@@ -159,25 +159,25 @@ pub struct Task {
     /// The session that it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// The patient whom it is about.
+    /// The patient that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patient_id: Option<String>,
-    /// `pending`, `in_progress` or `completed`; pending without it.
+    /// `pending`, `in_progress` or `completed`; default `pending`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// `low`, `medium`, `high` or `urgent`; medium without it.
+    /// `low`, `medium`, `high` or `urgent`; default `medium`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    /// What kind of task it is.
+    /// The kind of task.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
 }
 
-/// Writes into the plugin's log, which is stored beside the event.
+/// Writes to the plugin's log, which is stored with the event.
 pub mod log {
     use crate::bindings::hookmill::mapper::{log as host, types::Level};
 
-    /// For whoever writes the plugin.
+    /// For the author of the plugin.
     pub fn debug(message: &str) {
         host::write(Level::Debug, message);
     }
@@ -187,19 +187,19 @@ pub mod log {
         host::write(Level::Info, message);
     }
 
-    /// What somebody should look at.
+    /// Something that needs attention.
     pub fn warn(message: &str) {
         host::write(Level::Warn, message);
     }
 
-    /// What went wrong.
+    /// An error.
     pub fn error(message: &str) {
         host::write(Level::Error, message);
     }
 }
 
-/// Reads the payload and `[config]`, maps, and gives what the host takes: what [`plugin!`] calls. In tests, call it
-/// with texts.
+/// Reads the payload and `[config]`, calls the mapping, and encodes the result for the host. [`plugin!`] calls it; in
+/// tests, call it with texts.
 pub fn transform<P, C>(
     payload: &str,
     context: bindings::Context,
@@ -226,7 +226,7 @@ where
     }
 }
 
-/// Makes this function the plugin: `fn(payload: P, context: &Context<C>) -> Result<Mapped, Refusal>`.
+/// Exports this function as the plugin: `fn(payload: P, context: &Context<C>) -> Result<Mapped, Refusal>`.
 #[macro_export]
 macro_rules! plugin {
     ($map:path) => {

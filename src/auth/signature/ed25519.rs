@@ -1,15 +1,15 @@
-//! Standard Webhooks' asymmetric signatures, `v1a`: ed25519 (RFC 8032) over the same text.
+//! Asymmetric signatures of Standard Webhooks, `v1a`: ed25519 (RFC 8032) over the same text.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 
-/// How a public key begins.
+/// Prefix of a public key.
 pub(super) const PREFIX: &str = "whpk_";
-/// How such a signature begins in the header.
+/// Prefix of such a signature in the header.
 pub(super) const VERSION: &str = "v1a";
 
-/// A signature's length.
+/// Length of a signature, in bytes.
 pub(super) const BYTES: usize = 64;
 
 /// A sender's public key.
@@ -17,21 +17,21 @@ pub(super) const BYTES: usize = 64;
 pub(super) struct PublicKey(VerifyingKey);
 
 impl PublicKey {
-    /// What follows `whpk_`.
+    /// Parses the text after `whpk_`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let refused = || "must be whpk_ and the base64 of 32 bytes, which are a public key".to_owned();
+        let refused = || "must be whpk_ and a public key of 32 bytes in base64".to_owned();
         let bytes: [u8; 32] =
             BASE64_STANDARD.decode(text).ok().and_then(|it| it.try_into().ok()).ok_or_else(refused)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| refused())?;
-        // Of a point of small order, anybody can make signatures.
+        // Anyone can create valid signatures for a point of small order.
         if key.is_weak() {
-            Err("is a point of small order, which cannot be a sender's public key".into())
+            Err("is a point of small order, which is not a valid public key".into())
         } else {
             Ok(Self(key))
         }
     }
 
-    /// Costs a hash of the message, and about 50 µs.
+    /// Verifies a signature. Costs a hash of the message and about 50 µs.
     pub(super) fn fits(&self, message: &[u8], signature: &[u8; BYTES]) -> bool {
         #[cfg(test)]
         super::tests::COMPUTED.with(|it| it.set(it.get() + 1));

@@ -1,4 +1,4 @@
-//! The HMAC itself (RFC 2104), with three hash functions.
+//! HMAC (RFC 2104) with three hash functions.
 
 use hmac::{Hmac, KeyInit as _};
 use serde::Deserialize;
@@ -6,11 +6,11 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
-/// How a signature's bytes are written.
+/// Encoding of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
-    /// Hexadecimal, in either case.
+    /// Hexadecimal, in upper or lower case.
     #[default]
     Hex,
     /// Base64 with padding (RFC 4648 section 4).
@@ -20,7 +20,7 @@ pub enum Encoding {
 /// The hash function (FIPS 180-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// HMAC-SHA1: broken for other uses, not for this one (RFC 6194, section 3.3).
+    /// HMAC-SHA1: broken for other uses, but not for this one (RFC 6194, section 3.3).
     Sha1,
     /// HMAC-SHA256.
     Sha256,
@@ -29,7 +29,7 @@ pub enum Algorithm {
 }
 
 impl Encoding {
-    /// How many characters a signature of so many bytes has.
+    /// Returns the number of characters of a signature with this many bytes.
     pub(super) fn characters(self, bytes: usize) -> usize {
         match self {
             Self::Hex => 2 * bytes,
@@ -39,7 +39,7 @@ impl Encoding {
 }
 
 impl Algorithm {
-    /// How many bytes a signature has.
+    /// Returns the number of bytes of a signature.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::Sha1 => 20,
@@ -49,7 +49,7 @@ impl Algorithm {
     }
 }
 
-/// A secret, ready to sign with.
+/// A secret as an HMAC key.
 #[derive(Clone)]
 pub(super) enum Key {
     Sha1(Hmac<Sha1>),
@@ -73,8 +73,8 @@ impl Key {
         }
     }
 
-    /// Whether one of these is the signature of the pieces. The signature is computed once, and not at all where there is
-    /// nothing to compare; each comparison takes the same time wherever the two differ.
+    /// Returns whether one of the candidates is the signature of the pieces. The signature is computed only once,
+    /// and not at all without candidates; comparisons take constant time.
     pub(super) fn fits_one<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, candidates: &[Vec<u8>]) -> bool {
         if candidates.is_empty() {
             return false;

@@ -1,4 +1,4 @@
-//! Each provider's way to sign, from its own documentation.
+//! The providers' signature schemes, from their own documentation.
 
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ impl Preset {
     }
 }
 
-/// The header is the signature of the body.
+/// A scheme whose header is the signature of the body.
 fn whole(header: &str, prefix: &str, encoding: Encoding) -> Rule {
     Rule::new(&Described {
         header,
@@ -64,7 +64,7 @@ fn whole(header: &str, prefix: &str, encoding: Encoding) -> Rule {
     })
 }
 
-/// `t=…,v1=…`, over the time, a dot and the body.
+/// A scheme with `t=…,v1=…`, over the time, a dot and the body.
 fn beside_time(header: &str) -> Rule {
     Rule { written: Written::Fields { name: "v1" }, clock: Clock::Field("t"), ..whole(header, "", Encoding::Hex) }
         .with_payload("{timestamp}.{body}")

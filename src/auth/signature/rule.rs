@@ -1,49 +1,53 @@
-//! An HMAC over a text that holds the body, in general: where the signature stands, and what it is made of.
+//! The general scheme: an HMAC over a text that contains the body. A rule says where the signature is, and what is
+//! signed.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 
-use super::ed25519::{self, PublicKey};
+use super::delivery::{Delivery, Mismatch, decode_hex};
+use super::ed25519;
+use super::ed25519::PublicKey;
 use super::hmac::{Algorithm, Encoding, Key};
-use super::{Delivery, Mismatch, decode_hex};
 
-/// Most signatures of the right length in one header. Senders send one, and two while a secret is being changed.
+/// Maximum number of signatures of the right length in one header. Senders send one, or two while a secret is being
+/// changed.
 pub(super) const SIGNATURES_MAX: usize = 16;
-/// Most ed25519 verifications of a delivery: signatures times public keys. Each one hashes the body again.
+/// Maximum number of ed25519 verifications per delivery: signatures times public keys. Each one hashes the body
+/// again.
 pub(super) const VERIFICATIONS_MAX: usize = 8;
 
 /// How the secret's text becomes the key's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secrets {
-    /// As they are.
+    /// The text as it is.
     Text,
     /// Standard Webhooks: base64, after `whsec_`.
     Whsec,
 }
 
-/// How a header holds signatures.
+/// How a header contains signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Written {
-    /// One, after a prefix.
+    /// A single signature, after a prefix.
     Whole { prefix: String },
-    /// `t=1492774577,v1=…,v1=…`: those named so, and the time as `t`.
+    /// `t=1492774577,v1=…,v1=…`: the signatures with this name, and the time as `t`.
     Fields { name: &'static str },
-    /// `v1,… v1,…`: those of a version, between spaces.
+    /// `v1,… v1,…`: the signatures with this version, separated by spaces.
     Words { version: &'static str },
 }
 
-/// Where the time of signing stands.
+/// Where the time of signing is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Clock {
     None,
     /// In a header of its own.
     Header(String),
-    /// Beside the signatures.
+    /// In the header with the signatures.
     Field(&'static str),
 }
 
-/// A part of what is signed.
+/// A part of the signed text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Text(String),
@@ -52,7 +56,7 @@ pub(super) enum Piece {
     Body,
 }
 
-/// What a delivery's headers claim: the signatures that could be right, and what else was signed.
+/// A delivery's claim: the signatures that could match, and the other signed values.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) macs: Vec<Vec<u8>>,
@@ -61,7 +65,7 @@ pub(super) struct Claim {
     id: String,
 }
 
-/// How one provider signs.
+/// How a provider signs.
 #[derive(Debug, Clone)]
 pub struct Rule {
     pub(super) header: String,
@@ -74,48 +78,48 @@ pub struct Rule {
     pub(super) payload: Vec<Piece>,
 }
 
-/// A scheme that plugin.toml describes.
+/// A scheme as described in plugin.toml.
 #[derive(Debug, Clone)]
 pub struct Described<'a> {
-    /// The header with the signature.
+    /// Header with the signature.
     pub header: &'a str,
-    /// What stands before it there.
+    /// Prefix of the signature.
     pub prefix: &'a str,
-    /// How it is written.
+    /// Encoding of the signature.
     pub encoding: Encoding,
-    /// The hash function.
+    /// Hash function.
     pub algorithm: Algorithm,
-    /// The header with the time of signing: Unix seconds, or milliseconds.
+    /// Header with the time of signing, in Unix seconds or milliseconds.
     pub timestamp_header: Option<&'a str>,
-    /// The header with the delivery's id.
+    /// Header with the delivery's id.
     pub id_header: Option<&'a str>,
-    /// What is signed, such as `{timestamp}.{body}`.
+    /// The signed text, such as `{timestamp}.{body}`.
     pub payload: &'a str,
 }
 
 impl Rule {
-    /// A scheme as plugin.toml describes it.
+    /// Creates a rule from a description in plugin.toml.
     ///
     /// # Errors
-    /// Where it would leave the body, or a time that counts, unsigned.
+    /// Fails if the body, or a time that is checked, would not be signed.
     pub fn described(it: &Described<'_>) -> Result<Self, String> {
         let payload = pieces(it.payload)?;
         let (clock, id) = (payload.contains(&Piece::Timestamp), payload.contains(&Piece::Id));
         if !payload.contains(&Piece::Body) {
-            return Err("payload: has to hold {body}, or anybody could change it".into());
+            return Err("payload: must contain {body}, or anybody could change it".into());
         }
         match (clock, it.timestamp_header) {
             (true, None) => return Err("payload: {timestamp} needs a timestamp_header".into()),
             (false, Some(_)) => {
-                return Err("payload: has to hold {timestamp}, or anybody could change the time".into());
+                return Err("payload: must contain {timestamp}, or anybody could change the time".into());
             }
-            _ if id != it.id_header.is_some() => return Err("payload: {id} and id_header belong together".into()),
+            _ if id != it.id_header.is_some() => return Err("payload: use {id} and id_header together".into()),
             _ => {}
         }
         Ok(Self { payload, ..Self::new(it) })
     }
 
-    /// Its payload is the body, whatever was said of it.
+    /// Creates a rule whose signed text is the body, whatever the description says.
     pub(super) fn new(it: &Described<'_>) -> Self {
         let lower = |name: &str| name.to_ascii_lowercase();
         Self {
@@ -141,13 +145,13 @@ impl Rule {
         }
     }
 
-    /// Whether senders may sign with ed25519 as well.
+    /// Returns whether senders may also sign with ed25519.
     pub(super) fn asymmetric(&self) -> bool {
         self.secrets == Secrets::Whsec
     }
 
-    /// What the headers claim. Nothing is hashed here: what could not be right in any case is refused before the body is
-    /// read. `public_keys` is how many there are to check with.
+    /// Reads a claim from the headers, without hashing. What cannot match is refused before the body is read.
+    /// `public_keys` is the number of public keys.
     pub(super) fn claim(
         &self,
         delivery: &Delivery<'_>,
@@ -182,8 +186,8 @@ impl Rule {
         Ok(Claim { macs, public, timestamp, id: id.to_owned() })
     }
 
-    /// Whether one of the signatures fits the body: an HMAC for each key, and a verification for each public key and
-    /// signature.
+    /// Returns whether one of the signatures matches the body. Computes one HMAC per key, and one verification per
+    /// public key and signature.
     pub(super) fn fits(&self, claim: &Claim, body: &[u8], keys: &[Key], public_keys: &[PublicKey]) -> bool {
         let pieces = || {
             self.payload.iter().map(|piece| match piece {
@@ -203,7 +207,7 @@ impl Rule {
         public_keys.iter().any(|key| claim.public.iter().any(|it| key.fits(&message, it)))
     }
 
-    /// The time of signing: the header that says it, and its text.
+    /// Returns the time of signing: its header, and its text.
     fn timestamp<'a>(
         &'a self,
         delivery: &Delivery<'a>,
@@ -213,8 +217,9 @@ impl Rule {
             Clock::None => Ok(None),
             Clock::Header(name) => delivery.header(name).map(|text| Some((name.as_str(), text))),
             Clock::Field(name) => {
-                let text =
-                    fields(value, name).next().ok_or_else(|| Mismatch::malformed(&self.header, "it holds no time"))?;
+                let text = fields(value, name)
+                    .next()
+                    .ok_or_else(|| Mismatch::malformed(&self.header, "it contains no time"))?;
                 Ok(Some((&self.header, text)))
             }
         }
@@ -237,18 +242,22 @@ impl Rule {
 
     fn expected(&self) -> &'static str {
         match (&self.written, self.encoding) {
-            (Written::Whole { .. }, Encoding::Hex) => "it should hold its prefix and a signature in hexadecimal digits",
-            (Written::Whole { .. }, Encoding::Base64) => "it should hold its prefix and a signature in base64",
-            (Written::Fields { .. }, _) => "it should hold t=… and v1=…, with commas between and a whole signature",
-            (Written::Words { .. }, _) => "it should hold v1,… with spaces between and a whole signature",
+            (Written::Whole { .. }, Encoding::Hex) => {
+                "it must contain its prefix and a signature in hexadecimal digits"
+            }
+            (Written::Whole { .. }, Encoding::Base64) => "it must contain its prefix and a signature in base64",
+            (Written::Fields { .. }, _) => {
+                "it must contain t=… and v1=… with a complete signature, separated by commas"
+            }
+            (Written::Words { .. }, _) => "it must contain v1,… with a complete signature, separated by spaces",
         }
     }
 }
 
-/// The bytes of Standard Webhooks' secret.
+/// Decodes a Standard Webhooks secret.
 ///
 /// # Errors
-/// What it must be, after its name.
+/// What it must be, to be shown after its name.
 pub(in crate::auth) fn whsec(secret: &str) -> Result<Vec<u8>, String> {
     let secret = secret.trim();
     let bytes = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
@@ -269,10 +278,10 @@ fn words<'a>(value: &'a str, version: &str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// Whether the time of signing is near enough to that of receipt.
+/// Checks that the time of signing is close enough to the time of receipt.
 fn within(delivery: &Delivery<'_>, tolerance: TimeDelta, header: &str, text: &str) -> Result<(), Mismatch> {
-    let number: i64 = text.parse().map_err(|_| Mismatch::malformed(header, "its time should be Unix seconds"))?;
-    // Seconds have 13 digits from the year 33658 on.
+    let number: i64 = text.parse().map_err(|_| Mismatch::malformed(header, "its time must be in Unix seconds"))?;
+    // Seconds have 13 digits only from the year 33658 on.
     let at =
         if text.len() >= 13 { DateTime::from_timestamp_millis(number) } else { DateTime::from_timestamp(number, 0) };
     let at = at.ok_or_else(|| Mismatch::malformed(header, "its time is out of range"))?;
@@ -296,7 +305,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, String> {
             "id" => Piece::Id,
             "body" => Piece::Body,
             other => {
-                return Err(format!("payload: {{{other}}} is not known; there are {{timestamp}}, {{id}} and {{body}}"));
+                return Err(format!("payload: {{{other}}} is not known; use {{timestamp}}, {{id}} and {{body}}"));
             }
         });
         rest = after;

@@ -1,4 +1,5 @@
-//! Vectors: where a provider publishes a whole one, that; else what Python's `hmac` makes of its published rule.
+//! Test vectors: complete ones that a provider publishes, or else computed with Python's `hmac` from its published
+//! rule.
 
 use std::cell::Cell;
 
@@ -7,17 +8,19 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::delivery::{Delivery, Mismatch};
 use super::hmac::{Algorithm, Encoding};
+use super::presets::Preset;
 use super::rule::{Described, Rule, SIGNATURES_MAX, VERIFICATIONS_MAX};
-use super::{Delivery, Mismatch, Preset, Signature};
-use crate::config::Secret;
+use super::verify::Signature;
+use crate::model::secret::Secret;
 
 thread_local! {
-    /// HMACs and ed25519 verifications of this test.
+    /// Number of HMACs and ed25519 verifications of this test.
     pub(super) static COMPUTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many of them this takes.
+/// Returns how many of them `work` computes.
 fn computed<T>(work: impl FnOnce() -> T) -> (usize, T) {
     COMPUTED.with(|it| it.set(0));
     let result = work();
@@ -27,7 +30,7 @@ fn computed<T>(work: impl FnOnce() -> T) -> (usize, T) {
 const BODY: &[u8] = br#"{"id":"evt_1","type":"ping"}"#;
 const AT: i64 = 1_614_265_330;
 
-/// A delivery that is good, and what makes it so.
+/// A valid delivery, and the scheme that checks it.
 struct Good {
     signature: Signature,
     headers: Vec<(&'static str, String)>,
@@ -52,7 +55,7 @@ impl Good {
         self.signature.check(&claim, &self.body)
     }
 
-    /// As it is it passes; with any one thing changed, it does not.
+    /// Checks that it passes as it is, and fails with any single change.
     fn stands_alone(mut self, name: &str) {
         assert_eq!(self.check(), Ok(()), "{name}");
         let timed = self.headers.iter().any(|(_, value)| value.contains(&AT.to_string()));
@@ -119,7 +122,7 @@ fn standard_webhooks_own_example() {
     let rotated =
         "v1,AAAA9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v2,x v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
     assert_eq!(standard(secret, rotated).check(), Ok(()));
-    // The MAC is no ed25519 signature, whatever it calls itself.
+    // The MAC is not an ed25519 signature, even if it is marked as one.
     assert!(standard(secret, "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=").check().is_err());
     let refused = Signature::preset(Preset::StandardWebhooks, &secrets(&["whsec_not base64"])).unwrap_err();
     assert_eq!(refused, "must be whsec_ and base64");
@@ -134,7 +137,7 @@ fn standard_webhooks_with_a_public_key() {
     assert!(standard(key, &value.replace("v1a", "v1")).check().is_err());
     let refused = |key: &str| Signature::preset(Preset::StandardWebhooks, &secrets(&[key])).unwrap_err();
     assert!(refused("whpk_AAAA").contains("32 bytes"));
-    // The identity and a point of order 4: signatures of theirs can be made by anybody. The last one is no point.
+    // The identity and a point of order 4: anyone can create signatures for these. The last one is not a point.
     for weak in
         ["whpk_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "whpk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
     {
@@ -143,7 +146,7 @@ fn standard_webhooks_with_a_public_key() {
     assert!(refused("whpk_AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").contains("must be"));
 }
 
-/// A stranger's header must not cost an HMAC over the body for each entry that it holds.
+/// An untrusted header must not cost an HMAC over the body for each of its entries.
 #[test]
 fn one_hmac_for_each_secret_is_computed_and_none_where_nothing_could_be_right() {
     let right = STRIPE;
@@ -169,7 +172,7 @@ fn one_hmac_for_each_secret_is_computed_and_none_where_nothing_could_be_right() 
     assert_eq!(computed(|| twilio.check()).0, 0);
 }
 
-/// What decides where it is checked counts every byte that is hashed.
+/// The estimate that decides where a claim is checked counts every byte that is hashed.
 #[test]
 fn the_cost_of_a_claim_is_what_checking_it_hashes() {
     let cost = |good: &Good, body: usize| {
@@ -208,7 +211,7 @@ fn ed25519_verifications_of_one_delivery_are_few() {
     assert!(verified == VERIFICATIONS_MAX && matches!(refused, Err(Mismatch::Wrong { .. })), "{verified}: {refused:?}");
     let (verified, refused) = with(VERIFICATIONS_MAX / 2 + 1);
     assert!(verified == 0 && matches!(refused, Err(Mismatch::TooMany { .. })), "{verified}: {refused:?}");
-    // Signatures that name another version are none to check.
+    // Signatures that name another version are not checked.
     assert_eq!(with(0).0, 0);
 }
 
@@ -221,7 +224,7 @@ fn a_form_of_more_fields_than_are_sorted_is_refused() {
     assert_eq!(computed(|| with(1001).check()), (0, Err(Mismatch::Fields { most: 1000 })));
 }
 
-/// A proxy in front may go by the other one.
+/// A proxy in front might use the other one.
 #[test]
 fn a_header_that_is_sent_twice_proves_nothing() {
     let signed =
@@ -246,7 +249,7 @@ fn a_time_and_signatures_in_one_header() {
     ] {
         let value = format!("t={AT},v1={signature}");
         Good::new(preset(scheme, secret), &[(header, &value)], BODY).stands_alone(header);
-        // As while a secret is changed, and with Stripe's older version beside it.
+        // As while a secret is being changed, together with Stripe's older version.
         let several = format!("t={AT},v1={},v1={signature},v0={signature}", "0".repeat(64));
         assert_eq!(Good::new(preset(scheme, secret), &[(header, &several)], BODY).check(), Ok(()));
         for wrong in [format!("t={AT},v0={signature}"), format!("v1={signature}"), String::new(), "t=x,v1=00".into()] {
@@ -269,7 +272,7 @@ fn twilio(signature: &str, query: &str, body: &[u8]) -> Good {
     Good { query: query.into(), ..Good::new(scheme, &[("x-twilio-signature", signature)], body) }
 }
 
-/// Those of Twilio's own Python library, and of its documentation.
+/// Examples from Twilio's Python library and its documentation.
 #[test]
 fn twilio_s_own_examples() {
     let form = b"To=%2B18005551212&CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&Caller=%2B14158675309";
@@ -282,7 +285,7 @@ fn twilio_s_own_examples() {
     let json = br#"{"property": "value", "boolean": true}"#;
     let query = "foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
     twilio("a9nBmqA0ju/hNViExpshrM61xv4=", query, json).stands_alone("Twilio, JSON");
-    // Its newer keys sign with SHA-256, and say so.
+    // Its newer keys sign with SHA-256, and declare that in a header.
     let mut newer = twilio("+UOCWf84gdgo/5Hpg4m5/EgKnJA2/TbOw5sPNVr3bPk=", query, json);
     assert!(newer.check().is_err());
     newer.headers.push(("x-twilio-webhooks-signature-settings", "key=SK1,algorithm=HMAC_SHA256".into()));

@@ -6,21 +6,23 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::{folder, host, runnable};
-use crate::cli::print::{self, say};
+use super::runnable;
+use super::runnable::{folder, host};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::say;
 use crate::config::Config;
-use crate::integration::Integration;
-use crate::plugin::fixtures::{self, EVENT_ID, Fixture};
+use crate::integration::fixtures::{EVENT_ID, Fixture};
+use crate::integration::{Integration, fixtures};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Bench {
-    /// The plugin's folder; its fixtures' payloads are what is called with
+    /// The plugin's folder; the calls get the payloads of its fixtures
     dir: PathBuf,
-    /// How long each measurement takes
+    /// Seconds per measurement
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Threads [default: 1, and then the plugin's own concurrency]
+    /// Number of threads [default: 1, then the plugin's own concurrency]
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -34,7 +36,7 @@ impl Bench {
         let mut payloads = Vec::new();
         for file in files {
             let fixture = Fixture::read(&folder, &file).map_err(Failure::new)?;
-            // What the schema refuses never reaches the plugin.
+            // A payload that the schema refuses never reaches the plugin.
             if integration.schema.check(&fixture.payload).is_ok() {
                 payloads.push((file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), fixture));
             }
@@ -80,7 +82,7 @@ impl Bench {
     }
 }
 
-/// Nanoseconds of every call, on so many threads at once, and how long it took in all.
+/// Measures calls on several threads at once. Returns the nanoseconds of every call, and the total duration.
 fn measure(integration: &Integration, fixture: &Fixture, threads: usize, long: Duration) -> (Histogram<u64>, Duration) {
     let (payload, context) = (fixture.payload.to_string(), integration.context(EVENT_ID, fixture.received_at));
     let one = || {
@@ -107,7 +109,7 @@ fn measure(integration: &Integration, fixture: &Fixture, threads: usize, long: D
 }
 
 fn histogram() -> Histogram<u64> {
-    // Three digits up to an hour: within what the type allows.
+    // Three digits up to an hour are within the type's limits.
     Histogram::new_with_max(3_600_000_000_000, 3)
         .unwrap_or_else(|_| Histogram::new(3).unwrap_or_else(|_| unreachable!()))
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use console::style;
 use serde_json::json;
 
-use super::super::Failure;
-use super::{folder, host};
-use crate::app::now;
-use crate::cli::print::{self, say};
+use super::runnable::{folder, host};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::say;
 use crate::config::Config;
 use crate::integration::check::{Checked, Severity, check};
+use crate::model::time::now;
 
 pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
     let checked = check(&host(config)?, &folder(dir)?, &config.secrets, now());
@@ -19,7 +20,7 @@ pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Fail
     } else {
         print(dir, &checked);
     }
-    if checked.is_good() { Ok(()) } else { Err(Failure::new("the server would not take this plugin")) }
+    if checked.is_good() { Ok(()) } else { Err(Failure::new("the server would not load this plugin")) }
 }
 
 fn print(dir: &Path, checked: &Checked) {
@@ -40,7 +41,7 @@ fn print(dir: &Path, checked: &Checked) {
         say!("imports {imports}");
     }
     if checked.is_good() {
-        print::styled(style("good").green().bold(), format_args!(": the server takes {}", dir.display()));
+        print::styled(style("good").green().bold(), format_args!(": the server would load {}", dir.display()));
     }
 }
 

@@ -6,55 +6,66 @@ use std::sync::atomic::AtomicBool;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::super::Failure;
-use super::super::events::time;
-use super::super::progress::Progress;
-use super::{differences, folder, host, runnable};
-use crate::cli::print::{self, say};
+use super::runnable::{folder, host};
+use super::{differences, runnable};
+use crate::cli::events::time;
+use crate::cli::failure::Failure;
+use crate::cli::flags::DataDirFlag;
+use crate::cli::print;
+use crate::cli::print::say;
+use crate::cli::progress::Progress;
+use crate::config;
 use crate::config::Config;
-use crate::dry_run::{self, Options, Report};
-use crate::event::IntegrationName;
+use crate::model::ids::IntegrationName;
+use crate::service::dry_run;
+use crate::service::dry_run::{Options, Report};
 use crate::store::embedded::{History, Wanted};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   hookmill plugin diff next/orders --since 30d
-  hookmill plugin diff next/orders --since 30d --allow-changed --no-values     in CI, where values do not belong
-  hookmill plugin diff next/orders --against plugins/orders                    both run now, whatever was stored
+  hookmill plugin diff next/orders --since 30d --allow-changed --no-values     in CI, without your senders' data
+  hookmill plugin diff next/orders --against plugins/orders                    compares two folders, not the stored results
 
-Nothing is stored, and a server may run meanwhile. Exit codes: 0 every event comes to the same, or passes where it failed
-before; 1 one does not; 2 wrong arguments.")]
+Nothing is stored, and a server may be running.
+Exit codes: 0 every event has the same result, or passes where it failed before; 1 at least one does not; 2 wrong arguments.")]
 pub(super) struct Diff {
     /// The folder of the plugin that is not live yet
     dir: PathBuf,
-    /// Whose events [default: name in its plugin.toml]
+    /// Integration whose events to use [default: the name in plugin.toml]
     #[arg(long)]
     integration: Option<String>,
-    /// Compare with what the plugin in this folder makes of the events now, and not with what came of them
+    /// Compare with the plugin in this folder instead of the stored results
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Received since: 30m, 24h, 7d, or a time (RFC 3339)
+    /// Only events received since then: an age such as 30m, 24h or 7d, or a time (RFC 3339)
     #[arg(long, value_parser = time)]
     since: Option<DateTime<Utc>>,
-    /// Received before: the same
+    /// Only events received before then, written like --since
     #[arg(long, value_parser = time)]
     until: Option<DateTime<Utc>>,
-    /// Show so many events that differ
+    /// Number of differing events to show
     #[arg(long, default_value_t = 10)]
     samples: usize,
-    /// Threads that run the plugin [default: as many as there are processors]
+    /// Threads that run the plugin [default: one per processor]
     #[arg(long)]
     threads: Option<usize>,
-    /// Do not fail where events come to something else, only where they fail
+    /// Exit with 0 if results differ; fail only for events that no longer pass
     #[arg(long)]
     allow_changed: bool,
-    /// Show where events differ, and no values: those are your senders' data
+    /// Show where events differ, but no values, which are your senders' data
     #[arg(long)]
     no_values: bool,
+    #[command(flatten)]
+    data: DataDirFlag,
 }
 
 impl Diff {
+    pub(super) fn options(&self) -> config::Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         let host = host(config)?;
         let mut candidate = runnable(&host, config, &folder(&self.dir)?)?;
@@ -64,9 +75,11 @@ impl Diff {
         }
         if let Some(against) = &mut against {
             if against.company_id != candidate.company_id {
-                return Err(Failure::new("--against belongs to another company; a dry run compares within one"));
+                return Err(Failure::new(
+                    "--against belongs to another company; both plugins must belong to the same company",
+                ));
             }
-            // What they are told of the events is the same.
+            // Both get the same context for each event.
             against.name = candidate.name.clone();
         }
         let wanted = Wanted {
@@ -103,16 +116,16 @@ impl Diff {
             _ if report.compared.events == 0 => {
                 let (name, company) = (&wanted.integration, &wanted.company);
                 Err(Failure::new(format!(
-                    "there is no event of \"{name}\" for {company} in this time; --integration names another one"
+                    "there are no events of \"{name}\" for {company} in this period; choose another one with --integration"
                 )))
             }
             (0, 0) => Ok(()),
             (0, changed) => Err(Failure::new(format!(
-                "{changed} of {} events come to something else; --allow-changed if that is what you want",
+                "{changed} of {} events have a different result; add --allow-changed if that is intended",
                 report.compared.events
             ))),
             (failing, _) => {
-                Err(Failure::new(format!("{failing} of {} events fail that passed before", report.compared.events)))
+                Err(Failure::new(format!("{failing} of {} events passed before and fail now", report.compared.events)))
             }
         }
     }
@@ -125,6 +138,6 @@ fn print(report: &Report, wanted: &Wanted) {
         say!("{count:>9}  not run: {why}");
     }
     let versions: Vec<_> = report.versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
-    say!("came through version {}", versions.join(", "));
+    say!("processed before by version {}", versions.join(", "));
     differences::print(&report.compared);
 }

@@ -1,10 +1,11 @@
-//! How a candidate compares, for people.
+//! Prints how a candidate compares with the live plugin.
 
 use console::style;
 use serde_json::{Value, json};
 
-use crate::cli::print::{self, say};
-use crate::dry_run::{Compared, Sample, Tally};
+use crate::cli::print;
+use crate::cli::print::say;
+use crate::service::dry_run::{Compared, Sample, Tally};
 
 pub(super) fn print_counts(tally: &Tally) {
     for (count, word, shown) in [
@@ -12,7 +13,7 @@ pub(super) fn print_counts(tally: &Tally) {
         (tally.changed, "changed", style("changed").yellow()),
         (tally.newly_failing, "newly failing", style("newly failing").red().bold()),
         (tally.newly_passing, "newly passing", style("newly passing").green()),
-        (tally.uncompared, "pass", style("pass, and were changed by a re-drive since").dim()),
+        (tally.uncompared, "pass", style("pass, but were changed by a replay since").dim()),
     ] {
         if count > 0 || word != "pass" {
             print::styled(format_args!("{count:>9}  {shown}"), format_args!(""));
@@ -20,7 +21,7 @@ pub(super) fn print_counts(tally: &Tally) {
     }
 }
 
-/// Where events differ, some of them, and what the calls took.
+/// Prints where events differ, samples, and resource usage.
 pub(super) fn print(compared: &Compared) {
     let tally = &compared.tally;
     if !tally.fields.is_empty() {

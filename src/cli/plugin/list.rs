@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::super::remote::{Remote, text};
-use crate::cli::print::{self, say};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::say;
+use crate::cli::remote::{Remote, text};
 use crate::config::Config;
 
 pub(super) fn list(config: &Config, as_json: bool) -> Result<(), Failure> {

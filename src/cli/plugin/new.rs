@@ -3,20 +3,23 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::super::Failure;
+use crate::cli::failure::Failure;
+use crate::cli::flags::PluginsDirFlag;
 use crate::cli::print::say;
-use crate::config::Config;
+use crate::config::{Config, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
-    /// The plugin's name: the folder's, and the last part of its URL
+    /// Name of the plugin, its folder and its URL: /v1/hooks/NAME
     name: String,
-    /// The language to write the mapping in
+    /// Language of the mapping
     #[arg(long, value_enum)]
     lang: Lang,
-    /// Where to put the folder [default: the plugins folder]
+    /// Create the folder here [default: the plugins folder]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    #[command(flatten)]
+    plugins: PluginsDirFlag,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -30,7 +33,7 @@ enum Lang {
 
 type Files = &'static [(&'static str, &'static str)];
 
-/// Paths and texts, from `templates/`; `{{…}}` is filled in.
+/// Paths and texts, from `templates/`; `{{…}}` is replaced.
 macro_rules! files {
     ($($path:literal: $from:literal),+ $(,)?) => {
         &[$(($path, include_str!(concat!("../../../", $from)))),+]
@@ -47,7 +50,7 @@ const COMMON: Files = files! {
     "README.md": "templates/common/README.md",
 };
 
-/// What is a language's own.
+/// The parts of a template that depend on the language.
 struct Template {
     called: &'static str,
     source: &'static str,
@@ -77,7 +80,7 @@ impl Lang {
             Self::Js => Template {
                 called: "JavaScript",
                 source: "mapper.js",
-                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: the language is whole, but there is no `fetch`, no `TextDecoder` and no clock; the time is `context.receivedAt`.",
+                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: it is complete JavaScript, but has no `fetch`, no `TextDecoder` and no clock; get the time from `context.receivedAt`.",
                 ignored: "node_modules",
                 files: files! {
                     "mapper.js": "templates/js/mapper.js",
@@ -90,7 +93,7 @@ impl Lang {
             Self::Python => Template {
                 called: "Python",
                 source: "app.py",
-                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component holds a whole interpreter: some 18 MB, and a few ms a call.",
+                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component contains a complete interpreter: about 18 MB, and a few ms per call.",
                 ignored: ".venv\n__pycache__",
                 files: files! {
                     "app.py": "templates/python/app.py",
@@ -126,11 +129,15 @@ impl Lang {
 }
 
 impl New {
+    pub(super) fn options(&self) -> Options {
+        self.plugins.options()
+    }
+
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         self.check_name()?;
         let folder = self.into.as_ref().unwrap_or(&config.plugins_dir).join(&self.name);
         if folder.exists() {
-            return Err(usage(format!("{} is there already; choose another name", folder.display())));
+            return Err(Failure::usage(format!("{} is there already; choose another name", folder.display())));
         }
         let template = self.lang.template();
         for (path, text) in COMMON.iter().chain(template.files) {
@@ -142,20 +149,20 @@ impl New {
         say!("  {}/build.sh", folder.display());
         say!("  hookmill plugin test {0}", folder.display());
         say!();
-        say!("Then change {} and the fixtures. README.md there says more.", template.source);
+        say!("Then edit {} and the fixtures. See README.md in the folder.", template.source);
         Ok(())
     }
 
-    /// As `schemas/plugin-manifest.schema.json` asks for it.
+    /// Checks the name against `schemas/plugin-manifest.schema.json`.
     fn check_name(&self) -> Result<(), Failure> {
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let fits = (1..=64).contains(&self.name.len()) && self.name.chars().all(good) && !self.name.starts_with('-');
         match (fits, self.name.as_str()) {
-            (true, "tasks") => Err(usage("\"tasks\" is taken by POST /v1/tasks; choose another name")),
+            (true, "tasks") => Err(Failure::usage("\"tasks\" is taken by POST /v1/tasks; choose another name")),
             (true, _) => Ok(()),
-            (false, name) => {
-                Err(usage(format!("\"{name}\" is no name: 1 to 64 lower-case letters, digits and hyphens")))
-            }
+            (false, name) => Err(Failure::usage(format!(
+                "\"{name}\" is not a valid name: use 1 to 64 lower-case letters, digits and hyphens"
+            ))),
         }
     }
 
@@ -166,10 +173,6 @@ impl New {
             .replace("{{source}}", template.source)
             .replace("{{needs}}", template.needs)
     }
-}
-
-fn usage(message: impl std::fmt::Display) -> Failure {
-    Failure { message: message.to_string(), code: 2 }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -7,27 +7,29 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::{folder, millis, runnable};
-use crate::app::now;
-use crate::cli::print::{self, say};
+use super::runnable;
+use super::runnable::{folder, millis};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::say;
 use crate::config::{Config, user_cache};
-use crate::event::RawEvent;
-use crate::integration::Integration;
+use crate::format::payload::{Encoding, Loosened, Payload};
 use crate::integration::check::Share;
-use crate::payload::{Encoding, Loosened, Payload};
-use crate::plugin::fixtures::{self, Came};
+use crate::integration::fixtures::Came;
+use crate::integration::{Integration, fixtures};
+use crate::model::event::RawEvent;
+use crate::model::task::NewTask;
+use crate::model::time::now;
 use crate::plugin::{Host, Outcome};
-use crate::task::NewTask;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
     /// The plugin's folder
     dir: PathBuf,
-    /// The Content-Type of the body on stdin
+    /// Content-Type of the body on stdin
     #[arg(long, value_name = "TYPE", default_value = "application/json")]
     content_type: String,
-    /// When the event came, which is what the plugin's clock says [default: now]
+    /// Time when the event was received, which is the plugin's clock [default: now]
     #[arg(long, value_name = "TIME")]
     received_at: Option<DateTime<Utc>>,
 }
@@ -73,11 +75,11 @@ impl Run {
         }
         match kind {
             "tasks" | "skip" => Ok(()),
-            _ => Err(Failure::new("the sender would get an error, and the event would be in quarantine")),
+            _ => Err(Failure::new("the sender would get an error, and the event would be quarantined")),
         }
     }
 
-    /// As the server decodes it.
+    /// Decodes the payload as the server does.
     fn payload(&self, integration: &Integration) -> Result<(Value, Vec<String>), Failure> {
         let mut body = Vec::new();
         std::io::stdin().lock().read_to_end(&mut body).map_err(Failure::new)?;
@@ -89,6 +91,7 @@ impl Run {
             headers: Vec::new(),
             body: Bytes::from(body),
             redacted: Vec::new(),
+            trace: None,
         };
         let payload = integration.payload(&raw);
         let payload = payload.map_err(|e| Failure::new(format!("the payload on stdin: {e}")))?;
@@ -96,7 +99,7 @@ impl Run {
     }
 }
 
-/// What has come out, as the server would take it.
+/// Returns the result as the server would use it.
 fn came(came: &Came, integration: &Integration) -> (&'static str, Value) {
     match came {
         Came::Violations(found) => ("violations", json!(found)),

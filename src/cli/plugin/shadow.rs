@@ -2,12 +2,14 @@
 
 use serde_json::json;
 
-use super::super::Failure;
 use super::differences;
 use super::list::server;
-use crate::cli::print::{self, say};
-use crate::config::Config;
-use crate::dry_run::ShadowReport;
+use crate::cli::failure::Failure;
+use crate::cli::flags::DataDirFlag;
+use crate::cli::print;
+use crate::cli::print::say;
+use crate::config::{Config, Options};
+use crate::service::dry_run::ShadowReport;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -15,18 +17,25 @@ Examples:
   hookmill plugin shadow orders
   hookmill plugin shadow orders --json --no-values
 
-plugin.toml of the live plugin names its shadow: shadow = \"../.orders-next\". It gets every delivery that the live plugin
-gets, stores nothing, and is counted from anew whenever one of the two is loaded again. Exit codes: 0 no event fails that
-the live plugin passes; 1 one does, or there is no shadow; 2 wrong arguments.")]
+The live plugin's plugin.toml names its shadow: shadow = \"../.orders-next\". The shadow gets every delivery that the live plugin
+gets, and stores nothing. Its counts start again at zero whenever one of the two is loaded again.
+Exit codes: 0 every event that the live plugin passes also passes the shadow; 1 one does not, or there is no shadow; 2 wrong
+arguments.")]
 pub(super) struct Shadow {
     /// The live plugin's name
     name: String,
-    /// Show where events differ, and no values: those are your senders' data
+    /// Show where events differ, but no values, which are your senders' data
     #[arg(long)]
     no_values: bool,
+    #[command(flatten)]
+    data: DataDirFlag,
 }
 
 impl Shadow {
+    pub(super) fn options(&self) -> Options {
+        self.data.options()
+    }
+
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         let values = if self.no_values { "?values=false" } else { "" };
         let answer = server(config)?.call("GET", &format!("/v1/admin/plugins/{}/shadow{values}", self.name), None)?;
@@ -39,7 +48,7 @@ impl Shadow {
             let since = json!(report.since);
             let (name, events) = (&self.name, compared.events);
             say!(
-                "version {} has seen {events} events of {name} since {}, and missed {}",
+                "version {} has run {events} events of {name} since {}, and missed {}",
                 report.version,
                 since.as_str().unwrap_or_default(),
                 report.dropped
@@ -49,9 +58,10 @@ impl Shadow {
         }
         match compared.tally.newly_failing {
             0 => Ok(()),
-            failing => {
-                Err(Failure::new(format!("{failing} of {} events fail that the live plugin passes", compared.events)))
-            }
+            failing => Err(Failure::new(format!(
+                "{failing} of {} events pass in the live plugin and fail here",
+                compared.events
+            ))),
         }
     }
 }

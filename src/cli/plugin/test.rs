@@ -5,26 +5,27 @@ use std::path::{Path, PathBuf};
 use console::style;
 use serde_json::{Value, json};
 
-use super::super::Failure;
-use super::{folder, host, millis, runnable};
-use crate::cli::print::{self, say, tell};
+use super::runnable;
+use super::runnable::{folder, host, millis};
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::print::{say, tell};
 use crate::config::Config;
-use crate::folder::{FIXTURE_BYTES, Folder};
-use crate::integration::Integration;
-use crate::integration::load::LoadFailure;
-use crate::plugin::fixtures::{self, Came, Fixture};
+use crate::integration::fixtures::{Came, Fixture};
+use crate::integration::{Integration, LoadFailure, fixtures};
 use crate::plugin::{Outcome, PluginError};
+use crate::system::folder::{FIXTURE_BYTES, Folder};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
     /// The plugin's folder
     dir: PathBuf,
-    /// Write what comes out into the fixtures that differ, for you to look at and keep
+    /// Write the actual results into the fixtures that differ, for you to review
     #[arg(long)]
     update: bool,
 }
 
-/// How one fixture went.
+/// The result of one fixture.
 struct Tried {
     file: PathBuf,
     name: String,
@@ -47,13 +48,13 @@ impl Test {
         }
         let failed = tried.iter().filter(|it| !it.wrong.is_empty() && !it.updated).count();
         match (tried.len(), failed) {
-            (0, _) => Err(Failure::new(format!("there is no fixture in {}", self.dir.join("fixtures").display()))),
+            (0, _) => Err(Failure::new(format!("there are no fixtures in {}", self.dir.join("fixtures").display()))),
             (all, 0) => {
-                tell!("{all} fixtures hold");
+                tell!("{all} fixtures passed");
                 Ok(())
             }
             (all, failed) => Err(Failure::new(format!(
-                "{failed} of {all} fixtures fail; --update writes down what comes out, if that is what you want"
+                "{failed} of {all} fixtures failed; add --update to accept the plugin's output"
             ))),
         }
     }
@@ -81,7 +82,7 @@ impl Test {
     }
 }
 
-/// Puts what came out in the place of what was expected. A plugin that crashed has nothing to put there.
+/// Replaces the expected result with the actual one. Does nothing if the plugin crashed.
 fn update(folder: &Folder, file: &Path, came: &Came) -> Result<(), String> {
     let expect = match came {
         Came::Out(Outcome::Tasks(tasks)) => json!({ "tasks": tasks }),

@@ -1,4 +1,4 @@
-//! What an export writes: one JSON object a line. `read.rs` reads them.
+//! The format of an export: one JSON object per line. `read.rs` reads them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -6,13 +6,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::audit::Entry;
-use crate::auth::{CompanyId, KeyId, Scopes};
-use crate::event::{Event, EventId, EventStatus, Headers, IntegrationName, Provenance, Reason, StageTime};
+use crate::auth::{KeyId, Scopes};
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
+use crate::model::headers::Headers;
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::{NewTask, Task};
 use crate::store::embedded::Item;
-use crate::task::{NewTask, Task, TaskId};
+use crate::system::trace::TraceContext;
 
-/// What only an export shows of a task: the rest is the documented answer.
+/// A task in an export: the documented response, and the fields that only an export shows.
 #[derive(Serialize)]
 pub(super) struct TaskLine {
     #[serde(flatten)]
@@ -51,6 +55,8 @@ pub(super) struct EventLine {
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_attempt_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceContext>,
     body_bytes: u64,
     body_base64: String,
 }
@@ -139,6 +145,7 @@ impl From<Event> for EventLine {
             erased_at: event.erased_at,
             attempts: event.attempts,
             last_attempt_at: event.last_attempt_at,
+            trace: event.trace,
             body_bytes: event.body_bytes,
             body_base64: BASE64_STANDARD.encode(&event.body),
         }

@@ -1,5 +1,5 @@
-//! A line of an import as its item. Every field is checked as the API checks it; an error names the field and
-//! quotes nothing, as a line may hold a patient's data.
+//! Parses a line of an import. Every field is checked as the API checks it; an error names the field and quotes
+//! nothing, because a line may contain a patient's data.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -9,22 +9,25 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::app::{KeyRequest, is_storable};
-use crate::audit::{Entry, OPERATOR, SERVER};
-use crate::auth::{ApiKey, CompanyId, KeyId};
-use crate::event::{Event, EventId, IntegrationName, Provenance, Reason};
-use crate::payload::{Encoding, Loosened, Payload, Rules};
+use crate::auth::{ApiKey, KeyId};
+use crate::format::payload::{Encoding, Loosened, Payload, Rules};
+use crate::model::audit::{Entry, OPERATOR, SERVER};
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, Provenance, Reason};
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::{NewTask, Task};
+use crate::model::time::is_storable;
+use crate::service::app::KeyRequest;
 use crate::store::embedded::Item;
-use crate::task::{NewTask, Task, TaskId};
 
-/// Most bytes of names, codes and ids that have no shape of their own.
+/// Maximum length of names, codes and ids without a defined format, in bytes.
 const NAME: usize = 128;
-/// Most bytes of other texts, but for bodies and what a task says.
+/// Maximum length of other texts, except bodies and texts of tasks, in bytes.
 const TEXT: usize = 1 << 20;
-/// Most entries of a list.
+/// Maximum number of entries in a list.
 const ENTRIES: usize = 100_000;
 
-/// Reads one line.
+/// Parses one line.
 pub(super) fn item(line: &str) -> Result<Item, String> {
     let parsed = serde_json::from_str(line).map_err(|e| format!("not JSON, at column {}", e.column()))?;
     let Value::Object(map) = parsed else { return Err("not a JSON object".into()) };
@@ -40,18 +43,18 @@ pub(super) fn item(line: &str) -> Result<Item, String> {
     item.map_err(|e| format!("{kind}: {e}"))
 }
 
-/// What is left of a line.
+/// The remaining fields of a line.
 struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// A field; one that is missing is null.
+    /// Takes a field; a missing field is null.
     fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, String> {
         let value = self.0.remove(name).unwrap_or_default();
         // serde's own error would quote the value.
-        serde_json::from_value(value).map_err(|_| format!("{name}: missing, or not what an export writes here"))
+        serde_json::from_value(value).map_err(|_| format!("{name}: missing or invalid"))
     }
 
-    /// A field that exports leave out where it has its usual value.
+    /// Takes a field that exports omit if it has its usual value.
     fn or<T: DeserializeOwned>(&mut self, name: &str, usual: T) -> Result<T, String> {
         if self.0.contains_key(name) { self.take(name) } else { Ok(usual) }
     }
@@ -101,7 +104,7 @@ impl Fields {
         let version = self.count("version")?;
         ensure(version > 0, "version", "must be 1 or more")?;
         let external_message_ids = self.take("external_message_ids")?;
-        // What is left is a request for a task, as POST /v1/tasks takes it from a strict key.
+        // The remaining fields are a request for a task, as a strict `POST /v1/tasks`.
         let rules = Rules { strict: true, ..Rules::default() };
         let payload = Payload { value: Value::Object(self.0), encoding: Encoding::Json, loosened: Loosened::default() };
         let (task, _) = NewTask::parse(payload, &rules).map_err(|violations| {
@@ -127,9 +130,10 @@ impl Fields {
             stages: self.or("stages", Vec::new())?,
             redacted: self.or("redacted", Vec::new())?,
             erased_at: self.maybe_time("erased_at")?,
-            // Exports of versions before 0.1 have none.
+            // Exports of versions before 0.1 lack this field.
             attempts: self.or("attempts", 1)?,
             last_attempt_at: self.maybe_time("last_attempt_at")?,
+            trace: self.or("trace", None)?,
             body_bytes: self.count("body_bytes")?,
             body: Bytes::from(self.base64("body_base64")?),
         };
@@ -142,8 +146,8 @@ impl Fields {
         let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
         let is_id = !id.is_empty() && id.len() <= 64 && id.bytes().all(plain);
         ensure(is_id, "id", "must have 1 to 64 letters, digits, '_' or '-'")?;
-        // The audit log names these two by the same field.
-        ensure(![OPERATOR, SERVER].contains(&id.as_str()), "id", "is a name of hookmill's own")?;
+        // The audit log uses the same field for these two names.
+        ensure(![OPERATOR, SERVER].contains(&id.as_str()), "id", "is reserved by hookmill")?;
         let request = KeyRequest {
             label: self.take("label")?,
             company_id: self.company()?,

@@ -1,11 +1,11 @@
 use std::io::{BufReader, Cursor};
 
-use super::*;
+use crate::cli::transfer::*;
 use crate::store::embedded::{Options, check};
 use crate::store::{Page, TaskFilter};
 
 const TASK: &str = r#"{"kind":"task","title":"t","description":"d","assigned_user_ids":["u"],"created_by_id":"u","deadline":"2026-12-01T09:00:00Z","tags":["a"],"call_id":null,"fax_id":null,"assistant_id":null,"session_id":null,"patient_id":"p-1","status":"pending","priority":"medium","type":null,"id":"019ac000-0000-7000-8000-000000000001","company_id":"company-1","version":3,"created_at":"2026-11-25T18:24:09.671Z","updated_at":"2026-11-25T18:24:09.671Z","deleted_at":null,"external_message_ids":{"sms":"1"},"event_id":"019ac000-0000-7000-8000-000000000002"}"#;
-const EVENT: &str = r#"{"kind":"event","id":"019ac000-0000-7000-8000-000000000002","integration":"tasks","company_id":"company-1","received_at":"2026-11-25T18:24:09.671Z","status":"quarantined","reason":{"stage":"schema","code":"required","message":"m"},"task_ids":["019ac000-0000-7000-8000-000000000001"],"provenance":{"plugin_version":"1","module_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","schema_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"plugin_log":"","content_type":"application/json","headers":[["a","b"]],"stages":[{"stage":"decode","micros":1}],"redacted":["/a"],"erased_at":null,"attempts":2,"last_attempt_at":"2026-11-25T18:24:09.671Z","body_bytes":2,"body_base64":"e30="}"#;
+const EVENT: &str = r#"{"kind":"event","id":"019ac000-0000-7000-8000-000000000002","integration":"tasks","company_id":"company-1","received_at":"2026-11-25T18:24:09.671Z","status":"quarantined","reason":{"stage":"schema","code":"required","message":"m"},"task_ids":["019ac000-0000-7000-8000-000000000001"],"provenance":{"plugin_version":"1","module_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","schema_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"plugin_log":"","content_type":"application/json","headers":[["a","b"]],"stages":[{"stage":"decode","micros":1}],"redacted":["/a"],"erased_at":null,"attempts":2,"last_attempt_at":"2026-11-25T18:24:09.671Z","trace":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"a=b"},"body_bytes":2,"body_base64":"e30="}"#;
 const KEY: &str = r#"{"kind":"api_key","id":"key_0a","label":"l","company_id":"company-1","scopes":["admin"],"created_at":"2026-11-25T18:24:09.671Z","expires_at":null,"revoked_at":null,"timezone":"Europe/Berlin","strict":false,"sha256_base64":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
 const AUDIT: &str = r#"{"kind":"audit","id":"019ac000-0000-7000-8000-000000000003","at":"2026-11-25T18:24:09.671Z","company_id":"company-1","actor":"key_0a","action":"key.created","target":"t","detail":""}"#;
 
@@ -14,7 +14,7 @@ async fn read(store: &Embedded, lines: &str) -> Result<Value, String> {
     import(store, &mut input).await.map_err(|e| e.message)
 }
 
-/// Values that are too long, too large, of another type or before our time.
+/// Values that are too long, too large, of another type, or before 1970.
 fn hostile() -> Vec<Value> {
     let long = "k".repeat(70_000);
     let times =
@@ -43,7 +43,7 @@ fn hostile() -> Vec<Value> {
     values
 }
 
-/// Otherwise one line of a file makes a data directory that no server starts on.
+/// Without these checks, one line of a file could create a data directory that no server starts on.
 #[tokio::test]
 async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -66,7 +66,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
                 }
             }
         }
-        // Single bytes, changed at random.
+        // Random changes of single bytes.
         let mut state = 88_172_645_463_325_252_u64;
         for _ in 0..300 {
             state ^= state << 13;
@@ -85,9 +85,9 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     let store = Embedded::open(&data, &Options::default()).unwrap();
     assert!(!store.keys().await.unwrap().is_empty());
     store.audit(None, None, 1000).await.unwrap();
-    let company = crate::auth::CompanyId::parse("company-1").unwrap();
+    let company = crate::model::company::CompanyId::parse("company-1").unwrap();
     store.list_tasks(&company, TaskFilter::default(), Page::Number { page: 1, limit: 100 }).await.unwrap();
-    // What is exported can be imported.
+    // Everything that is exported can be imported.
     let mut lines = Vec::new();
     export(&store, &mut lines).unwrap();
     let other = Embedded::open(&dir.path().join("other"), &Options::default()).unwrap();
@@ -95,7 +95,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     assert_eq!(said["skipped"], 0, "{said}");
 }
 
-/// Otherwise half of a file is stored, and the other half has to be found out.
+/// Otherwise half of a file would be stored, and users would have to find out which.
 #[tokio::test]
 async fn nothing_is_written_where_any_line_is_refused() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -107,7 +107,7 @@ async fn nothing_is_written_where_any_line_is_refused() {
     assert_eq!(read(&store, &good).await.unwrap()["tasks"], 1);
 }
 
-/// Otherwise a line gives its own company what another company's key opens.
+/// Otherwise a line could give its own company access through another company's key.
 #[tokio::test]
 async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -129,10 +129,10 @@ async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
 
     let said = read(&store, &EVENT.replace("company-1", "company-2")).await.unwrap();
     assert_eq!(said["differing_items"], json!(["event 019ac000-0000-7000-8000-000000000002"]), "{said}");
-    let event = crate::event::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
-    let owner = crate::auth::CompanyId::parse("company-1").unwrap();
+    let event = crate::model::ids::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
+    let owner = crate::model::company::CompanyId::parse("company-1").unwrap();
     assert!(store.event(&owner, event).await.unwrap().is_some());
-    // The same once more is nothing new; another content is named, and not stored.
+    // The same items again are skipped; different content is reported, and not stored.
     let said = read(&store, &format!("{TASK}\n{EVENT}\n{KEY}\n")).await.unwrap();
     assert!(said["skipped"] == 3 && said.get("differing").is_none(), "{said}");
     let said = read(&store, &TASK.replace(r#""title":"t""#, r#""title":"other""#)).await.unwrap();

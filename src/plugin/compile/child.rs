@@ -7,18 +7,19 @@ use std::process::ExitCode;
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::{Abi, engine};
 use super::order::{Order, Verdict};
+use crate::plugin::call::Abi;
+use crate::plugin::engine;
 
-/// Most open files: three, and what a library looks up.
+/// Maximum number of open files: the three streams, and those that a library opens.
 const FILES: u64 = 16;
-/// Behind whatever serves requests.
+/// Lower priority than everything that serves requests.
 const NICE: i32 = 10;
 
-/// Runs as the compiler's process. `order` is its one argument.
+/// Runs as the compiler's process. `order` is its only argument.
 #[must_use]
 pub fn compile_here(order: &str) -> ExitCode {
-    // A panic's text may quote the module.
+    // The message of a panic may quote the module.
     std::panic::set_hook(Box::new(|_| {}));
     let verdict = work(order).unwrap_or_else(|verdict| verdict);
     let text = serde_json::to_vec(&verdict).unwrap_or_default();
@@ -44,19 +45,19 @@ fn work(order: &str) -> Result<Verdict, Verdict> {
     Ok(Verdict::Compiled { bytes: artefact.len() as u64, sha256: Sha256::digest(&artefact).into() })
 }
 
-/// Nothing of this can be undone.
+/// Sets the limits of this process. They cannot be lifted again.
 fn confine(order: &Order) -> std::io::Result<()> {
     limit(libc::RLIMIT_AS, order.memory_bytes)?;
     limit(libc::RLIMIT_FSIZE, order.memory_bytes)?;
     limit(libc::RLIMIT_CPU, order.cpu.as_secs() + 1)?;
     limit(libc::RLIMIT_NOFILE, FILES)?;
-    // No core dump of a process that crashes: it would hold the module.
+    // No core dump if the process crashes: it would contain the module.
     limit(libc::RLIMIT_CORE, 0)?;
     #[allow(unsafe_code, reason = "calls that take numbers and change this process only, which has no files but three")]
     let done = unsafe {
-        // Whatever the server has inherited itself (Linux 5.9; its own files are closed already).
+        // Closes file descriptors that the server has inherited (Linux 5.9; its own are closed already).
         libc::close_range(3, libc::c_uint::MAX, 0);
-        // Its answer is the new priority, which may be -1: a process that keeps its priority goes on.
+        // The return value is the new priority, which may be -1. The process continues even if it fails.
         libc::nice(NICE);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
     };

@@ -1,35 +1,35 @@
-//! What the server and the compiler's process say to each other.
+//! The protocol between the server and the compiler's process.
 //!
-//! The server gives an [`Order`] on the command line, the module on stdin and a file for the artefact as stdout. The
-//! process answers with a [`Verdict`] on stderr.
+//! The server passes an [`Order`] on the command line, the module as stdin and a file for the artefact as stdout.
+//! The process responds with a [`Verdict`] on stderr.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Abi;
+use crate::plugin::call::Abi;
 
-/// What is to be compiled, and what that may cost.
+/// What to compile, and the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) abi: Abi,
     pub(super) counts_fuel: bool,
-    /// Address space, in bytes.
+    /// Maximum address space, in bytes.
     pub(super) memory_bytes: u64,
-    /// CPU time of all its threads together.
+    /// Maximum CPU time of all threads together.
     pub(super) cpu: Duration,
-    /// The server's process.
+    /// Process id of the server.
     pub(super) parent: u32,
 }
 
-/// How it went.
+/// The result of a compilation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
-    /// It is compiled: size and SHA-256 of the artefact.
+    /// The module was compiled: size and SHA-256 of the artefact.
     Compiled { bytes: u64, sha256: [u8; 32] },
-    /// The compiler does not take the module.
+    /// The compiler refuses the module.
     Refused(String),
-    /// The process could not limit itself, or not write.
+    /// The process could not limit itself, or could not write.
     Failed(String),
 }

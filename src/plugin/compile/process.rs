@@ -1,5 +1,5 @@
-//! Compiles in a process of its own, which is killed when it takes too long: compiling cannot be stopped from inside, and
-//! a module of a few hundred KiB can make it take gigabytes.
+//! Compiles in a separate process, which is killed if it takes too long: a compilation cannot be stopped from
+//! inside, and a module of a few hundred KiB can make it use gigabytes.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -11,21 +11,22 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::super::{Abi, LoadLimits};
 use super::order::{Order, Verdict};
+use crate::plugin::call::Abi;
+use crate::plugin::limits::LoadLimits;
 
 /// The hidden subcommand of `hookmill`.
 pub(crate) const SUBCOMMAND: &str = "compile-module";
-/// Most that the process may say.
+/// Maximum size of the process's response, in bytes.
 const SAID: u64 = 64 << 10;
-/// Most characters of an error: it names imports and exports, which may be long.
+/// Maximum number of characters of an error; it names imports and exports, which may be long.
 const SHOWN: usize = 500;
-/// Threads of one compilation.
+/// Number of threads of one compilation.
 const THREADS: usize = 4;
-/// On a machine that is busy with other work, a process may take this many times its limit, until it has had the limit on a
-/// processor: it runs at a low priority, and is not slow by its own fault.
+/// On a busy machine, a process may take this many times its limit in wall-clock time until it has used the limit
+/// in CPU time: it runs at a low priority and is not slow by itself.
 const PATIENCE: u32 = 4;
-/// How often it is looked at then.
+/// How often the process is checked after its limit.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the compiler's process.
@@ -36,27 +37,27 @@ pub(super) struct Compilers {
     pub(super) limits: LoadLimits,
 }
 
-/// Why there is no artefact.
+/// Why a compilation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// It would be the same again: of the module and of the limits.
+    /// Another attempt would fail too, because of the module or the limits.
     ForGood(String),
-    /// It may go well another time: of the machine.
+    /// Another attempt may succeed: the cause is the machine.
     ForNow(String),
 }
 
-/// What the process has written, and says of it.
+/// What the process reports about the artefact that it has written.
 pub(super) struct Written {
     pub(super) bytes: u64,
     pub(super) sha256: [u8; 32],
 }
 
 impl Compilers {
-    /// Has a module compiled into this file, at its present place.
+    /// Compiles a module into this file, at its current position.
     pub(super) fn run(&self, wasm: &[u8], abi: Abi, out: &File) -> Result<Written, Failed> {
         let cannot = |what: &str, e: std::io::Error| Failed::ForNow(format!("{what}: {e}"));
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        let module = in_memory(wasm).map_err(|e| cannot("memory for the compiler's input cannot be had", e))?;
+        let module = in_memory(wasm).map_err(|e| cannot("memory for the compiler's input cannot be allocated", e))?;
         let order = Order {
             abi,
             counts_fuel: self.counts_fuel,
@@ -74,12 +75,12 @@ impl Compilers {
         self.outcome(&mut child)
     }
 
-    /// Nothing of the server's environment, which may hold secrets.
+    /// Creates the command, without the server's environment, which may contain secrets.
     fn command(&self, order: &Order, threads: usize) -> std::io::Result<Command> {
         let mut command = Command::new(&self.program);
         command.arg(SUBCOMMAND).arg(serde_json::to_string(order)?).env_clear().current_dir("/");
         command.env("RAYON_NUM_THREADS", threads.to_string());
-        // Address space is what is limited, so the allocator takes little of it in advance: 32 MiB, not 1 GiB.
+        // Address space is limited, so the allocator must reserve little in advance: 32 MiB, not 1 GiB.
         command.env("MIMALLOC_ARENA_RESERVE", (32 << 10).to_string()).env("MIMALLOC_SHOW_ERRORS", "0");
         Ok(command)
     }
@@ -94,14 +95,14 @@ impl Compilers {
         });
         let text = reader.ok().and_then(|_| self.answer(&answer, child.id()));
         let used = text.is_none().then(|| cpu_time(child.id())).flatten();
-        // What has had its say ends by itself; what has not, ends here.
+        // A process that has responded ends by itself; one that has not is killed.
         let _ended_already = child.kill();
         let status = child.wait().map_err(|e| Failed::ForNow(format!("the compiler's process: {e}")))?;
         let Some(text) = text else { return Err(self.too_slow(used)) };
         self.verdict(&text, status)
     }
 
-    /// What the process says in time.
+    /// Returns the process's response, if it comes in time.
     fn answer(&self, said: &Receiver<Vec<u8>>, pid: u32) -> Option<Vec<u8>> {
         let (limit, started) = (self.limits.compile, Instant::now());
         if let Ok(text) = said.recv_timeout(limit) {
@@ -131,7 +132,7 @@ impl Compilers {
 
     fn died(&self, text: &[u8], status: ExitStatus) -> Failed {
         let is = |signal: i32| status.signal() == Some(signal);
-        // What Rust says before it aborts.
+        // Rust's message before it aborts.
         let out_of_memory = String::from_utf8_lossy(text).contains("memory allocation of");
         if out_of_memory {
             let mib = self.limits.compile_bytes >> 20;
@@ -165,7 +166,7 @@ fn in_memory(wasm: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// What a process has had of the processors (proc(5): fields 14 and 15, in hundredths of a second).
+/// Returns the CPU time of a process (proc(5): fields 14 and 15, in hundredths of a second).
 fn cpu_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;

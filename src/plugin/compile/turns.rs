@@ -1,15 +1,16 @@
-//! Permits for work that keeps a core busy: a few at a time, and one at a time of each company, so that a company that
-//! brings many modules, or slow ones, does not hold all of them.
+//! Permits for CPU-bound work: a few at a time, and one at a time per company, so that a company with many or slow
+//! modules does not hold all of them.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Most permits at a time, however many cores there are: each compilation may take `plugins.compile_mib` of memory.
+/// Maximum number of permits, independent of the number of cores, because each compilation may use
+/// `plugins.compile_mib` of memory.
 const MOST: usize = 4;
 
-/// Permits, in the order in which they are asked for.
+/// Permits, granted in the order of requests.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Turns(Arc<Shared>);
+pub(in crate::plugin) struct Turns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -22,7 +23,7 @@ struct Shared {
 struct State {
     next: u64,
     waiting: VecDeque<(u64, String)>,
-    /// Companies that have a permit.
+    /// Companies that hold a permit.
     busy: HashSet<String>,
 }
 
@@ -34,10 +35,10 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// One for each core, and [`MOST`] at most.
-    pub(in super::super) fn start() -> Self {
+    /// Creates one permit per core, at most [`MOST`].
+    pub(in crate::plugin) fn start() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // Two even on one core: a company that is slow must not keep another one waiting.
+        // At least two, so that a slow company does not block another one.
         Self::of(cores.clamp(2, MOST))
     }
 
@@ -46,7 +47,7 @@ impl Turns {
     }
 
     /// Waits for a permit.
-    pub(in super::super) fn take(&self, company: &str) -> Turn {
+    pub(in crate::plugin) fn take(&self, company: &str) -> Turn {
         let shared = &self.0;
         let mut state = shared.state();
         let number = state.next;
@@ -58,14 +59,14 @@ impl Turns {
         state.waiting.retain(|(it, _)| *it != number);
         state.busy.insert(company.to_owned());
         drop(state);
-        // Another one may be next now, where there is a permit left.
+        // Another request may be next now if a permit is left.
         shared.changed.notify_all();
         Turn { shared: Arc::clone(shared), company: company.to_owned() }
     }
 }
 
 impl State {
-    /// Whether this is the first that waits of those whose company has none.
+    /// Returns whether this request is the first whose company holds no permit.
     fn is_next(&self, number: u64, most: usize) -> bool {
         let first = self.waiting.iter().find(|(_, company)| !self.busy.contains(company));
         self.busy.len() < most && first.is_some_and(|(it, _)| *it == number)

@@ -1,4 +1,4 @@
-//! First answers to idempotency keys and deliveries: finding one, and storing those of a group.
+//! Stored responses to idempotency keys and deliveries: lookup, and storing those of a group.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,21 @@ use chrono::{DateTime, Utc};
 
 use super::change::{Guard, Written};
 use super::journal::Kind;
-use super::keys::{self, AnswerDay};
+use super::keys::AnswerDay;
 use super::names::Place;
-use super::record;
 use super::shared::Shared;
-use crate::store::{FirstAnswer, IdempotencyId, StoreError};
+use super::{keys, record};
+use crate::store::error::StoreError;
+use crate::store::idempotency::{FirstAnswer, IdempotencyId};
 
-/// Most bytes of a block, beyond the answer that passes it: sled's pages hold sixteen entries, whatever their size.
+/// Size of a block in bytes, not counting the response that exceeds it. sled's pages hold sixteen entries of any
+/// size.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// Reads an entry of the view.
+/// Reads an entry of the read view.
 pub(super) type Get<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, StoreError>;
 
-/// The first answer that counts at `now`.
+/// Returns the stored response to a request, if it has not expired at `now`.
 pub(super) fn first(
     shared: &Shared,
     id: IdempotencyId,
@@ -28,7 +30,7 @@ pub(super) fn first(
 ) -> Result<Option<FirstAnswer>, StoreError> {
     let (since, days) = keys::answer_days(id, now, shared.options.idempotency);
     for day in days {
-        // Not held while the view is read.
+        // The lock is not held while the read view is read.
         let place = shared.names().find(day, &id.name);
         let value = match place {
             None => None,
@@ -50,7 +52,8 @@ pub(super) fn first(
     Ok(None)
 }
 
-/// A block that is named. A reader's view may be a group behind the names; only a block that is being removed stays absent.
+/// Reads a block that [`Names`](super::names::Names) refers to. A reader's view may be one group behind the names,
+/// so it waits and tries again; a block that is still missing then is being removed.
 fn block(shared: &Shared, key: &[u8], get: Get<'_>) -> Result<Option<Bytes>, StoreError> {
     if let Some(block) = get(key)? {
         return Ok(Some(block));
@@ -59,11 +62,11 @@ fn block(shared: &Shared, key: &[u8], get: Get<'_>) -> Result<Option<Bytes>, Sto
     get(key)
 }
 
-/// The answers of a group that is being decided.
+/// The responses of the group that is being decided.
 #[derive(Debug, Default)]
 pub(super) struct GroupAnswers(HashMap<(AnswerDay, [u8; 16]), Bytes>);
 
-/// Where the answers of a group are, for [`Names`](super::names::Names) once it is durable.
+/// Where the responses of a group are stored; for [`Names`](super::names::Names), once the group is durable.
 pub(super) type Placed = Vec<(AnswerDay, [u8; 16], Place)>;
 
 impl GroupAnswers {
@@ -71,7 +74,8 @@ impl GroupAnswers {
         self.0.insert((keys::answer_day(guard.id, guard.at), guard.id.name), guard.value.into());
     }
 
-    /// What this group says of an idempotency key: an answer, or that there is none any more.
+    /// Returns what this group stores for an idempotency key: `Some(None)` if the response has expired, `None` if
+    /// the group does not contain the key.
     pub(super) fn first(
         &self,
         shared: &Shared,
@@ -84,7 +88,7 @@ impl GroupAnswers {
         Ok(first.map(|it| Some(it).filter(|it| it.at > since)))
     }
 
-    /// The blocks, numbered from `number` on.
+    /// Encodes the blocks, numbered from `number`.
     pub(super) fn into_blocks(self, number: u64) -> Result<(Vec<Written>, Placed), StoreError> {
         let mut days: HashMap<AnswerDay, Vec<([u8; 16], Bytes)>> = HashMap::new();
         for ((day, name), value) in self.0 {
@@ -113,16 +117,20 @@ impl GroupAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::backend::Embedded;
     use crate::store::embedded::change::Change;
-    use crate::store::embedded::{Embedded, Options, failure};
-    use crate::store::{Commit, Idempotency};
+    use crate::store::embedded::failure;
+    use crate::store::embedded::options::Options;
+    use crate::store::idempotency::Idempotency;
+    use crate::store::write::Commit;
 
-    /// A repetition that comes while its first answer is on its way into the view would be taken for a new request.
+    /// Without the wait, a request that is repeated while its first response is on its way into the read view would
+    /// be processed again.
     #[test]
     fn a_reader_waits_for_a_block_that_is_named_and_not_in_the_view_yet() {
         let dir = tempfile::TempDir::new().unwrap();
         let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
-        // The applier needs the index to go on.
+        // The applier cannot continue while this lock is held.
         let behind = store.shared.index.read().unwrap();
         let now = Utc::now();
         let id = IdempotencyId::of("s", "/r", "key");

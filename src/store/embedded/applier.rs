@@ -1,28 +1,30 @@
-//! The one thread that brings durable groups into the view.
+//! The thread that applies durable groups to the read view.
 //!
-//! It works beside the journal: while one group reaches the disk, the one before is applied. A view that fails, as
-//! this thread or a reader finds, is built anew, in place, from the last snapshot and the journal.
+//! It runs in parallel with the writer: while one group is synced to disk, the previous one is applied. A read view
+//! that fails, in this thread or for a reader, is rebuilt in place from the last snapshot and the journal.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::journal::group_ops;
-use super::rebuild::{self, Built};
+use super::rebuild;
+use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
-use crate::store::StoreError;
+use crate::metrics::store::{Rebuild, STORE};
+use crate::store::error::StoreError;
 
-/// Groups that may be durable and not yet in the view. Readers wait for them.
+/// Maximum number of durable groups that are not in the read view yet. Readers wait for them.
 const BEHIND: usize = 8;
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) enum Work {
     /// A group's bytes, and the sequence of its last record.
     Group(Vec<u8>, u64),
-    /// Let a view that was built beside this one take its place.
+    /// Replaces the current read view with one that was built in the background.
     Swap(Box<Built>, Sender<Result<(), StoreError>>),
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    /// `broken` wakes it when somebody has told [`Shared::view_failed`].
+    /// Starts the thread. `broken` wakes it after a call of [`Shared::view_failed`].
     pub(super) fn start(view: View, broken: Receiver<()>, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (work, receiver) = bounded(BEHIND);
         let thread = std::thread::Builder::new()
@@ -53,27 +55,33 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver
             recv(broken) -> _ => {}
         }
         if let Some(cause) = shared.view_error() {
-            tracing::error!(%cause, "the read view failed: it is rebuilt from the journal");
+            tracing::error!(%cause, "the read view failed and is being rebuilt from the journal");
             let Some(healed) = heal(&view, shared, work) else { return view.abandon() };
             std::mem::replace(&mut view, healed).discard(shared.take_readable());
         }
     }
     if let Err(error) = view.flush() {
-        tracing::warn!(cause = %error, "the view cannot be flushed: the next start replays the journal");
+        tracing::warn!(cause = %error, "the read view cannot be flushed; the next start replays the journal");
         view.abandon();
     }
 }
 
 fn apply(view: &mut View, shared: &Shared, work: Work) {
     match work {
-        // A rebuild had it from the journal.
+        // A rebuild has already read this group from the journal.
         Work::Group(_, last) if last <= view.meta.applied => {}
-        Work::Group(bytes, last) => match view.apply(last, group_ops(&bytes), &shared.index, false) {
-            Ok(()) => shared.set_applied(last),
-            Err(error) => drop(shared.view_failed(error)),
-        },
+        Work::Group(bytes, last) => {
+            let started = Instant::now();
+            let applied = view.apply(last, group_ops(&bytes), &shared.index, false);
+            STORE.apply.took(started.elapsed());
+            match applied {
+                Ok(()) => shared.set_applied(last),
+                Err(error) => drop(shared.view_failed(error)),
+            }
+        }
         Work::Swap(built, done) => {
             let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
+                STORE.rebuilt(Rebuild::Compact);
                 drop(std::mem::replace(view, built));
                 rebuild::remove_old(old.as_deref());
             });
@@ -82,11 +90,12 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
     }
 }
 
-/// Until it succeeds: the disk may be full now, and not later.
+/// Rebuilds a failed read view and retries until it succeeds: a full disk, for example, may be temporary.
 fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
     loop {
         shared.tick();
-        // Nobody waits behind a view that has failed: what is here is in the journal, and comes from there.
+        // Discard queued work, so that no caller waits for a failed view. The groups are in the journal, and the
+        // rebuild reads them from there.
         for next in work.try_iter() {
             if let Work::Swap(built, done) = next {
                 built.give_up();
@@ -94,24 +103,26 @@ fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
             }
         }
         if shared.room_for_view().is_err() {
-            // There is no room for two, and this one is of no use.
+            // There is no room for two views, and the failed one is of no use.
             failed.give_back();
         }
-        match shared.room_for_view().and_then(|()| rebuild::anew(shared)) {
+        match shared.room_for_view().and_then(|()| rebuild::replace_failed(shared)) {
             Ok((view, old)) => {
-                tracing::info!("the read view is whole again");
+                STORE.rebuilt(Rebuild::Failure);
+                tracing::info!("the read view has been rebuilt");
                 rebuild::remove_old(old.as_deref());
                 return Some(view);
             }
             Err(StoreError::Journal(damages)) => {
-                // As at a start: what cannot be made whole is not served. A restart says the same, or accepts the loss.
+                // As at a start: an incomplete read view is not served. After a restart, the admin can accept the
+                // loss.
                 shared.found_damage(damages.clone());
                 shared.not_healed(StoreError::Journal(damages));
                 return None;
             }
             Err(error) => shared.not_healed(error),
         }
-        // The store is being closed: the next start heals it.
+        // The store is being closed; the next start rebuilds the view.
         if shared.closing() {
             return None;
         }

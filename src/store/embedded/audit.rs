@@ -1,12 +1,12 @@
-//! Lists of the audit log, from the view.
+//! Lists of the audit log, from the read view.
 
 use uuid::Uuid;
 
 use super::{failure, keys, record};
-use crate::audit::Entry;
-use crate::store::StoreError;
+use crate::model::audit::Entry;
+use crate::store::error::StoreError;
 
-/// Entries that fit, newest first: at most so many, before this one.
+/// Returns the matching entries, newest first: at most this many, older than the given one.
 pub(super) fn audit(
     tree: &sled::Tree,
     fits: &dyn Fn(&Entry) -> bool,
@@ -20,7 +20,7 @@ pub(super) fn audit(
         let id = keys::parse_audit(&key).ok_or_else(|| record::damaged("audit entry", &"its key"));
         let entry = match id.and_then(|id| record::decode_audit(&value, id)) {
             Ok(entry) => entry,
-            // As it was written: another view would have the same.
+            // The value is as it was written, so a rebuilt view would have the same one.
             Err(error) if record::is_whole(&value) => {
                 tracing::error!(record = keys::name_of(&key), cause = %error, "an entry of the audit log cannot be read");
                 continue;

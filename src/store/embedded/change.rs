@@ -1,4 +1,4 @@
-//! What callers ask the writer thread for, encoded as far as that can be done before their turn has come.
+//! Changes that callers send to the writer thread, encoded as far as possible before they are decided.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +8,18 @@ use chrono::{DateTime, Utc};
 
 use super::journal::{Kind, Op};
 use super::{event_record, keys, record, task_record};
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventStatus};
-use crate::store::{
-    Commit, Committed, EventVersion, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, StoreError,
-    Updated,
-};
-use crate::task::{Task, TaskId, TaskPatch};
+use crate::auth::ApiKey;
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::TaskId;
+use crate::model::task::{Task, TaskPatch};
+use crate::store::error::StoreError;
+use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use crate::store::write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated};
 
-/// Most bytes of a key, and of all keys and values of one change: what the journal's format has room for, and a quarter of
-/// that, so that every place in a segment has a number.
+/// Size limits, in bytes: a key (the journal's format has a 16-bit length), and all keys and values of one change
+/// (a quarter of what the format allows, so that every position in a segment fits its number).
 const KEY_BYTES: usize = u16::MAX as usize;
 const CHANGE_BYTES: usize = 1 << 30;
 
@@ -28,7 +29,7 @@ pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
 /// A change of the store.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Events and tasks that are new, keys in any state; and the idempotency key that guards them.
+    /// New events and tasks, API keys in any state, and the idempotency key that guards them.
     Put {
         events: Vec<KeyValue>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
@@ -37,33 +38,33 @@ pub(super) enum Change {
         guard: Option<Guard>,
         queue: Vec<KeyValue>,
     },
-    /// An event that is stored again, if it is still as it was read.
+    /// A new state of an event, if the event has not changed since it was read.
     Replace(Box<Again>),
-    /// An event that cannot be read leaves the queue.
+    /// Removes an unreadable event from the queue.
     GiveUp(Box<Event>),
-    /// What another store had: what is there already is skipped.
+    /// Items of another store. Items that exist already are skipped.
     Import {
-        /// Each with its place in the queue, where it waits.
+        /// Events, each with its queue entry if it is queued.
         events: Vec<(KeyValue, Option<KeyValue>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         /// API keys and entries of the audit log.
         others: Vec<KeyValue>,
     },
-    /// A task's patch, or its deletion.
+    /// A patch of a task, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
-    /// What has expired.
+    /// Removes expired entries.
     Remove(Vec<Vec<u8>>),
-    /// New values of entries that are still there: answers of which something was erased.
+    /// New values of existing entries: stored responses after an erasure.
     Overwrite(Vec<KeyValue>),
-    /// Begin a new segment where the last is older than this.
+    /// Starts a new segment if the last one is older than this.
     Roll { before_ms: i64 },
-    /// Put a rewritten copy in the place of a closed segment.
+    /// Replaces a closed segment with a rewritten copy.
     SwapSegment { first: u64, copy: PathBuf },
-    /// Remove segments that a snapshot covers.
+    /// Removes segments that a snapshot covers.
     Prune { covered: u64, before_ms: i64, now_ms: i64 },
 }
 
-/// A new state of an event.
+/// A new state of a stored event.
 #[derive(Debug)]
 pub(super) struct Again {
     pub(super) event: Event,
@@ -73,11 +74,11 @@ pub(super) struct Again {
     pub(super) guard: Option<Guard>,
     pub(super) forget: Option<(IdempotencyId, DateTime<Utc>)>,
     pub(super) updates: Vec<(TaskId, TaskPatch)>,
-    /// When this is asked for.
+    /// Time of the request.
     pub(super) now: DateTime<Utc>,
 }
 
-/// An idempotency key and the answer to store under it.
+/// An idempotency key and the response to store for it.
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) id: IdempotencyId,
@@ -87,8 +88,8 @@ pub(super) struct Guard {
     pub(super) value: Vec<u8>,
 }
 
-/// A queued event's key, and its place in the order: events of the same millisecond keep the order in which they are stored,
-/// which ids alone would not say.
+/// Returns a queued event's key and its position in the queue. Events of the same millisecond keep the order in
+/// which they are stored, which their ids alone do not give.
 pub(super) fn enters_queue(event: &Event) -> Result<KeyValue, StoreError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let millis = u64::try_from(event.received_at.timestamp_millis()).unwrap_or(0);
@@ -96,28 +97,28 @@ pub(super) fn enters_queue(event: &Event) -> Result<KeyValue, StoreError> {
     Ok((keys::queued(&event.company_id, event.id), record::encode_order(order)?))
 }
 
-/// How a change ended.
+/// Result of a change.
 #[derive(Debug, Clone)]
 pub(super) enum Done {
     Committed(Committed),
     Replaced(Replaced),
     Updated(Updated),
-    /// Bytes.
+    /// Number of bytes freed.
     Freed(u64),
     Removed,
     Imported(Imported),
 }
 
-/// What an import has found stored already, and left as it is.
+/// Items that an import skipped because they exist already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// How many items.
+    /// Number of skipped items.
     pub skipped: u64,
-    /// Those that are stored with another content: kind and id.
+    /// Kind and id of the items that are stored with different content.
     pub differing: Vec<String>,
 }
 
-/// An operation that owns its bytes.
+/// A journal operation that owns its bytes.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) kind: Kind,
@@ -167,11 +168,11 @@ impl Change {
             read,
             audit,
             updates,
-            now: crate::clock::now(),
+            now: crate::system::clock::now(),
         })))
     }
 
-    /// Something that was done, and with a key's change that change.
+    /// Encodes an entry of the audit log, together with the change of a key that it records.
     pub(super) fn audited(
         entry: &Entry,
         key: Option<&ApiKey>,
@@ -183,8 +184,9 @@ impl Change {
         Ok(Self::Put { events: Vec::new(), tasks: Vec::new(), api_key, audit, guard, queue: Vec::new() })
     }
 
-    /// Allowed while the disk is nearly full: what frees space, and a key's change with its entry in the audit log, since
-    /// revoking must always be possible. Other entries are not, or a flood of them could use up the reserve.
+    /// Returns whether this change is allowed while the disk is nearly full: changes that free space, and a key's
+    /// change with its audit entry, because revoking must always be possible. Other audit entries are not, because
+    /// a flood of them could use up the reserve.
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
             Self::Remove(_)
@@ -198,10 +200,10 @@ impl Change {
         }
     }
 
-    /// Nothing, where the formats have room for every key and value.
+    /// Checks that every key and value fits the formats.
     ///
     /// # Errors
-    /// Nothing is cut to fit: what is too long is not stored.
+    /// [`StoreError::Write`] if something is too long. Nothing is truncated.
     pub(super) fn fits(&self) -> Result<(), StoreError> {
         let mut lengths = (0, 0);
         let mut add = |(key, value): (&[u8], &[u8])| {
@@ -232,19 +234,20 @@ impl Change {
             | Self::Prune { .. } => {}
         }
         if lengths.0 > KEY_BYTES || lengths.1 > CHANGE_BYTES {
-            return Err(StoreError::Write("it is longer than what can be stored in one piece".into()));
+            return Err(StoreError::Write("it is too long to be stored in one piece".into()));
         }
         Ok(())
     }
 
-    /// Whether it is about the journal's files: the changes before it must be in them by then.
+    /// Returns whether this change concerns the journal's files. Earlier changes must have been written to them
+    /// before.
     pub(super) fn is_of_files(&self) -> bool {
         matches!(self, Self::Roll { .. } | Self::SwapSegment { .. } | Self::Prune { .. })
     }
 }
 
 impl Guard {
-    /// Takes back what is remembered of a request of this time: an answer that has expired takes its place.
+    /// Forgets a stored response: replaces it with one that has already expired.
     pub(super) fn forgotten(id: IdempotencyId, at: DateTime<Utc>) -> Result<Self, StoreError> {
         let nothing = FirstAnswer {
             fingerprint: [0; 16],

@@ -1,47 +1,50 @@
-//! Reads a data directory from end to end, and says whether everything fits together.
+//! Reads a data directory from end to end and checks that it is consistent.
 
 use std::path::Path;
 use std::sync::PoisonError;
 
 use serde::Serialize;
 
+use super::backend::Embedded;
 use super::journal::Survey;
 use super::lock::DirLock;
+use super::options::Options;
 use super::shared::{journal_dir, snapshot_dir};
 use super::upkeep::UNFINISHED;
 use super::view::View;
-use super::{Embedded, Options, rebuild, snapshot};
-use crate::store::StoreError;
+use super::{rebuild, snapshot};
+use crate::store::error::StoreError;
 
-/// What was read, and what is wrong.
-#[derive(Debug, Default, Clone, Serialize)]
+/// Result of a check.
+#[derive(Debug, Default, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "BackupReport")]
 pub struct Report {
-    /// Records of the journal.
+    /// Number of records in the journal.
     pub records: u64,
-    /// Events in it.
+    /// Number of events in the journal.
     pub events: u64,
-    /// The sequence of its last record.
+    /// Sequence of the journal's last record.
     pub sequence: u64,
-    /// Entries of the newest snapshot.
+    /// Number of entries in the newest snapshot.
     pub snapshot_entries: u64,
-    /// Entries of the view; none where the directory has no view.
+    /// Number of entries in the read view; `None` if the directory has no view.
     pub view_entries: Option<u64>,
-    /// What cannot be got back from this directory: sentences.
+    /// Damage that this directory cannot repair, as sentences.
     pub damages: Vec<String>,
-    /// What a start or `--repair` mends without loss: sentences.
+    /// Damage that a start or `--repair` repairs without loss, as sentences.
     pub repairable: Vec<String>,
-    /// What could not be looked at, for want of space: sentences.
+    /// What could not be checked because the disk has too little free space, as sentences.
     pub unchecked: Vec<String>,
 }
 
-/// Reads everything: checksums, sequences, event indexes, and that the view is what the journal says.
+/// Reads everything and checks checksums, sequences, event indexes, and that the read view matches the journal.
 ///
 /// # Errors
-/// Where a server holds the directory, or it cannot be read.
+/// Fails if a server holds the directory, or if it cannot be read.
 pub fn check(dir: &Path) -> Result<Report, StoreError> {
     let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
     if !rebuild::has_journal(dir) {
-        let cause = "it is no data directory: there is no journal in it".into();
+        let cause = "it is not a data directory: it contains no journal".into();
         return Err(StoreError::Open { dir: dir.display().to_string(), cause });
     }
     refuse_unfinished(dir)?;
@@ -55,7 +58,7 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
     report.damages = survey.damages().iter().map(ToString::to_string).collect();
     report.repairable.extend(survey.torn.iter().map(|it| format!("{it} (never acknowledged)")));
     let wrong = survey.wrong_indexes();
-    report.repairable.extend(wrong.iter().map(|it| format!("{}: does not fit its segment", name(it))));
+    report.repairable.extend(wrong.iter().map(|it| format!("{}: does not match its segment", name(it))));
     let reaches = survey.first() == 1 && report.damages.is_empty();
     check_snapshot(dir, reaches, &mut report).map_err(failed)?;
     match view {
@@ -65,26 +68,26 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
             if let Err(error) = view.read_all() {
                 report.repairable.push(error.to_string());
             } else if view.meta.applied > survey.last() {
-                report.repairable.push("the view has seen more than the journal holds".into());
+                report.repairable.push("the read view has more changes than the journal".into());
             } else if report.damages.is_empty() {
                 compare(dir, &view, &mut report);
             }
         }
-        Some(Err(error)) => report.note("the view cannot be opened", &error),
+        Some(Err(error)) => report.note("the read view cannot be opened", &error),
     }
     Ok(report)
 }
 
-/// A backup that was interrupted has no say on what is lost.
+/// Fails for an incomplete backup: it does not show what is lost.
 pub(super) fn refuse_unfinished(dir: &Path) -> Result<(), StoreError> {
     if !dir.join(UNFINISHED).exists() {
         return Ok(());
     }
-    let cause = "a backup into it was interrupted, so it is not whole; delete it, and take another".into();
+    let cause = "this backup was interrupted and is incomplete; delete it and make another one".into();
     Err(StoreError::Open { dir: dir.display().to_string(), cause })
 }
 
-/// `reaches`: the journal has every change, so that a snapshot is no more than a short cut.
+/// Checks the newest snapshot. With `reaches`, the journal has every change, so a damaged snapshot loses nothing.
 fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Result<()> {
     let Some(newest) = snapshot::newest(&snapshot_dir(dir))? else { return Ok(()) };
     match snapshot::read(&newest, &mut |_| Ok(())) {
@@ -95,12 +98,12 @@ fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Re
     Ok(())
 }
 
-/// The journal, replayed into a view of its own, has to come to the same sum.
+/// Replays the journal into a temporary view and compares the sums.
 fn compare(dir: &Path, view: &View, report: &mut Report) {
     match rebuild::agrees(dir, view) {
         Ok(true) => {}
-        Ok(false) => report.repairable.push("the view is not what snapshot and journal come to".into()),
-        Err(error) => report.note("the view cannot be compared with the journal", &error),
+        Ok(false) => report.repairable.push("the read view does not match the snapshot and the journal".into()),
+        Err(error) => report.note("the read view cannot be compared with the journal", &error),
     }
 }
 
@@ -112,15 +115,15 @@ impl Report {
     }
 }
 
-/// Mends what can be: the view and the event indexes are made anew from the journal.
+/// Repairs what can be repaired without loss: rebuilds the read view and the event indexes from the journal.
 ///
 /// # Errors
-/// As opening the store.
+/// Fails as opening the store does.
 pub fn repair(dir: &Path, options: &Options) -> Result<(), StoreError> {
     let newest = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let damaged = newest.is_some_and(|it| snapshot::read(&it, &mut |_| Ok(())).is_err());
-    // The old view stays where it is until there is a new one. Beside a damaged snapshot it may have what nothing else
-    // has: then it is kept, and a snapshot of it takes the place of that one.
+    // The old view is kept until a new one exists. If the newest snapshot is damaged, the old view may have data
+    // that nothing else has: then it stays in use, and a new snapshot of it replaces the damaged one.
     let store = Embedded::open_with(dir, options, !damaged)?;
     if damaged {
         *store.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = None;

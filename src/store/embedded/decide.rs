@@ -1,6 +1,6 @@
-//! What a change comes to, against what is stored: versions, idempotency keys, rows.
+//! Decides the outcome of a change by comparing it with what is stored: versions, idempotency keys, rows.
 //!
-//! `decide/again.rs` decides events that are stored again, and those whose patient was erased meanwhile.
+//! `decide/again.rs` decides new states of stored events, and events whose patient was erased in the meantime.
 
 mod again;
 
@@ -10,19 +10,21 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::answers::{self, GroupAnswers, Placed};
+use super::answers::{GroupAnswers, Placed};
 use super::change::{Change, Done, Guard, Imported, KeyValue, Written};
 use super::journal::Kind;
 use super::keys::AnswerDay;
 use super::recent::{Changes, Recent};
 use super::shared::Shared;
-use super::{event_record, failure, keys, record, task_record};
-use crate::auth::CompanyId;
-use crate::event::EventId;
-use crate::store::{Committed, FirstAnswer, IdempotencyId, StoreError, Updated};
-use crate::task::{Task, TaskId, TaskPatch};
+use super::{answers, event_record, failure, keys, record, task_record};
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Task, TaskPatch};
+use crate::store::error::StoreError;
+use crate::store::idempotency::{FirstAnswer, IdempotencyId};
+use crate::store::write::{Committed, Updated};
 
-/// What the writer knows of the store without a read of the view.
+/// What the writer knows about the store without reading the read view.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     /// The next row of each company.
@@ -30,28 +32,28 @@ pub(super) struct Stored {
     pub(super) recent: Recent,
 }
 
-/// Decides the changes of one group, in order: each sees those before it.
+/// Decides the changes of one group in order. Each change sees those before it.
 pub(super) struct Decider<'a> {
     shared: &'a Shared,
     stored: &'a mut Stored,
-    /// What this group has changed so far.
+    /// Changes of this group so far.
     group: Changes,
-    /// What the change that is being decided would change.
+    /// Changes of the request that is being decided.
     change: Changes,
-    /// Events that this group stores again: they are not as anybody has read them.
+    /// Events of which this group stores a new state, so that every version read earlier is outdated.
     replaced: HashSet<Uuid>,
     answers: GroupAnswers,
     late: Vec<Uuid>,
 }
 
-/// What a group comes to beside its records, for when it is durable.
+/// The outcome of a group apart from its records, to be published when the group is durable.
 #[derive(Debug)]
 pub(super) struct Decisions {
     pub(super) changes: Changes,
     pub(super) placed: Placed,
-    /// Days whose answers are being removed: they have expired.
+    /// Days whose stored responses have expired and are being removed.
     pub(super) expired: HashSet<AnswerDay>,
-    /// Events that are stored as erased, and whose earlier records have what was sent.
+    /// Events that are stored as erased, but whose earlier records still have what was sent.
     pub(super) late: Vec<Uuid>,
 }
 
@@ -64,7 +66,7 @@ impl<'a> Decider<'a> {
         Self { shared, stored, group, change, replaced: HashSet::new(), answers, late: Vec::new() }
     }
 
-    /// Ends the group: the blocks of its answers, numbered from `number` on, and what to remember of it.
+    /// Ends the group. Returns the blocks of its responses, numbered from `number`, and what to publish.
     pub(super) fn end(mut self, number: u64) -> Result<(Vec<Written>, Decisions), StoreError> {
         let (blocks, placed) = self.answers.into_blocks(number)?;
         let removed = self.group.iter().filter(|(_, value)| value.is_none());
@@ -78,7 +80,7 @@ impl<'a> Decider<'a> {
         let decided = self.decide_one(change);
         match decided {
             Ok(_) => self.group.extend(self.change.drain()),
-            // Nothing of it is written, so the changes after it must not see any of it.
+            // The change is not written, so later changes must not see any of it.
             Err(_) => self.change.clear(),
         }
         decided
@@ -99,7 +101,7 @@ impl<'a> Decider<'a> {
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
                 }
-                // Their ids are new, so nothing need be looked up.
+                // The ids are new, so no lookup is needed.
                 written.extend(audit.into_iter().chain(queue).map(|(key, value)| self.insert(key, value.into())));
                 if let Some(guard) = guard {
                     self.answers.add(guard);
@@ -150,7 +152,7 @@ impl<'a> Decider<'a> {
         let mut ids = HashSet::new();
         for ((key, value), waits) in events {
             let id = keys::parse_event(&key).map(|(_, id)| id).unwrap_or_default();
-            // Events are found by their ids alone: another company's must not take this one's place.
+            // Events are found by their ids alone, so an event of another company must not replace this one.
             let known = self.shared.segments.any_event(id).map_err(|e| StoreError::Read(e.to_string()))?;
             if known.is_some() || !ids.insert(id) {
                 let same =
@@ -182,7 +184,7 @@ impl<'a> Decider<'a> {
         Ok((written, Done::Imported(imported)))
     }
 
-    /// Whether an event is as this value says, which may be in another format.
+    /// Returns whether a stored event equals this value, which may have another format.
     fn is_same(&self, key: &[u8], stored: &[u8], value: &[u8]) -> bool {
         if stored == value {
             return true;
@@ -205,8 +207,8 @@ impl<'a> Decider<'a> {
         Ok(())
     }
 
-    /// Removes keys. Where tasks are among them, the company's next row is stored as well: after a restart, the rows
-    /// that remain do not show it, and a row must never be given twice (an old cursor would lead to newer tasks).
+    /// Removes keys. If tasks are among them, the company's next row is stored too: after a restart, the remaining
+    /// rows do not show it, and a reused row would make an old cursor lead to newer tasks.
     fn remove(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Written>, StoreError> {
         let companies: BTreeSet<CompanyId> =
             keys.iter().filter_map(|it| keys::parse_task(it)).map(|(company, _)| company).collect();
@@ -229,13 +231,13 @@ impl<'a> Decider<'a> {
         Ok(next)
     }
 
-    /// A key that is known to be new.
+    /// Inserts a key that is known to be new.
     fn insert(&mut self, key: Vec<u8>, value: Bytes) -> Written {
         self.change.insert(key.clone(), Some(value.clone()));
         Written { kind: Kind::Insert, key, value }
     }
 
-    /// A key's new value; whether it had one decides how that is written.
+    /// Writes a key's new value, as an insert or a replacement.
     fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
         let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
         self.change.insert(key.clone(), Some(value.clone()));
@@ -247,7 +249,7 @@ impl<'a> Decider<'a> {
         Written { kind: Kind::Delete, key, value: Bytes::new() }
     }
 
-    /// A key's newest value: of this change, this group, the groups before it, or the view.
+    /// Returns the newest value of a key: from this change, this group, the recent groups, or the read view.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let changed = self.change.get(key).or_else(|| self.group.get(key)).or_else(|| self.stored.recent.get(key));
         if let Some(value) = changed {
@@ -263,8 +265,8 @@ impl<'a> Decider<'a> {
         Ok(task.deleted_at.is_none().then_some((task, row)))
     }
 
-    /// The first answer to the same request, where that is to be given again. A delivery that was quarantined may come
-    /// again; only another copy of it is an attempt of the same event, and only while that is in quarantine.
+    /// Returns the stored response if the request is a repetition. A quarantined delivery may be sent again, but
+    /// only another copy of it counts as an attempt of the same event, and only while that event is quarantined.
     fn repeated(&self, guard: Option<&Guard>, events: &[KeyValue]) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(guard) = guard else { return Ok(None) };
         let Some(first) = self.first(guard.id, guard.at)? else { return Ok(None) };
@@ -280,14 +282,14 @@ impl<'a> Decider<'a> {
         let Some((company, id)) = company.zip(first.event_id()) else { return false };
         match super::events::one(self.shared, &company, id) {
             Ok(Some(first)) => first.event.may_come_again(),
-            // It is not durable yet, as it is in this group, or it has expired.
+            // The event is not durable yet because it is in this group, or it has expired.
             Ok(None) => !self.shared.is_expired(id.0),
-            // What comes now is not refused for that.
+            // An unreadable event is no reason to refuse the new delivery.
             Err(_) => false,
         }
     }
 
-    /// What is remembered under an idempotency key.
+    /// Returns the response that is stored for an idempotency key.
     fn first(&self, id: IdempotencyId, at: DateTime<Utc>) -> Result<Option<FirstAnswer>, StoreError> {
         match self.answers.first(self.shared, id, at)? {
             Some(of_this_group) => Ok(of_this_group),
@@ -302,124 +304,4 @@ fn changed(task: Task, patch: Option<TaskPatch>, now: DateTime<Utc>) -> Task {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Event, EventStatus, IntegrationName, new_id};
-    use crate::store::embedded::{Embedded, Options, check};
-    use crate::store::{Commit, Idempotency, Ingested, Store as _};
-    use crate::task::NewTask;
-    use std::time::Duration;
-
-    fn made(company: &str) -> Ingested {
-        let now = Utc::now();
-        let new: NewTask = serde_json::from_value(serde_json::json!({
-            "title": "t", "description": "d", "assigned_user_ids": ["u"], "created_by_id": "u",
-            "deadline": "2026-12-01T09:00:00Z",
-        }))
-        .unwrap();
-        let company = CompanyId::parse(company).unwrap();
-        let event_id = EventId(new_id(now));
-        let task = new.into_task(TaskId(new_id(now)), event_id, company.clone(), now);
-        let event = Event {
-            id: event_id,
-            integration: IntegrationName("tasks".into()),
-            company_id: company,
-            received_at: now,
-            status: EventStatus::Stored,
-            reason: None,
-            task_ids: vec![task.id],
-            provenance: None,
-            plugin_log: String::new(),
-            content_type: None,
-            headers: Vec::new(),
-            stages: Vec::new(),
-            redacted: Vec::new(),
-            erased_at: None,
-            attempts: 1,
-            last_attempt_at: None,
-            body_bytes: 2,
-            body: "{}".into(),
-        };
-        Ingested { event, tasks: vec![task] }
-    }
-
-    fn keyed(company: &str, key: &str) -> Commit {
-        let at = Utc::now();
-        let answer = FirstAnswer {
-            fingerprint: [1; 16],
-            at,
-            refused: false,
-            status: 201,
-            headers: Vec::new(),
-            body: key.to_owned().into(),
-        };
-        let idempotency = Some(Idempotency { id: IdempotencyId::of("s", "/r", key), answer });
-        Commit { ingested: vec![made(company)], idempotency }
-    }
-
-    fn changes(commit: &Commit) -> Change {
-        Change::commit(commit).unwrap()
-    }
-
-    /// Under load the view is always some groups behind. What is decided then must be what would be decided after it
-    /// has caught up, and must not wait for it.
-    #[test]
-    fn a_decision_sees_what_is_durable_while_the_view_is_behind() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let data = dir.path().join("data");
-        let store = Embedded::open(&data, &Options::default()).unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        // The applier needs the index to go on.
-        let behind = store.shared.index.read().unwrap();
-        let (first, second) = (keyed("a", "k"), keyed("a", "k"));
-        let task = first.ingested[0].tasks[0].clone();
-        let a = task.company_id.clone();
-        let decided = runtime.block_on(async {
-            let all = async {
-                assert_eq!(store.commit(first.clone()).await.unwrap(), Committed::Stored);
-                let repeated = store.commit(second).await.unwrap();
-                let patch = TaskPatch { title: Some("new".into()), ..TaskPatch::default() };
-                let updated = store.update_task(&a, task.id, 1, patch.clone(), Utc::now()).await.unwrap();
-                let stale = store.update_task(&a, task.id, 1, patch, Utc::now()).await.unwrap();
-                let deleted = store.delete_task(&a, task.id, Some(2), Utc::now()).await.unwrap();
-                let missing = store.delete_task(&a, task.id, None, Utc::now()).await.unwrap();
-                // Not in memory, so it is the view that is asked.
-                let never = store.delete_task(&a, TaskId(new_id(Utc::now())), None, Utc::now()).await.unwrap();
-                assert_eq!(never, Updated::Missing);
-                (repeated, updated, stale, deleted, missing)
-            };
-            tokio::time::timeout(Duration::from_secs(60), all).await
-        });
-        assert_eq!(store.shared.applied(), 0, "the view has nothing yet");
-        drop(behind);
-        let (repeated, updated, stale, deleted, missing) = decided.expect("it waits for the view");
-        assert_eq!(repeated, Committed::Repeated(first.idempotency.unwrap().answer));
-        assert!(matches!(updated, Updated::Done(it) if it.title == "new" && it.version == 2));
-        assert_eq!(stale, Updated::Stale { version: 2 });
-        assert!(matches!(deleted, Updated::Done(_)));
-        assert_eq!(missing, Updated::Missing);
-        // Whether keys were new was decided correctly, or the view would not add up.
-        drop(store);
-        let report = check(&data).unwrap();
-        assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
-    }
-
-    /// A row that is given twice would lead an old cursor to a newer task; the 4,294,967,296th is an error instead.
-    #[test]
-    fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
-        let a = CompanyId::parse("a").unwrap();
-        let mut stored = Stored::default();
-        stored.rows.insert(a.clone(), u32::MAX - 1);
-        let mut decider = Decider::new(&store.shared, &mut stored);
-        decider.decide(changes(&keyed("a", "last"))).unwrap();
-        let refused = keyed("a", "none left");
-        let error = decider.decide(changes(&refused)).unwrap_err();
-        assert!(matches!(&error, StoreError::OutOfRows { company } if company == "a"), "{error}");
-        // The same key for another company's task: the refused request has left nothing behind.
-        let other = Commit { ingested: vec![made("b")], ..refused };
-        let decided = decider.decide(changes(&other)).unwrap().1;
-        assert!(matches!(decided, Done::Committed(Committed::Stored)), "{decided:?}");
-    }
-}
+mod tests;

@@ -1,9 +1,9 @@
-//! Erasing what was sent: of one patient, or of one integration when its time is over. The events stay, and say that they
-//! were erased.
+//! Erases what was sent: of one patient, or of an integration's events that are older than `keep_days`. The events
+//! remain and are marked as erased.
 //!
-//! `erase/patient.rs` decides what is a patient's, with `words.rs` and `escapes.rs` for how an id is written; `erase/answers.rs`
-//! is about remembered responses; `erase/late.rs` keeps what is still on its way from undoing an erasure; `erase/forget.rs` is
-//! `keep_days`.
+//! `erase/patient.rs` decides what belongs to a patient, with `words.rs` and `escapes.rs` for the spellings of an
+//! id; `erase/answers.rs` handles stored responses; `erase/late.rs` handles events that are stored after the
+//! erasure began; `erase/forget.rs` implements `keep_days`.
 
 mod answers;
 mod escapes;
@@ -20,80 +20,84 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::backend::Embedded;
 use super::change::Change;
 use super::check::refuse_unfinished;
 use super::journal::{Files, Kind, Op, Rewritten, put_in_place, rewrite};
 use super::lock::DirLock;
 use super::shared::{journal_dir, snapshot_dir};
-use super::{Embedded, event_record, failure, keys, snapshot};
-use crate::event::{Event, EventId, EventStatus, IntegrationName};
-use crate::store::StoreError;
-use crate::task::{Task, TaskId};
+use super::{event_record, failure, keys, snapshot};
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::task::Task;
+use crate::store::error::StoreError;
+
 pub(super) use forget::Forgotten;
 pub use forget::Keep;
 pub(super) use late::Erasures;
 pub use patient::{FoundBy, Match, Patient};
 pub use words::Form;
 
-/// How often what was stored meanwhile is looked for. Two rounds find everything, unless new events of the patient are
-/// stored all the time.
+/// Maximum number of rounds that look for newly stored events. Two rounds find everything, unless new events of the
+/// patient are stored all the time.
 const ROUNDS: usize = 10;
 
-/// What was erased, or would be.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What an erasure erased, or what a dry run would erase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Erased {
-    /// Each event once, oldest first.
+    /// The events, each once, oldest first.
     pub events: Vec<ErasedEvent>,
-    /// Bytes of their bodies.
+    /// Size of their bodies, in bytes.
     pub body_bytes: u64,
-    /// Places of the journal that cannot be read: there may be more in them.
+    /// Number of unreadable places in the journal. They may contain more data of the patient.
     pub damaged: u64,
-    /// Remembered responses that are about the patient.
+    /// Number of stored responses that concern the patient.
     #[serde(default)]
     pub remembered_responses: u64,
-    /// Tasks that name the patient. They stay: delete them through the API.
+    /// Tasks that name the patient. They are not erased: delete them through the API.
     #[serde(default)]
     pub tasks: Vec<NamingTask>,
 }
 
 /// A task that names the patient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NamingTask {
-    /// Its id.
+    /// Id of the task.
     pub id: TaskId,
-    /// The fields that do, and how.
+    /// The fields that name the patient, and how.
     pub matches: Vec<Match>,
 }
 
 /// An event that was erased, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ErasedEvent {
-    /// Its id.
+    /// Id of the event.
     pub id: EventId,
-    /// The way in that it took.
+    /// Integration that received the event.
     pub integration: IntegrationName,
-    /// When it came.
+    /// Time of receipt.
     pub received_at: DateTime<Utc>,
-    /// What became of it.
+    /// Status of the event.
     pub status: EventStatus,
-    /// How it was found to be this patient's.
+    /// How the event was found to belong to the patient.
     pub found_by: FoundBy,
-    /// Where the patient is named, and how.
+    /// Where the event names the patient, and how.
     #[serde(default)]
     pub matches: Vec<Match>,
-    /// The size of what was sent, in bytes.
+    /// Size of the body, in bytes.
     pub body_bytes: u64,
 }
 
-/// Puts a rewritten copy in the place of the segment that begins with this sequence.
+/// Replaces the segment with this first sequence by a rewritten copy.
 type Replace<'a> = &'a dyn Fn(u64, PathBuf) -> Result<(), StoreError>;
 
 impl Embedded {
-    /// Erases what was sent of a patient, in every segment, while the server runs; or says what that would be. What was
-    /// received before `now` and is stored later (a plugin may still be working on it) is erased as it is stored. Blocking.
+    /// Erases what was sent about a patient from all segments while the server runs; with `dry_run`, only reports
+    /// it. An event that was received before `now` and is stored later (its plugin may still be running) is erased
+    /// when it is stored. Blocking.
     ///
     /// # Errors
-    /// Where the journal cannot be read or written. What was erased until then stays so, and the same call again erases
+    /// Fails if the journal cannot be read or written. What was erased by then stays erased; call it again to erase
     /// the rest.
     pub fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError> {
         if dry_run {
@@ -102,24 +106,26 @@ impl Embedded {
             let tasks = self.tasks_naming(patient)?;
             return Ok(Erased { remembered_responses, tasks, ..found.into() });
         }
-        // First, so that a commit is either in a segment that is looked through below, or decided with this known.
+        // Registered first, so that every commit is either in a segment that is searched below, or decided with the
+        // erasure known.
         let failed = |e: std::io::Error| super::failure::io(&e, StoreError::Write);
         self.shared.erasures.begin(Arc::new(patient.clone()), now).map_err(failed)?;
-        // No backup meanwhile: it would have what is erased.
+        // Excludes backups, which would copy what is being erased.
         let _alone = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut erased = BTreeMap::new();
         let mut known = BTreeMap::new();
         let (mut damaged, mut remembered_responses) = (0, 0);
         for _ in 0..ROUNDS {
-            // What is in the segment that is written to can be erased when that is closed.
+            // Close the current segment, because only closed segments can be rewritten.
             self.writer.write_blocking(Change::Roll { before_ms: i64::MAX })?;
             let files = self.files(false);
-            // An event that was stored again since the last round no longer has what it was found by.
+            // Keep the events found so far: one that was stored again since the last round no longer has the text
+            // by which it was found.
             let found = files.find(patient, std::mem::take(&mut known), &mut |_| {})?;
             let (answers, count) = self.answers_about(patient, &found.known)?;
             if count > 0 {
                 self.overwrite_answers(answers)?;
-                // The one before has them.
+                // The previous snapshot contains the erased responses.
                 self.shared.take_snapshot(self.shared.acked())?;
                 remembered_responses += count;
             }
@@ -138,11 +144,11 @@ impl Embedded {
         Ok(Erased { remembered_responses, tasks, ..Found { events: erased, damaged, ..Found::default() }.into() })
     }
 
-    /// Erases what earlier records have of events that were erased only when their result was stored: a queued event that
-    /// nothing showed to be the patient's before. Blocking; does nothing where there are none.
+    /// Erases the earlier records of events that were recognized as the patient's only when their result was
+    /// stored: queued events without an earlier sign of the patient. Does nothing if there are none. Blocking.
     ///
     /// # Errors
-    /// As [`Embedded::erase`]; the next call tries those again.
+    /// Fails as [`Embedded::erase`] does; the next call tries again.
     pub fn erase_late(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let late = self.shared.erasures.late().clone();
         if !late.is_empty() {
@@ -164,7 +170,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// The company's tasks that can be read, and name the patient.
+    /// Returns the company's readable tasks that name the patient.
     fn tasks_naming(&self, patient: &Patient) -> Result<Vec<NamingTask>, StoreError> {
         self.shared.settle()?;
         self.shared.view(|tree| {
@@ -191,11 +197,11 @@ impl Embedded {
     }
 }
 
-/// The same for a data directory on which no server runs, or a backup. `read` is told of every so many bytes of the
-/// journal.
+/// Erases a patient in a backup or a data directory without a running server. `read` is called with the number of
+/// journal bytes read so far.
 ///
 /// # Errors
-/// Where a server runs on it, or as [`Embedded::erase`].
+/// Fails if a server holds the directory, or as [`Embedded::erase`] does.
 pub fn erase(
     dir: &Path,
     patient: &Patient,
@@ -210,7 +216,7 @@ pub fn erase(
     let files = Files::at_rest(&journal).map_err(failed)?;
     let found = files.find(patient, BTreeMap::new(), read)?;
     if !dry_run {
-        // What waits in the queue is worked on when a server is started.
+        // Queued events are processed when a server is started, so it must know about this erasure.
         let noted = Erasures::read(&journal).and_then(|it| it.begin(Arc::new(patient.clone()), now));
         noted.map_err(|e| StoreError::Write(format!("{}: {e}", journal.display())))?;
         files.erase(&found, patient, now, &|first, copy| {
@@ -229,14 +235,14 @@ pub fn erase(
     Ok(found.into())
 }
 
-/// A patient's events.
+/// A patient's events, as found.
 #[derive(Default)]
 struct Found {
-    /// Those that are not erased yet.
+    /// Events that are not erased yet.
     events: BTreeMap<Uuid, ErasedEvent>,
-    /// All of them, and how each was found.
+    /// All of the patient's events, and how each was found.
     known: BTreeMap<Uuid, FoundBy>,
-    /// Remembered responses in the journal, each as often as it was stored.
+    /// Number of stored responses in the journal, counting each record.
     answers: u64,
     /// The newest state of tasks that name the patient.
     tasks: BTreeMap<TaskId, NamingTask>,
@@ -257,7 +263,8 @@ impl From<Found> for Erased {
 }
 
 impl Files {
-    /// Reads everything twice: a task may be in another segment than its event. `known` are events that were found before.
+    /// Searches everything twice, because a task may be in another segment than its event. `known` are events found
+    /// before.
     fn find(
         &self,
         patient: &Patient,
@@ -269,7 +276,7 @@ impl Files {
         for (first, path) in &self.segments {
             let mut look = |op: &Op<'_>| {
                 if let Some((id, how, matches)) = patient.named_by(op) {
-                    // A task says it most surely.
+                    // A task is the strongest evidence.
                     let known = by.entry(id).or_insert(how);
                     *known = how.min(*known);
                     places.entry(id).or_default().extend(matches);
@@ -287,7 +294,7 @@ impl Files {
                     return None;
                 };
                 let how = *by.get(&id)?;
-                // The last state counts; one that was erased before has nothing to lose.
+                // The newest state counts. An event that is already erased needs no further work.
                 let event = decode(op, id).map(|it| it.event);
                 if let Some(event) = event.filter(|it| patient.is_of(it) && it.erased_at.is_none()) {
                     let matches = places.get(&id).into_iter().flatten().cloned().collect();
@@ -324,7 +331,7 @@ impl Files {
 }
 
 impl Found {
-    /// Keeps up with the tasks of a journal.
+    /// Updates the tasks found, from one operation of the journal.
     fn note_task(&mut self, patient: &Patient, op: &Op<'_>) {
         if op.kind == Kind::Event {
             return;
@@ -338,7 +345,7 @@ impl Found {
     }
 }
 
-/// A task that can be read, if it names the patient.
+/// Returns the match if this task is readable and names the patient.
 fn naming(patient: &Patient, task: &Task) -> Option<NamingTask> {
     if task.deleted_at.is_some() {
         return None;
@@ -347,8 +354,8 @@ fn naming(patient: &Patient, task: &Task) -> Option<NamingTask> {
     (!matches.is_empty()).then_some(NamingTask { id: task.id, matches })
 }
 
-/// A copy of a segment in which what was sent of these events is overwritten, and what `other` gives for what is not an event;
-/// none where nothing of it is there.
+/// Writes a copy of a segment in which the content of these events is overwritten; `other` returns the new values
+/// of other entries. `None` if the segment contains nothing to erase.
 fn overwritten(
     path: &Path,
     salt: u32,
@@ -391,7 +398,7 @@ fn rewritten(
     change: &mut dyn FnMut(&Op<'_>) -> Option<Vec<u8>>,
 ) -> Result<Rewritten, StoreError> {
     match rewrite(segment, salt, first, change) {
-        // It has expired meanwhile.
+        // The segment has expired in the meantime.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Rewritten { copy: None, damaged: 0 }),
         other => other.map_err(|e| super::failure::io(&e, |it| StoreError::Write(format!("the journal: {it}")))),
     }
@@ -402,7 +409,7 @@ fn event_id(op: &Op<'_>) -> Option<Uuid> {
     Some(Uuid::from_bytes(*id))
 }
 
-/// An event as this record has it; none where it cannot be read.
+/// Decodes the event in this record; `None` if it cannot be read.
 fn decode(op: &Op<'_>, id: Uuid) -> Option<event_record::Decoded> {
     let (company, _) = keys::parse_event(op.key)?;
     event_record::decode(op.value, EventId(id), company).ok()

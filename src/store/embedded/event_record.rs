@@ -1,9 +1,12 @@
-//! An event's value: format byte, CRC-32 of what follows, then a postcard record.
+//! Encoding of an event: a format byte, the CRC-32 of the rest, then a postcard record.
 //!
-//! Format 2 has headers and stages. Format 3 is for events of which something was redacted or erased. Format 4 is for
-//! events that are stored again: it counts the attempts, and names the record that has what was sent (headers, content type
-//! and body), which is never stored twice. [`EventStatus`] is stored by the position of its variant, so it may grow at the
-//! end only.
+//! Format 2 has headers and stages. Format 3 is for events with redacted or erased parts. Format 4 is for events
+//! that are stored again: it counts the attempts and refers to the record with what was sent (headers, content type
+//! and body), which is never stored twice. Format 5 has the span that received the event, which belongs to what was
+//! sent. [`EventStatus`] is stored by the position of its variant, so new variants may only be added at the end.
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -13,14 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::failure;
 use super::journal::Place;
 use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_time, seal, time};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, IntegrationName, Provenance, Reason, StageTime};
-use crate::store::StoreError;
-use crate::task::TaskId;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
+use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::store::error::StoreError;
+use crate::system::trace::TraceContext;
 
 const FORMAT_2: u8 = 2;
 const FORMAT_3: u8 = 3;
 const FORMAT_4: u8 = 4;
+const FORMAT_5: u8 = 5;
 const WHAT: &str = "event";
 
 #[derive(Deserialize)]
@@ -48,7 +53,7 @@ struct Event2<B> {
 struct Event3<B> {
     event: Event2<B>,
     redacted: Vec<String>,
-    /// Seconds since 1970.
+    /// Time of the erasure, in seconds since 1970.
     erased_at: Option<i64>,
 }
 
@@ -60,7 +65,37 @@ struct Event4<B> {
     base: Option<Base>,
 }
 
-/// The record that has what was sent: its segment, by the sequence of its first record, and the place in it.
+#[derive(Deserialize)]
+struct Event5<B> {
+    event: Event4<B>,
+    trace: Trace,
+}
+
+/// A span's ids, the flags of its `traceparent`, and its `tracestate`.
+#[derive(Serialize, Deserialize)]
+struct Trace {
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    flags: u8,
+    state: String,
+}
+
+impl Trace {
+    fn of(context: &TraceContext) -> Self {
+        Self {
+            trace_id: context.trace_id().to_bytes(),
+            span_id: context.span_id().to_bytes(),
+            flags: context.flags(),
+            state: context.tracestate(),
+        }
+    }
+
+    fn context(self) -> Option<TraceContext> {
+        TraceContext::new(self.trace_id, self.span_id, self.flags, &self.state)
+    }
+}
+
+/// Position of the record with what was sent: its segment's first sequence, and the place in the segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Base {
     pub(super) segment: u64,
@@ -78,17 +113,17 @@ impl Base {
     }
 }
 
-/// An event as one record has it.
+/// An event as decoded from one record.
 #[derive(Debug)]
 pub(super) struct Decoded {
-    /// Without what was sent, where `base` is given.
+    /// The event, without what was sent if `base` is set.
     pub(super) event: Event,
-    /// Where what was sent is stored.
+    /// Position of the record with what was sent.
     pub(super) base: Option<Base>,
 }
 
 impl Decoded {
-    /// The whole event. `read` gives the value at a place; where that has expired, so has the event.
+    /// Returns the complete event. `read` returns the value at a position; if that has expired, so has the event.
     pub(super) fn whole(
         self,
         read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
@@ -96,7 +131,7 @@ impl Decoded {
         self.joined(read, decode)
     }
 
-    /// The same without the body.
+    /// Returns the complete event without the body.
     pub(super) fn whole_head(
         self,
         read: impl FnOnce(Base) -> std::io::Result<Option<Vec<u8>>>,
@@ -112,18 +147,26 @@ impl Decoded {
         let Self { mut event, base } = self;
         let Some(base) = base else { return Ok(Some(event)) };
         let Some(value) = read(base).map_err(|e| failure::stored(WHAT, &e))? else { return Ok(None) };
-        // An erased event never shows what was sent, even while the older record still has it.
+        // An erased event never shows what was sent, even while the original record still has it.
         if event.erased_at.is_none() {
             let sent = decode(&value, event.id, event.company_id.clone())?.event;
-            // Erased since this record was written.
+            // Set if the original record was erased after this one was written.
             event.erased_at = sent.erased_at;
             (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
+            event.trace = sent.trace;
         }
         Ok(Some(event))
     }
 }
 
-/// [`Event4`] as it is written.
+/// [`Event5`], borrowed for encoding.
+#[derive(Serialize)]
+struct Event5Ref<'a> {
+    event: Event4Ref<'a>,
+    trace: Trace,
+}
+
+/// [`Event4`], borrowed for encoding.
 #[derive(Serialize)]
 struct Event4Ref<'a> {
     event: Event3Ref<'a>,
@@ -132,7 +175,7 @@ struct Event4Ref<'a> {
     base: Option<Base>,
 }
 
-/// [`Event3`] as it is written.
+/// [`Event3`], borrowed for encoding.
 #[derive(Serialize)]
 struct Event3Ref<'a> {
     event: Event2Ref<'a>,
@@ -140,7 +183,7 @@ struct Event3Ref<'a> {
     erased_at: Option<i64>,
 }
 
-/// [`Event2`] as it is written: field by field the same.
+/// [`Event2`], borrowed for encoding, with the same fields.
 #[derive(Serialize)]
 struct Event2Ref<'a> {
     event: Event1Ref<'a>,
@@ -162,15 +205,15 @@ struct Event1Ref<'a> {
     body: Bytes1,
 }
 
-/// With everything that was sent.
+/// Encodes an event with everything that was sent.
 pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
     encode_with(event, None)
 }
 
-/// An event that is stored again, without what was sent: `base` has that, or had it before the event was erased. The event
-/// expires with it.
+/// Encodes a new state of an event without what was sent; `base` is the record that has it, or had it before the event was
+/// erased. The event expires with that record.
 pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreError> {
-    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), ..event.clone() };
+    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: None, ..event.clone() };
     encode_with(&nothing, Some(base))
 }
 
@@ -189,39 +232,46 @@ fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError>
     };
     let second = Event2Ref { event: first, headers: &event.headers, stages: &event.stages };
     let again = base.is_some() || event.attempts > 1;
-    if !again && event.redacted.is_empty() && event.erased_at.is_none() {
+    let traced = event.trace.as_ref().map(Trace::of);
+    if !again && traced.is_none() && event.redacted.is_empty() && event.erased_at.is_none() {
         return encode_as(FORMAT_2, &second);
     }
     let erased_at = event.erased_at.map(|it| it.timestamp());
     let third = Event3Ref { event: second, redacted: &event.redacted, erased_at };
-    if !again {
+    if !again && traced.is_none() {
         return encode_as(FORMAT_3, &third);
     }
     let last_attempt_at = event.last_attempt_at.map(time);
-    encode_as(FORMAT_4, &Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base })
+    let fourth = Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base };
+    match traced {
+        None => encode_as(FORMAT_4, &fourth),
+        Some(trace) => encode_as(FORMAT_5, &Event5Ref { event: fourth, trace }),
+    }
 }
 
-/// An event of which what was sent is erased, and what may quote it.
+/// Removes what was sent from an event, and the texts that may quote it.
 pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
     event.erased_at = Some(at);
     event.body = Bytes::new();
     event.headers.clear();
     (event.content_type, event.plugin_log) = (None, String::new());
+    event.trace = event.trace.as_ref().map(TraceContext::without_state);
     if let Some(reason) = &mut event.reason {
         reason.message.clear();
     }
     event
 }
 
-/// The same in exactly `length` bytes, to overwrite a record in place: optional fields are dropped until it fits. The record
-/// keeps its base: without it, an event whose base has expired would be found again. An event that was stored again has the
-/// time of its last attempt, which makes room for the base; of one that has nothing to drop, the base is dropped last.
+/// Encodes an erased event in exactly `length` bytes, to overwrite a record in place. Removes more and more optional
+/// fields until it fits. The base is kept as long as possible: without it, an event whose base has expired would be found
+/// again. The time of the last attempt, which every update has, makes room for it.
 pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
     let event = without_content(decoded.event, at);
     let mut erased = Decoded { event, base: decoded.base };
-    let shorter: [fn(&mut Decoded); 7] = [
+    let shorter: [fn(&mut Decoded); 8] = [
         |_| {},
         |it| it.event.stages.clear(),
+        |it| it.event.trace = None,
         |it| it.event.redacted.clear(),
         |it| it.event.provenance = None,
         |it| it.event.reason = None,
@@ -232,16 +282,16 @@ pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) 
         shorten(&mut erased);
         let mut value = encode_with(&erased.event, erased.base)?;
         if value.len() <= length {
-            // What follows a record is not read.
+            // Bytes after a record are ignored.
             value.resize(length, 0);
             seal(&mut value);
             return Ok(value);
         }
     }
-    Err(StoreError::Write("an event is too short to say that it was erased".into()))
+    Err(StoreError::Write("the event's record is too short to be marked as erased".into()))
 }
 
-/// Where what was sent goes when a record is decoded.
+/// Target type for the body when a record is decoded.
 trait Body: DeserializeOwned {
     fn bytes(self) -> Bytes;
 }
@@ -252,7 +302,7 @@ impl Body for Bytes1 {
     }
 }
 
-/// A body that nobody is going to see, and that is not copied either.
+/// A body that is skipped without being copied.
 struct Unseen;
 
 impl Body for Unseen {
@@ -277,12 +327,12 @@ impl<'de> Deserialize<'de> for Unseen {
     }
 }
 
-/// The event with its body, where this record has that.
+/// Decodes an event, with its body if this record has it.
 pub(super) fn decode(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     decode_with::<Bytes1>(bytes, id, company_id)
 }
 
-/// The event without its body, for lists. The checksum is the whole record's all the same.
+/// Decodes an event without its body, for lists. The checksum still covers the whole record.
 pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     decode_with::<Unseen>(bytes, id, company_id)
 }
@@ -290,14 +340,19 @@ pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> R
 fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
-    let fourth = match bytes.first() {
+    let untraced = |event| (event, None);
+    let (fourth, trace) = match bytes.first() {
         Some(&FORMAT_1) => {
             let event = decode_as::<Event1<B>>(FORMAT_1, bytes, WHAT)?;
-            once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() }))
+            untraced(once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() })))
         }
-        Some(&FORMAT_3) => once(decode_as(FORMAT_3, bytes, WHAT)?),
-        Some(&FORMAT_4) => decode_as(FORMAT_4, bytes, WHAT)?,
-        _ => once(third(decode_as(FORMAT_2, bytes, WHAT)?)),
+        Some(&FORMAT_3) => untraced(once(decode_as(FORMAT_3, bytes, WHAT)?)),
+        Some(&FORMAT_4) => untraced(decode_as(FORMAT_4, bytes, WHAT)?),
+        Some(&FORMAT_5) => {
+            let Event5 { event, trace } = decode_as(FORMAT_5, bytes, WHAT)?;
+            (event, trace.context())
+        }
+        _ => untraced(once(third(decode_as(FORMAT_2, bytes, WHAT)?))),
     };
     let Event4 { event: Event3 { event: second, redacted, erased_at }, attempts, last_attempt_at, base } = fourth;
     let Event2 { event: record, headers, stages } = second;
@@ -318,13 +373,14 @@ fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Res
         erased_at: erased_at.map(|it| from_time((it, 0), WHAT)).transpose()?,
         attempts,
         last_attempt_at: last_attempt_at.map(|it| from_time(it, WHAT)).transpose()?,
+        trace,
         body_bytes: record.body_bytes,
         body: record.body.bytes(),
     };
     Ok(Decoded { event, base })
 }
 
-/// An event's integration, which comes first in every format; its checksum is not verified.
+/// Returns an event's integration, which is the first field in every format. The checksum is not verified.
 pub(super) fn integration(value: &[u8]) -> Option<&str> {
     postcard::take_from_bytes(value.get(HEADER..)?).ok().map(|(name, _)| name)
 }

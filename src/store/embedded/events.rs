@@ -1,20 +1,25 @@
-//! Events, read from the journal: one by its id, and lists.
+//! Reads events from the journal: one by its id, and lists.
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::event_record::{self, Base};
+use super::backend::json_bytes;
+use super::event_record::Base;
 use super::shared::Shared;
-use super::{failure, json_bytes, keys, record};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, IntegrationName, Reason};
-use crate::store::{EventFilter, EventPage, StoreError, Versioned};
+use super::{event_record, failure, keys, record};
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Reason};
+use crate::model::ids::{EventId, IntegrationName};
+use crate::store::error::StoreError;
+use crate::store::query::{EventFilter, EventPage};
+use crate::store::write::Versioned;
 
-/// Most events, and most of their bytes, that one request looks at: a tenth of a second or so.
+/// Maximum number of events, and of their bytes, that one request examines; this takes about 0.1 s.
 const LOOKED_AT: usize = 20_000;
 const BYTES_LOOKED_AT: usize = 64 << 20;
 
-/// An event as it is now, with what was sent. None where it is past its retention, which no event is that still waits.
+/// Returns the current state of an event, with what was sent. `None` if it has expired; queued events do not
+/// expire.
 pub(super) fn one(shared: &Shared, company: &CompanyId, id: EventId) -> Result<Option<Versioned>, StoreError> {
     let stored = shared.segments.event(&keys::event(company, id), id.0);
     let Some(stored) = stored.map_err(|e| failure::stored("event", &e))? else { return Ok(None) };
@@ -26,12 +31,12 @@ pub(super) fn one(shared: &Shared, company: &CompanyId, id: EventId) -> Result<O
     Ok(event.map(|event| Versioned { event, version: stored.version() }))
 }
 
-/// The record that has what was sent.
+/// Reads the record with what was sent.
 fn sent(shared: &Shared, base: Base, id: EventId) -> std::io::Result<Option<Vec<u8>>> {
     shared.segments.at(base.segment, base.place(), id.0)
 }
 
-/// What is known of an event that cannot be read.
+/// Returns what is known about an event that cannot be read.
 pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &IntegrationName, reason: Reason) -> Event {
     let (seconds, nanos) = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
     Event {
@@ -51,6 +56,7 @@ pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &Integra
         erased_at: None,
         attempts: 1,
         last_attempt_at: None,
+        trace: None,
         body_bytes: 0,
         body: Bytes::new(),
     }
@@ -92,7 +98,7 @@ pub(super) fn list(
     failed.map_or(Ok(page), Err)
 }
 
-/// An event that fits, and how many bytes of another record have what was sent.
+/// Returns the event if it matches, and the number of bytes read from another record with what was sent.
 fn fitting(
     shared: &Shared,
     company: &CompanyId,
@@ -112,7 +118,7 @@ fn fitting(
     Ok(decoded.whole_head(|base| sent(shared, base, EventId(id)))?.map(|event| (event, bytes)))
 }
 
-/// The events that wait, oldest first.
+/// Returns the queued events, oldest first.
 pub(super) fn queued(tree: &sled::Tree) -> Result<Vec<(CompanyId, EventId)>, StoreError> {
     let mut waiting = Vec::new();
     for entry in tree.scan_prefix([keys::QUEUED]) {
@@ -124,17 +130,17 @@ pub(super) fn queued(tree: &sled::Tree) -> Result<Vec<(CompanyId, EventId)>, Sto
     Ok(waiting.into_iter().map(|(_, named)| named).collect())
 }
 
-/// The lowest id of this millisecond or a later one (RFC 9562, section 5.7): ids begin with the time of receipt.
+/// Returns the lowest id of this millisecond (RFC 9562, section 5.7). Ids begin with the time of receipt.
 pub(super) fn first_id(at: chrono::DateTime<chrono::Utc>) -> Uuid {
     first_id_of(at.timestamp_millis())
 }
 
-/// The same for milliseconds since 1970.
+/// Returns the lowest id for a time in milliseconds since 1970.
 pub(super) fn first_id_of(millis: i64) -> Uuid {
     Uuid::from_u128(u128::try_from(millis).unwrap_or(0).min((1 << 48) - 1) << 80)
 }
 
-/// The time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
+/// Returns the time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
 pub(super) fn received_ms(id: Uuid) -> i64 {
     i64::try_from(id.as_u128() >> 80).unwrap_or(0)
 }

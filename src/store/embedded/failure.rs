@@ -1,24 +1,26 @@
-//! What the system or sled said, as an error of the store: a full disk is told apart, for it passes.
+//! Converts errors of the system and of sled to store errors. A full disk is distinguished, because it is
+//! temporary.
 
 use std::io::ErrorKind;
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
-/// `or` makes the error for everything but a full disk.
+/// Converts an I/O error; `or` creates the error for everything except a full disk.
 pub(super) fn io(error: &std::io::Error, or: impl FnOnce(String) -> StoreError) -> StoreError {
     if is_full(error) { StoreError::NoSpace(error.to_string()) } else { or(error.to_string()) }
 }
 
-/// Why a stored value cannot be had: the system could not read it just now, or what it read is not as it was written.
+/// Converts the error of reading a stored value: either a failed system call, or a value that is not as it was
+/// written.
 pub(super) fn stored(what: &'static str, error: &std::io::Error) -> StoreError {
-    // Our own checks, and a file that is too short, have no code of the system.
+    // The checks of this crate, and a file that is too short, have no system error code.
     match error.raw_os_error() {
         Some(_) => StoreError::Read(error.to_string()),
         None => StoreError::Damaged { what, cause: error.to_string() },
     }
 }
 
-/// `or` makes the error for everything but a full disk.
+/// Converts a sled error; `or` creates the error for everything except a full disk.
 pub(super) fn sled(error: &sled::Error, or: impl FnOnce(String) -> StoreError) -> StoreError {
     match error {
         sled::Error::Io(error) => io(error, or),
@@ -26,12 +28,12 @@ pub(super) fn sled(error: &sled::Error, or: impl FnOnce(String) -> StoreError) -
     }
 }
 
-/// A failing read of the view.
+/// Converts the error of a failed read of the read view.
 pub(super) fn read(error: sled::Error) -> StoreError {
     sled(&error, StoreError::Read)
 }
 
-/// A failing write of the view.
+/// Converts the error of a failed write to the read view.
 pub(super) fn write(error: sled::Error) -> StoreError {
     sled(&error, StoreError::Write)
 }

@@ -1,7 +1,7 @@
-//! Space that belongs to sled's file already, behind its end.
+//! Disk space that is reserved for sled's file beyond its end.
 //!
-//! sled writes while it is read: what was changed and not yet written goes out when other pages need its place. With
-//! some space set aside, reading and deleting go on where others have taken the disk's last byte.
+//! sled also writes during reads, when it evicts changed pages. With reserved space, reading and deleting remain
+//! possible when the disk is full.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
 
-/// Bytes set aside: four of sled's segments.
+/// Reserved space in bytes: four of sled's segments.
 pub(super) const BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Clone)]
 pub(super) struct Headroom {
     file: Arc<File>,
-    /// Where in the file the space ends.
+    /// Offset at which the reserved space ends.
     until: u64,
 }
 
 impl Headroom {
-    /// For a view's directory, which sled has open.
+    /// Creates the reserve for a view's directory that sled has open.
     pub(super) fn of(view: &Path) -> std::io::Result<Self> {
         let file = Arc::new(File::options().read(true).write(true).open(view.join("db"))?);
         let mut headroom = Self { file, until: 0 };
@@ -28,17 +28,18 @@ impl Headroom {
         Ok(headroom)
     }
 
-    /// Gives the whole file's space back, though somebody may have it open still.
+    /// Frees the whole file's disk space, even if the file is still open.
     pub(super) fn give_back(&self) {
         if let Err(error) = self.file.set_len(0) {
-            tracing::warn!(cause = %error, "the space of a view that failed cannot be given back");
+            tracing::warn!(cause = %error, "the disk space of a failed read view cannot be freed");
         }
     }
 
-    /// Sets aside what is missing. On a disk that is full, or that cannot do it, there is none, and that is no error.
+    /// Extends the reserve if necessary. A full disk, or a file system without support for it, is not an error:
+    /// then there is no reserve.
     pub(super) fn keep(&mut self) {
         let Ok(length) = self.file.metadata().map(|it| it.len()) else { return };
-        // Where sled has cut its file, the space behind it has gone with that.
+        // If sled has truncated its file, the reserved space is gone too.
         let cut = self.until > length + BYTES;
         if cut || self.until < length + BYTES / 2 {
             let kept = rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, BYTES);

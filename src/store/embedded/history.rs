@@ -1,4 +1,4 @@
-//! Stored events with what they made, one after another, for whoever looks at all of them.
+//! Iterates over stored events and the tasks that they created.
 
 use std::path::Path;
 
@@ -6,64 +6,65 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::events::{first_id, first_id_of};
-use super::journal::{self, Kind, Op, ops};
+use super::journal::{Kind, Op, ops};
 use super::shared::{journal_dir, read_horizon};
-use super::{event_record, keys, record, task_record};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId};
-use crate::store::StoreError;
-use crate::task::Task;
+use super::{event_record, journal, keys, record, task_record};
+use crate::model::company::CompanyId;
+use crate::model::event::Event;
+use crate::model::ids::EventId;
+use crate::model::task::Task;
+use crate::store::error::StoreError;
 
-/// The events of a data directory, whether a server runs on it or not. Reading changes nothing.
+/// The events of a data directory, with or without a running server. Reading changes nothing.
 #[derive(Debug)]
 pub struct History {
     journal: journal::History,
-    /// What is lower than this is past its retention.
+    /// Lowest id that has not expired.
     lowest: Uuid,
 }
 
-/// Which of them.
+/// Selection of events.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Whose.
+    /// Company of the events.
     pub company: CompanyId,
-    /// Of this integration.
+    /// Integration of the events.
     pub integration: String,
-    /// Received at this time or later.
+    /// Earliest time of receipt, inclusive.
     pub since: Option<DateTime<Utc>>,
-    /// Received before this time.
+    /// Latest time of receipt, exclusive.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Events that were stored together, not yet decoded: that is for other threads to do.
+/// The events of one record, not decoded yet, so that other threads can decode them.
 #[derive(Debug)]
 pub struct Packed {
     record: Vec<u8>,
     events: Vec<PackedEvent>,
 }
 
-/// An operation of the record, and what was sent where that is stored in another record: none where it has expired.
+/// An operation of the record, and what was sent if another record has it; `None` in it means that the other record
+/// has expired.
 #[derive(Debug)]
 struct PackedEvent {
     op: usize,
     base: Result<Option<Vec<u8>>, String>,
 }
 
-/// An event, and what it made.
+/// An event, and the tasks that it created.
 #[derive(Debug)]
 pub struct Past {
-    /// As it is now.
+    /// The current state of the event.
     pub event: Event,
-    /// Its tasks as they were made, whatever became of them. Fewer than it names where a re-drive has changed them
-    /// since.
+    /// The tasks as they were created. Fewer than the event names if a replay has changed them since.
     pub tasks: Vec<Task>,
 }
 
 impl History {
-    /// Finds what there is.
+    /// Opens the journal of a data directory.
     ///
     /// # Errors
-    /// Where the directory holds no journal that can be read.
+    /// Fails if the directory has no readable journal.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let dir = journal_dir(data_dir);
         let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
@@ -71,17 +72,17 @@ impl History {
         Ok(Self { journal, lowest: first_id_of(read_horizon(&dir)) })
     }
 
-    /// How many events [`Self::read`] meets, about.
+    /// Returns the approximate number of events that [`Self::read`] visits.
     #[must_use]
     pub fn events(&self, wanted: &Wanted) -> u64 {
         self.journal.events(&wanted.ids(self.lowest))
     }
 
-    /// Visits those that are wanted, until `visit` gives false. Also says how many events were met on the way to them,
-    /// these included.
+    /// Visits the selected events until `visit` returns false. Its first argument is the number of events examined
+    /// so far, including these.
     ///
     /// # Errors
-    /// Where a file cannot be read. What of it is damaged is left out.
+    /// Fails if a file cannot be read. Damaged records are skipped.
     pub fn read(&self, wanted: &Wanted, visit: &mut dyn FnMut(u64, Packed) -> bool) -> Result<(), StoreError> {
         let scope = keys::events_of(&wanted.company);
         let fits = |op: &Op<'_>| {
@@ -100,7 +101,7 @@ impl History {
 }
 
 impl History {
-    /// What was sent, where another record has it.
+    /// Reads what was sent, if another record has it.
     fn base(&self, op: &Op<'_>) -> Result<Option<Vec<u8>>, String> {
         let Some((company, id)) = keys::parse_event(op.key) else { return Ok(None) };
         let decoded = event_record::decode(op.value, EventId(id), company).map_err(|e| e.to_string())?;
@@ -116,16 +117,16 @@ impl Wanted {
 }
 
 impl Packed {
-    /// How many events it has.
+    /// Returns the number of events.
     #[must_use]
     pub fn count(&self) -> usize {
         self.events.len()
     }
 
-    /// The events.
+    /// Decodes the events.
     ///
     /// # Errors
-    /// Where this version cannot read one.
+    /// Fails if this version cannot decode one of them.
     pub fn unpack(&self) -> Result<Vec<Past>, StoreError> {
         let ops = ops(&self.record).unwrap_or_default();
         let found = self.events.iter().filter_map(|it| Some((ops.get(it.op)?, &it.base)));
@@ -133,7 +134,7 @@ impl Packed {
     }
 }
 
-/// None where what was sent has expired, and the event with it.
+/// Returns the event with its tasks; `None` if what was sent has expired, and the event with it.
 fn past(op: &Op<'_>, base: &Result<Option<Vec<u8>>, String>, all: &[Op<'_>]) -> Result<Option<Past>, StoreError> {
     let (company, id) =
         keys::parse_event(op.key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;

@@ -1,34 +1,36 @@
-//! Which tasks fit a filter: bitmaps in memory, one for each value of each field that can be asked for.
+//! The index of tasks: in-memory bitmaps, one for each value of each field that can be filtered by.
 //!
-//! A task is a row, numbered in its company by the order of creation, so that newest first is the highest row first,
-//! and nothing that is stored later moves what is listed. Each filter has its own sets (`status` and `priority` one
-//! bitmap a value; `patient_id`, `assigned_user_id` and `type` one set a value, a short list while it is short);
-//! filters together are their intersection, which also gives the total without reading a task. A page then reads
-//! its own tasks from sled, and no other. The bitmaps are built when the view is opened, and are nowhere on the disk.
-//! Rows are never given twice: a company's next row is one past its highest, or what was stored when tasks were purged.
+//! A task is a row, numbered within its company in the order of creation. The newest task has the highest row, and
+//! tasks stored later do not shift earlier rows. Each filter has its own sets (`status` and `priority`: one bitmap
+//! per value; `patient_id`, `assigned_user_id` and `type`: one set per value, which is a list while it is short).
+//! The sets of a filter's values are united, and the filters intersected, which also gives the total without reading
+//! a task. A page then reads only its own tasks from sled. The bitmaps are built when the read view is opened, and are
+//! not stored. Rows are never reused: a company's next row is one above its highest row, or the row that was stored
+//! when tasks were purged.
 
 mod ids;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use roaring::RoaringBitmap;
+use roaring::{MultiOps as _, RoaringBitmap};
 use uuid::Uuid;
 
 use super::names::Names;
-use crate::auth::CompanyId;
-use crate::store::{CompanyStats, Page, TaskFilter};
-use crate::task::Task;
+use crate::model::company::CompanyId;
+use crate::model::task::Task;
+use crate::store::query::{Page, TaskFilter};
+use crate::store::stats::CompanyStats;
 use ids::Ids;
 
-/// The longest list of rows that is kept as a list.
+/// Maximum length of a row set that is stored as a list.
 const FEW: usize = 32;
 
-/// Every company's tasks.
+/// The tasks of all companies.
 #[derive(Debug)]
 pub(super) struct Index {
     companies: HashMap<CompanyId, Company>,
-    /// Until they are taken: the idempotency keys that the view has.
+    /// The idempotency keys of the read view, until they are taken.
     names: Option<Names>,
 }
 
@@ -38,13 +40,13 @@ impl Default for Index {
     }
 }
 
-/// One company's.
+/// The tasks of one company.
 #[derive(Debug, Default)]
 pub(super) struct Company {
     ids: Ids,
-    /// The row that the next task gets.
+    /// Row of the next task.
     next: u32,
-    /// How often tasks that were here were changed or removed.
+    /// Number of times that existing tasks were changed or removed.
     changes: u64,
     live: RoaringBitmap,
     status: [RoaringBitmap; 3],
@@ -52,22 +54,22 @@ pub(super) struct Company {
     patient: HashMap<Box<str>, Rows>,
     assignee: HashMap<Box<str>, Rows>,
     kind: HashMap<Box<str>, Rows>,
-    /// Soft-deleted, oldest deletion first: milliseconds since 1970, row.
+    /// Soft-deleted tasks, oldest deletion first: milliseconds since 1970, row.
     deleted: BTreeSet<(i64, u32)>,
     bytes: u64,
 }
 
 #[derive(Debug)]
 enum Rows {
-    /// Sorted.
+    /// A sorted list.
     Few(Vec<u32>),
     Many(RoaringBitmap),
 }
 
-/// The rows of a page, and what the whole list comes to.
+/// The rows of a page, and the total.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Highest first.
+    /// The rows, highest first.
     pub(super) rows: Vec<u32>,
     pub(super) total: u64,
     pub(super) more: bool,
@@ -78,7 +80,7 @@ impl Index {
         self.companies.get(id)
     }
 
-    /// The idempotency keys that the view has, for the writer. From now on they are not kept in here.
+    /// Takes the idempotency keys of the read view, for the writer. The index no longer tracks them afterwards.
     pub(super) fn take_names(&mut self) -> Names {
         self.names.take().unwrap_or_default()
     }
@@ -87,23 +89,23 @@ impl Index {
         self.names.is_some()
     }
 
-    /// Those keys, as long as they are kept in here.
+    /// Returns the idempotency keys while the index still tracks them.
     pub(super) fn names(&mut self) -> Option<&mut Names> {
         self.names.as_mut()
     }
 
-    /// Companies and the next free row of each.
+    /// Returns the companies and the next free row of each.
     pub(super) fn next_rows(&self) -> impl Iterator<Item = (&CompanyId, u32)> {
         self.companies.iter().map(|(id, company)| (id, company.next))
     }
 
-    /// Rows below this one have been given, whether or not their tasks are still here.
+    /// Sets the next free row of a company. Lower rows have been used, whether or not their tasks still exist.
     pub(super) fn set_next_row(&mut self, company: CompanyId, next: u32) {
         let company = self.companies.entry(company).or_default();
         company.next = company.next.max(next);
     }
 
-    /// Adds a task that was not there.
+    /// Adds a task that is not in the index.
     pub(super) fn add(&mut self, task: &Task, row: u32, bytes: usize) {
         let company = self.companies.entry(task.company_id.clone()).or_default();
         company.next = company.next.max(row.saturating_add(1));
@@ -115,7 +117,7 @@ impl Index {
         }
     }
 
-    /// Removes a task as it was added.
+    /// Removes a task; the arguments must be those of [`Self::add`].
     pub(super) fn remove(&mut self, task: &Task, row: u32, bytes: usize) {
         let Some(company) = self.companies.get_mut(&task.company_id) else { return };
         company.ids.remove(row);
@@ -127,7 +129,7 @@ impl Index {
         }
     }
 
-    /// Tasks that were soft-deleted before this, at most so many.
+    /// Returns tasks that were soft-deleted before this time, at most `most`.
     pub(super) fn deleted_before(&self, before_ms: i64, most: usize) -> Vec<(CompanyId, Uuid)> {
         let ids = |(id, company): (&CompanyId, &Company)| {
             let id = id.clone();
@@ -137,7 +139,7 @@ impl Index {
         self.companies.iter().flat_map(ids).take(most).collect()
     }
 
-    /// Every company, by name.
+    /// Returns all companies, sorted by id.
     pub(super) fn companies(&self) -> Vec<CompanyId> {
         let mut companies: Vec<_> = self.companies.keys().cloned().collect();
         companies.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -145,7 +147,7 @@ impl Index {
     }
 
     pub(super) fn stats(&self) -> Vec<CompanyStats> {
-        // What is left of a company whose tasks were all purged is its next row.
+        // A company whose tasks were all purged still has its next row.
         let with_tasks =
             self.companies.iter().filter(|(_, company)| !company.live.is_empty() || !company.deleted.is_empty());
         let mut companies: Vec<_> = with_tasks
@@ -166,59 +168,32 @@ impl Company {
         self.ids.get(row)
     }
 
-    /// Rows and ids from this row on, in the order in which the tasks were stored.
+    /// Returns rows and ids from this row on, in the order in which the tasks were stored.
     pub(super) fn ids_from(&self, row: u32) -> impl Iterator<Item = (u32, Uuid)> {
         self.ids.from(row)
     }
 
-    /// Moves with every change and removal of a task that was here; new tasks do not move it.
+    /// Returns a counter that increases with every change and removal of an existing task, but not with new tasks.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// The rows of one page.
+    /// Returns the rows of one page.
     pub(super) fn find(&self, filter: &TaskFilter, page: Page) -> Found {
-        let rows = match self.matching(filter) {
-            Matching::Bitmap(rows) => return cut(&rows, page),
-            Matching::List(rows) => rows,
-        };
-        cut(&rows.into_iter().collect(), page)
+        cut(&matching(self.groups(filter)).unwrap_or(Cow::Borrowed(&self.live)), page)
     }
 
-    fn matching(&self, filter: &TaskFilter) -> Matching<'_> {
-        let mut bitmaps: Vec<&RoaringBitmap> = Vec::new();
-        let mut lists: Vec<&[u32]> = Vec::new();
-        bitmaps.extend(filter.status.map(|it| &self.status[it as usize]));
-        bitmaps.extend(filter.priority.map(|it| &self.priority[it as usize]));
-        let named = [
-            (&self.patient, &filter.patient_id),
-            (&self.assignee, &filter.assigned_user_id),
-            (&self.kind, &filter.kind),
-        ];
-        for (sets, name) in named {
-            let Some(name) = name else { continue };
-            match sets.get(name.as_str()) {
-                None => return Matching::List(Vec::new()),
-                Some(Rows::Few(rows)) => lists.push(rows),
-                Some(Rows::Many(rows)) => bitmaps.push(rows),
-            }
-        }
-        if let Some((first, others)) = lists.split_first() {
-            let fits = |row: &u32| {
-                others.iter().all(|it| it.binary_search(row).is_ok()) && bitmaps.iter().all(|it| it.contains(*row))
-            };
-            return Matching::List(first.iter().copied().filter(fits).collect());
-        }
-        bitmaps.sort_by_key(|it| it.len());
-        match bitmaps.as_slice() {
-            [] => Matching::Bitmap(Cow::Borrowed(&self.live)),
-            [one] => Matching::Bitmap(Cow::Borrowed(one)),
-            [first, second, rest @ ..] => {
-                let mut rows = *first & *second;
-                rest.iter().for_each(|it| rows &= *it);
-                Matching::Bitmap(Cow::Owned(rows))
-            }
-        }
+    /// For each filter that lists values, the sets of rows that have one of them.
+    fn groups(&self, filter: &TaskFilter) -> Vec<Vec<Set<'_>>> {
+        let statuses = filter.status.iter().map(|it| Set::Bitmap(&self.status[*it as usize])).collect();
+        let priorities = filter.priority.iter().map(|it| Set::Bitmap(&self.priority[*it as usize])).collect();
+        let named = |sets, names: &[String]| names.iter().map(|it| Set::named(sets, it)).collect();
+        let lists = [&filter.patient_id, &filter.assigned_user_id, &filter.kind];
+        let sets = [&self.patient, &self.assignee, &self.kind];
+        let mut groups: Vec<Vec<Set<'_>>> = vec![statuses, priorities];
+        groups.extend(std::iter::zip(sets, lists).map(|(sets, names)| named(sets, names)));
+        groups.retain(|it| !it.is_empty());
+        groups
     }
 
     fn add(&mut self, task: &Task, row: u32) {
@@ -240,14 +215,65 @@ impl Company {
     }
 }
 
-enum Matching<'a> {
-    Bitmap(Cow<'a, RoaringBitmap>),
-    List(Vec<u32>),
+/// The rows of one value.
+#[derive(Clone, Copy)]
+enum Set<'a> {
+    /// Sorted.
+    List(&'a [u32]),
+    Bitmap(&'a RoaringBitmap),
+}
+
+impl<'a> Set<'a> {
+    fn named(sets: &'a HashMap<Box<str>, Rows>, name: &str) -> Self {
+        match sets.get(name) {
+            None => Self::List(&[]),
+            Some(Rows::Few(rows)) => Self::List(rows),
+            Some(Rows::Many(rows)) => Self::Bitmap(rows),
+        }
+    }
+
+    fn has(self, row: u32) -> bool {
+        match self {
+            Self::List(rows) => rows.binary_search(&row).is_ok(),
+            Self::Bitmap(rows) => rows.contains(row),
+        }
+    }
+}
+
+/// The rows that are in one set of every group; none if there is no group.
+fn matching<'a>(mut groups: Vec<Vec<Set<'a>>>) -> Option<Cow<'a, RoaringBitmap>> {
+    // A group of short lists is looked up row by row in the others, without building their unions.
+    let all_short = |group: &Vec<Set<'_>>| group.iter().all(|it| matches!(it, Set::List(_)));
+    if let Some(at) = groups.iter().position(all_short) {
+        let short = groups.swap_remove(at);
+        let rows = short.iter().flat_map(|it| if let Set::List(rows) = it { *rows } else { &[] }).copied();
+        let fits = |row: &u32| groups.iter().all(|group| group.iter().any(|it| it.has(*row)));
+        return Some(Cow::Owned(rows.filter(fits).collect()));
+    }
+    let mut unions: Vec<_> = groups.iter().map(|it| union(it)).collect();
+    unions.sort_by_key(|it| it.len());
+    unions.into_iter().reduce(|mut rows, other| {
+        *rows.to_mut() &= &*other;
+        rows
+    })
+}
+
+fn union<'a>(group: &[Set<'a>]) -> Cow<'a, RoaringBitmap> {
+    if let [Set::Bitmap(rows)] = group {
+        return Cow::Borrowed(rows);
+    }
+    let mut rows = group.iter().filter_map(|it| if let Set::Bitmap(rows) = it { Some(*rows) } else { None }).union();
+    group.iter().for_each(|it| {
+        if let Set::List(list) = it {
+            rows.extend(list.iter().copied())
+        }
+    });
+    Cow::Owned(rows)
 }
 
 fn cut(rows: &RoaringBitmap, page: Page) -> Found {
     let total = rows.len();
-    // How many of the lowest rows are left for this page and those after it.
+    // How many of the lowest rows remain for this page and the following ones.
     let (left, limit) = match page {
         Page::Number { page, limit } => (total.saturating_sub((page - 1).saturating_mul(limit as u64)), limit),
         Page::After { cursor, limit } => match u32::try_from(cursor.0) {
@@ -301,3 +327,6 @@ impl Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

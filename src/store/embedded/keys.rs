@@ -1,31 +1,31 @@
-//! Key layout. A tag's meaning never changes; new things get new tags.
+//! The key layout. The meaning of a tag never changes; new kinds of entries get new tags.
 //!
 //! | key | value | where |
 //! |---|---|---|
 //! | `T` company `00` id | a task | view |
 //! | `K` key id | an API key | view |
 //! | `J` day u16, number u64, big endian | first answers to idempotency keys, those of a group of the journal | view |
-//! | `F` day u16, number u64, big endian | first answers to deliveries, under the day on which they end | view |
+//! | `F` day u16, number u64, big endian | first answers to deliveries, under the day on which they expire | view |
 //! | `I` day u16, big endian; 16 bytes of the request's name | the same as `J` for one key; no longer written | view |
 //! | `D` day u16, big endian; 16 bytes of the delivery's name | the same as `F` for one delivery; no longer written | view |
-//! | `Q` company `00` id | an event that waits: its place in the order | view |
+//! | `Q` company `00` id | a queued event: its position in the queue | view |
 //! | `A` id | an entry of the audit log | view |
 //! | `R` company | the next row of a company whose tasks were purged | view |
-//! | `M` | what of the journal the view has seen, and the sum of its content | view |
+//! | `M` | the view's metadata: the last sequence applied, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
-//! A company id holds no NUL, so the layout keeps the order of companies and, within one, of ids, which are
-//! UUIDs of version 7 and so sort by time. Idempotency keys of a day stand together, so that a day expires at once.
+//! A company id contains no NUL, so keys sort by company and, within one, by id. Ids are UUIDs of version 7 and so
+//! sort by time. The idempotency keys of a day are adjacent, so that a whole day can be removed at once.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use crate::auth::{CompanyId, KeyId};
-use crate::event::EventId;
-use crate::store::IdempotencyId;
-use crate::task::TaskId;
+use crate::auth::KeyId;
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, TaskId};
+use crate::store::idempotency::IdempotencyId;
 
-/// The one tree: a batch is atomic within a tree only.
+/// Name of the only tree. A sled batch is atomic within one tree only.
 pub(super) const TREE: &[u8] = b"hookmill";
 
 pub(super) const TASK: u8 = b'T';
@@ -33,7 +33,7 @@ const EVENT: u8 = b'E';
 pub(super) const API_KEY: u8 = b'K';
 const KEYS: [u8; 2] = [b'I', b'J'];
 const DELIVERIES: [u8; 2] = [b'D', b'F'];
-/// What the keys of entries that hold answers begin with.
+/// The tags of entries with stored responses.
 pub(super) const ANSWERS: [u8; 4] = [KEYS[0], KEYS[1], DELIVERIES[0], DELIVERIES[1]];
 pub(super) const QUEUED: u8 = b'Q';
 pub(super) const AUDIT: u8 = b'A';
@@ -44,12 +44,12 @@ pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
     scoped(TASK, company, id.0)
 }
 
-/// Company and id of a task's key.
+/// Parses a task's key into company and id.
 pub(super) fn parse_task(key: &[u8]) -> Option<(CompanyId, TaskId)> {
     parse(TASK, key).map(|(company, id)| (company, TaskId(id)))
 }
 
-/// Company and id of an event's key.
+/// Parses an event's key into company and id.
 pub(super) fn parse_event(key: &[u8]) -> Option<(CompanyId, Uuid)> {
     parse(EVENT, key)
 }
@@ -65,12 +65,12 @@ pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(EVENT, company, id.0)
 }
 
-/// What the keys of a company's events begin with.
+/// Returns the common prefix of the keys of a company's events.
 pub(super) fn events_of(company: &CompanyId) -> Vec<u8> {
     [&[EVENT], company.as_str().as_bytes(), &[0]].concat()
 }
 
-/// What the keys of a company's tasks begin with.
+/// Returns the common prefix of the keys of a company's tasks.
 pub(super) fn tasks_of(company: &CompanyId) -> Vec<u8> {
     [&[TASK], company.as_str().as_bytes(), &[0]].concat()
 }
@@ -79,7 +79,7 @@ pub(super) fn queued(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(QUEUED, company, id.0)
 }
 
-/// Company and id of an event that waits.
+/// Parses the key of a queued event into company and id.
 pub(super) fn parse_queued(key: &[u8]) -> Option<(CompanyId, EventId)> {
     parse(QUEUED, key).map(|(company, id)| (company, EventId(id)))
 }
@@ -92,13 +92,13 @@ pub(super) fn audit(id: Uuid) -> Vec<u8> {
     [&[AUDIT], &id.as_bytes()[..]].concat()
 }
 
-/// The id of an entry of the audit log.
+/// Parses the key of an audit entry into its id.
 pub(super) fn parse_audit(key: &[u8]) -> Option<Uuid> {
     let id: &[u8; 16] = key.strip_prefix(&[AUDIT])?.try_into().ok()?;
     Some(Uuid::from_bytes(*id))
 }
 
-/// What an API key's or an audit entry's key names, for people.
+/// Returns a readable name of an API key's or an audit entry's key, for messages.
 pub(super) fn name_of(key: &[u8]) -> String {
     match (parse_audit(key), key.strip_prefix(&[API_KEY])) {
         (Some(id), _) => format!("audit {id}"),
@@ -107,18 +107,18 @@ pub(super) fn name_of(key: &[u8]) -> String {
     }
 }
 
-/// Where a company's next row is stored.
+/// Returns the key of a company's next row.
 pub(super) fn rows(company: &CompanyId) -> Vec<u8> {
     [&[ROWS], company.as_str().as_bytes()].concat()
 }
 
-/// The company of such a key.
+/// Parses the key of a company's next row into the company.
 pub(super) fn parse_rows(key: &[u8]) -> Option<CompanyId> {
     let company = key.strip_prefix(&[ROWS])?;
     std::str::from_utf8(company).ok().and_then(|text| CompanyId::parse(text).ok())
 }
 
-/// What answers were given to.
+/// The kind of request that responses are stored for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Answers {
     /// Requests with an `Idempotency-Key`.
@@ -128,7 +128,7 @@ pub(super) enum Answers {
 }
 
 impl Answers {
-    /// The tags of single entries and of blocks.
+    /// Returns the tags of single entries and of blocks.
     fn tags(self) -> [u8; 2] {
         match self {
             Self::Keys => KEYS,
@@ -137,14 +137,14 @@ impl Answers {
     }
 }
 
-/// A day's answers of one kind: they are stored together, and expire together.
+/// The responses of one kind and one day: they are stored together, and expire together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct AnswerDay {
     pub(super) of: Answers,
     pub(super) day: u16,
 }
 
-/// The day under which the answer to a request of this moment is stored.
+/// Returns the day under which the response to a request of this time is stored.
 pub(super) fn answer_day(id: IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
     match id.window {
         None => AnswerDay { of: Answers::Keys, day: day(at) },
@@ -152,7 +152,8 @@ pub(super) fn answer_day(id: IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
     }
 }
 
-/// The days under which the first answer may be that counts at `now`, newest first; and since when it counts.
+/// Returns the days under which a response that is valid at `now` may be stored, newest first, and the time since
+/// which responses are valid.
 pub(super) fn answer_days(
     id: IdempotencyId,
     now: DateTime<Utc>,
@@ -165,29 +166,29 @@ pub(super) fn answer_days(
     (since, days.rev().map(move |day| AnswerDay { of, day }))
 }
 
-/// The key of a block of answers.
+/// Returns the key of a block of responses.
 pub(super) fn block(day: AnswerDay, number: u64) -> Vec<u8> {
     [&day.of.tags()[1..], &day.day.to_be_bytes(), &number.to_be_bytes()].concat()
 }
 
-/// Day and number of a block.
+/// Parses the key of a block into its day and number.
 pub(super) fn parse_block(key: &[u8]) -> Option<(AnswerDay, u64)> {
     let (day, number) = parse_day(key, 1)?;
     Some((day, u64::from_be_bytes(number.try_into().ok()?)))
 }
 
-/// The key of an answer that is an entry of its own.
+/// Returns the key of a response that is stored as an entry of its own.
 pub(super) fn own_answer(day: AnswerDay, name: &[u8; 16]) -> Vec<u8> {
     [&day.of.tags()[..1], &day.day.to_be_bytes(), name].concat()
 }
 
-/// Day and name of such an entry.
+/// Parses such a key into its day and name.
 pub(super) fn parse_own_answer(key: &[u8]) -> Option<(AnswerDay, [u8; 16])> {
     let (day, name) = parse_day(key, 0)?;
     Some((day, name.try_into().ok()?))
 }
 
-/// The day of an entry that holds answers.
+/// Returns the day of an entry that contains responses.
 pub(super) fn answers_in(key: &[u8]) -> Option<AnswerDay> {
     parse_block(key).map(|it| it.0).or_else(|| parse_own_answer(key).map(|it| it.0))
 }
@@ -198,14 +199,14 @@ fn parse_day(key: &[u8], which: usize) -> Option<(AnswerDay, &[u8])> {
     Some((AnswerDay { of, day: u16::from_be_bytes(*day) }, rest))
 }
 
-/// The keys of answers that no longer count: single entries, and blocks.
+/// Returns the key ranges of expired responses: single entries and blocks.
 pub(super) fn ended_answers(now: DateTime<Utc>, default: Duration) -> [std::ops::Range<Vec<u8>>; 4] {
     let until = |tag: u8, day: u16| vec![tag]..[&[tag][..], &day.to_be_bytes()].concat();
     let (keys, deliveries) = (day(now - default), day(now));
     [until(KEYS[0], keys), until(KEYS[1], keys), until(DELIVERIES[0], deliveries), until(DELIVERIES[1], deliveries)]
 }
 
-/// Days since 1970, enough up to the year 2149.
+/// Returns the days since 1970; sufficient up to the year 2149.
 pub(super) fn day(at: DateTime<Utc>) -> u16 {
     u16::try_from(at.timestamp().max(0) / 86_400).unwrap_or(u16::MAX)
 }
@@ -218,7 +219,7 @@ fn scoped(tag: u8, company: &CompanyId, id: Uuid) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Data on users' disks is found by these bytes.
+    /// Existing data directories are read with exactly these bytes.
     #[test]
     fn the_layout_is_frozen() {
         let (company, id) = (CompanyId::parse("c-1").unwrap(), Uuid::from_bytes([7; 16]));

@@ -1,19 +1,21 @@
-//! Lists of tasks: which ones says the index, and what they are the view.
+//! Lists of tasks: the index finds the rows, and the read view has the tasks.
 
+use super::backend::{json_bytes, read_task};
 use super::index::Company;
 use super::record::damaged;
 use super::shared::{Current, Shared};
-use super::{json_bytes, read_task};
-use crate::auth::CompanyId;
-use crate::store::{Cursor, Page, StoreError, TaskFilter, TaskPage};
-use crate::task::{Task, TaskId};
+use crate::model::company::CompanyId;
+use crate::model::ids::TaskId;
+use crate::model::task::Task;
+use crate::store::error::StoreError;
+use crate::store::query::{Cursor, Page, TaskFilter, TaskPage};
 
-/// How often a page is read without holding the index, before it is read while holding it.
+/// How often a page is read without holding the index's lock, before it is read with the lock held.
 const TRIES: usize = 3;
 
-/// One page, as of one moment. The applier waits for nobody who reads tasks: the index is locked only to find the rows.
-/// Where one of the company's tasks was changed meanwhile, the page is read again; at last with the index locked, so
-/// that a company whose tasks change all the time is listed as well.
+/// Returns one page, consistent as of one moment. The index is locked only to find the rows, so the applier does
+/// not wait for readers of tasks. If one of the company's tasks changed in the meantime, the page is read again.
+/// The last attempt holds the lock, so that lists also work for a company whose tasks change all the time.
 pub(super) fn list(
     shared: &Shared,
     company: &CompanyId,
@@ -33,7 +35,7 @@ pub(super) fn list(
         match read {
             Ok(Some(tasks)) => return Ok(found.page(tasks)),
             Ok(None) => {}
-            // The old view's files may be gone.
+            // The old view's files may have been removed.
             Err(_) if !shared.is_current(&current) => {}
             Err(error) => return Err(error),
         }
@@ -45,7 +47,7 @@ pub(super) fn list(
     Ok(found.page(tasks))
 }
 
-/// The tasks of a page that is not read yet.
+/// A page whose tasks are not read yet.
 struct Found {
     ids: Vec<TaskId>,
     rows: Vec<u32>,
@@ -72,7 +74,7 @@ fn find(tasks: &Company, filter: &TaskFilter, page: Page) -> Result<Found, Store
     Ok(Found { ids, rows: found.rows, total: found.total, more: found.more })
 }
 
-/// These tasks, up to the one with which they would be too large; at least one.
+/// Reads these tasks, stopping before the page would exceed the size limit; returns at least one.
 fn read(
     shared: &Shared,
     tree: &sled::Tree,
@@ -95,9 +97,9 @@ fn whole(tasks: Vec<Option<Task>>) -> Result<Vec<Task>, StoreError> {
     tasks.into_iter().map(|it| it.ok_or_else(|| damaged("index", &"a task that is not stored"))).collect()
 }
 
-/// Whether one of the company's tasks, or the whole view, is another by now.
+/// Returns whether one of the company's tasks has changed, or the view has been replaced.
 fn changed(shared: &Shared, company: &CompanyId, current: &Current, seen: u64) -> bool {
-    // The applier holds the index while it changes the tree, so this waits for a change that was half visible.
+    // The applier holds the index while it changes the tree, so this waits for a half-visible change.
     let index = shared.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     !shared.is_current(current) || index.company(company).is_none_or(|it| it.changes() != seen)
 }
@@ -106,9 +108,11 @@ fn changed(shared: &Shared, company: &CompanyId, current: &Current, seen: u64) -
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use crate::store::embedded::{Embedded, Options};
+    use crate::store::embedded::backend::Embedded;
+    use crate::store::embedded::options::Options;
 
-    /// An index with another view's tree names tasks that the tree does not have: a list was 503 then.
+    /// An index combined with another view's tree names tasks that the tree does not have: such a list returned
+    /// 503.
     #[test]
     fn the_index_and_the_tree_that_a_list_uses_belong_together() {
         let dir = tempfile::TempDir::new().unwrap();

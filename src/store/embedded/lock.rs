@@ -1,4 +1,4 @@
-//! Who holds a data directory: a locked file that names the process and how to reach it.
+//! The lock of a data directory: a locked file that names the process and how to reach it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -8,21 +8,21 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::place::is_in_place;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 const FILE: &str = "hookmill.lock";
 
-/// What a running server says of itself in its data directory.
+/// What a running server publishes in its data directory.
 ///
-/// The directory is readable by the server's own user only. Who can read it could as well change the data,
-/// so the token in it opens the admin API for every company.
+/// Only the server's own user can read the directory. A user who can read it could also change the data, so the
+/// token in it gives access to the admin API for every company.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Running {
-    /// The server's process id.
+    /// Process id of the server.
     pub pid: u32,
-    /// Its base URL, such as `http://127.0.0.1:8080`.
+    /// Base URL of the server, such as `http://127.0.0.1:8080`.
     pub url: String,
-    /// Good until the server ends.
+    /// Token for the admin API, valid until the server ends.
     pub operator_token: String,
 }
 
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// The held lock. The operating system gives it up when the process ends, however it ends.
+/// The held lock. The operating system releases it when the process ends, for whatever reason.
 #[derive(Debug)]
 pub(super) struct DirLock {
     file: File,
@@ -57,7 +57,8 @@ impl DirLock {
         }
     }
 
-    /// Nothing, where the lock's name still leads to the file that is locked: else another server may hold the directory.
+    /// Checks that the lock's name still refers to the locked file. Otherwise, another server may hold the
+    /// directory.
     pub(super) fn is_in_place(&self, dir: &Path) -> Result<(), StoreError> {
         is_in_place(&dir.join(FILE), &self.file)
     }
@@ -71,13 +72,21 @@ impl DirLock {
     }
 }
 
-/// The server that holds this directory, where one does and has said so.
+/// Unlocks explicitly: closing the file has no effect while a child process that is being started has a copy of it.
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        let _closing_unlocks_as_well = self.file.unlock();
+    }
+}
+
+/// Returns the server that holds this directory, if there is one and it has published its address.
 #[must_use]
 pub fn running_server(dir: &Path) -> Option<Running> {
     let mut text = String::new();
     let mut file = open(dir, false).ok()?;
-    // A lock that can be had means that the server which wrote this is gone.
+    // If the lock is free, the server that wrote this file has ended.
     if file.try_lock_shared().is_ok() {
+        let _closing_unlocks_as_well = file.unlock();
         return None;
     }
     file.read_to_string(&mut text).ok()?;

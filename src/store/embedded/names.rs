@@ -1,33 +1,33 @@
-//! Where the answer to each idempotency key is stored. Nearly every key that a request carries is new, and this says so
-//! without a read of the view.
+//! An in-memory map of where the response to each idempotency key is stored. Nearly every key in a request is new,
+//! and this map shows that without reading the view.
 //!
-//! The answers of a group of the journal are stored together, as one entry of the view (a block): an entry for each key
-//! would be at a random place of sled's tree, and cost more than the task itself. So something has to say which block
-//! a key is in: a map for each day, of 16 bytes a key. It is built from what the view reads at the start, and kept by
-//! the writer; a day's keys expire together.
+//! The responses of a journal group are stored together, as one entry of the view (a block): separate entries would
+//! be at random places in sled's tree, and cost more than the task itself. This map finds the block of a key. It
+//! has one map per day, with 16 bytes per key. It is built from what the view reads at the start, and updated by
+//! the writer; the keys of a day expire together.
 //!
-//! A key is known by 64 bits of its SHA-256: that two of ten million keys of a day have the same has a chance of
-//! 3 in a million, and then the older one's repetition would count as new.
+//! A key is identified by 64 bits of its SHA-256. The probability that two of ten million keys of a day collide is
+//! 3 in a million; a repetition of the older one would then be processed as new.
 
 use std::collections::HashMap;
 
-use super::keys::{self, AnswerDay};
-use super::record;
-use crate::store::StoreError;
+use super::keys::AnswerDay;
+use super::{keys, record};
+use crate::store::error::StoreError;
 
-/// An entry of its own, as development builds before 0.1 wrote it.
+/// Marks an entry of its own, as development builds before 0.1 wrote it.
 const OWN: u64 = 0;
 
-/// Where one answer is.
+/// Where a response is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Under the key's own name.
+    /// In an entry under the key's own name.
     Own,
     /// In the block with this number.
     Block(u64),
 }
 
-/// The keys of every day.
+/// The keys of all days.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<AnswerDay, HashMap<u64, u64>>);
 
@@ -37,7 +37,8 @@ impl Names {
         Some(if place == OWN { Place::Own } else { Place::Block(place) })
     }
 
-    /// Of several places the newest counts, in whichever order they are added: numbers of blocks only grow.
+    /// Adds a key. If it has several places, the newest counts, in whichever order they are added: block numbers
+    /// only grow.
     pub(super) fn add(&mut self, day: AnswerDay, name: &[u8; 16], place: Place) {
         let place = match place {
             Place::Own => OWN,
@@ -47,7 +48,7 @@ impl Names {
         *newest = place.max(*newest);
     }
 
-    /// A day has expired: its answers are being removed.
+    /// Removes a day that has expired: its responses are being removed.
     pub(super) fn forget(&mut self, day: AnswerDay) {
         self.0.remove(&day);
     }
@@ -56,7 +57,7 @@ impl Names {
         self.0.values().map(|day| day.len() as u64).sum()
     }
 
-    /// Adds what an entry of the view holds, if it holds answers.
+    /// Adds the keys of an entry of the view, if it contains responses.
     pub(super) fn add_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if let Some((day, name)) = keys::parse_own_answer(key) {
             self.add(day, &name, Place::Own);
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
     use crate::store::embedded::keys::Answers;
 
-    /// A directory of the version before has entries of its own: they count until they expire.
+    /// A directory of the previous version has single entries. They count until they expire.
     #[test]
     fn entries_of_both_kinds_are_found_and_forgotten_with_their_day() {
         let (mut names, value) = (Names::default(), vec![7]);
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!((names.find(day, &[3; 16]), names.count()), (None, 0));
     }
 
-    /// A view that is rebuilt reads blocks in any order: the older one's answer may have expired.
+    /// A rebuild reads blocks in any order. The response in an older block may have expired.
     #[test]
     fn the_newest_block_counts_in_whichever_order_they_are_added() {
         let day = AnswerDay { of: Answers::Deliveries, day: 1 };

@@ -1,13 +1,14 @@
-//! The start: the directory's lock, the journal, and a view that is whole.
+//! The start: the directory's lock, the journal, and a complete read view.
 //!
-//! Of the journal only its end is read, and what the view has not seen yet: the time does not grow with the events. Closed
-//! segments are verified in the background (`verify.rs`). Where an earlier verification has found damage, and with
-//! `--accept-loss`, everything is read first.
+//! Only the end of the journal is read, and what the read view has not applied yet, so the start does not take
+//! longer with more events. Closed segments are verified in the background (`verify.rs`). If an earlier
+//! verification has found damage, or with `--accept-loss`, everything is read first.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
+use super::backend::Embedded;
 use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
@@ -20,42 +21,43 @@ use super::source::Source;
 use super::view::View;
 use super::watchdog::Watchdog;
 use super::writer::Writer;
-use super::{Embedded, check, rebuild, snapshot, verify};
-use crate::store::StoreError;
+use super::{check, rebuild, snapshot, verify};
+use crate::metrics::store::{Rebuild, STORE};
+use crate::store::error::StoreError;
 
 impl Embedded {
-    /// Opens `dir`, creating it where it is missing, and holds it until dropped.
+    /// Opens `dir` and holds its lock until dropped. Creates the directory if it does not exist.
     ///
-    /// A view that is missing, behind, damaged or hanging is built anew from the journal, which is told in the log.
+    /// A read view that is missing, behind, damaged or hanging is rebuilt from the journal, and this is logged.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another process has it, [`StoreError::Journal`] where what was acknowledged is
-    /// damaged and no admin has accepted that, [`StoreError::Open`] where it cannot be read.
+    /// [`StoreError::InUse`] if another process holds the directory, [`StoreError::Journal`] if acknowledged
+    /// changes are damaged and no admin has accepted that, [`StoreError::Open`] if the directory cannot be read.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, StoreError> {
         Self::open_with(dir, options, false)
     }
 
-    /// `anew`: whatever the view is like, make another.
-    pub(super) fn open_with(dir: &Path, options: &Options, anew: bool) -> Result<Self, StoreError> {
+    /// Opens `dir`. With `force_rebuild`, always rebuilds the read view.
+    pub(super) fn open_with(dir: &Path, options: &Options, force_rebuild: bool) -> Result<Self, StoreError> {
         let failed = |cause: &dyn std::fmt::Display| StoreError::Open {
             dir: dir.display().to_string(),
             cause: cause.to_string(),
         };
-        if !crate::clock::is_set() {
-            return Err(failed(&"the system's clock says a time before 1970; set it, and start again"));
+        if !crate::system::clock::is_set() {
+            return Err(failed(&"the system clock shows a time before 1970; set it and start again"));
         }
         create_private_dir(dir).map_err(|e| failed(&e))?;
         check::refuse_unfinished(dir)?;
         let lock = Arc::new(DirLock::take(dir)?);
         make_private(dir, options.group_access).map_err(|e| failed(&e))?;
         if dir.join("sled").exists() {
-            return Err(failed(&"it was made by a version before the first release; start with a new directory"));
+            return Err(failed(&"it was created by a version before the first release; start with a new directory"));
         }
         for part in [journal_dir(dir), snapshot_dir(dir)] {
             create_private_dir(&part).map_err(|e| failed(&e))?;
         }
         sync_dir(dir).map_err(|e| failed(&e))?;
-        let view = match rebuild::current(dir).filter(|it| it.exists() && !anew) {
+        let view = match rebuild::current(dir).filter(|it| it.exists() && !force_rebuild) {
             Some(path) => View::open(&path),
             None => Err(failed(&"there is none")),
         };
@@ -70,7 +72,7 @@ impl Embedded {
         });
         let survey = survey.map_err(|_| failed(&"reading the journal panicked"))?.map_err(|e| failed(&e))?;
         let opened = survey.open(&journal, options.segment_bytes, options.accept_loss)?;
-        tell(&opened);
+        log_findings(&opened);
         let fresh = opened.journal.last() == 0;
         let (view, index) = whole_view(dir, read, &opened, fresh)?;
         rebuild::remove_strays(dir).map_err(|e| failed(&e))?;
@@ -78,16 +80,16 @@ impl Embedded {
     }
 }
 
-fn tell(opened: &Opened) {
+fn log_findings(opened: &Opened) {
     if let Some(torn) = &opened.torn {
         tracing::warn!(place = %torn, "the journal's last group was cut off by a crash; it was never acknowledged");
     }
     for damage in &opened.lost {
-        tracing::error!(place = %damage, "acknowledged changes are lost, as --accept-loss says");
+        tracing::error!(place = %damage, "acknowledged changes are lost; --accept-loss was given");
     }
 }
 
-/// The view as it was found and what it has missed, or else a new one.
+/// Returns the existing read view, updated from the journal, or a rebuilt one.
 fn whole_view(
     dir: &Path,
     read: Result<(View, Index), StoreError>,
@@ -101,15 +103,15 @@ fn whole_view(
         Source { snapshot: None, segments, salt: opened.journal.salt(), accepted: &accepted, entries: &entries };
     let oldest = segments.oldest().map_or(1, |(_, first)| first);
     let cause = match read {
-        // The view may be good; without space nobody can tell, or make another.
+        // The view may be intact, but without free space it can be neither checked nor rebuilt.
         Err(error @ StoreError::NoSpace(_)) => return Err(error),
-        Ok((view, _)) if view.meta.applied > last => "it has seen more than the journal holds".to_owned(),
+        Ok((view, _)) if view.meta.applied > last => "it has more changes than the journal".to_owned(),
         Ok((view, _)) if view.meta.applied + 1 < oldest => "it is older than the journal".to_owned(),
         Ok((mut view, index)) => {
             let index = RwLock::new(index);
             match source.catch_up(&mut view, &index, last, false) {
                 Ok(()) => return Ok((view, index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))),
-                // Another view could not have more than the journal has.
+                // A rebuilt view could not have more than the journal.
                 Err(error @ (StoreError::NoSpace(_) | StoreError::Journal(_))) => {
                     view.abandon();
                     return Err(error);
@@ -120,11 +122,12 @@ fn whole_view(
         Err(error) => error.to_string(),
     };
     if !fresh {
-        tracing::warn!(cause, changes = last, "the view is not whole: it is built anew from the journal");
+        tracing::warn!(cause, changes = last, "the read view is incomplete and is being rebuilt from the journal");
     }
     let built = rebuild::at_start(dir, source, last)?;
     if !fresh {
-        tracing::info!("the view is whole again");
+        STORE.rebuilt(Rebuild::Start);
+        tracing::info!("the read view has been rebuilt");
     }
     Ok(built)
 }
@@ -137,7 +140,7 @@ fn start(
     mut index: Index,
     lock: Arc<DirLock>,
 ) -> std::io::Result<Embedded> {
-    // One is enough: it says that there is something to look at.
+    // One message is enough to wake the applier.
     let (broken, found_broken) = crossbeam_channel::bounded(1);
     let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
     let stored = Stored { rows, recent: Recent::default() };
@@ -159,7 +162,7 @@ fn start(
     let verifier = verify::start(&shared, opened.unverified)?;
     let writer = Writer::start(opened.journal, view, found_broken, stored, &shared)?;
     if after_loss {
-        // The journal alone can no longer give the view.
+        // The journal alone no longer yields the view.
         let taken = shared.take_snapshot(shared.applied());
         taken.map_err(|e| std::io::Error::other(e.to_string()))?;
     }

@@ -1,8 +1,8 @@
-//! Whether the data directory is where it was, and takes writes: what `/readyz` asks.
+//! Checks for `/readyz` that the data directory is still in place and accepts writes.
 //!
-//! An open file takes writes after its name is gone, so a server whose directory was removed would look well. Whether a write
-//! would succeed is known from the last one; where that is long ago, a small file is written, and where it failed, only the
-//! journal itself can show that the next one will not.
+//! An open file accepts writes after its name has been removed, so a server whose directory was removed would look
+//! healthy. The last write shows whether the next one will succeed. If it is too long ago, a small file is written;
+//! if it failed, only a write to the journal itself can show whether writes work again.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,48 +11,48 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::Embedded;
+use super::backend::Embedded;
 use super::change::Change;
 use super::failure;
 use super::shared::journal_dir;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
-/// How long a write that succeeded says that the next one will.
+/// How long a successful write counts as proof that writes succeed.
 const PROVED: Duration = Duration::from_secs(10);
-/// How long after a write that failed the next one is tried.
+/// How long after a failed write the next attempt is made.
 const AGAIN: Duration = Duration::from_secs(1);
 const PROBE: &str = "probe.tmp";
 
-/// Nothing, where a path still leads to the directory, or file, that is open.
+/// Checks that a path still refers to the open directory or file.
 pub(super) fn is_in_place(path: &Path, open: &File) -> Result<(), StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", path.display()));
     let (open, named) = (open.metadata().map_err(failed)?, std::fs::metadata(path).map_err(failed)?);
     if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
         return Ok(());
     }
-    Err(StoreError::Write(format!("{} is not the one that was opened; restart the server", path.display())))
+    Err(StoreError::Write(format!("{} has been replaced since it was opened; restart the server", path.display())))
 }
 
 impl Embedded {
-    /// Nothing, where a write is known to succeed, or does so now. Blocking.
+    /// Checks that writes succeed, from the last write or with a new one. Blocking.
     pub(super) fn takes_writes(&self) -> Result<(), StoreError> {
         self.lock.is_in_place(&self.shared.dir)?;
         match self.shared.last_write() {
             (true, ago) if ago < PROVED => Ok(()),
             (true, _) => self.probe(),
             (false, ago) if ago < AGAIN => Err(StoreError::Write("the last write failed".into())),
-            // Begins a segment: what fails as the last write did, fails again.
+            // Starting a segment fails if the cause of the last failure persists.
             (false, _) => self.writer.write_blocking(Change::Roll { before_ms: i64::MAX }).map(drop),
         }
     }
 }
 
 impl Embedded {
-    /// Writes a small file, one caller at a time.
+    /// Writes a small file, for one caller at a time.
     fn probe(&self) -> Result<(), StoreError> {
         let _one_by_one = self.shared.probing.lock().unwrap_or_else(PoisonError::into_inner);
         match self.shared.last_write() {
-            // Another caller's probe, or a write, has shown it meanwhile.
+            // Another caller's probe, or a write, has succeeded in the meantime.
             (true, ago) if ago < PROVED => return Ok(()),
             (true, _) => {}
             (false, _) => return Err(StoreError::Write("the last write failed".into())),
@@ -75,9 +75,9 @@ fn probe(journal: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::Options;
+    use crate::store::embedded::options::Options;
 
-    /// Two load balancers that ask at once would make a healthy server unready.
+    /// Two load balancers that probe at the same time would make a healthy server unready.
     #[test]
     fn probes_at_the_same_time_do_not_fail_each_other() {
         let dir = tempfile::TempDir::new().unwrap();

@@ -1,7 +1,8 @@
-//! Who may read a data directory: the server's own user, and nobody else.
+//! Makes a data directory accessible to the server's own user only.
 //!
-//! Every start looks at everything in it, as a directory may have been made by hand, copied or unpacked. Nothing is changed
-//! through a name: a file is opened without following symbolic links, and its descriptor is what is asked and changed.
+//! Every start checks all files in it, because the directory may have been created by hand, copied or unpacked.
+//! Permissions are never changed by name: each file is opened without following symbolic links, and checked and
+//! changed through its descriptor.
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,20 +12,21 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, openat, statat};
 use rustix::io::Errno;
 
-/// How deep directories are looked into; sled's are the deepest, with three.
+/// Maximum depth of directories that are checked. sled's are the deepest, with three levels.
 const DEPTH: usize = 8;
 
-/// Patients' data: nobody but the server's own user may read the directory.
+/// Creates a directory that only the server's own user can read, because it contains patients' data.
 pub(super) fn create_private_dir(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Takes everybody else's rights from a directory and from all that is in it; with `group`, those of its group stay.
+/// Removes the permissions of other users from a directory and everything in it; with `group`, its group keeps its
+/// permissions.
 ///
 /// # Errors
-/// Where that cannot be done: the message has the command that does it.
+/// Fails if that is not possible. The message contains the command to run.
 pub(super) fn make_private(dir: &Path, group: bool) -> Result<()> {
-    // The owner of a process's directory is the user that it runs as.
+    // The owner of the process's directory in `/proc` is the user that it runs as.
     let user = std::fs::metadata("/proc/self")?.uid();
     let walk = Walk { forbidden: if group { 0o007 } else { 0o077 }, user };
     walk.enter(CWD, dir, dir, DEPTH).map_err(|(path, cause)| {
@@ -33,7 +35,7 @@ pub(super) fn make_private(dir: &Path, group: bool) -> Result<()> {
         Error::new(
             ErrorKind::PermissionDenied,
             format!(
-                "others than the server's user may read {}, and its mode cannot be changed ({cause}); run: \
+                "users other than the server's may read {}, and its mode cannot be changed ({cause}); run: \
                  sudo chown -R {user} {quoted} && sudo chmod -R {rights} {quoted}",
                 path.display(),
             ),
@@ -42,7 +44,7 @@ pub(super) fn make_private(dir: &Path, group: bool) -> Result<()> {
 }
 
 struct Walk {
-    /// Bits of the mode that nothing may have.
+    /// Mode bits that must not be set.
     forbidden: u32,
     user: u32,
 }
@@ -52,7 +54,7 @@ type Refused = (PathBuf, String);
 impl Walk {
     fn enter(&self, at: BorrowedFd<'_>, name: &Path, path: &Path, depth: usize) -> std::result::Result<(), Refused> {
         let failed = |e: Errno| (path.to_owned(), e.to_string());
-        // The directory itself may be named by a symbolic link; what is in it may not.
+        // The directory itself may be a symbolic link; entries in it may not.
         let follow = if depth == DEPTH { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | follow;
         let opened = match openat(at, name, flags, Mode::empty()) {
@@ -67,7 +69,7 @@ impl Walk {
             let entry = entry.map_err(failed)?;
             let name = Path::new(std::ffi::OsStr::new(match entry.file_name().to_str() {
                 Ok("." | "..") => continue,
-                // None of ours.
+                // Not created by hookmill.
                 Err(_) => continue,
                 Ok(name) => name,
             }));
@@ -101,7 +103,7 @@ impl Walk {
         }
     }
 
-    /// Whether nobody else can read it; root can read everything.
+    /// Returns whether no other user can read it. root can read everything.
     fn is_private(&self, found: &Stat) -> bool {
         found.st_mode & self.forbidden == 0 && (self.user == 0 || found.st_uid == self.user || found.st_uid == 0)
     }
@@ -117,12 +119,12 @@ impl Walk {
         }
         let mode = found.st_mode & 0o7777 & !self.forbidden;
         fchmod(file, Mode::from_raw_mode(mode)).map_err(failed)?;
-        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "others could read this; now they cannot");
+        tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "other users could read this; their permissions were removed");
         Ok(())
     }
 }
 
-/// For a shell.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
@@ -137,7 +139,8 @@ mod tests {
         metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    /// A link must not have a file elsewhere changed, and a group that the operator allows keeps its rights.
+    /// A link must not cause a file elsewhere to be changed, and a group that the operator allows keeps its
+    /// permissions.
     #[test]
     fn rights_of_others_go_and_nothing_outside_is_touched() {
         let dir = tempfile::TempDir::new().unwrap();

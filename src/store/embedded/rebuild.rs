@@ -1,4 +1,4 @@
-//! A view from the last snapshot and the journal.
+//! Building a read view from the last snapshot and the journal.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,24 +7,24 @@ use std::sync::{PoisonError, RwLock};
 use super::index::Index;
 use super::journal::{Accepted, sync_dir};
 use super::shared::{Shared, journal_dir, room};
-use super::snapshot::{self, Snapshot};
+use super::snapshot::Snapshot;
 use super::source::Source;
 use super::upkeep::size_of;
 use super::view::View;
-use super::{failure, headroom};
-use crate::store::StoreError;
+use super::{failure, headroom, snapshot};
+use crate::store::error::StoreError;
 
-/// Names the directory of the view that is in use.
+/// File that names the directory of the current view.
 const CURRENT: &str = "view.current";
 
-/// The directory of the view: `sled-1` at first, a later number after each rebuild. None where no view was ever whole:
-/// only what was built to its end is named.
+/// Returns the directory of the current view: `sled-1` at first, with a higher number after each rebuild. `None` if
+/// no view was ever complete, because a view is named only after it was built completely.
 pub(super) fn current(dir: &Path) -> Option<PathBuf> {
     let name = std::fs::read_to_string(dir.join(CURRENT)).ok()?;
     number(&name).map(|_| dir.join(name))
 }
 
-/// Whether a directory is one that is, or was, served from; a backup is not.
+/// Returns whether a server has used this directory; false for a backup.
 #[must_use]
 pub fn has_view(dir: &Path) -> bool {
     current(dir).is_some()
@@ -34,12 +34,12 @@ fn number(name: &str) -> Option<u64> {
     name.strip_prefix("sled-")?.parse().ok()
 }
 
-/// Bytes that another view in the place of this one may take.
+/// Returns the maximum disk space that a rebuilt view may need, in bytes.
 pub(super) fn needs(dir: &Path) -> u64 {
     current(dir).and_then(|it| size_of(&it).ok()).unwrap_or(0) + headroom::BYTES
 }
 
-/// A directory that no view has used yet: never the present one's, even where that is gone.
+/// Returns a directory name that no view has used yet, not even the current one if it is missing.
 fn next(dir: &Path) -> std::io::Result<PathBuf> {
     let mut highest = current(dir).and_then(|it| number(&it.file_name()?.to_string_lossy())).unwrap_or(0);
     for entry in std::fs::read_dir(dir)? {
@@ -56,7 +56,7 @@ fn set_current(dir: &Path, view: &Path) -> std::io::Result<()> {
     sync_dir(dir)
 }
 
-/// A view in a directory of its own, which no start looks at yet.
+/// A complete view in a directory of its own that is not the current one yet.
 #[derive(Debug)]
 pub(super) struct Built {
     view: View,
@@ -64,12 +64,12 @@ pub(super) struct Built {
     path: PathBuf,
 }
 
-/// A new view in a new directory, up to this sequence.
+/// Builds a view in a new directory, up to this sequence.
 fn build(dir: &Path, source: Source<'_>, until: u64) -> Result<Built, StoreError> {
     let path = next(dir).map_err(|e| StoreError::Read(e.to_string()))?;
     let filled = match (source.fill(&path, until), source.without_snapshot()) {
         (Err(error @ StoreError::Damaged { what: "snapshot", .. }), Some(journal)) => {
-            tracing::warn!(cause = %error, "the snapshot is damaged; the journal has everything");
+            tracing::warn!(cause = %error, "the snapshot is damaged; the view is built from the journal, which has all changes");
             remove_dir(&path)?;
             journal.fill(&path, until)
         }
@@ -91,7 +91,7 @@ fn remove_dir(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes what a rebuild that was killed has left behind.
+/// Removes what an interrupted rebuild has left behind.
 pub(super) fn remove_strays(dir: &Path) -> std::io::Result<()> {
     let current = current(dir);
     for entry in std::fs::read_dir(dir)? {
@@ -104,7 +104,7 @@ pub(super) fn remove_strays(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// At the start: instead of a view that is missing or not whole.
+/// Builds a view at the start if the current one is missing or incomplete.
 pub(super) fn at_start(dir: &Path, journal: Source<'_>, until: u64) -> Result<(View, Index), StoreError> {
     let old = current(dir);
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
@@ -117,7 +117,7 @@ pub(super) fn at_start(dir: &Path, journal: Source<'_>, until: u64) -> Result<(V
 }
 
 impl Built {
-    /// It is not wanted any more.
+    /// Discards the view and its directory.
     pub(super) fn give_up(self) {
         give_up(self.view, &self.path);
     }
@@ -128,15 +128,15 @@ fn give_up(view: View, path: &Path) {
     remove_old(Some(path));
 }
 
-/// While the store runs: a view that is up to now, and falls behind until it takes over.
-pub(super) fn beside(shared: &Shared) -> Result<Built, StoreError> {
+/// Builds a view while the store runs. It is up to date at first, and falls behind until it takes over.
+pub(super) fn in_background(shared: &Shared) -> Result<Built, StoreError> {
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     build(&shared.dir, source(shared, snapshot.as_ref()), shared.applied())
         .inspect_err(|_| shared.rebuilt.store(0, Ordering::Relaxed))
 }
 
-/// Brings a view up to `applied`, and lets it take the place of the present one; gives the directory of that, to be
-/// removed when nothing uses it any more.
+/// Updates a view to `applied` and makes it the current one. Returns the directory of the old view, to be removed
+/// when it is no longer used.
 pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(View, Option<PathBuf>), StoreError> {
     let Built { mut view, index, path } = built;
     let old = current(&shared.dir);
@@ -154,8 +154,8 @@ pub(super) fn take_over(shared: &Shared, built: Built, applied: u64) -> Result<(
     Ok((view, old))
 }
 
-/// The same in one go, where the present view has failed: up to everything that anybody was told of.
-pub(super) fn anew(shared: &Shared) -> Result<(View, Option<PathBuf>), StoreError> {
+/// Builds a view up to everything acknowledged and makes it the current one, after the old one has failed.
+pub(super) fn replace_failed(shared: &Shared) -> Result<(View, Option<PathBuf>), StoreError> {
     let applied = shared.acked();
     let snapshot = shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     let built = build(&shared.dir, source(shared, snapshot.as_ref()), applied);
@@ -168,28 +168,30 @@ fn source<'a>(shared: &'a Shared, snapshot: Option<&'a Snapshot>) -> Source<'a> 
     Source { snapshot, segments, salt: *salt, accepted, entries: rebuilt }
 }
 
-/// Removes a view that another has replaced.
+/// Removes the directory of a view that was replaced.
 pub(super) fn remove_old(old: Option<&Path>) {
     if let Some(Err(error)) = old.map(remove_dir) {
-        tracing::warn!(cause = %error, "the old view cannot be removed");
+        tracing::warn!(cause = %error, "the directory of the old read view cannot be removed");
     }
 }
 
-/// One damaged view is kept to be looked at.
+/// Keeps one damaged view for inspection.
 pub(super) fn put_aside(dir: &Path, old: &Path) {
     let aside = dir.join("sled.damaged");
     let moved = std::fs::remove_dir_all(&aside)
         .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
         .and_then(|()| std::fs::rename(old, &aside));
     match moved {
-        Ok(()) => tracing::warn!(directory = %aside.display(), "the damaged view was put aside; it can be deleted"),
+        Ok(()) => {
+            tracing::warn!(directory = %aside.display(), "the damaged read view was moved here for inspection; it can be deleted")
+        }
         Err(error) => {
-            tracing::warn!(cause = %error, directory = %old.display(), "the damaged view cannot be put aside")
+            tracing::warn!(cause = %error, directory = %old.display(), "the damaged read view cannot be moved away")
         }
     }
 }
 
-/// Whether snapshot and journal come to the same content as this view, which the journal may be ahead of.
+/// Returns whether snapshot and journal yield the same content as this view, which may be behind the journal.
 pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let (segments, salt) = super::journal::read_only(&journal_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let scratch = dir.join("check.tmp");
@@ -197,7 +199,7 @@ pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     let file = std::fs::File::open(dir).map_err(|e| StoreError::Read(e.to_string()))?;
     room(file, needs(dir))?;
     let snapshot = snapshot::newest(&super::shared::snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
-    // A snapshot may hold changes that a view which is behind has not seen: then there is nothing to compare.
+    // A snapshot that is newer than the view cannot be compared with it.
     let snapshot = snapshot.filter(|it| it.sequence <= view.meta.applied);
     let (accepted, entries) = (Accepted::read(&journal_dir(dir)), AtomicU64::new(0));
     let source =
@@ -207,7 +209,7 @@ pub(super) fn agrees(dir: &Path, view: &View) -> Result<bool, StoreError> {
     compared
 }
 
-/// Whether this directory holds a journal.
+/// Returns whether this directory contains a journal.
 pub(super) fn has_journal(dir: &Path) -> bool {
     journal_dir(dir).is_dir()
 }

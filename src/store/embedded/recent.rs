@@ -1,5 +1,5 @@
-//! Changes that are durable but may not be in the read view yet. The writer consults them before the view, so that a
-//! decision never waits for the applier.
+//! Changes that are durable but may not be in the read view yet. The writer looks here before it reads the view, so
+//! that a decision never waits for the applier.
 //!
 //! A lookup is correct when every durable change is either in here or in the tree that is read. That holds because:
 //! - A group is added as soon as it is durable, and removed only once `applied` has reached its last sequence. The
@@ -18,7 +18,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-/// New values by key; none where the key was removed.
+/// New values by key; `None` if the key was removed.
 pub(super) type Changes = HashMap<Vec<u8>, Option<Bytes>>;
 
 /// Groups, oldest first, each with the sequence of its last record.
@@ -31,14 +31,14 @@ impl Recent {
         self.0.push_back((last, changes));
     }
 
-    /// Forgets the groups that the view has.
+    /// Removes the groups that the view has applied.
     pub(super) fn forget(&mut self, applied: u64) {
         while self.0.front().is_some_and(|(last, _)| *last <= applied) {
             self.0.pop_front();
         }
     }
 
-    /// The newest state of a key, where one of these groups changed it.
+    /// Returns the newest state of a key, if one of these groups changed it.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
         self.0.iter().rev().find_map(|(_, changes)| changes.get(key))
     }

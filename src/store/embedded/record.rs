@@ -1,27 +1,29 @@
 //! Value formats: a format byte, the CRC-32 of what follows (little endian), then a postcard record.
 //!
 //! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable.
-//! Ids and companies stand in the key, and not again in here. Enums are stored by the place of their variant, so
-//! [`Action`] and [`Scope`](crate::auth::Scope) may grow at the end only.
+//! Ids and companies are in the key and are not repeated in the value. Enums are stored by the position of their
+//! variant, so [`Action`] and [`Scope`](crate::auth::Scope) may only grow at the end.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Action, Entry};
-use crate::auth::{ApiKey, CompanyId, KeyId, Scopes};
-use crate::store::{FirstAnswer, StoreError};
+use crate::auth::{ApiKey, KeyId, Scopes};
+use crate::model::audit::{Action, Entry};
+use crate::model::company::CompanyId;
+use crate::store::error::StoreError;
+use crate::store::idempotency::FirstAnswer;
 
 pub(super) const FORMAT_1: u8 = 1;
 const FORMAT_2: u8 = 2;
-/// Format byte and checksum.
+/// Length of the format byte and the checksum.
 pub(super) const HEADER: usize = 5;
 
 /// Seconds and nanoseconds since 1970.
 pub(super) type Time = (i64, u32);
 
-/// Bytes in one piece: serde would write a plain vector byte by byte.
+/// Bytes that are serialized in one piece; serde would write a plain vector byte by byte.
 pub(super) struct Bytes1(pub(super) Bytes);
 
 #[derive(Serialize, Deserialize)]
@@ -106,7 +108,7 @@ pub(super) fn decode_audit(bytes: &[u8], id: uuid::Uuid) -> Result<Entry, StoreE
     })
 }
 
-/// An idempotency key's first answer.
+/// The response to the first request with an idempotency key.
 #[derive(Serialize, Deserialize)]
 struct Answer1 {
     fingerprint: [u8; 16],
@@ -116,7 +118,7 @@ struct Answer1 {
     body: Bytes1,
 }
 
-/// Format 2 is for deliveries that were quarantined.
+/// Format 2 marks deliveries that were quarantined.
 #[derive(Serialize, Deserialize)]
 struct Answer2 {
     answer: Answer1,
@@ -149,13 +151,13 @@ pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
     })
 }
 
-/// Names and answers of a block.
+/// Encodes the names and responses of a block.
 pub(super) fn encode_block(answers: &[([u8; 16], Bytes)]) -> Result<Vec<u8>, StoreError> {
     let all: Vec<_> = answers.iter().map(|(name, answer)| (name, Bytes1(answer.clone()))).collect();
     encode(&all)
 }
 
-/// The names and answers of a block, still encoded.
+/// Names and encoded responses of a block.
 pub(super) type Block<'a> = Vec<([u8; 16], &'a [u8])>;
 
 pub(super) fn decode_block(bytes: &[u8]) -> Result<Block<'_>, StoreError> {
@@ -163,11 +165,11 @@ pub(super) fn decode_block(bytes: &[u8]) -> Result<Block<'_>, StoreError> {
     postcard::from_bytes(opened(bytes, FORMAT_1, WHAT)?).map_err(|e| damaged(WHAT, &e))
 }
 
-/// What is answered in place of a response that was erased.
+/// Body that replaces an erased response.
 const ERASED: &[u8] = b"{\"erased\":true}";
 
-/// An entry that holds answers, in exactly as many bytes, with the bodies of these erased; none where none of them is there.
-/// What a request was answered is still known, so that its repetition does nothing.
+/// Erases the bodies of selected responses in an entry and keeps its length. `None` if no response is selected.
+/// Status and headers remain, so that a repetition is still recognized.
 pub(super) fn erase_answers(
     value: &[u8],
     is_block: bool,
@@ -195,7 +197,7 @@ fn erase_answer(value: &[u8], is_erased: &mut dyn FnMut(&FirstAnswer) -> bool) -
     for body in [Bytes::from_static(ERASED), Bytes::new()] {
         let mut erased = encode_answer(&FirstAnswer { body, ..answer.clone() }).ok()?;
         if erased.len() <= value.len() {
-            // What follows a record is not read.
+            // Bytes after a record are ignored.
             erased.resize(value.len(), 0);
             seal(&mut erased);
             return Some(erased);
@@ -204,7 +206,7 @@ fn erase_answer(value: &[u8], is_erased: &mut dyn FnMut(&FirstAnswer) -> bool) -
     None
 }
 
-/// A place in the order of events that wait: milliseconds since 1970, and a count within a process.
+/// A position in the queue: milliseconds since 1970, and a counter of the process.
 pub(super) type Order = (u64, u64);
 
 pub(super) fn encode_order(order: Order) -> Result<Vec<u8>, StoreError> {
@@ -215,7 +217,7 @@ pub(super) fn decode_order(bytes: &[u8]) -> Result<Order, StoreError> {
     decode(bytes, "queued event")
 }
 
-/// A company's next row.
+/// Encodes a company's next row.
 pub(super) fn encode_rows(next: u32) -> Result<Vec<u8>, StoreError> {
     encode(&next)
 }
@@ -244,13 +246,13 @@ pub(super) fn decode_as<T: DeserializeOwned>(format: u8, bytes: &[u8], what: &'s
     postcard::from_bytes(body).map_err(|e| damaged(what, &e))
 }
 
-/// Writes the checksum of a value whose rest is complete.
+/// Writes the checksum of a value that is otherwise complete.
 pub(super) fn seal(value: &mut [u8]) {
     let crc = crc32fast::hash(&value[HEADER..]).to_le_bytes();
     value[1..HEADER].copy_from_slice(&crc);
 }
 
-/// What follows format byte and checksum, if both are right.
+/// Returns what follows the format byte and the checksum, if both are right.
 pub(super) fn opened<'a>(value: &'a [u8], format: u8, what: &'static str) -> Result<&'a [u8], StoreError> {
     let Some((&[found, crc @ ..], body)) = value.split_first_chunk::<HEADER>() else {
         return Err(damaged(what, &"it is too short"));
@@ -264,7 +266,7 @@ pub(super) fn opened<'a>(value: &'a [u8], format: u8, what: &'static str) -> Res
     Ok(body)
 }
 
-/// Whether a value is as it was written, whatever it says.
+/// Returns whether a value's checksum is right, whatever the value contains.
 pub(super) fn is_whole(value: &[u8]) -> bool {
     value.first().is_some_and(|format| opened(value, *format, "value").is_ok())
 }
@@ -308,7 +310,7 @@ mod tests {
     use super::*;
     use crate::auth::Scope;
 
-    /// Keys that were stored before a scope was added open what they opened.
+    /// Keys that were stored before a scope was added must keep their scopes.
     #[test]
     fn the_places_of_scopes_are_frozen() {
         let stored = postcard::to_stdvec(&Scope::ALL.to_vec()).unwrap();

@@ -1,4 +1,4 @@
-//! What the writer, the applier and the readers share.
+//! State that is shared by the writer, the applier and the readers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,11 @@ use super::index::Index;
 use super::journal::{Accepted, HORIZON, Segments};
 use super::names::Names;
 use super::options::Options;
-use super::snapshot::{self, Snapshot};
+use super::snapshot::Snapshot;
 use super::view::guarded;
-use super::{failure, keys, place, rebuild};
-use crate::store::{Damage, StoreError};
+use super::{failure, keys, place, rebuild, snapshot};
+use crate::metrics::store::STORE;
+use crate::store::error::{Damage, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -31,40 +32,41 @@ pub(super) struct Shared {
     pub(super) index: RwLock<Index>,
     names: Mutex<Names>,
     tree: RwLock<Current>,
-    /// Held by the readiness probe that writes.
+    /// Held by the readiness probe while it writes.
     pub(super) probing: Mutex<()>,
-    /// Wakes the applier when a reader finds the view broken.
+    /// Wakes the applier when a reader finds that the view has failed.
     broken: Sender<()>,
-    /// The last sequence that anybody was told of.
+    /// The last sequence that was acknowledged.
     acked: AtomicU64,
     progress: Mutex<Progress>,
     moved: Condvar,
     filesystem: File,
     closing: AtomicBool,
-    /// Moves with everything that the applier does.
+    /// Counts the applier's steps.
     beat: AtomicU64,
-    /// Entries that a view which is being built has so far; 0 while there is none.
+    /// Number of entries of the view that is being built; 0 if none is.
     pub(super) rebuilt: AtomicU64,
-    /// The newest snapshot. Held while one is taken or read: these happen one after the other.
+    /// The newest snapshot. Held while a snapshot is taken or read, so that these happen one after the other.
     pub(super) snapshot: Mutex<Option<Snapshot>>,
-    /// Held while the files of closed segments are copied, rewritten or removed: a backup must not have what an erasure
-    /// removes meanwhile, and must find every segment. Taken before `snapshot` (docs/JOURNAL.md has the order of locks).
+    /// Held while the files of closed segments are copied, rewritten or removed: a backup must not contain what an
+    /// erasure is removing, and must find every segment. Taken before `snapshot` (docs/JOURNAL.md has the lock
+    /// order).
     pub(super) files: Mutex<()>,
-    /// Closed segments that are still to be verified.
+    /// Number of closed segments that are still to be verified.
     pub(super) unverified: AtomicU64,
     /// Damage that was found while the store was running.
     damages: Mutex<Vec<Damage>>,
-    /// Events received before this are past their retention, in milliseconds since 1970.
+    /// Events received before this time have expired, in milliseconds since 1970.
     horizon: AtomicI64,
-    /// Erasures whose patients' events may still be on their way to the journal.
+    /// Recent erasures: events of these patients may still be on their way to the journal.
     pub(super) erasures: Erasures,
-    /// The key of the last block of answers that was emptied, as all in it had expired.
+    /// Key of the last block of responses that was emptied because all of them had expired.
     pub(super) emptied: Mutex<Vec<u8>>,
-    /// Where old events were erased from, by integration.
+    /// How far `keep_days` has erased old events, by integration.
     pub(super) forgotten: Mutex<Forgotten>,
 }
 
-/// The view's tree, and how many were in its place before.
+/// The current view's tree, and a number that changes with each replacement.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
     tree: sled::Tree,
@@ -74,19 +76,19 @@ pub(super) struct Current {
 #[derive(Debug)]
 struct Progress {
     applied: u64,
-    /// Why the journal takes nothing more, until a restart.
+    /// Why the journal accepts no more writes until a restart.
     journal: Option<StoreError>,
-    /// Why the view cannot be relied upon; it heals by itself.
+    /// Why the view has failed, until it is rebuilt.
     view: Option<StoreError>,
-    /// It was reading that failed, and no write.
+    /// Whether only reads of the view have failed, and no write.
     readable: bool,
-    /// The last group found no room on the disk.
+    /// Whether the last group did not fit on the disk.
     full: bool,
-    /// Whether the last write succeeded, and when that was known.
+    /// Whether the last write succeeded, and when this was known.
     last_write: (bool, Instant),
 }
 
-/// The parts that a [`Shared`] is made of when a store is opened.
+/// The parts of a [`Shared`] when a store is opened.
 pub(super) struct Parts {
     pub(super) dir: PathBuf,
     pub(super) options: Options,
@@ -104,6 +106,8 @@ pub(super) struct Parts {
 impl Shared {
     pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
         let journal = journal_dir(&parts.dir);
+        STORE.acked.set(parts.applied);
+        STORE.applied.set(parts.applied);
         let (forgotten, horizon) = (Forgotten::read(&journal), read_horizon(&journal));
         Ok(Self {
             filesystem: File::open(&parts.dir)?,
@@ -141,30 +145,31 @@ impl Shared {
         })
     }
 
-    /// Reads from the view, off the reactor. Where that fails, the view has failed: it is built anew, and the caller
-    /// may try again.
+    /// Reads from the view; must not be called on an async thread. If reading fails, the view has failed: it is
+    /// rebuilt, and the caller may try again.
     pub(super) fn view<T>(&self, read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.view_of(&self.current(), read)
     }
 
-    /// The same from a tree that was current a moment ago.
+    /// Reads from a tree that was current a moment ago.
     pub(super) fn view_of<T>(
         &self,
         current: &Current,
         read: impl FnOnce(&sled::Tree) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         guarded(|| read(&current.tree))
-            .map_err(|error| if self.is_current(current) { self.view_failed(error) } else { told(error) })
+            .map_err(|error| if self.is_current(current) { self.view_failed(error) } else { for_callers(error) })
     }
 
-    /// The index and the tree that belongs to it. Lock order: the index before the tree, as in [`Self::replace`].
+    /// Returns the index and the tree that belongs to it. Lock order: the index before the tree, as in
+    /// [`Self::replace`].
     pub(super) fn pair(&self) -> (RwLockReadGuard<'_, Index>, Current) {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
         (index, current)
     }
 
-    /// Whether no other view has replaced this tree.
+    /// Returns whether this tree is still that of the current view.
     pub(super) fn is_current(&self, current: &Current) -> bool {
         self.current().generation == current.generation
     }
@@ -173,18 +178,19 @@ impl Shared {
         self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another view takes over.
+    /// Replaces the current view.
     pub(super) fn replace(&self, tree: sled::Tree, mut index: Index) {
-        // Those that are shared are up to date.
+        // The shared names are up to date already.
         drop(index.take_names());
         let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         *old = Current { tree, generation: old.generation + 1 };
         *current = index;
         self.progress().view = None;
+        STORE.view_failed.set(0);
     }
 
-    /// Where answers are stored: of every key that is durable. Held for a moment only.
+    /// Locks the map of stored responses, which has every durable key. Hold it only briefly.
     pub(super) fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,6 +213,7 @@ impl Shared {
 
     pub(super) fn set_acked(&self, sequence: u64) {
         self.acked.store(sequence, Ordering::Release);
+        STORE.acked.set(sequence);
     }
 
     pub(super) fn applied(&self) -> u64 {
@@ -215,66 +222,69 @@ impl Shared {
 
     pub(super) fn set_applied(&self, sequence: u64) {
         self.progress().applied = sequence;
+        STORE.applied.set(sequence);
         self.tick();
         self.moved.notify_all();
     }
 
-    /// The applier is at work.
+    /// Counts a step of the applier.
     pub(super) fn tick(&self) {
         self.beat.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Changes as long as the applier does anything.
+    /// Returns a number that changes while the applier makes progress.
     pub(super) fn beat(&self) -> u64 {
         self.beat.load(Ordering::Relaxed).wrapping_add(self.rebuilt.load(Ordering::Relaxed))
     }
 
-    /// Whether the applier has anything to do.
+    /// Returns whether the applier has work to do.
     pub(super) fn is_behind(&self) -> bool {
         let progress = self.progress();
         match &progress.view {
-            // Nothing that it could do would help.
+            // The applier can do nothing about a damaged journal.
             Some(StoreError::Journal(_)) => false,
             Some(_) => true,
             None => progress.applied < self.acked(),
         }
     }
 
-    /// From now on nothing is written, until another view takes over. Gives what callers are told.
+    /// Marks the view as failed: writes are refused until another view takes over. Returns the error for callers.
     pub(super) fn view_failed(&self, error: StoreError) -> StoreError {
         let readable = matches!(error, StoreError::Read(_) | StoreError::Damaged { .. });
-        let error = told(error);
+        let error = for_callers(error);
         let mut progress = self.progress();
         progress.readable &= readable;
         progress.view = Some(error.clone());
         drop(progress);
+        STORE.view_failed.set(1);
         self.moved.notify_all();
         let _already_awake = self.broken.try_send(());
         error
     }
 
-    /// The view that failed cannot be built anew yet, and why.
+    /// Records why the failed view cannot be rebuilt yet.
     pub(super) fn not_healed(&self, error: StoreError) {
-        self.progress().view = Some(told(error));
+        self.progress().view = Some(for_callers(error));
         self.moved.notify_all();
     }
 
-    /// Whether no write of the view that has failed did so. The next one begins anew.
+    /// Returns whether only reads of the failed view have failed, and resets this for the next view.
     pub(super) fn take_readable(&self) -> bool {
         std::mem::replace(&mut self.progress().readable, true)
     }
 
-    /// Whether the last group found no room.
+    /// Records whether the last group did not fit on the disk.
     pub(super) fn set_full(&self, full: bool) {
         self.progress().full = full;
     }
 
-    /// Why the view cannot be relied upon, until it is built anew.
+    /// Returns why the view has failed; `None` once it is rebuilt.
     pub(super) fn view_error(&self) -> Option<StoreError> {
         self.progress().view.clone()
     }
 
     pub(super) fn journal_failed(&self, error: StoreError) {
+        STORE.journal_failed.set(1);
         self.progress().journal = Some(error);
     }
 
@@ -283,41 +293,44 @@ impl Shared {
         self.settle_at(self.acked())
     }
 
-    /// Damage in the journal, found while the store is running: it is logged, and shown until a restart.
+    /// Logs damage that was found in the journal while the store is running, and keeps it for the statistics until
+    /// a restart.
     pub(super) fn found_damage(&self, damages: Vec<Damage>) {
         for damage in &damages {
             tracing::error!(place = %damage, "the journal is damaged: acknowledged changes cannot be read");
         }
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).extend(damages);
+        let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(damages);
+        STORE.damaged.set(all.len() as u64);
     }
 
-    /// Damage that was found since the start.
+    /// Returns the damage found since the start.
     pub(super) fn damages(&self) -> Vec<Damage> {
         self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Events received before this time are past their retention. It is kept in a file, so that they are not shown again
-    /// after a restart; not durably, since the next expiry says it again. It may go back: a clock that was wrong once must
-    /// not hide events for ever.
+    /// Sets the time up to which events have expired. It is stored in a file, so that expired events are not shown
+    /// again after a restart; the file is not synced, because the next expiry writes it again. The time may go
+    /// back, so that a clock that was wrong once does not hide events forever.
     pub(super) fn set_horizon(&self, millis: i64) {
         if self.horizon.swap(millis, Ordering::Relaxed) != millis {
             let (journal, temporary) = (journal_dir(&self.dir), journal_dir(&self.dir).join("horizon.tmp"));
             let crc = crc32fast::hash(&millis.to_le_bytes()).to_le_bytes();
             let written = std::fs::write(&temporary, [&millis.to_le_bytes()[..], &crc].concat());
             if let Err(error) = written.and_then(|()| std::fs::rename(temporary, journal.join(HORIZON))) {
-                tracing::warn!(cause = %error, "the time up to which events have expired cannot be written");
+                tracing::warn!(cause = %error, "the expiry time of events cannot be written");
             }
         }
     }
 
-    /// Whether an event with this id is past its retention: its segment may hold newer events, and is still there.
+    /// Returns whether an event with this id has expired. Its segment may still exist because of newer events.
     pub(super) fn is_expired(&self, id: Uuid) -> bool {
         id < first_id_of(self.horizon.load(Ordering::Relaxed))
     }
 
     pub(super) fn settle_at(&self, sequence: u64) -> Result<(), StoreError> {
         let mut progress = self.progress();
-        // A view that can never be whole again answers nothing, whatever it may still have.
+        // A view that cannot be rebuilt answers no reads, even if it still has some data.
         if let Some(error @ StoreError::Journal(_)) = &progress.view {
             return Err(error.clone());
         }
@@ -330,7 +343,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether reads and writes can be expected to succeed.
+    /// Checks whether reads and writes are expected to succeed.
     pub(super) fn ready(&self) -> Result<(), StoreError> {
         let progress = self.progress();
         if let Some(error) = progress.journal.as_ref().or(progress.view.as_ref()) {
@@ -346,12 +359,12 @@ impl Shared {
         self.room()
     }
 
-    /// How the last write ended.
+    /// Records the outcome of a write.
     pub(super) fn wrote(&self, succeeded: bool) {
         self.progress().last_write = (succeeded, Instant::now());
     }
 
-    /// The same of a probe that began this long ago; a write that has failed since says more.
+    /// Records the outcome of a probe that began at this time, unless a write has failed since.
     pub(super) fn probed(&self, succeeded: bool, began: Instant) {
         let mut progress = self.progress();
         let (last, at) = progress.last_write;
@@ -360,25 +373,28 @@ impl Shared {
         }
     }
 
-    /// As if the last write had been so long ago.
+    /// Pretends that the last write succeeded this long ago.
     #[cfg(test)]
     pub(super) fn forget_last_write(&self, ago: Duration) {
         self.progress().last_write = (true, Instant::now().checked_sub(ago).unwrap());
     }
 
-    /// Whether the last write succeeded, and how long ago that was known.
+    /// Returns whether the last write succeeded, and how long ago this was known.
     pub(super) fn last_write(&self) -> (bool, Duration) {
         let (succeeded, at) = self.progress().last_write;
         (succeeded, at.elapsed())
     }
 
-    /// Whether more than the reserve is free; and after a write that found no room, another segment's worth.
+    /// Checks that more than the reserve is free; after a group that did not fit, at least a segment.
     pub(super) fn room(&self) -> Result<(), StoreError> {
         let segment = if self.progress().full { self.options.segment_bytes } else { 0 };
-        room(&self.filesystem, self.options.reserve_bytes.max(segment))
+        let free = free(&self.filesystem)?;
+        STORE.sampled.free_bytes.set(free);
+        enough(free, self.options.reserve_bytes.max(segment))
     }
 
-    /// Whether there is room for a second view, which may use the reserve: it gives back more than that.
+    /// Checks that there is room for a second view. It may use the reserve, because the old view frees more than
+    /// that.
     pub(super) fn room_for_view(&self) -> Result<(), StoreError> {
         room(&self.filesystem, rebuild::needs(&self.dir))
     }
@@ -399,15 +415,20 @@ impl Shared {
         }
         self.settle_at(at_least)?;
         let dir = snapshot_dir(&self.dir);
-        // In this order: another view that takes over in between has more than this says, and never less.
+        // In this order: a view that takes over in between has more changes than `applied` says, never fewer.
         let applied = self.applied();
         let tree = self.current().tree;
-        // The applier may wait for this lock to build another view: that is no standstill.
+        // The applier may be waiting for this lock to rebuild the view. This tick tells the watchdog that it does
+        // not hang.
         let go_on = || {
             self.tick();
             !self.closing()
         };
-        let snapshot = match guarded(|| snapshot::write(&tree, applied, &dir, &go_on)) {
+        let written = guarded(|| snapshot::write(&tree, applied, &dir, &go_on));
+        if !self.closing() {
+            STORE.snapshots.ended(written.is_ok());
+        }
+        let snapshot = match written {
             Err(error @ (StoreError::Read(_) | StoreError::Damaged { .. })) => return Err(self.view_failed(error)),
             written => written?,
         };
@@ -418,7 +439,7 @@ impl Shared {
         Ok(snapshot)
     }
 
-    /// Bytes of the journal that a rebuild would have to replay, about.
+    /// Returns about how many bytes of the journal a rebuild would have to replay.
     pub(super) fn journal_after_snapshot(&self) -> u64 {
         let current = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         self.segments.bytes_after(current.as_ref().map_or(0, |it| it.sequence))
@@ -429,24 +450,32 @@ impl Shared {
     }
 }
 
-/// Whether this much is free on a file's disk.
+/// Checks that this much space is free on a file's disk, in bytes.
 pub(super) fn room(file: impl rustix::fd::AsFd, needed: u64) -> Result<(), StoreError> {
+    enough(free(file)?, needed)
+}
+
+/// Bytes that are free on a file's disk.
+fn free(file: impl rustix::fd::AsFd) -> Result<u64, StoreError> {
     let free = rustix::fs::fstatvfs(file).map_err(|e| StoreError::Write(e.to_string()))?;
-    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    Ok(free.f_bavail.saturating_mul(free.f_frsize))
+}
+
+fn enough(free: u64, needed: u64) -> Result<(), StoreError> {
     if free < needed { Err(StoreError::Full { free, needed }) } else { Ok(()) }
 }
 
-/// The error that callers get when the view fails: a full disk passes, a damaged journal stays damaged, and everything else
-/// is repaired by a rebuild.
-fn told(error: StoreError) -> StoreError {
+/// Returns the error for callers when the view fails: a full disk is temporary, a damaged journal remains damaged,
+/// and everything else is repaired by a rebuild.
+fn for_callers(error: StoreError) -> StoreError {
     match error {
         StoreError::Full { .. } | StoreError::NoSpace(_) | StoreError::Rebuilding(_) | StoreError::Journal(_) => error,
         other => StoreError::Rebuilding(other.to_string()),
     }
 }
 
-/// Up to when events of this journal have expired, in milliseconds since 1970: a number and its CRC-32, little endian. A
-/// damaged file hides nothing; the next expiry writes it again.
+/// Reads the time up to which events of this journal have expired, in milliseconds since 1970. The file has a
+/// number and its CRC-32, little endian. A damaged file hides no event; the next expiry writes it again.
 pub(super) fn read_horizon(journal: &Path) -> i64 {
     let bytes = std::fs::read(journal.join(HORIZON)).unwrap_or_default();
     match bytes.split_first_chunk::<8>() {

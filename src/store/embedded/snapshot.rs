@@ -1,5 +1,5 @@
-//! Snapshots: everything that the view held, in one checksummed file. They bound what a rebuild has to replay, and
-//! are what backups are made of.
+//! Snapshots: the content of the read view in one checksummed file. They bound what a rebuild must replay, and are
+//! part of backups.
 //!
 //! | part | bytes |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | chunk | length u32, CRC u32, entries: key length u16, value length u32, key, value |
 //! | end | length 0, CRC of the number of entries, number of entries u64 |
 //!
-//! Writing goes on while one is taken: it has everything up to its sequence, and perhaps some of what came later. So
-//! whoever reads it replays the journal from there, where every operation says the whole new value.
+//! Writes continue while a snapshot is taken: it has every change up to its sequence, and perhaps some later ones.
+//! A reader replays the journal from there; every operation contains the complete new value.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -16,15 +16,15 @@ use std::path::{Path, PathBuf};
 
 use super::journal::sync_dir;
 use super::{failure, keys, record};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
-/// Bytes before the first chunk, before the entries of one, and before an entry's key.
+/// Sizes of the header, of a chunk's head and of an entry's head, in bytes.
 const HEADER_BYTES: usize = 20;
 const CHUNK_HEAD: usize = 8;
 const ENTRY_HEAD: usize = 6;
 const MAGIC: &[u8; 8] = b"HMSNAP01";
 const CHUNK: usize = 256 << 10;
-/// More than any chunk has: an entry is at most as large as a request's body allows, and some.
+/// Upper limit of a chunk's size, in bytes. An entry is not much larger than a request's body.
 const CHUNK_MOST: usize = 1 << 30;
 
 /// Some of a snapshot's entries: keys and values.
@@ -37,7 +37,7 @@ pub(super) struct Snapshot {
     pub(super) sequence: u64,
 }
 
-/// The newest snapshot of a directory.
+/// Returns the newest snapshot of a directory.
 pub(super) fn newest(dir: &Path) -> std::io::Result<Option<Snapshot>> {
     let mut found: Option<Snapshot> = None;
     for entry in std::fs::read_dir(dir)? {
@@ -52,11 +52,11 @@ pub(super) fn newest(dir: &Path) -> std::io::Result<Option<Snapshot>> {
     Ok(found)
 }
 
-/// Writes everything in `tree`, which has seen the journal up to `sequence`, into a new file of `dir`. `go_on` is asked
-/// after each chunk.
+/// Writes everything in `tree`, which has applied the journal up to `sequence`, to a new file in `dir`. `go_on` is
+/// called after each chunk; false stops the snapshot.
 ///
 /// # Errors
-/// [`StoreError::Closed`] when it was stopped. No file is left behind then, as after any other error.
+/// [`StoreError::Closed`] if it was stopped. No file remains after any error.
 pub(super) fn write(
     tree: &sled::Tree,
     sequence: u64,
@@ -118,10 +118,10 @@ fn write_chunk(file: &mut impl Write, chunk: &[u8]) -> std::io::Result<()> {
     file.write_all(chunk)
 }
 
-/// Visits every entry; gives how many there were.
+/// Visits every entry and returns their number.
 ///
 /// # Errors
-/// Where the file is damaged. The entries visited until then are good.
+/// Fails if the file is damaged. The entries visited until then are valid.
 pub(super) fn read(
     snapshot: &Snapshot,
     visit: &mut dyn FnMut(&Entries<'_>) -> Result<(), StoreError>,
@@ -144,7 +144,7 @@ pub(super) fn read(
         if length > CHUNK_MOST {
             return Err(damaged("a chunk's length is wrong"));
         }
-        // The end holds the count, which has its own length.
+        // The last chunk contains the number of entries; its length field is 0.
         chunk.resize(if length == 0 { 8 } else { length }, 0);
         file.read_exact(&mut chunk).map_err(failed)?;
         if crc32fast::hash(&chunk).to_le_bytes() != head[4..] {
@@ -155,23 +155,23 @@ pub(super) fn read(
             return if said == count {
                 Ok(count)
             } else {
-                Err(damaged("it has another number of entries than it says"))
+                Err(damaged("its number of entries differs from the number at its end"))
             };
         }
-        let entries = entries(&chunk).ok_or_else(|| damaged("a chunk is not made of whole entries"))?;
+        let entries = entries(&chunk).ok_or_else(|| damaged("a chunk contains an incomplete entry"))?;
         count += entries.len() as u64;
         visit(&entries)?;
     }
 }
 
-/// Gives an entry's new value, where it gets one.
+/// Returns the new value of an entry; `None` if it does not change.
 pub(super) type Replaces<'a> = dyn FnMut(&[u8], &[u8]) -> Option<Vec<u8>> + 'a;
 
-/// Replaces values by others of the same length, in a copy that then takes the snapshot's place: for a directory that has no
-/// view to take another from. Whether there were any.
+/// Replaces values by others of the same length, in a copy that then replaces the snapshot. For a directory without
+/// a view that another snapshot could be taken from. Returns whether there was anything to replace.
 ///
 /// # Errors
-/// Where the file is damaged or cannot be written; then it stays as it is.
+/// Fails if the file is damaged or cannot be written; it is unchanged then.
 pub(super) fn rewrite(snapshot: &Snapshot, change: &mut Replaces<'_>) -> Result<bool, StoreError> {
     let failed = |e: std::io::Error| StoreError::Write(format!("a snapshot cannot be written: {e}"));
     let temporary = snapshot.path.with_file_name("snapshot.tmp");
@@ -213,7 +213,7 @@ fn entries(mut chunk: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     Some(entries)
 }
 
-/// Removes every snapshot but this one.
+/// Removes all snapshots except this one.
 pub(super) fn keep_only(dir: &Path, kept: &Snapshot) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();

@@ -1,4 +1,4 @@
-//! What a view is made from: the last snapshot, and the journal from there.
+//! The source of a new view: the last snapshot, and the journal after it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::index::Index;
 use super::journal::{Accepted, Kind, Op, Segments, ops, replay};
-use super::snapshot::{self, Snapshot};
+use super::snapshot;
+use super::snapshot::Snapshot;
 use super::view::View;
-use crate::store::{Damage, StoreError};
+use crate::store::error::{Damage, StoreError};
 
-/// Records applied at once.
+/// Maximum number of records, and of their bytes, that are applied at once.
 const BATCH: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
-/// How often the log says how far it is.
-const TELL: Duration = Duration::from_secs(5);
+/// How often progress is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A snapshot, where there is one, and the journal.
+/// A snapshot, if there is one, and the journal.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) snapshot: Option<&'a Snapshot>,
@@ -25,12 +26,12 @@ pub(super) struct Source<'a> {
     pub(super) salt: u32,
     /// The losses that an admin has accepted.
     pub(super) accepted: &'a Accepted,
-    /// How many entries the view has got so far.
+    /// Number of entries in the view so far.
     pub(super) entries: &'a AtomicU64,
 }
 
 impl Source<'_> {
-    /// A new view in this directory, up to this sequence of the journal.
+    /// Builds a new view in this directory, up to this sequence of the journal.
     pub(super) fn fill(&self, path: &Path, until: u64) -> Result<(View, Index), StoreError> {
         self.check_reach()?;
         let mut view = View::open(path)?;
@@ -45,33 +46,33 @@ impl Source<'_> {
 
     fn fill_view(&self, view: &mut View, until: u64) -> Result<Index, StoreError> {
         let index = RwLock::new(Index::default());
-        let mut told = Instant::now();
+        let mut logged = Instant::now();
         if let Some(snapshot) = self.snapshot {
             snapshot::read(snapshot, &mut |entries| {
                 let inserts = entries.iter().map(|(key, value)| Op { kind: Kind::Insert, key, value });
-                // Half a snapshot is no state at all: what it is of is said at its end.
+                // With `applied` 0: an incomplete snapshot is not a valid state. Its sequence is set at its end.
                 view.apply(0, inserts, &index, false)?;
                 self.entries.store(view.meta.keys, Ordering::Relaxed);
-                if told.elapsed() > TELL {
-                    told = Instant::now();
+                if logged.elapsed() > LOG_INTERVAL {
+                    logged = Instant::now();
                     tracing::info!(entries = view.meta.keys, "reading the snapshot");
                 }
                 Ok(())
             })?;
             view.apply(snapshot.sequence, std::iter::empty(), &index, false)?;
         }
-        // The snapshot may hold some of what follows it already.
+        // The snapshot may contain some of the following changes already.
         self.catch_up(view, &index, until, true)?;
         Ok(index.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replays what the view has not seen yet of the journal.
+    /// Replays the part of the journal that the view has not applied yet.
     ///
-    /// `again` is for what it may have seen already, out of a snapshot.
+    /// `again` is for records that the view may already have from a snapshot.
     ///
     /// # Errors
-    /// [`StoreError::Journal`] where records are damaged or missing: a view without them must not be served. Some of the
-    /// others are in the view by then.
+    /// [`StoreError::Journal`] if records are damaged or missing: a view without them must not be served. Some of
+    /// the other records are in the view by then.
     pub(super) fn catch_up(
         &self,
         view: &mut View,
@@ -81,7 +82,7 @@ impl Source<'_> {
     ) -> Result<(), StoreError> {
         let (mut pending, mut bytes, mut result) = (Vec::<Vec<u8>>::new(), 0, Ok(()));
         let (from, mut last) = (view.meta.applied + 1, view.meta.applied);
-        let mut told = Instant::now();
+        let mut logged = Instant::now();
         let replayed = replay(self.segments, self.salt, (from, until), self.accepted, &mut |record| {
             if result.is_err() {
                 return;
@@ -92,8 +93,8 @@ impl Source<'_> {
                 result = apply(view, last, &pending, index, again);
                 (bytes, _) = (0, pending.clear());
                 self.entries.store(view.meta.keys, Ordering::Relaxed);
-                if told.elapsed() > TELL {
-                    told = Instant::now();
+                if logged.elapsed() > LOG_INTERVAL {
+                    logged = Instant::now();
                     tracing::info!(sequence = last, of = until, "replaying the journal");
                 }
             }
@@ -106,7 +107,7 @@ impl Source<'_> {
         apply(view, last.max(until), &pending, index, again)
     }
 
-    /// A rebuild that would leave changes out is no rebuild.
+    /// Checks that the journal follows the snapshot without a gap.
     fn check_reach(&self) -> Result<(), StoreError> {
         let from = self.snapshot.map_or(0, |it| it.sequence);
         match self.segments.oldest() {
@@ -119,7 +120,7 @@ impl Source<'_> {
         }
     }
 
-    /// The journal alone, if it reaches back to the first change.
+    /// Returns the journal alone, if it reaches back to the first change.
     pub(super) fn without_snapshot(&self) -> Option<Self> {
         let journal = Self { snapshot: None, ..*self };
         journal.check_reach().is_ok().then_some(journal)

@@ -1,22 +1,22 @@
-//! A task's value: format byte 2, CRC-32 of what follows, its row (u32, little endian), then a postcard record.
+//! Encoding of a task: format byte 2, the CRC-32 of the rest, the row (u32, little endian), then a postcard record.
 //!
-//! The row is the task's place in its company's order of creation; the writer thread gives it, which is why it
-//! stands at a fixed place. Format 1 had none, and was never released. [`Status`] and [`Priority`] are stored by the
-//! place of their variant, so they may grow at the end only.
+//! The row is the task's position in its company's order of creation. The writer thread assigns it, so it is at a
+//! fixed offset. Format 1 had no row and was never released. [`Status`] and [`Priority`] are stored by the position
+//! of their variant, so they may only grow at the end.
 
 use serde::{Deserialize, Serialize};
 
 use super::record::{HEADER, Time, damaged, from_time, opened, seal, time};
-use crate::auth::CompanyId;
-use crate::event::EventId;
-use crate::store::StoreError;
-use crate::task::{Priority, Status, Task, TaskId};
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Priority, Status, Task};
+use crate::store::error::StoreError;
 
 const FORMAT_2: u8 = 2;
 const ROW: usize = 4;
 const WHAT: &str = "task";
 
-/// `T` is a text: borrowed to be written, owned when read. `L` is a list of texts.
+/// `T` is a text: borrowed for writing, owned when read. `L` is a list of texts.
 #[derive(Serialize, Deserialize)]
 struct Task2<T, L> {
     title: T,
@@ -28,18 +28,18 @@ struct Task2<T, L> {
     updated_at: Time,
     version: u64,
     tags: L,
-    /// call, fax, assistant, session, patient
+    /// Ids of: call, fax, assistant, session, patient.
     refs: [Option<T>; 5],
     status: Status,
     priority: Priority,
     kind: Option<T>,
-    /// A JSON object's text; empty for `{}`.
+    /// A JSON object as text; empty for `{}`.
     external_message_ids: String,
     event_id: EventId,
     deleted_at: Option<Time>,
 }
 
-/// The value, with row 0: see [`set_row`].
+/// Encodes a task with row 0; see [`set_row`].
 pub(super) fn encode(task: &Task) -> Result<Vec<u8>, StoreError> {
     let external = if task.external_message_ids.is_empty() {
         Ok(String::new())
@@ -69,23 +69,23 @@ pub(super) fn encode(task: &Task) -> Result<Vec<u8>, StoreError> {
     start.push(FORMAT_2);
     start.resize(HEADER + ROW, 0);
     let mut value = postcard::to_extend(&record, start).map_err(|e| StoreError::Write(e.to_string()))?;
-    // It is looked into before it has its row: is it an erased patient's?
+    // The value is decoded before it has its row, to check whether it belongs to an erased patient.
     seal(&mut value);
     Ok(value)
 }
 
-/// Gives the value its row and its checksum.
+/// Sets the row of a value, and updates the checksum.
 pub(super) fn set_row(value: &mut [u8], row: u32) {
     value[HEADER..HEADER + ROW].copy_from_slice(&row.to_le_bytes());
     seal(value);
 }
 
-/// Whether both are the same task, whatever their rows.
+/// Returns whether both values are the same task, ignoring their rows.
 pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.first() == b.first() && a.get(HEADER + ROW..) == b.get(HEADER + ROW..)
 }
 
-/// The task and its row.
+/// Decodes the task and its row.
 pub(super) fn decode(value: &[u8], id: TaskId, company_id: CompanyId) -> Result<(Task, u32), StoreError> {
     let body = opened(value, FORMAT_2, WHAT)?;
     let Some((row, body)) = body.split_first_chunk::<ROW>() else { return Err(damaged(WHAT, &"it is too short")) };

@@ -1,27 +1,31 @@
-//! Everything, item by item: for export, import and whoever moves to another backend.
+//! Export and import, item by item; also for moving to another backend.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::PoisonError;
 
 use super::audit::audit;
+use super::backend::Embedded;
 use super::change::{Change, Done, Imported, enters_queue};
 use super::journal::{Kind, ops, replay};
 use super::shared::Shared;
-use super::{Embedded, event_record, events, keys, record, task_record};
-use crate::audit::Entry;
-use crate::auth::{ApiKey, CompanyId};
-use crate::event::{Event, EventId, EventStatus};
-use crate::store::{Store as _, StoreError};
-use crate::task::{Task, TaskId};
+use super::{event_record, events, keys, record, task_record};
+use crate::auth::ApiKey;
+use crate::model::audit::Entry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::Task;
+use crate::store::error::StoreError;
+use crate::store::verbs::Store as _;
 
-/// Entries and tasks that an export holds at once.
+/// Number of entries and tasks that an export reads at once.
 const PAGE: usize = 1000;
 
-/// One stored thing.
+/// A stored item.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
-    /// A task, perhaps a soft-deleted one.
+    /// A task, possibly soft-deleted.
     Task(Box<Task>),
     /// An event with its body.
     Event(Box<Event>),
@@ -32,7 +36,7 @@ pub enum Item {
 }
 
 impl Embedded {
-    /// About how many items [`Self::export`] gives.
+    /// Returns about how many items [`Self::export`] visits.
     #[must_use]
     pub fn item_count(&self) -> u64 {
         let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -40,14 +44,15 @@ impl Embedded {
         tasks + self.shared.segments.event_count()
     }
 
-    /// Visits API keys, the audit log (newest first), tasks (those of a company in the order in which they were stored) and events. Blocking.
+    /// Visits API keys, the audit log (newest first), tasks (per company, in the order in which they were stored)
+    /// and events. Blocking.
     ///
     /// # Errors
-    /// Where something cannot be read, or `visit` gives an error.
+    /// Fails if something cannot be read, or if `visit` returns an error.
     pub fn export(&self, visit: &mut dyn FnMut(Item) -> std::io::Result<()>) -> Result<(), StoreError> {
         let written = |e: std::io::Error| StoreError::Write(format!("the export cannot be written: {e}"));
         self.shared.settle()?;
-        for key in self.shared.view(super::api_keys)? {
+        for key in self.shared.view(super::backend::api_keys)? {
             visit(Item::Key(Box::new(key))).map_err(written)?;
         }
         let mut before = None;
@@ -82,7 +87,7 @@ impl Embedded {
         if lost.is_empty() { Ok(()) } else { Err(StoreError::Journal(lost)) }
     }
 
-    /// Visits a company's tasks, page by page: neither memory nor the index's lock is held for all of them.
+    /// Visits a company's tasks page by page, so that the index's lock is not held and memory is bounded.
     fn export_tasks(
         &self,
         company: &CompanyId,
@@ -96,8 +101,8 @@ impl Embedded {
             };
             from = rows.last().and_then(|(row, _)| row.checked_add(1));
             for (_, id) in rows {
-                // It may have been purged since.
-                if let Some(task) = self.shared.view(|tree| super::read_task(tree, company, TaskId(id)))? {
+                // The task may have been purged in the meantime.
+                if let Some(task) = self.shared.view(|tree| super::backend::read_task(tree, company, TaskId(id)))? {
                     visit(task)?;
                 }
             }
@@ -105,8 +110,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// An event with what was sent, unless it was stored again behind this place: then that is met later. By the place and
-    /// not by the value, as two states that were erased may be equal.
+    /// Returns an event with what was sent, unless it was stored again after this position: then a later record is
+    /// visited. Compares positions and not values, because two erased states may be equal.
     fn newest(&self, key: &[u8], (segment, at): (Option<u64>, u64)) -> Result<Option<Event>, StoreError> {
         let (company, id) =
             keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;
@@ -117,11 +122,11 @@ impl Embedded {
         Ok(events::one(&self.shared, &company, EventId(id))?.map(|it| it.event))
     }
 
-    /// Stores items that are not there yet, in one durable group; says which were there. A key with another one's hash is
-    /// not stored: it would open what the other one opens.
+    /// Stores items that do not exist yet, in one durable group, and returns the others. A key with the hash of
+    /// another key is not stored, because it would grant that key's access.
     ///
     /// # Errors
-    /// As for any write.
+    /// Fails as any write does.
     pub async fn import(&self, items: Vec<Item>) -> Result<Imported, StoreError> {
         let (mut events, mut tasks, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut owners = if items.iter().any(|it| matches!(it, Item::Key(_))) {
@@ -157,11 +162,11 @@ impl Embedded {
                 imported.differing.extend(taken.differing);
                 Ok(imported)
             }
-            _ => Err(StoreError::Write("another answer than was asked for".into())),
+            _ => Err(StoreError::Write("the writer returned an unexpected result".into())),
         }
     }
 
-    /// Where the data are.
+    /// Returns the data directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.shared.dir

@@ -1,4 +1,4 @@
-//! What keeps a store in shape: expiry, sizes, backups and their way back.
+//! Maintenance: expiry, sizes, backups and restoring them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,22 +9,26 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Duration, Utc};
 
+use super::backend::Embedded;
 use super::change::{Change, Done, KeyValue};
-use super::check::{self, Report};
+use super::check::Report;
 use super::events::first_id;
 use super::journal::{companions, mark_copy, removable, sync_dir};
 use super::private::{create_private_dir, make_private};
 use super::shared::{Shared, journal_dir, snapshot_dir};
-use super::{Embedded, events, failure, keys, rebuild, record};
-use crate::store::{Expired, Stats, StoreError};
-use crate::task::TaskId;
+use super::{check, events, failure, keys, rebuild, record};
+use crate::metrics::store::STORE;
+use crate::model::ids::TaskId;
+use crate::store::error::StoreError;
+use crate::store::stats::{Expired, Stats};
+use crate::system::clock;
 
-/// A file in a backup that is not whole yet.
+/// File that marks an incomplete backup.
 pub(super) const UNFINISHED: &str = "backup.unfinished";
-/// Keys removed in one change.
+/// Number of keys removed in one change.
 const CHUNK: usize = 1000;
 
-/// Removes what is past its time.
+/// Removes everything that has expired.
 pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expired, StoreError> {
     let mut expired = Expired::default();
     for ended in keys::ended_answers(now, store.shared.options.idempotency) {
@@ -71,8 +75,8 @@ pub(super) async fn expire(store: &Embedded, now: DateTime<Utc>) -> Result<Expir
     Ok(expired)
 }
 
-/// Answers to idempotency keys are removed by whole days. Those of the day that is ending lose their texts as soon as their
-/// time is over: a block that is empty takes their place.
+/// Empties blocks of expired responses. Responses to idempotency keys are removed by whole days; those of the day
+/// that is ending are removed earlier, by replacing each block with an empty one.
 async fn empty_blocks(store: &Embedded, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let mut count = 0;
     loop {
@@ -92,8 +96,8 @@ async fn empty_blocks(store: &Embedded, now: DateTime<Utc>) -> Result<u64, Store
     }
 }
 
-/// Some of those blocks, and how many answers are in them; without a value where a block is empty already. They are in the
-/// order in which they were stored.
+/// Returns some of those blocks in the order in which they were stored, and the number of responses in them. A
+/// block that is empty already has no value.
 fn ended_blocks(shared: &Shared, now: DateTime<Utc>) -> Result<(Vec<KeyValue>, u64), StoreError> {
     let since = now - shared.options.idempotency;
     let day = keys::AnswerDay { of: keys::Answers::Keys, day: keys::day(since) };
@@ -126,7 +130,7 @@ async fn remove(store: &Embedded, keys: Vec<Vec<u8>>) -> Result<(), StoreError> 
     if keys.is_empty() { Ok(()) } else { store.writer.write(Change::Remove(keys)).await.map(drop) }
 }
 
-/// Some of the entries whose answers have expired, and how many answers are in them.
+/// Returns some of the entries whose responses have expired, and the number of responses in them.
 fn answers_in(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<(Vec<Vec<u8>>, u64), StoreError> {
     shared.view(|tree| {
         let (mut found, mut answers) = (Vec::new(), 0);
@@ -140,7 +144,7 @@ fn answers_in(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<(Vec<V
     })
 }
 
-/// Some of the keys that have expired.
+/// Returns some of the expired keys.
 fn keys_in(shared: &Shared, ended: std::ops::Range<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
     shared.view(|tree| {
         let entries = tree.range(ended).keys().take(CHUNK);
@@ -154,10 +158,10 @@ fn deleted_tasks(shared: &Shared, before_ms: i64) -> Vec<Vec<u8>> {
     found.into_iter().map(|(company, id)| keys::task(&company, TaskId(id))).collect()
 }
 
-/// Whole segments go, once a snapshot has what else was in them. An event's time goes by when it was received: what is past
-/// it is not shown any more, even where a newer event keeps its segment.
+/// Removes whole expired segments once a snapshot covers their other content. An event expires by its time of
+/// receipt: it is no longer shown even if a newer event keeps its segment.
 async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> Result<u64, StoreError> {
-    // A segment that is hardly written to must be closed some time, or nothing in it could expire.
+    // A segment with few writes must be closed at some point, or nothing in it could expire.
     let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
     store.writer.write(Change::Roll { before_ms: roll }).await?;
     let before_ms = store.read(move |shared| expire_before(shared, (now - age).timestamp_millis())).await?;
@@ -170,7 +174,8 @@ async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> R
     }
 }
 
-/// Up to when events expire: what is still queued, and all that came after it, is kept until it has had its turn.
+/// Returns the time before which events expire: queued events, and all events received after them, are kept until
+/// they are processed.
 fn expire_before(shared: &Shared, before_ms: i64) -> Result<i64, StoreError> {
     let queued = shared.view(events::queued)?;
     let oldest = queued.iter().map(|(_, id)| events::received_ms(id.0)).min();
@@ -202,11 +207,11 @@ pub(super) fn stats(shared: &Shared) -> Result<Stats, StoreError> {
     })
 }
 
-/// Bytes that a file or a directory takes on the disk.
+/// Returns the disk space of a file or a directory, in bytes.
 pub(super) fn size_of(path: &Path) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = match std::fs::symlink_metadata(path) {
-        // Segments and sled's own files come and go while this looks.
+        // Segments and sled's files appear and disappear during this.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         other => other?,
     };
@@ -217,23 +222,32 @@ pub(super) fn size_of(path: &Path) -> std::io::Result<u64> {
 }
 
 impl Embedded {
-    /// Copies everything that is acknowledged into a new directory, while writing goes on: a snapshot, and the
-    /// journal with the events. The copy is a data directory of its own. Blocking.
+    /// Copies everything acknowledged to a new directory while writes continue: a snapshot, and the journal with
+    /// the events. The copy is a data directory of its own. Blocking.
     ///
     /// # Errors
-    /// Where `to` is not empty, or cannot be written.
+    /// Fails if `to` is not empty, or cannot be written.
     pub fn backup(&self, to: &Path) -> Result<Report, StoreError> {
+        let report = self.copied(to);
+        STORE.backups.ended(report.is_ok());
+        if report.is_ok() {
+            STORE.backup_ms.set(u64::try_from(clock::now().timestamp_millis()).unwrap_or(0));
+        }
+        report
+    }
+
+    fn copied(&self, to: &Path) -> Result<Report, StoreError> {
         let failed =
             |e: std::io::Error| failure::io(&e, |cause| StoreError::Write(format!("{}: {cause}", to.display())));
         empty_dir(to)?;
-        // There from the first byte to the last: a copy that was interrupted must not pass for a whole one.
+        // The marker exists during the whole copy, so that an interrupted backup is not taken for a complete one.
         let unfinished = to.join(UNFINISHED);
         File::create_new(&unfinished).and_then(|it| it.sync_all()).and_then(|()| sync_dir(to)).map_err(failed)?;
         let (journal, snapshots) = (journal_dir(to), snapshot_dir(to));
         for dir in [&journal, &snapshots] {
             create_private_dir(dir).map_err(failed)?;
         }
-        // Held to the end, so that no segment goes that this snapshot does not cover.
+        // Held until the end, so that no segment is removed that this snapshot does not cover.
         let held = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         {
             // A newer snapshot would remove this one's file.
@@ -247,7 +261,7 @@ impl Embedded {
         for (first, file, end) in &files {
             match copy(file, &journal, *end) {
                 Ok(_) => oldest = oldest.or(Some(*first)),
-                // It has expired meanwhile, and the snapshot has the rest of it.
+                // The segment has expired in the meantime; the snapshot has the rest of it.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && oldest.is_none() => {}
                 Err(e) => return Err(failed(e)),
             }
@@ -264,15 +278,32 @@ impl Embedded {
         check::check(to)
     }
 
-    /// Builds the view anew while the store runs, which gives back the space that sled keeps. The new one is built
-    /// beside the old, catches up and takes over, so requests wait for the last step only. Blocking.
+    /// Looks up the sizes that metrics show. Blocking.
     ///
     /// # Errors
-    /// Where there is no room for it; the old view stays.
+    /// Where a directory cannot be read.
+    pub fn sample(&self) -> std::io::Result<()> {
+        let (shared, sampled) = (&self.shared, &STORE.sampled);
+        // Notes the free space.
+        let _shown_elsewhere = shared.room();
+        sampled.segments.set(shared.segments.count() as u64);
+        sampled.unverified.set(shared.unverified.load(Ordering::Acquire));
+        sampled.journal_bytes.set(size_of(&journal_dir(&shared.dir))?);
+        sampled.snapshot_bytes.set(size_of(&snapshot_dir(&shared.dir))?);
+        sampled.view_bytes.set(rebuild::current(&shared.dir).map_or(Ok(0), |it| size_of(&it))?);
+        sampled.at_ms.set(u64::try_from(clock::now().timestamp_millis()).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Rebuilds the view while the store runs, which frees the space that sled keeps. The new view is built in
+    /// parallel, catches up and takes over, so requests wait for the last step only. Blocking.
+    ///
+    /// # Errors
+    /// Fails if there is not enough free space; the old view remains.
     pub fn compact(&self) -> Result<(), StoreError> {
         self.shared.room_for_view()?;
         self.shared.take_snapshot(self.shared.acked())?;
-        let built = rebuild::beside(&self.shared).and_then(|built| self.writer.swap_view(built));
+        let built = rebuild::in_background(&self.shared).and_then(|built| self.writer.swap_view(built));
         built.inspect_err(|error| {
             if let StoreError::Journal(damages) = error {
                 self.shared.found_damage(damages.clone());
@@ -281,11 +312,11 @@ impl Embedded {
     }
 }
 
-/// Makes a data directory from a backup, after reading all of it; gives what the backup holds. The view is built when
-/// it is opened.
+/// Creates a data directory from a backup, after reading all of it. Returns what the backup contains. The view is
+/// built when the directory is opened.
 ///
 /// # Errors
-/// Where the backup is damaged, or `to` is not empty.
+/// Fails if the backup is damaged, or if `to` is not empty.
 pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
     let failed = |e: std::io::Error| failure::io(&e, |cause| StoreError::Write(format!("{}: {cause}", to.display())));
     let report = check::check(from)?;
@@ -308,13 +339,13 @@ pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
 fn empty_dir(dir: &Path) -> Result<(), StoreError> {
     let refused = |cause: String| StoreError::Open { dir: dir.display().to_string(), cause };
     create_private_dir(dir).map_err(|e| refused(e.to_string()))?;
-    // An empty directory that somebody else has made.
+    // The empty directory may have been created with other permissions.
     make_private(dir, false).map_err(|e| refused(e.to_string()))?;
     let mut entries = std::fs::read_dir(dir).map_err(|e| refused(e.to_string()))?;
     if entries.next().is_some() { Err(refused("it is not empty; name a new directory".into())) } else { Ok(()) }
 }
 
-/// The first bytes of a file, durably.
+/// Copies the first bytes of a file, durably.
 fn copy(file: &Path, to: &Path, bytes: u64) -> std::io::Result<()> {
     let mut source = File::open(file)?.take(bytes);
     let mut target = File::create_new(to.join(file.file_name().unwrap_or_default()))?;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::journal::{Unverified, verify};
 use super::shared::{Shared, journal_dir};
 
-/// How often a pause looks whether the store is being closed.
+/// How often a pause checks whether the store is being closed.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Starts the thread; it ends when everything is verified, or with the store.
+/// Starts the thread. It ends when everything is verified, or with the store.
 pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::io::Result<JoinHandle<()>> {
     shared.unverified.store(unverified.len() as u64, Ordering::Release);
     let weak = Arc::downgrade(shared);
@@ -23,7 +23,7 @@ pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::i
                 shared.found_damage(damages);
                 shared.unverified.fetch_sub(1, Ordering::Release);
             }
-            // Requests need the disk as well: it rests as long as it has read.
+            // Requests need the disk too, so the thread pauses as long as it has read.
             rest(&weak, took)
         });
         if !unverified.is_empty() && weak.upgrade().is_some_and(|it| !it.closing()) {
@@ -36,7 +36,7 @@ pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::i
     })
 }
 
-/// Whether to go on.
+/// Pauses; returns whether to continue.
 fn rest(shared: &Weak<Shared>, pause: Duration) -> bool {
     let started = Instant::now();
     loop {

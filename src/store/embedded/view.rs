@@ -1,8 +1,9 @@
-//! sled, as a view of the journal: what of it the readers ask for.
+//! sled as a read view of the journal.
 //!
-//! Its metadata, written in the same atomic batch as every change, says how far it has seen the journal and what the
-//! sum of its content is. Opening adds everything up again, so a view that lost something is known as such however
-//! it came about, and is built anew. It is never flushed while it is used: the journal is on the disk.
+//! The view's metadata is written in the same atomic batch as every change. It contains the last sequence applied
+//! and a checksum of the content. Opening reads everything and compares, so that a view that has lost something is
+//! detected, whatever the cause, and rebuilt. The view is not flushed while it is used, because the journal is on
+//! disk.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -13,28 +14,28 @@ use super::headroom::Headroom;
 use super::index::Index;
 use super::journal::{Kind, Op};
 use super::{failure, keys, record, task_record};
-use crate::auth::CompanyId;
-use crate::store::StoreError;
-use crate::task::Task;
+use crate::model::company::CompanyId;
+use crate::model::task::Task;
+use crate::store::error::StoreError;
 
-/// sled's cache setting. It really holds several times as much, so this stays small.
+/// sled's cache setting, in bytes. sled uses several times as much, so this is small.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-/// How long sled may take to open a directory before it counts as hanging.
+/// How long sled may take to open a directory before it is considered to hang.
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
-/// How long a view that is being closed in this process is waited for.
+/// How long to wait for a view that is being closed in this process.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
-/// sled puts what is larger than a quarter of this into a file of its own, for which no space can be set aside; and
-/// where writing that fails, its readers wait for ever (docs/decisions/0016).
+/// sled's segment size, in bytes. sled puts values larger than a quarter of this into files of their own, for which
+/// no space can be reserved; if writing such a file fails, sled's readers wait forever (docs/decisions/0016).
 const SEGMENT_BYTES: usize = 4 << 20;
 const META_FORMAT: u8 = 1;
 const META_BYTES: usize = 24;
 
-/// What the view says of itself.
+/// Metadata of a view.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Meta {
-    /// The last sequence of the journal that is in it.
+    /// The last sequence of the journal that was applied.
     pub(super) applied: u64,
-    /// How many keys it has, this one not counted.
+    /// Number of keys, not counting the metadata.
     pub(super) keys: u64,
     /// The sum of the hashes of all keys and values.
     pub(super) sum: u64,
@@ -68,8 +69,8 @@ impl Meta {
     }
 }
 
-/// 64 bits of an entry: two CRCs from different starts, mixed (the finaliser of SplitMix64). Not for adversaries:
-/// it tells entries that are missing or old.
+/// Returns a 64-bit hash of an entry: two CRCs with different start values, mixed (the finaliser of SplitMix64). It
+/// detects missing and outdated entries, but not deliberate changes.
 fn hash(key: &[u8], value: &[u8]) -> u64 {
     let crc = |start: u32| {
         let mut hasher = crc32fast::Hasher::new_with_initial(start);
@@ -92,7 +93,7 @@ pub(super) struct View {
     headroom: Headroom,
 }
 
-/// What a group changes in the index, in order: a task may be changed several times.
+/// Changes of the index by a group, in order: a task may be changed several times.
 enum IndexChange {
     Add(Task, u32, usize),
     Remove(Task, u32, usize),
@@ -100,7 +101,8 @@ enum IndexChange {
 }
 
 impl View {
-    /// Opens or makes the directory. Damaged files make sled return errors, panic or hang: all three are errors here.
+    /// Opens or creates the directory. Damaged files can make sled return errors, panic or hang; all three are
+    /// errors here.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause: String| StoreError::Open { dir: path.display().to_string(), cause };
         remove_unfinished(path).map_err(|e| failed(e.to_string()))?;
@@ -108,7 +110,7 @@ impl View {
         let sled_path = path.to_owned();
         let open = move || {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                // sled's own timer is off: nothing here waits for its flush.
+                // sled's own timer is off, because nothing depends on its flush.
                 let config = sled::Config::new()
                     .path(sled_path)
                     .cache_capacity(CACHE_BYTES)
@@ -134,7 +136,7 @@ impl View {
         Ok(Self { tree, db, meta, headroom })
     }
 
-    /// Reads everything: gives the index, if the content adds up to what the metadata says.
+    /// Reads everything and returns the index, if the content matches the metadata.
     pub(super) fn read_all(&self) -> Result<Index, StoreError> {
         let read = guarded(|| self.add_up());
         if read.is_err() {
@@ -165,15 +167,14 @@ impl View {
         if found == self.meta {
             Ok(index)
         } else {
-            let cause =
-                format!("it has {} entries, and {} were written (or their sum differs)", found.keys, self.meta.keys);
+            let cause = format!("it has {} entries instead of {}, or their sum differs", found.keys, self.meta.keys);
             Err(record::damaged("view", &cause))
         }
     }
 
     /// Applies a group of operations that ends with this sequence: one atomic batch, then the index.
     ///
-    /// `again` is for operations that the view may have seen already: an insert may then find its key taken.
+    /// `again` is for operations that may be in the view already; an insert may then find an existing key.
     pub(super) fn apply<'a>(
         &mut self,
         last: u64,
@@ -195,7 +196,7 @@ impl View {
         let mut batch = sled::Batch::default();
         let mut meta = Meta { applied: last, ..self.meta };
         let mut changes = Vec::new();
-        // What this very batch has put, for operations on the same key.
+        // Values that this batch has put already, for later operations on the same key.
         let mut put: HashMap<&[u8], Option<&[u8]>> = HashMap::new();
         for op in ops {
             if op.kind == Kind::Event {
@@ -228,7 +229,7 @@ impl View {
         }
         batch.insert(keys::META, meta.encode());
         note_names(index, &put)?;
-        // Readers of lists see a group whole or not at all.
+        // Locked around the batch, so that readers of lists see a whole group or nothing of it.
         let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.tree.apply_batch(batch).map_err(failure::write)?;
         self.meta = meta;
@@ -242,19 +243,19 @@ impl View {
         Ok(())
     }
 
-    /// Lets go of a view that has failed, and keeps its files. A sled whose write failed may wait for ever when it is
-    /// dropped, and hold a lock of every sled in this process meanwhile: so it is not dropped.
+    /// Abandons a view that has failed, and keeps its files. A sled whose write failed may wait forever when it is
+    /// dropped, while holding a lock of every sled in this process, so it is not dropped.
     pub(super) fn abandon(self) {
         std::mem::forget(self);
     }
 
-    /// Gives the space of its files back.
+    /// Frees the disk space of the view's files.
     pub(super) fn give_back(&self) {
         self.headroom.give_back();
     }
 
-    /// The same for a view whose files are of no use any more: their space comes back at once. `readable`: it was not
-    /// a write that failed, so that sled can be dropped as well; on a thread of its own, since that may take long.
+    /// Discards a view whose files are no longer needed, and frees their space at once. With `readable`, no write
+    /// has failed, so sled can be dropped too; this happens on a separate thread because it may take long.
     pub(super) fn discard(self, readable: bool) {
         self.give_back();
         if readable {
@@ -267,14 +268,14 @@ impl View {
         }
     }
 
-    /// Brings everything to the disk: at the end, so that the next start has nothing to replay.
+    /// Flushes everything to disk when the store is closed, so that the next start has nothing to replay.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map(drop).map_err(failure::write)
     }
 }
 
-/// Opens sled, and waits for a lock that a store of this process has not let go of yet: a read that nobody waits for any more
-/// may still hold its view. No other process can, as this one holds the directory.
+/// Opens sled, and waits for a lock that an earlier store of this process still holds: a read whose caller has gone
+/// may still use its view. Other processes cannot hold it, because this one has locked the directory.
 fn open_alone(config: &sled::Config) -> sled::Result<sled::Db> {
     let started = Instant::now();
     loop {
@@ -289,7 +290,7 @@ fn open_alone(config: &sled::Config) -> sled::Result<sled::Db> {
     }
 }
 
-/// Removes a snapshot that sled had begun when the disk was full: it would take it for a whole one, and refuse it.
+/// Removes an unfinished snapshot of sled, as a full disk leaves it. sled would refuse to open with it.
 fn remove_unfinished(view: &Path) -> std::io::Result<()> {
     if !view.exists() {
         return Ok(());
@@ -304,22 +305,23 @@ fn remove_unfinished(view: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// sled panics over damage that it meets: here that is an error like any other.
+/// Converts a panic of sled, which it raises for damaged files, to an error.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(record::damaged("view", &"sled panicked over its files")))
 }
 
-/// The task that this entry is, if it is one.
+/// Decodes an entry as a task; `None` if it is another kind of entry.
 fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreError> {
     if key.first() != Some(&keys::TASK) {
         return Ok(None);
     }
     let unreadable = |error: StoreError| {
-        // As it was written, so another view would have the same: it is named, and all others are served.
+        // The value is as it was written, so a rebuilt view would have the same one. It is logged, and all others
+        // are served.
         if record::is_whole(value) {
             tracing::error!(record = %key.get(..key.len().min(128)).unwrap_or_default().escape_ascii(), cause = %error,
-                "a task cannot be read, and is left out");
+                "a task cannot be read and is skipped");
             return Ok(None);
         }
         Err(error)
@@ -330,14 +332,14 @@ fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreErr
     task_record::decode(value, id, company).map(Some).or_else(unreadable)
 }
 
-/// While a store is opened: what the writer will have to know of idempotency keys.
+/// Adds the idempotency keys of a batch while a store is opened.
 fn note_names(index: &std::sync::RwLock<Index>, put: &HashMap<&[u8], Option<&[u8]>>) -> Result<(), StoreError> {
     if !index.read().unwrap_or_else(std::sync::PoisonError::into_inner).keeps_names() {
         return Ok(());
     }
     let mut index = index.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     let Some(names) = index.names() else { return Ok(()) };
-    // First what expired: what else was written belongs to other days.
+    // Expired keys first; the keys written belong to other days.
     put.iter()
         .filter(|(_, value)| value.is_none())
         .filter_map(|(key, _)| keys::answers_in(key))
@@ -347,12 +349,12 @@ fn note_names(index: &std::sync::RwLock<Index>, put: &HashMap<&[u8], Option<&[u8
         .try_for_each(|(key, value)| names.add_entry(key, value))
 }
 
-/// The company and its next row, if this entry says that.
+/// Decodes an entry as a company and its next row; `None` if it is another kind of entry.
 fn decode_rows(key: &[u8], value: &[u8]) -> Result<Option<(CompanyId, u32)>, StoreError> {
     if key.first() != Some(&keys::ROWS) {
         return Ok(None);
     }
-    // No task can be of a company that has no such name.
+    // No task can belong to a company with an invalid name.
     let Some(company) = keys::parse_rows(key) else { return Ok(None) };
     Ok(Some((company, record::decode_rows(value)?)))
 }

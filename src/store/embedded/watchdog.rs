@@ -1,5 +1,5 @@
-//! The last resort against a sled that hangs: it holds a lock of every sled in the process, so nothing in here can be
-//! mended then, and a restart mends all of it.
+//! The watchdog: the last resort if sled hangs. sled then holds a lock of every sled in the process, so nothing can
+//! be repaired in this process, but a restart repairs everything.
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -10,13 +10,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::shared::Shared;
 
 const LOOK: Duration = Duration::from_secs(5);
-/// How long the view may have work to do and do none of it. Rebuilding moves on all the time; a disk that stalls for
-/// longer than this is as good as broken.
+/// How long the view may make no progress while it has work to do. A rebuild makes progress all the time; a disk
+/// that stalls for longer is considered broken.
 const LIMIT: Duration = Duration::from_secs(300);
 /// `EX_SOFTWARE` of sysexits.h: a service manager restarts the server.
 const EXIT: i32 = 70;
 
-/// The thread that watches a store. Dropping this ends it.
+/// The thread that watches a store. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     stop: Option<Sender<()>>,
@@ -51,7 +51,7 @@ fn watch(shared: &Weak<Shared>, stopped: &Receiver<()>) {
             (beat, since) = (now, Instant::now());
         } else if since.elapsed() > LIMIT {
             tracing::error!(
-                "the database hangs; everything acknowledged is in the journal: the process exits, to be restarted"
+                "the read view hangs; all acknowledged changes are in the journal; the process exits so that it can be restarted"
             );
             std::process::exit(EXIT);
         }

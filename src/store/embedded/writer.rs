@@ -1,8 +1,8 @@
-//! The one thread that decides and appends.
+//! The thread that decides changes and appends them to the journal.
 //!
-//! It takes everything that waits (up to [`GROUP`]), decides each change against what is there, makes all of it
-//! durable as one group of the journal, and only then answers every caller. No timer: a lone writer goes at once,
-//! and load forms the groups. The view follows on a thread of its own (`applier.rs`).
+//! It takes all queued changes (up to [`GROUP`]), decides each against the stored state, makes them durable as one
+//! group of the journal, and then responds to all callers. There is no timer: a single write is appended at once,
+//! and under load groups form by themselves. The view follows on a thread of its own (`applier.rs`).
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,17 +20,18 @@ use super::journal::{AppendError, Journal, Kind, Op};
 use super::rebuild::Built;
 use super::shared::Shared;
 use super::view::View;
-use crate::store::StoreError;
+use crate::metrics::store::STORE;
+use crate::store::error::StoreError;
 
-/// Most changes in one group, and most that may wait.
+/// Maximum number of changes in a group, and in the queue.
 const GROUP: usize = 1024;
-/// Most bytes in one group, beyond the change that passes it.
+/// Size of a group, in bytes, not counting the change that exceeds it.
 const GROUP_BYTES: usize = 4 << 20;
 
-/// How long closing may take: a view that is being built anew ends in time, one whose sled hangs never does.
+/// How long closing may take. A view that is being rebuilt is done by then; a hanging sled never is.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A change that waits for its group, and who waits for it.
+/// A queued change and its caller.
 struct Waiting {
     change: Change,
     done: oneshot::Sender<Result<Done, StoreError>>,
@@ -61,7 +62,7 @@ impl Writer {
         Ok(Self { queue: Some(queue), threads: vec![thread, applier.thread], applier: Some(work) })
     }
 
-    /// Waits for its place in the queue, then until the change is durable.
+    /// Queues a change, and waits until it is durable.
     pub(super) async fn write(&self, change: Change) -> Result<Done, StoreError> {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
@@ -69,7 +70,7 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The same for a thread that may wait.
+    /// Queues a change, and blocks the thread until it is durable.
     pub(super) fn write_blocking(&self, change: Change) -> Result<Done, StoreError> {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
@@ -77,13 +78,13 @@ impl Writer {
         answer.blocking_recv().map_err(|_| StoreError::Closed)?
     }
 
-    /// Nothing, where it takes writes at all.
+    /// Checks that the writer is running.
     pub(super) fn open(&self) -> Result<(), StoreError> {
         let open = self.queue.as_ref().is_some_and(|queue| !queue.is_closed());
         if open { Ok(()) } else { Err(StoreError::Closed) }
     }
 
-    /// Has another view take over between two groups.
+    /// Replaces the view between two groups.
     pub(super) fn swap_view(&self, built: Built) -> Result<(), StoreError> {
         let (done, answer) = crossbeam_channel::bounded(1);
         let applier = self.applier.as_ref().ok_or(StoreError::Closed)?;
@@ -91,8 +92,8 @@ impl Writer {
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
-    /// Writes what is still queued, and ends. When it returns, no thread of the store works on its files any more:
-    /// another store may be opened on them at once.
+    /// Writes what is queued and ends all threads. When this returns, no thread of the store uses its files, so
+    /// they can be opened again at once.
     pub(super) fn close(&mut self, shared: &Arc<Shared>) {
         (self.queue, self.applier) = (None, None);
         let threads = std::mem::take(&mut self.threads);
@@ -104,15 +105,15 @@ impl Writer {
                     tracing::error!("a thread of the store panicked");
                 }
             }
-            // A request may be taking a snapshot still: it notices that the store is closing.
+            // A request may still be taking a snapshot. It stops when it notices that the store is closing.
             drop(shared.snapshot.lock());
             drop(shared);
             let _given_up = done.send(());
         };
         let joining = std::thread::Builder::new().name("store-close".into()).spawn(join);
         if joining.is_ok() && ended.recv_timeout(CLOSE_LIMIT).is_err() {
-            // What is acknowledged is in the journal; the next start brings the view up to date.
-            tracing::error!("the store does not come to an end, and is left as it is");
+            // Acknowledged changes are in the journal; the next start updates the view.
+            tracing::error!("the store's threads did not end in time; the next start brings the read view up to date");
         }
     }
 }
@@ -128,11 +129,11 @@ struct State {
     snapshot: Option<JoinHandle<()>>,
 }
 
-/// How one change ended.
+/// Result of one change.
 enum Answer {
-    /// It was decided with its group: where the group is not durable, neither is this, nor what it was decided on.
+    /// Decided with its group. If the group is not durable, neither is this change nor what it was decided on.
     Grouped(Result<Done, StoreError>),
-    /// It is in no group, so the group's outcome says nothing about it.
+    /// Not part of a group, so independent of the group's outcome.
     Own(Result<Done, StoreError>),
 }
 
@@ -156,7 +157,7 @@ impl State {
                 let mut answers = Vec::with_capacity(queue.len());
                 let outcome = self.group(&mut queue, &mut answers);
                 for (done, answer) in answers {
-                    // A caller that has gone away misses its answer only; the change remains.
+                    // A caller that has disconnected misses only the response; the change remains.
                     let _gone = done.send(answer.after(&outcome));
                 }
             }
@@ -164,7 +165,7 @@ impl State {
         self.join_snapshot();
     }
 
-    /// One group: decided, durable, on its way into the view.
+    /// Processes one group: decides it, makes it durable, and hands it to the applier.
     fn group(
         &mut self,
         queue: &mut std::iter::Peekable<impl Iterator<Item = Waiting>>,
@@ -176,7 +177,8 @@ impl State {
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
         let mut decider = Decider::new(&self.shared, &mut self.stored);
         let mut bytes = 0;
-        // What was decided before a change of files goes into them first: a group of its own.
+        // A change of files starts a group of its own, because earlier decisions must be written to the old files
+        // first.
         while let Some(Waiting { change, done }) = queue.next_if(|it| group.is_empty() || !it.change.is_of_files()) {
             let refused = failed.as_ref().or_else(|| room.as_ref().err().filter(|_| !change.may_use_reserve()));
             if let Some(error) = refused {
@@ -201,7 +203,7 @@ impl State {
                 done
             });
             answers.push((done, Answer::Grouped(answer)));
-            // Later changes were decided on this one. `Change::fits` has ruled it out.
+            // Later changes were decided on this one. `Change::fits` makes this impossible.
             if let Some(error) = too_long {
                 return Err(StoreError::Write(error.to_string()));
             }
@@ -214,6 +216,7 @@ impl State {
         if group.is_empty() {
             return Ok(());
         }
+        STORE.changes.see(answers.len() as u64);
         if !blocks.is_empty() {
             let pushed = group.push(blocks.iter().map(Written::op), |_, _| {});
             pushed.map_err(|e| StoreError::Write(e.to_string()))?;
@@ -227,20 +230,25 @@ impl State {
         events: Vec<(Uuid, usize, usize)>,
         decisions: Decisions,
     ) -> Result<(), StoreError> {
-        // A roll in this very group may have failed.
+        // A roll in this group may have failed.
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        // First: a record that is not known to be late would keep what was sent. Once for the whole group.
+        // Registered first: otherwise, a record that is not known as late would keep what was sent. Once for the
+        // whole group.
         self.shared.erasures.are_late(&decisions.late).map_err(|e| failure::io(&e, StoreError::Write))?;
         let appended = self.journal.append(group, events);
         self.shared.wrote(appended.is_ok());
+        if appended.is_err() {
+            STORE.write_errors.count();
+        }
         let bytes = appended.map_err(|error| append_failed(error, &self.shared, &mut self.broken))?;
         self.shared.set_full(false);
         let last = self.journal.last();
         self.since_snapshot += bytes.len() as u64;
+        STORE.written_bytes.add(bytes.len() as u64);
         self.stored.recent.push(last, decisions.changes);
-        // First, so that a reader who finds a block here can wait for it.
+        // Set first, so that a reader who finds a block in the names can wait for it.
         self.shared.set_acked(last);
         {
             let mut names = self.shared.names();
@@ -257,10 +265,10 @@ impl State {
         Ok(())
     }
 
-    /// On a thread of its own: it reads the whole view.
+    /// Takes a snapshot on a thread of its own, because it reads the whole view.
     fn start_snapshot(&mut self) {
         if self.snapshot.as_ref().is_some_and(|it| !it.is_finished()) {
-            // The one under way is so slow that the next is due; another is taken after more of the journal.
+            // The current snapshot is so slow that the next is due; another is taken after more of the journal.
             return;
         }
         self.join_snapshot();
@@ -282,7 +290,8 @@ impl State {
     }
 }
 
-/// Does what concerns the journal's files only, between two groups; gives the bytes freed. None for any other change.
+/// Carries out a change that concerns only the journal's files, between two groups. Returns the bytes freed; `None`
+/// for any other change.
 fn maintain(
     change: &Change,
     journal: &mut Journal,
@@ -296,7 +305,7 @@ fn maintain(
             Some(rolled.map_err(|error| append_failed(error, shared, broken)))
         }
         Change::Prune { covered, before_ms, now_ms } => Some(match shared.files.try_lock() {
-            // A backup or an erasure needs them: they go the next time.
+            // A backup or an erasure uses the files; they are removed the next time.
             Err(std::sync::TryLockError::WouldBlock) => Ok(0),
             _held => journal.remove(*covered, *before_ms, *now_ms).map_err(|e| StoreError::Write(e.to_string())),
         }),
@@ -308,20 +317,20 @@ fn maintain(
     }
 }
 
-/// What a failed append means for what comes after it.
+/// Handles a failed append and returns the error for callers.
 fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreError>) -> StoreError {
     match error {
         AppendError::Full(error) if failure::is_full(&error) => {
             shared.set_full(true);
             shared.room().err().unwrap_or(StoreError::NoSpace(error.to_string()))
         }
-        // The journal is as it was: the next write may succeed.
+        // The journal is unchanged, so the next write may succeed.
         AppendError::Full(error) => {
             tracing::error!(cause = %error, "a group cannot be written");
             StoreError::Write(error.to_string())
         }
         AppendError::Sync(error) => {
-            tracing::error!(cause = %error, "the journal cannot be written: nothing is stored until a restart");
+            tracing::error!(cause = %error, "the journal cannot be written; all writes fail until a restart");
             let error = StoreError::Write(error.to_string());
             *broken = Some(error.clone());
             shared.journal_failed(error.clone());
@@ -333,10 +342,13 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::backend::Embedded;
     use crate::store::embedded::change::Guard;
+    use crate::store::embedded::keys;
     use crate::store::embedded::names::Place;
-    use crate::store::embedded::{Embedded, Options, keys};
-    use crate::store::{IdempotencyId, Store as _};
+    use crate::store::embedded::options::Options;
+    use crate::store::idempotency::IdempotencyId;
+    use crate::store::verbs::Store as _;
 
     fn put(bytes: usize) -> Change {
         let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; bytes]));
@@ -344,7 +356,7 @@ mod tests {
         Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
     }
 
-    /// Where the disk is full when answers are removed, they are there still, and count.
+    /// If the disk is full when responses are removed, they still exist and still count.
     #[test]
     fn answers_are_forgotten_once_their_removal_is_durable() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -367,23 +379,23 @@ mod tests {
         assert_eq!(store.shared.names().count(), 0);
     }
 
-    /// A record whose checksum is right and that says nothing readable, as an import of an earlier version could leave it,
-    /// must not keep everything else from being served.
+    /// A record with a valid checksum but unreadable content, as an import of an earlier version could leave it,
+    /// must not prevent the rest from being served.
     #[test]
     fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
         let dir = tempfile::TempDir::new().unwrap();
         let data = dir.path().join("data");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let store = Embedded::open(&data, &Options::default()).unwrap();
-        let company = crate::auth::CompanyId::parse("a").unwrap();
+        let company = crate::model::company::CompanyId::parse("a").unwrap();
         let unreadable = |format| crate::store::embedded::record::encode_as(format, &"x").unwrap();
-        let now = crate::clock::now();
-        let entry = crate::audit::Entry::new("test", crate::audit::Action::KeyCreated, "t", now);
+        let now = crate::system::clock::now();
+        let entry = crate::model::audit::Entry::new("test", crate::model::audit::Action::KeyCreated, "t", now);
         runtime.block_on(store.note(entry)).unwrap();
-        let task = keys::task(&company, crate::task::TaskId(crate::event::new_id(now)));
+        let task = keys::task(&company, crate::model::ids::TaskId(crate::model::ids::new_id(now)));
         let others = vec![
             (b"Kkey_1".to_vec(), unreadable(1)),
-            (keys::audit(crate::event::new_id(now)), unreadable(1)),
+            (keys::audit(crate::model::ids::new_id(now)), unreadable(1)),
             (b"Tno-task".to_vec(), unreadable(2)),
             (task, unreadable(2)),
         ];
@@ -401,16 +413,16 @@ mod tests {
         }
     }
 
-    /// The sweep's `Roll` may share a group with a request that cannot be written, which is not the sweep's failure.
+    /// The sweep's `Roll` may share a group with a request that cannot be written; this must not fail the sweep.
     #[test]
     fn what_concerns_only_the_journals_files_is_answered_for_itself() {
         let dir = tempfile::TempDir::new().unwrap();
         let data = dir.path().join("data");
         let options = Options { segment_bytes: 64 << 10, ..Options::default() };
         let store = Embedded::open(&data, &options).unwrap();
-        // Not the first group: an empty segment would be made larger.
+        // Not the first group, because an empty segment would be made larger.
         store.writer.write_blocking(put(1)).unwrap();
-        // A segment for a group of this size cannot be made: a directory has its name.
+        // A segment for a group of this size cannot be created, because a directory has its name.
         std::fs::create_dir(data.join("journal/fresh.tmp")).unwrap();
         let too_large = || put(200 << 10);
         let queue = store.writer.queue.as_ref().unwrap();
@@ -419,7 +431,7 @@ mod tests {
             queue.blocking_send(Waiting { change, done }).unwrap();
             answer
         };
-        // While the first of them fails, others gather in one group.
+        // While the first one fails, the others gather in one group.
         for _ in 0..20 {
             let answers: Vec<_> = (0..20)
                 .map(|_| {

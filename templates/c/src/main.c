@@ -1,4 +1,4 @@
-/* Messages become tasks. The payload comes on stdin, the tasks go to stdout, what is logged to stderr; a non-zero exit
+/* Maps messages to tasks. It reads the payload from stdin, and writes tasks to stdout and the log to stderr. A non-zero exit
    refuses the payload, with the last line of stderr as the message for the sender. */
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static void write_all(const json_out *out) {
     }
 }
 
-/* A field's text, or another text where it has none. */
+/* The text of a field, or another text if it has none. */
 static void put(json_out *out, const char *before, const json_value *value, const char *otherwise) {
     json_put(out, before);
     bool there = value && value->kind == JSON_STRING && value->length > 0;
@@ -62,7 +62,7 @@ int main(void) {
         put(&out, "\",\"description\":\"", json_get(message, "message"), "");
         put(&out, "\",\"assigned_user_ids\":[\"", json_get(config, "default_assignee"), "");
         put(&out, "\"],\"created_by_id\":\"", NULL, setting("HOOKMILL_INTEGRATION"));
-        /* Dates are read loosely: a day is enough. */
+        /* A date without a time is enough. */
         put(&out, "\",\"deadline\":\"", json_get(message, "due"), setting("HOOKMILL_RECEIVED_AT"));
         json_put(&out, "\"}");
     }

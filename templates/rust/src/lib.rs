@@ -1,9 +1,9 @@
-//! Messages become tasks.
+//! Maps messages to tasks.
 
 use hookmill_plugin::{Context, Mapped, Refusal, Task, plugin};
 use serde::Deserialize;
 
-/// The payload: what input.schema.json lets through.
+/// A payload that fits input.schema.json.
 #[derive(Deserialize)]
 struct Message {
     message: String,
@@ -29,7 +29,7 @@ fn map(message: Message, context: &Context<Config>) -> Result<Mapped, Refusal> {
         description: message.message,
         assigned_user_ids: vec![context.config.default_assignee.clone()],
         created_by_id: context.integration.clone(),
-        // Dates are read loosely: a day is enough.
+        // A date without a time is enough.
         deadline: message.due.unwrap_or_else(|| context.received_at.clone()),
         ..Task::default()
     })

@@ -1,4 +1,4 @@
-//! Calls calendly's mapping through Extism, in an instance that is used again and in a fresh one for every call.
+//! Calls calendly's mapping through Extism, in a reused instance and in a fresh one for every call.
 //!
 //! `scripts/extism-bench` builds both and runs this. Arguments: the plugin's .wasm, and a fixture of plugins/calendly.
 

@@ -27,7 +27,8 @@ fn written() -> Whole {
         for n in 0..=group % 3 {
             let (key, value) = (vec![n; 1 + usize::from(n)], vec![group; usize::from(group) * 19 % 211]);
             let kind = [Kind::Insert, Kind::Replace, Kind::Delete, Kind::Event][usize::from(group + n) % 4];
-            bytes.push([Op { kind, key: &[key.as_slice(), &[7; 16]].concat(), value: &value }], |_, _| {});
+            let op = Op { kind, key: &[key.as_slice(), &[7; 16]].concat(), value: &value };
+            bytes.push([op], |_, _| {}).expect("a short group");
         }
         journal.append(bytes, Vec::new()).expect("a durable group");
     }

@@ -1,34 +1,39 @@
-//! Events that are stored again: the newest state wins, and what was erased stays erased.
+//! New states of stored events: the newest state wins, and what was erased stays erased.
 //!
-//! Each of these writes names the state that it read. Whether that is still the event's state can be said only here, where
-//! changes come one after another; so two replays at once, a late result of the queue and an erasure cannot undo each other.
+//! Each of these writes names the version that it read. Only the writer thread can check whether the event is still
+//! in this state, because it decides changes one after another. So concurrent replays, late results of the queue
+//! and erasures cannot undo each other.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Decided, Decider, changed};
-use crate::auth::CompanyId;
-use crate::event::{Event, EventId, EventStatus, Reason};
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, Reason};
+use crate::model::ids::EventId;
 use crate::store::embedded::change::{Again, Done, Guard, KeyValue, Written};
-use crate::store::embedded::event_record::{self, Base, Decoded};
+use crate::store::embedded::event_record::{Base, Decoded};
 use crate::store::embedded::journal::{Kind, Op, Stored};
-use crate::store::embedded::{failure, keys, task_record};
-use crate::store::{EventVersion, FirstAnswer, Replaced, StoreError};
+use crate::store::embedded::{event_record, failure, keys, task_record};
+use crate::store::error::StoreError;
+use crate::store::idempotency::FirstAnswer;
+use crate::store::write::{EventVersion, Replaced};
 
 impl Stored {
-    /// Names this state: where it is stored. An erasure overwrites a state in place, and is told apart by `erased_at`.
+    /// Returns the version of this state: where it is stored. An erasure overwrites a state in place; `erased_at`
+    /// tells these apart.
     pub(in crate::store::embedded) fn version(&self) -> EventVersion {
         EventVersion(u128::from(self.segment) << 64 | u128::from(self.place.offset))
     }
 
-    /// Where what was sent is stored.
+    /// Returns the position of the record with what was sent.
     fn base(&self, known: Option<Base>) -> Base {
         known.unwrap_or_else(|| Base::new(self.segment, self.place))
     }
 }
 
 impl Decider<'_> {
-    /// An event's newest durable state.
+    /// Returns an event's newest durable state.
     pub(super) fn newest(&self, key: &[u8], id: Uuid) -> Result<Option<Stored>, StoreError> {
         self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))
     }
@@ -41,7 +46,7 @@ impl Decider<'_> {
             return not_stored(Replaced::Changed);
         }
         let Some(stored) = self.newest(&key, id.0)? else {
-            // It has expired, and waits for nothing.
+            // The event has expired, so it must not stay in the queue.
             return Ok((vec![self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Changed)));
         };
         let current = event_record::decode(&stored.value, id, company)?;
@@ -62,7 +67,7 @@ impl Decider<'_> {
         self.replace(again, updates, queued, stored.base(current.base))
     }
 
-    /// Writes what was decided to be stored.
+    /// Writes the new state as decided.
     fn replace(
         &mut self,
         again: Again,
@@ -94,7 +99,8 @@ impl Decider<'_> {
         Ok((written, Done::Replaced(Replaced::Stored)))
     }
 
-    /// Another request's answer that is remembered under the key of this one: from when the event was received, or since.
+    /// Returns the response of another request that is stored under the same key, at the time of the event's
+    /// receipt or now.
     fn other_answer(&self, again: &Again) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(guard) = &again.guard else { return Ok(None) };
         for at in [guard.at, again.now] {
@@ -107,7 +113,7 @@ impl Decider<'_> {
         Ok(None)
     }
 
-    /// Tasks of this event that change with it. None where one of them is not there any more.
+    /// Returns the changed tasks of this event; `None` if one of them no longer exists.
     fn task_updates(&self, again: &Again) -> Result<Option<Vec<KeyValue>>, StoreError> {
         let company = &again.event.company_id;
         let mut updates = Vec::with_capacity(again.updates.len());
@@ -121,8 +127,8 @@ impl Decider<'_> {
         Ok(Some(updates))
     }
 
-    /// When what was sent was erased: the newest state says so, or the record that has it. An erasure that is under way has
-    /// perhaps overwritten only one of them so far.
+    /// Returns when what was sent was erased, according to the newest state or the original record. A running
+    /// erasure may have overwritten only one of them so far.
     fn was_erased(&self, current: &Decoded) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (event, base) = (&current.event, current.base);
         let Some(base) = base.filter(|_| event.erased_at.is_none()) else { return Ok(event.erased_at) };
@@ -131,9 +137,9 @@ impl Decider<'_> {
         Ok(event_record::decode(&value, event.id, event.company_id.clone())?.event.erased_at)
     }
 
-    /// When the patient of a result was erased, if that was after the event was received.
+    /// Returns when the patient of a result was erased, if that was after the event was received.
     fn is_to_be_erased(&self, again: &Again, key: &[u8]) -> Option<DateTime<Utc>> {
-        // Encoded only where it is looked at.
+        // Encoded only if it is needed.
         let whole = std::cell::OnceCell::new();
         let ops = || {
             let value = whole.get_or_init(|| event_record::encode(&again.event).unwrap_or_default());
@@ -143,8 +149,8 @@ impl Decider<'_> {
         self.shared.erasures.since(again.event.id.0, ops)
     }
 
-    /// A result that comes after what was sent has been erased: the event says so, and makes no task. Those that it has
-    /// made before stay its own.
+    /// Stores a result that arrives after what was sent was erased: the event is marked as erased and creates no
+    /// task. Tasks that it created before remain.
     fn late(&mut self, event: Event, at: DateTime<Utc>, stored: &Stored) -> Result<Decided, StoreError> {
         self.replaced.insert(event.id.0);
         let (company, id) = (event.company_id.clone(), event.id);
@@ -156,10 +162,10 @@ impl Decider<'_> {
         Ok((vec![event, self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Erased)))
     }
 
-    /// An event that cannot be read is replaced by what is known of it. One that can be read after all is left alone.
+    /// Replaces an unreadable event by what is known about it. Does nothing if the event can be read after all.
     pub(super) fn give_up(&mut self, event: &Event) -> Result<Decided, StoreError> {
         let (company, id) = (&event.company_id, event.id);
-        match super::super::events::one(self.shared, company, id) {
+        match crate::store::embedded::events::one(self.shared, company, id) {
             Ok(Some(_)) => return Ok((Vec::new(), Done::Replaced(Replaced::Changed))),
             Ok(None) => return Ok((vec![self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored))),
             Err(StoreError::Damaged { .. }) => {}
@@ -169,8 +175,8 @@ impl Decider<'_> {
         Ok((vec![value, self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored)))
     }
 
-    /// What is stored of a commit whose patient was erased after it was received; none where nobody was. A single event is
-    /// stored as erased; several are not stored at all, as their tasks were promised together.
+    /// Returns what to store of a commit whose patient was erased after it was received; `None` if no patient was.
+    /// A single event is stored as erased; a batch is not stored at all, because its tasks were promised together.
     pub(super) fn erased_meanwhile(
         &self,
         events: &[(Vec<u8>, Vec<u8>)],
@@ -191,7 +197,7 @@ impl Decider<'_> {
     }
 }
 
-/// An event of which only what happened is left.
+/// Reduces an event to the fact that it was received and erased.
 fn erased(event: Event, at: DateTime<Utc>) -> Event {
     let mut event = event_record::without_content(event, at);
     if matches!(event.status, EventStatus::Queued | EventStatus::Stored) {

@@ -1,24 +1,27 @@
-//! Remembered responses: what a request with an `Idempotency-Key`, or a delivery, was answered holds what its task says.
+//! Erases stored responses: the response to a request with an `Idempotency-Key`, or to a delivery, contains its
+//! task.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{FoundBy, Patient};
+use super::patient::{FoundBy, Patient};
+use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::{Change, KeyValue};
 use crate::store::embedded::journal::{Kind, Op};
-use crate::store::embedded::{Embedded, failure, keys, record};
-use crate::store::{FirstAnswer, StoreError};
+use crate::store::embedded::{failure, keys, record};
+use crate::store::error::StoreError;
+use crate::store::idempotency::FirstAnswer;
 
-/// Entries that are changed at once.
+/// Number of entries that are changed at once.
 const CHUNK: usize = 100;
 
-/// Whether a response is about the patient: it is of one of these events, or names the patient.
+/// Returns whether a response concerns the patient: it belongs to one of these events, or names the patient.
 pub(super) fn is_about(patient: &Patient, events: &BTreeMap<Uuid, FoundBy>, answer: &FirstAnswer) -> bool {
     answer.event_id().is_some_and(|id| events.contains_key(&id.0)) || patient.is_answered(&answer.body)
 }
 
-/// An operation's value without the responses that are about the patient; none where there are none.
+/// Returns an operation's value without the responses that concern the patient; `None` if there are none.
 pub(super) fn erased(
     op: &Op<'_>,
     patient: &Patient,
@@ -45,7 +48,8 @@ fn erased_value(
 }
 
 impl Embedded {
-    /// The view's entries without the responses that are about the patient, and how many responses those are.
+    /// Returns the view's entries without the responses that concern the patient, and the number of those
+    /// responses.
     pub(super) fn answers_about(
         &self,
         patient: &Patient,
@@ -66,7 +70,7 @@ impl Embedded {
         })
     }
 
-    /// Takes them out of the view; a rebuilt view has none of them either.
+    /// Overwrites these entries in the view and the journal, so that a rebuilt view does not have them either.
     pub(super) fn overwrite_answers(&self, changed: Vec<KeyValue>) -> Result<(), StoreError> {
         for chunk in changed.chunks(CHUNK) {
             self.writer.write_blocking(Change::Overwrite(chunk.to_vec()))?;

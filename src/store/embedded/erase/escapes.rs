@@ -1,12 +1,12 @@
-//! Text without one level of what senders write characters with: percent-encoding, JSON's escapes, XML's references.
+//! Decodes one level of character escapes in a text: percent-encoding, JSON escapes and XML references.
 //!
-//! All of them are undone at once, from left to right, so a text that is escaped several times is read level by level. Each
-//! level is no longer than the one before, and there are [`LEVELS`] at most: the time is linear.
+//! All kinds are decoded in one pass from left to right, so text that is escaped several times is read level by
+//! level. No level is longer than the previous one, and there are at most [`LEVELS`], so the time is linear.
 
-/// How many levels are undone: JSON text in a form's field in a JSON text is three.
+/// Maximum number of levels: JSON text in a form field in JSON text has three.
 pub(super) const LEVELS: usize = 4;
 
-/// How a character was written.
+/// How a character was escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Escape {
     None,
@@ -15,22 +15,22 @@ pub(super) enum Escape {
     Xml,
 }
 
-/// A text, in lower case, and how each of its bytes was written.
+/// A text in lower case, and how each of its bytes was escaped.
 #[derive(Debug)]
 pub(super) struct Level {
     pub(super) text: String,
-    /// Empty where nothing was escaped.
+    /// Empty if nothing was escaped.
     escapes: Vec<Escape>,
 }
 
 impl Level {
-    /// As it was sent.
+    /// Returns the text as it was sent.
     pub(super) fn first(text: &str) -> Self {
         let text = if text.is_ascii() { text.to_ascii_lowercase() } else { folded(text) };
         Self { text, escapes: Vec::new() }
     }
 
-    /// The next one; none where nothing is escaped.
+    /// Decodes the next level; `None` if nothing is escaped.
     pub(super) fn next(&self) -> Option<Self> {
         memchr::memchr3(b'%', b'\\', b'&', self.text.as_bytes())
             .or_else(|| memchr::memchr(b'+', self.text.as_bytes()))?;
@@ -52,13 +52,13 @@ impl Level {
         changed.then_some(next)
     }
 
-    /// How what is in this range was written.
+    /// Returns how the text in this range was escaped.
     pub(super) fn escape(&self, range: std::ops::Range<usize>) -> Escape {
         let written = self.escapes.get(range).unwrap_or_default();
         written.iter().copied().find(|it| *it != Escape::None).unwrap_or(Escape::None)
     }
 
-    /// Adds a character that was so many bytes long; gives these.
+    /// Appends a character whose escape has `length` bytes, and returns `length`.
     fn push(&mut self, character: char, escape: Escape, length: usize) -> Option<usize> {
         let before = self.text.len();
         self.text.extend(character.to_lowercase());
@@ -67,12 +67,12 @@ impl Level {
     }
 }
 
-/// Simple folding: each character by itself.
+/// Simple case folding: each character by itself.
 pub(super) fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// `%34`, several of them where they make one character, and `%u0034`.
+/// Decodes `%34`, several of them if they form one character, and `%u0034`.
 fn percent(rest: &str, to: &mut Level) -> Option<usize> {
     if let Some(unit) = rest.strip_prefix("%u").and_then(|it| hex(it, 4)) {
         return to.push(char::from_u32(unit)?, Escape::Percent, 6);
@@ -89,7 +89,7 @@ fn percent(rest: &str, to: &mut Level) -> Option<usize> {
     }
 }
 
-/// `\u0034` (with a surrogate, two of them), `\x34`, `\n` and the like.
+/// Decodes `\u0034` (two of them for a surrogate pair), `\x34`, `\n` and the like.
 fn json(rest: &str, to: &mut Level) -> Option<usize> {
     let unit = |at: usize| rest.get(at..)?.strip_prefix("\\u").and_then(|it| hex(it, 4));
     if let Some(high) = unit(0) {
@@ -117,9 +117,9 @@ fn json(rest: &str, to: &mut Level) -> Option<usize> {
     to.push(character, Escape::Json, 2)
 }
 
-/// `&#52;`, `&#x34;` and the five names that XML has.
+/// Decodes `&#52;`, `&#x34;` and the five predefined entities of XML.
 fn xml(rest: &str, to: &mut Level) -> Option<usize> {
-    // The longest is `&#x10ffff;`.
+    // The longest one is `&#x10ffff;`.
     let end = rest.bytes().take(12).position(|it| it == b';')?;
     let name = rest.get(1..end)?;
     let character = match name.strip_prefix('#') {

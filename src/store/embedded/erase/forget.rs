@@ -1,9 +1,9 @@
-//! `keep_days`: what an integration was sent is erased when its time is over.
+//! `keep_days`: erases what an integration was sent after the configured time.
 //!
-//! An event's time goes by when it was received, wherever its newest state is stored. A closed segment is read once all of
-//! its events are past their time; one that also holds much older events (replays, late results) is read earlier, too. Only
-//! event ids count, and not when a segment was begun: the clock may have been set in between. How far that has come is kept
-//! in a file, so that a restart reads nothing again.
+//! The age of an event counts from its receipt, wherever its newest state is stored. A closed segment is read once
+//! all of its events are old enough, and earlier if it also contains much older events (replays, late results).
+//! Ages are taken from event ids and not from the time when a segment was begun, because the clock may have been
+//! set in between. The progress is stored in a file, so that nothing is read again after a restart.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::TryLockError;
@@ -12,47 +12,48 @@ use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::{decode, event_id, rewritten};
-use crate::store::StoreError;
+use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::Change;
-use crate::store::embedded::events::{self, first_id};
+use crate::store::embedded::events::first_id;
 use crate::store::embedded::journal::{Closed, Op, write_json};
 use crate::store::embedded::shared::journal_dir;
-use crate::store::embedded::{Embedded, event_record};
+use crate::store::embedded::{event_record, events};
+use crate::store::error::StoreError;
 
-/// For each integration, the last segment that needs no more reading, and all before it.
+/// File with the last segment, for each integration, up to which all segments are finished.
 const FILE: &str = "forgotten.json";
 
-/// How far what integrations were sent is erased, by integration.
+/// The progress of `keep_days`, by integration.
 #[derive(Debug, Default)]
 pub(in crate::store::embedded) struct Forgotten(HashMap<String, Progress>);
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// All events of the segments up to this one (by the sequence of its first record) were past their time, and read.
+    /// Segments up to this one (by first sequence) were read when all of their events were old enough.
     through: u64,
-    /// Segments after it that were read: events with lower ids than this were past their time.
+    /// Later segments that were read. Events with lower ids than this were old enough at the time.
     read: BTreeMap<u64, Uuid>,
-    /// Of all that was read: what was still queued, and must be erased later.
+    /// Events in the segments read that were still queued and must be erased later.
     left: BTreeMap<u64, HashSet<Uuid>>,
 }
 
-/// How long what an integration was sent is kept.
+/// How long an integration's events keep what was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
-    /// The integration's name.
+    /// Name of the integration.
     pub integration: String,
-    /// For how long.
+    /// The age at which content is erased.
     pub age: Duration,
 }
 
 impl Keep {
-    /// How late an event may be erased: rewriting a segment for each event would read all of it each time.
+    /// Returns how late an event may be erased. Rewriting a segment for each single event would read it too often.
     fn slack(&self) -> Duration {
         (self.age / 8).max(Duration::hours(1))
     }
 }
 
-/// An integration whose events in one segment are to be erased.
+/// An integration with events to erase in one segment.
 struct Due<'a> {
     keep: &'a Keep,
     before: Uuid,
@@ -67,14 +68,14 @@ impl<'a> Due<'a> {
 }
 
 impl Embedded {
-    /// Erases what integrations were sent longer ago than they keep it; gives how many events of each. Blocking. While a
-    /// backup or an erasure has the files, it does nothing: it is called again.
+    /// Erases what integrations were sent longer ago than they keep it. Returns the number of events per
+    /// integration. Does nothing while a backup or an erasure uses the files; call it again later. Blocking.
     ///
     /// # Errors
-    /// As [`Embedded::erase`].
+    /// Fails as [`Embedded::erase`] does.
     pub fn forget(&self, keeps: &[Keep], now: DateTime<Utc>) -> Result<Vec<(String, u64)>, StoreError> {
         let Some(slack) = keeps.iter().map(Keep::slack).min() else { return Ok(Vec::new()) };
-        // A segment that is hardly written to must be closed some time, or nothing in it could be erased.
+        // A segment with few writes must be closed at some point, or nothing in it could be erased.
         self.writer.write_blocking(Change::Roll { before_ms: (now - slack).timestamp_millis() })?;
         let _alone = match self.shared.files.try_lock() {
             Ok(alone) => alone,
@@ -119,7 +120,7 @@ impl Embedded {
             let id = event_id(op)?;
             let integration = event_record::integration(op.value)?;
             let due = due.iter_mut().find(|it| it.keep.integration == integration && id < it.before)?;
-            // What still waits for its turn is not lost: it is erased afterwards.
+            // A queued event still needs its content; it is erased afterwards.
             if queued.contains(&id) {
                 due.waiting.insert(id);
                 return None;
@@ -143,7 +144,7 @@ impl Embedded {
 }
 
 impl Forgotten {
-    /// What the file says. Without it, segments are read once more, and nothing is erased twice.
+    /// Reads the progress from its file. If the file is missing, segments are read once more, which does no harm.
     pub(in crate::store::embedded) fn read(journal: &std::path::Path) -> Self {
         let read = std::fs::read(journal.join(FILE)).ok();
         let found: BTreeMap<String, u64> = read.and_then(|it| serde_json::from_slice(&it).ok()).unwrap_or_default();
@@ -156,7 +157,7 @@ impl Forgotten {
 }
 
 impl Progress {
-    /// Whether something in a segment may have to be erased that was not looked at yet.
+    /// Returns whether a segment may contain something to erase that was not examined yet.
     fn needs(&self, segment: &Closed, keep: &Keep, now: DateTime<Utc>, queued: &HashSet<Uuid>) -> bool {
         if self.has_read(segment) {
             return self.left.get(&segment.first).is_some_and(|ids| ids.iter().any(|id| !queued.contains(id)));
@@ -167,14 +168,15 @@ impl Progress {
         highest < first_id(now - keep.age) || (lowest < late && read.is_none_or(|it| *it <= late))
     }
 
-    /// Whether a segment was read when all of its events were past their time.
+    /// Returns whether a segment was read when all of its events were old enough.
     fn has_read(&self, segment: &Closed) -> bool {
         let read = self.read.get(&segment.first);
         let all = |(_, highest)| read.is_some_and(|before| highest < *before);
         segment.first <= self.through || segment.range.is_none_or(all)
     }
 
-    /// A segment was read: events with lower ids than `before` were past their time, and these are still queued.
+    /// Records that a segment was read: events with lower ids than `before` were old enough, and `waiting` are
+    /// still queued.
     fn done(&mut self, segment: &Closed, before: Uuid, waiting: HashSet<Uuid>) {
         if segment.first > self.through {
             self.read.insert(segment.first, before);
@@ -185,14 +187,14 @@ impl Progress {
         }
     }
 
-    /// Goes through the segments up to the first that must be read again.
+    /// Advances past the segments that need not be read again.
     fn advance(&mut self, closed: &[Closed]) {
         let read = closed.iter().filter(|it| it.first > self.through).take_while(|it| self.has_read(it));
         self.through = read.last().map_or(self.through, |it| it.first);
         self.read.retain(|first, _| *first > self.through);
     }
 
-    /// The last segment that needs no more reading after a restart.
+    /// Returns the last segment up to which nothing needs to be read after a restart.
     fn finished(&self) -> u64 {
         let first_left = self.left.keys().next().copied().unwrap_or(u64::MAX);
         self.through.min(first_left.saturating_sub(1))
@@ -207,7 +209,7 @@ mod tests {
         Closed { first, path: "segment".into(), range: Some((first_id(lowest), first_id(highest))) }
     }
 
-    /// What one call reads of these segments.
+    /// Reads the segments that need it, and returns them.
     fn read(progress: &mut Progress, segments: &[Closed], now: DateTime<Utc>) -> Vec<u64> {
         let keep = Keep { integration: "tasks".into(), age: Duration::days(8) };
         let needed = segments.iter().filter(|it| progress.needs(it, &keep, now, &HashSet::new())).collect::<Vec<_>>();
@@ -218,7 +220,8 @@ mod tests {
         needed.iter().map(|it| it.first).collect()
     }
 
-    /// The clock was ten days ahead for a moment: otherwise the segment of that moment is never read again, or every time.
+    /// The clock was ten days ahead for a moment. The segment of that moment must be read again, but not every
+    /// time.
     #[test]
     fn a_segment_with_events_of_a_wrong_clock_is_read_until_all_of_it_is_past_its_time() {
         let start = DateTime::UNIX_EPOCH + Duration::days(20_000);
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(read(&mut progress, &segments, at(age)), [0; 0]);
         assert_eq!(read(&mut progress, &segments, at(age + 4)), [10, 20]);
         assert_eq!(progress.finished(), 0);
-        // What is a day late.
+        // The event that is a day late.
         assert_eq!(read(&mut progress, &segments, at(age + 25)), [1]);
         assert_eq!(read(&mut progress, &segments, at(age + 26)), [0; 0]);
         assert_eq!(read(&mut progress, &segments, at(age + 241)), [1]);

@@ -1,6 +1,6 @@
-//! Erasures of the last day, for what was received before one and is stored after it.
+//! Erasures of the last day, for events that were received before an erasure and are stored after it.
 //!
-//! They are kept in a file as well: what waits in the queue is worked on after a restart.
+//! They are also stored in a file, because queued events are processed after a restart.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,59 +12,59 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Patient;
-use crate::auth::CompanyId;
+use super::patient::Patient;
+use crate::model::company::CompanyId;
 use crate::store::embedded::events::{first_id_of, received_ms};
 use crate::store::embedded::journal::{Op, write_json};
 
-/// Beside the journal's segments.
+/// Name of the file, next to the journal's segments.
 const FILE: &str = "erasures.json";
-/// How many are known at most: the oldest go first.
+/// Maximum number of erasures kept; the oldest are dropped first.
 const MOST: usize = 10_000;
-/// How long each is known, whatever the clock is set to meanwhile.
+/// How long each erasure is kept, independent of the system clock.
 const KNOWN: Duration = Duration::from_hours(24);
 
-/// Patients that were erased. An event that was received earlier may still be in its plugin when its patient is erased: when
-/// it is stored, that must be known. No plugin call, with its time in the queue, takes a day.
+/// Recently erased patients. An event that was received earlier may still be in its plugin when its patient is
+/// erased, and must then be stored as erased. No plugin call takes a day, including its time in the queue.
 #[derive(Debug, Default)]
 pub(in crate::store::embedded) struct Erasures {
-    /// The journal's directory.
+    /// Directory of the journal.
     dir: PathBuf,
     recent: RwLock<Vec<Erasure>>,
-    /// The newest of them, in milliseconds since 1970: what was received later need not be looked at.
+    /// Time of the newest erasure, in milliseconds since 1970. Events received later need no check.
     newest: AtomicI64,
-    /// When the newest of the events that were stored was received, in milliseconds since 1970: the clock may be behind.
+    /// Highest time of receipt of a stored event, in milliseconds since 1970; the clock may be behind it.
     received: AtomicI64,
-    /// Events that were stored as erased, and whose earlier records still have what was sent.
+    /// Events that were stored as erased, but whose earlier records still have what was sent.
     late: Mutex<BTreeSet<Uuid>>,
-    /// Held while the file is written, and taken first: commits that only look wait for no disk.
+    /// Held while the file is written; taken first. Commits that only read do not wait for the disk.
     saving: Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Erasure {
     patient: Arc<Patient>,
-    /// What was received up to then is erased.
+    /// Events received up to this time are erased.
     at: DateTime<Utc>,
     begun: Instant,
 }
 
-/// What the file has.
+/// Content of the file.
 #[derive(Default, Serialize, Deserialize)]
 struct Saved {
-    /// Each with the time up to which what was received is erased.
+    /// The patients, each with the time up to which received events are erased.
     patients: Vec<(DateTime<Utc>, CompanyId, String)>,
     late: BTreeSet<Uuid>,
-    /// Those of `patients`, by their places, whose leading zeros do not count.
+    /// Indexes into `patients` of those whose leading zeros are ignored.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     any_leading_zeros: BTreeSet<usize>,
 }
 
 impl Erasures {
-    /// Those of before a restart. Each counts for another day.
+    /// Reads the erasures from before a restart. Each is kept for another day.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read: what was erased could come back.
+    /// Fails if the file exists but cannot be read, because erased data could reappear.
     pub(in crate::store::embedded) fn read(dir: &Path) -> std::io::Result<Self> {
         let damaged = |e| {
             let so = "remove it, and erase the patients of the last day once more (`hookmill events erase`)";
@@ -89,10 +89,10 @@ impl Erasures {
         })
     }
 
-    /// Keeps this patient's erasure. When it answers, it is known after a restart, too.
+    /// Registers an erasure. It survives a restart once this returns.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Fails if the file cannot be written.
     pub(super) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) -> std::io::Result<()> {
         let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
@@ -109,10 +109,10 @@ impl Erasures {
         self.save()
     }
 
-    /// What was sent of these events is to be erased from the records that they have already.
+    /// Registers events whose earlier records must be erased.
     ///
     /// # Errors
-    /// Where that cannot be written.
+    /// Fails if the file cannot be written.
     pub(in crate::store::embedded) fn are_late(&self, events: &[Uuid]) -> std::io::Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -122,15 +122,16 @@ impl Erasures {
         self.save()
     }
 
-    /// The events of which that is still to be done.
+    /// Returns the events whose earlier records must still be erased.
     pub(super) fn late(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That was done for these. Erasures older than a day are forgotten, and nothing of them stays in the file.
+    /// Removes these events, whose earlier records have been erased, and erasures older than a day, also from the
+    /// file.
     ///
     /// # Errors
-    /// Where that cannot be written.
+    /// Fails if the file cannot be written.
     pub(super) fn settle(&self, done: &BTreeSet<Uuid>) -> std::io::Result<()> {
         let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +147,7 @@ impl Erasures {
         self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is known, without the locks that commits need.
+    /// Writes the file without holding the locks that commits need.
     fn save(&self) -> std::io::Result<()> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let patients = recent.iter().map(|it| (it.at, it.patient.company.clone(), it.patient.id.clone())).collect();
@@ -157,7 +158,8 @@ impl Erasures {
         write_json(&self.dir, FILE, &Saved { patients, late, any_leading_zeros })
     }
 
-    /// When the patient of one of these operations was erased, if that was after the event with this id was received.
+    /// Returns when the patient of one of these operations was erased, if that was after the event with this id was
+    /// received.
     pub(in crate::store::embedded) fn since<'a, I: Iterator<Item = Op<'a>>>(
         &self,
         event: Uuid,
@@ -177,12 +179,13 @@ impl Erasures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::CompanyId;
+    use crate::model::company::CompanyId;
     use crate::store::embedded::events::first_id;
     use crate::store::embedded::journal::Kind;
     use crate::store::embedded::keys;
 
-    /// The clock is set back, or a day ahead, while a delivery is in its plugin: otherwise it is stored whole.
+    /// If the clock is set back or a day ahead while a delivery is in its plugin, it must still be stored as
+    /// erased.
     #[test]
     fn an_erasure_is_known_whatever_the_clock_is_set_to() {
         let at = |seconds: i64| DateTime::UNIX_EPOCH + chrono::Duration::seconds(2_000_000_000 + seconds);
@@ -191,7 +194,7 @@ mod tests {
         let erasures = Erasures::read(dir.path()).unwrap();
         let since = |seconds, patient: &str| {
             let id = first_id(at(seconds));
-            let key = keys::event(&company, crate::event::EventId(id));
+            let key = keys::event(&company, crate::model::ids::EventId(id));
             let value = body(&company, id, patient);
             erasures.since(id, || std::iter::once(Op { kind: Kind::Event, key: &key, value: &value }))
         };
@@ -202,14 +205,14 @@ mod tests {
         begin(0, "patient-1");
         assert_eq!(since(5, "patient-1"), Some(at(6)));
         assert_eq!(since(7, "patient-1"), None);
-        // Another day, another patient, and the same one once more.
+        // A day later: another patient, and the first one again.
         begin(100_000, "patient-2");
         begin(-5, "patient-1");
         assert_eq!(since(5, "patient-1"), Some(at(7)));
         assert_eq!(since(7, "patient-2"), Some(at(100_000)));
     }
 
-    /// Otherwise what was erased comes back, and nobody learns why.
+    /// Without the error, erased data would reappear unnoticed.
     #[test]
     fn a_damaged_file_is_named() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -219,11 +222,11 @@ mod tests {
     }
 
     fn body(company: &CompanyId, id: Uuid, patient: &str) -> Vec<u8> {
-        let integration = crate::event::IntegrationName("tasks".into());
-        let reason = crate::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
-        let id = crate::event::EventId(id);
+        let integration = crate::model::ids::IntegrationName("tasks".into());
+        let reason = crate::model::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
+        let id = crate::model::ids::EventId(id);
         let event = crate::store::embedded::events::unreadable(company, id, &integration, reason);
         let body = format!("{{\"patient_id\":\"{patient}\"}}").into();
-        crate::store::embedded::event_record::encode(&crate::event::Event { body, ..event }).unwrap()
+        crate::store::embedded::event_record::encode(&crate::model::event::Event { body, ..event }).unwrap()
     }
 }

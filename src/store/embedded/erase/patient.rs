@@ -1,5 +1,5 @@
-//! What of a journal is a patient's: the events that made tasks for it, and those of which anything that was sent, or said of
-//! it, names it. `words.rs` is how an id is found in a text.
+//! Finds what belongs to a patient in a journal: events that created tasks for the patient, and events whose
+//! content or records name the patient. `words.rs` finds an id in a text.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::journal::{Kind, Op};
-use super::super::{keys, task_record};
 use super::words::{Form, Word};
 use super::{decode, event_id};
-use crate::auth::CompanyId;
-use crate::event::Event;
-use crate::payload::{self, Rules};
-use crate::task::Task;
+use crate::format::payload;
+use crate::format::payload::Rules;
+use crate::model::company::CompanyId;
+use crate::model::event::Event;
+use crate::model::task::Task;
+use crate::store::embedded::journal::{Kind, Op};
+use crate::store::embedded::{keys, task_record};
 
-/// Most places that are named of one event, or task.
+/// Maximum number of places that are reported per event or task.
 const PLACES: usize = 20;
 
-/// Whose data are to be erased.
+/// A patient whose data are to be erased.
 #[derive(Debug, Clone)]
 pub struct Patient {
     pub(super) company: CompanyId,
@@ -30,37 +31,38 @@ pub struct Patient {
     tasks: Vec<u8>,
 }
 
-/// How an event was found to be a patient's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// How an event was found to belong to a patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundBy {
-    /// It made a task with this `patient_id`.
+    /// It created a task with this `patient_id`.
     Task,
-    /// What was sent names the patient.
+    /// Its body names the patient.
     Body,
-    /// One of its headers does.
+    /// One of its headers names the patient.
     Header,
-    /// The reason for which it was skipped or quarantined does.
+    /// The reason for which it was skipped or quarantined names the patient.
     Reason,
-    /// The plugin's log does.
+    /// The plugin's log names the patient.
     Log,
 }
 
-/// Where an event or a task names a patient, and how.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A place where an event or a task names a patient.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "PatientMatch")]
 pub struct Match {
-    /// `task`, `body /patient/id` (with a JSON Pointer where the body can be read), `header x-patient`, `reason`, `log`; of a
-    /// task the field.
+    /// The place: `task`, `body /patient/id` (with a JSON Pointer if the body can be parsed), `header x-patient`,
+    /// `reason` or `log`; for a task, the field's name.
     pub place: String,
     /// How the id is written there.
     pub form: Form,
 }
 
-/// What one operation says.
+/// The patient's event that an operation belongs to, how it was found, and where.
 pub(super) type Named = (Uuid, FoundBy, Vec<Match>);
 
 impl Patient {
-    /// A company's patient, as its tasks and its senders call it; none where the id says nothing.
+    /// A company's patient, by the id that its tasks and senders use. `None` if the id is empty.
     #[must_use]
     pub fn new(company: CompanyId, id: &str) -> Option<Self> {
         let id = id.trim().to_owned();
@@ -69,23 +71,23 @@ impl Patient {
         (!id.is_empty()).then_some(Self { company, id, leading_zeros: false, word, events, tasks })
     }
 
-    /// Whether zeros before a number do not count: 004712 is 4712.
+    /// Sets whether leading zeros are ignored: 004712 is then 4712.
     #[must_use]
     pub fn any_leading_zeros(self, any: bool) -> Self {
         Self { word: Word::new(&self.id, any), leading_zeros: any, ..self }
     }
 
-    /// Whether this names the same patient.
+    /// Returns whether both are the same patient.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.company == other.company && self.id == other.id && self.leading_zeros == other.leading_zeros
     }
 
-    /// Whether this operation shows an event to be the patient's.
+    /// Returns whether this operation shows that an event belongs to the patient.
     pub(in crate::store::embedded) fn owns(&self, op: &Op<'_>) -> bool {
         self.named_by(op).is_some()
     }
 
-    /// The event that this operation shows to be the patient's, and how.
+    /// Returns the event that this operation shows to belong to the patient, and how.
     pub(super) fn named_by(&self, op: &Op<'_>) -> Option<Named> {
         match op.kind {
             Kind::Event if op.key.starts_with(&self.events) => {
@@ -103,18 +105,18 @@ impl Patient {
         }
     }
 
-    /// The company's task that this operation writes.
+    /// Returns the company's task that this operation writes.
     pub(super) fn task(&self, op: &Op<'_>) -> Option<Task> {
         let (company, id) = keys::parse_task(op.key).filter(|(company, _)| *company == self.company)?;
         task_record::decode(op.value, id, company).ok().map(|(task, _)| task)
     }
 
-    /// Whether an event is of the patient's company.
+    /// Returns whether an event belongs to the patient's company.
     pub(super) fn is_of(&self, event: &Event) -> bool {
         event.company_id == self.company
     }
 
-    /// Whether a remembered response is about the patient: it is the company's, and names the patient.
+    /// Returns whether a stored response concerns the patient: it has a task of the company, and names the patient.
     pub(super) fn is_answered(&self, body: &[u8]) -> bool {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
         let mut found = Vec::new();
@@ -122,7 +124,7 @@ impl Patient {
         !found.is_empty() && mentions(&value, "company_id", self.company.as_str())
     }
 
-    /// Where a task names the patient.
+    /// Returns where a task names the patient.
     pub(super) fn in_task(&self, task: &Task) -> Vec<Match> {
         let mut found = Vec::new();
         let Ok(Value::Object(fields)) = serde_json::to_value(task) else { return found };
@@ -152,6 +154,9 @@ impl Patient {
         if let Some(content_type) = &event.content_type {
             look(FoundBy::Header, &|| "header content-type".into(), content_type, false);
         }
+        if let Some(trace) = &event.trace {
+            look(FoundBy::Header, &|| "header tracestate".into(), &trace.tracestate(), false);
+        }
         if let Some(reason) = &event.reason {
             look(FoundBy::Reason, &|| "reason".into(), &reason.message, false);
         }
@@ -164,7 +169,8 @@ impl Patient {
         Some((by, found.into_iter().map(|(_, it)| it).collect()))
     }
 
-    /// Where a body names the patient: by the value's place, where the body can be read, else anywhere.
+    /// Returns where a body names the patient: by the position of the value if the body can be parsed, otherwise
+    /// anywhere.
     fn in_body(&self, event: &Event) -> Vec<Match> {
         let text = text_of(&event.body);
         if !self.word.may_be_in(&text) {
@@ -177,7 +183,7 @@ impl Patient {
             self.in_value(value, &mut String::new(), false, &mut found);
         }
         let named = |pointer: String| if pointer.is_empty() { "body".to_owned() } else { format!("body {pointer}") };
-        // As it was sent, where that was not how it was read.
+        // The unparsed text, in case it differs from the parsed values.
         let raw = self
             .word
             .find(&text, true)
@@ -188,13 +194,13 @@ impl Patient {
             it.place = named(std::mem::take(&mut it.place));
         }
         if found.is_empty() {
-            // Neither JSON nor a form, or it names the patient where no value is.
+            // The body is neither JSON nor a form, or it names the patient outside of values.
             found.extend(self.word.find(&text, false).map(|form| Match { place: "body".into(), form }));
         }
         found
     }
 
-    /// Where a value names the patient; `named`, where one of the names before it has "patient" in it.
+    /// Collects where a value names the patient. `named`: one of the names above it contains "patient".
     fn in_value(&self, value: &Value, pointer: &mut String, named: bool, found: &mut Vec<Match>) {
         if found.len() >= PLACES {
             return;
@@ -237,7 +243,7 @@ fn says_patient(name: &str) -> bool {
     name.to_ascii_lowercase().contains("patient")
 }
 
-/// Whether a value, or one in it, has this field with this text.
+/// Returns whether a value, or one inside it, has this field with this text.
 fn mentions(value: &Value, name: &str, text: &str) -> bool {
     match value {
         Value::Object(map) => {
@@ -248,7 +254,8 @@ fn mentions(value: &Value, name: &str, text: &str) -> bool {
     }
 }
 
-/// A body as text: UTF-8, UTF-16 where it says so, else Latin 1, in which every byte is a character.
+/// Returns a body as text: UTF-8, UTF-16 with a byte order mark, or else Latin 1, in which every byte is a
+/// character.
 fn text_of(body: &[u8]) -> Cow<'_, str> {
     let units = |of: fn([u8; 2]) -> u16| body.chunks_exact(2).map(|it| of([it[0], it[1]])).collect::<Vec<_>>();
     match body {

@@ -1,32 +1,33 @@
-//! A patient's id in a text: as a word of its own, whatever its letter case and however its characters are written.
+//! Finds a patient's id in a text: as a separate word, in any letter case and with any escapes.
 
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::escapes::{Escape, LEVELS, Level, folded};
 
-/// An id of so many characters is looked for anywhere; a shorter one, which may be any number, only where a name or the words
-/// before it say that it is a patient's.
+/// Minimum number of characters of an id that is searched everywhere. A shorter one could be any number, so it
+/// counts only if a field's name or the preceding words say that it is a patient's.
 const LONG: usize = 4;
-/// Most zeros that may lead an id.
+/// Maximum number of leading zeros of an id.
 const ZEROS: usize = 64;
-/// How far before an id the word "patient" may be, in bytes, and how many words may be in between.
+/// Maximum distance between the word "patient" and an id, in bytes, and the maximum number of words in between.
 const NEAR: usize = 48;
 const WORDS_BETWEEN: usize = 1;
 
 /// How an id was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "PatientIdForm")]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// A JSON number.
     Number,
-    /// As it is, as a word of its own.
+    /// As given, as a separate word.
     Text,
-    /// Behind what says what it names: `Patient/4712`, `urn:mrn:4712`, `patient-4712`.
+    /// After a prefix that says what it names: `Patient/4712`, `urn:mrn:4712`, `patient-4712`.
     Reference,
     /// In another letter case.
     Case,
-    /// With zeros before it, or without those that it has.
+    /// With additional leading zeros, or without its own.
     LeadingZeros,
     /// `%34%37%31%32`
     PercentEncoded,
@@ -36,12 +37,12 @@ pub enum Form {
     XmlEscaped,
 }
 
-/// What is looked for.
+/// The id to search for.
 #[derive(Debug, Clone)]
 pub(super) struct Word {
-    /// As it was given.
+    /// The id as given.
     id: String,
-    /// In lower case; without leading zeros, where those do not count.
+    /// The id in lower case, and without leading zeros if these are ignored.
     needle: Finder<'static>,
     zeros: bool,
     short: bool,
@@ -57,7 +58,7 @@ impl Word {
         Self { id: id.to_owned(), needle: Finder::new(needle).into_owned(), zeros, short }
     }
 
-    /// Whether a text may have it in any form; what may not need not be looked at any closer.
+    /// Returns whether a text may contain the id in any form. Otherwise, it needs no closer look.
     pub(super) fn may_be_in(&self, text: &str) -> bool {
         let mut level = Some(Level::first(text));
         for _ in 0..LEVELS {
@@ -70,7 +71,8 @@ impl Word {
         false
     }
 
-    /// How it is written in a text, if it is there. `named`: a name says already that this is a patient's.
+    /// Returns how the id is written in a text, if it occurs. `named`: a field's name already says that this is a
+    /// patient's.
     pub(super) fn find(&self, text: &str, named: bool) -> Option<Form> {
         let mut level = Some(Level::first(text));
         for _ in 0..LEVELS {
@@ -83,21 +85,21 @@ impl Word {
         None
     }
 
-    /// Whether a whole text is this id.
+    /// Returns whether the whole text is this id.
     pub(super) fn is(&self, text: &str) -> bool {
         let lower = folded(text.trim());
         let stripped = if self.zeros { lower.trim_start_matches('0') } else { &lower };
         stripped.as_bytes() == self.needle.needle() || lower == folded(&self.id)
     }
 
-    /// The first place where it is a word of its own: where it begins, with its zeros, and ends.
+    /// Returns the first place where the id is a separate word, including its leading zeros.
     fn at(&self, text: &str, named: bool) -> Option<std::ops::Range<usize>> {
         let mut from = 0;
         while let Some(found) = text.as_bytes().get(from..).and_then(|it| self.needle.find(it)) {
             let (found, end) = (from + found, from + found + self.needle.needle().len());
             let zeros = text.as_bytes()[..found].iter().rev().take(ZEROS).take_while(|it| self.zeros && **it == b'0');
             let start = found - zeros.count();
-            // A needle may begin in the middle of a character only if it is none.
+            // The match may begin inside a character; then it is not a match.
             if let (Some(before), Some(after)) = (text.get(..start), text.get(end..))
                 && ends_before(after)
                 && begins_after(before)
@@ -134,7 +136,7 @@ fn is_of_a_word(it: char) -> bool {
     it.is_alphanumeric() || it == '-' || it == '_'
 }
 
-/// 4712 is not in 4712-9, and not in 4712.5; a sentence may end behind it.
+/// Checks the text after an id: 4712 is not part of 4712-9 or 4712.5, but a sentence may end after it.
 fn ends_before(after: &str) -> bool {
     let mut after = after.chars();
     match after.next() {
@@ -143,7 +145,7 @@ fn ends_before(after: &str) -> bool {
     }
 }
 
-/// 4712 is not in 14712, not in 2026-4712, and not in 0.4712; it is in patient-4712.
+/// Checks the text before an id: 4712 is not part of 14712, 2026-4712 or 0.4712, but it is part of patient-4712.
 fn begins_after(before: &str) -> bool {
     let mut last = before.chars().rev();
     match last.next() {
@@ -157,12 +159,12 @@ fn begins_after(before: &str) -> bool {
     }
 }
 
-/// The end of a text.
+/// Returns the end of a text, near the id.
 fn near(text: &str) -> &str {
     (text.len().saturating_sub(NEAR)..=text.len()).find_map(|it| text.get(it..)).unwrap_or_default()
 }
 
-/// Whether the word "patient" is just before.
+/// Returns whether the word "patient" is shortly before.
 fn says_patient(before: &str) -> bool {
     let Some((_, between)) = near(before).rsplit_once("patient") else { return false };
     let rest = between.trim_start_matches(char::is_alphanumeric);
@@ -224,7 +226,7 @@ mod tests {
         ] {
             assert_eq!(form("4712", text), None, "{text}");
         }
-        // A short one may be any number.
+        // A short id could be any number.
         assert_eq!(form("7", r#"{"patient":"x","n":"y","m":7}"#), None);
         assert_eq!(form("7", "room 7"), None);
         for text in ["Patient/7", "patient id: 7", "<patient><id>7</id>", r#"{"patient":{"id":7}}"#, "patient_id=7"] {

@@ -1,19 +1,19 @@
-//! Which task a row is. Ids are kept in blocks of rows, so that a block whose tasks were all purged takes no memory.
+//! Task ids by row. Ids are stored in blocks of rows, so that a block whose tasks were all purged takes no memory.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-/// Rows in a block: 16 KiB of ids.
+/// Number of rows in a block: 16 KiB of ids.
 const BLOCK: u32 = 1024;
 
-/// A company's ids by row.
+/// A company's task ids, by row.
 #[derive(Debug, Default)]
 pub(super) struct Ids(BTreeMap<u32, Block>);
 
 #[derive(Debug, Default)]
 struct Block {
-    /// Nil where there is no task.
+    /// Nil if the row has no task.
     ids: Vec<Uuid>,
     tasks: u32,
 }
@@ -44,7 +44,7 @@ impl Ids {
         }
     }
 
-    /// Rows and ids from this row on, lowest first.
+    /// Returns rows and ids from this row on, lowest first.
     pub(super) fn from(&self, row: u32) -> impl Iterator<Item = (u32, Uuid)> {
         let blocks = self.0.range(row / BLOCK..);
         let rows =
@@ -57,7 +57,7 @@ impl Ids {
 mod tests {
     use super::*;
 
-    /// A server that purges for years must not keep 16 bytes for every task that it ever had.
+    /// A server that purges for years must not keep 16 bytes for every task that it has ever stored.
     #[test]
     fn blocks_whose_tasks_are_all_purged_take_no_memory() {
         let mut ids = Ids::default();
@@ -70,7 +70,7 @@ mod tests {
         (0..rows - 1).for_each(|row| ids.remove(row));
         assert_eq!(ids.0.len(), 1, "the last task's block");
         assert_eq!(ids.from(0).collect::<Vec<_>>(), [(rows - 1, id(rows - 1))]);
-        // A task that is changed is removed and put again; a second removal changes nothing.
+        // A changed task is removed and put again. A second removal changes nothing.
         ids.put(rows - 1, id(3));
         ids.remove(rows - 2);
         assert_eq!((ids.get(rows - 1), ids.get(rows - 2), ids.get(u32::MAX)), (Some(id(3)), None, None));

@@ -1,26 +1,29 @@
-//! The end of the journal, where the writer thread appends.
+//! The end of the journal, to which the writer thread appends.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::files::{file_name, sync_dir};
 use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader, TooLong};
 use super::index_file::index_path;
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::put_in_place;
 use super::segments::{Events, Extent, Place, Segment, Segments};
-use super::{file_name, sync_dir};
+use crate::metrics::store::STORE;
 
-/// How far ahead of the clock a segment may have been begun: clocks are set by small steps all the time.
+/// How far in the future a segment's creation time may be, in milliseconds: clocks are corrected in small steps all
+/// the time.
 const AHEAD_MS: i64 = 3_600_000;
 
-/// The journal, as its only writer has it.
+/// The journal as used by its only writer.
 #[derive(Debug)]
-pub(in super::super) struct Journal {
+pub(in crate::store::embedded) struct Journal {
     pub(super) dir: PathBuf,
     pub(super) salt: u32,
     pub(super) segment_bytes: u64,
@@ -36,37 +39,37 @@ pub(in super::super) struct Journal {
 }
 
 impl Journal {
-    /// An empty group, to be filled and given to [`Self::append`].
-    pub(in super::super) fn group(&self) -> GroupWriter {
+    /// Returns an empty group, to be filled and passed to [`Self::append`].
+    pub(in crate::store::embedded) fn group(&self) -> GroupWriter {
         GroupWriter::new(self.salt, self.next)
     }
 
-    /// The sequence of the last durable record; 0 where there is none.
-    pub(in super::super) fn last(&self) -> u64 {
+    /// Returns the sequence of the last durable record; 0 if there is none.
+    pub(in crate::store::embedded) fn last(&self) -> u64 {
         self.next - 1
     }
 
-    pub(in super::super) fn segments(&self) -> &Arc<Segments> {
+    pub(in crate::store::embedded) fn segments(&self) -> &Arc<Segments> {
         &self.segments
     }
 
-    pub(in super::super) fn salt(&self) -> u32 {
+    pub(in crate::store::embedded) fn salt(&self) -> u32 {
         self.salt
     }
 
-    /// Makes a group durable, and gives its bytes. Until this returns, none of it counts.
+    /// Makes a group durable and returns its bytes. Before it returns, the group does not count.
     ///
     /// # Errors
-    /// [`AppendError::Full`] leaves the journal as it was; after [`AppendError::Sync`] nobody knows what is on the
-    /// disk, and nothing more may be appended (the kernel drops dirty pages after a failed fsync).
-    pub(in super::super) fn append(
+    /// [`AppendError::Full`] leaves the journal unchanged. After [`AppendError::Sync`], the state of the disk is
+    /// unknown, and nothing more may be appended (the kernel drops dirty pages after a failed fsync).
+    pub(in crate::store::embedded) fn append(
         &mut self,
         group: GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
     ) -> Result<Vec<u8>, AppendError> {
         let too_long = |e: TooLong| AppendError::Full(std::io::Error::other(e));
         let (bytes, next) = group.finish().map_err(too_long)?;
-        // Places in a segment are numbers of 32 bits.
+        // Positions in a segment are 32-bit numbers.
         if self.offset.max(SEGMENT_HEADER as u64) + bytes.len() as u64 > u64::from(u32::MAX) {
             return Err(too_long(TooLong));
         }
@@ -74,26 +77,28 @@ impl Journal {
             self.make_room(bytes.len() as u64)?;
         }
         self.file.write_all_at(&bytes, self.offset).map_err(AppendError::Full)?;
+        let started = Instant::now();
         self.file.sync_data().map_err(AppendError::Sync)?;
+        STORE.sync.took(started.elapsed());
         self.is_in_place().map_err(AppendError::Sync)?;
         self.note(&bytes, next, events);
         self.offset += bytes.len() as u64;
         self.next = next;
-        // Not exact is not wrong: see mark.rs.
+        // An outdated mark is allowed; see mark.rs.
         if let Err(error) = self.mark.set_acked(next - 1) {
             tracing::warn!(cause = %error, "the journal's mark cannot be written");
         }
         Ok(bytes)
     }
 
-    /// Whether the segment's name still leads to the file that is written: where the directory was removed or replaced, an
-    /// open file takes writes that nobody will ever read.
+    /// Checks that the segment's name still refers to the open file. If the directory was removed or replaced, an
+    /// open file accepts writes that are lost.
     fn is_in_place(&self) -> std::io::Result<()> {
         let (open, named) = (self.file.metadata()?, std::fs::metadata(self.dir.join(file_name(self.first)))?);
         if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
             return Ok(());
         }
-        Err(std::io::Error::other("another file has the name of the journal's last segment"))
+        Err(std::io::Error::other("the journal's last segment was replaced by another file; restart the server"))
     }
 
     fn note(&self, bytes: &[u8], next: u64, events: Vec<(Uuid, usize, usize)>) {
@@ -103,14 +108,14 @@ impl Journal {
             (it.end, it.next) = (self.offset + bytes.len() as u64, next);
             let Events::Open(index) = &mut it.events else { return };
             for (id, at, length) in events {
-                // Checked before the group was written.
+                // Cannot fail: checked before the group was written.
                 index.extend(place(self.offset + at as u64, length).map(|place| (id, place)));
             }
         });
     }
 
-    /// Room for a group that does not fit: a new segment; or where this one is empty, a larger one. A new segment in the
-    /// place of an empty one would begin with the same sequence, and so have the same name.
+    /// Makes room for a group that does not fit: starts a new segment, or makes this one larger if it is empty. A
+    /// new segment in place of an empty one would begin with the same sequence, and so have the same name.
     fn make_room(&mut self, needed: u64) -> Result<(), AppendError> {
         if self.offset > SEGMENT_HEADER as u64 {
             return self.roll(needed);
@@ -121,12 +126,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins a new segment.
+    /// Starts a new segment.
     pub(super) fn roll(&mut self, needed: u64) -> Result<(), AppendError> {
-        let header =
-            SegmentHeader { first: self.next, created_ms: crate::clock::now().timestamp_millis(), salt: self.salt };
+        let header = SegmentHeader {
+            first: self.next,
+            created_ms: crate::system::clock::now().timestamp_millis(),
+            salt: self.salt,
+        };
         let capacity = self.segment_bytes.max(needed + SEGMENT_HEADER as u64);
-        // One that is too small for this group stays where it waits.
+        // A prepared segment that is too small for this group remains for later.
         let ready = if capacity == self.segment_bytes { self.preparer.take() } else { None };
         let (file, path) = match ready {
             Some(Ok(ready)) => ready,
@@ -136,9 +144,9 @@ impl Journal {
         file.sync_all().map_err(AppendError::Full)?;
         let name = self.dir.join(file_name(self.next));
         std::fs::rename(&path, &name).map_err(AppendError::Full)?;
-        // It has its name now, and whether that stays is not known.
+        // The new name may be lost in a power cut until the directory is synced.
         sync_dir(&self.dir).map_err(AppendError::Sync)?;
-        // What was preallocated and not used.
+        // Frees preallocated space that was not used.
         let _gives_back_space = self.file.set_len(self.offset);
         self.preparer.seal(self.first);
         let events = Events::Open(std::collections::BTreeMap::new());
@@ -149,16 +157,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins a new segment where the last one is older than this, so that what is in it can expire; or was begun in the
-    /// future, by a clock that has been set right since.
-    pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
-        let ahead = self.created_ms > crate::clock::now().timestamp_millis().saturating_add(AHEAD_MS);
+    /// Starts a new segment if the last one is older than this, so that its content can expire; or if it was begun
+    /// in the future, by a clock that has been corrected since.
+    pub(in crate::store::embedded) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
+        let ahead = self.created_ms > crate::system::clock::now().timestamp_millis().saturating_add(AHEAD_MS);
         let ends = self.created_ms < before_ms || ahead;
         if ends && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
     }
 
-    /// Puts a rewritten copy in the place of a closed segment; whether it was still there.
-    pub(in super::super) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
+    /// Replaces a closed segment with a rewritten copy. Returns false if the segment no longer exists.
+    pub(in crate::store::embedded) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
         let list = self.segments.list();
         match list.iter().find(|it| it.first == first && first != self.first) {
             Some(segment) => put_in_place(copy, &segment.path).map(|()| true),
@@ -166,13 +174,19 @@ impl Journal {
         }
     }
 
-    /// Removes whole segments all of whose records are at most `covered` and older than `before_ms`; gives the bytes.
-    pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64, now_ms: i64) -> std::io::Result<u64> {
+    /// Removes whole segments whose records are all at most `covered` and older than `before_ms`. Returns the bytes
+    /// freed.
+    pub(in crate::store::embedded) fn remove(
+        &mut self,
+        covered: u64,
+        before_ms: i64,
+        now_ms: i64,
+    ) -> std::io::Result<u64> {
         let (count, _) = removable(&self.segments, covered, before_ms, now_ms);
         if count == 0 {
             return Ok(0);
         }
-        // Durable before the first file goes: else its absence would look like damage.
+        // Synced before the first file is removed: otherwise its absence would look like damage.
         if let Some(oldest) = self.segments.list().get(count).map(|it| it.first) {
             self.mark.set_oldest(oldest)?;
         }
@@ -186,8 +200,8 @@ impl Journal {
     }
 }
 
-/// How many of the oldest segments hold nothing that is newer, and the last sequence in them.
-pub(in super::super) fn removable(
+/// Returns how many of the oldest segments contain nothing newer, and the last sequence in them.
+pub(in crate::store::embedded) fn removable(
     segments: &Segments,
     covered: u64,
     before_ms: i64,
@@ -205,27 +219,27 @@ pub(in super::super) fn removable(
     (count, last)
 }
 
-/// When the newest event of a segment was received. That may be after the next segment was begun, where the clock was set back
-/// in between. An event of the future says nothing: the clock was wrong.
+/// When the newest event of a segment was received. This may be after the next segment was begun, if the clock was set back
+/// in between. A time in the future is ignored: the clock was wrong.
 fn received_ms(segment: &Segment, now_ms: i64) -> i64 {
     let newest = segment.extent(|it| it.events.range()).map(|(_, newest)| super::super::events::received_ms(newest));
     newest.filter(|it| *it <= now_ms).unwrap_or(i64::MIN)
 }
 
-/// When a segment was full, given when each was begun: when the next one was. Where the clock was wrong then, in the future or
-/// before what came earlier, a later segment says it.
+/// Returns when a segment was full: when the next one was begun. `begun` are the creation times of all segments. If
+/// the clock was wrong at that time (in the future, or before an earlier segment), a later segment's time is used.
 fn ended_ms(begun: &[i64], at: usize, now_ms: i64) -> Option<i64> {
     let is_past = |it: &i64| *it <= now_ms;
     let earliest = begun.get(..=at)?.iter().copied().filter(is_past).max();
     begun.get(at + 1..)?.iter().copied().filter(is_past).find(|it| earliest.is_none_or(|earliest| earliest <= *it))
 }
 
-/// A place in a segment; none beyond what a segment can have.
+/// Returns a place in a segment; `None` if it exceeds the limits of a segment.
 pub(super) fn place(offset: u64, length: usize) -> Option<Place> {
     Some(Place { offset: u32::try_from(offset).ok()?, length: u32::try_from(length).ok()? })
 }
 
-/// A segment's file that was not made ahead.
+/// Creates a segment's file that was not prepared.
 pub(super) fn fresh(dir: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> {
     let path = dir.join("fresh.tmp");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
@@ -236,7 +250,7 @@ pub(super) fn fresh(dir: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> 
     Ok((file, path))
 }
 
-/// Takes the space for a file; on a file system that cannot do that (ext2), the file is only as long.
+/// Allocates disk space for a file. If the file system does not support that (ext2), only sets the file's length.
 pub(super) fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(bytes),
@@ -246,10 +260,10 @@ pub(super) fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
 
 /// Why a group did not become durable.
 #[derive(Debug)]
-pub(in super::super) enum AppendError {
-    /// It was not written; the journal is as it was.
+pub(in crate::store::embedded) enum AppendError {
+    /// It was not written; the journal is unchanged.
     Full(std::io::Error),
-    /// Whether it reached the disk is not known.
+    /// It is unknown whether it reached the disk.
     Sync(std::io::Error),
 }
 
@@ -257,8 +271,8 @@ pub(in super::super) enum AppendError {
 mod tests {
     use super::ended_ms;
 
-    /// A clock that was a century ahead for a moment must not keep a segment for a century, and one that was behind must not
-    /// have everything before it removed.
+    /// A clock that was a century ahead for a moment must not keep a segment for a century, and one that was behind
+    /// must not cause everything before it to be removed.
     #[test]
     fn a_segment_ends_when_a_later_one_is_begun_at_a_time_that_can_be_right() {
         let ends = |begun: &[i64], now| (0..begun.len()).map(|at| ended_ms(begun, at, now)).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! The journal's bytes. Integers are little endian. The meaning of a magic or a kind never changes.
+//! The journal's format. Integers are little endian. The meaning of a magic or a kind never changes.
 //!
 //! | part | bytes |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | record | length u32, CRC u32 over its sequence u64 and its payload, payload: operations |
 //! | operation | kind u8, key length u16, value length u32, key, value |
 //!
-//! A group is what one fdatasync made durable. Every CRC (CRC-32, ISO 3309) starts from the journal's salt, which
-//! no sender knows: a body cannot pretend to be a group.
+//! A group is what one fdatasync makes durable. Every CRC (CRC-32, ISO 3309) starts with the journal's salt, which
+//! no sender knows, so a body cannot imitate a group.
 
 pub(super) const SEGMENT_HEADER: usize = 32;
 pub(super) const GROUP_HEADER: usize = 24;
@@ -19,14 +19,14 @@ const GROUP_MAGIC: &[u8; 4] = b"HMG1";
 
 /// What an operation does with its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Kind {
-    /// The view gets a key that it did not have.
+pub(in crate::store::embedded) enum Kind {
+    /// Adds a new key to the view.
     Insert = 1,
-    /// The view's value for this key changes.
+    /// Changes the view's value of a key.
     Replace = 2,
-    /// The view loses this key.
+    /// Removes a key from the view.
     Delete = 3,
-    /// An event: it stays in the journal, and the view does not get it.
+    /// An event; stored in the journal only, not in the view.
     Event = 4,
 }
 
@@ -36,22 +36,22 @@ impl Kind {
     }
 }
 
-/// A length that the format has no room for. Nothing is ever cut to fit.
+/// A length that exceeds the format's limits. Nothing is truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is longer than the journal's format allows")]
-pub(in super::super) struct TooLong;
+pub(in crate::store::embedded) struct TooLong;
 
 /// One operation of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Op<'a> {
-    pub(in super::super) kind: Kind,
-    pub(in super::super) key: &'a [u8],
-    pub(in super::super) value: &'a [u8],
+pub(in crate::store::embedded) struct Op<'a> {
+    pub(in crate::store::embedded) kind: Kind,
+    pub(in crate::store::embedded) key: &'a [u8],
+    pub(in crate::store::embedded) value: &'a [u8],
 }
 
 impl Op<'_> {
-    /// Bytes that it takes in a record.
-    pub(in super::super) fn encoded_len(&self) -> usize {
+    /// Returns the operation's size in a record, in bytes.
+    pub(in crate::store::embedded) fn encoded_len(&self) -> usize {
         OP_HEADER + self.key.len() + self.value.len()
     }
 
@@ -67,8 +67,8 @@ impl Op<'_> {
     }
 }
 
-/// The first operation in these bytes, and what follows it.
-pub(in super::super) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8])> {
+/// Splits the first operation from these bytes.
+pub(in crate::store::embedded) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8])> {
     let (header, rest) = bytes.split_first_chunk::<OP_HEADER>()?;
     let kind = Kind::from_byte(header[0])?;
     let key_len = usize::from(u16::from_le_bytes([header[1], header[2]]));
@@ -78,8 +78,8 @@ pub(in super::super) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8])> {
     Some((Op { kind, key, value }, rest))
 }
 
-/// Every operation of a record, or none where it is not made of whole operations.
-pub(in super::super) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
+/// Returns every operation of a record; `None` if it contains an incomplete operation.
+pub(in crate::store::embedded) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
     let mut ops = Vec::new();
     while !payload.is_empty() {
         let (op, rest) = split_op(payload)?;
@@ -89,8 +89,8 @@ pub(in super::super) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
     Some(ops)
 }
 
-/// Every operation of a group that this process has just written.
-pub(in super::super) fn group_ops(group: &[u8]) -> impl Iterator<Item = Op<'_>> {
+/// Returns every operation of a group that this process has just written.
+pub(in crate::store::embedded) fn group_ops(group: &[u8]) -> impl Iterator<Item = Op<'_>> {
     let mut rest = group.get(GROUP_HEADER..).unwrap_or_default();
     let mut record: &[u8] = &[];
     std::iter::from_fn(move || {
@@ -104,7 +104,7 @@ pub(in super::super) fn group_ops(group: &[u8]) -> impl Iterator<Item = Op<'_>> 
     })
 }
 
-/// What a segment says of itself.
+/// Content of a segment's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) first: u64,
@@ -132,7 +132,7 @@ impl SegmentHeader {
     }
 }
 
-/// What stands before a group's records.
+/// Content of a group's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupHeader {
     pub(super) count: u32,
@@ -158,7 +158,8 @@ impl GroupHeader {
         whole.then(|| Self { count: u32_at(bytes, 4), bytes: u32_at(bytes, 8), first: u64_at(bytes, 12) })
     }
 
-    /// The next place in `bytes`, from `from` on, where a group of sequence `at_least` or later begins.
+    /// Returns the next position in `bytes`, starting at `from`, where a group of sequence `at_least` or later
+    /// begins.
     pub(super) fn find(bytes: &[u8], from: usize, salt: u32, at_least: u64) -> Option<(usize, Self)> {
         let starts =
             (from..bytes.len().saturating_sub(GROUP_HEADER - 1)).filter(|at| &bytes[*at..*at + 4] == GROUP_MAGIC);
@@ -168,9 +169,9 @@ impl GroupHeader {
     }
 }
 
-/// Collects records into a group: the bytes that one write appends.
+/// Collects records into a group that one write appends.
 #[derive(Debug)]
-pub(in super::super) struct GroupWriter {
+pub(in crate::store::embedded) struct GroupWriter {
     salt: u32,
     first: u64,
     count: u32,
@@ -178,27 +179,27 @@ pub(in super::super) struct GroupWriter {
 }
 
 impl GroupWriter {
-    pub(in super::super) fn new(salt: u32, first: u64) -> Self {
+    pub(in crate::store::embedded) fn new(salt: u32, first: u64) -> Self {
         let mut bytes = Vec::with_capacity(16 << 10);
         bytes.resize(GROUP_HEADER, 0);
         Self { salt, first, count: 0, bytes }
     }
 
-    /// The sequence of the next record.
-    pub(in super::super) fn next(&self) -> u64 {
+    /// Returns the sequence of the next record.
+    pub(in crate::store::embedded) fn next(&self) -> u64 {
         self.first + u64::from(self.count)
     }
 
-    pub(in super::super) fn is_empty(&self) -> bool {
+    pub(in crate::store::embedded) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Adds a record; gives each operation's place in the group, counted from the group's first byte. After an error, the
-    /// group is of no use any more.
+    /// Adds a record. Returns each operation's position in the group, counted from the group's first byte. After an
+    /// error, the group must not be used.
     ///
     /// # Errors
-    /// Where something is too long.
-    pub(in super::super) fn push<'a>(
+    /// Fails if something is too long.
+    pub(in crate::store::embedded) fn push<'a>(
         &mut self,
         ops: impl IntoIterator<Item = Op<'a>>,
         mut placed: impl FnMut(usize, &Op<'a>),
@@ -218,7 +219,7 @@ impl GroupWriter {
         Ok(())
     }
 
-    /// The whole group.
+    /// Completes the group. Returns its bytes and the sequence after it.
     pub(super) fn finish(mut self) -> Result<(Vec<u8>, u64), TooLong> {
         let bytes = u32::try_from(self.bytes.len() - GROUP_HEADER).map_err(|_| TooLong)?;
         let header = GroupHeader { count: self.count, bytes, first: self.first };
@@ -228,7 +229,7 @@ impl GroupWriter {
     }
 }
 
-/// A record's payload, or why it is none.
+/// Returns a record's payload, or why it is invalid and the record's length if that is known.
 pub(super) fn record(bytes: &[u8], salt: u32, sequence: u64) -> Result<&[u8], (&'static str, Option<usize>)> {
     let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER>() else {
         return Err(("a record is cut off", None));
@@ -241,7 +242,7 @@ pub(super) fn record(bytes: &[u8], salt: u32, sequence: u64) -> Result<&[u8], (&
     Ok(payload)
 }
 
-/// What stands before a record's payload.
+/// Returns the checksum of a record.
 pub(super) fn record_crc(salt: u32, sequence: u64, payload: &[u8]) -> u32 {
     crc(salt, &[&sequence.to_le_bytes(), payload])
 }

@@ -1,4 +1,5 @@
-//! Every event as it is now, with the record that it stands in, from files that another process may be appending to.
+//! Every event in its current state, with the record that contains it, read from files that another process may be
+//! appending to.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,16 +10,17 @@ use uuid::Uuid;
 
 use super::format::{Kind, ops};
 use super::index_file::{index_path, read_entries, verify};
-use super::scan::{self, Record};
+use super::scan;
+use super::scan::Record;
 use super::segments::{Place, expired_is_none, read_value};
 use super::survey::{collect_events, newest, segment_paths};
 
 /// The segments of a journal that is only read.
 #[derive(Debug)]
-pub(in super::super) struct History {
+pub(in crate::store::embedded) struct History {
     segments: Vec<Old>,
     salt: u32,
-    /// In which segment an event stands last that stands in several.
+    /// The last segment of each event that is stored in several segments.
     again: HashMap<Uuid, u64>,
 }
 
@@ -38,9 +40,9 @@ impl Old {
 }
 
 impl History {
-    /// Reads where events stand. Memory grows with those that were stored again after their segment was full, which
-    /// re-drives do, and not with all of them.
-    pub(in super::super) fn open(dir: &Path) -> std::io::Result<Self> {
+    /// Reads the indexes of all segments. Memory grows only with the events that were stored again after their
+    /// segment was full (replays), not with all events.
+    pub(in crate::store::embedded) fn open(dir: &Path) -> std::io::Result<Self> {
         let mut history = Self { segments: Vec::new(), salt: 0, again: HashMap::new() };
         let mut highest: Option<Uuid> = None;
         for (first, path) in segment_paths(dir)? {
@@ -56,14 +58,14 @@ impl History {
         Ok(history)
     }
 
-    /// How many there are in the segments that [`Self::visit`] would read.
-    pub(in super::super) fn events(&self, ids: &Range<Uuid>) -> u64 {
+    /// Returns the number of events in the segments that [`Self::visit`] would read.
+    pub(in crate::store::embedded) fn events(&self, ids: &Range<Uuid>) -> u64 {
         self.segments.iter().filter(|it| it.has_any(ids)).map(|it| it.events).sum()
     }
 
-    /// Visits every record with events whose ids are in `ids`: its operations' bytes, and which of them are those
-    /// events, as they are now. Returns early when `visit` gives false.
-    pub(in super::super) fn visit(
+    /// Visits every record that contains events with ids in `ids` in their current state: the operations' bytes,
+    /// and which of them are these events. Stops when `visit` returns false.
+    pub(in crate::store::embedded) fn visit(
         &self,
         ids: &Range<Uuid>,
         visit: &mut dyn FnMut(&[u8], &[usize]) -> bool,
@@ -85,13 +87,18 @@ impl History {
         Ok(())
     }
 
-    /// The value of an event at a place that another of its records names. None where that has expired.
-    pub(in super::super) fn at(&self, segment: u64, place: Place, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
+    /// Returns the value of an event at a position that another of its records refers to; `None` if it has expired.
+    pub(in crate::store::embedded) fn at(
+        &self,
+        segment: u64,
+        place: Place,
+        id: Uuid,
+    ) -> std::io::Result<Option<Vec<u8>>> {
         let Some(old) = self.segments.iter().find(|it| it.first == segment) else { return Ok(None) };
         expired_is_none(read_value(&old.path, place, id))
     }
 
-    /// Which of a record's operations are events that are not stored again later.
+    /// Returns which of a record's operations are events that are not stored again later.
     fn current(&self, segment: u64, record: &Record<'_>, ids: &Range<Uuid>, entries: &[(Uuid, Place)]) -> Vec<usize> {
         let mut found = Vec::new();
         let mut at = record.offset;
@@ -100,7 +107,7 @@ impl History {
                 && let Some(id) = op.key.last_chunk::<16>().map(|it| Uuid::from_bytes(*it))
                 && ids.contains(&id)
                 && self.again.get(&id).is_none_or(|last| *last == segment)
-                // What has come since the entries were read is newer than this history.
+                // Records appended after the entries were read are newer than this history.
                 && entries.binary_search_by_key(&id, |(it, _)| *it).is_ok_and(|it| u64::from(entries[it].1.offset) == at)
             {
                 found.push(index);
@@ -111,7 +118,8 @@ impl History {
     }
 }
 
-/// A segment's events, each once, sorted by id: from the file beside it, or from itself where it has none yet.
+/// Returns a segment's events, each once, sorted by id: from its index file, or from the segment itself if it has
+/// no valid index.
 fn entries(segment: &Path, salt: u32, first: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
     let path = index_path(segment);
     // A damaged index would hide events.

@@ -1,12 +1,14 @@
-//! The index of a closed segment: a file next to it that says how far it reaches, and where its events are, sorted by id.
+//! The index of a closed segment: a file next to it with the segment's last sequence and the positions of its
+//! events, sorted by id.
 //!
 //! | part | bytes |
 //! |---|---|
-//! | header, 72 | `HMEVIX02`, entries u64, sequence after the last record u64, bytes of the segment u64, lowest and highest id (zeros where there is none), CRC-32 of all entries u32, CRC-32 of the 68 bytes before u32 |
+//! | header, 72 | `HMEVIX02`, entries u64, sequence after the last record u64, bytes of the segment u64, lowest and
+//! highest id (zeros if there are no entries), CRC-32 of all entries u32, CRC-32 of the preceding 68 bytes u32 |
 //! | entry, 24 | id, offset u32, length u32 |
 //!
-//! A start reads the headers only; the entries are verified before they are first used. `HMEVIX01` had a shorter header: a
-//! segment with such an index, or with none, is read from end to end once, and gets a new one.
+//! A start reads the headers only; the entries are verified before they are first used. `HMEVIX01` had a shorter
+//! header: a segment with such an index, or with none, is read from end to end once, and gets a new index.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,30 +17,30 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::files::sync_dir;
 use super::segments::Place;
-use super::sync_dir;
 
 const MAGIC: &[u8; 8] = b"HMEVIX02";
 const HEADER: usize = 72;
 const ENTRY: usize = 24;
 
-/// The file next to a segment that says where its events are.
+/// Returns the path of a segment's index file.
 pub(super) fn index_path(segment: &Path) -> PathBuf {
     segment.with_extension("events")
 }
 
-/// What an index says without being read as a whole.
+/// What the header of an index says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Summary {
     /// The sequence after the segment's last record.
     pub(super) next: u64,
-    /// Bytes of the segment.
+    /// Size of the segment, in bytes.
     pub(super) end: u64,
     /// The lowest and the highest id.
     pub(super) range: Option<(Uuid, Uuid)>,
 }
 
-/// Writes an index; gives the lowest and the highest id.
+/// Writes an index. Returns the lowest and the highest id.
 pub(super) fn write_index(
     path: &Path,
     mut entries: Vec<(Uuid, Place)>,
@@ -58,19 +60,19 @@ pub(super) fn write_index(
     Ok(range(&entries))
 }
 
-/// The lowest and the highest id of entries that are sorted.
+/// Returns the lowest and the highest id of sorted entries.
 pub(super) fn range(entries: &[(Uuid, Place)]) -> Option<(Uuid, Uuid)> {
     entries.first().zip(entries.last()).map(|(low, high)| (low.0, high.0))
 }
 
-/// Whether the index on the disk says exactly this.
+/// Returns whether the index on disk has exactly this content.
 pub(super) fn index_is(path: &Path, entries: &mut [(Uuid, Place)], next: u64, end: u64) -> bool {
     entries.sort_unstable_by_key(|(id, _)| *id);
     std::fs::read(path).is_ok_and(|bytes| bytes == encode(entries, next, end))
 }
 
-/// What an index says, from its header and its size only: starting must not take longer the more events there are. None
-/// where it cannot be an index.
+/// Reads an index's header and checks its size, so that a start does not take longer with more events. `None` if
+/// the file is not a valid index.
 pub(super) fn glance(path: &Path) -> Option<Summary> {
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
@@ -79,7 +81,7 @@ pub(super) fn glance(path: &Path) -> Option<Summary> {
     summary(&header, length)
 }
 
-/// What an index says whose entries are as they were written.
+/// Reads the header of an index and verifies all entries; `None` if they are damaged.
 pub(super) fn verify(path: &Path) -> std::io::Result<Option<Summary>> {
     let bytes = std::fs::read(path)?;
     let Some((header, entries)) = bytes.split_first_chunk::<HEADER>() else { return Ok(None) };
@@ -118,7 +120,7 @@ fn encode(entries: &[(Uuid, Place)], next: u64, end: u64) -> Vec<u8> {
     bytes
 }
 
-/// How many entries an index has, by its size; 0 where there is none.
+/// Returns the number of entries in an index, by its size; 0 if there is no index.
 pub(super) fn read_entry_count(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |it| entry_count(it.len()))
 }
@@ -133,7 +135,7 @@ pub(super) fn search(index: &File, id: Uuid) -> std::io::Result<Option<Place>> {
     Ok(found.first().filter(|(it, _)| *it == id).map(|(_, place)| *place))
 }
 
-/// How many of an index's ids are lower than this.
+/// Returns how many ids in an index are lower than this one.
 pub(super) fn position(index: &File, id: Uuid) -> std::io::Result<u64> {
     let (mut low, mut high) = (0, entry_count(index.metadata()?.len()));
     while low < high {
@@ -145,7 +147,7 @@ pub(super) fn position(index: &File, id: Uuid) -> std::io::Result<u64> {
     Ok(low)
 }
 
-/// Entries of an index from one position up to another, or to its end.
+/// Returns the entries of an index from one position up to another, or to the end.
 pub(super) fn read_entries(index: &File, from: u64, to: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
     let to = to.min(entry_count(index.metadata()?.len()));
     let count = usize::try_from(to.saturating_sub(from)).map_err(std::io::Error::other)?;

@@ -1,4 +1,4 @@
-//! Events in the order of their ids, newest first, over all segments.
+//! Lists events in the order of their ids, newest first, over all segments.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::index_file::{position, read_entries};
 use super::segments::{Events, Place, Segment, Segments, expired_is_none, read_event};
 
-/// How many places are looked up at a time.
+/// Number of positions that are looked up at a time.
 const CHUNK: usize = 512;
 
-/// Where an event stands.
+/// Position of an event.
 struct Found {
     id: Uuid,
     segment: PathBuf,
@@ -20,12 +20,12 @@ struct Found {
 }
 
 impl Segments {
-    /// Hands over keys and values of the events whose ids are lower than this, highest first, until there are no more
-    /// or `take` has enough. An event that was stored again is met once, as it is now.
+    /// Passes keys and values of the events with lower ids to `take`, highest id first, until there are no more or
+    /// `take` has enough. An event that was stored again is visited once, in its current state.
     ///
     /// # Errors
-    /// Where a file cannot be read, or does not hold what its index says.
-    pub(in super::super) fn events_before(
+    /// Fails if a file cannot be read, or does not match its index.
+    pub(in crate::store::embedded) fn events_before(
         &self,
         mut before: Uuid,
         mut take: impl FnMut(Uuid, &[u8], &[u8]) -> bool,
@@ -54,7 +54,7 @@ impl Segments {
         // The newest segment first: of two states of an event, the stable sort below leaves the newer one in front.
         let mut found: Vec<Found> = Vec::new();
         for segment in self.list().iter().rev() {
-            // What a segment may hold is lower than all that is found already, and enough is found.
+            // All ids in this segment are lower than those found already, and enough are found.
             let lowest = found.get(most - 1).map(|it| it.id);
             let highest = segment.extent(|it| it.events.range().map(|(_, highest)| highest));
             if highest.is_none_or(|it| lowest.is_some_and(|lowest| it < lowest)) {
@@ -71,7 +71,7 @@ impl Segments {
 }
 
 impl Segment {
-    /// The highest ids that are lower than this, highest first.
+    /// Returns the highest ids that are lower than this, highest first.
     fn before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, Place)>> {
         let in_memory = self.extent(|it| match &it.events {
             Events::Open(events) => Some(events.range(..before).rev().take(most).map(|(id, at)| (*id, *at)).collect()),

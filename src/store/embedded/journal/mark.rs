@@ -1,7 +1,7 @@
-//! A small file that remembers what was acknowledged, and which segment is the oldest.
+//! The mark: a small file with the last acknowledged sequence and the oldest segment.
 //!
-//! It is written after every fdatasync of the journal and not synced itself: after a kill it is exact, after a power
-//! cut it may be behind. It tells a torn last group (never acknowledged) from a damaged one.
+//! It is written after every fdatasync of the journal, and not synced itself: after a kill it is exact, after a
+//! power cut it may be behind. It distinguishes a torn last group (never acknowledged) from a damaged one.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -14,18 +14,18 @@ const BYTES: usize = 20;
 #[derive(Debug)]
 pub(super) struct Mark {
     file: File,
-    /// Last sequence that was acknowledged.
+    /// The last sequence that was acknowledged.
     pub(super) acked: u64,
-    /// First sequence that is still kept.
+    /// The first sequence that is still stored.
     pub(super) oldest: u64,
 }
 
 impl Mark {
-    /// What the file says; zeros where it says nothing that can be trusted.
+    /// Reads the file; both values are zero if its content is invalid.
     pub(super) fn open(dir: &Path) -> std::io::Result<Self> {
         let path = dir.join(FILE);
         let file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
-            // A backup that can only be read.
+            // A read-only backup.
             Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
                 File::open(&path)?
             }
@@ -44,7 +44,8 @@ impl Mark {
         self.write()
     }
 
-    /// Durable, before the segments before it go: else their absence would look like damage.
+    /// Sets the oldest sequence durably, before earlier segments are removed: otherwise their absence would look
+    /// like damage.
     pub(super) fn set_oldest(&mut self, oldest: u64) -> std::io::Result<()> {
         self.oldest = oldest;
         self.write()?;

@@ -1,4 +1,4 @@
-//! Taking a journal over for writing, after it was read from end to end (`survey.rs`).
+//! Opens a journal for writing, after it was read (`survey.rs`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::{Journal, fresh};
+use super::files::{file_name, sync_dir};
 use super::format::{SEGMENT_HEADER, SegmentHeader};
 use super::index_file::{index_is, index_path, range, write_index};
 use super::mark::Mark;
@@ -15,24 +16,23 @@ use super::rewrite::UNFINISHED;
 use super::segments::{Events, Extent, Segment, Segments};
 use super::survey::{ACCEPTED, Found, Read, Survey};
 use super::verify::{DAMAGED, Unverified};
-use super::{file_name, sync_dir};
-use crate::store::{Damage, StoreError};
+use crate::store::error::{Damage, StoreError};
 
-/// What was found when a journal was opened.
+/// Result of opening a journal.
 #[derive(Debug)]
-pub(in super::super) struct Opened {
-    pub(in super::super) journal: Journal,
-    /// A last group that a crash had cut off. It was never acknowledged.
-    pub(in super::super) torn: Option<Damage>,
-    /// What an admin has just accepted as lost.
-    pub(in super::super) lost: Vec<Damage>,
+pub(in crate::store::embedded) struct Opened {
+    pub(in crate::store::embedded) journal: Journal,
+    /// A last group that was cut off by a crash. It was never acknowledged.
+    pub(in crate::store::embedded) torn: Option<Damage>,
+    /// Damage that an admin has just accepted as lost.
+    pub(in crate::store::embedded) lost: Vec<Damage>,
     /// Closed segments that were not read.
-    pub(in super::super) unverified: Vec<Unverified>,
+    pub(in crate::store::embedded) unverified: Vec<Unverified>,
 }
 
 impl Survey {
-    /// Takes the journal over for writing.
-    pub(in super::super) fn open(
+    /// Opens the journal for writing.
+    pub(in crate::store::embedded) fn open(
         mut self,
         dir: &Path,
         segment_bytes: u64,
@@ -47,7 +47,7 @@ impl Survey {
             self.accepted.0.extend(self.lost.iter().map(|it| (it.from, it.until)));
             write_json(dir, ACCEPTED, &self.accepted).map_err(failed)?;
         }
-        // Everything was read, and is whole or accepted: what was found in the background is settled.
+        // Everything was read, and is intact or accepted, so damage found in the background is settled.
         let unverified = self.unverified();
         if unverified.is_empty() {
             remove(&dir.join(DAMAGED)).map_err(failed)?;
@@ -102,9 +102,9 @@ impl Survey {
     }
 }
 
-/// Writes the bytes of the last segment once more. Records that nobody was told of are taken over here, and served from now
-/// on; whether they are on the disk is not known, and after an fdatasync that failed the kernel may count pages as written
-/// that are not, so that another one would not write them.
+/// Writes the bytes of the last segment again. It may contain records that were never acknowledged and are served
+/// from now on, but it is unknown whether they are on disk: after a failed fdatasync, the kernel may consider pages
+/// written that are not, so another fdatasync would not write them.
 fn write_again(file: &File, end: u64) -> std::io::Result<()> {
     use std::os::unix::fs::FileExt as _;
     let mut bytes = vec![0; 1 << 20];
@@ -129,7 +129,7 @@ fn opened(read: Read, salt: u32, last: bool) -> std::io::Result<Segment> {
             } else {
                 match write_index(&path, events.clone(), read.next, read.end) {
                     Ok(range) => Events::Sealed(range),
-                    // In memory it does as well, until there is room.
+                    // The index stays in memory until there is free space.
                     Err(e) if e.kind() == ErrorKind::StorageFull => Events::Open(events.into_iter().collect()),
                     Err(e) => return Err(e),
                 }
@@ -147,10 +147,10 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The first segment of a new journal.
+/// Creates the first segment of a new journal.
 fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Result<Read> {
     use std::os::unix::fs::FileExt as _;
-    let header = SegmentHeader { first, created_ms: crate::clock::now().timestamp_millis(), salt };
+    let header = SegmentHeader { first, created_ms: crate::system::clock::now().timestamp_millis(), salt };
     let (file, made) = fresh(dir, segment_bytes)?;
     file.write_all_at(&header.encode(), 0)?;
     file.sync_all()?;
@@ -161,8 +161,12 @@ fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Resu
     Ok(Read { path, first, created_ms: header.created_ms, end: SEGMENT_HEADER as u64, next: first, events })
 }
 
-/// Writes a small file durably, in the place of an older one.
-pub(in super::super) fn write_json(dir: &Path, name: &str, content: &impl serde::Serialize) -> std::io::Result<()> {
+/// Writes a small file durably, replacing an older one.
+pub(in crate::store::embedded) fn write_json(
+    dir: &Path,
+    name: &str,
+    content: &impl serde::Serialize,
+) -> std::io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
     std::fs::write(&temporary, serde_json::to_vec(content)?)?;
     File::open(&temporary)?.sync_all()?;

@@ -1,5 +1,6 @@
-//! Segments made ahead: written full of zeros, so that a write into one changes no metadata and its fdatasync has
-//! only the data to bring to the disk, and so that unused space can be told from a torn group (docs/decisions/0015).
+//! Prepares segments in advance: a segment is filled with zeros, so that a write into it changes no metadata and
+//! its fdatasync writes only the data, and so that unused space can be distinguished from a torn group
+//! (docs/decisions/0015).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -13,13 +14,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::append::allocate;
 use super::segments::Segments;
 
-/// How the name ends under which a segment waits.
+/// File extension of a prepared segment.
 const READY: &str = "ready";
 const MAKING: &str = "next.tmp";
 const CHUNK: usize = 1 << 20;
 
-/// A thread that makes the next segment, and one that writes the event indexes of full ones. Dropping this ends both:
-/// a segment that is being made is given up, and the indexes that are due are written.
+/// A thread that prepares the next segment, and one that writes the event indexes of full segments. Dropping this
+/// ends both: an unfinished segment is discarded, and due indexes are written.
 #[derive(Debug)]
 pub(super) struct Preparer {
     ready: Option<Receiver<std::io::Result<(File, PathBuf)>>>,
@@ -48,10 +49,11 @@ impl Preparer {
             let mut waiting = Vec::new();
             while let Ok(first) = to_seal.recv() {
                 waiting.push(first);
-                // What cannot be written stays in memory, and is tried again with the next; or made at the next start.
+                // An index that cannot be written stays in memory. It is tried again with the next one, or created
+                // at the next start.
                 waiting.retain(|first| {
-                    let told = |e: &std::io::Error| tracing::warn!(cause = %e, "an event index cannot be written");
-                    segments.seal(*first).inspect_err(told).is_err()
+                    let log = |e: &std::io::Error| tracing::warn!(cause = %e, "an event index cannot be written");
+                    segments.seal(*first).inspect_err(log).is_err()
                 });
             }
         };
@@ -59,7 +61,7 @@ impl Preparer {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let make = move || {
-            // Each has a name of its own: the one before may still wait to be renamed by who took it.
+            // Each segment has a name of its own, because the previous one may not be renamed yet.
             let (mut waiting, mut number) = left_over(&dir, bytes);
             loop {
                 let path = dir.join(format!("{number:06}.{READY}"));
@@ -74,7 +76,7 @@ impl Preparer {
         Ok(Self { ready: Some(ready), seal: Some(seal), stop, threads: vec![sealing, making] })
     }
 
-    /// The next segment's file, if it is ready, and the name under which it waits.
+    /// Returns the next segment's file and its temporary name, if it is ready.
     pub(super) fn take(&self) -> Option<std::io::Result<(File, PathBuf)>> {
         self.ready.as_ref()?.try_recv().ok()
     }
@@ -84,7 +86,7 @@ impl Preparer {
     }
 }
 
-/// A segment that an earlier run had made ready, and a number that no waiting segment has.
+/// Returns a prepared segment of an earlier run, and a number that no prepared segment has.
 fn left_over(dir: &Path, bytes: u64) -> (Option<(File, PathBuf)>, u64) {
     let (mut found, mut number) = (None, 0);
     for path in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path()) {
@@ -118,7 +120,7 @@ fn ready_file(dir: &Path, path: &Path, bytes: u64, stop: &AtomicBool) -> std::io
             let length = usize::try_from(bytes - at).unwrap_or(CHUNK).min(CHUNK);
             file.write_all_at(&zeros[..length], at)?;
             at += length as u64;
-            // In small pieces: a large one would hold up the journal's own.
+            // In small pieces, because a large sync would delay the journal's own.
             file.sync_data()?;
         }
         file.sync_all()?;

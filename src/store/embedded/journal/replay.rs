@@ -1,16 +1,17 @@
-//! Visiting the journal's records again, without leaving any out silently.
+//! Replays the journal's records. Missing records are always reported.
 
-use super::scan::{self, Lost, Record, Scanned};
+use super::scan;
+use super::scan::{Lost, Record, Scanned};
 use super::segments::Segments;
 use super::survey::Accepted;
-use crate::store::Damage;
+use crate::store::error::Damage;
 
-/// Visits every record from `from` up to `until`, in order. Gives the places where records are missing or damaged, other
-/// than those whose loss an admin has accepted: a view without them must not pass for whole.
+/// Visits every record from `from` to `until`, in order. Returns the places where records are missing or damaged,
+/// except accepted losses: a view without them must not be considered complete.
 ///
 /// # Errors
-/// Where a segment cannot be read.
-pub(in super::super) fn replay(
+/// Fails if a segment cannot be read.
+pub(in crate::store::embedded) fn replay(
     segments: &Segments,
     salt: u32,
     (from, until): (u64, u64),
@@ -20,7 +21,7 @@ pub(in super::super) fn replay(
     let list = segments.list();
     let mut lost = Vec::new();
     for (index, segment) in list.iter().enumerate() {
-        // What this segment has to hold ends where the next one begins.
+        // This segment must reach up to the beginning of the next one.
         let end = list.get(index + 1).map_or(u64::MAX, |it| it.first).min(until.saturating_add(1));
         if end <= from || segment.first > until {
             continue;
@@ -32,12 +33,12 @@ pub(in super::super) fn replay(
         })?;
         lost.extend(missing(scanned, end, &segment.path.file_name().unwrap_or_default().to_string_lossy()));
     }
-    // A group that is being written now comes after `until`, and is nobody's loss.
+    // A group that is being written now comes after `until` and is not a loss.
     lost.retain(|it| it.until > from && it.from <= until && !accepted.covers(it));
     Ok(lost.into_iter().map(|it| it.damage).collect())
 }
 
-/// What a segment has lost, its end included.
+/// Returns what a segment has lost, including its end.
 fn missing(scanned: Scanned, end: u64, segment: &str) -> Vec<Lost> {
     let Scanned { next, end: at, mut lost, tail } = scanned;
     if next < end && end != u64::MAX {

@@ -1,29 +1,30 @@
-//! A segment once more, with some values replaced by others of the same length: nothing in it moves, so that every index
-//! stays true.
+//! Rewrites a segment with some values replaced by others of the same length. Positions do not change, so every
+//! index stays valid.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::format::{self, Op, ops};
-use super::scan::{self, Record};
+use super::files::sync_dir;
+use super::format::{Op, ops};
+use super::scan::Record;
 use super::survey::segment_paths;
-use super::sync_dir;
+use super::{format, scan};
 
-/// A copy that is not in its place yet. One that a killed process has left behind is removed at the next start.
+/// Name of an unfinished copy. One that a killed process has left behind is removed at the next start.
 pub(super) const UNFINISHED: &str = "rewrite.tmp";
 
-/// A segment's copy, durable, and how many places of the segment could not be read.
+/// A durable copy of a segment, and the number of places in the segment that could not be read.
 #[derive(Debug)]
-pub(in super::super) struct Rewritten {
-    /// None where nothing was to be replaced.
-    pub(in super::super) copy: Option<PathBuf>,
-    pub(in super::super) damaged: u64,
+pub(in crate::store::embedded) struct Rewritten {
+    /// `None` if there was nothing to replace.
+    pub(in crate::store::embedded) copy: Option<PathBuf>,
+    pub(in crate::store::embedded) damaged: u64,
 }
 
-/// Visits every operation of a segment. What `change` gives takes the place of the operation's value, in a copy; it has
-/// to have the same length, or is left out.
-pub(in super::super) fn rewrite(
+/// Visits every operation of a segment. A value that `change` returns replaces the operation's value in a copy; it
+/// is ignored if its length differs.
+pub(in crate::store::embedded) fn rewrite(
     segment: &Path,
     salt: u32,
     first: u64,
@@ -40,14 +41,14 @@ pub(in super::super) fn rewrite(
         }
     });
     let finished = result.and(scanned).and_then(|it| copy.iter().try_for_each(File::sync_all).map(|()| it));
-    // Another's copy is not touched.
+    // The unfinished copy of another call is not touched.
     if finished.is_err() && copy.is_some() {
         let _frees_the_space = std::fs::remove_file(&path);
     }
     Ok(Rewritten { damaged: finished?.lost.len() as u64, copy: copy.map(|_| path) })
 }
 
-/// A record's payload with its new values; none where it has none.
+/// Returns a record's payload with its new values; `None` if nothing changes.
 fn changed(record: &Record<'_>, change: &mut dyn FnMut(&Op<'_>) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut payload: Option<Vec<u8>> = None;
     let mut end = 0;
@@ -79,22 +80,22 @@ fn write(
     file.write_all_at(&crc.to_le_bytes(), record.offset - 4)
 }
 
-/// Puts a copy into its segment's place, durably.
-pub(in super::super) fn put_in_place(copy: &Path, segment: &Path) -> std::io::Result<()> {
+/// Replaces a segment with its copy, durably.
+pub(in crate::store::embedded) fn put_in_place(copy: &Path, segment: &Path) -> std::io::Result<()> {
     std::fs::rename(copy, segment)?;
     segment.parent().map_or(Ok(()), sync_dir)
 }
 
-/// The segments that are gone through, oldest first, each with the sequence of its first record; and their salt.
+/// The segments to go through, oldest first, each with its first sequence; and their salt.
 #[derive(Debug, Default)]
-pub(in super::super) struct Files {
-    pub(in super::super) segments: Vec<(u64, PathBuf)>,
-    pub(in super::super) salt: u32,
+pub(in crate::store::embedded) struct Files {
+    pub(in crate::store::embedded) segments: Vec<(u64, PathBuf)>,
+    pub(in crate::store::embedded) salt: u32,
 }
 
 impl Files {
-    /// Those of a journal that nobody writes to.
-    pub(in super::super) fn at_rest(dir: &Path) -> std::io::Result<Self> {
+    /// Returns the segments of a journal that no process writes to.
+    pub(in crate::store::embedded) fn at_rest(dir: &Path) -> std::io::Result<Self> {
         let segments = segment_paths(dir)?;
         for (_, path) in &segments {
             if let Some(header) = scan::header(path)? {

@@ -1,26 +1,27 @@
-//! Reads a segment from its first byte to its last, and tells what it finds there.
+//! Reads a segment from its first byte to its last and reports what it contains.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::format::{self, GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
-use crate::store::Damage;
+use super::format;
+use super::format::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
+use crate::store::error::Damage;
 
-/// How much is read at a time.
+/// Number of bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// A record that is whole.
+/// An intact record.
 #[derive(Debug)]
-pub(in super::super) struct Record<'a> {
-    pub(in super::super) sequence: u64,
-    /// Where the payload stands in its segment.
-    pub(in super::super) offset: u64,
-    pub(in super::super) payload: &'a [u8],
+pub(in crate::store::embedded) struct Record<'a> {
+    pub(in crate::store::embedded) sequence: u64,
+    /// Offset of the payload in its segment.
+    pub(in crate::store::embedded) offset: u64,
+    pub(in crate::store::embedded) payload: &'a [u8],
 }
 
-/// Changes that were acknowledged and cannot be read: their place, and the sequences from the first up to the next
-/// that is there again.
+/// Acknowledged changes that cannot be read: their place, and their sequences from the first up to the next
+/// readable one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) damage: Damage,
@@ -28,28 +29,28 @@ pub(super) struct Lost {
     pub(super) until: u64,
 }
 
-/// What a segment holds.
+/// Content of a segment.
 #[derive(Debug)]
 pub(super) struct Scanned {
-    /// The sequence after the last whole record.
+    /// The sequence after the last intact record.
     pub(super) next: u64,
-    /// The byte after the last whole group.
+    /// The offset after the last intact group.
     pub(super) end: u64,
-    /// What was lost on the way.
+    /// Losses in the segment.
     pub(super) lost: Vec<Lost>,
-    /// What stands after `end`, where that is neither nothing nor zeros.
+    /// Damage after `end`; `None` if there is nothing, or only zeros.
     pub(super) tail: Option<Damage>,
 }
 
-/// A segment's header, if it is whole.
+/// Returns a segment's header, if it is intact.
 pub(super) fn header(path: &Path) -> std::io::Result<Option<SegmentHeader>> {
     let mut bytes = [0; SEGMENT_HEADER];
     let read = read_up_to(&File::open(path)?, &mut bytes, 0)?;
     Ok(SegmentHeader::decode(&bytes[..read]))
 }
 
-/// Visits every whole record of a segment, in order. A group that is not whole is a tail where nothing follows it
-/// and none of it was acknowledged (a crash cut it off), and else a loss.
+/// Visits every intact record of a segment, in order. A damaged group is a torn tail if nothing follows it and none
+/// of it was acknowledged (a crash cut it off); otherwise it is a loss.
 pub(super) fn scan(
     path: &Path,
     salt: u32,
@@ -75,7 +76,7 @@ pub(super) fn scan(
                         out.end = at;
                         continue;
                     }
-                    // It was durable, as its successor or the mark says: what of it is whole still counts.
+                    // The group was durable, according to a later group or the mark, so its intact records count.
                     Err(cause) if acked >= group.first || follows(&mut window, at, salt, &group)? => {
                         let payload = window.get(at + GROUP_HEADER as u64, length - GROUP_HEADER)?;
                         let lost = &mut out.lost;
@@ -112,13 +113,13 @@ pub(super) fn scan(
     Ok(out)
 }
 
-/// Whether a later group begins behind this one: then this one was durable before that was written.
+/// Returns whether a later group begins after this one. If so, this one was durable before that was written.
 fn follows(window: &mut Window, at: u64, salt: u32, group: &GroupHeader) -> std::io::Result<bool> {
     let rest = window.rest(at)?;
     Ok(GroupHeader::find(&rest, 1, salt, group.first + u64::from(group.count).max(1)).is_some())
 }
 
-/// The group that begins here and its whole length; or why there is none, or nothing where nothing begins here.
+/// Returns the group that begins here and its length; or why it is invalid (`None` if no group begins here).
 fn read_group(
     window: &mut Window,
     at: u64,
@@ -197,7 +198,7 @@ struct Window {
 }
 
 impl Window {
-    /// These bytes of the file, or as many of them as there are.
+    /// Returns these bytes of the file, or fewer at its end.
     fn get(&mut self, at: u64, length: usize) -> std::io::Result<&[u8]> {
         let inside = at >= self.start && at + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
@@ -212,7 +213,7 @@ impl Window {
         Ok(self.bytes.get(from..until).unwrap_or_default())
     }
 
-    /// Everything from here on.
+    /// Returns everything from this offset on.
     fn rest(&self, at: u64) -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.length.saturating_sub(at)).unwrap_or(0)];
         let read = read_up_to(&self.file, &mut bytes, at)?;
@@ -232,4 +233,126 @@ fn read_up_to(file: &File, into: &mut [u8], at: u64) -> std::io::Result<usize> {
         }
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::format::{GroupWriter, Kind, Op, RECORD_HEADER, split_op};
+    use super::*;
+
+    const SALT: u32 = 77;
+    /// Bytes of a record with one value of ten bytes.
+    const RECORD: usize = RECORD_HEADER + 7 + 1 + 10;
+
+    fn group(salt: u32, first: u64, values: &[[u8; 10]]) -> Vec<u8> {
+        let mut writer = GroupWriter::new(salt, first);
+        for value in values {
+            writer.push([Op { kind: Kind::Insert, key: b"k", value }], |_, _| {}).unwrap();
+        }
+        writer.finish().unwrap().0
+    }
+
+    /// A segment with three groups, of records 5; 6, 7, 8; and 9. Gives where each begins.
+    fn segment() -> (Vec<u8>, [usize; 3]) {
+        let header = SegmentHeader { first: 5, created_ms: 0, salt: SALT };
+        let groups =
+            [group(SALT, 5, &[[5; 10]]), group(SALT, 6, &[[6; 10], [7; 10], [8; 10]]), group(SALT, 9, &[[9; 10]])];
+        let mut bytes = header.encode().to_vec();
+        let starts = groups.map(|group| {
+            bytes.extend_from_slice(&group);
+            bytes.len() - group.len()
+        });
+        (bytes, starts)
+    }
+
+    /// What a scan of these bytes visits and reports. `acked`: the last sequence that the mark says was acknowledged.
+    fn scanned(bytes: &[u8], acked: u64) -> (Vec<u64>, Scanned) {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("5.journal");
+        std::fs::write(&path, bytes).unwrap();
+        let mut seen = Vec::new();
+        let result = scan(&path, SALT, 5, acked, &mut |record| {
+            let at = usize::try_from(record.offset).unwrap();
+            assert_eq!(&bytes[at..at + record.payload.len()], record.payload, "the offset is the payload's");
+            let value = split_op(record.payload).unwrap().0.value;
+            assert_eq!(value, [u8::try_from(record.sequence).unwrap(); 10]);
+            seen.push(record.sequence);
+        });
+        (seen, result.unwrap())
+    }
+
+    fn lost(scanned: &Scanned) -> Vec<(u64, u64, u64)> {
+        scanned.lost.iter().map(|it| (it.damage.offset, it.from, it.until)).collect()
+    }
+
+    /// Zeros are the preallocated rest of a segment; a start that took them for damage would refuse a healthy journal.
+    #[test]
+    fn an_intact_segment_is_read_to_its_zeros() {
+        let (mut bytes, _) = segment();
+        let end = bytes.len() as u64;
+        bytes.resize(bytes.len() + (2 << 20), 0);
+        let (seen, result) = scanned(&bytes, 0);
+        assert_eq!(seen, [5, 6, 7, 8, 9]);
+        assert_eq!((result.next, result.end, result.lost.len(), result.tail), (10, end, 0, None));
+    }
+
+    /// A crash cuts off the last group. Taking that for a loss would keep the server from starting after every crash; and
+    /// taking an acknowledged group for cut off would lose it silently.
+    #[test]
+    fn a_damaged_last_group_is_a_tail_unless_it_was_acknowledged() {
+        let (bytes, starts) = segment();
+        let start = starts[2] as u64;
+        let mut damaged = bytes.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        for cut in [damaged.clone(), bytes[..bytes.len() - 1].to_vec(), bytes[..starts[2] + 3].to_vec()] {
+            let (seen, result) = scanned(&cut, 8);
+            assert_eq!(seen, [5, 6, 7, 8]);
+            assert_eq!((result.next, result.end, lost(&result).len()), (9, start, 0));
+            assert_eq!(result.tail.unwrap().offset, start);
+        }
+        let (seen, result) = scanned(&damaged, 9);
+        assert_eq!((seen, result.next, &result.tail), (vec![5, 6, 7, 8], 10, &None));
+        assert_eq!(lost(&result), [(start + GROUP_HEADER as u64, 9, 10)]);
+    }
+
+    /// A later group proves that this one was durable: what of it cannot be read is lost, and must be reported.
+    #[test]
+    fn in_a_damaged_group_before_another_the_intact_records_count_and_the_others_are_lost() {
+        let (bytes, starts) = segment();
+        let second_record = starts[1] + GROUP_HEADER + RECORD;
+        // A flipped bit in its value: the records around it are found by their lengths.
+        let mut flipped = bytes.clone();
+        flipped[second_record + RECORD - 1] ^= 1;
+        let (seen, result) = scanned(&flipped, 0);
+        assert_eq!((seen, result.next), (vec![5, 6, 8, 9], 10));
+        assert_eq!(lost(&result), [(second_record as u64, 7, 8)]);
+        // A length that is wrong: nothing shows where the next record begins.
+        let mut longer = bytes;
+        longer[second_record + 2] = 1;
+        let (seen, result) = scanned(&longer, 0);
+        assert_eq!((seen, result.next), (vec![5, 6, 9], 10));
+        assert_eq!(lost(&result), [(second_record as u64, 7, 9)]);
+    }
+
+    /// Without this, one damaged sector hides everything that was stored after it.
+    #[test]
+    fn after_a_damaged_header_the_next_group_is_found() {
+        let (mut bytes, starts) = segment();
+        bytes[starts[1] + 5] ^= 1;
+        let (seen, result) = scanned(&bytes, 0);
+        assert_eq!((seen, result.next, &result.tail), (vec![5, 9], 10, &None));
+        assert_eq!(lost(&result), [(starts[1] as u64, 6, 9)]);
+    }
+
+    /// A body may contain bytes that look like a group. Only this journal's salt makes them one.
+    #[test]
+    fn a_group_with_another_salt_or_an_older_sequence_is_not_taken_for_one() {
+        let (mut bytes, starts) = segment();
+        bytes.truncate(starts[1]);
+        for imitation in [group(SALT + 1, 6, &[[6; 10]]), group(SALT, 4, &[[4; 10]])] {
+            let (seen, result) = scanned(&[&bytes[..], &[1], &imitation].concat(), 0);
+            assert_eq!((seen, result.next), (vec![5], 6));
+            assert_eq!(result.tail.unwrap().offset, starts[1] as u64);
+        }
+    }
 }

@@ -13,35 +13,35 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use super::format::{self, Kind};
+use super::format::Kind;
 use super::index_file::{Summary, index_path, read_entry_count, search, verify, write_index};
-use super::scan;
 use super::survey::{collect_events, newest};
+use super::{format, scan};
 
-/// Where an event's operation is in its segment, in bytes.
+/// Position and length of an event's operation in its segment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Place {
-    pub(in super::super) offset: u32,
-    pub(in super::super) length: u32,
+pub(in crate::store::embedded) struct Place {
+    pub(in crate::store::embedded) offset: u32,
+    pub(in crate::store::embedded) length: u32,
 }
 
 /// One file of the journal.
 #[derive(Debug)]
-pub(in super::super) struct Segment {
+pub(in crate::store::embedded) struct Segment {
     /// Sequence of its first record.
     pub(super) first: u64,
     pub(super) created_ms: i64,
     pub(super) path: PathBuf,
     pub(super) salt: u32,
     pub(super) extent: RwLock<Extent>,
-    /// Whether the index file is known to be as it was written. Held while it is verified, or written again.
+    /// Whether the index file has been verified. Held while it is verified or rewritten.
     pub(super) verified: Mutex<bool>,
 }
 
-/// What changes while a segment is written to, and when it is closed.
+/// State that changes while a segment is written, and when it is closed.
 #[derive(Debug)]
 pub(super) struct Extent {
-    /// Bytes that are durable.
+    /// Number of durable bytes.
     pub(super) end: u64,
     /// The sequence after its last durable record.
     pub(super) next: u64,
@@ -51,31 +51,36 @@ pub(super) struct Extent {
 /// A segment's events by id.
 #[derive(Debug)]
 pub(super) enum Events {
-    /// In memory: the segment is still written to, or its index file is not there yet.
+    /// In memory: the segment is still being written, or its index file does not exist yet.
     Open(BTreeMap<Uuid, Place>),
-    /// In the index file, sorted by id: the lowest and the highest id.
+    /// In the index file, sorted by id; with the lowest and the highest id.
     Sealed(Option<(Uuid, Uuid)>),
 }
 
-/// An event's stored state, and where it is stored.
+/// A stored state of an event, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Stored {
-    /// The segment, by the sequence of its first record.
-    pub(in super::super) segment: u64,
-    pub(in super::super) place: Place,
-    pub(in super::super) value: Vec<u8>,
+pub(in crate::store::embedded) struct Stored {
+    /// The segment, by its first sequence.
+    pub(in crate::store::embedded) segment: u64,
+    pub(in crate::store::embedded) place: Place,
+    pub(in crate::store::embedded) value: Vec<u8>,
 }
 
-/// Every segment, oldest first.
+/// All segments, oldest first.
 #[derive(Debug, Default)]
-pub(in super::super) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
+pub(in crate::store::embedded) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
 
 impl Segments {
     pub(super) fn new(segments: Vec<Segment>) -> Self {
         Self(RwLock::new(Arc::new(segments.into_iter().map(Arc::new).collect())))
     }
 
-    /// The segments of this moment. A file may be gone when it is opened: then its events have expired.
+    /// Returns how many segments there are, with the one that is being written.
+    pub(in super::super) fn count(&self) -> usize {
+        self.list().len()
+    }
+
+    /// Returns the current segments. If a file no longer exists when it is opened, its events have expired.
     pub(super) fn list(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -86,7 +91,7 @@ impl Segments {
         self.set(list);
     }
 
-    /// Takes the oldest ones out of the list; their files are the caller's to remove.
+    /// Removes the oldest segments from the list; the caller removes their files.
     pub(super) fn take_oldest(&self, count: usize) -> Vec<Arc<Segment>> {
         let mut list = self.list().to_vec();
         let gone = list.drain(..count.min(list.len())).collect();
@@ -98,19 +103,19 @@ impl Segments {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 
-    /// The newest state of an event. None where there is none, or where it is another company's.
+    /// Returns the newest state of an event; `None` if it does not exist or belongs to another company.
     ///
     /// # Errors
-    /// Where a file cannot be read, or does not hold what its index says.
-    pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
+    /// Fails if a file cannot be read, or does not match its index.
+    pub(in crate::store::embedded) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
         Ok(self.any_event(id)?.filter(|(found, _)| found == key).map(|(_, stored)| stored))
     }
 
-    /// The same whosever it is, with its key: ids are found in all companies.
+    /// Returns the newest state of an event of any company, with its key.
     ///
     /// # Errors
-    /// As [`Self::event`].
-    pub(in super::super) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
+    /// Fails as [`Self::event`] does.
+    pub(in crate::store::embedded) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
         for segment in self.list().iter().rev() {
             if let Some(place) = expired_is_none(segment.place(id))?.flatten() {
                 let Some(file) = expired_is_none(File::open(&segment.path))? else { return Ok(None) };
@@ -122,37 +127,45 @@ impl Segments {
         Ok(None)
     }
 
-    /// The value of an event at a place that another of its records names. None where that has expired.
+    /// Returns the value of an event at a position that another of its records refers to; `None` if it has expired.
     ///
     /// # Errors
-    /// Where the file cannot be read, or another event is stored there.
-    pub(in super::super) fn at(&self, segment: u64, place: Place, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
+    /// Fails if the file cannot be read, or if another event is stored there.
+    pub(in crate::store::embedded) fn at(
+        &self,
+        segment: u64,
+        place: Place,
+        id: Uuid,
+    ) -> std::io::Result<Option<Vec<u8>>> {
         let list = self.list();
         let Ok(index) = list.binary_search_by_key(&segment, |it| it.first) else { return Ok(None) };
         let Some(file) = expired_is_none(File::open(&list[index].path))? else { return Ok(None) };
         read_event(&file, place, id).map(|(_, value)| Some(value))
     }
 
-    /// The segment that has this record, by the sequence of its first one.
-    pub(in super::super) fn containing(&self, sequence: u64) -> Option<u64> {
+    /// Returns the segment that contains this record, by its first sequence.
+    pub(in crate::store::embedded) fn containing(&self, sequence: u64) -> Option<u64> {
         let list = self.list();
         let after = list.partition_point(|it| it.first <= sequence);
         after.checked_sub(1).map(|at| list[at].first)
     }
 
-    /// First sequences and files, oldest first, with the durable bytes of each; and the sequence after the last record
-    /// of all.
-    pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
+    /// Returns first sequences and files, oldest first, with the number of durable bytes of each; and the sequence
+    /// after the very last record.
+    pub(in crate::store::embedded) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
         let list = self.list();
         let files = list.iter().map(|it| (it.first, it.path.clone(), it.extent(|extent| extent.end))).collect();
         (files, list.last().map_or(1, |it| it.extent(|extent| extent.next)))
     }
 
-    /// The closed segments that have a record of one of these events: first sequences and files, oldest first.
+    /// Returns the closed segments with a record of one of these events: first sequences and files, oldest first.
     ///
     /// # Errors
-    /// Where an index cannot be read.
-    pub(in super::super) fn closed_with(&self, events: &BTreeSet<Uuid>) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    /// Fails if an index cannot be read.
+    pub(in crate::store::embedded) fn closed_with(
+        &self,
+        events: &BTreeSet<Uuid>,
+    ) -> std::io::Result<Vec<(u64, PathBuf)>> {
         let (list, mut found) = (self.list(), Vec::new());
         let closed = list.split_last().map_or(&[][..], |(_, closed)| closed);
         for segment in closed {
@@ -166,8 +179,8 @@ impl Segments {
         Ok(found)
     }
 
-    /// The closed segments, oldest first.
-    pub(in super::super) fn closed(&self) -> Vec<Closed> {
+    /// Returns the closed segments, oldest first.
+    pub(in crate::store::embedded) fn closed(&self) -> Vec<Closed> {
         let list = self.list();
         let closed = |pair: &[Arc<Segment>]| Closed {
             first: pair[0].first,
@@ -177,25 +190,25 @@ impl Segments {
         list.windows(2).map(closed).collect()
     }
 
-    /// Bytes of the segments that hold something newer than this sequence.
-    pub(in super::super) fn bytes_after(&self, sequence: u64) -> u64 {
+    /// Returns the total size of the segments with records after this sequence, in bytes.
+    pub(in crate::store::embedded) fn bytes_after(&self, sequence: u64) -> u64 {
         let bytes = |it: &Arc<Segment>| it.extent(|extent| if extent.next > sequence + 1 { extent.end } else { 0 });
         self.list().iter().map(bytes).sum()
     }
 
-    /// How many event records there are.
-    pub(in super::super) fn event_count(&self) -> u64 {
+    /// Returns the number of event records.
+    pub(in crate::store::embedded) fn event_count(&self) -> u64 {
         let open = |it: &Extent| if let Events::Open(events) = &it.events { Some(events.len() as u64) } else { None };
         let count = |it: &Arc<Segment>| it.extent(open).unwrap_or_else(|| read_entry_count(&index_path(&it.path)));
         self.list().iter().map(count).sum()
     }
 
-    /// The oldest segment, and the sequence of its first record.
-    pub(in super::super) fn oldest(&self) -> Option<(PathBuf, u64)> {
+    /// Returns the oldest segment and its first sequence.
+    pub(in crate::store::embedded) fn oldest(&self) -> Option<(PathBuf, u64)> {
         self.list().first().map(|it| (it.path.clone(), it.first))
     }
 
-    /// Writes the event index of a closed segment into a file, and frees its memory.
+    /// Writes the event index of a closed segment to a file, and frees its memory.
     pub(super) fn seal(&self, first: u64) -> std::io::Result<()> {
         let list = self.list();
         let Some(segment) = list.iter().find(|it| it.first == first) else { return Ok(()) };
@@ -215,13 +228,13 @@ impl Segments {
     }
 }
 
-/// A segment that is not written to any more.
+/// A segment that is no longer written.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Closed {
-    pub(in super::super) first: u64,
-    pub(in super::super) path: PathBuf,
-    /// Its lowest and its highest event id, if it has events.
-    pub(in super::super) range: Option<(Uuid, Uuid)>,
+pub(in crate::store::embedded) struct Closed {
+    pub(in crate::store::embedded) first: u64,
+    pub(in crate::store::embedded) path: PathBuf,
+    /// Its lowest and highest event id, if it has events.
+    pub(in crate::store::embedded) range: Option<(Uuid, Uuid)>,
 }
 
 impl Segment {
@@ -229,8 +242,9 @@ impl Segment {
         Self { first, created_ms, path, salt, extent: RwLock::new(extent), verified: Mutex::new(false) }
     }
 
-    /// The index file of a closed segment. Its entries are verified before the first use; an index that is damaged or gone
-    /// is written again from the segment, so that it never hides an event. Not found is only the segment itself.
+    /// Opens the index file of a closed segment. Its entries are verified before the first use; a damaged or
+    /// missing index is written again from the segment, so that it never hides an event. `NotFound` means that the
+    /// segment itself is missing.
     pub(super) fn index(&self) -> std::io::Result<File> {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let path = index_path(&self.path);
@@ -264,7 +278,7 @@ impl Segment {
         change(&mut self.extent.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Where an event is, if it is in this segment.
+    /// Returns the place of an event, if it is in this segment.
     fn place(&self, id: Uuid) -> std::io::Result<Option<Place>> {
         let in_memory = self.extent(|it| match &it.events {
             Events::Open(events) => Some(events.get(&id).copied()),
@@ -279,7 +293,7 @@ impl Segment {
 }
 
 impl Events {
-    /// The lowest and the highest id.
+    /// Returns the lowest and the highest id.
     pub(super) fn range(&self) -> Option<(Uuid, Uuid)> {
         match self {
             Self::Open(events) => {
@@ -290,7 +304,7 @@ impl Events {
     }
 }
 
-/// None where the file is gone: expiry removes a segment's files after it has left the list.
+/// Converts `NotFound` to `None`: expiry removes a segment's files after removing it from the list.
 pub(super) fn expired_is_none<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -298,7 +312,7 @@ pub(super) fn expired_is_none<T>(result: std::io::Result<T>) -> std::io::Result<
     }
 }
 
-/// An event's key and value.
+/// Reads an event's key and value.
 pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
     let mut bytes = vec![0; place.length as usize];
     file.read_exact_at(&mut bytes, u64::from(place.offset))?;
@@ -306,11 +320,14 @@ pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result
         Some((op, [])) if op.kind == Kind::Event && op.key.ends_with(id.as_bytes()) => {
             Ok((op.key.to_vec(), op.value.to_vec()))
         }
-        _ => Err(std::io::Error::other("its index does not fit its segment")),
+        _ => Err(std::io::Error::other("its index does not match its segment")),
     }
 }
 
-/// The value of an event at a place of a segment file that nobody writes to.
+/// Reads the value of an event from a segment file that no process writes to.
 pub(super) fn read_value(segment: &Path, place: Place, id: Uuid) -> std::io::Result<Vec<u8>> {
     read_event(&File::open(segment)?, place, id).map(|(_, value)| value)
 }
+
+#[cfg(test)]
+mod tests;

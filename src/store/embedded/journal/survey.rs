@@ -1,7 +1,7 @@
-//! What a journal holds, before it is written to.
+//! Inspects a journal before it is opened for writing.
 //!
-//! [`Survey::of`] reads every segment from end to end. [`Survey::quick`] does so only with the last one and with those
-//! whose index does not say how far they reach; the others are verified in the background (`verify.rs`).
+//! [`Survey::of`] reads every segment from end to end. [`Survey::quick`] reads only the last one and those without
+//! a usable index; the others are verified in the background (`verify.rs`).
 
 use std::path::{Path, PathBuf};
 
@@ -9,29 +9,30 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::append::place;
+use super::files::sequence_of;
 use super::format::{Kind, Op, SegmentHeader, ops};
 use super::index_file::{Summary, glance, index_is, index_path};
 use super::mark::Mark;
-use super::scan::{self, Lost, Record, Scanned};
+use super::scan;
+use super::scan::{Lost, Record, Scanned};
 use super::segments::{Events, Extent, Place, Segment, Segments};
-use super::sequence_of;
-use crate::store::Damage;
+use crate::store::error::Damage;
 
-/// Sequences whose loss an admin has accepted, so that they are not reported again.
+/// File with the sequences whose loss an admin has accepted, so that they are not reported again.
 pub(super) const ACCEPTED: &str = "accepted-loss.json";
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub(in super::super) struct Accepted(pub(super) Vec<(u64, u64)>);
+pub(in crate::store::embedded) struct Accepted(pub(super) Vec<(u64, u64)>);
 
 /// A journal that was read and not changed.
 #[derive(Debug)]
-pub(in super::super) struct Survey {
-    pub(in super::super) salt: Option<u32>,
-    /// Lost, and not accepted before.
+pub(in crate::store::embedded) struct Survey {
+    pub(in crate::store::embedded) salt: Option<u32>,
+    /// Losses that were not accepted before.
     pub(super) lost: Vec<Lost>,
-    pub(in super::super) torn: Option<Damage>,
-    pub(in super::super) records: u64,
-    pub(in super::super) events: u64,
+    pub(in crate::store::embedded) torn: Option<Damage>,
+    pub(in crate::store::embedded) records: u64,
+    pub(in crate::store::embedded) events: u64,
     pub(super) next: u64,
     pub(super) segments: Vec<Read>,
     pub(super) accepted: Accepted,
@@ -53,18 +54,18 @@ pub(super) struct Read {
 pub(super) enum Found {
     /// Read from the segment itself.
     Read(Vec<(Uuid, Place)>),
-    /// Only the lowest and the highest id, as the index says them: the segment was not read.
+    /// Only the lowest and the highest id, from the index; the segment was not read.
     Indexed(Option<(Uuid, Uuid)>),
 }
 
 impl Survey {
-    /// Reads every segment. `applied` is the last sequence that the view has seen: it was acknowledged for sure.
-    pub(in super::super) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
+    /// Reads every segment. `applied` is the last sequence in the view, which was certainly acknowledged.
+    pub(in crate::store::embedded) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
         Self::look(dir, applied, false)
     }
 
-    /// The same without reading closed segments, where their indexes say how far they reach.
-    pub(in super::super) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
+    /// Reads closed segments only if they have no usable index.
+    pub(in crate::store::embedded) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
         Self::look(dir, applied, true)
     }
 
@@ -109,7 +110,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// A closed segment whose index says how far it reaches.
+    /// Adds a closed segment by its index, without reading it.
     fn trust(&mut self, path: &Path, header: SegmentHeader, summary: Summary) {
         let SegmentHeader { first, created_ms, .. } = header;
         if first > self.next {
@@ -157,8 +158,8 @@ impl Survey {
         self.next = self.next.max(next);
         match (following, tail) {
             (None, tail) => self.torn = tail,
-            // A write that failed may have left something behind the last group: the space after it is given back without
-            // waiting for the disk. Nothing is lost where the next segment goes on with the next record.
+            // A failed write may have left data after the last group, because that space is freed without a sync.
+            // Nothing is lost if the next segment continues with the next record.
             (Some(following), Some(tail)) if next < following => {
                 self.lost.push(Lost { damage: tail, from: next, until: following });
                 self.next = self.next.max(following);
@@ -175,23 +176,23 @@ impl Survey {
         self.lost.push(Lost { damage: Damage { segment, offset, cause: cause.into() }, from, until });
     }
 
-    /// Where acknowledged changes cannot be read.
-    pub(in super::super) fn damages(&self) -> Vec<Damage> {
+    /// Returns the places where acknowledged changes cannot be read.
+    pub(in crate::store::embedded) fn damages(&self) -> Vec<Damage> {
         self.lost.iter().map(|it| it.damage.clone()).collect()
     }
 
-    /// The sequence of the last record.
-    pub(in super::super) fn last(&self) -> u64 {
+    /// Returns the sequence of the last record.
+    pub(in crate::store::embedded) fn last(&self) -> u64 {
         self.next - 1
     }
 
-    /// The sequence of the first record.
-    pub(in super::super) fn first(&self) -> u64 {
+    /// Returns the sequence of the first record.
+    pub(in crate::store::embedded) fn first(&self) -> u64 {
         self.segments.first().map_or(1, |it| it.first)
     }
 
-    /// Event indexes that do not say what their segments hold.
-    pub(in super::super) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
+    /// Returns the event indexes that do not match their segments.
+    pub(in crate::store::embedded) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
         let sealed = self.segments.len().saturating_sub(1);
         let wrong = |it: &mut Read| {
             let path = index_path(&it.path);
@@ -202,27 +203,27 @@ impl Survey {
     }
 }
 
-/// What the index of a segment says, where the segment is as long as that.
+/// Reads the header of a segment's index, if it matches the segment's length.
 fn indexed(segment: &Path) -> Option<Summary> {
     let length = std::fs::metadata(segment).ok()?.len();
     glance(&index_path(segment)).filter(|it| it.end == length)
 }
 
 impl Accepted {
-    /// The losses that were accepted earlier.
-    pub(in super::super) fn read(dir: &Path) -> Self {
+    /// Reads the losses that were accepted earlier.
+    pub(in crate::store::embedded) fn read(dir: &Path) -> Self {
         let read = std::fs::read(dir.join(ACCEPTED)).ok();
         read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    /// Whether this loss was accepted.
+    /// Returns whether this loss was accepted.
     pub(super) fn covers(&self, lost: &Lost) -> bool {
         self.0.iter().any(|(from, until)| *from <= lost.from && lost.until <= *until)
     }
 }
 
-/// The segments of a journal that is only read, and its salt.
-pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
+/// Returns the segments of a journal that is only read, and its salt.
+pub(in crate::store::embedded) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
     let (mut segments, mut salt) = (Vec::new(), 0);
     for (first, path) in segment_paths(dir)? {
         let header = scan::header(&path)?;
@@ -233,7 +234,7 @@ pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)
     Ok((Segments::new(segments), salt))
 }
 
-/// Each event once, where it was stored last; sorted by id.
+/// Returns each event once, at its last position, sorted by id.
 pub(super) fn newest(mut events: Vec<(Uuid, Place)>) -> Vec<(Uuid, Place)> {
     events.reverse();
     events.sort_by_key(|(id, _)| *id);

@@ -1,20 +1,21 @@
-//! Reading closed segments in the background, so that damage is found before it is needed, and a start need not wait.
+//! Verifies closed segments in the background, so that damage is found early and a start need not wait.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::open::write_json;
-use super::scan::{self, Lost};
+use super::scan;
+use super::scan::Lost;
 use super::segments::{Segments, expired_is_none};
 use super::survey::{Accepted, Found, Survey};
-use crate::store::Damage;
+use crate::store::error::Damage;
 
-/// What the last verification found: the next start reads everything, and refuses to serve what is damaged.
+/// File with the damage that was found. The next start then reads everything, and refuses to serve damaged data.
 pub(super) const DAMAGED: &str = "damaged.json";
 
 /// A closed segment that was not read when the journal was opened.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Unverified {
+pub(in crate::store::embedded) struct Unverified {
     path: PathBuf,
     first: u64,
     next: u64,
@@ -27,14 +28,14 @@ impl Survey {
     }
 }
 
-/// Whether an earlier verification found damage in this journal.
-pub(in super::super) fn known_damaged(dir: &Path) -> bool {
+/// Returns whether an earlier verification found damage in this journal.
+pub(in crate::store::embedded) fn known_damaged(dir: &Path) -> bool {
     dir.join(DAMAGED).exists()
 }
 
-/// Reads these segments, newest first. After each of them, `next` gets what is damaged in it, other than what an admin has
-/// accepted, and how long reading it took; it says whether to go on. A segment that cannot be read is damaged.
-pub(in super::super) fn verify(
+/// Verifies these segments, newest first. After each one, calls `next` with its damage (except accepted losses) and
+/// the time that reading took; false stops the verification. A segment that cannot be read counts as damaged.
+pub(in crate::store::embedded) fn verify(
     dir: &Path,
     unverified: &[Unverified],
     (segments, salt): (&Segments, u32),
@@ -51,12 +52,12 @@ pub(in super::super) fn verify(
         {
             tracing::error!(segment = %segment.name(), cause = %error, "an event index cannot be verified");
         }
-        // Told first: it counts also where the file cannot be written.
+        // Reported first, so that it counts even if the file cannot be written.
         let go_on = next(damages, started.elapsed());
         if !found.is_empty() {
             places.extend(found);
             if let Err(error) = write_json(dir, DAMAGED, &places) {
-                tracing::error!(cause = %error, "the damage that was found cannot be written down");
+                tracing::error!(cause = %error, "the list of damage cannot be written");
             }
         }
         if !go_on {
@@ -94,13 +95,14 @@ impl Unverified {
 mod tests {
     use super::*;
 
-    /// A disk that gives an error for one segment may have lost it: the others are read as well, and all of it is told.
+    /// A disk that fails for one segment may have lost it. The others must be verified too, and all damage
+    /// reported.
     #[test]
     fn a_segment_that_cannot_be_read_is_damaged_and_the_others_are_read() {
         let dir = tempfile::TempDir::new().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, b"").unwrap();
-        // What was found cannot be written either.
+        // The list of damage cannot be written either.
         std::fs::create_dir(dir.path().join(format!("{DAMAGED}.tmp"))).unwrap();
         let unverified = [("gone", dir.path()), ("older", &file), ("newer", &file)].map(|(name, of)| Unverified {
             path: of.join(name),

@@ -1,0 +1,111 @@
+//! A delivery whose signature is checked, and how the check can fail.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hyper::header::HeaderMap;
+
+/// Maximum difference between a sender's clock and ours, in both directions: as recommended by Stripe, Slack and
+/// Standard Webhooks.
+pub const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// A delivery before its body has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// Headers of the delivery.
+    pub headers: &'a HeaderMap,
+    /// Query of the URL, as sent.
+    pub query: &'a str,
+    /// When its headers were received.
+    pub received_at: DateTime<Utc>,
+}
+
+impl<'a> Delivery<'a> {
+    /// Returns a header's text, trimmed. It must occur once: if there were two, a proxy might use the other one.
+    pub(crate) fn header(&self, name: &str) -> Result<&'a str, Mismatch> {
+        let mut values = self.headers.get_all(name).into_iter();
+        let value = values.next().ok_or_else(|| Mismatch::Missing { header: name.to_owned() })?;
+        if values.next().is_some() {
+            return Err(Mismatch::Repeated { header: name.to_owned() });
+        }
+        value.to_str().map(str::trim).map_err(|_| Mismatch::malformed(name, "it is not ASCII"))
+    }
+}
+
+/// Which check failed: for the admin, in the list of events. The sender learns only that the signature is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// A header is missing.
+    #[error("the header {header} is missing")]
+    Missing {
+        /// Name of the header.
+        header: String,
+    },
+    /// A header occurs more than once.
+    #[error("the header {header} was sent more than once")]
+    Repeated {
+        /// Name of the header.
+        header: String,
+    },
+    /// There are more signatures than are checked.
+    #[error("the header {header} contains more than {most} signatures")]
+    TooMany {
+        /// Name of the header.
+        header: String,
+        /// Maximum number of signatures.
+        most: usize,
+    },
+    /// Twilio: the form has too many fields to sort.
+    #[error("the form has more than {most} fields")]
+    Fields {
+        /// Maximum number of fields.
+        most: usize,
+    },
+    /// A header has an invalid value.
+    #[error("the header {header} cannot be read: {cause}")]
+    Malformed {
+        /// Name of the header.
+        header: String,
+        /// What is wrong with the value.
+        cause: &'static str,
+    },
+    /// It was signed too long ago, or in the future.
+    #[error(
+        "it was signed {seconds} s {when} it was received, and {allowed} s are allowed; check the clocks, and whether it was sent again"
+    )]
+    Time {
+        /// Time difference, in seconds.
+        seconds: u64,
+        /// `before` or `after`.
+        when: &'static str,
+        /// Maximum time difference, in seconds.
+        allowed: i64,
+    },
+    /// The signature does not match.
+    #[error(
+        "no signature in {header} matches the body with any of the {secrets} secrets; check that the sender uses the same secret, and that no proxy changes the body"
+    )]
+    Wrong {
+        /// The header with the signature.
+        header: String,
+        /// Number of secrets that were tried.
+        secrets: usize,
+    },
+    /// Twilio: the URL's `bodySHA256` does not match the body.
+    #[error("bodySHA256 in the URL does not match the body")]
+    BodyHash,
+}
+
+impl Mismatch {
+    pub(crate) fn malformed(header: &str, cause: &'static str) -> Self {
+        Self::Malformed { header: header.to_owned(), cause }
+    }
+}
+
+/// Decodes hexadecimal digits of either case.
+pub(crate) fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}

@@ -1,0 +1,104 @@
+//! Reads values loosely: converts what people and workflow tools send to what the task schema requires.
+//!
+//! Each field is read by its rule, then the schema checks the result. A field that cannot be read is a violation of
+//! its own, with a better explanation than the schema could give.
+
+use serde_json::{Map, Value};
+
+use super::decoded::{Encoding, Loosened, Payload, Rules};
+use super::rule::{FIELDS, Rule};
+use super::values::{Read, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, version, wrong};
+use crate::format::schema;
+use crate::format::schema::{Violation, Violations, got};
+
+/// Parses the known fields of a task, loosely unless the rules are strict, and checks them with the task schema.
+///
+/// # Errors
+/// All violations, in document order.
+pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
+    let Payload { value, encoding, mut loosened } = payload;
+    let Value::Object(source) = &value else {
+        return schema::task_create().check(&value).map(|()| (Map::new(), loosened));
+    };
+    let mut canonical = Map::new();
+    let mut violations = Vec::new();
+    for (name, sent) in source {
+        let Some((_, rule, required)) = FIELDS.iter().find(|(known, ..)| known == name) else { continue };
+        match read(sent, *rule, *required, encoding, rules) {
+            Read::Exact(value) => drop(canonical.insert(name.clone(), value)),
+            Read::Loose(value) => {
+                loosened.add(name);
+                canonical.insert(name.clone(), value);
+            }
+            Read::Blank if sent.is_null() => {}
+            Read::Blank => loosened.add(name),
+            Read::Wrong(wrong) => violations.push(violation(name, sent, wrong)),
+        }
+    }
+    let canonical = Value::Object(canonical);
+    let own = Violations::from(violations);
+    let found = match schema::task_create().check(&canonical) {
+        Ok(()) => own,
+        Err(mut found) => {
+            found.retain(|it| !own.iter().any(|own| own.pointer == it.pointer));
+            own.and(found)
+        }
+    };
+    match canonical {
+        Value::Object(canonical) if found.is_empty() => Ok((canonical, loosened)),
+        _ => Err(found.in_document_order(&value)),
+    }
+}
+
+/// The text of a query parameter, read as loosely as a field of a task; none if it is blank. `names` are the fixed values
+/// of the parameter, if it has any.
+pub(crate) fn filter_text(text: &str, names: &'static [&'static str], rules: &Rules) -> Option<String> {
+    let rule = if names.is_empty() { Rule::Id } else { Rule::OneOf(names) };
+    match read(&Value::String(text.to_owned()), rule, false, Encoding::Form, rules) {
+        Read::Exact(Value::String(text)) | Read::Loose(Value::String(text)) => Some(text),
+        Read::Blank => None,
+        // No stored value is like this, so the filter matches nothing.
+        Read::Exact(_) | Read::Loose(_) | Read::Wrong(_) => Some(text.to_owned()),
+    }
+}
+
+pub(super) fn violation(name: &str, sent: &Value, wrong: Wrong) -> Violation {
+    Violation {
+        pointer: format!("/{name}"),
+        code: wrong.code.into(),
+        expected: wrong.expected.into(),
+        got: Some(got(sent)),
+        message: format!("{name}: {}", wrong.said),
+        hint: wrong.hint.map(str::to_owned),
+    }
+}
+
+pub(super) fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Rules) -> Read {
+    if has_nul(sent) {
+        return wrong(
+            "nul",
+            "text without NUL characters",
+            "contains a NUL character (\\u0000), which cannot be stored".into(),
+            None,
+        );
+    }
+    if rules.strict {
+        return strict(sent, rule, rules);
+    }
+    if is_blank(sent) {
+        return if required {
+            wrong("blank", "a value", format!("is required, and {} is blank", got(sent)), None)
+        } else {
+            Read::Blank
+        };
+    }
+    match rule {
+        Rule::Text => text(sent, false),
+        Rule::Id => text(sent, true),
+        Rule::List => list(sent, required, encoding),
+        Rule::OneOf(names) => one_of(sent, names),
+        Rule::Deadline => deadline(sent, rules),
+        Rule::Object => object(sent),
+        Rule::Version => version(sent),
+    }
+}

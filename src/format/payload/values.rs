@@ -1,0 +1,195 @@
+//! Reads one value by the rule of its field.
+
+use serde_json::Value;
+
+use super::decoded::{Encoding, Rules};
+use super::rule::Rule;
+use super::time::parse_deadline;
+use crate::format::schema::got;
+use crate::model::time::format_utc;
+
+/// Integers beyond this lose digits in a 64-bit float (IEEE 754 binary64 has 53 bits).
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The result of reading a value.
+pub(super) enum Read {
+    /// Valid as sent.
+    Exact(Value),
+    /// Converted to a valid value.
+    Loose(Value),
+    /// A blank: for an optional field, no value.
+    Blank,
+    /// Not a value of this field.
+    Wrong(Wrong),
+}
+
+pub(super) struct Wrong {
+    pub(super) code: &'static str,
+    pub(super) expected: &'static str,
+    pub(super) said: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+/// Reads a value strictly: the schema alone decides. A deadline is still converted to UTC, which changes only its
+/// notation.
+pub(super) fn strict(sent: &Value, rule: Rule, rules: &Rules) -> Read {
+    match rule {
+        Rule::Deadline => match parse_deadline(sent, rules.timezone) {
+            Ok((time, false)) => Read::Exact(Value::String(format_utc(time))),
+            _ => wrong(
+                "date_time",
+                "RFC 3339 date-time",
+                format!("{} is not a date-time; send e.g. 2026-12-01T17:00:00Z", got(sent)),
+                None,
+            ),
+        },
+        _ => Read::Exact(sent.clone()),
+    }
+}
+
+pub(super) fn wrong(code: &'static str, expected: &'static str, said: String, hint: Option<&'static str>) -> Read {
+    Read::Wrong(Wrong { code, expected, said, hint })
+}
+
+/// Returns whether a value looks like an empty field, or a failed expression of a workflow tool.
+pub(crate) fn is_blank(sent: &Value) -> bool {
+    match sent {
+        Value::Null => true,
+        Value::String(text) => blank_text(text),
+        _ => false,
+    }
+}
+
+fn blank_text(text: &str) -> bool {
+    matches!(text.trim(), "" | "null" | "undefined")
+}
+
+pub(super) fn has_nul(sent: &Value) -> bool {
+    match sent {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+/// Reads a text, or a number or boolean as text. Ids are trimmed, prose is kept as sent.
+pub(super) fn text(sent: &Value, trim: bool) -> Read {
+    match sent {
+        Value::String(text) if trim && text.trim().len() != text.len() => {
+            Read::Loose(Value::String(text.trim().to_owned()))
+        }
+        Value::String(text) => Read::Exact(Value::String(text.clone())),
+        Value::Bool(_) => Read::Loose(Value::String(sent.to_string())),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.abs() >= EXACT => wrong(
+                "inexact_number",
+                "text",
+                format!("{} has more digits than a JSON number can represent exactly", got(sent)),
+                Some("send it as text, in quotes"),
+            ),
+            _ => Read::Loose(Value::String(number.to_string())),
+        },
+        other => wrong("type", "text", format!("{} is not text", got(other)), None),
+    }
+}
+
+pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> Read {
+    let (items, mut loose) = match sent {
+        Value::Array(items) => (items.clone(), false),
+        Value::String(text) => (split(text), true),
+        Value::Object(_) => return wrong("type", "a list of texts", format!("{} is not a list", got(sent)), None),
+        other => (vec![other.clone()], true),
+    };
+    let mut texts = Vec::with_capacity(items.len());
+    for item in &items {
+        match item {
+            item if is_blank(item) => loose = true,
+            // In a form every value is text, and a list is often one text with commas.
+            Value::String(text) if encoding == Encoding::Form && text.contains(',') => {
+                loose = true;
+                texts.extend(split(text));
+            }
+            item => match self::text(item, true) {
+                Read::Exact(value) => texts.push(value),
+                Read::Loose(value) => {
+                    loose = true;
+                    texts.push(value);
+                }
+                Read::Blank => {}
+                Read::Wrong(it) => return Read::Wrong(Wrong { said: format!("one of its items: {}", it.said), ..it }),
+            },
+        }
+    }
+    match (texts.is_empty(), required) {
+        (true, true) => wrong("min_items", "at least 1 item", "is required, and the list is empty".into(), None),
+        (true, false) if loose => Read::Blank,
+        _ if loose => Read::Loose(Value::Array(texts)),
+        _ => Read::Exact(Value::Array(texts)),
+    }
+}
+
+/// Splits `u1,u2`, `["u1","u2"]`, and n8n's `[u1,u2]`.
+fn split(text: &str) -> Vec<Value> {
+    let text = text.trim();
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let (Some(_), Ok(items)) = (inner, serde_json::from_str::<Vec<Value>>(text)) {
+        return items;
+    }
+    let parts = inner.unwrap_or(text).split(',').map(str::trim).filter(|part| !blank_text(part));
+    parts.map(|part| Value::String(part.to_owned())).collect()
+}
+
+pub(super) fn one_of(sent: &Value, names: &[&str]) -> Read {
+    let plain =
+        |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    match sent {
+        Value::String(text) if names.contains(&text.as_str()) => Read::Exact(sent.clone()),
+        Value::String(text) => match names.iter().find(|name| plain(name) == plain(text)) {
+            Some(name) => Read::Loose(Value::String((*name).to_owned())),
+            // The schema's violation lists the valid names.
+            None => Read::Exact(sent.clone()),
+        },
+        other => Read::Exact(other.clone()),
+    }
+}
+
+pub(super) fn deadline(sent: &Value, rules: &Rules) -> Read {
+    match parse_deadline(sent, rules.timezone) {
+        Ok((time, true)) => Read::Loose(Value::String(format_utc(time))),
+        Ok((time, false)) => Read::Exact(Value::String(format_utc(time))),
+        Err(error) => wrong(
+            "date_time",
+            "RFC 3339 date-time",
+            format!("{} {error}; send e.g. 2026-12-01T17:00:00Z", got(sent)),
+            error.hint(),
+        ),
+    }
+}
+
+/// Reads an object, or its JSON as text.
+pub(super) fn object(sent: &Value) -> Read {
+    match sent {
+        Value::Object(_) => Read::Exact(sent.clone()),
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(inner @ Value::Object(_)) if !has_nul(&inner) => Read::Loose(inner),
+            _ => wrong("type", "an object", format!("{} is not an object", got(sent)), None),
+        },
+        other => wrong("type", "an object", format!("{} is not an object", got(other)), None),
+    }
+}
+
+/// Reads a version; the schema checks its minimum.
+pub(super) fn version(sent: &Value) -> Read {
+    let number = match sent {
+        Value::Number(number) if number.is_u64() => return Read::Exact(sent.clone()),
+        Value::String(text) => text.trim().parse::<u64>().ok(),
+        _ => None,
+    };
+    match number {
+        Some(number) => Read::Loose(number.into()),
+        None => {
+            wrong("type", "a version", format!("{} is not a version; send the task's own, e.g. 3", got(sent)), None)
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a delivery carries, and what its sender is answered.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::answer::{Answer, with_loosened};
+use super::call::Call;
+use super::input::Input;
+use super::openapi::describer::Describer;
+use super::openapi::document::ParameterPlace;
+use super::openapi::examples::example;
+use super::openapi::headers;
+use super::problem::Problem;
+use super::reply::{List, TypedReply};
+use super::request_headers::IdempotencyKey;
+use super::tasks::written;
+use crate::model::ids::EventId;
+use crate::model::task::Task;
+use crate::pipeline::Receipt;
+
+/// A delivery: its headers, query and body are the sender's. The handler reads them, as how depends on the integration.
+pub(super) struct SentDelivery;
+
+impl Input for SentDelivery {
+    const ANY_QUERY: bool = true;
+
+    async fn read(_: &mut Call) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        IdempotencyKey::described(to);
+        let about = "`respond-async`: answer 202 as soon as the delivery is durable, and process it then.";
+        to.header(ParameterPlace::Header, "Prefer", about, json!({"type": "string", "examples": ["respond-async"]}));
+        to.body(true, "Whatever the sender sends: JSON or a form. The integration's input.schema.json checks it.");
+        let any = |text| schemars::Schema::try_from(json!({"description": text})).unwrap_or_default();
+        let examples =
+            [example!("calendly", "A booking, for the integration calendly.", "payloads/calendly-created.json")];
+        to.content("application/json", any("Any JSON."), &examples);
+        to.content("application/x-www-form-urlencoded", any("Any form."), &[]);
+        to.content("multipart/form-data", any("Any form; its text parts are read."), &[]);
+        to.text("Any query parameters are accepted: senders append their own.");
+        to.text("A delivery that fails is in quarantine: its event says why, and can be replayed.");
+        to.fails(&[404, 502]);
+    }
+}
+
+/// What the sender of a delivery is answered; tasks are written by [`told`].
+pub(super) enum Delivered {
+    /// 200: nothing was created.
+    Skipped(Skipped),
+    /// 200: the sender has asked whether this URL accepts its deliveries.
+    Greeted { challenge: Challenge, event_id: EventId },
+    /// 202: the delivery is durable, and will be processed.
+    Queued(Queued),
+}
+
+/// Nothing was created.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Skipped {
+    /// Always true.
+    skipped: bool,
+    /// Why.
+    reason: String,
+    /// The event.
+    event_id: EventId,
+}
+
+/// The answer to Slack's question whether this URL accepts its deliveries.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Challenge {
+    /// As it was sent.
+    pub(super) challenge: String,
+}
+
+/// The delivery is durable, and will be processed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Queued {
+    /// The event; look it up to see what became of it.
+    event_id: EventId,
+    /// Always `queued`.
+    status: &'static str,
+}
+
+impl Delivered {
+    /// Nothing was created.
+    pub(super) fn skipped(reason: &str, event_id: EventId) -> Self {
+        Self::Skipped(Skipped { skipped: true, reason: reason.to_owned(), event_id })
+    }
+
+    /// The delivery is durable.
+    pub(super) fn queued(event_id: EventId) -> Self {
+        Self::Queued(Queued { event_id, status: "queued" })
+    }
+
+    /// The patient's data was erased meanwhile. 200, because the sender cannot fix that and must not retry.
+    pub(super) fn erased(event_id: EventId) -> Self {
+        Self::skipped("what was sent about this patient was erased while this delivery was being processed", event_id)
+    }
+}
+
+/// The response to a processed delivery.
+pub(super) fn told(receipt: &Receipt, event_id: EventId) -> Result<Answer<Delivered>, Problem> {
+    match receipt {
+        Receipt::Created { tasks, loosened } => match tasks.as_slice() {
+            [task] => written(task, loosened, event_id),
+            tasks => {
+                let answer = Answer::json(StatusCode::CREATED, &List { data: tasks.iter().collect() })?;
+                Ok(with_loosened(answer, loosened).for_event(event_id))
+            }
+        },
+        Receipt::Skipped { reason } => Delivered::skipped(reason, event_id).write(),
+    }
+}
+
+impl TypedReply for Delivered {
+    fn write(self) -> Result<Answer<Self>, Problem> {
+        match self {
+            Self::Skipped(skipped) => Ok(Answer::json(StatusCode::OK, &skipped)?.for_event(skipped.event_id)),
+            Self::Greeted { challenge, event_id } => Ok(Answer::json(StatusCode::OK, &challenge)?.for_event(event_id)),
+            Self::Queued(queued) => Ok(Answer::json(StatusCode::ACCEPTED, &queued)?
+                .for_event(queued.event_id)
+                .with("location", &format!("/v1/events/{}", queued.event_id))
+                .with("preference-applied", "respond-async")),
+        }
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        let created = [headers::EVENT_ID, headers::LOOSENED, headers::LOCATION, headers::ETAG];
+        to.answers::<Task>(201, "One task was created.", &created);
+        to.answers::<List<Task>>(201, "Several tasks were created.", &created);
+        let event = [headers::EVENT_ID];
+        to.answers::<Skipped>(200, "Nothing was created.", &event);
+        to.answers::<Challenge>(200, "The sender asked whether this URL accepts its deliveries.", &event);
+        let again =
+            [headers::EVENT_ID, headers::LOOSENED, headers::LOCATION, headers::ETAG, headers::PREFERENCE_APPLIED];
+        to.answers::<Task>(200, "The delivery arrived before; this is the first response.", &again);
+        to.answers::<List<Task>>(200, "", &again);
+        to.answers::<Queued>(200, "", &again);
+        let queued = [headers::EVENT_ID, headers::LOCATION, headers::PREFERENCE_APPLIED];
+        to.answers::<Queued>(202, "The delivery is durable, and will be processed.", &queued);
+    }
+}

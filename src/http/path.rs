@@ -1,0 +1,106 @@
+//! Path parameters.
+
+use schemars::JsonSchema;
+use uuid::Uuid;
+
+use super::call::Call;
+use super::input::Input;
+use super::openapi::describer::Describer;
+use super::openapi::document::ParameterPlace;
+use super::problem::Problem;
+use crate::model::ids::{EventId, TaskId};
+
+/// A part of the URL.
+pub(super) trait PathParameter: Sized + Send {
+    /// Its name in the route's path.
+    const NAME: &'static str;
+    /// What it names.
+    const ABOUT: &'static str;
+    /// What it looks like.
+    type Described: JsonSchema;
+
+    /// Reads it. A text that cannot be an id gets the same answer as another company's id.
+    fn parse(text: &str) -> Result<Self, Problem>;
+}
+
+/// The path parameter of this type.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: PathParameter> Input for Path<T> {
+    async fn read(call: &mut Call) -> Result<Self, Problem> {
+        let sent = call.path.iter().find(|(name, _)| *name == T::NAME);
+        let (_, text) = sent.ok_or(Problem::Internal)?;
+        T::parse(text).map(Self)
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        to.parameter::<T::Described>(ParameterPlace::Path, T::NAME, T::ABOUT);
+        to.fails(&[404]);
+    }
+}
+
+/// No task of this company has the id.
+pub(super) const NO_TASK: Problem = Problem::NotFound("no such task");
+/// No event of this company has the id.
+pub(super) const NO_EVENT: Problem = Problem::NotFound("no such event");
+
+impl PathParameter for TaskId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "The task's id.";
+    type Described = Self;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Uuid::parse_str(text).map(Self).map_err(|_| NO_TASK)
+    }
+}
+
+impl PathParameter for EventId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "The event's id.";
+    type Described = Self;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Uuid::parse_str(text).map(Self).map_err(|_| NO_EVENT)
+    }
+}
+
+/// The id of an API key, as it was sent.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub(super) struct SentKeyId(#[schemars(regex(pattern = r"^key_[0-9a-f]{12}$"))] pub(super) String);
+
+impl PathParameter for SentKeyId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "The key's id, such as `key_0123456789ab`.";
+    type Described = Self;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An integration's name, as it was sent.
+pub(super) struct SentName(pub(super) String);
+
+impl PathParameter for SentName {
+    const NAME: &'static str = "name";
+    const ABOUT: &'static str = "The integration's name.";
+    type Described = String;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A sender's secret in the URL.
+pub(super) struct UrlSecret(pub(super) String);
+
+impl PathParameter for UrlSecret {
+    const NAME: &'static str = "secret";
+    const ABOUT: &'static str = "The sender's secret, for an integration of the scheme `url-secret`.";
+    type Described = String;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Ok(Self(text.to_owned()))
+    }
+}

@@ -1,0 +1,199 @@
+//! A plugin folder, as `GET /v1/admin/plugins` shows it.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::integration::{Integration, Refused};
+use crate::model::company::CompanyId;
+use crate::plugin::{Abi, Summary};
+use crate::service::app::Admin;
+use crate::service::dry_run::Beside;
+
+/// A plugin folder.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Plugin")]
+pub(super) struct PluginAnswer {
+    /// The folder's name, which is the integration's as well.
+    name: String,
+    state: PluginState,
+    /// Why the folder is refused.
+    message: Option<String>,
+    /// The version that is live, if there is one.
+    #[serde(flatten)]
+    live: Option<LivePlugin>,
+}
+
+/// The state of a plugin folder.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum PluginState {
+    /// It serves.
+    Live,
+    /// The folder has a newer version that is refused; the older one serves.
+    Outdated,
+    /// It is refused, and nothing serves.
+    Refused,
+    /// It is being loaded for the first time.
+    Loading,
+}
+
+/// A plugin that serves.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LivePlugin {
+    /// `version` in plugin.toml.
+    version: String,
+    /// `description` in plugin.toml.
+    description: String,
+    /// The company that its tasks belong to.
+    company_id: CompanyId,
+    /// SHA-256 of the module, hexadecimal.
+    sha256: String,
+    /// SHA-256 of input.schema.json, hexadecimal.
+    schema_sha256: String,
+    /// How it is called.
+    abi: Abi,
+    /// What the module imports.
+    imports: Vec<String>,
+    limits: PluginLimits,
+    /// Names of secrets that are too short.
+    weak_secrets: Vec<String>,
+    rejected: RejectedDeliveries,
+    /// When this version went live.
+    loaded_at: DateTime<Utc>,
+    calls: Summary,
+    /// The candidate that runs next to it, if there is one.
+    shadow: Option<ShadowSummary>,
+}
+
+/// The limits of a plugin's calls, as in plugin.toml.
+#[derive(Debug, Serialize, JsonSchema)]
+struct PluginLimits {
+    /// Milliseconds.
+    time_ms: u128,
+    /// Mebibytes.
+    memory_mib: usize,
+    /// Kibibytes.
+    output_kib: usize,
+    /// Kibibytes of log that are kept.
+    log_kib: usize,
+    /// Calls at once.
+    concurrency: usize,
+    /// Calls that wait.
+    queue: usize,
+}
+
+/// Deliveries whose senders were not authenticated, since this version went live.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RejectedDeliveries {
+    /// They are events of the status `rejected`.
+    stored: u64,
+    /// They were only counted.
+    not_stored: u64,
+}
+
+/// How a shadow compares, in short. Counts are null where it is refused.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShadowSummary {
+    /// `shadow` in plugin.toml.
+    folder: String,
+    state: ShadowState,
+    /// Why it is refused.
+    message: Option<String>,
+    version: Option<String>,
+    sha256: Option<String>,
+    /// Events that it has seen.
+    events: Option<u64>,
+    /// Events that it has not seen.
+    dropped: Option<u64>,
+    same: Option<u64>,
+    changed: Option<u64>,
+    newly_failing: Option<u64>,
+    newly_passing: Option<u64>,
+}
+
+/// Whether a shadow runs.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ShadowState {
+    /// It runs.
+    Running,
+    /// It does not; the message says why.
+    Refused,
+}
+
+impl PluginAnswer {
+    /// A plugin that serves, as this admin may see it.
+    pub(super) fn live(it: &Integration, refused: Option<&Refused>, shadow: Option<&Beside>, admin: &Admin) -> Self {
+        // The newer version, and so the reason, may belong to another company.
+        let message = refused.map(|refused| match admin {
+            Admin::Company(company, _) if !refused.concerns(company) => "refused; the operator sees why".to_owned(),
+            _ => refused.message.clone(),
+        });
+        let state = if refused.is_some() { PluginState::Outdated } else { PluginState::Live };
+        Self { name: it.name.to_string(), state, message, live: Some(LivePlugin::of(it, shadow)) }
+    }
+
+    /// A folder that has never been live.
+    pub(super) fn refused(it: &Refused) -> Self {
+        let (name, message) = (it.name.clone(), Some(it.message.clone()));
+        Self { name, state: PluginState::Refused, message, live: None }
+    }
+
+    /// A folder that is being loaded for the first time.
+    pub(super) fn loading(name: &str) -> Self {
+        Self { name: name.to_owned(), state: PluginState::Loading, message: None, live: None }
+    }
+}
+
+impl LivePlugin {
+    fn of(it: &Integration, shadow: Option<&Beside>) -> Self {
+        let limits = it.plugin.limits();
+        let (stored, not_stored) = it.rejections.counts();
+        Self {
+            version: it.version.clone(),
+            description: it.description.clone(),
+            company_id: it.company_id.clone(),
+            sha256: it.provenance.module_sha256.clone(),
+            schema_sha256: it.provenance.schema_sha256.clone(),
+            abi: it.plugin.abi(),
+            imports: it.plugin.imports().to_vec(),
+            limits: PluginLimits {
+                time_ms: limits.time.as_millis(),
+                memory_mib: limits.memory_bytes >> 20,
+                output_kib: limits.output_bytes >> 10,
+                log_kib: limits.log_bytes >> 10,
+                concurrency: limits.concurrency,
+                queue: limits.queue,
+            },
+            weak_secrets: it.weak_secrets.clone(),
+            rejected: RejectedDeliveries { stored, not_stored },
+            loaded_at: it.loaded_at,
+            calls: it.plugin.summary(),
+            shadow: shadow.map(ShadowSummary::of),
+        }
+    }
+}
+
+impl ShadowSummary {
+    fn of(it: &Beside) -> Self {
+        let (report, message) = match &it.shadow {
+            Ok(shadow) => (Some(shadow.report()), None),
+            Err(why) => (None, Some(why.clone())),
+        };
+        let tally = report.as_ref().map(|it| &it.compared.tally);
+        Self {
+            folder: it.folder.clone(),
+            state: if message.is_some() { ShadowState::Refused } else { ShadowState::Running },
+            message,
+            version: report.as_ref().map(|it| it.version.clone()),
+            sha256: report.as_ref().map(|it| it.sha256.clone()),
+            events: report.as_ref().map(|it| it.compared.events),
+            dropped: report.as_ref().map(|it| it.dropped),
+            same: tally.map(|it| it.same),
+            changed: tally.map(|it| it.changed),
+            newly_failing: tally.map(|it| it.newly_failing),
+            newly_passing: tally.map(|it| it.newly_passing),
+        }
+    }
+}

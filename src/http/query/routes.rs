@@ -1,0 +1,116 @@
+//! The query parameters of every route.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::declare::{QueryParameters, parameters};
+use super::parameter::QueryParameter;
+use super::reading::QueryReader;
+use super::values::{PageLimit, PageNumber, PatientId, QueryType};
+use crate::model::company::CompanyId;
+use crate::model::event::EventStatus;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::{Priority, Status};
+use crate::store::{Cursor, EventFilter, TaskFilter};
+
+parameters! {
+    /// The query of `GET /v1/tasks`.
+    struct TaskListQuery {
+        /// Tasks about one of these patients. In an id, write a comma as `%2C`.
+        "patient_id" => patient_id: Vec<PatientId>,
+        /// Tasks with one of these statuses.
+        "status" => status: Vec<Status>,
+        /// Tasks with one of these priorities.
+        "priority" => priority: Vec<Priority>,
+        /// Tasks assigned to one of these users.
+        "assigned_user_id" => assigned_user_id: Vec<String>,
+        /// Tasks of one of these types.
+        "type" => kind: Vec<String>,
+        /// The number of the page, from 1; not together with `cursor`.
+        "page" => page: Option<PageNumber>,
+        /// The number of tasks on a page.
+        "limit" => limit: PageLimit<100>,
+        /// The `next_cursor` of the previous page.
+        "cursor" => cursor: Option<Cursor>,
+    }
+}
+
+impl TaskListQuery {
+    /// The filter.
+    pub(in crate::http) fn filter(self) -> TaskFilter {
+        TaskFilter {
+            patient_id: self.patient_id.into_iter().map(|it| it.0).collect(),
+            status: self.status,
+            priority: self.priority,
+            assigned_user_id: self.assigned_user_id,
+            kind: self.kind,
+        }
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/events`.
+    struct EventListQuery {
+        /// Events of one of these integrations.
+        "integration" => integration: Vec<String>,
+        /// Events with one of these statuses.
+        "status" => status: Vec<EventStatus>,
+        /// Events that ended at one of these stages, or with one of these error codes. Needs the scope `events:read`.
+        "reason" => reason: Vec<String>,
+        /// Events received at this time or later.
+        "since" => since: Option<DateTime<Utc>>,
+        /// Events received before this time.
+        "until" => until: Option<DateTime<Utc>>,
+        /// The event that created this task.
+        "task_id" => task_id: Option<TaskId>,
+        /// Events with this text in their id.
+        "id" => id: Option<String>,
+        /// The number of events on a page.
+        "limit" => limit: PageLimit<100>,
+        /// The `next_cursor` of the previous page.
+        "cursor" => cursor: Option<EventId>,
+    }
+}
+
+impl EventListQuery {
+    /// The filter.
+    pub(in crate::http) fn filter(self) -> EventFilter {
+        EventFilter {
+            integration: self.integration,
+            status: self.status,
+            reason: self.reason,
+            since: self.since,
+            until: self.until,
+            task_id: self.task_id,
+            id: self.id.map(|it| it.to_ascii_lowercase()),
+        }
+    }
+}
+
+parameters! {
+    /// The query of routes that are about one company's events.
+    struct CompanyQuery {
+        /// The company whose events these are. Only the operator needs it; a key may name only its own company.
+        "company_id" => company_id: Option<CompanyId>,
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/admin/audit`.
+    struct AuditQuery {
+        /// Entries about this company. A key may name only its own.
+        "company_id" => company_id: Option<CompanyId>,
+        /// The number of entries on a page.
+        "limit" => limit: PageLimit<1000>,
+        /// The `next_cursor` of the previous page.
+        "cursor" => cursor: Option<Uuid>,
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/admin/plugins/{name}/shadow`.
+    struct ShadowQuery {
+        /// `false` leaves out values from the senders' data.
+        "values" => values: Option<bool>,
+    }
+}

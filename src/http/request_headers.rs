@@ -1,0 +1,94 @@
+//! Request headers that routes read.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use warp::http::HeaderMap;
+
+use super::call::Call;
+use super::input::Input;
+use super::openapi::describer::Describer;
+use super::openapi::document::ParameterPlace;
+use super::openapi::headers;
+use super::problem::Problem;
+use crate::format::schema::got;
+
+/// Longest `Idempotency-Key`, in characters.
+const LONGEST: usize = 255;
+
+/// `Idempotency-Key`, if it was sent.
+pub(super) struct IdempotencyKey(pub(super) Option<String>);
+
+impl IdempotencyKey {
+    /// The key in these headers.
+    pub(super) fn sent(headers: &HeaderMap) -> Result<Self, Problem> {
+        let Some(sent) = headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let fits = (1..=LONGEST).contains(&sent.len()) && sent.as_bytes().iter().all(u8::is_ascii_graphic);
+        let text = sent.to_str().ok().filter(|_| fits);
+        let text = text.ok_or_else(|| {
+            let said = format!("Idempotency-Key: 1 to {LONGEST} letters, digits and signs of ASCII, without spaces");
+            Problem::Invalid(said)
+        });
+        Ok(Self(Some(text?.to_owned())))
+    }
+
+    /// Describes the header; also for routes that read it later.
+    pub(super) fn described(to: &mut Describer<'_>) {
+        let about = "Names this request: a request that is sent again with the same key and body takes effect once, and \
+                     gets the first response, for 24 hours by default.";
+        to.header(
+            ParameterPlace::Header,
+            "Idempotency-Key",
+            about,
+            json!({"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]+$"}),
+        );
+        to.fails(&[409, 422]);
+        to.every_success_may_have(headers::REPLAYED);
+        to.every_success_may_be::<ErasedResponse>();
+    }
+}
+
+/// What a repeated request gets if its first response was erased with a patient's data.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ErasedResponse {
+    /// Always true.
+    erased: bool,
+}
+
+impl Input for IdempotencyKey {
+    async fn read(call: &mut Call) -> Result<Self, Problem> {
+        Self::sent(&call.headers)
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        Self::described(to);
+    }
+}
+
+/// The version in `If-Match`, if one was sent.
+pub(super) struct IfMatch(pub(super) Option<u64>);
+
+impl Input for IfMatch {
+    /// As the header `ETag` writes it or without its quotes; `*` asks for none.
+    async fn read(call: &mut Call) -> Result<Self, Problem> {
+        let Some(sent) = call.headers.get("if-match") else { return Ok(Self(None)) };
+        let sent = String::from_utf8_lossy(sent.as_bytes());
+        let text = sent.trim();
+        if matches!(text, "" | "*") {
+            return Ok(Self(None));
+        }
+        let tag = text.strip_prefix("W/").unwrap_or(text);
+        let number = tag.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(tag).parse();
+        number.map(|it| Self(Some(it))).map_err(|_| {
+            Problem::Invalid(format!("If-Match: {} is not a version; send e.g. If-Match: \"3\"", got(&json!(text))))
+        })
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        let about = "The version that you read, as `ETag` has it. If the task has another one, nothing is changed.";
+        let pattern = r#"^(|\*|(W/)?("[0-9]{1,19}"|[0-9]{1,19}))$"#;
+        let schema = json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]});
+        to.header(ParameterPlace::Header, "If-Match", about, schema);
+        to.fails(&[409, 422]);
+    }
+}

@@ -1,0 +1,158 @@
+//! Every route, on one screen. The router and the API description (`openapi.json`) both come from this table.
+//!
+//! A row says: method, URL, who may call it, the handler with what it takes, what it answers, and with which statuses; behind
+//! a semicolon, with which others it may fail. The doc comment is its sentence in the description. A route marked `long` may
+//! take hours. Types add the failures that they cause: access 401, 403 and 429, a path parameter 404, a query 422, a body 400,
+//! 408, 413, 415 and 422, `Idempotency-Key` and `If-Match` 409 and 422. Every route may fail with 400, 431, 500 and 503.
+
+use std::sync::LazyLock;
+
+use warp::http::Method;
+
+use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
+use super::route::{Route, Statuses};
+use super::{
+    admin, audit, batch, dry_run, erase, events, health, hooks, me, metrics, openapi_file, plugins, provenance, replay,
+    tasks, upkeep,
+};
+
+use super::admin::{CreateKey, KeyCreated};
+use super::batch::BatchAnswer;
+use super::body::{Json, OptionalJson};
+use super::deliveries::{Delivered, SentDelivery};
+use super::dry_run::DryRunRequest;
+use super::erase::{EraseRequest, ErasureAnswer};
+use super::events::{EventAnswer, EventFound, RawBody};
+use super::health::{Liveness, Readiness};
+use super::me::IdentityAnswer;
+use super::metrics::{MetricsText, Scraper};
+use super::openapi_file::Description;
+use super::path::{Path, SentKeyId, SentName, UrlSecret};
+use super::plugin_answer::PluginAnswer;
+use super::provenance::ProvenanceFound;
+use super::query::routes::{AuditQuery, EventListQuery, ShadowQuery, TaskListQuery};
+use super::replay::{ReplayRequest, Replayed};
+use super::reply::{Created, List, NoContent, Page, Pagination, Success};
+use super::request_headers::{IdempotencyKey, IfMatch};
+use super::task_body::{BatchBody, NewTaskBody, TaskChangeBody};
+use super::tasks::{TaskCreated, TaskFound};
+use super::upkeep::BackupRequest;
+use crate::auth::ApiKey;
+use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
+use crate::model::audit::Entry;
+use crate::model::ids::{EventId, TaskId};
+use crate::model::task::Task;
+use crate::service::dry_run::{Report, ShadowReport};
+use crate::service::watch::Pass;
+use crate::store::Stats;
+use crate::store::embedded::Report as BackupReport;
+
+/// What a handler takes: nothing, one thing or several.
+macro_rules! input {
+    ($input:ty) => { $input };
+    ($($input:ty),*) => { ($($input),*) };
+}
+
+macro_rules! routes {
+    ($(#[doc = $about:literal] $method:ident $path:literal $access:expr => $($handler:ident)::+($($input:ty),*) -> $reply:ty, [$($ok:literal)+ $(; $($fails:literal)+)?] $($long:ident)?;)*) => {
+        /// Every route, in the order of the documentation.
+        pub(super) fn routes() -> Vec<Route> {
+            vec![$(Route::new::<input!($($input),*), $reply, _, _, _, _>(
+                Method::$method, $path, stringify!($($handler)::+), $about, Statuses(&[$($ok),+], &[$($($fails),+)?]), $access, $($handler)::+,
+            )$(.$long())?),*]
+        }
+    };
+}
+
+routes! {
+    /// Creates a task.
+    POST "/v1/tasks" key(TasksWrite) => tasks::create(IdempotencyKey, NewTaskBody) -> TaskCreated, [201];
+    /// Lists tasks.
+    GET "/v1/tasks" key(TasksRead) => tasks::list(TaskListQuery) -> Page<Task, Pagination>, [200];
+    /// Creates many tasks, each on its own.
+    POST "/v1/tasks/batch" key(TasksWrite) => batch::create(IdempotencyKey, BatchBody) -> BatchAnswer, [200];
+    /// Shows a task.
+    GET "/v1/tasks/{id}" key(TasksRead) => tasks::show(Path<TaskId>) -> TaskFound, [200];
+    /// Changes a task.
+    PATCH "/v1/tasks/{id}" key(TasksWrite) => tasks::change(Path<TaskId>, IfMatch, TaskChangeBody) -> TaskFound, [200];
+    /// Deletes a task.
+    DELETE "/v1/tasks/{id}" key(TasksWrite) => tasks::delete(Path<TaskId>, IfMatch) -> NoContent, [204];
+    /// Shows which event, plugin and schema a task was made from.
+    GET "/v1/tasks/{id}/provenance" key(Admin) => provenance::show(Path<TaskId>) -> ProvenanceFound, [200];
+    /// Takes a delivery for an integration.
+    POST "/v1/hooks/{name}" Sender => hooks::receive(Path<SentName>, SentDelivery) -> Delivered, [200 201 202];
+    /// Takes a delivery from a sender that can prove itself only by a secret in the URL.
+    POST "/v1/hooks/{name}/{secret}" Sender => hooks::receive_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202];
+    /// Lists events: what arrived, and what became of it.
+    GET "/v1/events" AnyReader => events::list(EventListQuery) -> Page<EventAnswer>, [200];
+    /// Erases what was sent about a patient.
+    POST "/v1/events/erase" AdminOfCompany => erase::erase(Json<EraseRequest>) -> Success<ErasureAnswer>, [200; 404 429] long;
+    /// Shows an event; with the scope `admin` also what was sent.
+    GET "/v1/events/{id}" AnyReader => events::show(Path<EventId>) -> EventFound, [200];
+    /// Shows an event's body, byte for byte.
+    GET "/v1/events/{id}/raw" AdminOfCompany => events::raw(Path<EventId>) -> RawBody, [200];
+    /// Processes an event again.
+    POST "/v1/events/{id}/replay" AdminOfCompany => replay::replay(Path<EventId>, OptionalJson<ReplayRequest>) -> Replayed, [200; 409 502];
+    /// Creates an API key. The response is the only place that has the key itself.
+    POST "/v1/admin/keys" AnyAdmin => admin::create_key(IdempotencyKey, Json<CreateKey>) -> Created<KeyCreated>, [201];
+    /// Lists API keys.
+    GET "/v1/admin/keys" AnyAdmin => admin::list_keys() -> List<ApiKey>, [200];
+    /// Revokes an API key.
+    DELETE "/v1/admin/keys/{id}" AnyAdmin => admin::revoke_key(Path<SentKeyId>) -> NoContent, [204];
+    /// Lists who did what.
+    GET "/v1/admin/audit" AnyAdmin => audit::list(AuditQuery) -> Page<Entry>, [200];
+    /// Lists plugins, and how their calls go.
+    GET "/v1/admin/plugins" AnyAdmin => plugins::list() -> List<PluginAnswer>, [200];
+    /// Reloads the plugins folder now.
+    POST "/v1/admin/plugins/reload" AnyAdmin => plugins::reload() -> Success<Pass>, [200; 404];
+    /// Runs a plugin that is not live over stored events, and compares.
+    POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
+    /// Shows how a plugin's shadow compares with it.
+    GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
+    /// Shows counts and sizes of the store.
+    GET "/v1/admin/store" Operator => upkeep::stats() -> Success<Stats>, [200];
+    /// Backs the store up into a new directory on the server's machine.
+    POST "/v1/admin/store/backup" Operator => upkeep::backup(Json<BackupRequest>) -> Success<BackupReport>, [200; 404 429] long;
+    /// Rebuilds the read view, so that it takes less space.
+    POST "/v1/admin/store/compact" Operator => upkeep::compact() -> Success<Stats>, [200; 404 429] long;
+    /// Shows who the credentials belong to: a test of credentials.
+    GET "/v1/me" AnyKey => me::show() -> Success<IdentityAnswer>, [200];
+    /// Says that the process answers.
+    GET "/healthz" Probe => health::live() -> Success<Liveness>, [200];
+    /// Says whether deliveries can be accepted.
+    GET "/readyz" Probe => health::ready() -> Readiness, [200 503];
+    /// Shows metrics for Prometheus.
+    GET "/metrics" Scraper => metrics::show() -> MetricsText, [200; 404];
+    /// Shows this description.
+    GET "/openapi.json" Anyone => openapi_file::show() -> Description, [200];
+}
+
+/// Routes that take as long as they take; their callers are admins.
+static LONG: LazyLock<Vec<&str>> =
+    LazyLock::new(|| routes().iter().filter(|it| it.is_long).map(|it| it.path).collect());
+
+/// Whether a request of this URL may take hours.
+pub(super) fn takes_long(path: &str) -> bool {
+    LONG.contains(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::openapi::describer::Schemas;
+
+    /// Else the table and the types say different things.
+    #[test]
+    fn a_route_answers_with_the_statuses_of_its_row() {
+        let mut schemas = Schemas::default();
+        for route in routes() {
+            assert_eq!(
+                route.operation(&mut schemas).own_statuses(),
+                route.statuses.0,
+                "{} {}",
+                route.method,
+                route.path
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The id of a delivery: how repeated deliveries are recognised.
+
+use super::dedupe::Named;
+use hyper::header::HeaderMap;
+use serde_json::Value;
+
+use super::live::Integration;
+use crate::auth::signature::Mismatch;
+use crate::model::event::RawEvent;
+use crate::store::IdempotencyId;
+
+/// Maximum length of an id, in bytes; a longer text is not used as an id.
+const LONGEST: usize = 1024;
+
+impl Integration {
+    /// Checks that no header that may contain the delivery's id occurs twice, because the id would be ambiguous.
+    ///
+    /// # Errors
+    /// The header.
+    pub fn one_id(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
+        let names = self.dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name) } else { None });
+        match names.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+            None => Ok(()),
+            Some(header) => Err(Mismatch::Repeated { header: header.clone() }),
+        }
+    }
+
+    /// Returns the idempotency id of the delivery, if it has an id.
+    #[must_use]
+    pub fn delivery(&self, raw: &RawEvent) -> Option<IdempotencyId> {
+        self.deliveries(raw).map(|(id, _)| id)
+    }
+
+    /// Returns the idempotency id, and the one that hookmill 0.1 stored, which does not contain the company.
+    #[must_use]
+    pub fn deliveries(&self, raw: &RawEvent) -> Option<(IdempotencyId, IdempotencyId)> {
+        let (company, name, window) = (self.company_id.as_str(), &self.name.0, self.dedupe.window);
+        let id = self.delivery_id(raw)?;
+        Some((IdempotencyId::delivery_to(company, name, &id, window), IdempotencyId::delivery(name, &id, window)))
+    }
+
+    /// Returns the delivery's own id. It is never derived from the whole body, because two equal bodies may be two
+    /// events.
+    fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
+        let mut decoded: Option<Option<Value>> = None;
+        let mut body = |pointers: &[String]| {
+            let payload = decoded.get_or_insert_with(|| self.payload(raw).ok().map(|it| it.value)).as_ref()?;
+            let value = |pointer: &String| payload.pointer(pointer).and_then(text).filter(|it| !it.trim().is_empty());
+            joined(pointers.iter().map(value).collect::<Option<Vec<_>>>()?)
+        };
+        self.dedupe.by.iter().find_map(|named| {
+            let id = match named {
+                Named::Header(name) => raw.header(name).map(str::to_owned),
+                Named::Body(pointers) => body(pointers),
+            };
+            id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
+        })
+    }
+
+    /// Returns the key of events that must be processed in order, if this is configured and the event has it.
+    #[must_use]
+    pub fn order_key(&self, raw: &RawEvent) -> Option<String> {
+        let pointer = self.later.order_by.as_deref()?;
+        let payload = self.payload(raw).ok()?;
+        payload.value.pointer(pointer).and_then(text)
+    }
+}
+
+/// Combines values to an id: a single value is used as it is, several are joined so that no two lists give the same
+/// text.
+fn joined(mut values: Vec<String>) -> Option<String> {
+    if values.len() > 1 { serde_json::to_string(&values).ok() } else { values.pop() }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

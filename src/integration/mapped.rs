@@ -1,0 +1,24 @@
+//! What a plugin made of a payload.
+
+use crate::format::payload::Loosened;
+use crate::model::task::NewTask;
+
+/// The result of a run before it is stored.
+pub(crate) struct Ready {
+    pub(crate) tasks: Vec<NewTask>,
+    pub(crate) skip: Option<String>,
+    pub(crate) loosened: Loosened,
+    pub(crate) plugin_log: String,
+}
+
+impl Ready {
+    /// Creates the result of a skip.
+    pub(crate) fn skip(reason: String) -> Self {
+        Self { tasks: Vec::new(), skip: Some(reason), loosened: Loosened::default(), plugin_log: String::new() }
+    }
+
+    /// Creates the result for a single task without a plugin.
+    pub(crate) fn one(task: NewTask, loosened: Loosened) -> Self {
+        Self { tasks: vec![task], skip: None, loosened, plugin_log: String::new() }
+    }
+}

@@ -1,0 +1,34 @@
+//! An integration: a source of deliveries with its authentication, its schema and its plugin.
+//!
+//! `integration/manifest.rs` reads plugin.toml, `integration/load.rs` loads a folder as an [`Integration`],
+//! `integration/checks.rs` runs long checks of payloads, `integration/check.rs` reports all problems of a folder
+//! for a plugin's author, and `integration/registry.rs` has the live integrations. `integration/dedupe.rs`
+//! determines the ids of deliveries, `integration/redact.rs` redacts values before they are stored.
+
+mod auth_table;
+pub mod check;
+pub(super) mod checked;
+mod checks;
+mod dedupe;
+mod delivery_id;
+mod files;
+pub(super) mod fixtures;
+mod live;
+pub mod load;
+mod manifest;
+pub(super) mod mapped;
+mod redact;
+mod redacted;
+mod registry;
+mod rejections;
+mod sender;
+pub(super) mod stop;
+
+pub use checks::{Checks, NotChecked};
+pub use dedupe::{Dedupe, Later, Named};
+pub use files::LoadFailure;
+pub use live::Integration;
+pub use redact::{PLACEHOLDER, Redact};
+pub use registry::{Found, Refused, Registry};
+pub use rejections::Rejections;
+pub use sender::{Auth, Claimed};

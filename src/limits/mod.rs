@@ -1,0 +1,4 @@
+//! Limits that companies, integrations and peers share: places for requests, and memory.
+
+pub(crate) mod memory;
+pub mod shares;

@@ -1,0 +1,118 @@
+//! The audit log: who did what, and when. Entries are only added, and never contain keys or payloads.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::company::CompanyId;
+use super::ids::new_id;
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "AuditEntry")]
+pub struct Entry {
+    /// A UUID of version 7, so that entries sort by time.
+    pub id: Uuid,
+    /// Time of the action.
+    #[serde(serialize_with = "super::time::utc")]
+    pub at: DateTime<Utc>,
+    /// Company whose data or keys were concerned; `None` if it was the server as a whole.
+    pub company_id: Option<CompanyId>,
+    /// Who did it: a key's id, [`OPERATOR`], [`COMMAND_LINE`] or [`SERVER`].
+    pub actor: String,
+    /// What was done.
+    pub action: Action,
+    /// The object of the action: a key's or an event's id, an integration's name, a directory.
+    pub target: String,
+    /// Details for people, such as counts.
+    pub detail: String,
+}
+
+/// Actor for users who can read the data directory, through the running server: `hookmill …` on its machine.
+pub const OPERATOR: &str = "operator";
+/// Actor for users who can read the data directory, without a running server.
+pub const COMMAND_LINE: &str = "command line";
+/// Actor for the server itself, according to its settings and its plugins folder.
+pub const SERVER: &str = "server";
+
+/// Actions. Stored by the position of the variant, so new ones are added at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "AuditAction")]
+pub enum Action {
+    /// An API key was created.
+    #[serde(rename = "key.created")]
+    KeyCreated,
+    /// An API key was revoked.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked,
+    /// A plugin went live.
+    #[serde(rename = "plugin.live")]
+    PluginLive,
+    /// A plugin folder was refused; the server's log says why.
+    #[serde(rename = "plugin.refused")]
+    PluginRefused,
+    /// A plugin was removed.
+    #[serde(rename = "plugin.removed")]
+    PluginRemoved,
+    /// The plugins folder was reloaded on request.
+    #[serde(rename = "plugins.reloaded")]
+    PluginsReloaded,
+    /// A candidate was run over stored events, and the differences were shown.
+    #[serde(rename = "plugin.compared")]
+    PluginCompared,
+    /// A shadow's report was shown with values.
+    #[serde(rename = "shadow.read")]
+    ShadowRead,
+    /// An event's body was shown.
+    #[serde(rename = "event.read")]
+    EventRead,
+    /// An event was replayed.
+    #[serde(rename = "event.replayed")]
+    EventReplayed,
+    /// A patient's data were erased, or the erasure was begun.
+    #[serde(rename = "events.erased")]
+    EventsErased,
+    /// Events older than an integration's `keep_days` were erased.
+    #[serde(rename = "events.forgotten")]
+    EventsForgotten,
+    /// A backup was taken.
+    #[serde(rename = "store.backed_up")]
+    StoreBackedUp,
+    /// The read view was rebuilt.
+    #[serde(rename = "store.compacted")]
+    StoreCompacted,
+    /// All data were exported.
+    #[serde(rename = "store.exported")]
+    StoreExported,
+    /// An export was imported.
+    #[serde(rename = "store.imported")]
+    StoreImported,
+}
+
+impl Entry {
+    /// Creates an entry for an action at `now`.
+    #[must_use]
+    pub fn new(actor: &str, action: Action, target: impl ToString, now: DateTime<Utc>) -> Self {
+        Self {
+            id: new_id(now),
+            at: now,
+            company_id: None,
+            actor: actor.to_owned(),
+            action,
+            target: target.to_string(),
+            detail: String::new(),
+        }
+    }
+
+    /// Sets the company.
+    #[must_use]
+    pub fn of(self, company: &CompanyId) -> Self {
+        Self { company_id: Some(company.clone()), ..self }
+    }
+
+    /// Sets the details.
+    #[must_use]
+    pub fn with(self, detail: impl ToString) -> Self {
+        Self { detail: detail.to_string(), ..self }
+    }
+}

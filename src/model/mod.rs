@@ -1,0 +1,11 @@
+//! What hookmill stores and passes on: ids, tasks, events, audit entries. Everything else builds on it.
+
+pub mod audit;
+pub mod company;
+pub mod event;
+pub mod headers;
+pub mod ids;
+pub mod peer;
+pub mod secret;
+pub mod task;
+pub mod time;

@@ -1,0 +1,35 @@
+//! Counts of deliveries.
+
+use super::outcome::Ended;
+use crate::integration::Integration;
+use crate::metrics::integrations::{DIRECT, DeliveryEnd, IntegrationSeries};
+use crate::model::event::{Event, EventStatus};
+
+/// Returns the counts of an integration; `None` is `POST /v1/tasks`.
+pub(super) fn series(integration: Option<&Integration>) -> &IntegrationSeries {
+    integration.map_or(&DIRECT, Integration::series)
+}
+
+/// Returns the outcome that an event is counted as, once it is stored.
+pub(super) fn as_stored(event: &Event) -> DeliveryEnd {
+    match event.status {
+        EventStatus::Stored => DeliveryEnd::Created(event.task_ids.len()),
+        EventStatus::Skipped => DeliveryEnd::Skipped,
+        EventStatus::Duplicate => DeliveryEnd::Duplicate,
+        EventStatus::Quarantined => DeliveryEnd::quarantined(event.reason.as_ref().map_or("", |it| &it.stage)),
+        EventStatus::Rejected => DeliveryEnd::Rejected,
+        EventStatus::Queued => DeliveryEnd::Queued,
+    }
+}
+
+/// Counts a delivery whose commit has ended. A copy of an integration's delivery is counted when its own event is stored.
+pub(super) fn ended<A, E>(integration: Option<&Integration>, how: DeliveryEnd, ended: &Result<Ended<A>, E>) {
+    let how = match ended {
+        Ok(Ended::Now(_)) => how,
+        Ok(Ended::Before(_)) if integration.is_some() => return,
+        Ok(Ended::Before(_)) => DeliveryEnd::Duplicate,
+        Ok(Ended::Erased) => DeliveryEnd::Erased,
+        Err(_) => DeliveryEnd::Failed,
+    };
+    series(integration).delivered(how);
+}

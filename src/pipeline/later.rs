@@ -1,0 +1,149 @@
+//! Deliveries that are acknowledged first and processed later.
+
+use super::counted;
+use super::hook::mapped_line;
+use super::outcome;
+use super::outcome::{Ended, Told, event};
+use super::parts::Pipeline;
+use super::stages::{Stages, timed};
+use crate::integration::stop::Stop;
+use crate::integration::{Found, Integration};
+use crate::metrics::integrations::{self, DeliveryEnd};
+use crate::metrics::queue::QUEUE;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, EventStatus, RawEvent, Reason};
+use crate::model::ids::{EventId, IntegrationName};
+use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
+use crate::system::trace::{self, Kind};
+
+/// Makes a delivery durable, without looking at its content.
+///
+/// # Errors
+/// Fails if it cannot be stored.
+pub async fn accept<A>(
+    pipeline: &Pipeline,
+    integration: &Integration,
+    raw: RawEvent,
+    told: Told<A>,
+) -> Result<Ended<A>, Stop> {
+    let event = event(Some(integration), raw, EventStatus::Queued, None);
+    let how = counted::as_stored(&event);
+    let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
+    let ended = timed(pipeline.store.commit(commit)).await.map(|it| Ended::of(told.answer, it));
+    counted::ended(Some(integration), how, &ended);
+    Ok(ended?)
+}
+
+/// Processes a queued event. The result is stored in the same commit that removes the event from the queue, so a
+/// process that is killed in between does neither, and the next one does both. The store drops a result if the
+/// event was erased or completed in the meantime.
+///
+/// # Errors
+/// Fails if this is not possible now; the event remains queued.
+pub async fn work(pipeline: &Pipeline, company: &CompanyId, id: EventId) -> Result<(), Stop> {
+    let read = pipeline.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
+    let Some(queued) = read else { return Ok(()) };
+    let Some(operation) = trace::begin(Kind::Consumer, "process queued event", queued.event.trace.as_ref()) else {
+        return run(pipeline, queued).await;
+    };
+    operation.set("hookmill.event_id", id.to_string());
+    operation.set("hookmill.integration", queued.event.integration.to_string());
+    let result = operation.scope(run(pipeline, queued)).await;
+    if result.is_err() {
+        operation.fail();
+    }
+    operation.end();
+    result
+}
+
+async fn run(pipeline: &Pipeline, Versioned { event, version }: Versioned) -> Result<(), Stop> {
+    let (id, raw) = (event.id, event.raw());
+    if let Some(why) = event.no_body() {
+        return settle(pipeline, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
+    }
+    let integration = match pipeline.registry.find(&event.integration.0) {
+        Found::Live(integration) if integration.company_id == event.company_id => integration,
+        Found::Live(_) => {
+            let message = moved(&event.integration);
+            return settle(pipeline, given_up(event, version, "plugin", "integration_moved", message)).await;
+        }
+        Found::Loading => return Err(Stop::Loading(event.integration)),
+        Found::Unknown => {
+            let message = format!("no integration named \"{}\" is live any more", event.integration);
+            return settle(pipeline, given_up(event, version, "plugin", "unknown_integration", message)).await;
+        }
+    };
+    let mut stages = Stages::start();
+    let result = mapped_line(&integration, &raw, &mut stages).await;
+    pipeline.observers.see(&integration, &raw, &result);
+    // A 202 is stored under the delivery's id; it remains only if the event created something.
+    let delivery = integration.delivery(&raw);
+    let replace = match result {
+        Ok(ready) => {
+            let forget = delivery.filter(|_| ready.tasks.is_empty());
+            let now = raw.received_at;
+            let ingested = outcome::stored(Some(&integration), raw, ready, stages.done(), now).0;
+            Replace { forget, ..Replace::of(ingested, version) }
+        }
+        Err(stop) if !stop.is_kept() => return Err(stop),
+        Err(stop) => {
+            let idempotency = delivery.map(|it| outcome::refusal(it, id, &raw.body, raw.received_at));
+            let ingested = outcome::quarantined(Some(&integration), raw, &stop, stages.done());
+            Replace { idempotency, ..Replace::of(ingested, version) }
+        }
+    };
+    settle(pipeline, replace).await
+}
+
+async fn settle(pipeline: &Pipeline, replace: Replace) -> Result<(), Stop> {
+    let id = replace.ingested.event.id;
+    let (series, how) =
+        (integrations::find(&replace.ingested.event.integration.0), counted::as_stored(&replace.ingested.event));
+    let without_answer = Replace { idempotency: None, ..replace.clone() };
+    let replaced = match timed(pipeline.store.replace(replace)).await? {
+        // The stored response belongs to another event, and is kept.
+        Replaced::Repeated(_) => pipeline.store.replace(without_answer).await?,
+        other => other,
+    };
+    match replaced {
+        Replaced::Stored => {
+            QUEUE.settled.count();
+            series.delivered(how);
+        }
+        Replaced::Erased => {
+            QUEUE.settled.count();
+            series.delivered(DeliveryEnd::Erased);
+            tracing::info!(event.id = %id, "a queued event was erased before its result; no task was created");
+        }
+        Replaced::Changed | Replaced::Repeated(_) => {
+            tracing::warn!(event.id = %id, "a queued event was changed before its result; the result is dropped");
+        }
+    }
+    Ok(())
+}
+
+/// Quarantines a queued event whose pipeline panics each time.
+///
+/// # Errors
+/// Fails if this is not possible now; the event remains queued.
+pub async fn panicked(pipeline: &Pipeline, company: &CompanyId, id: EventId) -> Result<(), Stop> {
+    let read = pipeline.store.versioned(company, id).await?.filter(|it| it.event.status == EventStatus::Queued);
+    let Some(Versioned { event, version }) = read else { return Ok(()) };
+    let message =
+        "hookmill crashed each time it processed this event; please report this together with the log lines about it";
+    settle(pipeline, given_up(event, version, "queue", "panicked", message.into())).await
+}
+
+/// Returns why an event cannot be run by the integration that has its name now. The other company is not named.
+pub(crate) fn moved(name: &IntegrationName) -> String {
+    format!(
+        "the integration \"{name}\" belongs to another company now; this event can be replayed once its own company has an integration with this name again"
+    )
+}
+
+/// Returns the new state of an event that cannot be processed.
+fn given_up(event: Event, version: EventVersion, stage: &str, code: &str, message: String) -> Replace {
+    let reason = Reason { stage: stage.into(), code: code.into(), message };
+    let event = Event { status: EventStatus::Quarantined, reason: Some(reason), ..event };
+    Replace::of(Ingested { event, tasks: Vec::new() }, version)
+}

@@ -1,0 +1,160 @@
+//! Runs a candidate over stored events.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded};
+use serde::Serialize;
+
+use super::compared::{Compared, Runs};
+use super::tally::Tally;
+use crate::integration::Integration;
+use crate::model::event::EventStatus;
+use crate::pipeline::rehearse;
+use crate::pipeline::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::embedded::{History, Packed, Past, Wanted};
+
+/// Maximum number of records queued per thread; bounds memory.
+const AHEAD: usize = 64;
+
+/// Options of a dry run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Number of threads that run the plugin; one more thread reads.
+    pub threads: usize,
+    /// Maximum number of samples.
+    pub samples: usize,
+}
+
+/// The report of a dry run.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "DryRunReport")]
+pub struct Report {
+    /// The events that were run, compared with their earlier results.
+    #[serde(flatten)]
+    pub compared: Compared,
+    /// Numbers of events that were not run, by reason: `duplicate`, `queued`, `rejected` (no body is stored),
+    /// `unreadable` (damaged), …
+    pub not_run: BTreeMap<&'static str, u64>,
+    /// Numbers of events by the plugin version that processed them before.
+    pub versions: BTreeMap<String, u64>,
+    /// Duration of the dry run, in seconds.
+    pub seconds: f64,
+    /// Whether it was stopped early.
+    pub stopped: bool,
+}
+
+/// The counts of one thread.
+struct Part {
+    runs: Runs,
+    not_run: BTreeMap<&'static str, u64>,
+    versions: BTreeMap<String, u64>,
+}
+
+/// Runs `candidate` over stored events and compares the results with the stored ones, or with those of `against`.
+/// `done` is called with the number of events read so far. Ends early if `stop` is set.
+///
+/// # Errors
+/// Fails if the history cannot be read.
+pub fn run(
+    history: &History,
+    candidate: &Integration,
+    against: Option<&Integration>,
+    wanted: &Wanted,
+    options: Options,
+    stop: &AtomicBool,
+    mut done: impl FnMut(u64),
+) -> Result<Report, StoreError> {
+    let started = Instant::now();
+    let (send, records) = bounded::<Packed>(AHEAD * options.threads.max(1));
+    let (read, parts) = std::thread::scope(|scope| {
+        let work = || Part::new(options.samples).run(&records, candidate, against, stop);
+        let threads: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let read = history.read(wanted, &mut |met, packed| {
+            done(met);
+            !stop.load(Ordering::Relaxed) && send.send(packed).is_ok()
+        });
+        drop(send);
+        let parts: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        (read, parts)
+    });
+    read?;
+    let mut whole = Part::new(options.samples);
+    for part in parts {
+        whole.merge(part.map_err(|_| StoreError::Read("a thread of the dry run panicked".into()))?);
+    }
+    Ok(whole.report(candidate, started, stop.load(Ordering::Relaxed)))
+}
+
+impl Part {
+    fn new(samples: usize) -> Self {
+        Self { runs: Runs::new(Tally::new(samples, false)), not_run: BTreeMap::new(), versions: BTreeMap::new() }
+    }
+
+    fn run(
+        mut self,
+        records: &Receiver<Packed>,
+        candidate: &Integration,
+        against: Option<&Integration>,
+        stop: &AtomicBool,
+    ) -> Self {
+        let goes_on = || !stop.load(Ordering::Relaxed);
+        // Always receives all records, because the reader would otherwise wait for room in the queue.
+        for packed in records.iter().filter(|_| goes_on()) {
+            match packed.unpack() {
+                // Checked before each event, because a slow plugin may take seconds for one.
+                Ok(events) => {
+                    events.into_iter().take_while(|_| goes_on()).for_each(|past| self.one(past, candidate, against));
+                }
+                Err(_) => *self.not_run.entry("unreadable").or_default() += packed.count() as u64,
+            }
+        }
+        self
+    }
+
+    fn one(&mut self, past: Past, candidate: &Integration, against: Option<&Integration>) {
+        if let Some(why) = not_run(&past, candidate) {
+            *self.not_run.entry(why).or_default() += 1;
+            return;
+        }
+        let raw = past.event.raw();
+        let version = past.event.provenance.as_ref().map_or("", |it| &it.plugin_version);
+        match self.versions.get_mut(version) {
+            Some(count) => *count += 1,
+            None => drop(self.versions.insert(version.to_owned(), 1)),
+        }
+        let before = against.map_or_else(|| Verdict::of(past), |it| Some(rehearse(it, &raw).verdict));
+        self.runs.add(raw.id, &before.unwrap_or(Verdict::Lost), &rehearse(candidate, &raw));
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.runs.merge(other.runs);
+        other.not_run.into_iter().for_each(|(why, count)| *self.not_run.entry(why).or_default() += count);
+        other.versions.into_iter().for_each(|(version, count)| *self.versions.entry(version).or_default() += count);
+    }
+
+    fn report(self, candidate: &Integration, started: Instant, stopped: bool) -> Report {
+        Report {
+            compared: self.runs.compared(candidate),
+            not_run: self.not_run,
+            versions: self.versions,
+            seconds: started.elapsed().as_secs_f64(),
+            stopped,
+        }
+    }
+}
+
+/// Returns why an event cannot be run again; `None` if it can.
+fn not_run(past: &Past, candidate: &Integration) -> Option<&'static str> {
+    if let Some(why) = past.event.no_body() {
+        return Some(why.word());
+    }
+    match past.event.status {
+        EventStatus::Duplicate => Some("duplicate"),
+        EventStatus::Queued => Some("queued"),
+        _ if candidate.auth.challenge(&past.event.body).is_some() => Some("challenge"),
+        _ => None,
+    }
+}

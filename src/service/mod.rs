@@ -1,0 +1,8 @@
+//! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, long operations.
+
+pub mod app;
+pub mod dry_run;
+pub mod operations;
+pub mod queue;
+pub(crate) mod scrape;
+pub mod watch;

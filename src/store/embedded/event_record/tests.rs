@@ -1,0 +1,74 @@
+use crate::model::ids::new_id;
+use crate::store::embedded::event_record::*;
+
+/// An event with everything that format 5 adds to.
+fn traced() -> Event {
+    let received_at = DateTime::from_timestamp_millis(1_764_000_000_123).unwrap();
+    Event {
+        id: EventId(new_id(received_at)),
+        integration: IntegrationName("fax".into()),
+        company_id: CompanyId::parse("company-1").unwrap(),
+        received_at,
+        status: EventStatus::Stored,
+        reason: None,
+        task_ids: Vec::new(),
+        provenance: None,
+        plugin_log: String::new(),
+        content_type: Some("text/plain".into()),
+        headers: vec![("a".into(), "b".into())],
+        stages: Vec::new(),
+        redacted: Vec::new(),
+        erased_at: None,
+        attempts: 1,
+        last_attempt_at: None,
+        trace: TraceContext::new([0x4b; 16], [0x0f; 8], 1, "vendor=p-4711"),
+        body_bytes: 2,
+        body: "{}".into(),
+    }
+}
+
+fn read(value: &[u8], of: &Event) -> Decoded {
+    decode(value, of.id, of.company_id.clone()).unwrap()
+}
+
+/// Otherwise events that were stored with their trace cannot be read after an upgrade.
+#[test]
+fn the_format_of_a_traced_event_is_frozen() {
+    let event = traced();
+    let value = encode(&event).unwrap();
+    let hex: String = value.iter().map(|it| format!("{it:02x}")).collect();
+    assert_eq!(hex, FROZEN);
+    assert_eq!(read(&value, &event).event, event);
+    let untraced = Event { trace: None, ..event };
+    assert_eq!(encode(&untraced).unwrap()[0], FORMAT_2, "other events are written as before");
+}
+
+/// Otherwise an event that was replayed is in no trace any more, or says twice what its sender sent.
+#[test]
+fn an_event_that_is_stored_again_has_its_trace_from_the_first_record() {
+    let event = traced();
+    let first = encode(&event).unwrap();
+    let again = Event { attempts: 2, ..event.clone() };
+    let update = encode_update(&again, Base { segment: 1, offset: 2, length: 3 }).unwrap();
+    let decoded = read(&update, &event);
+    assert_eq!(decoded.event.trace, None);
+    assert_eq!(decoded.whole(|_| Ok(Some(first))).unwrap(), Some(again));
+}
+
+/// Otherwise an erased event still has what its sender wrote into `tracestate`, or does not fit where it was.
+#[test]
+fn an_erased_event_keeps_the_ids_of_its_trace_and_nothing_that_was_sent() {
+    let event = traced();
+    let value = encode(&event).unwrap();
+    let erased = encode_erased(Decoded { event: event.clone(), base: None }, event.received_at, value.len()).unwrap();
+    assert_eq!(erased.len(), value.len());
+    let trace = read(&erased, &event).event.trace.unwrap();
+    assert_eq!(trace, event.trace.as_ref().unwrap().without_state());
+    let small = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: Some(trace), ..event };
+    let value = encode(&small).unwrap();
+    let erased = encode_erased(Decoded { event: small.clone(), base: None }, small.received_at, value.len()).unwrap();
+    assert_eq!((erased.len(), read(&erased, &small).event.trace), (value.len(), None));
+}
+
+/// Format, checksum, then the fields in the order of the records.
+const FROZEN: &str = "0513d30e97036661788084a4920dc0a9d33a0000000000010a746578742f706c61696e02027b7d01016101620000000100004b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b0f0f0f0f0f0f0f0f010d76656e646f723d702d34373131";

@@ -1,0 +1,8 @@
+//! What every layer may use: the clock, the log, rates, text for people, files of a folder.
+
+pub(crate) mod clock;
+pub mod folder;
+pub(crate) mod log;
+pub mod rate;
+pub mod text;
+pub mod trace;

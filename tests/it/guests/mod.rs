@@ -1,0 +1,29 @@
+//! Small guests as WebAssembly text.
+
+/// A command that writes this text to stdout.
+pub fn says(text: &str) -> String {
+    let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    include_str!("command.wat").replace("TEXT", &escaped).replace("LENGTH", &text.len().to_string())
+}
+
+/// A component whose transform runs this code first.
+pub fn component(body: &str) -> String {
+    include_str!("component.wat").replace("BODY", body)
+}
+
+/// A command with these definitions; `$exit`, `$write` and one page of memory are there.
+pub fn command(definitions: &str) -> String {
+    format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (import "wasi_snapshot_preview1" "path_open"
+            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+          (memory (export "memory") 1)
+          {definitions})"#
+    )
+}

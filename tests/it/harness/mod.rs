@@ -1,0 +1,14 @@
+//! The real server: started as a child process, on a free port, with a data directory of its own.
+
+mod basics;
+pub mod contract;
+mod reply;
+mod server;
+mod setup;
+mod wait;
+
+pub use basics::{DEADLINE, KEY, binary, shipped_plugins, task};
+pub use reply::Reply;
+pub use server::Server;
+pub use setup::Setup;
+pub use wait::{in_time, time_for_a_mistake, until};

@@ -1,0 +1,134 @@
+//! `POST /v1/hooks/{integration}`: the shipped plugins, and every synchronous outcome.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::guests::component;
+use crate::harness;
+use crate::harness::{Setup, shipped_plugins};
+
+/// Each shipped plugin answers its own fixtures through the real server as they say.
+#[test]
+fn the_shipped_plugins_answer_their_fixtures_over_http() {
+    let server = Setup::with_shipped_plugins().start();
+    for plugin in ["calendly", "fax-inbound", "n8n-intake"] {
+        let mut seen = 0;
+        for file in std::fs::read_dir(shipped_plugins().join(plugin).join("fixtures")).unwrap() {
+            let file = file.unwrap().path();
+            let fixture: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            let reply = server.post(&format!("/v1/hooks/{plugin}"), &fixture["payload"]);
+            let (kind, expected) = fixture["expect"].as_object().unwrap().iter().next().unwrap();
+            let name = file.display();
+            match kind.as_str() {
+                "tasks" => {
+                    let answer = reply.expect(201).json();
+                    let tasks = answer["data"].as_array().cloned().unwrap_or_else(|| vec![answer.clone()]);
+                    let titles = |tasks: &[Value]| tasks.iter().map(|it| it["title"].clone()).collect::<Vec<_>>();
+                    assert_eq!(titles(&tasks), titles(expected.as_array().unwrap()), "{name}");
+                }
+                "skip" => assert_eq!(reply.expect(200).json()["reason"], *expected, "{name}"),
+                "refused" => assert!(reply.expect(422).message().contains(expected.as_str().unwrap()), "{name}"),
+                _ => {
+                    let errors = reply.expect(422).json()["errors"].as_array().unwrap().clone();
+                    let pointers: Vec<_> = errors.iter().map(|it| it["pointer"].clone()).collect();
+                    assert_eq!(json!(pointers), *expected, "{name}");
+                }
+            }
+            seen += 1;
+        }
+        assert!(seen >= 3, "{plugin}");
+    }
+}
+
+#[test]
+fn each_outcome_is_stored_as_an_event_with_status_and_reason() {
+    let server = Setup::with_shipped_plugins().start();
+    let event =
+        |reply: &harness::Reply| server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+    let stored = server.post("/v1/hooks/n8n-intake", &json!({"subject": "Call back"})).expect(201);
+    let it = event(&stored);
+    assert_eq!(
+        (&it["status"], &it["reason"], &it["task_ids"][0]),
+        (&json!("stored"), &Value::Null, &stored.json()["id"])
+    );
+    assert_eq!(it["provenance"]["module_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(it["payload"], json!({"subject": "Call back"}), "an admin's key");
+    let it = event(&server.post("/v1/hooks/n8n-intake", &json!({"test": true})).expect(200));
+    assert_eq!((&it["status"], &it["reason"]["message"]), (&json!("skipped"), &json!("a test item")));
+    let it = event(&server.post("/v1/hooks/n8n-intake", &json!({"x": 1})).expect(422));
+    assert_eq!((&it["status"], &it["reason"]["code"]), (&json!("quarantined"), &json!("plugin_refused")));
+    let it = event(&server.post("/v1/hooks/calendly", &json!({"x": 1})).expect(422));
+    assert_eq!((&it["status"], &it["reason"]["stage"]), (&json!("quarantined"), &json!("schema")));
+    let it =
+        event(&server.send("POST", "/v1/hooks/calendly", &[("content-type", "application/json")], b"{").expect(400));
+    assert_eq!((&it["status"], &it["reason"]["code"]), (&json!("quarantined"), &json!("malformed_json")));
+    assert_eq!(server.post("/v1/hooks/nobody", &json!({})).expect(404).code(), "unknown_integration");
+}
+
+/// n8n's wrapper comes off before the plugin sees the item.
+#[test]
+fn an_n8n_webhook_item_reaches_the_plugin_unwrapped() {
+    let server = Setup::with_shipped_plugins().start();
+    let item = json!({"headers": {"host": "x"}, "params": {}, "query": {}, "body": {"Subject": "Refill", "assignees": "u1,u2"}, "webhookUrl": "http://x", "executionMode": "production"});
+    let reply = server.post("/v1/hooks/n8n-intake", &item).expect(201);
+    assert_eq!((&reply.json()["title"], reply.header("x-loosened")), (&json!("Refill"), "envelope,assigned_user_ids"));
+}
+
+const SIGNED: &str =
+    "[auth]\nscheme = \"hmac-sha256\"\nsecret = \"GUEST_SECRET\"\nheader = \"X-Signature\"\nprefix = \"sha256=\"";
+
+fn sign(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+#[test]
+fn a_signature_over_the_raw_body_lets_a_sender_in_and_nothing_else_does() {
+    let server = Setup::new().plugin("guest", SIGNED, &component("")).env("GUEST_SECRET", "s3cret-of-16-bytes").start();
+    let post = |headers: &[(&str, &str)], body: &[u8]| server.send("POST", "/v1/hooks/guest", headers, body);
+    let body = br#"{ "a" : 1 }"#;
+    let good = sign("s3cret-of-16-bytes", body);
+    post(&[("x-signature", &good), ("content-type", "application/json")], body).expect(200);
+    // An API key with every scope does not replace a signature.
+    for (signature, body) in [("", &body[..]), (&sign("other", body), body), (&good, br#"{"a":1}"#), (&good[7..], body)]
+    {
+        let reply = post(&[("x-signature", signature)], body).expect(401);
+        assert_eq!(reply.code(), "wrong_signature");
+        let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+        assert_eq!((&event["status"], &event["body_bytes"]), (&json!("rejected"), &json!(body.len())));
+        assert!(event["headers"].get("x-signature").is_none(), "{event}");
+    }
+    let log = server.stop();
+    assert!(!log.contains("s3cret-of-16-bytes") && !log.contains(&good), "secrets stay out of the log");
+}
+
+#[test]
+fn an_integration_without_its_secret_refuses_everybody() {
+    let server = Setup::new().plugin("guest", SIGNED, &component("")).start();
+    let reply = server.send("POST", "/v1/hooks/guest", &[("x-signature", &sign("", b"{}"))], b"{}").expect(401);
+    assert_eq!(reply.code(), "auth_not_configured");
+}
+
+#[test]
+fn a_hook_key_needs_its_scope_and_the_integrations_company() {
+    let setup = Setup::new().plugin("guest", "", &component(""));
+    let server = setup.start();
+    let create = |company: &str, scope: &str| {
+        let out = harness::binary()
+            .args(["key", "create", "--company", company, "--scope", scope, "--data-dir"])
+            .arg(&setup.data)
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    };
+    for (company, scope, status) in
+        [("company-1", "hooks:write", 200), ("company-1", "tasks:write", 403), ("company-2", "hooks:write", 401)]
+    {
+        let headers = [("x-api-key", create(company, scope)), ("content-type", "application/json".into())];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        server.send_as("POST", "/v1/hooks/guest", &headers, b"{}").expect(status);
+    }
+}
