@@ -44,7 +44,7 @@ use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::watch::Pass;
 use crate::store::Stats;
-use crate::store::embedded::Report as BackupReport;
+use crate::store::embedded::CheckReport as BackupReport;
 
 /// What a handler takes: nothing, one thing or several.
 macro_rules! input {

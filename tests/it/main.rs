@@ -58,6 +58,7 @@ mod store_cli;
 mod store_close;
 mod store_contract;
 mod store_damage;
+mod store_feed;
 mod store_heals;
 mod store_lists;
 mod store_model;

@@ -44,6 +44,7 @@ impl TaskListQuery {
             priority: self.priority,
             assigned_user_id: self.assigned_user_id,
             kind: self.kind,
+            updated_since: None,
         }
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::journal::group_ops;
-use super::rebuild;
-use super::rebuild::Built;
-use super::shared::Shared;
+use super::rebuild::{self, Built};
+use super::shared::SharedStore;
 use super::view::View;
+use super::view_dir;
 use crate::store::error::StoreError;
 
 /// Maximum number of durable groups that are not in the read view yet. Readers wait for them.
@@ -34,8 +34,8 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    /// Starts the thread. `broken` wakes it after a call of [`Shared::view_failed`].
-    pub(super) fn start(view: View, broken: Receiver<()>, shared: Arc<Shared>) -> std::io::Result<Self> {
+    /// Starts the thread. `broken` wakes it after a call of [`SharedStore::view_failed`].
+    pub(super) fn start(view: View, broken: Receiver<()>, shared: Arc<SharedStore>) -> std::io::Result<Self> {
         let (work, receiver) = bounded(BEHIND);
         let thread = std::thread::Builder::new()
             .name("store-applier".into())
@@ -44,7 +44,7 @@ impl Applier {
     }
 }
 
-fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver<()>) {
+fn run(mut view: View, shared: &SharedStore, work: &Receiver<Work>, broken: &Receiver<()>) {
     loop {
         select! {
             recv(work) -> next => match next {
@@ -65,7 +65,7 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver
     }
 }
 
-fn apply(view: &mut View, shared: &Shared, work: Work) {
+fn apply(view: &mut View, shared: &SharedStore, work: Work) {
     match work {
         // A rebuild has already read this group from the journal.
         Work::Group(_, last) if last <= view.meta.applied => {}
@@ -76,7 +76,7 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
         Work::Swap(built, done) => {
             let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
                 drop(std::mem::replace(view, built));
-                rebuild::remove_old(old.as_deref());
+                view_dir::remove_old(old.as_deref());
             });
             let _gone = done.send(result);
         }
@@ -84,7 +84,7 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
 }
 
 /// Rebuilds a failed read view and retries until it succeeds: a full disk, for example, may be temporary.
-fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
+fn heal(failed: &View, shared: &SharedStore, work: &Receiver<Work>) -> Option<View> {
     loop {
         shared.tick();
         // Discard queued work, so that no caller waits for a failed view. The groups are in the journal, and the
@@ -102,7 +102,7 @@ fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
         match shared.room_for_view().and_then(|()| rebuild::replace_failed(shared)) {
             Ok((view, old)) => {
                 tracing::info!("the read view has been rebuilt");
-                rebuild::remove_old(old.as_deref());
+                view_dir::remove_old(old.as_deref());
                 return Some(view);
             }
             Err(StoreError::Journal(damages)) => {
