@@ -19,6 +19,7 @@ mod erase;
 mod erase_late;
 mod events;
 mod faults;
+mod feed;
 mod guests;
 mod hang_up_load;
 mod hang_ups;

@@ -94,6 +94,7 @@ async fn a_filter_with_several_values_matches_either(store: Arc<dyn Store>) {
                 priority: [Priority::Urgent, Priority::Low].repeat((bits as usize & 4) / 4),
                 assigned_user_id: named(bits & 8 > 0, &with("rare")),
                 kind: named(bits & 16 > 0, &with("often-0")),
+                updated_since: None,
             };
             let expected: Vec<TaskId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
             let total = expected.len() as u64;
