@@ -9,7 +9,8 @@ use super::remote::{Elsewhere, text};
 use super::{print, runtime};
 use crate::config::{Config, Options};
 use crate::model::company::CompanyId;
-use crate::store::{Embedded, Store as _};
+use crate::store::Embedded;
+use crate::store::verbs::*;
 
 /// Number of entries per request.
 const PAGE: usize = 1000;

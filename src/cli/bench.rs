@@ -20,9 +20,8 @@ use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
 use crate::model::task::{NewTask, Priority, Status, Task};
 use crate::model::time::now;
 use crate::store::embedded::Options;
-use crate::store::{
-    Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, Store as _, TaskFilter,
-};
+use crate::store::verbs::*;
+use crate::store::{Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, TaskFilter};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -115,18 +114,13 @@ fn creates(
 
 /// Returns the response that `POST /v1/tasks` stores for a request with an `Idempotency-Key`.
 fn remembered(task: &Task) -> Idempotency {
-    let header = |name: &str, value: String| (name.to_owned(), value);
     let answer = FirstAnswer {
         refused: false,
         fingerprint: FirstAnswer::fingerprint(BODY.as_bytes()),
         at: now(),
-        status: 201,
-        headers: vec![
-            header("content-type", "application/json".into()),
-            header("etag", "\"1\"".into()),
-            header("location", format!("/v1/tasks/{}", task.id)),
-            header("x-event-id", task.event_id.to_string()),
-        ],
+        event_id: Some(task.event_id),
+        // As long as what the server writes.
+        head: format!("application/json, etag 1, location /v1/tasks/{}, content-type", task.id).into(),
         body: serde_json::to_vec(task).unwrap_or_default().into(),
     };
     Idempotency { id: IdempotencyId::of("bench", "/v1/tasks", &task.id.to_string()), answer }

@@ -12,8 +12,9 @@ use crate::config::Config;
 use crate::model::audit::{Action, COMMAND_LINE, Entry};
 use crate::model::company::CompanyId;
 use crate::model::time::now;
-use crate::store::embedded::{Erased, Patient};
-use crate::store::{Embedded, Store as _, embedded};
+use crate::store::erasure::{Erased, Patient};
+use crate::store::verbs::*;
+use crate::store::{Embedded, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

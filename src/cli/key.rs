@@ -18,7 +18,8 @@ use crate::model::audit::{Action, COMMAND_LINE, Entry};
 use crate::model::company::CompanyId;
 use crate::model::time::now;
 use crate::service::app::KeyRequest;
-use crate::store::{Embedded, Store as _, StoreError};
+use crate::store::verbs::*;
+use crate::store::{Embedded, StoreError};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -34,7 +34,8 @@ use crate::plugin::Host;
 use crate::service::app::{App, KeyRequest};
 use crate::service::scrape;
 use crate::service::watch::{Loader, Watch};
-use crate::store::embedded::{Keep, Running};
+use crate::store::embedded::RunningServer;
+use crate::store::erasure::Keep;
 use crate::store::{Embedded, Expired};
 use crate::system::log;
 use crate::system::log::{JsonLine, TextFields, says_no_more_than_it_may};
@@ -137,7 +138,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     tracing::info!(engine = host.describe(), "plugin engine started");
     let operator_token = key::generate().map_err(Failure::new)?.1;
     let mut app = App::new(config, store.clone(), Some(Secret::new(operator_token.clone()))).await?;
-    app.embedded = Some(Arc::clone(&store));
+    app.files = Some(Arc::clone(&store));
     app.host = Some(host.clone());
     let (done, changes) = unbounded_channel();
     app.watch = Some(watch_plugins(&app, host, done)?);
@@ -147,7 +148,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let metrics = app.config.metrics_listen.map(|it| bind(it, "--metrics-listen")).transpose()?;
     let url = format!("http://{address}");
     store
-        .announce(&Running { pid: std::process::id(), url: url.clone(), operator_token })
+        .announce(&RunningServer { pid: std::process::id(), url: url.clone(), operator_token })
         .map_err(|e| Failure::new(format!("hookmill.lock in the data directory cannot be written: {e}")))?;
     bootstrap(&app, &url).await?;
     let stop = stop_signal()?;
@@ -253,7 +254,7 @@ async fn sweep(app: Arc<App>, ended: CancellationToken) {
 
 /// Erases content that was stored before it was known to belong to an erased patient.
 async fn erase_late(app: &App) {
-    let Some(store) = app.embedded.clone() else { return };
+    let store = Arc::clone(&app.store);
     match tokio::task::spawn_blocking(move || store.erase_late(now())).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(cause = %error, "erased content cannot be overwritten yet"),
@@ -263,7 +264,7 @@ async fn erase_late(app: &App) {
 
 /// Erases what integrations were sent longer ago than their `keep_days`.
 async fn forget(app: &App) {
-    let Some(store) = app.embedded.clone() else { return };
+    let store = Arc::clone(&app.store);
     let live = app.registry.list();
     let keep = |it: &Arc<Integration>| it.keep.map(|age| Keep { integration: it.name.to_string(), age });
     let keeps: Vec<Keep> = live.iter().filter_map(keep).collect();

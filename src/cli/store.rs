@@ -16,8 +16,9 @@ use crate::config::{Config, Options};
 use crate::model::audit;
 use crate::model::audit::{COMMAND_LINE, Entry};
 use crate::model::time::now;
-use crate::store::embedded::Report;
-use crate::store::{Embedded, Stats, Store as _, embedded};
+use crate::store::embedded::CheckReport;
+use crate::store::verbs::*;
+use crate::store::{Embedded, Stats, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -261,7 +262,7 @@ fn in_file(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// The exit status for what was found, and what to do; none if all is well.
-fn verdict(report: &Report) -> Option<(ExitStatus, &'static str)> {
+fn verdict(report: &CheckReport) -> Option<(ExitStatus, &'static str)> {
     if !report.damages.is_empty() {
         Some((ExitStatus::Damaged, "stored data is damaged: restore a backup, or start with --accept-loss"))
     } else if !report.repairable.is_empty() {
@@ -273,7 +274,7 @@ fn verdict(report: &Report) -> Option<(ExitStatus, &'static str)> {
     }
 }
 
-fn print_report(report: &Report) {
+fn print_report(report: &CheckReport) {
     say!("journal: {} records, {} events, up to change {}", report.records, report.events, report.sequence);
     say!("snapshot: {} entries", report.snapshot_entries);
     match report.view_entries {

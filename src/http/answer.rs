@@ -4,13 +4,25 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::problem::Problem;
 use crate::format::payload::Loosened;
 use crate::model::ids::EventId;
 use crate::store::FirstAnswer;
+
+/// The header with the event's id.
+const EVENT_ID: &str = "x-event-id";
+
+/// What is remembered of a response apart from its body and its event. It is stored as postcard writes it, so its meaning never
+/// changes.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    status: u16,
+    headers: Vec<(String, String)>,
+}
 
 /// A response that is written, of the type `T` that describes it. It is written before the commit, so that a repeated request
 /// gets the same bytes.
@@ -63,29 +75,39 @@ impl<T> Answer<T> {
 
     /// Adds the event's id.
     pub(super) fn for_event(self, id: EventId) -> Self {
-        self.with("x-event-id", &id.to_string())
+        self.with(EVENT_ID, &id.to_string())
     }
 
     /// The response as it is remembered.
     pub(super) fn first(&self, fingerprint: [u8; 16], at: DateTime<Utc>) -> FirstAnswer {
         let text =
             |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+        let headers = &self.written.headers;
+        let event_id = headers.get(EVENT_ID).and_then(|it| Uuid::parse_str(it.to_str().ok()?).ok()).map(EventId);
+        let others = headers.iter().filter(|(name, _)| *name != EVENT_ID);
+        let head = Head { status: self.written.status.as_u16(), headers: others.filter_map(text).collect() };
         FirstAnswer {
             fingerprint,
             at,
             refused: false,
-            status: self.written.status.as_u16(),
-            headers: self.written.headers.iter().filter_map(text).collect(),
+            event_id,
+            // Texts and a number: this cannot fail.
+            head: postcard::to_stdvec(&head).unwrap_or_default().into(),
             body: Bytes::copy_from_slice(&self.written.body),
         }
     }
 
     /// A remembered response.
     pub(super) fn again(first: FirstAnswer) -> Result<Self, Problem> {
-        let status = StatusCode::from_u16(first.status).map_err(|_| Problem::Internal)?;
+        let head: Head = postcard::from_bytes(&first.head).map_err(|_| Problem::Internal)?;
+        let status = StatusCode::from_u16(head.status).map_err(|_| Problem::Internal)?;
         let pair = |(name, value): (String, String)| Some((HeaderName::try_from(name).ok()?, value.try_into().ok()?));
-        let headers = first.headers.into_iter().filter_map(pair).collect();
-        Ok(Self { written: WrittenResponse { status, headers, body: first.body.into() }, of: PhantomData })
+        let headers = head.headers.into_iter().filter_map(pair).collect();
+        let answer = Self { written: WrittenResponse { status, headers, body: first.body.into() }, of: PhantomData };
+        Ok(match first.event_id {
+            Some(id) => answer.for_event(id),
+            None => answer,
+        })
     }
 }
 

@@ -77,7 +77,7 @@ async fn quarantined(
     once: &Once,
     first: &FirstAnswer,
 ) -> Result<Option<Versioned>, Problem> {
-    let Some(id) = first.event_id().filter(|_| once.is_copy_of(first)) else { return Ok(None) };
+    let Some(id) = first.event_id.filter(|_| once.is_copy_of(first)) else { return Ok(None) };
     let event = call.app.store.versioned(&integration.company_id, id).await?;
     Ok(event.filter(|it| it.event.may_come_again() && it.event.integration == integration.name))
 }

@@ -26,7 +26,7 @@ use crate::service::app::{Admin, App};
 use crate::service::dry_run;
 use crate::service::dry_run::{Options, Report};
 use crate::store::StoreError;
-use crate::store::embedded::{History, Wanted};
+use crate::store::Wanted;
 use crate::system::folder::Folder;
 
 /// Samples: the default and the maximum.
@@ -100,14 +100,12 @@ fn run(app: &App, asked: DryRunRequest, stop: &AtomicBool) -> Result<Report, Pro
         since: asked.since,
         until: asked.until,
     };
-    let embedded = app.embedded.as_ref();
-    let dir = embedded.ok_or(Problem::NotFound("this server does not use the embedded store"))?.dir();
-    let history = History::open(dir).map_err(|e| cannot(&e))?;
+    let history = app.store.history().map_err(|e| cannot(&e))?;
     let options = Options { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
     // This thread loads and unloads code, which takes locks that others need; the low-priority thread takes none.
     let calls = || {
         stand_back();
-        dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
+        dry_run::run(&*history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("dry-run-calls".into()).spawn_scoped(scope, calls);

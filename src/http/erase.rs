@@ -20,7 +20,7 @@ use crate::model::company::CompanyId;
 use crate::model::time::now;
 use crate::service::app::{Admin, App};
 use crate::service::operations::Slot;
-use crate::store::embedded::{Erased, Patient};
+use crate::store::erasure::{Erased, Patient};
 
 /// Whose data to erase.
 #[derive(Deserialize, JsonSchema)]

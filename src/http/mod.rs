@@ -24,6 +24,7 @@ pub(crate) mod edge;
 mod erase;
 mod events;
 mod exchange;
+mod feed;
 mod health;
 mod hooks;
 mod input;

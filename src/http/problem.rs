@@ -71,6 +71,10 @@ pub(crate) enum Problem {
     IntegrationMoved(IntegrationName),
     #[error("what was sent about this patient was erased while this request was being processed; nothing was created")]
     Erased,
+    #[error(
+        "changes since this cursor are no longer known: read everything again, beginning with GET /v1/tasks/changes without a cursor"
+    )]
+    CursorExpired,
     #[error("the shadow is not running: {0}")]
     NoShadow(String),
     #[error("{0}")]
@@ -125,6 +129,7 @@ impl Problem {
             Self::IntegrationMoved(_) => Code::IntegrationMoved,
             Self::Erased => Code::Erased,
             Self::NoShadow(_) => Code::ShadowRefused,
+            Self::CursorExpired => Code::CursorExpired,
             Self::VersionConflict { .. } => Code::VersionConflict,
             Self::IdempotencyConflict { .. } => Code::IdempotencyConflict,
             Self::Invalid(_) => Code::InvalidField,

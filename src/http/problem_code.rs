@@ -128,6 +128,8 @@ codes! {
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE InvalidRequest "unsupported_media_type";
     /// One or more fields are not valid; `errors` lists them.
     InvalidField = UNPROCESSABLE_ENTITY ValidationError "invalid_field";
+    /// The cursor's changes are no longer known; read everything again, without a cursor.
+    CursorExpired = UNPROCESSABLE_ENTITY ValidationError "cursor_expired";
     /// The body has several items; send one request per item, or a batch.
     MultipleItems = UNPROCESSABLE_ENTITY InvalidRequest "multiple_items";
     /// The body is JSON but not an object.

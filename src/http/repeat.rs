@@ -97,7 +97,7 @@ impl Once {
         let first = call.app.store.first_answer(key.id, key.at).await?;
         let (None, Some((id, company))) = (&first, &key.before) else { return Ok(first) };
         let Some(first) = call.app.store.first_answer(*id, key.at).await? else { return Ok(None) };
-        let Some(event) = first.event_id() else { return Ok(None) };
+        let Some(event) = first.event_id else { return Ok(None) };
         Ok(call.app.store.event(company, event).await?.map(|_| first))
     }
 

@@ -12,8 +12,8 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, events, health, hooks, me, metrics, openapi_file, plugins, provenance, replay,
-    tasks, upkeep,
+    admin, audit, batch, dry_run, erase, events, feed, health, hooks, me, metrics, openapi_file, plugins, provenance,
+    replay, tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -23,6 +23,7 @@ use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
 use super::events::{EventAnswer, EventFound, RawBody};
+use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
@@ -30,7 +31,7 @@ use super::openapi_file::Description;
 use super::path::{Path, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::provenance::ProvenanceFound;
-use super::query::routes::{AuditQuery, EventListQuery, ShadowQuery, TaskListQuery};
+use super::query::routes::{AuditQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
 use super::replay::{ReplayRequest, Replayed};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
@@ -45,7 +46,7 @@ use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::watch::Pass;
 use crate::store::Stats;
-use crate::store::embedded::Report as BackupReport;
+use crate::store::embedded::CheckReport as BackupReport;
 
 /// What a handler takes: nothing, one thing or several.
 macro_rules! input {
@@ -71,6 +72,8 @@ routes! {
     GET "/v1/tasks" key(TasksRead) => tasks::list(TaskListQuery) -> Page<Task, Pagination>, [200];
     /// Creates many tasks, each on its own.
     POST "/v1/tasks/batch" key(TasksWrite) => batch::create(IdempotencyKey, BatchBody) -> BatchAnswer, [200];
+    /// Lists every change of tasks in order, with deletions, for clients that cannot receive webhooks.
+    GET "/v1/tasks/changes" key(TasksRead) => feed::changes(TaskChangesQuery) -> Success<ChangesAnswer>, [200];
     /// Shows a task.
     GET "/v1/tasks/{id}" key(TasksRead) => tasks::show(Path<TaskId>) -> TaskFound, [200];
     /// Changes a task.

@@ -2,6 +2,7 @@
 //! concern every company, and name paths on the server's machine.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,8 +16,8 @@ use super::reply::Success;
 use crate::model::audit::Action;
 use crate::service::app::{Admin, App};
 use crate::service::operations::Slot;
-use crate::store::embedded::Report;
-use crate::store::{Embedded, Stats, StoreError};
+use crate::store::embedded::CheckReport;
+use crate::store::{Embedded, Stats, Store, StoreError};
 
 /// Where to back up to.
 #[derive(Deserialize, JsonSchema)]
@@ -41,13 +42,13 @@ pub(super) async fn backup(
     call: Call,
     (): (),
     Json { value: asked, .. }: Json<BackupRequest>,
-) -> Result<Success<Report>, Failed> {
+) -> Result<Success<CheckReport>, Failed> {
     if !asked.dir.is_absolute() {
         return Err(Problem::Invalid("dir: must be an absolute path".into()).into());
     }
     let target = asked.dir.display().to_string();
     let slot = begin(&call.app, &Admin::Operator, "backup").await?;
-    let report = for_the_operator(operate(&call.app, slot, move |store| store.backup(&asked.dir)).await)?;
+    let report = for_the_operator(on_files(&call.app, slot, move |files| files.backup(&asked.dir)).await)?;
     call.app.store.note(Admin::Operator.does(Action::StoreBackedUp, target)).await?;
     Ok(Success(report))
 }
@@ -55,7 +56,7 @@ pub(super) async fn backup(
 /// `POST /v1/admin/store/compact`
 pub(super) async fn compact(call: Call, (): (), (): ()) -> Result<Success<Stats>, Failed> {
     let slot = begin(&call.app, &Admin::Operator, "compact").await?;
-    for_the_operator(operate(&call.app, slot, Embedded::compact).await)?;
+    for_the_operator(on_files(&call.app, slot, Embedded::compact).await)?;
     call.app.store.note(Admin::Operator.does(Action::StoreCompacted, "view")).await?;
     Ok(Success(call.app.store.stats().await?))
 }
@@ -84,8 +85,19 @@ pub(super) async fn begin(app: &App, admin: &Admin, kind: &'static str) -> Resul
 pub(super) async fn operate<T: Send + 'static>(
     app: &App,
     slot: Slot,
+    work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<Result<T, StoreError>, Failed> {
+    let store = Arc::clone(&app.store);
+    slot.run(move || work(&*store)).await.ok_or_else(|| Problem::Internal.into())
+}
+
+/// The same on the store's files, which not every backend has.
+async fn on_files<T: Send + 'static>(
+    app: &App,
+    slot: Slot,
     work: impl FnOnce(&Embedded) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<Result<T, StoreError>, Failed> {
-    let store = app.embedded.clone().ok_or(Problem::NotFound("this server does not use the embedded store"))?;
-    slot.run(move || work(&store)).await.ok_or_else(|| Problem::Internal.into())
+    const NO_FILES: &str = "this server's store keeps no files; use the tools of its database";
+    let files = app.files.clone().ok_or(Problem::NotFound(NO_FILES))?;
+    slot.run(move || work(&files)).await.ok_or_else(|| Problem::Internal.into())
 }

@@ -32,7 +32,7 @@ pub async fn duplicate(
             omitted = turn.omitted,
             integration = %integration.name,
             event.id = %event.id,
-            first = first.event_id().map(tracing::field::display),
+            first = first.event_id.map(tracing::field::display),
             "a delivery has the id of an earlier one but another body; it created no task, and can be replayed"
         );
     }

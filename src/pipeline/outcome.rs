@@ -137,8 +137,9 @@ pub fn refusal(id: IdempotencyId, event: EventId, body: &[u8], at: DateTime<Utc>
         fingerprint: FirstAnswer::fingerprint(body),
         at,
         refused: true,
-        status: 422,
-        headers: vec![("x-event-id".into(), event.to_string())],
+        event_id: Some(event),
+        // It is never answered again.
+        head: bytes::Bytes::new(),
         body: bytes::Bytes::new(),
     };
     Idempotency { id, answer }
@@ -150,7 +151,7 @@ pub(super) const DIFFERS: &str = "duplicate_differs";
 /// Creates the event of a repeated delivery. The same body is not stored again; a different one is, and can be
 /// replayed.
 pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstAnswer) -> Ingested {
-    let of = first.event_id().map_or_else(|| "another event".to_owned(), |id| format!("event {id}"));
+    let of = first.event_id.map_or_else(|| "another event".to_owned(), |id| format!("event {id}"));
     let same = first.fingerprint == FirstAnswer::fingerprint(&raw.body);
     let (code, message) = if same {
         ("duplicate", format!("repetition of {of}; it got the same response"))

@@ -8,7 +8,7 @@ use crate::format::schema::Violation;
 use crate::integration::stop::Stop;
 use crate::model::event::{Event, EventStatus};
 use crate::model::task::NewTask;
-use crate::store::embedded::Past;
+use crate::store::Past;
 
 /// The result of a pipeline run.
 #[derive(Debug, Clone, PartialEq)]

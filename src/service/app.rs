@@ -49,10 +49,10 @@ pub struct App {
     pub proofs: Arc<Semaphore>,
     /// The limit `in_flight`, divided among companies and their integrations.
     pub shares: Arc<Shares>,
-    /// Token for the admin API of every company; see [`crate::store::embedded::Running`].
+    /// Token for the admin API of every company; see [`crate::store::embedded::RunningServer`].
     pub operator_token: Option<Secret>,
-    /// The embedded store, if `store` is one; it has operations such as backups.
-    pub embedded: Option<Arc<Embedded>>,
+    /// The same store, if it keeps its data in files: for backups and compaction, which other backends leave to their tools.
+    pub files: Option<Arc<Embedded>>,
     /// Queued deliveries.
     pub queue: Arc<Queue>,
     /// The parts of the pipeline.
@@ -113,7 +113,7 @@ impl App {
                 std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
             )),
             operator_token,
-            embedded: None,
+            files: None,
             host: None,
             operations: Operations::new(OPERATIONS),
             watch: None,
@@ -315,6 +315,7 @@ impl KeyRequest {
 mod tests {
     use super::*;
     use crate::config::Options;
+    use crate::store::verbs::*;
     use crate::store::{Fault, Faulty, embedded};
 
     #[tokio::test]

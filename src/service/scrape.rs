@@ -61,7 +61,7 @@ pub(crate) async fn sample(app: Arc<App>, ended: CancellationToken) {
 /// Looks up sizes. Blocking.
 pub(crate) fn look(app: &App) {
     PROCESS.sample();
-    if let Some(Err(error)) = app.embedded.as_ref().map(|it| it.sample()) {
+    if let Some(Err(error)) = app.files.as_ref().map(|it| it.sample()) {
         tracing::warn!(cause = %error, "sizes for /metrics cannot be read");
     }
 }

@@ -8,17 +8,22 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use super::erasure::{Erased, Keep, Patient};
 use super::error::StoreError;
+use super::feed::{ChangeFeed, FeedCursor};
+use super::history::EventHistory;
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use super::item::{Imported, StoredItem};
 use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
 use super::stats::{Expired, Stats};
-use super::verbs::Store;
+use super::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
 use crate::model::event::Reason;
-use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::ids::TaskId;
+use crate::model::ids::{EventId, IntegrationName};
 use crate::model::task::{Task, TaskPatch};
 
 /// The fault to inject into writes.
@@ -42,7 +47,7 @@ pub struct Faulty<S> {
     fault: Mutex<Option<Fault>>,
 }
 
-impl<S: Store> Faulty<S> {
+impl<S> Faulty<S> {
     /// Wraps `inner`, without a fault.
     pub fn new(inner: S) -> Self {
         Self { inner, fault: Mutex::new(None) }
@@ -55,6 +60,18 @@ impl<S: Store> Faulty<S> {
 
     fn fault(&self) -> Option<Fault> {
         *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write_blocking<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.fault() {
+            None => write(),
+            Some(fault @ (Fault::Full | Fault::Write)) => Err(error(fault)),
+            Some(Fault::Flush) => write().and(Err(error(Fault::Flush))),
+            Some(Fault::Slow(time)) => {
+                std::thread::sleep(time);
+                write()
+            }
+        }
     }
 
     fn write<'a, T: Send + 'a>(
@@ -81,9 +98,13 @@ fn error(fault: Fault) -> StoreError {
     }
 }
 
-impl<S: Store> Store for Faulty<S> {
+impl<S: TaskStore> TaskStore for Faulty<S> {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
         self.write(self.inner.commit(commit))
+    }
+
+    fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
+        self.write(self.inner.replace(replace))
     }
 
     fn first_answer(
@@ -105,6 +126,15 @@ impl<S: Store> Store for Faulty<S> {
         page: Page,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
         self.inner.list_tasks(company, filter, page)
+    }
+
+    fn change_feed<'a>(
+        &'a self,
+        company: &CompanyId,
+        after: Option<FeedCursor>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ChangeFeed, StoreError>> {
+        self.inner.change_feed(company, after, limit)
     }
 
     fn update_task<'a>(
@@ -136,8 +166,20 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.versioned(company, id)
     }
 
-    fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
-        self.write(self.inner.replace(replace))
+    fn list_events<'a>(
+        &'a self,
+        company: &CompanyId,
+        filter: EventFilter,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
+        self.inner.list_events(company, filter, after, limit)
+    }
+}
+
+impl<S: EventQueue> EventQueue for Faulty<S> {
+    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {
+        self.inner.queued()
     }
 
     fn give_up<'a>(
@@ -149,21 +191,9 @@ impl<S: Store> Store for Faulty<S> {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         self.write(self.inner.give_up(company, id, integration, reason))
     }
+}
 
-    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>> {
-        self.inner.queued()
-    }
-
-    fn list_events<'a>(
-        &'a self,
-        company: &CompanyId,
-        filter: EventFilter,
-        after: Option<EventId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
-        self.inner.list_events(company, filter, after, limit)
-    }
-
+impl<S: KeyStore> KeyStore for Faulty<S> {
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
         self.inner.keys()
     }
@@ -189,9 +219,39 @@ impl<S: Store> Store for Faulty<S> {
     ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
         self.inner.audit(company, before, limit)
     }
+}
 
+impl<S: Upkeep> Upkeep for Faulty<S> {
     fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>> {
         self.write(self.inner.expire(now))
+    }
+
+    fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError> {
+        self.write_blocking(|| self.inner.erase(patient, now, dry_run))
+    }
+
+    fn erase_late(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.write_blocking(|| self.inner.erase_late(now))
+    }
+
+    fn forget(&self, keeps: &[Keep], now: DateTime<Utc>) -> Result<Vec<(String, u64)>, StoreError> {
+        self.write_blocking(|| self.inner.forget(keeps, now))
+    }
+
+    fn history(&self) -> Result<Box<dyn EventHistory>, StoreError> {
+        self.inner.history()
+    }
+
+    fn item_count(&self) -> u64 {
+        self.inner.item_count()
+    }
+
+    fn export(&self, visit: &mut dyn FnMut(StoredItem) -> std::io::Result<()>) -> Result<(), StoreError> {
+        self.inner.export(visit)
+    }
+
+    fn import(&self, items: Vec<StoredItem>) -> BoxFuture<'_, Result<Imported, StoreError>> {
+        self.write(self.inner.import(items))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {

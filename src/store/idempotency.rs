@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use crate::model::ids::EventId;
 
@@ -50,22 +49,15 @@ pub struct FirstAnswer {
     /// Whether the request was a quarantined delivery. The sender's next try then counts as another attempt of the
     /// same event, not as a repetition.
     pub refused: bool,
-    /// HTTP status of the response.
-    pub status: u16,
-    /// Headers of the response: `location`, `x-event-id`, `x-loosened` and so on.
-    pub headers: Vec<(String, String)>,
-    /// Body of the response, byte for byte.
+    /// The event that the response belongs to.
+    pub event_id: Option<EventId>,
+    /// Status and headers, as the server encodes them. Opaque to every backend.
+    pub head: Bytes,
+    /// Body of the response, byte for byte. An erasure searches and replaces it.
     pub body: Bytes,
 }
 
 impl FirstAnswer {
-    /// Returns the id of the event that the response belongs to.
-    #[must_use]
-    pub fn event_id(&self) -> Option<EventId> {
-        let (_, id) = self.headers.iter().find(|(name, _)| name == "x-event-id")?;
-        Uuid::parse_str(id).ok().map(EventId)
-    }
-
     /// Returns the fingerprint of a body.
     #[must_use]
     pub fn fingerprint(body: &[u8]) -> [u8; 16] {

@@ -3,23 +3,32 @@
 //! [`Embedded`] (a journal, with sled as its read view) is the default backend. A backend acknowledges a write only
 //! when it would survive a power cut, and a read shows every change that was acknowledged before the read began.
 //!
-//! `query.rs` has the filters and pages of lists, `idempotency.rs` the ids of repeated requests, `error.rs` the
-//! errors, and `faulty.rs` a backend for tests that fails on purpose.
+//! `verbs.rs` has the operations of every backend, `write.rs` the writes, `query.rs` the filters and pages of lists,
+//! `feed.rs` the change feed, `idempotency.rs` the ids of repeated requests, `erasure/` what belongs to a patient,
+//! `history.rs` and `item.rs` everything that is stored, event by event and item by item, `error.rs` the errors, and
+//! `faulty.rs` a backend for tests that fails on purpose.
 
 pub mod embedded;
+pub mod erasure;
 mod error;
 mod faulty;
+mod feed;
+mod history;
 mod idempotency;
+mod item;
 mod query;
 mod stats;
-mod verbs;
+pub mod verbs;
 mod write;
 
 pub use embedded::Embedded;
 pub use error::{Damage, StoreError};
 pub use faulty::{Fault, Faulty};
+pub use feed::{ChangeFeed, FeedCursor, FeedPage};
+pub use history::{EventHistory, Packed, Past, Wanted};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+pub use item::{Imported, StoredItem};
 pub use query::{Cursor, EventFilter, EventPage, Page, TaskFilter, TaskPage};
 pub use stats::{CompanyStats, Expired, Stats};
-pub use verbs::Store;
+pub use verbs::{EventQueue, KeyStore, Store, TaskStore, Upkeep};
 pub use write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated, Versioned};

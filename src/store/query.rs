@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 use chrono::{DateTime, Utc};
 
 use crate::model::event::{Event, EventStatus};
-use crate::model::ids::{EventId, TaskId};
+use crate::model::ids::EventId;
+use crate::model::ids::TaskId;
 use crate::model::task::{Priority, Status, Task};
 
 /// Filter for tasks. A task matches if it has one of the values of every field that lists any; an empty list matches all.
@@ -21,6 +23,8 @@ pub struct TaskFilter {
     pub assigned_user_id: Vec<String>,
     /// Types.
     pub kind: Vec<String>,
+    /// Earliest time of the last update, inclusive.
+    pub updated_since: Option<DateTime<Utc>>,
 }
 
 impl TaskFilter {
@@ -32,6 +36,7 @@ impl TaskFilter {
             && one_of(&self.priority, |it| task.priority == *it)
             && one_of(&self.assigned_user_id, |it| task.assigned_user_ids.contains(it))
             && one_of(&self.kind, |it| task.kind.as_ref() == Some(it))
+            && self.updated_since.is_none_or(|it| task.updated_at >= it)
     }
 }
 

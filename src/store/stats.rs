@@ -1,6 +1,6 @@
-//! Counts and sizes.
+//! Counts and sizes of a store.
 
-/// What one [`Store::expire`](super::Store::expire) removed.
+/// What one [`Upkeep::expire`](super::Upkeep::expire) removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expired {
     /// Number of expired idempotency keys.

@@ -1,11 +1,18 @@
-//! The operations that every backend implements.
+//! The operations of every backend.
+//!
+//! A backend implements [`TaskStore`], [`EventQueue`], [`KeyStore`] and [`Upkeep`] in full; it is then a [`Store`]. What only
+//! files need (backups, compaction, repair) is not part of them.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use super::erasure::{Erased, Keep, Patient};
 use super::error::StoreError;
+use super::feed::{ChangeFeed, FeedCursor};
+use super::history::EventHistory;
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use super::item::{Imported, StoredItem};
 use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
 use super::stats::{Expired, Stats};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
@@ -13,27 +20,22 @@ use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, Reason};
-use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::ids::TaskId;
+use crate::model::ids::{EventId, IntegrationName};
 use crate::model::task::{Task, TaskPatch};
 
-/// The operations of every backend.
-pub trait Store: Send + Sync + 'static {
+/// A complete backend.
+pub trait Store: TaskStore + EventQueue + KeyStore + Upkeep {}
+
+impl<T: TaskStore + EventQueue + KeyStore + Upkeep> Store for T {}
+
+/// Tasks and events.
+pub trait TaskStore: Send + Sync + 'static {
     /// Stores a request's events and tasks. They are durable when this returns.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>>;
     /// Stores a new state of an event if the event has not changed since it was read. It is durable when this
     /// returns.
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>>;
-    /// Removes an unreadable event from the queue and stores it as quarantined, with this reason. Returns false,
-    /// and changes nothing, if the event can be read after all.
-    fn give_up<'a>(
-        &'a self,
-        company: &CompanyId,
-        id: EventId,
-        integration: &IntegrationName,
-        reason: Reason,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    /// Returns the queued events, in the order in which they were received.
-    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>>;
     /// Returns the response to the first request with this idempotency key, if it has not expired at `now`.
     fn first_answer(
         &self,
@@ -49,6 +51,14 @@ pub trait Store: Send + Sync + 'static {
         filter: TaskFilter,
         page: Page,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>>;
+    /// The feed of a company's changes: each task once, at its last change, oldest change first; at most so many after this
+    /// cursor, or from the first one on. Soft-deleted tasks are in it until they are purged.
+    fn change_feed<'a>(
+        &'a self,
+        company: &CompanyId,
+        after: Option<FeedCursor>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ChangeFeed, StoreError>>;
     /// Changes a task that has this version.
     fn update_task<'a>(
         &'a self,
@@ -87,6 +97,25 @@ pub trait Store: Send + Sync + 'static {
         after: Option<EventId>,
         limit: usize,
     ) -> BoxFuture<'a, Result<EventPage, StoreError>>;
+}
+
+/// The queue of events that were acknowledged before they were processed.
+pub trait EventQueue: Send + Sync + 'static {
+    /// Returns the queued events, in the order in which they were received.
+    fn queued(&self) -> BoxFuture<'_, Result<Vec<(CompanyId, EventId)>, StoreError>>;
+    /// Removes an unreadable event from the queue and stores it as quarantined, with this reason. Returns false,
+    /// and changes nothing, if the event can be read after all.
+    fn give_up<'a>(
+        &'a self,
+        company: &CompanyId,
+        id: EventId,
+        integration: &IntegrationName,
+        reason: Reason,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+}
+
+/// API keys and the audit log.
+pub trait KeyStore: Send + Sync + 'static {
     /// Returns all API keys.
     fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
     /// Adds or replaces an API key, and records the change in the audit log. Both are durable when this returns.
@@ -106,8 +135,49 @@ pub trait Store: Send + Sync + 'static {
         before: Option<Uuid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
+}
+
+/// Retention, erasure, export and import, and the state of the store.
+pub trait Upkeep: Send + Sync + 'static {
     /// Removes everything that has expired at `now`.
     fn expire(&self, now: DateTime<Utc>) -> BoxFuture<'_, Result<Expired, StoreError>>;
+    /// Erases what was sent of a patient, or returns what would be erased. Content that is received before `now` and stored
+    /// later is erased when it is stored. Blocking.
+    ///
+    /// # Errors
+    /// Fails if something cannot be read or written. What was erased until then stays erased; call it again for the rest.
+    fn erase(&self, patient: &Patient, now: DateTime<Utc>, dry_run: bool) -> Result<Erased, StoreError>;
+    /// Finishes erasures of events that were stored after the erasure of their patient. Blocking; does nothing if there are
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Self::erase`]; the next call tries again.
+    fn erase_late(&self, now: DateTime<Utc>) -> Result<(), StoreError>;
+    /// Erases what integrations were sent longer ago than they keep it. Returns the number of events for each integration.
+    /// Blocking. It may do nothing while another long operation runs; call it again later.
+    ///
+    /// # Errors
+    /// As [`Self::erase`].
+    fn forget(&self, keeps: &[Keep], now: DateTime<Utc>) -> Result<Vec<(String, u64)>, StoreError>;
+    /// Returns the events that are stored now, with the tasks that they created. Blocking.
+    ///
+    /// # Errors
+    /// Fails if they cannot be read.
+    fn history(&self) -> Result<Box<dyn EventHistory>, StoreError>;
+    /// Returns the approximate number of items that [`Self::export`] visits.
+    fn item_count(&self) -> u64;
+    /// Visits API keys, the audit log (newest first), tasks (those of a company in the order in which they were stored) and
+    /// events. Blocking.
+    ///
+    /// # Errors
+    /// Fails if something cannot be read, or if `visit` fails.
+    fn export(&self, visit: &mut dyn FnMut(StoredItem) -> std::io::Result<()>) -> Result<(), StoreError>;
+    /// Stores items that do not exist yet, atomically, and returns which exist already. A key with the hash of another key is
+    /// not stored.
+    ///
+    /// # Errors
+    /// As for any write.
+    fn import(&self, items: Vec<StoredItem>) -> BoxFuture<'_, Result<Imported, StoreError>>;
     /// Returns counts and sizes.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
     /// Checks whether writes are expected to succeed.

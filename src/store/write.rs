@@ -1,4 +1,4 @@
-//! Writes, and how they end.
+//! Writes of events and tasks, and how they end.
 
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use crate::model::audit::Entry;

@@ -149,6 +149,9 @@ impl Tour {
         self.get(&format!("{one}/provenance"));
         self.send(204, KEY, "DELETE", &one, &[], &Value::Null);
         self.send(404, KEY, "GET", &one, &[], &Value::Null);
+        let changes = self.get("/v1/tasks/changes").json();
+        let all = changes["data"].as_array().unwrap();
+        assert!(all.iter().any(|it| it["deleted"] == true) && all.iter().any(|it| it["deleted"] == false), "{changes}");
         created.header("x-event-id").to_owned()
     }
 

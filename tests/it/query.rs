@@ -23,7 +23,7 @@ fn every_route_refuses_unknown_query_parameters_and_lists_the_known_ones() {
     let server = setup.start();
     let (operator, id) = (setup.operator(), "01a20f92-f38c-7145-a565-df7733d05cfc");
     let none = "no query parameters";
-    let list = "one of patient_id, status, priority, assigned_user_id, type, page, limit, cursor";
+    let list = "one of patient_id, status, priority, assigned_user_id, type, updated_since, page, limit, cursor";
     let events = "one of company_id, integration, status, reason, since, until, task_id, id, limit, cursor";
     let event = "one of company_id";
     for (method, path, expected) in [
@@ -31,6 +31,7 @@ fn every_route_refuses_unknown_query_parameters_and_lists_the_known_ones() {
         ("GET", "/v1/tasks", list),
         ("HEAD", "/v1/tasks", list),
         ("POST", "/v1/tasks/batch", none),
+        ("GET", "/v1/tasks/changes", "one of limit, cursor"),
         ("GET", "/v1/tasks/{id}", none),
         ("GET", "/v1/tasks/{id}/provenance", none),
         ("PATCH", "/v1/tasks/{id}", none),

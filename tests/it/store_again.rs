@@ -8,9 +8,11 @@ use hookmill::model::event::{Event, EventStatus, Reason};
 use hookmill::model::ids::TaskId;
 use hookmill::model::ids::{EventId, new_id};
 use hookmill::model::task::TaskPatch;
-use hookmill::store::embedded::{Options, Patient};
+use hookmill::store::embedded::Options;
+use hookmill::store::erasure::Patient;
+use hookmill::store::verbs::*;
 use hookmill::store::{
-    Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced, Store as _,
+    Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Replace, Replaced,
 };
 use tempfile::TempDir;
 
@@ -56,8 +58,14 @@ async fn with_task(store: &Embedded, event: &Event, patient: Option<&str>) -> Re
 }
 
 fn answer(id: IdempotencyId, event: EventId, at: DateTime<Utc>) -> Idempotency {
-    let headers = vec![("x-event-id".into(), event.to_string())];
-    let answer = FirstAnswer { fingerprint: [1; 16], at, refused: false, status: 201, headers, body: "{}".into() };
+    let answer = FirstAnswer {
+        fingerprint: [1; 16],
+        at,
+        refused: false,
+        event_id: Some(event),
+        head: "201".into(),
+        body: "{}".into(),
+    };
     Idempotency { id, answer }
 }
 

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Duration, Utc};
 use hookmill::model::audit::{Action, Entry, OPERATOR};
-use hookmill::store::embedded::{Item, Options};
-use hookmill::store::{Embedded, Store as _};
+use hookmill::store::Embedded;
+use hookmill::store::StoredItem;
+use hookmill::store::embedded::Options;
+use hookmill::store::verbs::*;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -18,7 +20,7 @@ fn entry(at: DateTime<Utc>) -> Entry {
 /// More entries than one page or one removal has.
 async fn filled(data: &std::path::Path, options: &Options, now: DateTime<Utc>) -> Embedded {
     let store = Embedded::open(data, options).unwrap();
-    let entries = |days, count| (0..count).map(move |_| Item::Audit(Box::new(entry(now - Duration::days(days)))));
+    let entries = |days, count| (0..count).map(move |_| StoredItem::Audit(Box::new(entry(now - Duration::days(days)))));
     store.import(entries(2191, 2500).chain(entries(2189, 1200)).collect()).await.unwrap();
     store
 }
@@ -56,14 +58,14 @@ async fn an_export_has_every_entry_and_every_task_once() {
     let store = filled(&dir.path().join("data"), &Options::default(), now).await;
     for name in ["b", "a"] {
         let tasks = (0..1100).flat_map(|_| stored::ingested(name, |_| {}).tasks);
-        store.import(tasks.map(|it| Item::Task(Box::new(it))).collect()).await.unwrap();
+        store.import(tasks.map(|it| StoredItem::Task(Box::new(it))).collect()).await.unwrap();
     }
     let (mut entries, mut tasks) = (Vec::new(), Vec::new());
     store
         .export(&mut |item| {
             match item {
-                Item::Audit(it) => entries.push(it.id),
-                Item::Task(it) => tasks.push((it.company_id.to_string(), it.id)),
+                StoredItem::Audit(it) => entries.push(it.id),
+                StoredItem::Task(it) => tasks.push((it.company_id.to_string(), it.id)),
                 _ => {}
             }
             Ok(())

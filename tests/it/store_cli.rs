@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Output;
 
 use hookmill::store::embedded::Options;
-use hookmill::store::{Cursor, Embedded, IdempotencyId, Page, Store as _, TaskFilter};
+use hookmill::store::verbs::*;
+use hookmill::store::{Cursor, Embedded, IdempotencyId, Page, TaskFilter};
 use serde_json::{Value, json};
 
 use crate::harness;

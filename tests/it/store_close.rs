@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hookmill::store::embedded::{Options, check};
-use hookmill::store::{Embedded, Store as _, TaskFilter};
+use hookmill::store::verbs::*;
+use hookmill::store::{Embedded, TaskFilter};
 use tempfile::TempDir;
 
 use crate::own_process::runs_alone;

@@ -7,10 +7,10 @@ use hookmill::model::audit::{Action, COMMAND_LINE, Entry};
 use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Priority, Status, TaskPatch};
 use hookmill::store::embedded::Options;
-use hookmill::store::{Commit, Committed, Embedded, Faulty, Idempotency, Page, Store, TaskFilter, Updated};
+use hookmill::store::{ChangeFeed, Commit, Committed, Embedded, Faulty, Idempotency, Page, Store, TaskFilter, Updated};
 
 use crate::stored;
-use crate::stored::{answer, api_key, company, ingested, list, once};
+use crate::stored::{answer, api_key, company, feed, ingested, list, once};
 
 /// Somebody of this company has made a key.
 fn entry(of: &str, at: DateTime<Utc>) -> Entry {
@@ -30,7 +30,7 @@ async fn a_commit_is_read_back_as_it_was(store: Arc<dyn Store>) {
 }
 
 async fn a_list_is_newest_first_and_totals_are_right_for_every_filter(store: Arc<dyn Store>) {
-    let mut all = Vec::new();
+    let (mut all, since) = (Vec::new(), Utc::now().trunc_subsecs(3));
     for n in 0..60_usize {
         let it = ingested("a", |task| {
             task.patient_id = (n % 3 > 0).then(|| format!("p{}", n % 5));
@@ -38,12 +38,14 @@ async fn a_list_is_newest_first_and_totals_are_right_for_every_filter(store: Arc
             task.priority = [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent][n % 4];
             task.assigned_user_ids = (0..=n % 2).map(|it| format!("u{}", (n + it) % 7)).collect();
             task.kind = (n % 2 == 0).then(|| format!("k{}", n % 4));
+            // Not in the order of creation, and finer than a millisecond.
+            task.updated_at = since + Duration::microseconds(if n % 2 == 0 { 30 - n as i64 } else { n as i64 });
         });
         all.insert(0, it.tasks[0].clone());
         store.commit(it.into()).await.unwrap();
     }
     // Every combination of filters, those that fit nothing as well.
-    for bits in 0..32_u32 {
+    for bits in 0..64_u32 {
         for (patient, user, kind) in [("p1", "u3", "k0"), ("p4", "u0", "k2"), ("nobody", "nobody", "none")] {
             let filter = TaskFilter {
                 patient_id: named(bits & 1 > 0, &[patient]),
@@ -51,6 +53,7 @@ async fn a_list_is_newest_first_and_totals_are_right_for_every_filter(store: Arc
                 priority: (bits & 4 > 0).then_some(Priority::High).into_iter().collect(),
                 assigned_user_id: named(bits & 8 > 0, &[user]),
                 kind: named(bits & 16 > 0, &[kind]),
+                updated_since: (bits & 32 > 0).then(|| since + Duration::nanoseconds(11_500)),
             };
             let expected: Vec<TaskId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
             let total = expected.len() as u64;
@@ -91,6 +94,7 @@ async fn a_filter_with_several_values_matches_either(store: Arc<dyn Store>) {
                 priority: [Priority::Urgent, Priority::Low].repeat((bits as usize & 4) / 4),
                 assigned_user_id: named(bits & 8 > 0, &with("rare")),
                 kind: named(bits & 16 > 0, &with("often-0")),
+                updated_since: None,
             };
             let expected: Vec<TaskId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
             let total = expected.len() as u64;
@@ -183,6 +187,67 @@ async fn a_deleted_task_is_there_for_nobody_and_purged_later(store: Arc<dyn Stor
     assert_eq!(store.expire(now + Duration::days(31)).await.unwrap().tasks, 1);
     let stats = store.stats().await.unwrap();
     assert_eq!((stats.companies[0].tasks, stats.companies[0].deleted_tasks), (1, 0));
+}
+
+/// Clients that cannot receive webhooks read the feed instead. A change that it left out, or showed in another order, would
+/// never reach them.
+async fn the_feed_shows_each_task_once_at_its_last_change_in_order(store: Arc<dyn Store>) {
+    let a = company("a");
+    let (empty, start) = feed(&*store, "a", None).await.unwrap();
+    assert_eq!(empty, []);
+    let first: Vec<_> = (0..3).map(|_| ingested("a", |_| {})).collect();
+    let [x, y, z] = [0, 1, 2].map(|it: usize| first[it].tasks[0].id);
+    store.commit(Commit { ingested: first, idempotency: None }).await.unwrap();
+    store.commit(ingested("b", |_| {}).into()).await.unwrap();
+    let (changes, after_creation) = feed(&*store, "a", Some(start.clone())).await.unwrap();
+    assert_eq!(changes, [(x, 1), (y, 1), (z, 1)], "the tasks of one commit, in its order");
+    // A clock that is set back changes nothing of the order.
+    let patch = TaskPatch { title: Some("new".into()), ..TaskPatch::default() };
+    store.update_task(&a, x, 1, patch, Utc::now() - Duration::days(2)).await.unwrap();
+    store.delete_task(&a, y, None, Utc::now() - Duration::days(1)).await.unwrap();
+    assert_eq!(feed(&*store, "a", Some(after_creation)).await.unwrap().0, [(x, 2), (y, -2)]);
+    let (changes, end) = feed(&*store, "a", Some(start)).await.unwrap();
+    assert_eq!(changes, [(z, 1), (x, 2), (y, -2)]);
+    assert_eq!(feed(&*store, "a", None).await.unwrap().0, [(z, 1), (x, 2), (y, -2)]);
+    // At its end it goes on with the same cursor, however often that is sent.
+    for _ in 0..2 {
+        assert_eq!(feed(&*store, "a", Some(end.clone())).await.unwrap(), (vec![], end.clone()));
+    }
+    let page = store.change_feed(&a, None, 10).await.unwrap();
+    let ChangeFeed::Page(page) = page else { panic!("{page:?}") };
+    assert_eq!(page.tasks[1].title, "new");
+    assert!(!page.has_more && page.tasks[2].deleted_at.is_some());
+}
+
+/// A client that missed a deletion would show the task for ever.
+async fn a_feed_cursor_expires_when_a_deletion_after_it_is_purged(store: Arc<dyn Store>) {
+    let (a, now) = (company("a"), Utc::now());
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let it = ingested("a", |_| {});
+        ids.push(it.tasks[0].id);
+        store.commit(it.into()).await.unwrap();
+    }
+    let (_, before) = feed(&*store, "a", None).await.unwrap();
+    store.delete_task(&a, ids[1], None, now).await.unwrap();
+    let (changes, after) = feed(&*store, "a", Some(before.clone())).await.unwrap();
+    assert_eq!(changes, [(ids[1], -2)]);
+    // It begins after the deletion: where that is purged, it lacks nothing.
+    let first = store.change_feed(&a, None, 1).await.unwrap();
+    let ChangeFeed::Page(first) = first else { panic!("{first:?}") };
+    assert_eq!(store.expire(now + Duration::days(31)).await.unwrap().tasks, 1);
+    assert_eq!(feed(&*store, "a", Some(before)).await, None);
+    assert_eq!(feed(&*store, "a", Some(after.clone())).await.unwrap().0, []);
+    let rest = [(ids[2], 1), (ids[3], 1)];
+    assert_eq!(feed(&*store, "a", Some(first.next)).await.unwrap().0, rest);
+    assert_eq!(feed(&*store, "a", None).await.unwrap().0, [(ids[0], 1), rest[0], rest[1]]);
+    // A deletion since it began is another matter.
+    let first = store.change_feed(&a, None, 1).await.unwrap();
+    let ChangeFeed::Page(first) = first else { panic!("{first:?}") };
+    store.delete_task(&a, ids[0], None, now).await.unwrap();
+    assert_eq!(store.expire(now + Duration::days(31)).await.unwrap().tasks, 1);
+    assert_eq!(feed(&*store, "a", Some(first.next)).await, None);
+    assert_eq!(feed(&*store, "a", Some(after)).await, None);
 }
 
 async fn the_first_answer_is_remembered_for_its_time_and_no_second_is_stored(store: Arc<dyn Store>) {
@@ -288,6 +353,8 @@ every_backend!(
     a_change_needs_the_present_version_and_moves_the_task_between_filters,
     of_many_changes_at_once_one_wins,
     a_deleted_task_is_there_for_nobody_and_purged_later,
+    the_feed_shows_each_task_once_at_its_last_change_in_order,
+    a_feed_cursor_expires_when_a_deletion_after_it_is_purged,
     the_first_answer_is_remembered_for_its_time_and_no_second_is_stored,
     fifty_equal_requests_at_once_store_one_task,
     a_request_s_events_are_stored_whole,

@@ -10,7 +10,8 @@ use chrono::Utc;
 use hookmill::model::ids::EventId;
 use hookmill::model::task::{Task, TaskPatch};
 use hookmill::store::embedded::{Options, check, repair};
-use hookmill::store::{Embedded, Store as _, StoreError, Updated};
+use hookmill::store::verbs::*;
+use hookmill::store::{Embedded, StoreError, Updated};
 use tempfile::TempDir;
 
 use crate::harness::until;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use hookmill::model::task::Task;
 use hookmill::store::embedded::Options;
-use hookmill::store::{Commit, Embedded, Page, Store as _, StoreError, TaskFilter};
+use hookmill::store::verbs::*;
+use hookmill::store::{Commit, Embedded, Page, StoreError, TaskFilter};
 use tempfile::TempDir;
 
 use crate::harness::DEADLINE;

@@ -7,7 +7,8 @@ use chrono::{Duration, Utc};
 use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Status, TaskPatch};
 use hookmill::store::embedded::{Options, check};
-use hookmill::store::{Cursor, Embedded, Page, Store as _, TaskFilter, Updated};
+use hookmill::store::verbs::*;
+use hookmill::store::{Cursor, Embedded, Page, TaskFilter, Updated};
 use tempfile::TempDir;
 
 use crate::stored::{company, ingested, list};

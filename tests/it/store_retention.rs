@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chrono::{Duration, Utc};
 use hookmill::model::event::{Event, EventStatus};
 use hookmill::model::ids::{EventId, IntegrationName};
-use hookmill::store::embedded::{Keep, Options, Patient, check};
-use hookmill::store::{
-    Commit, Embedded, EventFilter, Idempotency, Ingested, Replace, Replaced, Store as _, TaskFilter,
-};
+use hookmill::store::embedded::{Options, check};
+use hookmill::store::erasure::{Keep, Patient};
+use hookmill::store::verbs::*;
+use hookmill::store::{Commit, Embedded, EventFilter, Idempotency, Ingested, Replace, Replaced, TaskFilter};
 use tempfile::TempDir;
 
 use crate::harness::until;

@@ -19,7 +19,8 @@ use crate::config::Config;
 use crate::model::ids::IntegrationName;
 use crate::service::dry_run;
 use crate::service::dry_run::{Options, Report};
-use crate::store::embedded::{History, Wanted};
+use crate::store::embedded::DirHistory;
+use crate::store::{EventHistory as _, Wanted};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -88,7 +89,7 @@ impl Diff {
             since: self.since,
             until: self.until,
         };
-        let history = History::open(&config.data_dir)?;
+        let history = DirHistory::open(&config.data_dir)?;
         let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let options = Options { threads, samples: self.samples };
         let mut progress = Progress::new("events read", history.events(&wanted));

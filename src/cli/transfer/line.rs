@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::auth::{KeyId, Scopes};
+use crate::auth::{ApiKey, KeyId, Scopes};
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
 use crate::model::headers::Headers;
 use crate::model::ids::{EventId, IntegrationName, TaskId};
 use crate::model::task::{NewTask, Task};
-use crate::store::embedded::Item;
+use crate::store::StoredItem;
 use crate::system::trace::TraceContext;
 
 /// A task in an export: the documented response, and the fields that only an export shows.
@@ -84,41 +84,71 @@ pub(super) enum Line {
     Audit(Box<Entry>),
 }
 
-impl From<Item> for Line {
-    fn from(item: Item) -> Self {
+impl From<StoredItem> for Line {
+    fn from(item: StoredItem) -> Self {
         match item {
-            Item::Task(task) => Self::Task(Box::new((*task).into())),
-            Item::Event(event) => Self::Event(Box::new((*event).into())),
-            Item::Audit(entry) => Self::Audit(entry),
-            Item::Key(key) => Self::ApiKey(Box::new(KeyLine {
-                id: key.id,
-                label: key.label,
-                company_id: key.company_id,
-                scopes: key.scopes,
-                created_at: key.created_at,
-                expires_at: key.expires_at,
-                revoked_at: key.revoked_at,
-                timezone: key.timezone,
-                strict: key.strict,
-                sha256_base64: BASE64_STANDARD.encode(key.hash),
-            })),
+            StoredItem::Task(task) => Self::Task(Box::new((*task).into())),
+            StoredItem::Event(event) => Self::Event(Box::new((*event).into())),
+            StoredItem::Audit(entry) => Self::Audit(entry),
+            StoredItem::Key(key) => Self::ApiKey(Box::new((*key).into())),
         }
+    }
+}
+
+// Each of these takes apart all fields, so that a new one cannot be left out.
+
+impl From<ApiKey> for KeyLine {
+    fn from(key: ApiKey) -> Self {
+        let ApiKey { id, label, company_id, scopes, created_at, expires_at, revoked_at, timezone, strict, hash } = key;
+        let sha256_base64 = BASE64_STANDARD.encode(hash);
+        Self { id, label, company_id, scopes, created_at, expires_at, revoked_at, timezone, strict, sha256_base64 }
     }
 }
 
 impl From<Task> for TaskLine {
     fn from(task: Task) -> Self {
-        Self {
-            id: task.id,
-            company_id: task.company_id.clone(),
-            version: task.version,
-            created_at: task.created_at,
-            updated_at: task.updated_at,
-            deleted_at: task.deleted_at,
-            external_message_ids: task.external_message_ids.clone(),
-            event_id: task.event_id,
-            task: task.into(),
-        }
+        let Task {
+            id,
+            title,
+            description,
+            tags,
+            deadline,
+            created_at,
+            updated_at,
+            priority,
+            created_by_id,
+            company_id,
+            version,
+            status,
+            call_id,
+            fax_id,
+            assistant_id,
+            session_id,
+            patient_id,
+            kind,
+            external_message_ids,
+            assigned_user_ids,
+            event_id,
+            deleted_at,
+        } = task;
+        let tags = Some(tags);
+        let task = NewTask {
+            title,
+            description,
+            assigned_user_ids,
+            created_by_id,
+            deadline,
+            tags,
+            call_id,
+            fax_id,
+            assistant_id,
+            session_id,
+            patient_id,
+            status,
+            priority,
+            kind,
+        };
+        Self { task, id, company_id, version, created_at, updated_at, deleted_at, external_message_ids, event_id }
     }
 }
 
@@ -128,26 +158,47 @@ fn is_once(attempts: &u32) -> bool {
 
 impl From<Event> for EventLine {
     fn from(event: Event) -> Self {
+        let Event {
+            id,
+            integration,
+            company_id,
+            received_at,
+            status,
+            reason,
+            task_ids,
+            provenance,
+            plugin_log,
+            content_type,
+            headers,
+            stages,
+            redacted,
+            erased_at,
+            attempts,
+            last_attempt_at,
+            trace,
+            body_bytes,
+            body,
+        } = event;
         Self {
-            id: event.id,
-            integration: event.integration,
-            company_id: event.company_id,
-            received_at: event.received_at,
-            status: event.status,
-            reason: event.reason,
-            task_ids: event.task_ids,
-            provenance: event.provenance,
-            plugin_log: event.plugin_log,
-            content_type: event.content_type,
-            headers: event.headers,
-            stages: event.stages,
-            redacted: event.redacted,
-            erased_at: event.erased_at,
-            attempts: event.attempts,
-            last_attempt_at: event.last_attempt_at,
-            trace: event.trace,
-            body_bytes: event.body_bytes,
-            body_base64: BASE64_STANDARD.encode(&event.body),
+            id,
+            integration,
+            company_id,
+            received_at,
+            status,
+            reason,
+            task_ids,
+            provenance,
+            plugin_log,
+            content_type,
+            headers,
+            stages,
+            redacted,
+            erased_at,
+            attempts,
+            last_attempt_at,
+            trace,
+            body_bytes,
+            body_base64: BASE64_STANDARD.encode(&body),
         }
     }
 }

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::auth::{ApiKey, KeyId};
-use crate::store::embedded::Item;
-use crate::store::{Embedded, Store as _};
+use crate::store::Embedded;
+use crate::store::StoredItem;
+use crate::store::verbs::*;
 use line::Line;
 
 /// Number of items stored at once.
@@ -40,12 +41,12 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, item: &Item) {
+    fn add(&mut self, item: &StoredItem) {
         match item {
-            Item::Task(_) => self.tasks += 1,
-            Item::Event(_) => self.events += 1,
-            Item::Key(_) => self.api_keys += 1,
-            Item::Audit(_) => self.audit += 1,
+            StoredItem::Task(_) => self.tasks += 1,
+            StoredItem::Event(_) => self.events += 1,
+            StoredItem::Key(_) => self.api_keys += 1,
+            StoredItem::Audit(_) => self.audit += 1,
         }
     }
 
@@ -83,7 +84,7 @@ pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -
     let mut owners = KeyOwners::of(store.keys().await?);
     let mut lines = Lines::new(input)?;
     while let Some((number, item, _)) = lines.next()? {
-        if let Item::Key(key) = &item {
+        if let StoredItem::Key(key) = &item {
             owners.claim(key).map_err(|e| Failure::new(format!("line {number}: api_key: {e}")))?;
         }
     }
@@ -130,7 +131,7 @@ impl<'a, I: BufRead + Seek> Lines<'a, I> {
     }
 
     /// Returns the next line's number, its item, and its length in bytes.
-    fn next(&mut self) -> Result<Option<(u64, Item, usize)>, Failure> {
+    fn next(&mut self) -> Result<Option<(u64, StoredItem, usize)>, Failure> {
         loop {
             self.text.clear();
             self.number += 1;

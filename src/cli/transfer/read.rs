@@ -18,7 +18,7 @@ use crate::model::ids::{EventId, IntegrationName, TaskId};
 use crate::model::task::{NewTask, Task};
 use crate::model::time::is_storable;
 use crate::service::app::KeyRequest;
-use crate::store::embedded::Item;
+use crate::store::StoredItem;
 
 /// Maximum length of names, codes and ids without a defined format, in bytes.
 const NAME: usize = 128;
@@ -28,16 +28,16 @@ const TEXT: usize = 1 << 20;
 const ENTRIES: usize = 100_000;
 
 /// Parses one line.
-pub(super) fn item(line: &str) -> Result<Item, String> {
+pub(super) fn item(line: &str) -> Result<StoredItem, String> {
     let parsed = serde_json::from_str(line).map_err(|e| format!("not JSON, at column {}", e.column()))?;
     let Value::Object(map) = parsed else { return Err("not a JSON object".into()) };
     let mut fields = Fields(map);
     let kind: String = fields.take("kind")?;
     let (kind, item) = match kind.as_str() {
-        "task" => ("task", fields.task().map(|it| Item::Task(Box::new(it)))),
-        "event" => ("event", fields.event().map(|it| Item::Event(Box::new(it)))),
-        "api_key" => ("api_key", fields.key().map(|it| Item::Key(Box::new(it)))),
-        "audit" => ("audit", fields.audit().map(|it| Item::Audit(Box::new(it)))),
+        "task" => ("task", fields.task().map(|it| StoredItem::Task(Box::new(it)))),
+        "event" => ("event", fields.event().map(|it| StoredItem::Event(Box::new(it)))),
+        "api_key" => ("api_key", fields.key().map(|it| StoredItem::Key(Box::new(it)))),
+        "audit" => ("audit", fields.audit().map(|it| StoredItem::Audit(Box::new(it)))),
         _ => return Err("kind: must be task, event, api_key or audit".into()),
     };
     item.map_err(|e| format!("{kind}: {e}"))
@@ -184,6 +184,9 @@ fn ensure(holds: bool, name: &str, rule: &str) -> Result<(), String> {
 }
 
 fn check_event(event: &Event) -> Result<(), String> {
+    let in_id = i64::try_from(event.id.0.as_u128() >> 80).unwrap_or(i64::MAX);
+    let same = event.received_at.timestamp_millis() == in_id;
+    ensure(same, "received_at", "is not the time in the event's id; both must be the same millisecond")?;
     let name = &event.integration.0;
     let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(plain);

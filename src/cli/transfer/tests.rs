@@ -1,13 +1,21 @@
 use std::io::{BufReader, Cursor};
 
+use chrono::DateTime;
+
+use crate::auth::Scope;
 use crate::cli::transfer::*;
+use crate::model::audit::{Action, Entry};
+use crate::model::event::{Event, EventStatus, Provenance, Reason, Stage, StageTime};
+use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
+use crate::model::task::{Priority, Status, Task};
 use crate::store::embedded::{Options, check};
 use crate::store::{Page, TaskFilter};
+use crate::system::trace::TraceContext;
 
-const TASK: &str = r#"{"kind":"task","title":"t","description":"d","assigned_user_ids":["u"],"created_by_id":"u","deadline":"2026-12-01T09:00:00Z","tags":["a"],"call_id":null,"fax_id":null,"assistant_id":null,"session_id":null,"patient_id":"p-1","status":"pending","priority":"medium","type":null,"id":"019ac000-0000-7000-8000-000000000001","company_id":"company-1","version":3,"created_at":"2026-11-25T18:24:09.671Z","updated_at":"2026-11-25T18:24:09.671Z","deleted_at":null,"external_message_ids":{"sms":"1"},"event_id":"019ac000-0000-7000-8000-000000000002"}"#;
-const EVENT: &str = r#"{"kind":"event","id":"019ac000-0000-7000-8000-000000000002","integration":"tasks","company_id":"company-1","received_at":"2026-11-25T18:24:09.671Z","status":"quarantined","reason":{"stage":"schema","code":"required","message":"m"},"task_ids":["019ac000-0000-7000-8000-000000000001"],"provenance":{"plugin_version":"1","module_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","schema_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"plugin_log":"","content_type":"application/json","headers":[["a","b"]],"stages":[{"stage":"decode","micros":1}],"redacted":["/a"],"erased_at":null,"attempts":2,"last_attempt_at":"2026-11-25T18:24:09.671Z","trace":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"a=b"},"body_bytes":2,"body_base64":"e30="}"#;
+const TASK: &str = r#"{"kind":"task","title":"t","description":"d","assigned_user_ids":["u"],"created_by_id":"u","deadline":"2026-12-01T09:00:00Z","tags":["a"],"call_id":null,"fax_id":null,"assistant_id":null,"session_id":null,"patient_id":"p-1","status":"pending","priority":"medium","type":null,"id":"01a213f3-6bc7-7000-8000-000000000001","company_id":"company-1","version":3,"created_at":"2026-11-25T18:24:09.671Z","updated_at":"2026-11-25T18:24:09.671Z","deleted_at":null,"external_message_ids":{"sms":"1"},"event_id":"01a213f3-6bc7-7000-8000-000000000002"}"#;
+const EVENT: &str = r#"{"kind":"event","id":"01a213f3-6bc7-7000-8000-000000000002","integration":"tasks","company_id":"company-1","received_at":"2026-11-25T18:24:09.671Z","status":"quarantined","reason":{"stage":"schema","code":"required","message":"m"},"task_ids":["01a213f3-6bc7-7000-8000-000000000001"],"provenance":{"plugin_version":"1","module_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","schema_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"plugin_log":"","content_type":"application/json","headers":[["a","b"]],"stages":[{"stage":"decode","micros":1}],"redacted":["/a"],"erased_at":null,"attempts":2,"last_attempt_at":"2026-11-25T18:24:09.671Z","trace":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"a=b"},"body_bytes":2,"body_base64":"e30="}"#;
 const KEY: &str = r#"{"kind":"api_key","id":"key_0a","label":"l","company_id":"company-1","scopes":["admin"],"created_at":"2026-11-25T18:24:09.671Z","expires_at":null,"revoked_at":null,"timezone":"Europe/Berlin","strict":false,"sha256_base64":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
-const AUDIT: &str = r#"{"kind":"audit","id":"019ac000-0000-7000-8000-000000000003","at":"2026-11-25T18:24:09.671Z","company_id":"company-1","actor":"key_0a","action":"key.created","target":"t","detail":""}"#;
+const AUDIT: &str = r#"{"kind":"audit","id":"01a213f3-6bc7-7000-8000-000000000003","at":"2026-11-25T18:24:09.671Z","company_id":"company-1","actor":"key_0a","action":"key.created","target":"t","detail":""}"#;
 
 async fn read(store: &Embedded, lines: &str) -> Result<Value, String> {
     let mut input = BufReader::new(Cursor::new(lines.to_owned()));
@@ -123,18 +131,150 @@ async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0].company_id.as_str(), "company-1");
     // The store refuses it for every caller.
-    let Ok(Item::Key(key)) = read::item(&thief) else { panic!("not a key") };
-    let imported = store.import(vec![Item::Key(key)]).await.unwrap();
+    let Ok(StoredItem::Key(key)) = read::item(&thief) else { panic!("not a key") };
+    let imported = store.import(vec![StoredItem::Key(key)]).await.unwrap();
     assert_eq!(imported.differing, ["api_key key_0b"]);
 
     let said = read(&store, &EVENT.replace("company-1", "company-2")).await.unwrap();
-    assert_eq!(said["differing_items"], json!(["event 019ac000-0000-7000-8000-000000000002"]), "{said}");
-    let event = crate::model::ids::EventId("019ac000-0000-7000-8000-000000000002".parse().unwrap());
+    assert_eq!(said["differing_items"], json!(["event 01a213f3-6bc7-7000-8000-000000000002"]), "{said}");
+    let event = crate::model::ids::EventId("01a213f3-6bc7-7000-8000-000000000002".parse().unwrap());
     let owner = crate::model::company::CompanyId::parse("company-1").unwrap();
     assert!(store.event(&owner, event).await.unwrap().is_some());
     // The same items again are skipped; different content is reported, and not stored.
     let said = read(&store, &format!("{TASK}\n{EVENT}\n{KEY}\n")).await.unwrap();
     assert!(said["skipped"] == 3 && said.get("differing").is_none(), "{said}");
     let said = read(&store, &TASK.replace(r#""title":"t""#, r#""title":"other""#)).await.unwrap();
-    assert_eq!(said["differing_items"], json!(["task 019ac000-0000-7000-8000-000000000001"]), "{said}");
+    assert_eq!(said["differing_items"], json!(["task 01a213f3-6bc7-7000-8000-000000000001"]), "{said}");
+}
+
+/// Everything that an export must hold, with no field at its usual value.
+fn whole() -> Vec<StoredItem> {
+    let at = |seconds: i64| DateTime::from_timestamp(1_795_651_200 + seconds, 0).unwrap();
+    let company = crate::model::company::CompanyId::parse("company-1").unwrap();
+    let (event_id, task_id) = (EventId(new_id(at(1))), TaskId(new_id(at(2))));
+    let some = |text: &str| Some(text.to_owned());
+    let task = Task {
+        id: task_id,
+        title: "title".into(),
+        description: "description".into(),
+        tags: vec!["tag".into()],
+        deadline: at(3),
+        created_at: at(4),
+        updated_at: at(5),
+        priority: Priority::Urgent,
+        created_by_id: "creator".into(),
+        company_id: company.clone(),
+        version: 7,
+        status: Status::Completed,
+        call_id: some("call"),
+        fax_id: some("fax"),
+        assistant_id: some("assistant"),
+        session_id: some("session"),
+        patient_id: some("patient"),
+        kind: some("kind"),
+        external_message_ids: json!({"sms": "1"}).as_object().unwrap().clone(),
+        assigned_user_ids: vec!["user".into()],
+        event_id,
+        deleted_at: Some(at(6)),
+    };
+    let event = Event {
+        id: event_id,
+        integration: IntegrationName("calendly".into()),
+        company_id: company.clone(),
+        received_at: at(1),
+        status: EventStatus::Skipped,
+        reason: Some(Reason { stage: "plugin".into(), code: "code".into(), message: "message".into() }),
+        task_ids: vec![task_id],
+        provenance: Some(Provenance {
+            plugin_version: "1.2".into(),
+            module_sha256: "a".repeat(64),
+            schema_sha256: "b".repeat(64),
+        }),
+        plugin_log: "log".into(),
+        content_type: some("application/json"),
+        headers: vec![("name".into(), "value".into())],
+        stages: vec![StageTime { stage: Stage::Plugin, micros: 5 }],
+        redacted: vec!["/a".into()],
+        erased_at: Some(at(7)),
+        attempts: 2,
+        last_attempt_at: Some(at(8)),
+        trace: TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b"),
+        body_bytes: 9,
+        body: "{\"a\": 1}".into(),
+    };
+    let key = ApiKey {
+        id: KeyId("key_0a".into()),
+        label: "label".into(),
+        company_id: company.clone(),
+        scopes: vec![Scope::Admin],
+        created_at: at(10),
+        expires_at: Some(at(11)),
+        revoked_at: Some(at(12)),
+        timezone: Some(chrono_tz::Tz::Europe__Berlin),
+        strict: true,
+        hash: [7; 32],
+    };
+    let entry = Entry {
+        id: new_id(at(13)),
+        at: at(13),
+        company_id: Some(company),
+        actor: "key_0a".into(),
+        action: Action::KeyRevoked,
+        target: "target".into(),
+        detail: "detail".into(),
+    };
+    vec![
+        StoredItem::Key(key.into()),
+        StoredItem::Audit(entry.into()),
+        StoredItem::Task(task.into()),
+        StoredItem::Event(event.into()),
+    ]
+}
+
+fn is_usual(value: &Value) -> bool {
+    let empty = [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})];
+    empty.contains(value)
+}
+
+/// A field that an export leaves out, or an import, is lost without a word when somebody moves to another directory.
+#[tokio::test]
+async fn every_field_comes_back_from_an_export() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = |name: &str| Embedded::open(&dir.path().join(name), &Options::default()).unwrap();
+    let (from, to) = (store("from"), store("to"));
+    let whole = whole();
+    from.import(whole.clone()).await.unwrap();
+    let mut lines = Vec::new();
+    export(&from, &mut lines).unwrap();
+    let text = String::from_utf8(lines).unwrap();
+    for line in text.lines() {
+        let fields: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+        let usual: Vec<_> = fields.iter().filter(|(_, value)| is_usual(value)).collect();
+        assert!(usual.is_empty(), "give this field another value in `whole`: {usual:?}");
+    }
+    read(&to, &text).await.unwrap();
+    for store in [from, to] {
+        let mut items = Vec::new();
+        store
+            .export(&mut |item| {
+                items.push(item);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(items, whole);
+    }
+}
+
+/// Lists, retention and erasure go by the time in the id: an event with another time would be shown or removed wrongly.
+#[tokio::test]
+async fn an_event_whose_id_has_another_time_is_refused() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    for received_at in ["2026-11-25T18:24:09.672Z", "2026-11-25T18:24:09.670999Z", "2024-11-25T18:24:09.671Z"] {
+        let line = EVENT
+            .replace("\"received_at\":\"2026-11-25T18:24:09.671Z\"", &format!("\"received_at\":\"{received_at}\""));
+        let error = read(&store, &format!("{TASK}\n{line}\n")).await.unwrap_err();
+        assert!(error.starts_with("line 2: event: received_at: is not the time in the event's id"), "{error}");
+    }
+    assert_eq!(read(&store, EVENT).await.unwrap()["events"], 1);
 }

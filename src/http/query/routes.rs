@@ -26,6 +26,8 @@ parameters! {
         "assigned_user_id" => assigned_user_id: Vec<String>,
         /// Tasks of one of these types.
         "type" => kind: Vec<String>,
+        /// Tasks updated at this time or later. It shows no deletions: `GET /v1/tasks/changes` does.
+        "updated_since" => updated_since: Option<DateTime<Utc>>,
         /// The number of the page, from 1; not together with `cursor`.
         "page" => page: Option<PageNumber>,
         /// The number of tasks on a page.
@@ -44,7 +46,18 @@ impl TaskListQuery {
             priority: self.priority,
             assigned_user_id: self.assigned_user_id,
             kind: self.kind,
+            updated_since: self.updated_since,
         }
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/tasks/changes`.
+    struct TaskChangesQuery {
+        /// The number of changes on a page.
+        "limit" => limit: PageLimit<100>,
+        /// The `next_cursor` of an earlier response. Without it, the list begins with the first change.
+        "cursor" => cursor: Option<String>,
     }
 }
 

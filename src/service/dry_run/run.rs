@@ -14,7 +14,7 @@ use crate::model::event::EventStatus;
 use crate::pipeline::rehearse;
 use crate::pipeline::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::embedded::{History, Packed, Past, Wanted};
+use crate::store::{EventHistory, Packed, Past, Wanted};
 
 /// Maximum number of records queued per thread; bounds memory.
 const AHEAD: usize = 64;
@@ -59,7 +59,7 @@ struct Part {
 /// # Errors
 /// Fails if the history cannot be read.
 pub fn run(
-    history: &History,
+    history: &dyn EventHistory,
     candidate: &Integration,
     against: Option<&Integration>,
     wanted: &Wanted,

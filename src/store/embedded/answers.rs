@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::change::{Guard, Written};
-use super::journal::Kind;
-use super::keys::AnswerDay;
-use super::names::Place;
-use super::shared::Shared;
-use super::{keys, record};
+use super::answer_record;
+use super::change::{Guard, OwnedOp};
+use super::journal::OpKind;
+use super::keys::{self, AnswerDay};
+use super::names::AnswerPlace;
+use super::shared::SharedStore;
 use crate::store::error::StoreError;
 use crate::store::idempotency::{FirstAnswer, IdempotencyId};
 
@@ -23,7 +23,7 @@ pub(super) type Get<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, StoreError>
 
 /// Returns the stored response to a request, if it has not expired at `now`.
 pub(super) fn first(
-    shared: &Shared,
+    shared: &SharedStore,
     id: IdempotencyId,
     now: DateTime<Utc>,
     get: Get<'_>,
@@ -34,16 +34,16 @@ pub(super) fn first(
         let place = shared.names().find(day, &id.name);
         let value = match place {
             None => None,
-            Some(Place::Own) => get(&keys::own_answer(day, &id.name))?,
-            Some(Place::Block(number)) => match block(shared, &keys::block(day, number), get)? {
+            Some(AnswerPlace::Own) => get(&keys::own_answer(day, &id.name))?,
+            Some(AnswerPlace::Block(number)) => match block(shared, &keys::block(day, number), get)? {
                 Some(block) => {
-                    let answers = record::decode_block(&block)?;
+                    let answers = answer_record::decode_block(&block)?;
                     answers.iter().rev().find(|(name, _)| *name == id.name).map(|(_, it)| block.slice_ref(it))
                 }
                 None => None,
             },
         };
-        if let Some(first) = value.map(|it| record::decode_answer(&it)).transpose()?
+        if let Some(first) = value.map(|it| answer_record::decode_answer(&it)).transpose()?
             && first.at > since
         {
             return Ok(Some(first));
@@ -52,9 +52,9 @@ pub(super) fn first(
     Ok(None)
 }
 
-/// Reads a block that [`Names`](super::names::Names) refers to. A reader's view may be one group behind the names,
+/// Reads a block that [`AnswerNames`](super::names::AnswerNames) refers to. A reader's view may be one group behind the names,
 /// so it waits and tries again; a block that is still missing then is being removed.
-fn block(shared: &Shared, key: &[u8], get: Get<'_>) -> Result<Option<Bytes>, StoreError> {
+fn block(shared: &SharedStore, key: &[u8], get: Get<'_>) -> Result<Option<Bytes>, StoreError> {
     if let Some(block) = get(key)? {
         return Ok(Some(block));
     }
@@ -66,8 +66,8 @@ fn block(shared: &Shared, key: &[u8], get: Get<'_>) -> Result<Option<Bytes>, Sto
 #[derive(Debug, Default)]
 pub(super) struct GroupAnswers(HashMap<(AnswerDay, [u8; 16]), Bytes>);
 
-/// Where the responses of a group are stored; for [`Names`](super::names::Names), once the group is durable.
-pub(super) type Placed = Vec<(AnswerDay, [u8; 16], Place)>;
+/// Where the responses of a group are stored; for [`AnswerNames`](super::names::AnswerNames), once the group is durable.
+pub(super) type Placed = Vec<(AnswerDay, [u8; 16], AnswerPlace)>;
 
 impl GroupAnswers {
     pub(super) fn add(&mut self, guard: Guard) {
@@ -78,18 +78,18 @@ impl GroupAnswers {
     /// the group does not contain the key.
     pub(super) fn first(
         &self,
-        shared: &Shared,
+        shared: &SharedStore,
         id: IdempotencyId,
         now: DateTime<Utc>,
     ) -> Result<Option<Option<FirstAnswer>>, StoreError> {
         let (since, mut days) = keys::answer_days(id, now, shared.options.idempotency);
         let value = days.find_map(|day| self.0.get(&(day, id.name)));
-        let first = value.map(|it| record::decode_answer(it)).transpose()?;
+        let first = value.map(|it| answer_record::decode_answer(it)).transpose()?;
         Ok(first.map(|it| Some(it).filter(|it| it.at > since)))
     }
 
     /// Encodes the blocks, numbered from `number`.
-    pub(super) fn into_blocks(self, number: u64) -> Result<(Vec<Written>, Placed), StoreError> {
+    pub(super) fn into_blocks(self, number: u64) -> Result<(Vec<OwnedOp>, Placed), StoreError> {
         let mut days: HashMap<AnswerDay, Vec<([u8; 16], Bytes)>> = HashMap::new();
         for ((day, name), value) in self.0 {
             days.entry(day).or_default().push((name, value));
@@ -104,9 +104,9 @@ impl GroupAnswers {
                 });
                 let rest = answers.split_off(full.map_or(answers.len(), |at| at + 1));
                 let place = number + written.len() as u64;
-                placed.extend(answers.iter().map(|(name, _)| (day, *name, Place::Block(place))));
-                let value = record::encode_block(&answers)?.into();
-                written.push(Written { kind: Kind::Insert, key: keys::block(day, place), value });
+                placed.extend(answers.iter().map(|(name, _)| (day, *name, AnswerPlace::Block(place))));
+                let value = answer_record::encode_block(&answers)?.into();
+                written.push(OwnedOp { kind: OpKind::Insert, key: keys::block(day, place), value });
                 answers = rest;
             }
         }
@@ -119,8 +119,7 @@ mod tests {
     use super::*;
     use crate::store::embedded::backend::Embedded;
     use crate::store::embedded::change::Change;
-    use crate::store::embedded::failure;
-    use crate::store::embedded::options::Options;
+    use crate::store::embedded::{Options, failure};
     use crate::store::idempotency::Idempotency;
     use crate::store::write::Commit;
 
@@ -138,9 +137,9 @@ mod tests {
             fingerprint: [1; 16],
             at: now,
             refused: false,
-            status: 201,
-            headers: Vec::new(),
-            body: Bytes::new(),
+            event_id: None,
+            head: Bytes::new(),
+            body: Bytes::from_static(b"first"),
         };
         let idempotency = Some(Idempotency { id, answer });
         let commit = Commit { ingested: Vec::new(), idempotency };
@@ -159,6 +158,6 @@ mod tests {
         });
         std::thread::sleep(std::time::Duration::from_millis(100));
         drop(behind);
-        assert_eq!(reader.join().unwrap().unwrap().map(|it| it.status), Some(201));
+        assert_eq!(reader.join().unwrap().unwrap().map(|it| it.body), Some(Bytes::from_static(b"first")));
     }
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::journal::group_ops;
-use super::rebuild;
-use super::rebuild::Built;
-use super::shared::Shared;
+use super::rebuild::{self, Built};
+use super::shared::SharedStore;
 use super::view::View;
+use super::view_dir;
 use crate::metrics::store::{Rebuild, STORE};
 use crate::store::error::StoreError;
 
@@ -35,8 +35,8 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    /// Starts the thread. `broken` wakes it after a call of [`Shared::view_failed`].
-    pub(super) fn start(view: View, broken: Receiver<()>, shared: Arc<Shared>) -> std::io::Result<Self> {
+    /// Starts the thread. `broken` wakes it after a call of [`SharedStore::view_failed`].
+    pub(super) fn start(view: View, broken: Receiver<()>, shared: Arc<SharedStore>) -> std::io::Result<Self> {
         let (work, receiver) = bounded(BEHIND);
         let thread = std::thread::Builder::new()
             .name("store-applier".into())
@@ -45,7 +45,7 @@ impl Applier {
     }
 }
 
-fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver<()>) {
+fn run(mut view: View, shared: &SharedStore, work: &Receiver<Work>, broken: &Receiver<()>) {
     loop {
         select! {
             recv(work) -> next => match next {
@@ -66,7 +66,7 @@ fn run(mut view: View, shared: &Shared, work: &Receiver<Work>, broken: &Receiver
     }
 }
 
-fn apply(view: &mut View, shared: &Shared, work: Work) {
+fn apply(view: &mut View, shared: &SharedStore, work: Work) {
     match work {
         // A rebuild has already read this group from the journal.
         Work::Group(_, last) if last <= view.meta.applied => {}
@@ -83,7 +83,7 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
             let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
                 STORE.rebuilt(Rebuild::Compact);
                 drop(std::mem::replace(view, built));
-                rebuild::remove_old(old.as_deref());
+                view_dir::remove_old(old.as_deref());
             });
             let _gone = done.send(result);
         }
@@ -91,7 +91,7 @@ fn apply(view: &mut View, shared: &Shared, work: Work) {
 }
 
 /// Rebuilds a failed read view and retries until it succeeds: a full disk, for example, may be temporary.
-fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
+fn heal(failed: &View, shared: &SharedStore, work: &Receiver<Work>) -> Option<View> {
     loop {
         shared.tick();
         // Discard queued work, so that no caller waits for a failed view. The groups are in the journal, and the
@@ -110,7 +110,7 @@ fn heal(failed: &View, shared: &Shared, work: &Receiver<Work>) -> Option<View> {
             Ok((view, old)) => {
                 STORE.rebuilt(Rebuild::Failure);
                 tracing::info!("the read view has been rebuilt");
-                rebuild::remove_old(old.as_deref());
+                view_dir::remove_old(old.as_deref());
                 return Some(view);
             }
             Err(StoreError::Journal(damages)) => {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::journal::{Kind, Op};
-use super::{event_record, keys, record, task_record};
+use super::journal::{Op, OpKind};
+use super::last_change::LastChange;
+use super::{answer_record, event_record, keys, record, task_record};
 use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
@@ -16,6 +17,7 @@ use crate::model::ids::TaskId;
 use crate::model::task::{Task, TaskPatch};
 use crate::store::error::StoreError;
 use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
+use crate::store::item::Imported;
 use crate::store::write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated};
 
 /// Size limits, in bytes: a key (the journal's format has a 16-bit length), and all keys and values of one change
@@ -52,8 +54,10 @@ pub(super) enum Change {
     },
     /// A patch of a task, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
-    /// Removes expired entries.
+    /// Removes expired entries other than tasks.
     Remove(Vec<Vec<u8>>),
+    /// Removes soft-deleted tasks that have expired.
+    Purge(Vec<Purged>),
     /// New values of existing entries: stored responses after an erasure.
     Overwrite(Vec<KeyValue>),
     /// Starts a new segment if the last one is older than this.
@@ -62,6 +66,15 @@ pub(super) enum Change {
     SwapSegment { first: u64, copy: PathBuf },
     /// Removes segments that a snapshot covers.
     Prune { covered: u64, before_ms: i64, now_ms: i64 },
+}
+
+/// A soft-deleted task to remove.
+#[derive(Debug)]
+pub(super) struct Purged {
+    pub(super) company: CompanyId,
+    pub(super) id: TaskId,
+    /// Its deletion, which is always the last change of a task.
+    pub(super) last_change: LastChange,
 }
 
 /// A new state of a stored event.
@@ -109,25 +122,16 @@ pub(super) enum Done {
     Imported(Imported),
 }
 
-/// Items that an import skipped because they exist already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Number of skipped items.
-    pub skipped: u64,
-    /// Kind and id of the items that are stored with different content.
-    pub differing: Vec<String>,
-}
-
 /// A journal operation that owns its bytes.
 #[derive(Debug)]
-pub(super) struct Written {
-    pub(super) kind: Kind,
+pub(super) struct OwnedOp {
+    pub(super) kind: OpKind,
     pub(super) key: Vec<u8>,
     pub(super) value: Bytes,
 }
 
-impl Written {
-    pub(super) fn new(kind: Kind, key: Vec<u8>, value: Vec<u8>) -> Self {
+impl OwnedOp {
+    pub(super) fn new(kind: OpKind, key: Vec<u8>, value: Vec<u8>) -> Self {
         Self { kind, key, value: value.into() }
     }
 
@@ -190,6 +194,7 @@ impl Change {
     pub(super) fn may_use_reserve(&self) -> bool {
         match self {
             Self::Remove(_)
+            | Self::Purge(_)
             | Self::Overwrite(_)
             | Self::Roll { .. }
             | Self::Prune { .. }
@@ -228,6 +233,7 @@ impl Change {
             Self::GiveUp(_)
             | Self::Update { .. }
             | Self::Remove(_)
+            | Self::Purge(_)
             | Self::Overwrite(_)
             | Self::Roll { .. }
             | Self::SwapSegment { .. }
@@ -253,8 +259,8 @@ impl Guard {
             fingerprint: [0; 16],
             at: DateTime::UNIX_EPOCH,
             refused: false,
-            status: 0,
-            headers: Vec::new(),
+            event_id: None,
+            head: Bytes::new(),
             body: Bytes::new(),
         };
         Ok(Self { at, ..Self::new(&Idempotency { id, answer: nothing })? })
@@ -267,7 +273,7 @@ impl Guard {
             at: answer.at,
             fingerprint: answer.fingerprint,
             refused: answer.refused,
-            value: record::encode_answer(answer)?,
+            value: answer_record::encode_answer(answer)?,
         })
     }
 }

@@ -3,54 +3,30 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
-use serde::Serialize;
-
 use super::backend::Embedded;
+use super::data_dir::{journal_dir, refuse_unfinished, snapshot_dir};
 use super::journal::Survey;
 use super::lock::DirLock;
 use super::options::Options;
-use super::shared::{journal_dir, snapshot_dir};
-use super::upkeep::UNFINISHED;
+use super::report::CheckReport;
 use super::view::View;
-use super::{rebuild, snapshot};
+use super::{rebuild, snapshot, view_dir};
 use crate::store::error::StoreError;
-
-/// Result of a check.
-#[derive(Debug, Default, Clone, Serialize, schemars::JsonSchema)]
-#[schemars(rename = "BackupReport")]
-pub struct Report {
-    /// Number of records in the journal.
-    pub records: u64,
-    /// Number of events in the journal.
-    pub events: u64,
-    /// Sequence of the journal's last record.
-    pub sequence: u64,
-    /// Number of entries in the newest snapshot.
-    pub snapshot_entries: u64,
-    /// Number of entries in the read view; `None` if the directory has no view.
-    pub view_entries: Option<u64>,
-    /// Damage that this directory cannot repair, as sentences.
-    pub damages: Vec<String>,
-    /// Damage that a start or `--repair` repairs without loss, as sentences.
-    pub repairable: Vec<String>,
-    /// What could not be checked because the disk has too little free space, as sentences.
-    pub unchecked: Vec<String>,
-}
 
 /// Reads everything and checks checksums, sequences, event indexes, and that the read view matches the journal.
 ///
 /// # Errors
 /// Fails if a server holds the directory, or if it cannot be read.
-pub fn check(dir: &Path) -> Result<Report, StoreError> {
+pub fn check(dir: &Path) -> Result<CheckReport, StoreError> {
     let failed = |e: std::io::Error| StoreError::Read(format!("{}: {e}", dir.display()));
-    if !rebuild::has_journal(dir) {
+    if !view_dir::has_journal(dir) {
         let cause = "it is not a data directory: it contains no journal".into();
         return Err(StoreError::Open { dir: dir.display().to_string(), cause });
     }
     refuse_unfinished(dir)?;
     let _held = DirLock::take(dir)?;
-    let mut report = Report::default();
-    let path = rebuild::current(dir).filter(|it| it.exists());
+    let mut report = CheckReport::default();
+    let path = view_dir::current(dir).filter(|it| it.exists());
     let view = path.map(|path| View::open(&path));
     let applied = view.as_ref().and_then(|it| it.as_ref().ok()).map_or(0, |it| it.meta.applied);
     let mut survey = Survey::of(&journal_dir(dir), applied).map_err(failed)?;
@@ -78,17 +54,8 @@ pub fn check(dir: &Path) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-/// Fails for an incomplete backup: it does not show what is lost.
-pub(super) fn refuse_unfinished(dir: &Path) -> Result<(), StoreError> {
-    if !dir.join(UNFINISHED).exists() {
-        return Ok(());
-    }
-    let cause = "this backup was interrupted and is incomplete; delete it and make another one".into();
-    Err(StoreError::Open { dir: dir.display().to_string(), cause })
-}
-
 /// Checks the newest snapshot. With `reaches`, the journal has every change, so a damaged snapshot loses nothing.
-fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Result<()> {
+fn check_snapshot(dir: &Path, reaches: bool, report: &mut CheckReport) -> std::io::Result<()> {
     let Some(newest) = snapshot::newest(&snapshot_dir(dir))? else { return Ok(()) };
     match snapshot::read(&newest, &mut |_| Ok(())) {
         Ok(entries) => report.snapshot_entries = entries,
@@ -99,19 +66,11 @@ fn check_snapshot(dir: &Path, reaches: bool, report: &mut Report) -> std::io::Re
 }
 
 /// Replays the journal into a temporary view and compares the sums.
-fn compare(dir: &Path, view: &View, report: &mut Report) {
+fn compare(dir: &Path, view: &View, report: &mut CheckReport) {
     match rebuild::agrees(dir, view) {
         Ok(true) => {}
         Ok(false) => report.repairable.push("the read view does not match the snapshot and the journal".into()),
         Err(error) => report.note("the read view cannot be compared with the journal", &error),
-    }
-}
-
-impl Report {
-    fn note(&mut self, what: &str, error: &StoreError) {
-        let full = matches!(error, StoreError::Full { .. } | StoreError::NoSpace(_));
-        let list = if full { &mut self.unchecked } else { &mut self.repairable };
-        list.push(format!("{what}: {error}"));
     }
 }
 

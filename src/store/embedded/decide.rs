@@ -4,24 +4,27 @@
 
 mod again;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::answers::{GroupAnswers, Placed};
-use super::change::{Change, Done, Guard, Imported, KeyValue, Written};
-use super::journal::Kind;
+use super::answers::{self, GroupAnswers, Placed};
+use super::change::{Change, Done, Guard, KeyValue, OwnedOp, Purged};
+use super::journal::OpKind;
 use super::keys::AnswerDay;
+use super::last_change::LastChange;
 use super::recent::{Changes, Recent};
-use super::shared::Shared;
-use super::{answers, event_record, failure, keys, record, task_record};
+use super::shared::SharedStore;
+use super::{event_record, failure, keys, record, task_record};
 use crate::model::company::CompanyId;
-use crate::model::ids::{EventId, TaskId};
+use crate::model::ids::EventId;
+use crate::model::ids::TaskId;
 use crate::model::task::{Task, TaskPatch};
 use crate::store::error::StoreError;
 use crate::store::idempotency::{FirstAnswer, IdempotencyId};
+use crate::store::item::Imported;
 use crate::store::write::{Committed, Updated};
 
 /// What the writer knows about the store without reading the read view.
@@ -34,7 +37,7 @@ pub(super) struct Stored {
 
 /// Decides the changes of one group in order. Each change sees those before it.
 pub(super) struct Decider<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedStore,
     stored: &'a mut Stored,
     /// Changes of this group so far.
     group: Changes,
@@ -44,6 +47,8 @@ pub(super) struct Decider<'a> {
     replaced: HashSet<Uuid>,
     answers: GroupAnswers,
     late: Vec<Uuid>,
+    /// Sequence of the next record of the journal.
+    sequence: u64,
 }
 
 /// The outcome of a group apart from its records, to be published when the group is durable.
@@ -57,17 +62,18 @@ pub(super) struct Decisions {
     pub(super) late: Vec<Uuid>,
 }
 
-type Decided = (Vec<Written>, Done);
+type Decided = (Vec<OwnedOp>, Done);
 
 impl<'a> Decider<'a> {
-    pub(super) fn new(shared: &'a Shared, stored: &'a mut Stored) -> Self {
+    /// Starts a group whose first record gets the sequence `first`.
+    pub(super) fn new(shared: &'a SharedStore, stored: &'a mut Stored, first: u64) -> Self {
         stored.recent.forget(shared.applied());
         let (group, change, answers) = (Changes::new(), Changes::new(), GroupAnswers::default());
-        Self { shared, stored, group, change, replaced: HashSet::new(), answers, late: Vec::new() }
+        Self { shared, stored, group, change, replaced: HashSet::new(), answers, late: Vec::new(), sequence: first }
     }
 
     /// Ends the group. Returns the blocks of its responses, numbered from `number`, and what to publish.
-    pub(super) fn end(mut self, number: u64) -> Result<(Vec<Written>, Decisions), StoreError> {
+    pub(super) fn end(mut self, number: u64) -> Result<(Vec<OwnedOp>, Decisions), StoreError> {
         let (blocks, placed) = self.answers.into_blocks(number)?;
         let removed = self.group.iter().filter(|(_, value)| value.is_none());
         let expired = removed.filter_map(|(key, _)| keys::answers_in(key)).collect();
@@ -75,11 +81,15 @@ impl<'a> Decider<'a> {
         Ok((blocks, Decisions { changes: self.group, placed, expired, late: self.late }))
     }
 
+    /// Decides one change. Its operations become one record of the journal; a change without operations becomes none.
     pub(super) fn decide(&mut self, change: Change) -> Result<Decided, StoreError> {
         change.fits()?;
         let decided = self.decide_one(change);
-        match decided {
-            Ok(_) => self.group.extend(self.change.drain()),
+        match &decided {
+            Ok((written, _)) => {
+                self.sequence += u64::from(!written.is_empty());
+                self.group.extend(self.change.drain());
+            }
             // The change is not written, so later changes must not see any of it.
             Err(_) => self.change.clear(),
         }
@@ -95,8 +105,8 @@ impl<'a> Decider<'a> {
                 if let Some(erased) = self.erased_meanwhile(&events, &tasks)? {
                     return Ok((erased, Done::Committed(Committed::Erased)));
                 }
-                let mut written: Vec<Written> = Vec::with_capacity(events.len() + tasks.len() + 1);
-                written.extend(events.into_iter().map(|(key, value)| Written::new(Kind::Event, key, value)));
+                let mut written: Vec<OwnedOp> = Vec::with_capacity(events.len() + tasks.len() + 1);
+                written.extend(events.into_iter().map(|(key, value)| OwnedOp::new(OpKind::Event, key, value)));
                 self.write_tasks(tasks, &mut written)?;
                 if let Some((key, value)) = api_key {
                     written.push(self.put(key, value.into())?);
@@ -112,7 +122,7 @@ impl<'a> Decider<'a> {
             Change::GiveUp(event) => self.give_up(&event),
             Change::Update { company, id, version, patch, now } => {
                 let key = keys::task(&company, id);
-                let Some((task, row)) = self.task(&key, &company, id)? else {
+                let Some((task, LastChange { row, .. })) = self.task(&key, &company, id)? else {
                     return Ok((Vec::new(), Done::Updated(Updated::Missing)));
                 };
                 if version.is_some_and(|it| it != task.version) {
@@ -120,11 +130,12 @@ impl<'a> Decider<'a> {
                 }
                 let task = changed(task, patch, now);
                 let mut value = task_record::encode(&task)?;
-                task_record::set_row(&mut value, row);
+                task_record::set_last_change(&mut value, self.at(row));
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
             Change::Import { events, tasks, others } => self.import(events, tasks, others),
-            Change::Remove(keys) => Ok((self.remove(keys)?, Done::Removed)),
+            Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
+            Change::Purge(tasks) => Ok((self.purge(tasks)?, Done::Removed)),
             Change::Overwrite(entries) => {
                 let mut written = Vec::with_capacity(entries.len());
                 for (key, value) in entries {
@@ -159,7 +170,7 @@ impl<'a> Decider<'a> {
                     known.is_some_and(|(found, stored)| found == key && self.is_same(&key, &stored.value, &value));
                 there(!same, &|| format!("event {id}"));
             } else {
-                written.push(Written { kind: Kind::Event, key, value: value.into() });
+                written.push(OwnedOp { kind: OpKind::Event, key, value: value.into() });
                 if let Some((key, value)) = waits {
                     written.push(self.put(key, value.into())?);
                 }
@@ -171,7 +182,8 @@ impl<'a> Decider<'a> {
                 there(!task_record::is_same(&stored, &value), &name);
                 continue;
             }
-            task_record::set_row(&mut value, self.next_row(company)?);
+            let row = self.next_row(company)?;
+            task_record::set_last_change(&mut value, self.at(row));
             written.push(self.put(key, value.into())?);
         }
         for (key, value) in others {
@@ -198,22 +210,33 @@ impl<'a> Decider<'a> {
     fn write_tasks(
         &mut self,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
-        written: &mut Vec<Written>,
+        written: &mut Vec<OwnedOp>,
     ) -> Result<(), StoreError> {
         for (company, key, mut value) in tasks {
-            task_record::set_row(&mut value, self.next_row(company)?);
+            let row = self.next_row(company)?;
+            task_record::set_last_change(&mut value, self.at(row));
             written.push(self.insert(key, value.into()));
         }
         Ok(())
     }
 
-    /// Removes keys. If tasks are among them, the company's next row is stored too: after a restart, the remaining
-    /// rows do not show it, and a reused row would make an old cursor lead to newer tasks.
-    fn remove(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Written>, StoreError> {
-        let companies: BTreeSet<CompanyId> =
-            keys.iter().filter_map(|it| keys::parse_task(it)).map(|(company, _)| company).collect();
-        let mut written: Vec<Written> = keys.into_iter().map(|key| self.gone(key)).collect();
-        for company in companies {
+    /// Removes tasks, and writes two more entries for each of their companies. The next row: after a restart, the remaining
+    /// rows do not show it, and a reused row would make an old cursor lead to newer tasks. The last change of the removed
+    /// tasks: a change feed that is read from before it would lack a deletion.
+    fn purge(&mut self, tasks: Vec<Purged>) -> Result<Vec<OwnedOp>, StoreError> {
+        let mut companies: BTreeMap<CompanyId, LastChange> = BTreeMap::new();
+        let mut written = Vec::with_capacity(tasks.len() + 2);
+        for Purged { company, id, last_change } in tasks {
+            written.push(self.gone(keys::task(&company, id)));
+            let last = companies.entry(company).or_default();
+            *last = last_change.max(*last);
+        }
+        for (company, last) in companies {
+            let key = keys::purged(&company);
+            let stored = self.get(&key)?.map(|it| record::decode_purged(&it)).transpose()?;
+            if stored.is_none_or(|it| it < last) {
+                written.push(self.put(key, record::encode_purged(last)?.into())?);
+            }
             let next = self.stored.rows.get(&company).copied().unwrap_or(0);
             let key = keys::rows(&company);
             let stored = self.get(&key)?.map(|it| record::decode_rows(&it)).transpose()?;
@@ -224,6 +247,11 @@ impl<'a> Decider<'a> {
         Ok(written)
     }
 
+    /// Returns the place in the order of changes for a task of this row that is changed now.
+    fn at(&self, row: u32) -> LastChange {
+        LastChange { sequence: self.sequence, row }
+    }
+
     fn next_row(&mut self, company: CompanyId) -> Result<u32, StoreError> {
         let next = self.stored.rows.get(&company).copied().unwrap_or(0);
         let after = next.checked_add(1).ok_or_else(|| StoreError::OutOfRows { company: company.to_string() })?;
@@ -232,21 +260,21 @@ impl<'a> Decider<'a> {
     }
 
     /// Inserts a key that is known to be new.
-    fn insert(&mut self, key: Vec<u8>, value: Bytes) -> Written {
+    fn insert(&mut self, key: Vec<u8>, value: Bytes) -> OwnedOp {
         self.change.insert(key.clone(), Some(value.clone()));
-        Written { kind: Kind::Insert, key, value }
+        OwnedOp { kind: OpKind::Insert, key, value }
     }
 
     /// Writes a key's new value, as an insert or a replacement.
-    fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<Written, StoreError> {
-        let kind = if self.get(&key)?.is_some() { Kind::Replace } else { Kind::Insert };
+    fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<OwnedOp, StoreError> {
+        let kind = if self.get(&key)?.is_some() { OpKind::Replace } else { OpKind::Insert };
         self.change.insert(key.clone(), Some(value.clone()));
-        Ok(Written { kind, key, value })
+        Ok(OwnedOp { kind, key, value })
     }
 
-    fn gone(&mut self, key: Vec<u8>) -> Written {
+    fn gone(&mut self, key: Vec<u8>) -> OwnedOp {
         self.change.insert(key.clone(), None);
-        Written { kind: Kind::Delete, key, value: Bytes::new() }
+        OwnedOp { kind: OpKind::Delete, key, value: Bytes::new() }
     }
 
     /// Returns the newest value of a key: from this change, this group, the recent groups, or the read view.
@@ -259,10 +287,10 @@ impl<'a> Decider<'a> {
         Ok(value.map(|it| Bytes::copy_from_slice(&it)))
     }
 
-    fn task(&self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, u32)>, StoreError> {
+    fn task(&self, key: &[u8], company: &CompanyId, id: TaskId) -> Result<Option<(Task, LastChange)>, StoreError> {
         let Some(value) = self.get(key)? else { return Ok(None) };
-        let (task, row) = task_record::decode(&value, id, company.clone())?;
-        Ok(task.deleted_at.is_none().then_some((task, row)))
+        let (task, change) = task_record::decode(&value, id, company.clone())?;
+        Ok(task.deleted_at.is_none().then_some((task, change)))
     }
 
     /// Returns the stored response if the request is a repetition. A quarantined delivery may be sent again, but
@@ -279,7 +307,7 @@ impl<'a> Decider<'a> {
 
     fn may_come_again(&self, first: &FirstAnswer, events: &[KeyValue]) -> bool {
         let company = events.first().and_then(|(key, _)| keys::parse_event(key)).map(|(company, _)| company);
-        let Some((company, id)) = company.zip(first.event_id()) else { return false };
+        let Some((company, id)) = company.zip(first.event_id) else { return false };
         match super::events::one(self.shared, &company, id) {
             Ok(Some(first)) => first.event.may_come_again(),
             // The event is not durable yet because it is in this group, or it has expired.

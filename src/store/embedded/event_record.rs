@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::failure;
-use super::journal::Place;
+use super::journal::EventPlace;
 use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_time, seal, time};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
@@ -104,12 +104,12 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub(super) fn new(segment: u64, place: Place) -> Self {
+    pub(super) fn new(segment: u64, place: EventPlace) -> Self {
         Self { segment, offset: place.offset, length: place.length }
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place { offset: self.offset, length: self.length }
+    pub(super) fn place(&self) -> EventPlace {
+        EventPlace { offset: self.offset, length: self.length }
     }
 }
 
@@ -292,11 +292,11 @@ pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) 
 }
 
 /// Target type for the body when a record is decoded.
-trait Body: DeserializeOwned {
+trait RecordBody: DeserializeOwned {
     fn bytes(self) -> Bytes;
 }
 
-impl Body for Bytes1 {
+impl RecordBody for Bytes1 {
     fn bytes(self) -> Bytes {
         self.0
     }
@@ -305,7 +305,7 @@ impl Body for Bytes1 {
 /// A body that is skipped without being copied.
 struct Unseen;
 
-impl Body for Unseen {
+impl RecordBody for Unseen {
     fn bytes(self) -> Bytes {
         Bytes::new()
     }
@@ -313,8 +313,8 @@ impl Body for Unseen {
 
 impl<'de> Deserialize<'de> for Unseen {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
+        struct UnseenVisitor;
+        impl serde::de::Visitor<'_> for UnseenVisitor {
             type Value = Unseen;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("bytes")
@@ -323,7 +323,7 @@ impl<'de> Deserialize<'de> for Unseen {
                 Ok(Unseen)
             }
         }
-        deserializer.deserialize_bytes(Visitor)
+        deserializer.deserialize_bytes(UnseenVisitor)
     }
 }
 
@@ -337,7 +337,7 @@ pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> R
     decode_with::<Unseen>(bytes, id, company_id)
 }
 
-fn decode_with<B: Body>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
+fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
     let untraced = |event| (event, None);

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::backend::json_bytes;
-use super::event_record::Base;
-use super::shared::Shared;
-use super::{event_record, failure, keys, record};
+use super::event_record::{self, Base};
+use super::id_time::first_id;
+use super::read::json_bytes;
+use super::shared::SharedStore;
+use super::{failure, keys, record};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Reason};
 use crate::model::ids::{EventId, IntegrationName};
@@ -20,7 +21,7 @@ const BYTES_LOOKED_AT: usize = 64 << 20;
 
 /// Returns the current state of an event, with what was sent. `None` if it has expired; queued events do not
 /// expire.
-pub(super) fn one(shared: &Shared, company: &CompanyId, id: EventId) -> Result<Option<Versioned>, StoreError> {
+pub(super) fn one(shared: &SharedStore, company: &CompanyId, id: EventId) -> Result<Option<Versioned>, StoreError> {
     let stored = shared.segments.event(&keys::event(company, id), id.0);
     let Some(stored) = stored.map_err(|e| failure::stored("event", &e))? else { return Ok(None) };
     let decoded = event_record::decode(&stored.value, id, company.clone())?;
@@ -32,7 +33,7 @@ pub(super) fn one(shared: &Shared, company: &CompanyId, id: EventId) -> Result<O
 }
 
 /// Reads the record with what was sent.
-fn sent(shared: &Shared, base: Base, id: EventId) -> std::io::Result<Option<Vec<u8>>> {
+fn sent(shared: &SharedStore, base: Base, id: EventId) -> std::io::Result<Option<Vec<u8>>> {
     shared.segments.at(base.segment, base.place(), id.0)
 }
 
@@ -63,7 +64,7 @@ pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &Integra
 }
 
 pub(super) fn list(
-    shared: &Shared,
+    shared: &SharedStore,
     company: &CompanyId,
     filter: &EventFilter,
     after: Option<EventId>,
@@ -100,7 +101,7 @@ pub(super) fn list(
 
 /// Returns the event if it matches, and the number of bytes read from another record with what was sent.
 fn fitting(
-    shared: &Shared,
+    shared: &SharedStore,
     company: &CompanyId,
     filter: &EventFilter,
     id: Uuid,
@@ -128,19 +129,4 @@ pub(super) fn queued(tree: &sled::Tree) -> Result<Vec<(CompanyId, EventId)>, Sto
     }
     waiting.sort_unstable_by_key(|(order, _)| *order);
     Ok(waiting.into_iter().map(|(_, named)| named).collect())
-}
-
-/// Returns the lowest id of this millisecond (RFC 9562, section 5.7). Ids begin with the time of receipt.
-pub(super) fn first_id(at: chrono::DateTime<chrono::Utc>) -> Uuid {
-    first_id_of(at.timestamp_millis())
-}
-
-/// Returns the lowest id for a time in milliseconds since 1970.
-pub(super) fn first_id_of(millis: i64) -> Uuid {
-    Uuid::from_u128(u128::try_from(millis).unwrap_or(0).min((1 << 48) - 1) << 80)
-}
-
-/// Returns the time in an id of version 7 (RFC 9562, section 5.7), in milliseconds since 1970.
-pub(super) fn received_ms(id: Uuid) -> i64 {
-    i64::try_from(id.as_u128() >> 80).unwrap_or(0)
 }

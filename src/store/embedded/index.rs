@@ -8,20 +8,26 @@
 //! not stored. Rows are never reused: a company's next row is one above its highest row, or the row that was stored
 //! when tasks were purged.
 
+mod change_order;
 mod ids;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use roaring::{MultiOps as _, RoaringBitmap};
 use uuid::Uuid;
 
-use super::names::Names;
+use super::change::Purged;
+use super::last_change::LastChange;
+use super::names::AnswerNames;
 use crate::model::company::CompanyId;
+use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::store::query::{Page, TaskFilter};
 use crate::store::stats::CompanyStats;
-use ids::Ids;
+use change_order::ChangeOrder;
+use ids::TaskIds;
 
 /// Maximum length of a row set that is stored as a list.
 const FEW: usize = 32;
@@ -31,31 +37,32 @@ const FEW: usize = 32;
 pub(super) struct Index {
     companies: HashMap<CompanyId, Company>,
     /// The idempotency keys of the read view, until they are taken.
-    names: Option<Names>,
+    names: Option<AnswerNames>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { companies: HashMap::new(), names: Some(Names::default()) }
+        Self { companies: HashMap::new(), names: Some(AnswerNames::default()) }
     }
 }
 
 /// The tasks of one company.
 #[derive(Debug, Default)]
 pub(super) struct Company {
-    ids: Ids,
+    ids: TaskIds,
     /// Row of the next task.
     next: u32,
     /// Number of times that existing tasks were changed or removed.
     changes: u64,
+    order: ChangeOrder,
     live: RoaringBitmap,
     status: [RoaringBitmap; 3],
     priority: [RoaringBitmap; 4],
     patient: HashMap<Box<str>, Rows>,
     assignee: HashMap<Box<str>, Rows>,
     kind: HashMap<Box<str>, Rows>,
-    /// Soft-deleted tasks, oldest deletion first: milliseconds since 1970, row.
-    deleted: BTreeSet<(i64, u32)>,
+    /// Soft-deleted tasks, oldest deletion first: milliseconds since 1970, and the place in the order of changes.
+    deleted: BTreeSet<(i64, LastChange)>,
     bytes: u64,
 }
 
@@ -68,7 +75,7 @@ enum Rows {
 
 /// The rows of a page, and the total.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct PageRows {
     /// The rows, highest first.
     pub(super) rows: Vec<u32>,
     pub(super) total: u64,
@@ -81,7 +88,7 @@ impl Index {
     }
 
     /// Takes the idempotency keys of the read view, for the writer. The index no longer tracks them afterwards.
-    pub(super) fn take_names(&mut self) -> Names {
+    pub(super) fn take_names(&mut self) -> AnswerNames {
         self.names.take().unwrap_or_default()
     }
 
@@ -90,7 +97,7 @@ impl Index {
     }
 
     /// Returns the idempotency keys while the index still tracks them.
-    pub(super) fn names(&mut self) -> Option<&mut Names> {
+    pub(super) fn names(&mut self) -> Option<&mut AnswerNames> {
         self.names.as_mut()
     }
 
@@ -105,38 +112,50 @@ impl Index {
         company.next = company.next.max(next);
     }
 
+    /// Notes the last change of a company's purged tasks.
+    pub(super) fn set_purged(&mut self, company: CompanyId, last: LastChange) {
+        self.companies.entry(company).or_default().order.purge(last);
+    }
+
     /// Adds a task that is not in the index.
-    pub(super) fn add(&mut self, task: &Task, row: u32, bytes: usize) {
+    pub(super) fn add(&mut self, task: &Task, change: LastChange, bytes: usize) {
+        let row = change.row;
         let company = self.companies.entry(task.company_id.clone()).or_default();
         company.next = company.next.max(row.saturating_add(1));
-        company.ids.put(row, task.id.0);
+        company.ids.put(row, task.id.0, nanos(task.updated_at));
+        company.order.add(change);
         company.bytes += bytes as u64;
         match task.deleted_at {
-            Some(at) => drop(company.deleted.insert((at.timestamp_millis(), row))),
+            Some(at) => drop(company.deleted.insert((at.timestamp_millis(), change))),
             None => company.add(task, row),
         }
     }
 
     /// Removes a task; the arguments must be those of [`Self::add`].
-    pub(super) fn remove(&mut self, task: &Task, row: u32, bytes: usize) {
+    pub(super) fn remove(&mut self, task: &Task, change: LastChange, bytes: usize) {
+        let row = change.row;
         let Some(company) = self.companies.get_mut(&task.company_id) else { return };
         company.ids.remove(row);
+        company.order.remove(change);
         company.changes += 1;
         company.bytes = company.bytes.saturating_sub(bytes as u64);
         match task.deleted_at {
-            Some(at) => drop(company.deleted.remove(&(at.timestamp_millis(), row))),
+            Some(at) => drop(company.deleted.remove(&(at.timestamp_millis(), change))),
             None => company.remove(task, row),
         }
     }
 
     /// Returns tasks that were soft-deleted before this time, at most `most`.
-    pub(super) fn deleted_before(&self, before_ms: i64, most: usize) -> Vec<(CompanyId, Uuid)> {
-        let ids = |(id, company): (&CompanyId, &Company)| {
-            let id = id.clone();
-            let rows: Vec<_> = company.deleted.iter().take_while(|(at, _)| *at < before_ms).take(most).collect();
-            rows.into_iter().filter_map(|(_, row)| company.id(*row)).map(|it| (id.clone(), it)).collect::<Vec<_>>()
+    pub(super) fn deleted_before(&self, before_ms: i64, most: usize) -> Vec<Purged> {
+        let of = |(id, company): (&CompanyId, &Company)| {
+            let ended = company.deleted.iter().take_while(|(at, _)| *at < before_ms).take(most);
+            let purged = ended.filter_map(|(_, last_change)| {
+                let task = TaskId(company.id(last_change.row)?);
+                Some(Purged { company: id.clone(), id: task, last_change: *last_change })
+            });
+            purged.collect::<Vec<_>>()
         };
-        self.companies.iter().flat_map(ids).take(most).collect()
+        self.companies.iter().flat_map(of).take(most).collect()
     }
 
     /// Returns all companies, sorted by id.
@@ -173,14 +192,26 @@ impl Company {
         self.ids.from(row)
     }
 
+    /// Returns the company's tasks in the order of their last changes.
+    pub(super) fn order(&self) -> &ChangeOrder {
+        &self.order
+    }
+
     /// Returns a counter that increases with every change and removal of an existing task, but not with new tasks.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
     /// Returns the rows of one page.
-    pub(super) fn find(&self, filter: &TaskFilter, page: Page) -> Found {
-        cut(&matching(self.groups(filter)).unwrap_or(Cow::Borrowed(&self.live)), page)
+    pub(super) fn find(&self, filter: &TaskFilter, page: Page) -> PageRows {
+        let rows = matching(self.groups(filter)).unwrap_or(Cow::Borrowed(&self.live));
+        match filter.updated_since.map(nanos) {
+            None => cut(&rows, page),
+            Some(since) if rows.len() <= FEW as u64 => {
+                cut(&rows.iter().filter(|row| self.ids.is_updated_since(*row, since)).collect(), page)
+            }
+            Some(since) => cut(&(self.ids.updated_since(since).collect::<RoaringBitmap>() & &*rows), page),
+        }
     }
 
     /// For each filter that lists values, the sets of rows that have one of them.
@@ -271,7 +302,12 @@ fn union<'a>(group: &[Set<'a>]) -> Cow<'a, RoaringBitmap> {
     Cow::Owned(rows)
 }
 
-fn cut(rows: &RoaringBitmap, page: Page) -> Found {
+/// Converts a time to nanoseconds since 1970; times after the year 2262 become the maximum.
+fn nanos(at: DateTime<Utc>) -> i64 {
+    at.timestamp_nanos_opt().unwrap_or(i64::MAX)
+}
+
+fn cut(rows: &RoaringBitmap, page: Page) -> PageRows {
     let total = rows.len();
     // How many of the lowest rows remain for this page and the following ones.
     let (left, limit) = match page {
@@ -284,7 +320,7 @@ fn cut(rows: &RoaringBitmap, page: Page) -> Found {
     };
     let highest = u32::try_from(left).ok().and_then(|it| it.checked_sub(1)).and_then(|it| rows.select(it));
     let rows = highest.map_or_else(Vec::new, |highest| rows.range(..=highest).rev().take(limit).collect());
-    Found { more: left > rows.len() as u64, rows, total }
+    PageRows { more: left > rows.len() as u64, rows, total }
 }
 
 fn put(sets: &mut HashMap<Box<str>, Rows>, name: Option<&str>, row: u32) {

@@ -11,6 +11,7 @@
 //! | `Q` company `00` id | a queued event: its position in the queue | view |
 //! | `A` id | an entry of the audit log | view |
 //! | `R` company | the next row of a company whose tasks were purged | view |
+//! | `P` company | the last change of a company's purged tasks | view |
 //! | `M` | the view's metadata: the last sequence applied, and the sum of its content | view |
 //! | `E` company `00` id | an event | journal only |
 //!
@@ -22,7 +23,8 @@ use uuid::Uuid;
 
 use crate::auth::KeyId;
 use crate::model::company::CompanyId;
-use crate::model::ids::{EventId, TaskId};
+use crate::model::ids::EventId;
+use crate::model::ids::TaskId;
 use crate::store::idempotency::IdempotencyId;
 
 /// Name of the only tree. A sled batch is atomic within one tree only.
@@ -38,6 +40,7 @@ pub(super) const ANSWERS: [u8; 4] = [KEYS[0], KEYS[1], DELIVERIES[0], DELIVERIES
 pub(super) const QUEUED: u8 = b'Q';
 pub(super) const AUDIT: u8 = b'A';
 pub(super) const ROWS: u8 = b'R';
+pub(super) const PURGED: u8 = b'P';
 pub(super) const META: &[u8] = b"M";
 
 pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
@@ -47,6 +50,21 @@ pub(super) fn task(company: &CompanyId, id: TaskId) -> Vec<u8> {
 /// Parses a task's key into company and id.
 pub(super) fn parse_task(key: &[u8]) -> Option<(CompanyId, TaskId)> {
     parse(TASK, key).map(|(company, id)| (company, TaskId(id)))
+}
+
+/// Returns whether a key is that of an event of this company.
+pub(super) fn is_event_of(company: &CompanyId, key: &[u8]) -> bool {
+    is_of(EVENT, company, key)
+}
+
+/// Returns whether a key is that of a task of this company.
+pub(super) fn is_task_of(company: &CompanyId, key: &[u8]) -> bool {
+    is_of(TASK, company, key)
+}
+
+fn is_of(tag: u8, company: &CompanyId, key: &[u8]) -> bool {
+    let rest = key.strip_prefix(&[tag]).and_then(|it| it.strip_prefix(company.as_str().as_bytes()));
+    rest.is_some_and(|it| it.first() == Some(&0))
 }
 
 /// Parses an event's key into company and id.
@@ -63,11 +81,6 @@ fn parse(tag: u8, key: &[u8]) -> Option<(CompanyId, Uuid)> {
 
 pub(super) fn event(company: &CompanyId, id: EventId) -> Vec<u8> {
     scoped(EVENT, company, id.0)
-}
-
-/// Returns the common prefix of the keys of a company's events.
-pub(super) fn events_of(company: &CompanyId) -> Vec<u8> {
-    [&[EVENT], company.as_str().as_bytes(), &[0]].concat()
 }
 
 /// Returns the common prefix of the keys of a company's tasks.
@@ -114,20 +127,34 @@ pub(super) fn rows(company: &CompanyId) -> Vec<u8> {
 
 /// Parses the key of a company's next row into the company.
 pub(super) fn parse_rows(key: &[u8]) -> Option<CompanyId> {
-    let company = key.strip_prefix(&[ROWS])?;
+    parse_company(ROWS, key)
+}
+
+/// Returns the key of the last change of a company's purged tasks.
+pub(super) fn purged(company: &CompanyId) -> Vec<u8> {
+    [&[PURGED], company.as_str().as_bytes()].concat()
+}
+
+/// Parses the key of a last purged change into the company.
+pub(super) fn parse_purged(key: &[u8]) -> Option<CompanyId> {
+    parse_company(PURGED, key)
+}
+
+fn parse_company(tag: u8, key: &[u8]) -> Option<CompanyId> {
+    let company = key.strip_prefix(&[tag])?;
     std::str::from_utf8(company).ok().and_then(|text| CompanyId::parse(text).ok())
 }
 
 /// The kind of request that responses are stored for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Answers {
+pub(super) enum AnswerKind {
     /// Requests with an `Idempotency-Key`.
     Keys,
     /// Deliveries with an id of their own.
     Deliveries,
 }
 
-impl Answers {
+impl AnswerKind {
     /// Returns the tags of single entries and of blocks.
     fn tags(self) -> [u8; 2] {
         match self {
@@ -140,15 +167,15 @@ impl Answers {
 /// The responses of one kind and one day: they are stored together, and expire together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct AnswerDay {
-    pub(super) of: Answers,
+    pub(super) of: AnswerKind,
     pub(super) day: u16,
 }
 
 /// Returns the day under which the response to a request of this time is stored.
 pub(super) fn answer_day(id: IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
     match id.window {
-        None => AnswerDay { of: Answers::Keys, day: day(at) },
-        Some(window) => AnswerDay { of: Answers::Deliveries, day: day(at + window) },
+        None => AnswerDay { of: AnswerKind::Keys, day: day(at) },
+        Some(window) => AnswerDay { of: AnswerKind::Deliveries, day: day(at + window) },
     }
 }
 
@@ -160,8 +187,8 @@ pub(super) fn answer_days(
     default: Duration,
 ) -> (DateTime<Utc>, impl Iterator<Item = AnswerDay>) {
     let (since, of, days) = match id.window {
-        None => (now - default, Answers::Keys, day(now - default)..=day(now)),
-        Some(window) => (now - window, Answers::Deliveries, day(now)..=day(now + window)),
+        None => (now - default, AnswerKind::Keys, day(now - default)..=day(now)),
+        Some(window) => (now - window, AnswerKind::Deliveries, day(now)..=day(now + window)),
     };
     (since, days.rev().map(move |day| AnswerDay { of, day }))
 }
@@ -195,7 +222,7 @@ pub(super) fn answers_in(key: &[u8]) -> Option<AnswerDay> {
 
 fn parse_day(key: &[u8], which: usize) -> Option<(AnswerDay, &[u8])> {
     let ([tag, day @ ..], rest) = key.split_first_chunk::<3>()?;
-    let of = [Answers::Keys, Answers::Deliveries].into_iter().find(|it| it.tags()[which] == *tag)?;
+    let of = [AnswerKind::Keys, AnswerKind::Deliveries].into_iter().find(|it| it.tags()[which] == *tag)?;
     Some((AnswerDay { of, day: u16::from_be_bytes(*day) }, rest))
 }
 
@@ -232,7 +259,9 @@ mod tests {
         assert_eq!(audit(id), [b"A", &[7; 16][..]].concat());
         assert_eq!(parse_audit(&audit(id)), Some(id));
         assert_eq!(rows(&company), b"Rc-1");
-        assert_eq!(parse_rows(b"Rc-1"), Some(company));
+        assert_eq!(parse_rows(b"Rc-1"), Some(company.clone()));
+        assert_eq!(purged(&company), b"Pc-1");
+        assert_eq!(parse_purged(b"Pc-1"), Some(company));
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
         let mut id = IdempotencyId { name: [9; 16], window: None };
         let keys = answer_day(id, at);

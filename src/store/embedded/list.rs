@@ -1,9 +1,9 @@
 //! Lists of tasks: the index finds the rows, and the read view has the tasks.
 
-use super::backend::{json_bytes, read_task};
-use super::index::Company;
+use super::index::{Company, PageRows};
+use super::read::{json_bytes, read_task};
 use super::record::damaged;
-use super::shared::{Current, Shared};
+use super::shared::{Current, SharedStore};
 use crate::model::company::CompanyId;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
@@ -13,27 +13,52 @@ use crate::store::query::{Cursor, Page, TaskFilter, TaskPage};
 /// How often a page is read without holding the index's lock, before it is read with the lock held.
 const TRIES: usize = 3;
 
-/// Returns one page, consistent as of one moment. The index is locked only to find the rows, so the applier does
-/// not wait for readers of tasks. If one of the company's tasks changed in the meantime, the page is read again.
-/// The last attempt holds the lock, so that lists also work for a company whose tasks change all the time.
+/// Returns a page of a company's tasks.
 pub(super) fn list(
-    shared: &Shared,
+    shared: &SharedStore,
     company: &CompanyId,
     filter: &TaskFilter,
-    page: Page,
+    page_of: Page,
 ) -> Result<TaskPage, StoreError> {
+    let found = page(shared, company, &|tasks| find(tasks, filter, page_of))?;
+    let Some((tasks, PageRows { rows, total, more })) = found else {
+        return Ok(TaskPage { tasks: Vec::new(), total: 0, next: None, is_cut: false });
+    };
+    let is_cut = tasks.len() < rows.len();
+    let last = rows.get(tasks.len().wrapping_sub(1)).filter(|_| more || is_cut);
+    Ok(TaskPage { tasks, total, next: last.map(|row| Cursor(u64::from(*row))), is_cut })
+}
+
+fn find(tasks: &Company, filter: &TaskFilter, page: Page) -> Result<(Vec<TaskId>, PageRows), StoreError> {
+    let found = tasks.find(filter, page);
+    let id = |row: &u32| tasks.id(*row).map(TaskId).ok_or_else(|| damaged("index", &"a row without a task"));
+    Ok((found.rows.iter().map(id).collect::<Result<_, _>>()?, found))
+}
+
+/// Finds the tasks of a page, and what else the page needs.
+type Find<'a, T> = &'a dyn Fn(&Company) -> Result<(Vec<TaskId>, T), StoreError>;
+
+/// Returns one page, consistent as of one moment: the tasks that `find` names, or fewer if more would exceed the size limit;
+/// none for a company without tasks. The index is locked only to find the rows, so the applier does not wait for readers of
+/// tasks. If one of the company's tasks changed in the meantime, the page is read again. The last attempt holds the lock, so
+/// that lists also work for a company whose tasks change all the time.
+pub(super) fn page<T>(
+    shared: &SharedStore,
+    company: &CompanyId,
+    find: Find<'_, T>,
+) -> Result<Option<(Vec<Task>, T)>, StoreError> {
     for _ in 0..TRIES {
-        let (found, current, seen) = {
+        let ((ids, found), current, seen) = {
             let (index, current) = shared.pair();
-            let Some(tasks) = index.company(company) else { return Ok(empty()) };
-            (find(tasks, filter, page)?, current, tasks.changes())
+            let Some(tasks) = index.company(company) else { return Ok(None) };
+            (find(tasks)?, current, tasks.changes())
         };
         let read = shared.view_of(&current, |tree| {
-            let tasks = read(shared, tree, company, &found.ids)?;
+            let tasks = read(shared, tree, company, &ids)?;
             if changed(shared, company, &current, seen) { Ok(None) } else { whole(tasks).map(Some) }
         });
         match read {
-            Ok(Some(tasks)) => return Ok(found.page(tasks)),
+            Ok(Some(tasks)) => return Ok(Some((tasks, found))),
             Ok(None) => {}
             // The old view's files may have been removed.
             Err(_) if !shared.is_current(&current) => {}
@@ -41,42 +66,15 @@ pub(super) fn list(
         }
     }
     let (index, current) = shared.pair();
-    let Some(tasks) = index.company(company) else { return Ok(empty()) };
-    let found = find(tasks, filter, page)?;
-    let tasks = shared.view_of(&current, |tree| read(shared, tree, company, &found.ids).and_then(whole))?;
-    Ok(found.page(tasks))
-}
-
-/// A page whose tasks are not read yet.
-struct Found {
-    ids: Vec<TaskId>,
-    rows: Vec<u32>,
-    total: u64,
-    more: bool,
-}
-
-impl Found {
-    fn page(self, tasks: Vec<Task>) -> TaskPage {
-        let is_cut = tasks.len() < self.ids.len();
-        let last = self.rows.get(tasks.len().wrapping_sub(1)).filter(|_| self.more || is_cut);
-        TaskPage { tasks, total: self.total, next: last.map(|row| Cursor(u64::from(*row))), is_cut }
-    }
-}
-
-fn empty() -> TaskPage {
-    TaskPage { tasks: Vec::new(), total: 0, next: None, is_cut: false }
-}
-
-fn find(tasks: &Company, filter: &TaskFilter, page: Page) -> Result<Found, StoreError> {
-    let found = tasks.find(filter, page);
-    let id = |row: &u32| tasks.id(*row).map(TaskId).ok_or_else(|| damaged("index", &"a row without a task"));
-    let ids = found.rows.iter().map(id).collect::<Result<_, _>>()?;
-    Ok(Found { ids, rows: found.rows, total: found.total, more: found.more })
+    let Some(tasks) = index.company(company) else { return Ok(None) };
+    let (ids, found) = find(tasks)?;
+    let tasks = shared.view_of(&current, |tree| read(shared, tree, company, &ids).and_then(whole))?;
+    Ok(Some((tasks, found)))
 }
 
 /// Reads these tasks, stopping before the page would exceed the size limit; returns at least one.
 fn read(
-    shared: &Shared,
+    shared: &SharedStore,
     tree: &sled::Tree,
     company: &CompanyId,
     ids: &[TaskId],
@@ -98,7 +96,7 @@ fn whole(tasks: Vec<Option<Task>>) -> Result<Vec<Task>, StoreError> {
 }
 
 /// Returns whether one of the company's tasks has changed, or the view has been replaced.
-fn changed(shared: &Shared, company: &CompanyId, current: &Current, seen: u64) -> bool {
+fn changed(shared: &SharedStore, company: &CompanyId, current: &Current, seen: u64) -> bool {
     // The applier holds the index while it changes the tree, so this waits for a half-visible change.
     let index = shared.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     !shared.is_current(current) || index.company(company).is_none_or(|it| it.changes() != seen)
@@ -108,8 +106,8 @@ fn changed(shared: &Shared, company: &CompanyId, current: &Current, seen: u64) -
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use crate::store::embedded::Options;
     use crate::store::embedded::backend::Embedded;
-    use crate::store::embedded::options::Options;
 
     /// An index combined with another view's tree names tasks that the tree does not have: such a list returned
     /// 503.

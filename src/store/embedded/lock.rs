@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::is_in_place;
+use super::in_place::is_in_place;
 use crate::store::error::StoreError;
 
 const FILE: &str = "hookmill.lock";
@@ -17,7 +17,7 @@ const FILE: &str = "hookmill.lock";
 /// Only the server's own user can read the directory. A user who can read it could also change the data, so the
 /// token in it gives access to the admin API for every company.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Running {
+pub struct RunningServer {
     /// Process id of the server.
     pub pid: u32,
     /// Base URL of the server, such as `http://127.0.0.1:8080`.
@@ -26,9 +26,9 @@ pub struct Running {
     pub operator_token: String,
 }
 
-impl std::fmt::Debug for Running {
+impl std::fmt::Debug for RunningServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("pid", &self.pid).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("RunningServer").field("pid", &self.pid).field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -63,7 +63,7 @@ impl DirLock {
         is_in_place(&dir.join(FILE), &self.file)
     }
 
-    pub(super) fn announce(&self, running: &Running) -> std::io::Result<()> {
+    pub(super) fn announce(&self, running: &RunningServer) -> std::io::Result<()> {
         let mut file = &self.file;
         file.set_len(0)?;
         file.rewind()?;
@@ -81,7 +81,7 @@ impl Drop for DirLock {
 
 /// Returns the server that holds this directory, if there is one and it has published its address.
 #[must_use]
-pub fn running_server(dir: &Path) -> Option<Running> {
+pub fn running_server(dir: &Path) -> Option<RunningServer> {
     let mut text = String::new();
     let mut file = open(dir, false).ok()?;
     // If the lock is free, the server that wrote this file has ended.

@@ -11,8 +11,8 @@
 
 use std::collections::HashMap;
 
-use super::keys::AnswerDay;
-use super::{keys, record};
+use super::answer_record;
+use super::keys::{self, AnswerDay};
 use crate::store::error::StoreError;
 
 /// Marks an entry of its own, as development builds before 0.1 wrote it.
@@ -20,7 +20,7 @@ const OWN: u64 = 0;
 
 /// Where a response is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum AnswerPlace {
     /// In an entry under the key's own name.
     Own,
     /// In the block with this number.
@@ -29,20 +29,20 @@ pub(super) enum Place {
 
 /// The keys of all days.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<AnswerDay, HashMap<u64, u64>>);
+pub(super) struct AnswerNames(HashMap<AnswerDay, HashMap<u64, u64>>);
 
-impl Names {
-    pub(super) fn find(&self, day: AnswerDay, name: &[u8; 16]) -> Option<Place> {
+impl AnswerNames {
+    pub(super) fn find(&self, day: AnswerDay, name: &[u8; 16]) -> Option<AnswerPlace> {
         let place = *self.0.get(&day)?.get(&short(name))?;
-        Some(if place == OWN { Place::Own } else { Place::Block(place) })
+        Some(if place == OWN { AnswerPlace::Own } else { AnswerPlace::Block(place) })
     }
 
     /// Adds a key. If it has several places, the newest counts, in whichever order they are added: block numbers
     /// only grow.
-    pub(super) fn add(&mut self, day: AnswerDay, name: &[u8; 16], place: Place) {
+    pub(super) fn add(&mut self, day: AnswerDay, name: &[u8; 16], place: AnswerPlace) {
         let place = match place {
-            Place::Own => OWN,
-            Place::Block(number) => number,
+            AnswerPlace::Own => OWN,
+            AnswerPlace::Block(number) => number,
         };
         let newest = self.0.entry(day).or_default().entry(short(name)).or_insert(place);
         *newest = place.max(*newest);
@@ -60,10 +60,10 @@ impl Names {
     /// Adds the keys of an entry of the view, if it contains responses.
     pub(super) fn add_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if let Some((day, name)) = keys::parse_own_answer(key) {
-            self.add(day, &name, Place::Own);
+            self.add(day, &name, AnswerPlace::Own);
         } else if let Some((day, number)) = keys::parse_block(key) {
-            for (name, _) in record::decode_block(value)? {
-                self.add(day, &name, Place::Block(number));
+            for (name, _) in answer_record::decode_block(value)? {
+                self.add(day, &name, AnswerPlace::Block(number));
             }
         }
         Ok(())
@@ -77,19 +77,19 @@ fn short(name: &[u8; 16]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::keys::Answers;
+    use crate::store::embedded::keys::AnswerKind;
 
     /// A directory of the previous version has single entries. They count until they expire.
     #[test]
     fn entries_of_both_kinds_are_found_and_forgotten_with_their_day() {
-        let (mut names, value) = (Names::default(), vec![7]);
-        let day = AnswerDay { of: Answers::Keys, day: 9 };
+        let (mut names, value) = (AnswerNames::default(), vec![7]);
+        let day = AnswerDay { of: AnswerKind::Keys, day: 9 };
         names.add_entry(&keys::own_answer(day, &[1; 16]), &value).unwrap();
-        let block = record::encode_block(&[([2; 16], value.clone().into()), ([3; 16], value.into())]).unwrap();
+        let block = answer_record::encode_block(&[([2; 16], value.clone().into()), ([3; 16], value.into())]).unwrap();
         names.add_entry(&keys::block(day, 77), &block).unwrap();
-        assert_eq!(names.find(day, &[1; 16]), Some(Place::Own));
-        assert_eq!(names.find(day, &[3; 16]), Some(Place::Block(77)));
-        assert_eq!(names.find(AnswerDay { of: Answers::Deliveries, ..day }, &[3; 16]), None);
+        assert_eq!(names.find(day, &[1; 16]), Some(AnswerPlace::Own));
+        assert_eq!(names.find(day, &[3; 16]), Some(AnswerPlace::Block(77)));
+        assert_eq!(names.find(AnswerDay { of: AnswerKind::Deliveries, ..day }, &[3; 16]), None);
         assert_eq!(names.count(), 3);
         names.forget(day);
         assert_eq!((names.find(day, &[3; 16]), names.count()), (None, 0));
@@ -98,11 +98,11 @@ mod tests {
     /// A rebuild reads blocks in any order. The response in an older block may have expired.
     #[test]
     fn the_newest_block_counts_in_whichever_order_they_are_added() {
-        let day = AnswerDay { of: Answers::Deliveries, day: 1 };
+        let day = AnswerDay { of: AnswerKind::Deliveries, day: 1 };
         for numbers in [[50, 77], [77, 50]] {
-            let mut names = Names::default();
-            numbers.iter().for_each(|it| names.add(day, &[1; 16], Place::Block(*it)));
-            assert_eq!(names.find(day, &[1; 16]), Some(Place::Block(77)));
+            let mut names = AnswerNames::default();
+            numbers.iter().for_each(|it| names.add(day, &[1; 16], AnswerPlace::Block(*it)));
+            assert_eq!(names.find(day, &[1; 16]), Some(AnswerPlace::Block(77)));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use super::backend::Embedded;
+use super::data_dir::{journal_dir, refuse_unfinished, snapshot_dir};
 use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
@@ -16,12 +17,12 @@ use super::lock::DirLock;
 use super::options::Options;
 use super::private::{create_private_dir, make_private};
 use super::recent::Recent;
-use super::shared::{Parts, Shared, journal_dir, snapshot_dir};
+use super::shared::{Parts, SharedStore};
 use super::source::Source;
 use super::view::View;
 use super::watchdog::Watchdog;
 use super::writer::Writer;
-use super::{check, rebuild, snapshot, verify};
+use super::{lineage, rebuild, snapshot, verify, view_dir};
 use crate::metrics::store::{Rebuild, STORE};
 use crate::store::error::StoreError;
 
@@ -47,7 +48,7 @@ impl Embedded {
             return Err(failed(&"the system clock shows a time before 1970; set it and start again"));
         }
         create_private_dir(dir).map_err(|e| failed(&e))?;
-        check::refuse_unfinished(dir)?;
+        refuse_unfinished(dir)?;
         let lock = Arc::new(DirLock::take(dir)?);
         make_private(dir, options.group_access).map_err(|e| failed(&e))?;
         if dir.join("sled").exists() {
@@ -57,7 +58,7 @@ impl Embedded {
             create_private_dir(&part).map_err(|e| failed(&e))?;
         }
         sync_dir(dir).map_err(|e| failed(&e))?;
-        let view = match rebuild::current(dir).filter(|it| it.exists() && !force_rebuild) {
+        let view = match view_dir::current(dir).filter(|it| it.exists() && !force_rebuild) {
             Some(path) => View::open(&path),
             None => Err(failed(&"there is none")),
         };
@@ -75,7 +76,7 @@ impl Embedded {
         log_findings(&opened);
         let fresh = opened.journal.last() == 0;
         let (view, index) = whole_view(dir, read, &opened, fresh)?;
-        rebuild::remove_strays(dir).map_err(|e| failed(&e))?;
+        view_dir::remove_strays(dir).map_err(|e| failed(&e))?;
         start(dir, options, opened, view, index, lock).map_err(|e| failed(&e))
     }
 }
@@ -144,11 +145,12 @@ fn start(
     let (broken, found_broken) = crossbeam_channel::bounded(1);
     let rows = index.next_rows().map(|(company, row)| (company.clone(), row)).collect();
     let stored = Stored { rows, recent: Recent::default() };
-    let shared = Arc::new(Shared::new(Parts {
+    let shared = Arc::new(SharedStore::new(Parts {
         dir: dir.to_owned(),
         options: options.clone(),
         segments: Arc::clone(opened.journal.segments()),
         salt: opened.journal.salt(),
+        lineage: lineage::of(dir, !opened.lost.is_empty())?,
         accepted: Accepted::read(&journal_dir(dir)),
         names: index.take_names(),
         index,

@@ -6,15 +6,14 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::backend::Embedded;
 use super::change::Change;
+use super::data_dir::journal_dir;
 use super::failure;
-use super::shared::journal_dir;
 use crate::store::error::StoreError;
 
 /// How long a successful write counts as proof that writes succeed.
@@ -22,16 +21,6 @@ const PROVED: Duration = Duration::from_secs(10);
 /// How long after a failed write the next attempt is made.
 const AGAIN: Duration = Duration::from_secs(1);
 const PROBE: &str = "probe.tmp";
-
-/// Checks that a path still refers to the open directory or file.
-pub(super) fn is_in_place(path: &Path, open: &File) -> Result<(), StoreError> {
-    let failed = |e: std::io::Error| StoreError::Write(format!("{}: {e}", path.display()));
-    let (open, named) = (open.metadata().map_err(failed)?, std::fs::metadata(path).map_err(failed)?);
-    if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
-        return Ok(());
-    }
-    Err(StoreError::Write(format!("{} has been replaced since it was opened; restart the server", path.display())))
-}
 
 impl Embedded {
     /// Checks that writes succeed, from the last write or with a new one. Blocking.
@@ -75,7 +64,7 @@ fn probe(journal: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::options::Options;
+    use crate::store::embedded::Options;
 
     /// Two load balancers that probe at the same time would make a healthy server unready.
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<()> {
 pub(super) fn make_private(dir: &Path, group: bool) -> Result<()> {
     // The owner of the process's directory in `/proc` is the user that it runs as.
     let user = std::fs::metadata("/proc/self")?.uid();
-    let walk = Walk { forbidden: if group { 0o007 } else { 0o077 }, user };
+    let walk = RightsWalk { forbidden: if group { 0o007 } else { 0o077 }, user };
     walk.enter(CWD, dir, dir, DEPTH).map_err(|(path, cause)| {
         let (user, quoted) = (walk.user, quoted(dir));
         let rights = if group { "o-rwx" } else { "go-rwx" };
@@ -43,16 +43,22 @@ pub(super) fn make_private(dir: &Path, group: bool) -> Result<()> {
     })
 }
 
-struct Walk {
+struct RightsWalk {
     /// Mode bits that must not be set.
     forbidden: u32,
     user: u32,
 }
 
-type Refused = (PathBuf, String);
+type RefusedRights = (PathBuf, String);
 
-impl Walk {
-    fn enter(&self, at: BorrowedFd<'_>, name: &Path, path: &Path, depth: usize) -> std::result::Result<(), Refused> {
+impl RightsWalk {
+    fn enter(
+        &self,
+        at: BorrowedFd<'_>,
+        name: &Path,
+        path: &Path,
+        depth: usize,
+    ) -> std::result::Result<(), RefusedRights> {
         let failed = |e: Errno| (path.to_owned(), e.to_string());
         // The directory itself may be a symbolic link; entries in it may not.
         let follow = if depth == DEPTH { OFlags::empty() } else { OFlags::NOFOLLOW };
@@ -78,7 +84,13 @@ impl Walk {
         Ok(())
     }
 
-    fn entry(&self, at: BorrowedFd<'_>, name: &Path, path: &Path, depth: usize) -> std::result::Result<(), Refused> {
+    fn entry(
+        &self,
+        at: BorrowedFd<'_>,
+        name: &Path,
+        path: &Path,
+        depth: usize,
+    ) -> std::result::Result<(), RefusedRights> {
         let failed = |e: Errno| (path.to_owned(), e.to_string());
         let found = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(()),
@@ -108,7 +120,7 @@ impl Walk {
         found.st_mode & self.forbidden == 0 && (self.user == 0 || found.st_uid == self.user || found.st_uid == 0)
     }
 
-    fn look(&self, file: BorrowedFd<'_>, path: &Path) -> std::result::Result<(), Refused> {
+    fn look(&self, file: BorrowedFd<'_>, path: &Path) -> std::result::Result<(), RefusedRights> {
         let failed = |e: Errno| (path.to_owned(), e.to_string());
         let found = fstat(file).map_err(failed)?;
         if self.is_private(&found) {

@@ -7,7 +7,7 @@
 //! - `applied` never decreases, and no tree ever becomes current that lacks a change up to `applied`. A view that is
 //!   swapped in (`Work::Swap`) first catches up to the `applied` of the old one, on the applier thread, which is the
 //!   only one to advance it. A view that is rebuilt after a failure first catches up to everything acknowledged.
-//!   Both become current (`Shared::replace`) before `applied` is set.
+//!   Both become current (`SharedStore::replace`) before `applied` is set.
 //! - The tree may have more than `applied` says. Groups are consulted newest first and before the tree, so that shows
 //!   nothing that is not durable and nothing old.
 //! - While the view has failed, the writer accepts nothing. A lookup that fails rejects its own change only.

@@ -9,14 +9,13 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::last_change::LastChange;
 use crate::auth::{ApiKey, KeyId, Scopes};
 use crate::model::audit::{Action, Entry};
 use crate::model::company::CompanyId;
 use crate::store::error::StoreError;
-use crate::store::idempotency::FirstAnswer;
 
 pub(super) const FORMAT_1: u8 = 1;
-const FORMAT_2: u8 = 2;
 /// Length of the format byte and the checksum.
 pub(super) const HEADER: usize = 5;
 
@@ -108,112 +107,14 @@ pub(super) fn decode_audit(bytes: &[u8], id: uuid::Uuid) -> Result<Entry, StoreE
     })
 }
 
-/// The response to the first request with an idempotency key.
-#[derive(Serialize, Deserialize)]
-struct Answer1 {
-    fingerprint: [u8; 16],
-    at: Time,
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes1,
-}
-
-/// Format 2 marks deliveries that were quarantined.
-#[derive(Serialize, Deserialize)]
-struct Answer2 {
-    answer: Answer1,
-    refused: bool,
-}
-
-pub(super) fn encode_answer(answer: &FirstAnswer) -> Result<Vec<u8>, StoreError> {
-    let first = Answer1 {
-        fingerprint: answer.fingerprint,
-        at: time(answer.at),
-        status: answer.status,
-        headers: answer.headers.clone(),
-        body: Bytes1(answer.body.clone()),
-    };
-    if answer.refused { encode_as(FORMAT_2, &Answer2 { answer: first, refused: true }) } else { encode(&first) }
-}
-
-pub(super) fn decode_answer(bytes: &[u8]) -> Result<FirstAnswer, StoreError> {
-    let Answer2 { answer: record, refused } = match bytes.first() {
-        Some(&FORMAT_2) => decode_as(FORMAT_2, bytes, "idempotency key")?,
-        _ => Answer2 { answer: decode(bytes, "idempotency key")?, refused: false },
-    };
-    Ok(FirstAnswer {
-        fingerprint: record.fingerprint,
-        at: from_time(record.at, "idempotency key")?,
-        refused,
-        status: record.status,
-        headers: record.headers,
-        body: record.body.0,
-    })
-}
-
-/// Encodes the names and responses of a block.
-pub(super) fn encode_block(answers: &[([u8; 16], Bytes)]) -> Result<Vec<u8>, StoreError> {
-    let all: Vec<_> = answers.iter().map(|(name, answer)| (name, Bytes1(answer.clone()))).collect();
-    encode(&all)
-}
-
-/// Names and encoded responses of a block.
-pub(super) type Block<'a> = Vec<([u8; 16], &'a [u8])>;
-
-pub(super) fn decode_block(bytes: &[u8]) -> Result<Block<'_>, StoreError> {
-    const WHAT: &str = "idempotency keys";
-    postcard::from_bytes(opened(bytes, FORMAT_1, WHAT)?).map_err(|e| damaged(WHAT, &e))
-}
-
-/// Body that replaces an erased response.
-const ERASED: &[u8] = b"{\"erased\":true}";
-
-/// Erases the bodies of selected responses in an entry and keeps its length. `None` if no response is selected.
-/// Status and headers remain, so that a repetition is still recognized.
-pub(super) fn erase_answers(
-    value: &[u8],
-    is_block: bool,
-    is_erased: &mut dyn FnMut(&FirstAnswer) -> bool,
-) -> Option<Vec<u8>> {
-    if !is_block {
-        return erase_answer(value, is_erased);
-    }
-    let mut found = false;
-    let answers = decode_block(value).ok()?.into_iter().map(|(name, answer)| {
-        let erased = erase_answer(answer, is_erased);
-        found |= erased.is_some();
-        (name, erased.map_or_else(|| Bytes::copy_from_slice(answer), Bytes::from))
-    });
-    let answers: Vec<_> = answers.collect();
-    let block = if found { encode_block(&answers).ok()? } else { return None };
-    (block.len() == value.len()).then_some(block)
-}
-
-fn erase_answer(value: &[u8], is_erased: &mut dyn FnMut(&FirstAnswer) -> bool) -> Option<Vec<u8>> {
-    let answer = decode_answer(value).ok().filter(|it| !it.body.is_empty() && it.body != ERASED)?;
-    if !is_erased(&answer) {
-        return None;
-    }
-    for body in [Bytes::from_static(ERASED), Bytes::new()] {
-        let mut erased = encode_answer(&FirstAnswer { body, ..answer.clone() }).ok()?;
-        if erased.len() <= value.len() {
-            // Bytes after a record are ignored.
-            erased.resize(value.len(), 0);
-            seal(&mut erased);
-            return Some(erased);
-        }
-    }
-    None
-}
-
 /// A position in the queue: milliseconds since 1970, and a counter of the process.
-pub(super) type Order = (u64, u64);
+pub(super) type QueueOrder = (u64, u64);
 
-pub(super) fn encode_order(order: Order) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode_order(order: QueueOrder) -> Result<Vec<u8>, StoreError> {
     encode(&order)
 }
 
-pub(super) fn decode_order(bytes: &[u8]) -> Result<Order, StoreError> {
+pub(super) fn decode_order(bytes: &[u8]) -> Result<QueueOrder, StoreError> {
     decode(bytes, "queued event")
 }
 
@@ -226,7 +127,16 @@ pub(super) fn decode_rows(bytes: &[u8]) -> Result<u32, StoreError> {
     decode(bytes, "row count")
 }
 
-fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+/// Encodes the last change of a company's purged tasks.
+pub(super) fn encode_purged(last: LastChange) -> Result<Vec<u8>, StoreError> {
+    encode(&last)
+}
+
+pub(super) fn decode_purged(bytes: &[u8]) -> Result<LastChange, StoreError> {
+    decode(bytes, "last purged change")
+}
+
+pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     encode_as(FORMAT_1, record)
 }
 
@@ -237,7 +147,7 @@ pub(super) fn encode_as(format: u8, record: &impl Serialize) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
     decode_as(FORMAT_1, bytes, what)
 }
 
@@ -291,8 +201,8 @@ impl Serialize for Bytes1 {
 
 impl<'de> Deserialize<'de> for Bytes1 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
+        struct BytesVisitor;
+        impl serde::de::Visitor<'_> for BytesVisitor {
             type Value = Bytes1;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("bytes")
@@ -301,7 +211,7 @@ impl<'de> Deserialize<'de> for Bytes1 {
                 Ok(Bytes1(Bytes::copy_from_slice(bytes)))
             }
         }
-        deserializer.deserialize_bytes(Visitor)
+        deserializer.deserialize_bytes(BytesVisitor)
     }
 }
 

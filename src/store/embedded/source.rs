@@ -6,9 +6,8 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::index::Index;
-use super::journal::{Accepted, Kind, Op, Segments, ops, replay};
-use super::snapshot;
-use super::snapshot::Snapshot;
+use super::journal::{Accepted, Op, OpKind, Segments, ops, replay};
+use super::snapshot::{self, Snapshot};
 use super::view::View;
 use crate::store::error::{Damage, StoreError};
 
@@ -49,7 +48,7 @@ impl Source<'_> {
         let mut logged = Instant::now();
         if let Some(snapshot) = self.snapshot {
             snapshot::read(snapshot, &mut |entries| {
-                let inserts = entries.iter().map(|(key, value)| Op { kind: Kind::Insert, key, value });
+                let inserts = entries.iter().map(|(key, value)| Op { kind: OpKind::Insert, key, value });
                 // With `applied` 0: an incomplete snapshot is not a valid state. Its sequence is set at its end.
                 view.apply(0, inserts, &index, false)?;
                 self.entries.store(view.meta.keys, Ordering::Relaxed);

@@ -1,19 +1,24 @@
-//! Encoding of a task: format byte 2, the CRC-32 of the rest, the row (u32, little endian), then a postcard record.
+//! Encoding of a task: format byte 3, the CRC-32 of the rest, the row (u32) and the sequence of the last change (u64), both
+//! little-endian, then a postcard record. Format 2 has no sequence.
 //!
-//! The row is the task's position in its company's order of creation. The writer thread assigns it, so it is at a
-//! fixed offset. Format 1 had no row and was never released. [`Status`] and [`Priority`] are stored by the position
-//! of their variant, so they may only grow at the end.
+//! The row is the task's position in its company's order of creation. The sequence is that of the journal record that
+//! contains this value. The writer thread assigns both, so they are at fixed offsets. Format 1 had no row and was never
+//! released. [`Status`] and [`Priority`] are stored by the position of their variant, so they may only grow at the end.
 
 use serde::{Deserialize, Serialize};
 
+use super::last_change::LastChange;
 use super::record::{HEADER, Time, damaged, from_time, opened, seal, time};
 use crate::model::company::CompanyId;
-use crate::model::ids::{EventId, TaskId};
+use crate::model::ids::EventId;
+use crate::model::ids::TaskId;
 use crate::model::task::{Priority, Status, Task};
 use crate::store::error::StoreError;
 
 const FORMAT_2: u8 = 2;
+const FORMAT_3: u8 = 3;
 const ROW: usize = 4;
+const SEQUENCE: usize = 8;
 const WHAT: &str = "task";
 
 /// `T` is a text: borrowed for writing, owned when read. `L` is a list of texts.
@@ -39,7 +44,7 @@ struct Task2<T, L> {
     deleted_at: Option<Time>,
 }
 
-/// Encodes a task with row 0; see [`set_row`].
+/// Encodes a task with row 0 and sequence 0; see [`set_last_change`].
 pub(super) fn encode(task: &Task) -> Result<Vec<u8>, StoreError> {
     let external = if task.external_message_ids.is_empty() {
         Ok(String::new())
@@ -66,29 +71,40 @@ pub(super) fn encode(task: &Task) -> Result<Vec<u8>, StoreError> {
         deleted_at: task.deleted_at.map(time),
     };
     let mut start = Vec::with_capacity(256 + task.description.len());
-    start.push(FORMAT_2);
-    start.resize(HEADER + ROW, 0);
+    start.push(FORMAT_3);
+    start.resize(HEADER + ROW + SEQUENCE, 0);
     let mut value = postcard::to_extend(&record, start).map_err(|e| StoreError::Write(e.to_string()))?;
     // The value is decoded before it has its row, to check whether it belongs to an erased patient.
     seal(&mut value);
     Ok(value)
 }
 
-/// Sets the row of a value, and updates the checksum.
-pub(super) fn set_row(value: &mut [u8], row: u32) {
+/// Sets the row and the sequence of a value, and updates the checksum.
+pub(super) fn set_last_change(value: &mut [u8], LastChange { sequence, row }: LastChange) {
     value[HEADER..HEADER + ROW].copy_from_slice(&row.to_le_bytes());
+    value[HEADER + ROW..HEADER + ROW + SEQUENCE].copy_from_slice(&sequence.to_le_bytes());
     seal(value);
 }
 
-/// Returns whether both values are the same task, ignoring their rows.
-pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.first() == b.first() && a.get(HEADER + ROW..) == b.get(HEADER + ROW..)
+/// Splits the bytes after format byte and checksum into row, sequence (0 in format 2) and record.
+fn split(format: u8, content: &[u8]) -> Option<(LastChange, &[u8])> {
+    let (row, rest) = content.split_first_chunk::<ROW>()?;
+    let (sequence, rest) = if format == FORMAT_2 { (&[0; SEQUENCE], rest) } else { rest.split_first_chunk()? };
+    Some((LastChange { sequence: u64::from_le_bytes(*sequence), row: u32::from_le_bytes(*row) }, rest))
 }
 
-/// Decodes the task and its row.
-pub(super) fn decode(value: &[u8], id: TaskId, company_id: CompanyId) -> Result<(Task, u32), StoreError> {
-    let body = opened(value, FORMAT_2, WHAT)?;
-    let Some((row, body)) = body.split_first_chunk::<ROW>() else { return Err(damaged(WHAT, &"it is too short")) };
+/// Returns whether both values are the same task, ignoring rows and sequences.
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let record = |value: &'_ [u8]| Some(split(*value.first()?, value.get(HEADER..)?)?.1.to_vec());
+    record(a) == record(b)
+}
+
+/// Decodes the task and its place in the order of changes.
+pub(super) fn decode(value: &[u8], id: TaskId, company_id: CompanyId) -> Result<(Task, LastChange), StoreError> {
+    let format = if value.first() == Some(&FORMAT_2) { FORMAT_2 } else { FORMAT_3 };
+    let Some((last_change, body)) = split(format, opened(value, format, WHAT)?) else {
+        return Err(damaged(WHAT, &"it is too short"));
+    };
     let record: Task2<String, Vec<String>> = postcard::from_bytes(body).map_err(|e| damaged(WHAT, &e))?;
     let [call_id, fax_id, assistant_id, session_id, patient_id] = record.refs;
     let external = match record.external_message_ids.as_str() {
@@ -119,5 +135,5 @@ pub(super) fn decode(value: &[u8], id: TaskId, company_id: CompanyId) -> Result<
         event_id: record.event_id,
         deleted_at: record.deleted_at.map(|it| from_time(it, WHAT)).transpose()?,
     };
-    Ok((task, u32::from_le_bytes(*row)))
+    Ok((task, last_change))
 }

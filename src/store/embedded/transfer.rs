@@ -1,44 +1,30 @@
 //! Export and import, item by item; also for moving to another backend.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use super::audit::audit;
 use super::backend::Embedded;
-use super::change::{Change, Done, Imported, enters_queue};
-use super::journal::{Kind, ops, replay};
-use super::shared::Shared;
+use super::change::{Change, Done, enters_queue};
+use super::journal::{OpKind, ops, replay};
+use super::read::{api_keys, read_task};
+use super::shared::SharedStore;
 use super::{event_record, events, keys, record, task_record};
-use crate::auth::ApiKey;
-use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus};
-use crate::model::ids::{EventId, TaskId};
+use crate::model::ids::EventId;
+use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::store::error::StoreError;
-use crate::store::verbs::Store as _;
+use crate::store::item::{Imported, StoredItem};
+use crate::store::verbs::KeyStore as _;
 
 /// Number of entries and tasks that an export reads at once.
 const PAGE: usize = 1000;
 
-/// A stored item.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Item {
-    /// A task, possibly soft-deleted.
-    Task(Box<Task>),
-    /// An event with its body.
-    Event(Box<Event>),
-    /// An API key's record.
-    Key(Box<ApiKey>),
-    /// An entry of the audit log.
-    Audit(Box<Entry>),
-}
-
 impl Embedded {
-    /// Returns about how many items [`Self::export`] visits.
-    #[must_use]
-    pub fn item_count(&self) -> u64 {
+    /// Returns about how many items [`Self::export_all`] visits.
+    pub(super) fn count_items(&self) -> u64 {
         let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let tasks: u64 = index.stats().iter().map(|it| it.tasks + it.deleted_tasks).sum();
         tasks + self.shared.segments.event_count()
@@ -49,11 +35,14 @@ impl Embedded {
     ///
     /// # Errors
     /// Fails if something cannot be read, or if `visit` returns an error.
-    pub fn export(&self, visit: &mut dyn FnMut(Item) -> std::io::Result<()>) -> Result<(), StoreError> {
+    pub(super) fn export_all(
+        &self,
+        visit: &mut dyn FnMut(StoredItem) -> std::io::Result<()>,
+    ) -> Result<(), StoreError> {
         let written = |e: std::io::Error| StoreError::Write(format!("the export cannot be written: {e}"));
         self.shared.settle()?;
-        for key in self.shared.view(super::backend::api_keys)? {
-            visit(Item::Key(Box::new(key))).map_err(written)?;
+        for key in self.shared.view(api_keys)? {
+            visit(StoredItem::Key(Box::new(key))).map_err(written)?;
         }
         let mut before = None;
         loop {
@@ -61,21 +50,21 @@ impl Embedded {
             let Some(last) = entries.last() else { break };
             before = Some(last.id);
             for entry in entries {
-                visit(Item::Audit(Box::new(entry))).map_err(written)?;
+                visit(StoredItem::Audit(Box::new(entry))).map_err(written)?;
             }
         }
         let companies = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).companies();
         for company in companies {
-            self.export_tasks(&company, &mut |task| visit(Item::Task(Box::new(task))).map_err(written))?;
+            self.export_tasks(&company, &mut |task| visit(StoredItem::Task(Box::new(task))).map_err(written))?;
         }
         let mut result = Ok(());
-        let Shared { segments, salt, accepted, .. } = &*self.shared;
+        let SharedStore { segments, salt, accepted, .. } = &*self.shared;
         let replayed = replay(segments, *salt, (0, self.shared.acked()), accepted, &mut |found| {
             let (segment, mut at) = (segments.containing(found.sequence), found.offset);
             for op in ops(found.payload).unwrap_or_default() {
-                if op.kind == Kind::Event && result.is_ok() {
+                if op.kind == OpKind::Event && result.is_ok() {
                     result = self.newest(op.key, (segment, at)).and_then(|event| match event {
-                        Some(event) => visit(Item::Event(Box::new(event))).map_err(written),
+                        Some(event) => visit(StoredItem::Event(Box::new(event))).map_err(written),
                         None => Ok(()),
                     });
                 }
@@ -102,7 +91,7 @@ impl Embedded {
             from = rows.last().and_then(|(row, _)| row.checked_add(1));
             for (_, id) in rows {
                 // The task may have been purged in the meantime.
-                if let Some(task) = self.shared.view(|tree| super::backend::read_task(tree, company, TaskId(id)))? {
+                if let Some(task) = self.shared.view(|tree| read_task(tree, company, TaskId(id)))? {
                     visit(task)?;
                 }
             }
@@ -127,9 +116,9 @@ impl Embedded {
     ///
     /// # Errors
     /// Fails as any write does.
-    pub async fn import(&self, items: Vec<Item>) -> Result<Imported, StoreError> {
+    pub(super) async fn import_items(&self, items: Vec<StoredItem>) -> Result<Imported, StoreError> {
         let (mut events, mut tasks, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let mut owners = if items.iter().any(|it| matches!(it, Item::Key(_))) {
+        let mut owners = if items.iter().any(|it| matches!(it, StoredItem::Key(_))) {
             self.keys().await?.into_iter().map(|it| (it.hash, it.id)).collect()
         } else {
             HashMap::new()
@@ -137,15 +126,15 @@ impl Embedded {
         let mut taken = Imported::default();
         for item in items {
             match item {
-                Item::Task(it) => {
+                StoredItem::Task(it) => {
                     let key = keys::task(&it.company_id, it.id);
                     tasks.push((it.company_id.clone(), key, task_record::encode(&it)?));
                 }
-                Item::Event(it) => {
+                StoredItem::Event(it) => {
                     let waits = (it.status == EventStatus::Queued).then(|| enters_queue(&it)).transpose()?;
                     events.push(((keys::event(&it.company_id, it.id), event_record::encode(&it)?), waits));
                 }
-                Item::Key(it) => {
+                StoredItem::Key(it) => {
                     if *owners.entry(it.hash).or_insert_with(|| it.id.clone()) == it.id {
                         others.push((keys::api_key(&it.id), record::encode_key(&it)?));
                     } else {
@@ -153,7 +142,7 @@ impl Embedded {
                         taken.differing.push(format!("api_key {}", it.id));
                     }
                 }
-                Item::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),
+                StoredItem::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),
             }
         }
         match self.writer.write(Change::Import { events, tasks, others }).await? {
@@ -164,11 +153,5 @@ impl Embedded {
             }
             _ => Err(StoreError::Write("the writer returned an unexpected result".into())),
         }
-    }
-
-    /// Returns the data directory.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.shared.dir
     }
 }

@@ -5,14 +5,15 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::data_dir::journal_dir;
 use super::journal::{Unverified, verify};
-use super::shared::{Shared, journal_dir};
+use super::shared::SharedStore;
 
 /// How often a pause checks whether the store is being closed.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Starts the thread. It ends when everything is verified, or with the store.
-pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn start(shared: &Arc<SharedStore>, unverified: Vec<Unverified>) -> std::io::Result<JoinHandle<()>> {
     shared.unverified.store(unverified.len() as u64, Ordering::Release);
     let weak = Arc::downgrade(shared);
     let (dir, salt, segments) = (journal_dir(&shared.dir), shared.salt, Arc::clone(&shared.segments));
@@ -37,7 +38,7 @@ pub(super) fn start(shared: &Arc<Shared>, unverified: Vec<Unverified>) -> std::i
 }
 
 /// Pauses; returns whether to continue.
-fn rest(shared: &Weak<Shared>, pause: Duration) -> bool {
+fn rest(shared: &Weak<SharedStore>, pause: Duration) -> bool {
     let started = Instant::now();
     loop {
         if shared.upgrade().is_none_or(|it| it.closing()) {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::headroom::Headroom;
 use super::index::Index;
-use super::journal::{Kind, Op};
+use super::journal::{Op, OpKind};
+use super::last_change::LastChange;
 use super::{failure, keys, record, task_record};
 use crate::model::company::CompanyId;
 use crate::model::task::Task;
@@ -95,9 +96,10 @@ pub(super) struct View {
 
 /// Changes of the index by a group, in order: a task may be changed several times.
 enum IndexChange {
-    Add(Task, u32, usize),
-    Remove(Task, u32, usize),
+    Add(Task, LastChange, usize),
+    Remove(Task, LastChange, usize),
     NextRow(CompanyId, u32),
+    Purged(CompanyId, LastChange),
 }
 
 impl View {
@@ -154,14 +156,17 @@ impl View {
                 continue;
             }
             found.add(&key, &value);
-            if let Some((task, row)) = decode_task(&key, &value)? {
-                index.add(&task, row, value.len());
+            if let Some((task, change)) = decode_task(&key, &value)? {
+                index.add(&task, change, value.len());
             }
             if let Some(names) = index.names() {
                 names.add_entry(&key, &value)?;
             }
             if let Some((company, next)) = decode_rows(&key, &value)? {
                 index.set_next_row(company, next);
+            }
+            if let Some((company, last)) = decode_purged(&key, &value)? {
+                index.set_purged(company, last);
             }
         }
         if found == self.meta {
@@ -199,10 +204,10 @@ impl View {
         // Values that this batch has put already, for later operations on the same key.
         let mut put: HashMap<&[u8], Option<&[u8]>> = HashMap::new();
         for op in ops {
-            if op.kind == Kind::Event {
+            if op.kind == OpKind::Event {
                 continue;
             }
-            let old = if op.kind == Kind::Insert && !again {
+            let old = if op.kind == OpKind::Insert && !again {
                 None
             } else {
                 match put.get(op.key) {
@@ -212,17 +217,18 @@ impl View {
             };
             if let Some(old) = old {
                 meta.remove(op.key, &old);
-                changes.extend(decode_task(op.key, &old)?.map(|(task, row)| IndexChange::Remove(task, row, old.len())));
+                changes.extend(decode_task(op.key, &old)?.map(|(task, at)| IndexChange::Remove(task, at, old.len())));
             }
-            if op.kind == Kind::Delete {
+            if op.kind == OpKind::Delete {
                 batch.remove(op.key);
                 put.insert(op.key, None);
             } else {
                 meta.add(op.key, op.value);
                 let size = op.value.len();
-                changes.extend(decode_task(op.key, op.value)?.map(|(task, row)| IndexChange::Add(task, row, size)));
+                changes.extend(decode_task(op.key, op.value)?.map(|(task, at)| IndexChange::Add(task, at, size)));
                 changes
                     .extend(decode_rows(op.key, op.value)?.map(|(company, next)| IndexChange::NextRow(company, next)));
+                changes.extend(decode_purged(op.key, op.value)?.map(|(company, at)| IndexChange::Purged(company, at)));
                 batch.insert(op.key, op.value);
                 put.insert(op.key, Some(op.value));
             }
@@ -235,9 +241,10 @@ impl View {
         self.meta = meta;
         for change in changes {
             match change {
-                IndexChange::Add(task, row, bytes) => index.add(&task, row, bytes),
-                IndexChange::Remove(task, row, bytes) => index.remove(&task, row, bytes),
+                IndexChange::Add(task, at, bytes) => index.add(&task, at, bytes),
+                IndexChange::Remove(task, at, bytes) => index.remove(&task, at, bytes),
                 IndexChange::NextRow(company, next) => index.set_next_row(company, next),
+                IndexChange::Purged(company, last) => index.set_purged(company, last),
             }
         }
         Ok(())
@@ -312,7 +319,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result
 }
 
 /// Decodes an entry as a task; `None` if it is another kind of entry.
-fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, u32)>, StoreError> {
+fn decode_task(key: &[u8], value: &[u8]) -> Result<Option<(Task, LastChange)>, StoreError> {
     if key.first() != Some(&keys::TASK) {
         return Ok(None);
     }
@@ -357,4 +364,13 @@ fn decode_rows(key: &[u8], value: &[u8]) -> Result<Option<(CompanyId, u32)>, Sto
     // No task can belong to a company with an invalid name.
     let Some(company) = keys::parse_rows(key) else { return Ok(None) };
     Ok(Some((company, record::decode_rows(value)?)))
+}
+
+/// Decodes an entry as the last change of a company's purged tasks; `None` if it is another kind of entry.
+fn decode_purged(key: &[u8], value: &[u8]) -> Result<Option<(CompanyId, LastChange)>, StoreError> {
+    if key.first() != Some(&keys::PURGED) {
+        return Ok(None);
+    }
+    let Some(company) = keys::parse_purged(key) else { return Ok(None) };
+    Ok(Some((company, record::decode_purged(value)?)))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::shared::Shared;
+use super::shared::SharedStore;
 
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the view may make no progress while it has work to do. A rebuild makes progress all the time; a disk
@@ -24,7 +24,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
+    pub(super) fn start(shared: &Arc<SharedStore>) -> std::io::Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let shared = Arc::downgrade(shared);
         let thread =
@@ -42,7 +42,7 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch(shared: &Weak<Shared>, stopped: &Receiver<()>) {
+fn watch(shared: &Weak<SharedStore>, stopped: &Receiver<()>) {
     let (mut beat, mut since) = (0, Instant::now());
     while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         let Some(shared) = shared.upgrade() else { return };

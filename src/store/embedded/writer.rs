@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::applier::{Applier, Work};
-use super::change::{Change, Done, Written};
+use super::change::{Change, Done, OwnedOp};
 use super::decide::{Decider, Decisions, Stored};
 use super::failure;
-use super::journal::{AppendError, Journal, Kind, Op};
+use super::journal::{AppendError, Journal, Op, OpKind};
 use super::rebuild::Built;
-use super::shared::Shared;
+use super::shared::SharedStore;
 use super::view::View;
 use crate::metrics::store::STORE;
 use crate::store::error::StoreError;
@@ -32,14 +32,14 @@ const GROUP_BYTES: usize = 4 << 20;
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A queued change and its caller.
-struct Waiting {
+struct QueuedChange {
     change: Change,
     done: oneshot::Sender<Result<Done, StoreError>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Waiting>>,
+    queue: Option<mpsc::Sender<QueuedChange>>,
     threads: Vec<JoinHandle<()>>,
     applier: Option<Sender<Work>>,
 }
@@ -50,14 +50,14 @@ impl Writer {
         view: View,
         broken: Receiver<()>,
         stored: Stored,
-        shared: &Arc<Shared>,
+        shared: &Arc<SharedStore>,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(GROUP);
         let applier = Applier::start(view, broken, Arc::clone(shared))?;
         let (work, shared) = (applier.work.clone(), Arc::clone(shared));
         let since_snapshot = shared.journal_after_snapshot();
         let mut state =
-            State { journal, stored, shared, work: applier.work, broken: None, since_snapshot, snapshot: None };
+            WriterState { journal, stored, shared, work: applier.work, broken: None, since_snapshot, snapshot: None };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(waiting))?;
         Ok(Self { queue: Some(queue), threads: vec![thread, applier.thread], applier: Some(work) })
     }
@@ -66,7 +66,7 @@ impl Writer {
     pub(super) async fn write(&self, change: Change) -> Result<Done, StoreError> {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(Waiting { change, done }).await.map_err(|_| StoreError::Closed)?;
+        queue.send(QueuedChange { change, done }).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -74,7 +74,7 @@ impl Writer {
     pub(super) fn write_blocking(&self, change: Change) -> Result<Done, StoreError> {
         let (done, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue.blocking_send(Waiting { change, done }).map_err(|_| StoreError::Closed)?;
+        queue.blocking_send(QueuedChange { change, done }).map_err(|_| StoreError::Closed)?;
         answer.blocking_recv().map_err(|_| StoreError::Closed)?
     }
 
@@ -94,7 +94,7 @@ impl Writer {
 
     /// Writes what is queued and ends all threads. When this returns, no thread of the store uses its files, so
     /// they can be opened again at once.
-    pub(super) fn close(&mut self, shared: &Arc<Shared>) {
+    pub(super) fn close(&mut self, shared: &Arc<SharedStore>) {
         (self.queue, self.applier) = (None, None);
         let threads = std::mem::take(&mut self.threads);
         let (done, ended) = crossbeam_channel::bounded(1);
@@ -118,10 +118,10 @@ impl Writer {
     }
 }
 
-struct State {
+struct WriterState {
     journal: Journal,
     stored: Stored,
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
     work: Sender<Work>,
     broken: Option<StoreError>,
     since_snapshot: u64,
@@ -130,14 +130,14 @@ struct State {
 }
 
 /// Result of one change.
-enum Answer {
+enum ChangeOutcome {
     /// Decided with its group. If the group is not durable, neither is this change nor what it was decided on.
     Grouped(Result<Done, StoreError>),
     /// Not part of a group, so independent of the group's outcome.
     Own(Result<Done, StoreError>),
 }
 
-impl Answer {
+impl ChangeOutcome {
     fn after(self, group: &Result<(), StoreError>) -> Result<Done, StoreError> {
         match self {
             Self::Grouped(result) => group.clone().and(result),
@@ -146,10 +146,10 @@ impl Answer {
     }
 }
 
-type Answers = Vec<(oneshot::Sender<Result<Done, StoreError>>, Answer)>;
+type Unanswered = Vec<(oneshot::Sender<Result<Done, StoreError>>, ChangeOutcome)>;
 
-impl State {
-    fn run(&mut self, mut waiting: mpsc::Receiver<Waiting>) {
+impl WriterState {
+    fn run(&mut self, mut waiting: mpsc::Receiver<QueuedChange>) {
         let mut queued = Vec::with_capacity(GROUP);
         while waiting.blocking_recv_many(&mut queued, GROUP) > 0 {
             let mut queue = queued.drain(..).peekable();
@@ -168,25 +168,26 @@ impl State {
     /// Processes one group: decides it, makes it durable, and hands it to the applier.
     fn group(
         &mut self,
-        queue: &mut std::iter::Peekable<impl Iterator<Item = Waiting>>,
-        answers: &mut Answers,
+        queue: &mut std::iter::Peekable<impl Iterator<Item = QueuedChange>>,
+        answers: &mut Unanswered,
     ) -> Result<(), StoreError> {
         let failed = self.broken.clone().or_else(|| self.shared.view_error());
         let room = self.shared.room();
         let mut group = self.journal.group();
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
-        let mut decider = Decider::new(&self.shared, &mut self.stored);
+        let mut decider = Decider::new(&self.shared, &mut self.stored, group.next());
         let mut bytes = 0;
         // A change of files starts a group of its own, because earlier decisions must be written to the old files
         // first.
-        while let Some(Waiting { change, done }) = queue.next_if(|it| group.is_empty() || !it.change.is_of_files()) {
+        while let Some(QueuedChange { change, done }) = queue.next_if(|it| group.is_empty() || !it.change.is_of_files())
+        {
             let refused = failed.as_ref().or_else(|| room.as_ref().err().filter(|_| !change.may_use_reserve()));
             if let Some(error) = refused {
-                answers.push((done, Answer::Own(Err(error.clone()))));
+                answers.push((done, ChangeOutcome::Own(Err(error.clone()))));
                 continue;
             }
             if let Some(freed) = maintain(&change, &mut self.journal, &self.shared, &mut self.broken) {
-                answers.push((done, Answer::Own(freed.map(Done::Freed))));
+                answers.push((done, ChangeOutcome::Own(freed.map(Done::Freed))));
                 continue;
             }
             let mut too_long = None;
@@ -194,15 +195,15 @@ impl State {
                 if !written.is_empty() {
                     bytes += written.iter().map(|it| it.value.len()).sum::<usize>();
                     let place = |at: usize, op: &Op<'_>| {
-                        if let (Kind::Event, Some(id)) = (op.kind, op.key.last_chunk::<16>()) {
+                        if let (OpKind::Event, Some(id)) = (op.kind, op.key.last_chunk::<16>()) {
                             events.push((Uuid::from_bytes(*id), at, op.encoded_len()));
                         }
                     };
-                    too_long = group.push(written.iter().map(Written::op), place).err();
+                    too_long = group.push(written.iter().map(OwnedOp::op), place).err();
                 }
                 done
             });
-            answers.push((done, Answer::Grouped(answer)));
+            answers.push((done, ChangeOutcome::Grouped(answer)));
             // Later changes were decided on this one. `Change::fits` makes this impossible.
             if let Some(error) = too_long {
                 return Err(StoreError::Write(error.to_string()));
@@ -218,7 +219,7 @@ impl State {
         }
         STORE.changes.see(answers.len() as u64);
         if !blocks.is_empty() {
-            let pushed = group.push(blocks.iter().map(Written::op), |_, _| {});
+            let pushed = group.push(blocks.iter().map(OwnedOp::op), |_, _| {});
             pushed.map_err(|e| StoreError::Write(e.to_string()))?;
         }
         self.append(group, events, decisions)
@@ -295,7 +296,7 @@ impl State {
 fn maintain(
     change: &Change,
     journal: &mut Journal,
-    shared: &Shared,
+    shared: &SharedStore,
     broken: &mut Option<StoreError>,
 ) -> Option<Result<u64, StoreError>> {
     match change {
@@ -318,7 +319,7 @@ fn maintain(
 }
 
 /// Handles a failed append and returns the error for callers.
-fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreError>) -> StoreError {
+fn append_failed(error: AppendError, shared: &SharedStore, broken: &mut Option<StoreError>) -> StoreError {
     match error {
         AppendError::Full(error) if failure::is_full(&error) => {
             shared.set_full(true);
@@ -340,113 +341,4 @@ fn append_failed(error: AppendError, shared: &Shared, broken: &mut Option<StoreE
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::embedded::backend::Embedded;
-    use crate::store::embedded::change::Guard;
-    use crate::store::embedded::keys;
-    use crate::store::embedded::names::Place;
-    use crate::store::embedded::options::Options;
-    use crate::store::idempotency::IdempotencyId;
-    use crate::store::verbs::Store as _;
-
-    fn put(bytes: usize) -> Change {
-        let audit = Some((b"A123456789abcdefg".to_vec(), vec![0; bytes]));
-        let none = (Vec::new(), Vec::new());
-        Change::Put { events: none.0, tasks: none.1, api_key: None, audit, guard: None, queue: Vec::new() }
-    }
-
-    /// If the disk is full when responses are removed, they still exist and still count.
-    #[test]
-    fn answers_are_forgotten_once_their_removal_is_durable() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
-        let (id, at) = (IdempotencyId::of("s", "/r", "key"), chrono::Utc::now());
-        let mut answered = put(1);
-        if let Change::Put { guard, .. } = &mut answered {
-            *guard = Some(Guard::forgotten(id, at).unwrap());
-        }
-        store.writer.write_blocking(answered).unwrap();
-        let day = keys::answer_day(id, at);
-        let Some(Place::Block(number)) = store.shared.names().find(day, &id.name) else { panic!("no block") };
-        let removed = || Change::Remove(vec![keys::block(day, number)]);
-        let mut stored = Stored::default();
-        let mut decider = Decider::new(&store.shared, &mut stored);
-        decider.decide(removed()).unwrap();
-        decider.end(number + 1).unwrap();
-        assert_eq!(store.shared.names().count(), 1);
-        store.writer.write_blocking(removed()).unwrap();
-        assert_eq!(store.shared.names().count(), 0);
-    }
-
-    /// A record with a valid checksum but unreadable content, as an import of an earlier version could leave it,
-    /// must not prevent the rest from being served.
-    #[test]
-    fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let data = dir.path().join("data");
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let store = Embedded::open(&data, &Options::default()).unwrap();
-        let company = crate::model::company::CompanyId::parse("a").unwrap();
-        let unreadable = |format| crate::store::embedded::record::encode_as(format, &"x").unwrap();
-        let now = crate::system::clock::now();
-        let entry = crate::model::audit::Entry::new("test", crate::model::audit::Action::KeyCreated, "t", now);
-        runtime.block_on(store.note(entry)).unwrap();
-        let task = keys::task(&company, crate::model::ids::TaskId(crate::model::ids::new_id(now)));
-        let others = vec![
-            (b"Kkey_1".to_vec(), unreadable(1)),
-            (keys::audit(crate::model::ids::new_id(now)), unreadable(1)),
-            (b"Tno-task".to_vec(), unreadable(2)),
-            (task, unreadable(2)),
-        ];
-        let import = Change::Import { events: Vec::new(), tasks: Vec::new(), others };
-        store.writer.write_blocking(import).unwrap();
-        drop(store);
-        for view_is_gone in [false, true] {
-            if view_is_gone {
-                std::fs::remove_dir_all(data.join("sled-1")).unwrap();
-            }
-            let store = Embedded::open(&data, &Options::default()).unwrap();
-            assert_eq!(runtime.block_on(store.keys()).unwrap(), []);
-            assert_eq!(runtime.block_on(store.audit(None, None, 10)).unwrap().len(), 1);
-            store.ready().unwrap();
-        }
-    }
-
-    /// The sweep's `Roll` may share a group with a request that cannot be written; this must not fail the sweep.
-    #[test]
-    fn what_concerns_only_the_journals_files_is_answered_for_itself() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let data = dir.path().join("data");
-        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
-        let store = Embedded::open(&data, &options).unwrap();
-        // Not the first group, because an empty segment would be made larger.
-        store.writer.write_blocking(put(1)).unwrap();
-        // A segment for a group of this size cannot be created, because a directory has its name.
-        std::fs::create_dir(data.join("journal/fresh.tmp")).unwrap();
-        let too_large = || put(200 << 10);
-        let queue = store.writer.queue.as_ref().unwrap();
-        let send = |change| {
-            let (done, answer) = oneshot::channel();
-            queue.blocking_send(Waiting { change, done }).unwrap();
-            answer
-        };
-        // While the first one fails, the others gather in one group.
-        for _ in 0..20 {
-            let answers: Vec<_> = (0..20)
-                .map(|_| {
-                    (
-                        send(too_large()),
-                        send(Change::Roll { before_ms: 0 }),
-                        send(Change::Prune { covered: 0, before_ms: 0, now_ms: 0 }),
-                    )
-                })
-                .collect();
-            for (put, roll, prune) in answers {
-                assert!(matches!(put.blocking_recv().unwrap(), Err(StoreError::Write(_))));
-                assert!(matches!(roll.blocking_recv().unwrap(), Ok(Done::Freed(0))));
-                assert!(matches!(prune.blocking_recv().unwrap(), Ok(Done::Freed(0))));
-            }
-        }
-    }
-}
+mod tests;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use chrono::Duration as Days;
 use hookmill::model::ids::TaskId;
-use hookmill::store::embedded::{Keep, Options, Patient, check, restore};
-use hookmill::store::{
-    Committed, Embedded, EventFilter, Page, Replace, Replaced, Store as _, StoreError, TaskFilter, Updated,
-};
+use hookmill::store::embedded::{Options, check, restore};
+use hookmill::store::erasure::{Keep, Patient};
+use hookmill::store::verbs::*;
+use hookmill::store::{Committed, Embedded, EventFilter, Page, Replace, Replaced, StoreError, TaskFilter, Updated};
 
 use super::dump::dump;
 use super::made::{self, company, hash, time};

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use hookmill::model::ids::EventId;
 use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Priority, Status, Task};
-use hookmill::store::embedded::{History, Item, Wanted};
-use hookmill::store::{Cursor, Embedded, EventFilter, Page, Store as _, StoreError, TaskFilter};
+use hookmill::store::embedded::DirHistory;
+use hookmill::store::verbs::*;
+use hookmill::store::{Cursor, Embedded, EventFilter, Page, StoreError, TaskFilter};
+use hookmill::store::{EventHistory as _, StoredItem, Wanted};
 use uuid::Uuid;
 
 use super::made::{self, AnswerOf, company, company_number, event_hash, hash, time};
@@ -166,16 +168,16 @@ fn export(store: &Embedded, scans: Scans, dump: &mut Dump) -> Result<(), StoreEr
     let (mut keys, mut audit) = (Vec::new(), Vec::new());
     store.export(&mut |item| {
         match item {
-            Item::Task(it) if it.deleted_at.is_none() => {
+            StoredItem::Task(it) if it.deleted_at.is_none() => {
                 tasks[usize::from(company_number(&it.company_id))].push((it.id.0, hash(&it)));
             }
-            Item::Task(_) => {}
-            Item::Event(it) => {
+            StoredItem::Task(_) => {}
+            StoredItem::Event(it) => {
                 let found = events.entry(it.id.0).or_default();
                 *found = (found.0 + 1, event_hash(&it));
             }
-            Item::Key(it) => keys.push((it.id.0.clone(), hash(&it))),
-            Item::Audit(it) => audit.push((it.id, hash(&it))),
+            StoredItem::Key(it) => keys.push((it.id.0.clone(), hash(&it))),
+            StoredItem::Audit(it) => audit.push((it.id, hash(&it))),
         }
         Ok(())
     })?;
@@ -208,7 +210,7 @@ fn history(
     all: &[hookmill::model::event::Event],
     dump: &mut Dump,
 ) -> Result<(), StoreError> {
-    let history = History::open(store.dir())?;
+    let history = DirHistory::open(store.dir())?;
     for of in 0..made::COMPANIES {
         for integration in (0..made::INTEGRATIONS).map(made::integration) {
             let wanted = Wanted { company: company(of), integration: integration.clone(), since: None, until: None };

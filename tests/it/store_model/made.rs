@@ -202,8 +202,8 @@ impl AnswerOf {
             fingerprint: FirstAnswer::fingerprint(b"request"),
             refused: false,
             at: time(self.at_ms),
-            status: 201,
-            headers: vec![("location".into(), format!("/v1/tasks/{}", self.at_ms))],
+            event_id: None,
+            head: Bytes::from(format!("/v1/tasks/{}", self.at_ms)),
             body: Bytes::from(text(self.at_ms as u64, 100)),
         }
     }

@@ -8,7 +8,7 @@ use hookmill::model::event::{Event, EventStatus};
 use hookmill::model::ids::TaskId;
 use hookmill::model::ids::{EventId, IntegrationName, new_id};
 use hookmill::model::task::{NewTask, Task};
-use hookmill::store::{Cursor, FirstAnswer, IdempotencyId, Ingested, Page, Store, TaskFilter};
+use hookmill::store::{ChangeFeed, Cursor, FeedCursor, FirstAnswer, IdempotencyId, Ingested, Page, Store, TaskFilter};
 
 pub fn company(name: &str) -> CompanyId {
     CompanyId::parse(name).unwrap()
@@ -59,8 +59,8 @@ pub fn answer(body: &str, at: DateTime<Utc>) -> FirstAnswer {
         fingerprint: FirstAnswer::fingerprint(b"request"),
         at,
         refused: false,
-        status: 201,
-        headers: vec![("location".into(), "/v1/tasks/1".into())],
+        event_id: None,
+        head: Bytes::from_static(b"201, /v1/tasks/1"),
         body: Bytes::copy_from_slice(body.as_bytes()),
     }
 }
@@ -77,6 +77,23 @@ pub fn api_key(id: &str) -> ApiKey {
         timezone: Some(chrono_tz::Tz::Europe__Berlin),
         strict: true,
         hash: [7; 32],
+    }
+}
+
+/// The feed from this cursor to its end, in pages of two: each change's id and version, negative where the task is deleted; and
+/// the cursor to go on with. None where the cursor has expired.
+pub async fn feed(store: &dyn Store, of: &str, after: Option<FeedCursor>) -> Option<(Vec<(TaskId, i64)>, FeedCursor)> {
+    let (mut changes, mut after) = (Vec::new(), after);
+    loop {
+        let ChangeFeed::Page(page) = store.change_feed(&company(of), after, 2).await.unwrap() else { return None };
+        changes.extend(page.tasks.iter().map(|it| {
+            let version = i64::try_from(it.version).unwrap();
+            (it.id, if it.deleted_at.is_some() { -version } else { version })
+        }));
+        if !page.has_more {
+            return Some((changes, page.next));
+        }
+        after = Some(page.next);
     }
 }
 

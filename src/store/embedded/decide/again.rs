@@ -11,15 +11,15 @@ use super::{Decided, Decider, changed};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Reason};
 use crate::model::ids::EventId;
-use crate::store::embedded::change::{Again, Done, Guard, KeyValue, Written};
-use crate::store::embedded::event_record::{Base, Decoded};
-use crate::store::embedded::journal::{Kind, Op, Stored};
-use crate::store::embedded::{event_record, failure, keys, task_record};
+use crate::store::embedded::change::{Again, Done, Guard, KeyValue, OwnedOp};
+use crate::store::embedded::event_record::{self, Base, Decoded};
+use crate::store::embedded::journal::{Op, OpKind, StoredEvent};
+use crate::store::embedded::{failure, keys, task_record};
 use crate::store::error::StoreError;
 use crate::store::idempotency::FirstAnswer;
 use crate::store::write::{EventVersion, Replaced};
 
-impl Stored {
+impl StoredEvent {
     /// Returns the version of this state: where it is stored. An erasure overwrites a state in place; `erased_at`
     /// tells these apart.
     pub(in crate::store::embedded) fn version(&self) -> EventVersion {
@@ -34,7 +34,7 @@ impl Stored {
 
 impl Decider<'_> {
     /// Returns an event's newest durable state.
-    pub(super) fn newest(&self, key: &[u8], id: Uuid) -> Result<Option<Stored>, StoreError> {
+    pub(super) fn newest(&self, key: &[u8], id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
         self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))
     }
 
@@ -78,7 +78,7 @@ impl Decider<'_> {
         let Again { event, tasks, audit, guard, forget, .. } = again;
         self.replaced.insert(event.id.0);
         let key = keys::event(&event.company_id, event.id);
-        let mut written = vec![Written::new(Kind::Event, key, event_record::encode_update(&event, base)?)];
+        let mut written = vec![OwnedOp::new(OpKind::Event, key, event_record::encode_update(&event, base)?)];
         self.write_tasks(tasks, &mut written)?;
         for (key, value) in updates {
             written.push(self.put(key, value.into())?);
@@ -89,7 +89,7 @@ impl Decider<'_> {
         }
         if let Some((name, at)) = forget
             && let Some(first) = self.first(name, at)?
-            && first.event_id() == Some(event.id)
+            && first.event_id == Some(event.id)
         {
             self.answers.add(Guard::forgotten(name, at)?);
         }
@@ -105,7 +105,7 @@ impl Decider<'_> {
         let Some(guard) = &again.guard else { return Ok(None) };
         for at in [guard.at, again.now] {
             let first = self.first(guard.id, at)?;
-            let first = first.filter(|it| !it.refused && it.event_id() != Some(again.event.id));
+            let first = first.filter(|it| !it.refused && it.event_id != Some(again.event.id));
             if first.is_some() {
                 return Ok(first);
             }
@@ -119,9 +119,9 @@ impl Decider<'_> {
         let mut updates = Vec::with_capacity(again.updates.len());
         for (id, patch) in &again.updates {
             let key = keys::task(company, *id);
-            let Some((task, row)) = self.task(&key, company, *id)? else { return Ok(None) };
+            let Some((task, change)) = self.task(&key, company, *id)? else { return Ok(None) };
             let mut value = task_record::encode(&changed(task, Some(patch.clone()), again.now))?;
-            task_record::set_row(&mut value, row);
+            task_record::set_last_change(&mut value, self.at(change.row));
             updates.push((key, value));
         }
         Ok(Some(updates))
@@ -143,21 +143,21 @@ impl Decider<'_> {
         let whole = std::cell::OnceCell::new();
         let ops = || {
             let value = whole.get_or_init(|| event_record::encode(&again.event).unwrap_or_default());
-            let tasks = again.tasks.iter().map(|(_, key, value)| Op { kind: Kind::Insert, key, value });
-            std::iter::once(Op { kind: Kind::Event, key, value }).chain(tasks)
+            let tasks = again.tasks.iter().map(|(_, key, value)| Op { kind: OpKind::Insert, key, value });
+            std::iter::once(Op { kind: OpKind::Event, key, value }).chain(tasks)
         };
         self.shared.erasures.since(again.event.id.0, ops)
     }
 
     /// Stores a result that arrives after what was sent was erased: the event is marked as erased and creates no
     /// task. Tasks that it created before remain.
-    fn late(&mut self, event: Event, at: DateTime<Utc>, stored: &Stored) -> Result<Decided, StoreError> {
+    fn late(&mut self, event: Event, at: DateTime<Utc>, stored: &StoredEvent) -> Result<Decided, StoreError> {
         self.replaced.insert(event.id.0);
         let (company, id) = (event.company_id.clone(), event.id);
         let made_tasks = !event.task_ids.is_empty();
         let event = if made_tasks { event_record::without_content(event, at) } else { erased(event, at) };
         let value = event_record::encode_update(&event, stored.base(None))?;
-        let event = Written::new(Kind::Event, keys::event(&company, id), value);
+        let event = OwnedOp::new(OpKind::Event, keys::event(&company, id), value);
         self.late.push(id.0);
         Ok((vec![event, self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Erased)))
     }
@@ -165,13 +165,13 @@ impl Decider<'_> {
     /// Replaces an unreadable event by what is known about it. Does nothing if the event can be read after all.
     pub(super) fn give_up(&mut self, event: &Event) -> Result<Decided, StoreError> {
         let (company, id) = (&event.company_id, event.id);
-        match crate::store::embedded::events::one(self.shared, company, id) {
+        match super::super::events::one(self.shared, company, id) {
             Ok(Some(_)) => return Ok((Vec::new(), Done::Replaced(Replaced::Changed))),
             Ok(None) => return Ok((vec![self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored))),
             Err(StoreError::Damaged { .. }) => {}
             Err(other) => return Err(other),
         }
-        let value = Written::new(Kind::Event, keys::event(company, id), event_record::encode(event)?);
+        let value = OwnedOp::new(OpKind::Event, keys::event(company, id), event_record::encode(event)?);
         Ok((vec![value, self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored)))
     }
 
@@ -181,19 +181,19 @@ impl Decider<'_> {
         &self,
         events: &[(Vec<u8>, Vec<u8>)],
         tasks: &[(CompanyId, Vec<u8>, Vec<u8>)],
-    ) -> Result<Option<Vec<Written>>, StoreError> {
+    ) -> Result<Option<Vec<OwnedOp>>, StoreError> {
         let id = |key: &[u8]| key.last_chunk::<16>().map(|it| Uuid::from_bytes(*it));
         let Some(oldest) = events.iter().filter_map(|(key, _)| id(key)).min() else { return Ok(None) };
         let ops = || {
-            let events = events.iter().map(|(key, value)| Op { kind: Kind::Event, key, value });
-            events.chain(tasks.iter().map(|(_, key, value)| Op { kind: Kind::Insert, key, value }))
+            let events = events.iter().map(|(key, value)| Op { kind: OpKind::Event, key, value });
+            events.chain(tasks.iter().map(|(_, key, value)| Op { kind: OpKind::Insert, key, value }))
         };
         let Some(at) = self.shared.erasures.since(oldest, ops) else { return Ok(None) };
         let [(key, value)] = events else { return Ok(Some(Vec::new())) };
         let Some((company, id)) = keys::parse_event(key) else { return Ok(Some(Vec::new())) };
         let event = event_record::decode(value, EventId(id), company)?.event;
         let value = event_record::encode(&erased(event, at))?;
-        Ok(Some(vec![Written::new(Kind::Event, key.clone(), value)]))
+        Ok(Some(vec![OwnedOp::new(OpKind::Event, key.clone(), value)]))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::check;
 use crate::store::embedded::options::Options;
 use crate::store::idempotency::Idempotency;
-use crate::store::verbs::Store as _;
+use crate::store::verbs::*;
 use crate::store::write::{Commit, Ingested};
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ fn keyed(company: &str, key: &str) -> Commit {
         fingerprint: [1; 16],
         at,
         refused: false,
-        status: 201,
-        headers: Vec::new(),
+        event_id: None,
+        head: Bytes::new(),
         body: key.to_owned().into(),
     };
     let idempotency = Some(Idempotency { id: IdempotencyId::of("s", "/r", key), answer });
@@ -116,7 +116,7 @@ fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
     let a = CompanyId::parse("a").unwrap();
     let mut stored = Stored::default();
     stored.rows.insert(a.clone(), u32::MAX - 1);
-    let mut decider = Decider::new(&store.shared, &mut stored);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1);
     decider.decide(changes(&keyed("a", "last"))).unwrap();
     let refused = keyed("a", "none left");
     let error = decider.decide(changes(&refused)).unwrap_err();
@@ -134,7 +134,7 @@ fn empty() -> (tempfile::TempDir, Embedded, Stored) {
     (dir, store, Stored::default())
 }
 
-fn kinds(written: &[Written]) -> Vec<Kind> {
+fn kinds(written: &[OwnedOp]) -> Vec<OpKind> {
     written.iter().map(|it| it.kind).collect()
 }
 
@@ -142,10 +142,10 @@ fn kinds(written: &[Written]) -> Vec<Kind> {
 #[test]
 fn of_changes_in_one_group_each_sees_those_before_it() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1);
     let commit = Commit { ingested: vec![made("a")], idempotency: None };
     let (written, _) = decider.decide(changes(&commit)).unwrap();
-    assert_eq!(kinds(&written), [Kind::Event, Kind::Insert]);
+    assert_eq!(kinds(&written), [OpKind::Event, OpKind::Insert]);
     let task = &commit.ingested[0].tasks[0];
     let update = |version, patch| Change::Update {
         company: task.company_id.clone(),
@@ -162,11 +162,11 @@ fn of_changes_in_one_group_each_sees_those_before_it() {
     let patch = || Some(TaskPatch { title: Some("new".into()), ..TaskPatch::default() });
     let (written, updated) = decided(Some(1), patch());
     assert!(matches!(&updated, Updated::Done(it) if it.version == 2 && it.title == "new"), "{updated:?}");
-    assert_eq!(written, [Kind::Replace]);
+    assert_eq!(written, [OpKind::Replace]);
     assert_eq!(decided(Some(1), patch()), (vec![], Updated::Stale { version: 2 }));
     let (written, deleted) = decided(None, None);
     assert!(matches!(&deleted, Updated::Done(it) if it.deleted_at.is_some()), "{deleted:?}");
-    assert_eq!(written, [Kind::Replace], "it is kept until it is purged");
+    assert_eq!(written, [OpKind::Replace], "it is kept until it is purged");
     assert_eq!(decided(None, patch()), (vec![], Updated::Missing));
 }
 
@@ -174,7 +174,7 @@ fn of_changes_in_one_group_each_sees_those_before_it() {
 #[test]
 fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1);
     let (first, second) = (keyed("a", "k"), keyed("a", "k"));
     decider.decide(changes(&first)).unwrap();
     let (written, done) = decider.decide(changes(&second)).unwrap();
@@ -182,33 +182,66 @@ fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
     assert!(matches!(&done, Done::Committed(Committed::Repeated(it)) if *it == expected), "{done:?}");
     assert_eq!(kinds(&written), []);
     let (written, _) = decider.decide(changes(&keyed("a", "another"))).unwrap();
-    assert_eq!(kinds(&written), [Kind::Event, Kind::Insert]);
+    assert_eq!(kinds(&written), [OpKind::Event, OpKind::Insert]);
     let (blocks, decisions) = decider.end(1).unwrap();
     assert_eq!(blocks.len(), 1, "both responses are in one block");
     assert!(decisions.late.is_empty() && decisions.expired.is_empty());
 }
 
-/// After a restart, only the stored row shows that rows above the remaining tasks were used.
+/// After a restart, only the stored entries show that rows above the remaining tasks were used, and that a feed lacks
+/// deletions.
 #[test]
-fn removing_tasks_stores_the_next_row_once() {
+fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1);
     let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None };
     decider.decide(changes(&commit)).unwrap();
     let a = commit.ingested[0].tasks[0].company_id.clone();
-    let key = |at: usize| keys::task(&a, commit.ingested[at].tasks[0].id);
-    let (written, _) = decider.decide(Change::Remove(vec![key(0)])).unwrap();
-    assert_eq!(kinds(&written), [Kind::Delete, Kind::Insert]);
-    assert_eq!((&written[1].key, record::decode_rows(&written[1].value).unwrap()), (&keys::rows(&a), 2));
-    let (written, _) = decider.decide(Change::Remove(vec![key(1)])).unwrap();
-    assert_eq!(kinds(&written), [Kind::Delete], "the row is stored already");
+    let mut purge = |row: u32, sequence| {
+        let id = commit.ingested[row as usize].tasks[0].id;
+        let last_change = LastChange { sequence, row };
+        decider.decide(Change::Purge(vec![Purged { company: a.clone(), id, last_change }])).unwrap().0
+    };
+    let written = purge(0, 5);
+    assert_eq!(kinds(&written), [OpKind::Delete, OpKind::Insert, OpKind::Insert]);
+    let purged = record::decode_purged(&written[1].value).unwrap();
+    assert_eq!((&written[1].key, purged), (&keys::purged(&a), LastChange { sequence: 5, row: 0 }));
+    assert_eq!((&written[2].key, record::decode_rows(&written[2].value).unwrap()), (&keys::rows(&a), 2));
+    assert_eq!(kinds(&purge(1, 3)), [OpKind::Delete], "later changes were purged before");
+    assert_eq!(kinds(&purge(1, 9)), [OpKind::Delete, OpKind::Replace]);
+}
+
+/// A task's place in the feed is the record that has its value. Decided with another number, it would move at a rebuild.
+#[test]
+fn tasks_carry_the_sequence_of_the_record_that_is_written() {
+    let (_dir, store, mut stored) = empty();
+    let mut decider = Decider::new(&store.shared, &mut stored, 7);
+    let last_change = |written: &[OwnedOp], id| {
+        let op = written.iter().find(|it| it.kind != OpKind::Event && keys::parse_task(&it.key).is_some()).unwrap();
+        task_record::decode(&op.value, id, CompanyId::parse("a").unwrap()).unwrap().1
+    };
+    let first = Commit { ingested: vec![made("a")], idempotency: None };
+    let id = first.ingested[0].tasks[0].id;
+    let (written, _) = decider.decide(changes(&first)).unwrap();
+    assert_eq!(last_change(&written, id), LastChange { sequence: 7, row: 0 });
+    // Nothing is written, so no sequence is used.
+    let update = |version| Change::Update {
+        company: CompanyId::parse("a").unwrap(),
+        id,
+        version: Some(version),
+        patch: Some(TaskPatch::default()),
+        now: Utc::now(),
+    };
+    assert!(decider.decide(update(5)).unwrap().0.is_empty());
+    let (written, _) = decider.decide(update(1)).unwrap();
+    assert_eq!(last_change(&written, id), LastChange { sequence: 8, row: 0 });
 }
 
 /// An import can be repeated: what is there stays, and what differs is named for the admin.
 #[test]
 fn an_import_skips_what_exists_and_names_what_differs() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1);
     let key = keys::audit(Uuid::from_u128(1));
     let mut import = |value: &[u8]| {
         let others = vec![(key.clone(), value.to_vec())];
@@ -217,7 +250,7 @@ fn an_import_skips_what_exists_and_names_what_differs() {
         let Done::Imported(imported) = done else { panic!("{done:?}") };
         (kinds(&written), imported.skipped, imported.differing)
     };
-    assert_eq!(import(b"one"), (vec![Kind::Insert], 0, vec![]));
+    assert_eq!(import(b"one"), (vec![OpKind::Insert], 0, vec![]));
     assert_eq!(import(b"one"), (vec![], 1, vec![]));
     assert_eq!(import(b"two"), (vec![], 1, vec![keys::name_of(&keys::audit(Uuid::from_u128(1)))]));
 }
@@ -226,11 +259,14 @@ fn an_import_skips_what_exists_and_names_what_differs() {
 #[test]
 fn overwriting_changes_existing_entries_only() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1);
     let (there, gone) = (keys::audit(Uuid::from_u128(1)), keys::audit(Uuid::from_u128(2)));
     let others = vec![(there.clone(), b"before".to_vec())];
     decider.decide(Change::Import { events: Vec::new(), tasks: Vec::new(), others }).unwrap();
     let entries = [there.clone(), gone].map(|key| (key, b"after".to_vec())).into();
     let (written, _) = decider.decide(Change::Overwrite(entries)).unwrap();
-    assert_eq!((kinds(&written), &written[0].key, &written[0].value[..]), (vec![Kind::Replace], &there, &b"after"[..]));
+    assert_eq!(
+        (kinds(&written), &written[0].key, &written[0].value[..]),
+        (vec![OpKind::Replace], &there, &b"after"[..])
+    );
 }

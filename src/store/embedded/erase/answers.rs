@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::patient::{FoundBy, Patient};
 use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::{Change, KeyValue};
-use crate::store::embedded::journal::{Kind, Op};
-use crate::store::embedded::{failure, keys, record};
+use crate::store::embedded::journal::{Op, OpKind};
+use crate::store::embedded::{answer_record, failure, keys};
+use crate::store::erasure::patient::{FoundBy, Patient};
 use crate::store::error::StoreError;
 use crate::store::idempotency::FirstAnswer;
 
@@ -18,7 +18,7 @@ const CHUNK: usize = 100;
 
 /// Returns whether a response concerns the patient: it belongs to one of these events, or names the patient.
 pub(super) fn is_about(patient: &Patient, events: &BTreeMap<Uuid, FoundBy>, answer: &FirstAnswer) -> bool {
-    answer.event_id().is_some_and(|id| events.contains_key(&id.0)) || patient.is_answered(&answer.body)
+    answer.event_id.is_some_and(|id| events.contains_key(&id.0)) || patient.is_answered(&answer.body)
 }
 
 /// Returns an operation's value without the responses that concern the patient; `None` if there are none.
@@ -28,7 +28,7 @@ pub(super) fn erased(
     events: &BTreeMap<Uuid, FoundBy>,
     count: &mut u64,
 ) -> Option<Vec<u8>> {
-    let written = matches!(op.kind, Kind::Insert | Kind::Replace) && keys::answers_in(op.key).is_some();
+    let written = matches!(op.kind, OpKind::Insert | OpKind::Replace) && keys::answers_in(op.key).is_some();
     written.then(|| erased_value(op.key, op.value, patient, events, count)).flatten()
 }
 
@@ -44,7 +44,7 @@ fn erased_value(
         *count += u64::from(about);
         about
     };
-    record::erase_answers(value, keys::parse_block(key).is_some(), &mut is_erased)
+    answer_record::erase_answers(value, keys::parse_block(key).is_some(), &mut is_erased)
 }
 
 impl Embedded {

@@ -12,10 +12,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::patient::Patient;
 use crate::model::company::CompanyId;
-use crate::store::embedded::events::{first_id_of, received_ms};
+use crate::store::embedded::id_time::{first_id_of, received_ms};
 use crate::store::embedded::journal::{Op, write_json};
+use crate::store::erasure::patient::Patient;
 
 /// Name of the file, next to the journal's segments.
 const FILE: &str = "erasures.json";
@@ -180,8 +180,8 @@ impl Erasures {
 mod tests {
     use super::*;
     use crate::model::company::CompanyId;
-    use crate::store::embedded::events::first_id;
-    use crate::store::embedded::journal::Kind;
+    use crate::store::embedded::id_time::first_id;
+    use crate::store::embedded::journal::OpKind;
     use crate::store::embedded::keys;
 
     /// If the clock is set back or a day ahead while a delivery is in its plugin, it must still be stored as
@@ -196,7 +196,7 @@ mod tests {
             let id = first_id(at(seconds));
             let key = keys::event(&company, crate::model::ids::EventId(id));
             let value = body(&company, id, patient);
-            erasures.since(id, || std::iter::once(Op { kind: Kind::Event, key: &key, value: &value }))
+            erasures.since(id, || std::iter::once(Op { kind: OpKind::Event, key: &key, value: &value }))
         };
         let begin = |seconds, patient: &str| {
             erasures.begin(Arc::new(Patient::new(company.clone(), patient).unwrap()), at(seconds)).unwrap();

@@ -1,5 +1,5 @@
+use super::*;
 use crate::model::ids::new_id;
-use crate::store::embedded::event_record::*;
 
 /// An event with everything that format 5 adds to.
 fn traced() -> Event {

@@ -57,6 +57,11 @@ fn filters() -> Vec<TaskFilter> {
     filters
 }
 
+/// The place of a task that was changed once.
+fn at(row: u32) -> LastChange {
+    LastChange { sequence: 1, row }
+}
+
 const ALL: Page = Page::Number { page: 1, limit: 10_000 };
 
 #[track_caller]
@@ -76,33 +81,33 @@ fn assert_same(index: &Index, tasks: &BTreeMap<u32, Task>) {
 fn every_combination_of_filters_finds_the_tasks_that_fit_through_changes_and_removals() {
     let (mut index, mut tasks) = (Index::default(), BTreeMap::new());
     for row in 0..240 {
-        index.add(&task(row), row, 100);
+        index.add(&task(row), at(row), 100);
         tasks.insert(row, task(row));
     }
     assert_same(&index, &tasks);
     for row in (0..240).step_by(3) {
         let old = tasks.remove(&row).unwrap();
-        index.remove(&old, row, 100);
+        index.remove(&old, at(row), 100);
         match row % 4 {
             // Purged.
             0 => {}
             // Deleted, and kept for some time.
             1 => {
                 let deleted = Task { deleted_at: Some(DateTime::UNIX_EPOCH), ..old };
-                index.add(&deleted, row, 100);
+                index.add(&deleted, at(row), 100);
                 tasks.insert(row, deleted);
             }
             // Changed: every field that can be filtered by.
             _ => {
                 let changed = Task { id: old.id, ..task(row + 1) };
-                index.add(&changed, row, 100);
+                index.add(&changed, at(row), 100);
                 tasks.insert(row, changed);
             }
         }
     }
     assert_same(&index, &tasks);
     for (row, task) in std::mem::take(&mut tasks) {
-        index.remove(&task, row, 100);
+        index.remove(&task, at(row), 100);
     }
     assert_same(&index, &tasks);
     assert_eq!(index.stats(), [], "a company without tasks is not counted");
@@ -114,7 +119,7 @@ fn every_combination_of_filters_finds_the_tasks_that_fit_through_changes_and_rem
 fn a_page_is_cut_from_the_newest_row_on_and_says_whether_more_follow() {
     let mut index = Index::default();
     for row in [2, 3, 5, 7, 11] {
-        index.add(&task(row), row, 1);
+        index.add(&task(row), at(row), 1);
     }
     let a = index.company(&company("a")).unwrap();
     let found = |page: Page| {
@@ -143,14 +148,14 @@ fn a_page_is_cut_from_the_newest_row_on_and_says_whether_more_follow() {
 #[test]
 fn deleted_tasks_are_found_by_the_time_of_their_deletion() {
     let mut index = Index::default();
-    let at = |minutes| DateTime::<Utc>::UNIX_EPOCH + Duration::minutes(minutes);
+    let time = |minutes| DateTime::<Utc>::UNIX_EPOCH + Duration::minutes(minutes);
     for (row, minutes) in [(0, 30), (1, 10), (2, 20)] {
-        index.add(&Task { deleted_at: Some(at(minutes)), ..task(row) }, row, 1);
+        index.add(&Task { deleted_at: Some(time(minutes)), ..task(row) }, at(row), 1);
     }
-    index.add(&task(3), 3, 1);
+    index.add(&task(3), at(3), 1);
     let due = |minutes, most| {
-        let found = index.deleted_before(at(minutes).timestamp_millis(), most);
-        found.into_iter().map(|(_, id)| id.as_u128() - 1).collect::<Vec<_>>()
+        let found = index.deleted_before(time(minutes).timestamp_millis(), most);
+        found.into_iter().map(|it| it.id.0.as_u128() - 1).collect::<Vec<_>>()
     };
     assert_eq!(due(10, 9), [0; 0]);
     assert_eq!(due(20, 9), [1]);

@@ -8,14 +8,17 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::allocate::{allocate, fresh};
+use super::event_place::place;
 use super::files::{file_name, sync_dir};
 use super::format::{GroupWriter, SEGMENT_HEADER, SegmentHeader, TooLong};
 use super::index_file::index_path;
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::put_in_place;
-use super::segments::{Events, Extent, Place, Segment, Segments};
+use super::segments::{Events, Extent, Segment, Segments};
 use crate::metrics::store::STORE;
+use crate::store::embedded::id_time;
 
 /// How far in the future a segment's creation time may be, in milliseconds: clocks are corrected in small steps all
 /// the time.
@@ -23,7 +26,7 @@ const AHEAD_MS: i64 = 3_600_000;
 
 /// The journal as used by its only writer.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Journal {
+pub(in super::super) struct Journal {
     pub(super) dir: PathBuf,
     pub(super) salt: u32,
     pub(super) segment_bytes: u64,
@@ -40,20 +43,20 @@ pub(in crate::store::embedded) struct Journal {
 
 impl Journal {
     /// Returns an empty group, to be filled and passed to [`Self::append`].
-    pub(in crate::store::embedded) fn group(&self) -> GroupWriter {
+    pub(in super::super) fn group(&self) -> GroupWriter {
         GroupWriter::new(self.salt, self.next)
     }
 
     /// Returns the sequence of the last durable record; 0 if there is none.
-    pub(in crate::store::embedded) fn last(&self) -> u64 {
+    pub(in super::super) fn last(&self) -> u64 {
         self.next - 1
     }
 
-    pub(in crate::store::embedded) fn segments(&self) -> &Arc<Segments> {
+    pub(in super::super) fn segments(&self) -> &Arc<Segments> {
         &self.segments
     }
 
-    pub(in crate::store::embedded) fn salt(&self) -> u32 {
+    pub(in super::super) fn salt(&self) -> u32 {
         self.salt
     }
 
@@ -62,7 +65,7 @@ impl Journal {
     /// # Errors
     /// [`AppendError::Full`] leaves the journal unchanged. After [`AppendError::Sync`], the state of the disk is
     /// unknown, and nothing more may be appended (the kernel drops dirty pages after a failed fsync).
-    pub(in crate::store::embedded) fn append(
+    pub(in super::super) fn append(
         &mut self,
         group: GroupWriter,
         events: Vec<(Uuid, usize, usize)>,
@@ -159,14 +162,14 @@ impl Journal {
 
     /// Starts a new segment if the last one is older than this, so that its content can expire; or if it was begun
     /// in the future, by a clock that has been corrected since.
-    pub(in crate::store::embedded) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
+    pub(in super::super) fn roll_if_older(&mut self, before_ms: i64) -> Result<(), AppendError> {
         let ahead = self.created_ms > crate::system::clock::now().timestamp_millis().saturating_add(AHEAD_MS);
         let ends = self.created_ms < before_ms || ahead;
         if ends && self.offset > SEGMENT_HEADER as u64 { self.roll(0) } else { Ok(()) }
     }
 
     /// Replaces a closed segment with a rewritten copy. Returns false if the segment no longer exists.
-    pub(in crate::store::embedded) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
+    pub(in super::super) fn replace(&mut self, first: u64, copy: &Path) -> std::io::Result<bool> {
         let list = self.segments.list();
         match list.iter().find(|it| it.first == first && first != self.first) {
             Some(segment) => put_in_place(copy, &segment.path).map(|()| true),
@@ -176,12 +179,7 @@ impl Journal {
 
     /// Removes whole segments whose records are all at most `covered` and older than `before_ms`. Returns the bytes
     /// freed.
-    pub(in crate::store::embedded) fn remove(
-        &mut self,
-        covered: u64,
-        before_ms: i64,
-        now_ms: i64,
-    ) -> std::io::Result<u64> {
+    pub(in super::super) fn remove(&mut self, covered: u64, before_ms: i64, now_ms: i64) -> std::io::Result<u64> {
         let (count, _) = removable(&self.segments, covered, before_ms, now_ms);
         if count == 0 {
             return Ok(0);
@@ -201,7 +199,7 @@ impl Journal {
 }
 
 /// Returns how many of the oldest segments contain nothing newer, and the last sequence in them.
-pub(in crate::store::embedded) fn removable(
+pub(in super::super) fn removable(
     segments: &Segments,
     covered: u64,
     before_ms: i64,
@@ -222,7 +220,7 @@ pub(in crate::store::embedded) fn removable(
 /// When the newest event of a segment was received. This may be after the next segment was begun, if the clock was set back
 /// in between. A time in the future is ignored: the clock was wrong.
 fn received_ms(segment: &Segment, now_ms: i64) -> i64 {
-    let newest = segment.extent(|it| it.events.range()).map(|(_, newest)| super::super::events::received_ms(newest));
+    let newest = segment.extent(|it| it.events.range()).map(|(_, newest)| id_time::received_ms(newest));
     newest.filter(|it| *it <= now_ms).unwrap_or(i64::MIN)
 }
 
@@ -234,33 +232,9 @@ fn ended_ms(begun: &[i64], at: usize, now_ms: i64) -> Option<i64> {
     begun.get(at + 1..)?.iter().copied().filter(is_past).find(|it| earliest.is_none_or(|earliest| earliest <= *it))
 }
 
-/// Returns a place in a segment; `None` if it exceeds the limits of a segment.
-pub(super) fn place(offset: u64, length: usize) -> Option<Place> {
-    Some(Place { offset: u32::try_from(offset).ok()?, length: u32::try_from(length).ok()? })
-}
-
-/// Creates a segment's file that was not prepared.
-pub(super) fn fresh(dir: &Path, bytes: u64) -> std::io::Result<(File, PathBuf)> {
-    let path = dir.join("fresh.tmp");
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-    if let Err(error) = allocate(&file, bytes) {
-        let _frees_the_space = std::fs::remove_file(&path);
-        return Err(error);
-    }
-    Ok((file, path))
-}
-
-/// Allocates disk space for a file. If the file system does not support that (ext2), only sets the file's length.
-pub(super) fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(bytes),
-        result => result.map_err(Into::into),
-    }
-}
-
 /// Why a group did not become durable.
 #[derive(Debug)]
-pub(in crate::store::embedded) enum AppendError {
+pub(in super::super) enum AppendError {
     /// It was not written; the journal is unchanged.
     Full(std::io::Error),
     /// It is unknown whether it reached the disk.

@@ -19,7 +19,7 @@ const GROUP_MAGIC: &[u8; 4] = b"HMG1";
 
 /// What an operation does with its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::embedded) enum Kind {
+pub(in super::super) enum OpKind {
     /// Adds a new key to the view.
     Insert = 1,
     /// Changes the view's value of a key.
@@ -30,7 +30,7 @@ pub(in crate::store::embedded) enum Kind {
     Event = 4,
 }
 
-impl Kind {
+impl OpKind {
     fn from_byte(byte: u8) -> Option<Self> {
         [Self::Insert, Self::Replace, Self::Delete, Self::Event].into_iter().find(|it| *it as u8 == byte)
     }
@@ -39,19 +39,19 @@ impl Kind {
 /// A length that exceeds the format's limits. Nothing is truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is longer than the journal's format allows")]
-pub(in crate::store::embedded) struct TooLong;
+pub(in super::super) struct TooLong;
 
 /// One operation of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::embedded) struct Op<'a> {
-    pub(in crate::store::embedded) kind: Kind,
-    pub(in crate::store::embedded) key: &'a [u8],
-    pub(in crate::store::embedded) value: &'a [u8],
+pub(in super::super) struct Op<'a> {
+    pub(in super::super) kind: OpKind,
+    pub(in super::super) key: &'a [u8],
+    pub(in super::super) value: &'a [u8],
 }
 
 impl Op<'_> {
     /// Returns the operation's size in a record, in bytes.
-    pub(in crate::store::embedded) fn encoded_len(&self) -> usize {
+    pub(in super::super) fn encoded_len(&self) -> usize {
         OP_HEADER + self.key.len() + self.value.len()
     }
 
@@ -68,9 +68,9 @@ impl Op<'_> {
 }
 
 /// Splits the first operation from these bytes.
-pub(in crate::store::embedded) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8])> {
+pub(in super::super) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8])> {
     let (header, rest) = bytes.split_first_chunk::<OP_HEADER>()?;
-    let kind = Kind::from_byte(header[0])?;
+    let kind = OpKind::from_byte(header[0])?;
     let key_len = usize::from(u16::from_le_bytes([header[1], header[2]]));
     let value_len = usize::try_from(u32_at(header, 3)).ok()?;
     let (key, rest) = rest.split_at_checked(key_len)?;
@@ -79,7 +79,7 @@ pub(in crate::store::embedded) fn split_op(bytes: &[u8]) -> Option<(Op<'_>, &[u8
 }
 
 /// Returns every operation of a record; `None` if it contains an incomplete operation.
-pub(in crate::store::embedded) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
+pub(in super::super) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>> {
     let mut ops = Vec::new();
     while !payload.is_empty() {
         let (op, rest) = split_op(payload)?;
@@ -90,7 +90,7 @@ pub(in crate::store::embedded) fn ops(mut payload: &[u8]) -> Option<Vec<Op<'_>>>
 }
 
 /// Returns every operation of a group that this process has just written.
-pub(in crate::store::embedded) fn group_ops(group: &[u8]) -> impl Iterator<Item = Op<'_>> {
+pub(in super::super) fn group_ops(group: &[u8]) -> impl Iterator<Item = Op<'_>> {
     let mut rest = group.get(GROUP_HEADER..).unwrap_or_default();
     let mut record: &[u8] = &[];
     std::iter::from_fn(move || {
@@ -171,7 +171,7 @@ impl GroupHeader {
 
 /// Collects records into a group that one write appends.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct GroupWriter {
+pub(in super::super) struct GroupWriter {
     salt: u32,
     first: u64,
     count: u32,
@@ -179,18 +179,18 @@ pub(in crate::store::embedded) struct GroupWriter {
 }
 
 impl GroupWriter {
-    pub(in crate::store::embedded) fn new(salt: u32, first: u64) -> Self {
+    pub(in super::super) fn new(salt: u32, first: u64) -> Self {
         let mut bytes = Vec::with_capacity(16 << 10);
         bytes.resize(GROUP_HEADER, 0);
         Self { salt, first, count: 0, bytes }
     }
 
     /// Returns the sequence of the next record.
-    pub(in crate::store::embedded) fn next(&self) -> u64 {
+    pub(in super::super) fn next(&self) -> u64 {
         self.first + u64::from(self.count)
     }
 
-    pub(in crate::store::embedded) fn is_empty(&self) -> bool {
+    pub(in super::super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
@@ -199,7 +199,7 @@ impl GroupWriter {
     ///
     /// # Errors
     /// Fails if something is too long.
-    pub(in crate::store::embedded) fn push<'a>(
+    pub(in super::super) fn push<'a>(
         &mut self,
         ops: impl IntoIterator<Item = Op<'a>>,
         mut placed: impl FnMut(usize, &Op<'a>),

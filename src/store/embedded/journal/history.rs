@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::format::{Kind, ops};
+use super::event_place::{EventPlace, collect_events, newest};
+use super::files::segment_paths;
+use super::format::{OpKind, ops};
 use super::index_file::{index_path, read_entries, verify};
-use super::scan;
-use super::scan::Record;
-use super::segments::{Place, expired_is_none, read_value};
-use super::survey::{collect_events, newest, segment_paths};
+use super::scan::{self, Record};
+use super::segments::{expired_is_none, read_value};
 
 /// The segments of a journal that is only read.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct History {
+pub(in super::super) struct JournalHistory {
     segments: Vec<Old>,
     salt: u32,
     /// The last segment of each event that is stored in several segments.
@@ -39,10 +39,10 @@ impl Old {
     }
 }
 
-impl History {
+impl JournalHistory {
     /// Reads the indexes of all segments. Memory grows only with the events that were stored again after their
     /// segment was full (replays), not with all events.
-    pub(in crate::store::embedded) fn open(dir: &Path) -> std::io::Result<Self> {
+    pub(in super::super) fn open(dir: &Path) -> std::io::Result<Self> {
         let mut history = Self { segments: Vec::new(), salt: 0, again: HashMap::new() };
         let mut highest: Option<Uuid> = None;
         for (first, path) in segment_paths(dir)? {
@@ -59,13 +59,13 @@ impl History {
     }
 
     /// Returns the number of events in the segments that [`Self::visit`] would read.
-    pub(in crate::store::embedded) fn events(&self, ids: &Range<Uuid>) -> u64 {
+    pub(in super::super) fn events(&self, ids: &Range<Uuid>) -> u64 {
         self.segments.iter().filter(|it| it.has_any(ids)).map(|it| it.events).sum()
     }
 
     /// Visits every record that contains events with ids in `ids` in their current state: the operations' bytes,
     /// and which of them are these events. Stops when `visit` returns false.
-    pub(in crate::store::embedded) fn visit(
+    pub(in super::super) fn visit(
         &self,
         ids: &Range<Uuid>,
         visit: &mut dyn FnMut(&[u8], &[usize]) -> bool,
@@ -88,22 +88,23 @@ impl History {
     }
 
     /// Returns the value of an event at a position that another of its records refers to; `None` if it has expired.
-    pub(in crate::store::embedded) fn at(
-        &self,
-        segment: u64,
-        place: Place,
-        id: Uuid,
-    ) -> std::io::Result<Option<Vec<u8>>> {
+    pub(in super::super) fn at(&self, segment: u64, place: EventPlace, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
         let Some(old) = self.segments.iter().find(|it| it.first == segment) else { return Ok(None) };
         expired_is_none(read_value(&old.path, place, id))
     }
 
     /// Returns which of a record's operations are events that are not stored again later.
-    fn current(&self, segment: u64, record: &Record<'_>, ids: &Range<Uuid>, entries: &[(Uuid, Place)]) -> Vec<usize> {
+    fn current(
+        &self,
+        segment: u64,
+        record: &Record<'_>,
+        ids: &Range<Uuid>,
+        entries: &[(Uuid, EventPlace)],
+    ) -> Vec<usize> {
         let mut found = Vec::new();
         let mut at = record.offset;
         for (index, op) in ops(record.payload).unwrap_or_default().iter().enumerate() {
-            if op.kind == Kind::Event
+            if op.kind == OpKind::Event
                 && let Some(id) = op.key.last_chunk::<16>().map(|it| Uuid::from_bytes(*it))
                 && ids.contains(&id)
                 && self.again.get(&id).is_none_or(|last| *last == segment)
@@ -120,7 +121,7 @@ impl History {
 
 /// Returns a segment's events, each once, sorted by id: from its index file, or from the segment itself if it has
 /// no valid index.
-fn entries(segment: &Path, salt: u32, first: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
+fn entries(segment: &Path, salt: u32, first: u64) -> std::io::Result<Vec<(Uuid, EventPlace)>> {
     let path = index_path(segment);
     // A damaged index would hide events.
     if expired_is_none(verify(&path))?.flatten().is_some() {

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::event_place::EventPlace;
 use super::files::sync_dir;
-use super::segments::Place;
 
 const MAGIC: &[u8; 8] = b"HMEVIX02";
 const HEADER: usize = 72;
@@ -43,7 +43,7 @@ pub(super) struct Summary {
 /// Writes an index. Returns the lowest and the highest id.
 pub(super) fn write_index(
     path: &Path,
-    mut entries: Vec<(Uuid, Place)>,
+    mut entries: Vec<(Uuid, EventPlace)>,
     next: u64,
     end: u64,
 ) -> std::io::Result<Option<(Uuid, Uuid)>> {
@@ -61,12 +61,12 @@ pub(super) fn write_index(
 }
 
 /// Returns the lowest and the highest id of sorted entries.
-pub(super) fn range(entries: &[(Uuid, Place)]) -> Option<(Uuid, Uuid)> {
+pub(super) fn range(entries: &[(Uuid, EventPlace)]) -> Option<(Uuid, Uuid)> {
     entries.first().zip(entries.last()).map(|(low, high)| (low.0, high.0))
 }
 
 /// Returns whether the index on disk has exactly this content.
-pub(super) fn index_is(path: &Path, entries: &mut [(Uuid, Place)], next: u64, end: u64) -> bool {
+pub(super) fn index_is(path: &Path, entries: &mut [(Uuid, EventPlace)], next: u64, end: u64) -> bool {
     entries.sort_unstable_by_key(|(id, _)| *id);
     std::fs::read(path).is_ok_and(|bytes| bytes == encode(entries, next, end))
 }
@@ -98,7 +98,7 @@ fn summary(header: &[u8; HEADER], length: u64) -> Option<Summary> {
     (whole && size == length).then(|| Summary { next, end, range: (count > 0).then(|| (id(32), id(48))) })
 }
 
-fn encode(entries: &[(Uuid, Place)], next: u64, end: u64) -> Vec<u8> {
+fn encode(entries: &[(Uuid, EventPlace)], next: u64, end: u64) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
     for (id, place) in entries {
         bytes.extend_from_slice(id.as_bytes());
@@ -129,7 +129,7 @@ fn entry_count(length: u64) -> u64 {
     length.saturating_sub(HEADER as u64) / ENTRY as u64
 }
 
-pub(super) fn search(index: &File, id: Uuid) -> std::io::Result<Option<Place>> {
+pub(super) fn search(index: &File, id: Uuid) -> std::io::Result<Option<EventPlace>> {
     let position = position(index, id)?;
     let found = read_entries(index, position, position + 1)?;
     Ok(found.first().filter(|(it, _)| *it == id).map(|(_, place)| *place))
@@ -148,7 +148,7 @@ pub(super) fn position(index: &File, id: Uuid) -> std::io::Result<u64> {
 }
 
 /// Returns the entries of an index from one position up to another, or to the end.
-pub(super) fn read_entries(index: &File, from: u64, to: u64) -> std::io::Result<Vec<(Uuid, Place)>> {
+pub(super) fn read_entries(index: &File, from: u64, to: u64) -> std::io::Result<Vec<(Uuid, EventPlace)>> {
     let to = to.min(entry_count(index.metadata()?.len()));
     let count = usize::try_from(to.saturating_sub(from)).map_err(std::io::Error::other)?;
     let mut bytes = vec![0; count * ENTRY];
@@ -157,7 +157,7 @@ pub(super) fn read_entries(index: &File, from: u64, to: u64) -> std::io::Result<
         let (id, rest) = it.split_first_chunk::<16>()?;
         let (offset, rest) = rest.split_first_chunk::<4>()?;
         let length = rest.first_chunk::<4>()?;
-        let place = Place { offset: u32::from_le_bytes(*offset), length: u32::from_le_bytes(*length) };
+        let place = EventPlace { offset: u32::from_le_bytes(*offset), length: u32::from_le_bytes(*length) };
         Some((Uuid::from_bytes(*id), place))
     };
     Ok(bytes.chunks_exact(ENTRY).filter_map(entry).collect())

@@ -6,17 +6,18 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::event_place::EventPlace;
 use super::index_file::{position, read_entries};
-use super::segments::{Events, Place, Segment, Segments, expired_is_none, read_event};
+use super::segments::{Events, Segment, Segments, expired_is_none, read_event};
 
 /// Number of positions that are looked up at a time.
 const CHUNK: usize = 512;
 
 /// Position of an event.
-struct Found {
+struct ListedEvent {
     id: Uuid,
     segment: PathBuf,
-    place: Place,
+    place: EventPlace,
 }
 
 impl Segments {
@@ -25,7 +26,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if a file cannot be read, or does not match its index.
-    pub(in crate::store::embedded) fn events_before(
+    pub(in super::super) fn events_before(
         &self,
         mut before: Uuid,
         mut take: impl FnMut(Uuid, &[u8], &[u8]) -> bool,
@@ -50,9 +51,9 @@ impl Segments {
         }
     }
 
-    fn places_before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<Found>> {
+    fn places_before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<ListedEvent>> {
         // The newest segment first: of two states of an event, the stable sort below leaves the newer one in front.
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<ListedEvent> = Vec::new();
         for segment in self.list().iter().rev() {
             // All ids in this segment are lower than those found already, and enough are found.
             let lowest = found.get(most - 1).map(|it| it.id);
@@ -61,7 +62,11 @@ impl Segments {
                 continue;
             }
             let places = expired_is_none(segment.before(before, most))?.unwrap_or_default();
-            found.extend(places.into_iter().map(|(id, place)| Found { id, segment: segment.path.clone(), place }));
+            found.extend(places.into_iter().map(|(id, place)| ListedEvent {
+                id,
+                segment: segment.path.clone(),
+                place,
+            }));
             found.sort_by_key(|it| std::cmp::Reverse(it.id));
             found.dedup_by_key(|it| it.id);
             found.truncate(most);
@@ -72,7 +77,7 @@ impl Segments {
 
 impl Segment {
     /// Returns the highest ids that are lower than this, highest first.
-    fn before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, Place)>> {
+    fn before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, EventPlace)>> {
         let in_memory = self.extent(|it| match &it.events {
             Events::Open(events) => Some(events.range(..before).rev().take(most).map(|(id, at)| (*id, *at)).collect()),
             Events::Sealed(Some((lowest, _))) if *lowest < before => None,

@@ -11,7 +11,9 @@
 //!   processes.
 //! - `replay.rs`: replays records into a view; `rewrite.rs`: erases values from a segment.
 
+mod allocate;
 mod append;
+mod event_place;
 mod files;
 mod format;
 mod history;
@@ -28,12 +30,14 @@ mod survey;
 mod verify;
 
 pub(super) use append::{AppendError, Journal, removable};
-pub(super) use files::{HORIZON, companions, mark_copy, sync_dir};
-pub(super) use format::{GroupWriter, Kind, Op, group_ops, ops};
-pub(super) use history::History;
-pub(super) use open::{Opened, write_json};
+pub(super) use event_place::EventPlace;
+pub(super) use files::{HORIZON, companions, sync_dir, write_json};
+pub(super) use format::{GroupWriter, Op, OpKind, group_ops, ops};
+pub(super) use history::JournalHistory;
+pub(super) use mark::mark_copy;
+pub(super) use open::Opened;
 pub(super) use replay::replay;
-pub(super) use rewrite::{Files, Rewritten, put_in_place, rewrite};
-pub(super) use segments::{Closed, Place, Segments, Stored};
+pub(super) use rewrite::{JournalFiles, Rewritten, put_in_place, rewrite};
+pub(super) use segments::{Closed, Segments, StoredEvent};
 pub(super) use survey::{Accepted, Survey, read_only};
 pub(super) use verify::{Unverified, known_damaged, verify};

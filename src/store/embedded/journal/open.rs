@@ -6,33 +6,34 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::append::{Journal, fresh};
-use super::files::{file_name, sync_dir};
+use super::allocate::fresh;
+use super::append::Journal;
+use super::files::{ACCEPTED, file_name, sync_dir, write_json};
 use super::format::{SEGMENT_HEADER, SegmentHeader};
 use super::index_file::{index_is, index_path, range, write_index};
 use super::mark::Mark;
 use super::prepare::Preparer;
 use super::rewrite::UNFINISHED;
 use super::segments::{Events, Extent, Segment, Segments};
-use super::survey::{ACCEPTED, Found, Read, Survey};
+use super::survey::{FoundEvents, ReadSegment, Survey};
 use super::verify::{DAMAGED, Unverified};
 use crate::store::error::{Damage, StoreError};
 
 /// Result of opening a journal.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Opened {
-    pub(in crate::store::embedded) journal: Journal,
+pub(in super::super) struct Opened {
+    pub(in super::super) journal: Journal,
     /// A last group that was cut off by a crash. It was never acknowledged.
-    pub(in crate::store::embedded) torn: Option<Damage>,
+    pub(in super::super) torn: Option<Damage>,
     /// Damage that an admin has just accepted as lost.
-    pub(in crate::store::embedded) lost: Vec<Damage>,
+    pub(in super::super) lost: Vec<Damage>,
     /// Closed segments that were not read.
-    pub(in crate::store::embedded) unverified: Vec<Unverified>,
+    pub(in super::super) unverified: Vec<Unverified>,
 }
 
 impl Survey {
     /// Opens the journal for writing.
-    pub(in crate::store::embedded) fn open(
+    pub(in super::super) fn open(
         mut self,
         dir: &Path,
         segment_bytes: u64,
@@ -118,12 +119,12 @@ fn write_again(file: &File, end: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-fn opened(read: Read, salt: u32, last: bool) -> std::io::Result<Segment> {
+fn opened(read: ReadSegment, salt: u32, last: bool) -> std::io::Result<Segment> {
     let path = index_path(&read.path);
     let events = match read.events {
-        Found::Indexed(range) => Events::Sealed(range),
-        Found::Read(events) if last => Events::Open(events.into_iter().collect::<BTreeMap<_, _>>()),
-        Found::Read(mut events) => {
+        FoundEvents::Indexed(range) => Events::Sealed(range),
+        FoundEvents::ReadSegment(events) if last => Events::Open(events.into_iter().collect::<BTreeMap<_, _>>()),
+        FoundEvents::ReadSegment(mut events) => {
             if index_is(&path, &mut events, read.next, read.end) {
                 Events::Sealed(range(&events))
             } else {
@@ -148,7 +149,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 /// Creates the first segment of a new journal.
-fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Result<Read> {
+fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Result<ReadSegment> {
     use std::os::unix::fs::FileExt as _;
     let header = SegmentHeader { first, created_ms: crate::system::clock::now().timestamp_millis(), salt };
     let (file, made) = fresh(dir, segment_bytes)?;
@@ -157,19 +158,6 @@ fn begin(dir: &Path, first: u64, salt: u32, segment_bytes: u64) -> std::io::Resu
     let path = dir.join(file_name(first));
     std::fs::rename(made, &path)?;
     sync_dir(dir)?;
-    let events = Found::Read(Vec::new());
-    Ok(Read { path, first, created_ms: header.created_ms, end: SEGMENT_HEADER as u64, next: first, events })
-}
-
-/// Writes a small file durably, replacing an older one.
-pub(in crate::store::embedded) fn write_json(
-    dir: &Path,
-    name: &str,
-    content: &impl serde::Serialize,
-) -> std::io::Result<()> {
-    let temporary = dir.join(format!("{name}.tmp"));
-    std::fs::write(&temporary, serde_json::to_vec(content)?)?;
-    File::open(&temporary)?.sync_all()?;
-    std::fs::rename(&temporary, dir.join(name))?;
-    sync_dir(dir)
+    let events = FoundEvents::ReadSegment(Vec::new());
+    Ok(ReadSegment { path, first, created_ms: header.created_ms, end: SEGMENT_HEADER as u64, next: first, events })
 }

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::append::allocate;
+use super::allocate::allocate;
 use super::segments::Segments;
 
 /// File extension of a prepared segment.

@@ -1,7 +1,6 @@
 //! Replays the journal's records. Missing records are always reported.
 
-use super::scan;
-use super::scan::{Lost, Record, Scanned};
+use super::scan::{self, Lost, Record, Scanned};
 use super::segments::Segments;
 use super::survey::Accepted;
 use crate::store::error::Damage;
@@ -11,7 +10,7 @@ use crate::store::error::Damage;
 ///
 /// # Errors
 /// Fails if a segment cannot be read.
-pub(in crate::store::embedded) fn replay(
+pub(in super::super) fn replay(
     segments: &Segments,
     salt: u32,
     (from, until): (u64, u64),

@@ -5,26 +5,24 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::files::sync_dir;
-use super::format::{Op, ops};
-use super::scan::Record;
-use super::survey::segment_paths;
-use super::{format, scan};
+use super::files::{segment_paths, sync_dir};
+use super::format::{self, Op, ops};
+use super::scan::{self, Record};
 
 /// Name of an unfinished copy. One that a killed process has left behind is removed at the next start.
 pub(super) const UNFINISHED: &str = "rewrite.tmp";
 
 /// A durable copy of a segment, and the number of places in the segment that could not be read.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Rewritten {
+pub(in super::super) struct Rewritten {
     /// `None` if there was nothing to replace.
-    pub(in crate::store::embedded) copy: Option<PathBuf>,
-    pub(in crate::store::embedded) damaged: u64,
+    pub(in super::super) copy: Option<PathBuf>,
+    pub(in super::super) damaged: u64,
 }
 
 /// Visits every operation of a segment. A value that `change` returns replaces the operation's value in a copy; it
 /// is ignored if its length differs.
-pub(in crate::store::embedded) fn rewrite(
+pub(in super::super) fn rewrite(
     segment: &Path,
     salt: u32,
     first: u64,
@@ -81,21 +79,21 @@ fn write(
 }
 
 /// Replaces a segment with its copy, durably.
-pub(in crate::store::embedded) fn put_in_place(copy: &Path, segment: &Path) -> std::io::Result<()> {
+pub(in super::super) fn put_in_place(copy: &Path, segment: &Path) -> std::io::Result<()> {
     std::fs::rename(copy, segment)?;
     segment.parent().map_or(Ok(()), sync_dir)
 }
 
 /// The segments to go through, oldest first, each with its first sequence; and their salt.
 #[derive(Debug, Default)]
-pub(in crate::store::embedded) struct Files {
-    pub(in crate::store::embedded) segments: Vec<(u64, PathBuf)>,
-    pub(in crate::store::embedded) salt: u32,
+pub(in super::super) struct JournalFiles {
+    pub(in super::super) segments: Vec<(u64, PathBuf)>,
+    pub(in super::super) salt: u32,
 }
 
-impl Files {
+impl JournalFiles {
     /// Returns the segments of a journal that no process writes to.
-    pub(in crate::store::embedded) fn at_rest(dir: &Path) -> std::io::Result<Self> {
+    pub(in super::super) fn at_rest(dir: &Path) -> std::io::Result<Self> {
         let segments = segment_paths(dir)?;
         for (_, path) in &segments {
             if let Some(header) = scan::header(path)? {

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::format;
-use super::format::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
+use super::format::{self, GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
 use crate::store::error::Damage;
 
 /// Number of bytes that are read at a time.
@@ -13,11 +12,11 @@ const CHUNK: usize = 1 << 20;
 
 /// An intact record.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Record<'a> {
-    pub(in crate::store::embedded) sequence: u64,
+pub(in super::super) struct Record<'a> {
+    pub(in super::super) sequence: u64,
     /// Offset of the payload in its segment.
-    pub(in crate::store::embedded) offset: u64,
-    pub(in crate::store::embedded) payload: &'a [u8],
+    pub(in super::super) offset: u64,
+    pub(in super::super) payload: &'a [u8],
 }
 
 /// Acknowledged changes that cannot be read: their place, and their sequences from the first up to the next
@@ -237,7 +236,7 @@ fn read_up_to(file: &File, into: &mut [u8], at: u64) -> std::io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::format::{GroupWriter, Kind, Op, RECORD_HEADER, split_op};
+    use super::format::{GroupWriter, Op, OpKind, RECORD_HEADER, split_op};
     use super::*;
 
     const SALT: u32 = 77;
@@ -247,7 +246,7 @@ mod tests {
     fn group(salt: u32, first: u64, values: &[[u8; 10]]) -> Vec<u8> {
         let mut writer = GroupWriter::new(salt, first);
         for value in values {
-            writer.push([Op { kind: Kind::Insert, key: b"k", value }], |_, _| {}).unwrap();
+            writer.push([Op { kind: OpKind::Insert, key: b"k", value }], |_, _| {}).unwrap();
         }
         writer.finish().unwrap().0
     }

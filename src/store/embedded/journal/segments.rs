@@ -13,21 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use super::format::Kind;
+use super::event_place::{EventPlace, collect_events, newest};
+use super::format::{self, OpKind};
 use super::index_file::{Summary, index_path, read_entry_count, search, verify, write_index};
-use super::survey::{collect_events, newest};
-use super::{format, scan};
-
-/// Position and length of an event's operation in its segment, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::embedded) struct Place {
-    pub(in crate::store::embedded) offset: u32,
-    pub(in crate::store::embedded) length: u32,
-}
+use super::scan;
 
 /// One file of the journal.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Segment {
+pub(in super::super) struct Segment {
     /// Sequence of its first record.
     pub(super) first: u64,
     pub(super) created_ms: i64,
@@ -52,23 +45,23 @@ pub(super) struct Extent {
 #[derive(Debug)]
 pub(super) enum Events {
     /// In memory: the segment is still being written, or its index file does not exist yet.
-    Open(BTreeMap<Uuid, Place>),
+    Open(BTreeMap<Uuid, EventPlace>),
     /// In the index file, sorted by id; with the lowest and the highest id.
     Sealed(Option<(Uuid, Uuid)>),
 }
 
 /// A stored state of an event, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store::embedded) struct Stored {
+pub(in super::super) struct StoredEvent {
     /// The segment, by its first sequence.
-    pub(in crate::store::embedded) segment: u64,
-    pub(in crate::store::embedded) place: Place,
-    pub(in crate::store::embedded) value: Vec<u8>,
+    pub(in super::super) segment: u64,
+    pub(in super::super) place: EventPlace,
+    pub(in super::super) value: Vec<u8>,
 }
 
 /// All segments, oldest first.
 #[derive(Debug, Default)]
-pub(in crate::store::embedded) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
+pub(in super::super) struct Segments(RwLock<Arc<Vec<Arc<Segment>>>>);
 
 impl Segments {
     pub(super) fn new(segments: Vec<Segment>) -> Self {
@@ -107,7 +100,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if a file cannot be read, or does not match its index.
-    pub(in crate::store::embedded) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<Stored>> {
+    pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<StoredEvent>> {
         Ok(self.any_event(id)?.filter(|(found, _)| found == key).map(|(_, stored)| stored))
     }
 
@@ -115,12 +108,12 @@ impl Segments {
     ///
     /// # Errors
     /// Fails as [`Self::event`] does.
-    pub(in crate::store::embedded) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, Stored)>> {
+    pub(in super::super) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, StoredEvent)>> {
         for segment in self.list().iter().rev() {
             if let Some(place) = expired_is_none(segment.place(id))?.flatten() {
                 let Some(file) = expired_is_none(File::open(&segment.path))? else { return Ok(None) };
                 let (found, value) = read_event(&file, place, id)?;
-                let stored = Stored { segment: segment.first, place, value };
+                let stored = StoredEvent { segment: segment.first, place, value };
                 return Ok(Some((found, stored)));
             }
         }
@@ -131,12 +124,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if the file cannot be read, or if another event is stored there.
-    pub(in crate::store::embedded) fn at(
-        &self,
-        segment: u64,
-        place: Place,
-        id: Uuid,
-    ) -> std::io::Result<Option<Vec<u8>>> {
+    pub(in super::super) fn at(&self, segment: u64, place: EventPlace, id: Uuid) -> std::io::Result<Option<Vec<u8>>> {
         let list = self.list();
         let Ok(index) = list.binary_search_by_key(&segment, |it| it.first) else { return Ok(None) };
         let Some(file) = expired_is_none(File::open(&list[index].path))? else { return Ok(None) };
@@ -144,7 +132,7 @@ impl Segments {
     }
 
     /// Returns the segment that contains this record, by its first sequence.
-    pub(in crate::store::embedded) fn containing(&self, sequence: u64) -> Option<u64> {
+    pub(in super::super) fn containing(&self, sequence: u64) -> Option<u64> {
         let list = self.list();
         let after = list.partition_point(|it| it.first <= sequence);
         after.checked_sub(1).map(|at| list[at].first)
@@ -152,7 +140,7 @@ impl Segments {
 
     /// Returns first sequences and files, oldest first, with the number of durable bytes of each; and the sequence
     /// after the very last record.
-    pub(in crate::store::embedded) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
+    pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
         let list = self.list();
         let files = list.iter().map(|it| (it.first, it.path.clone(), it.extent(|extent| extent.end))).collect();
         (files, list.last().map_or(1, |it| it.extent(|extent| extent.next)))
@@ -162,10 +150,7 @@ impl Segments {
     ///
     /// # Errors
     /// Fails if an index cannot be read.
-    pub(in crate::store::embedded) fn closed_with(
-        &self,
-        events: &BTreeSet<Uuid>,
-    ) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    pub(in super::super) fn closed_with(&self, events: &BTreeSet<Uuid>) -> std::io::Result<Vec<(u64, PathBuf)>> {
         let (list, mut found) = (self.list(), Vec::new());
         let closed = list.split_last().map_or(&[][..], |(_, closed)| closed);
         for segment in closed {
@@ -180,7 +165,7 @@ impl Segments {
     }
 
     /// Returns the closed segments, oldest first.
-    pub(in crate::store::embedded) fn closed(&self) -> Vec<Closed> {
+    pub(in super::super) fn closed(&self) -> Vec<Closed> {
         let list = self.list();
         let closed = |pair: &[Arc<Segment>]| Closed {
             first: pair[0].first,
@@ -191,20 +176,20 @@ impl Segments {
     }
 
     /// Returns the total size of the segments with records after this sequence, in bytes.
-    pub(in crate::store::embedded) fn bytes_after(&self, sequence: u64) -> u64 {
+    pub(in super::super) fn bytes_after(&self, sequence: u64) -> u64 {
         let bytes = |it: &Arc<Segment>| it.extent(|extent| if extent.next > sequence + 1 { extent.end } else { 0 });
         self.list().iter().map(bytes).sum()
     }
 
     /// Returns the number of event records.
-    pub(in crate::store::embedded) fn event_count(&self) -> u64 {
+    pub(in super::super) fn event_count(&self) -> u64 {
         let open = |it: &Extent| if let Events::Open(events) = &it.events { Some(events.len() as u64) } else { None };
         let count = |it: &Arc<Segment>| it.extent(open).unwrap_or_else(|| read_entry_count(&index_path(&it.path)));
         self.list().iter().map(count).sum()
     }
 
     /// Returns the oldest segment and its first sequence.
-    pub(in crate::store::embedded) fn oldest(&self) -> Option<(PathBuf, u64)> {
+    pub(in super::super) fn oldest(&self) -> Option<(PathBuf, u64)> {
         self.list().first().map(|it| (it.path.clone(), it.first))
     }
 
@@ -230,11 +215,11 @@ impl Segments {
 
 /// A segment that is no longer written.
 #[derive(Debug, Clone)]
-pub(in crate::store::embedded) struct Closed {
-    pub(in crate::store::embedded) first: u64,
-    pub(in crate::store::embedded) path: PathBuf,
+pub(in super::super) struct Closed {
+    pub(in super::super) first: u64,
+    pub(in super::super) path: PathBuf,
     /// Its lowest and highest event id, if it has events.
-    pub(in crate::store::embedded) range: Option<(Uuid, Uuid)>,
+    pub(in super::super) range: Option<(Uuid, Uuid)>,
 }
 
 impl Segment {
@@ -279,7 +264,7 @@ impl Segment {
     }
 
     /// Returns the place of an event, if it is in this segment.
-    fn place(&self, id: Uuid) -> std::io::Result<Option<Place>> {
+    fn place(&self, id: Uuid) -> std::io::Result<Option<EventPlace>> {
         let in_memory = self.extent(|it| match &it.events {
             Events::Open(events) => Some(events.get(&id).copied()),
             Events::Sealed(Some((lowest, highest))) if (*lowest..=*highest).contains(&id) => None,
@@ -313,11 +298,11 @@ pub(super) fn expired_is_none<T>(result: std::io::Result<T>) -> std::io::Result<
 }
 
 /// Reads an event's key and value.
-pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+pub(super) fn read_event(file: &File, place: EventPlace, id: Uuid) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
     let mut bytes = vec![0; place.length as usize];
     file.read_exact_at(&mut bytes, u64::from(place.offset))?;
     match format::split_op(&bytes) {
-        Some((op, [])) if op.kind == Kind::Event && op.key.ends_with(id.as_bytes()) => {
+        Some((op, [])) if op.kind == OpKind::Event && op.key.ends_with(id.as_bytes()) => {
             Ok((op.key.to_vec(), op.value.to_vec()))
         }
         _ => Err(std::io::Error::other("its index does not match its segment")),
@@ -325,7 +310,7 @@ pub(super) fn read_event(file: &File, place: Place, id: Uuid) -> std::io::Result
 }
 
 /// Reads the value of an event from a segment file that no process writes to.
-pub(super) fn read_value(segment: &Path, place: Place, id: Uuid) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_value(segment: &Path, place: EventPlace, id: Uuid) -> std::io::Result<Vec<u8>> {
     read_event(&File::open(segment)?, place, id).map(|(_, value)| value)
 }
 

@@ -8,64 +8,60 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::append::place;
-use super::files::sequence_of;
-use super::format::{Kind, Op, SegmentHeader, ops};
+use super::event_place::{EventPlace, collect_events, newest};
+use super::files::{ACCEPTED, segment_paths};
+use super::format::{SegmentHeader, ops};
 use super::index_file::{Summary, glance, index_is, index_path};
 use super::mark::Mark;
-use super::scan;
-use super::scan::{Lost, Record, Scanned};
-use super::segments::{Events, Extent, Place, Segment, Segments};
+use super::scan::{self, Lost, Record, Scanned};
+use super::segments::{Events, Extent, Segment, Segments};
 use crate::store::error::Damage;
 
-/// File with the sequences whose loss an admin has accepted, so that they are not reported again.
-pub(super) const ACCEPTED: &str = "accepted-loss.json";
-
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub(in crate::store::embedded) struct Accepted(pub(super) Vec<(u64, u64)>);
+pub(in super::super) struct Accepted(pub(super) Vec<(u64, u64)>);
 
 /// A journal that was read and not changed.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Survey {
-    pub(in crate::store::embedded) salt: Option<u32>,
+pub(in super::super) struct Survey {
+    pub(in super::super) salt: Option<u32>,
     /// Losses that were not accepted before.
     pub(super) lost: Vec<Lost>,
-    pub(in crate::store::embedded) torn: Option<Damage>,
-    pub(in crate::store::embedded) records: u64,
-    pub(in crate::store::embedded) events: u64,
+    pub(in super::super) torn: Option<Damage>,
+    pub(in super::super) records: u64,
+    pub(in super::super) events: u64,
     pub(super) next: u64,
-    pub(super) segments: Vec<Read>,
+    pub(super) segments: Vec<ReadSegment>,
     pub(super) accepted: Accepted,
 }
 
 /// A segment that was read.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct ReadSegment {
     pub(super) path: PathBuf,
     pub(super) first: u64,
     pub(super) created_ms: i64,
     pub(super) end: u64,
     pub(super) next: u64,
-    pub(super) events: Found,
+    pub(super) events: FoundEvents,
 }
 
 /// A segment's events.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// Read from the segment itself.
-    Read(Vec<(Uuid, Place)>),
+pub(super) enum FoundEvents {
+    /// ReadSegment from the segment itself.
+    ReadSegment(Vec<(Uuid, EventPlace)>),
     /// Only the lowest and the highest id, from the index; the segment was not read.
     Indexed(Option<(Uuid, Uuid)>),
 }
 
 impl Survey {
     /// Reads every segment. `applied` is the last sequence in the view, which was certainly acknowledged.
-    pub(in crate::store::embedded) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
+    pub(in super::super) fn of(dir: &Path, applied: u64) -> std::io::Result<Self> {
         Self::look(dir, applied, false)
     }
 
     /// Reads closed segments only if they have no usable index.
-    pub(in crate::store::embedded) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
+    pub(in super::super) fn quick(dir: &Path, applied: u64) -> std::io::Result<Self> {
         Self::look(dir, applied, true)
     }
 
@@ -118,8 +114,8 @@ impl Survey {
         }
         let Summary { next, end, range } = summary;
         self.next = self.next.max(next);
-        let events = Found::Indexed(range);
-        self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events });
+        let events = FoundEvents::Indexed(range);
+        self.segments.push(ReadSegment { path: path.to_owned(), first, created_ms, end, next, events });
     }
 
     fn read(
@@ -167,7 +163,14 @@ impl Survey {
             (Some(_), _) => {}
         }
         let created_ms = header.map_or(0, |it| it.created_ms);
-        self.segments.push(Read { path: path.to_owned(), first, created_ms, end, next, events: Found::Read(events) });
+        self.segments.push(ReadSegment {
+            path: path.to_owned(),
+            first,
+            created_ms,
+            end,
+            next,
+            events: FoundEvents::ReadSegment(events),
+        });
         Ok(())
     }
 
@@ -177,26 +180,26 @@ impl Survey {
     }
 
     /// Returns the places where acknowledged changes cannot be read.
-    pub(in crate::store::embedded) fn damages(&self) -> Vec<Damage> {
+    pub(in super::super) fn damages(&self) -> Vec<Damage> {
         self.lost.iter().map(|it| it.damage.clone()).collect()
     }
 
     /// Returns the sequence of the last record.
-    pub(in crate::store::embedded) fn last(&self) -> u64 {
+    pub(in super::super) fn last(&self) -> u64 {
         self.next - 1
     }
 
     /// Returns the sequence of the first record.
-    pub(in crate::store::embedded) fn first(&self) -> u64 {
+    pub(in super::super) fn first(&self) -> u64 {
         self.segments.first().map_or(1, |it| it.first)
     }
 
     /// Returns the event indexes that do not match their segments.
-    pub(in crate::store::embedded) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
+    pub(in super::super) fn wrong_indexes(&mut self) -> Vec<PathBuf> {
         let sealed = self.segments.len().saturating_sub(1);
-        let wrong = |it: &mut Read| {
+        let wrong = |it: &mut ReadSegment| {
             let path = index_path(&it.path);
-            let Found::Read(events) = &mut it.events else { return None };
+            let FoundEvents::ReadSegment(events) = &mut it.events else { return None };
             (!index_is(&path, events, it.next, it.end)).then_some(path)
         };
         self.segments[..sealed].iter_mut().filter_map(wrong).collect()
@@ -211,7 +214,7 @@ fn indexed(segment: &Path) -> Option<Summary> {
 
 impl Accepted {
     /// Reads the losses that were accepted earlier.
-    pub(in crate::store::embedded) fn read(dir: &Path) -> Self {
+    pub(in super::super) fn read(dir: &Path) -> Self {
         let read = std::fs::read(dir.join(ACCEPTED)).ok();
         read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
@@ -223,7 +226,7 @@ impl Accepted {
 }
 
 /// Returns the segments of a journal that is only read, and its salt.
-pub(in crate::store::embedded) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
+pub(in super::super) fn read_only(dir: &Path) -> std::io::Result<(Segments, u32)> {
     let (mut segments, mut salt) = (Vec::new(), 0);
     for (first, path) in segment_paths(dir)? {
         let header = scan::header(&path)?;
@@ -232,36 +235,4 @@ pub(in crate::store::embedded) fn read_only(dir: &Path) -> std::io::Result<(Segm
         segments.push(Segment::new(path, (first, 0, salt), Extent { end, next: first, events }));
     }
     Ok((Segments::new(segments), salt))
-}
-
-/// Returns each event once, at its last position, sorted by id.
-pub(super) fn newest(mut events: Vec<(Uuid, Place)>) -> Vec<(Uuid, Place)> {
-    events.reverse();
-    events.sort_by_key(|(id, _)| *id);
-    events.dedup_by_key(|(id, _)| *id);
-    events
-}
-
-pub(super) fn collect_events(record: &Record<'_>, ops: &[Op<'_>], events: &mut Vec<(Uuid, Place)>) {
-    let mut at = record.offset;
-    for op in ops {
-        if op.kind == Kind::Event
-            && let Some(id) = op.key.last_chunk::<16>()
-        {
-            events.extend(place(at, op.encoded_len()).map(|place| (Uuid::from_bytes(*id), place)));
-        }
-        at += op.encoded_len() as u64;
-    }
-}
-
-pub(super) fn segment_paths(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        if let Some(first) = sequence_of(&path) {
-            paths.push((first, path));
-        }
-    }
-    paths.sort_unstable();
-    Ok(paths)
 }

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::open::write_json;
-use super::scan;
-use super::scan::Lost;
+use super::files::write_json;
+use super::scan::{self, Lost};
 use super::segments::{Segments, expired_is_none};
-use super::survey::{Accepted, Found, Survey};
+use super::survey::{Accepted, FoundEvents, Survey};
 use crate::store::error::Damage;
 
 /// File with the damage that was found. The next start then reads everything, and refuses to serve damaged data.
@@ -15,7 +14,7 @@ pub(super) const DAMAGED: &str = "damaged.json";
 
 /// A closed segment that was not read when the journal was opened.
 #[derive(Debug, Clone)]
-pub(in crate::store::embedded) struct Unverified {
+pub(in super::super) struct Unverified {
     path: PathBuf,
     first: u64,
     next: u64,
@@ -23,19 +22,19 @@ pub(in crate::store::embedded) struct Unverified {
 
 impl Survey {
     pub(super) fn unverified(&self) -> Vec<Unverified> {
-        let skipped = self.segments.iter().filter(|it| matches!(it.events, Found::Indexed(_)));
+        let skipped = self.segments.iter().filter(|it| matches!(it.events, FoundEvents::Indexed(_)));
         skipped.map(|it| Unverified { path: it.path.clone(), first: it.first, next: it.next }).collect()
     }
 }
 
 /// Returns whether an earlier verification found damage in this journal.
-pub(in crate::store::embedded) fn known_damaged(dir: &Path) -> bool {
+pub(in super::super) fn known_damaged(dir: &Path) -> bool {
     dir.join(DAMAGED).exists()
 }
 
 /// Verifies these segments, newest first. After each one, calls `next` with its damage (except accepted losses) and
 /// the time that reading took; false stops the verification. A segment that cannot be read counts as damaged.
-pub(in crate::store::embedded) fn verify(
+pub(in super::super) fn verify(
     dir: &Path,
     unverified: &[Unverified],
     (segments, salt): (&Segments, u32),

@@ -19,11 +19,11 @@ fn segment(dir: &Path, first: u64, events: &[(&str, u128, &str)]) -> Segment {
     let mut open = BTreeMap::new();
     for (company, n, value) in events {
         let key = key(company, *n);
-        let op = Op { kind: Kind::Event, key: &key, value: value.as_bytes() };
+        let op = Op { kind: OpKind::Event, key: &key, value: value.as_bytes() };
         let mut at = 0;
         writer.push([op], |place, _| at = place).unwrap();
         let offset = u32::try_from(SEGMENT_HEADER + at).unwrap();
-        open.insert(id(*n), Place { offset, length: u32::try_from(op.encoded_len()).unwrap() });
+        open.insert(id(*n), EventPlace { offset, length: u32::try_from(op.encoded_len()).unwrap() });
     }
     let (group, next) = writer.finish().unwrap();
     let header = SegmentHeader { first, created_ms: 0, salt: SALT }.encode();
@@ -116,7 +116,7 @@ fn events_of_a_segment_whose_file_is_gone_have_expired() {
     assert_eq!(value(&segments, "a", 3), None);
     std::fs::remove_file(&segments.list()[2].path).unwrap();
     assert_eq!(value(&segments, "a", 1), None, "its index is in memory");
-    let place = Place { offset: 60, length: 20 };
+    let place = EventPlace { offset: 60, length: 20 };
     assert_eq!(segments.at(1, place, id(3)).unwrap(), None);
     assert_eq!(segments.at(2, place, id(3)).unwrap(), None, "no segment begins there");
     assert_eq!(segments.take_oldest(1).len(), 1);

@@ -1,21 +1,16 @@
-//! Finds what belongs to a patient in a journal: events that created tasks for the patient, and events whose
-//! content or records name the patient. `words.rs` finds an id in a text.
+//! Finds what belongs to a patient: events that created tasks for the patient, and events whose content or records name
+//! the patient. `words.rs` finds an id in a text.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::words::{Form, Word};
-use super::{decode, event_id};
-use crate::format::payload;
-use crate::format::payload::Rules;
+use crate::format::payload::{self, Rules};
 use crate::model::company::CompanyId;
 use crate::model::event::Event;
 use crate::model::task::Task;
-use crate::store::embedded::journal::{Kind, Op};
-use crate::store::embedded::{keys, task_record};
 
 /// Maximum number of places that are reported per event or task.
 const PLACES: usize = 20;
@@ -23,12 +18,10 @@ const PLACES: usize = 20;
 /// A patient whose data are to be erased.
 #[derive(Debug, Clone)]
 pub struct Patient {
-    pub(super) company: CompanyId,
-    pub(super) id: String,
-    pub(super) leading_zeros: bool,
+    pub(in crate::store) company: CompanyId,
+    pub(in crate::store) id: String,
+    pub(in crate::store) leading_zeros: bool,
     word: Word,
-    events: Vec<u8>,
-    tasks: Vec<u8>,
 }
 
 /// How an event was found to belong to a patient.
@@ -58,17 +51,13 @@ pub struct Match {
     pub form: Form,
 }
 
-/// The patient's event that an operation belongs to, how it was found, and where.
-pub(super) type Named = (Uuid, FoundBy, Vec<Match>);
-
 impl Patient {
     /// A company's patient, by the id that its tasks and senders use. `None` if the id is empty.
     #[must_use]
     pub fn new(company: CompanyId, id: &str) -> Option<Self> {
         let id = id.trim().to_owned();
-        let (events, tasks) = (keys::events_of(&company), keys::tasks_of(&company));
         let word = Word::new(&id, false);
-        (!id.is_empty()).then_some(Self { company, id, leading_zeros: false, word, events, tasks })
+        (!id.is_empty()).then_some(Self { company, id, leading_zeros: false, word })
     }
 
     /// Sets whether leading zeros are ignored: 004712 is then 4712.
@@ -78,46 +67,24 @@ impl Patient {
     }
 
     /// Returns whether both are the same patient.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(in crate::store) fn is_same(&self, other: &Self) -> bool {
         self.company == other.company && self.id == other.id && self.leading_zeros == other.leading_zeros
     }
 
-    /// Returns whether this operation shows that an event belongs to the patient.
-    pub(in crate::store::embedded) fn owns(&self, op: &Op<'_>) -> bool {
-        self.named_by(op).is_some()
-    }
-
-    /// Returns the event that this operation shows to belong to the patient, and how.
-    pub(super) fn named_by(&self, op: &Op<'_>) -> Option<Named> {
-        match op.kind {
-            Kind::Event if op.key.starts_with(&self.events) => {
-                let id = event_id(op)?;
-                let (found_by, matches) = self.named_in(&decode(op, id)?.event)?;
-                Some((id, found_by, matches))
-            }
-            Kind::Insert | Kind::Replace if op.key.starts_with(&self.tasks) => {
-                let task = self.task(op)?;
-                let id = task.patient_id.as_deref().filter(|it| self.word.is(it))?;
-                let form = self.word.find(id, true).unwrap_or(Form::Text);
-                Some((task.event_id.0, FoundBy::Task, vec![Match { place: "task".into(), form }]))
-            }
-            _ => None,
-        }
-    }
-
-    /// Returns the company's task that this operation writes.
-    pub(super) fn task(&self, op: &Op<'_>) -> Option<Task> {
-        let (company, id) = keys::parse_task(op.key).filter(|(company, _)| *company == self.company)?;
-        task_record::decode(op.value, id, company).ok().map(|(task, _)| task)
+    /// Returns how a task that was created from an event shows that the event belongs to the patient.
+    pub(in crate::store) fn owns_task(&self, task: &Task) -> Option<Match> {
+        let id = task.patient_id.as_deref().filter(|it| self.word.is(it))?;
+        let form = self.word.find(id, true).unwrap_or(Form::Text);
+        Some(Match { place: "task".into(), form })
     }
 
     /// Returns whether an event belongs to the patient's company.
-    pub(super) fn is_of(&self, event: &Event) -> bool {
+    pub(in crate::store) fn is_of(&self, event: &Event) -> bool {
         event.company_id == self.company
     }
 
     /// Returns whether a stored response concerns the patient: it has a task of the company, and names the patient.
-    pub(super) fn is_answered(&self, body: &[u8]) -> bool {
+    pub(in crate::store) fn is_answered(&self, body: &[u8]) -> bool {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
         let mut found = Vec::new();
         self.in_value(&value, &mut String::new(), false, &mut found);
@@ -125,7 +92,7 @@ impl Patient {
     }
 
     /// Returns where a task names the patient.
-    pub(super) fn in_task(&self, task: &Task) -> Vec<Match> {
+    pub(in crate::store) fn in_task(&self, task: &Task) -> Vec<Match> {
         let mut found = Vec::new();
         let Ok(Value::Object(fields)) = serde_json::to_value(task) else { return found };
         for (name, value) in &fields {
@@ -139,7 +106,8 @@ impl Patient {
         found
     }
 
-    fn named_in(&self, event: &Event) -> Option<(FoundBy, Vec<Match>)> {
+    /// Returns how an event names the patient, and where.
+    pub(in crate::store) fn named_in(&self, event: &Event) -> Option<(FoundBy, Vec<Match>)> {
         let mut found: Vec<(FoundBy, Match)> = Vec::new();
         let bodies = self.in_body(event).into_iter().map(|it| (FoundBy::Body, it));
         found.extend(bodies);

@@ -1,0 +1,11 @@
+//! Erasing what was sent of a patient: how the patient is found (`patient.rs`, with `words.rs` and `escapes.rs` for the
+//! spellings of an id), and what an erasure returns (`report.rs`).
+
+mod escapes;
+pub(super) mod patient;
+pub(super) mod report;
+mod words;
+
+pub use patient::{FoundBy, Match, Patient};
+pub use report::{Erased, ErasedEvent, Keep, NamingTask};
+pub use words::Form;
