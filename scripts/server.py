@@ -27,11 +27,15 @@ class Server:
         self.log = open(work / "log", "a+")
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
         for line in self.process.stdout:
+            self.printed(line)
             if line.startswith("hookmill serves on http://"):
                 self.address = line.split("//")[1].strip()
                 self.wait_for_plugins()
                 return True
         return False
+
+    def printed(self, line):
+        """Each line that it prints until it serves."""
 
     def wait_for_plugins(self):
         connection, end = self.connect(), time.monotonic() + 300
@@ -56,3 +60,17 @@ class Server:
     def stop(self, how=signal.SIGTERM):
         self.process.send_signal(how)
         return self.process.wait(timeout=120)
+
+
+class Scraped(Server):
+    """A server with metrics on an address of their own, and that address."""
+    key = KEY
+
+    def start(self, work, binary, data, config, *rest):
+        self.metrics = None
+        return super().start(work, binary, data, 'metrics_listen = "127.0.0.1:0"\n' + config, *rest)
+
+    def printed(self, line):
+        listens = "hookmill serves metrics on "
+        if line.startswith(listens):
+            self.metrics = line.removeprefix(listens).strip()
