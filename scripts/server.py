@@ -60,3 +60,17 @@ class Server:
     def stop(self, how=signal.SIGTERM):
         self.process.send_signal(how)
         return self.process.wait(timeout=120)
+
+
+class Scraped(Server):
+    """A server with metrics on an address of their own, and that address."""
+    key = KEY
+
+    def start(self, work, binary, data, config, *rest):
+        self.metrics = None
+        return super().start(work, binary, data, 'metrics_listen = "127.0.0.1:0"\n' + config, *rest)
+
+    def printed(self, line):
+        listens = "hookmill serves metrics on "
+        if line.startswith(listens):
+            self.metrics = line.removeprefix(listens).strip()
