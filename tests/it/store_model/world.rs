@@ -35,6 +35,9 @@ pub struct Counts {
     pub power_cuts: u64,
     pub damages: u64,
     pub compared: u64,
+    /// Closed stores that were checked, and those of which sled had lost entries of the read view.
+    pub checked: u64,
+    pub lost_views: u64,
 }
 
 pub struct World {
