@@ -19,9 +19,11 @@ use crate::model::event::{Event, EventStatus};
 use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
 use crate::model::task::{NewTask, Priority, Status, Task};
 use crate::model::time::now;
-use crate::store::embedded::Options;
+use crate::store::embedded::StoreOptions;
 use crate::store::verbs::*;
-use crate::store::{Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, Page, TaskFilter};
+use crate::store::{
+    Commit, Committed, Embedded, FirstAnswer, Idempotency, IdempotencyId, Ingested, PageRequest, TaskFilter,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -69,7 +71,7 @@ impl Bench {
             let paths = ["plain", "keyed"].map(|name| dir.join(format!("{name}-{writers}")));
             let (mut plain, mut keyed, mut limits) = (Vec::new(), Vec::new(), Vec::new());
             {
-                let open = |path: &PathBuf| Embedded::open(path, &Options::default()).map(Arc::new);
+                let open = |path: &PathBuf| Embedded::open(path, &StoreOptions::default()).map(Arc::new);
                 let stores = (open(&paths[0])?, open(&paths[1])?);
                 for _ in 0..ROUNDS {
                     plain.push(creates(&stores.0, company, *writers, time, false)?);
@@ -193,7 +195,7 @@ fn limit(dir: &Path, writers: usize, time: Duration) -> Result<f64, Failure> {
 
 fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
     let (path, runtime) = (dir.join("store"), runtime()?);
-    let mut store = Arc::new(Embedded::open(&path, &Options::default())?);
+    let mut store = Arc::new(Embedded::open(&path, &StoreOptions::default())?);
     let mut progress = Progress::new("stored", tasks as u64);
     say!(
         "{:>9} {:>17} {:>17} {:>17} {:>17} {:>8} {:>9} {:>8}",
@@ -222,7 +224,7 @@ fn grow(dir: &Path, company: &CompanyId, tasks: usize) -> Result<(), Failure> {
             let rss = resident_mb();
             drop(store);
             let reopened = Instant::now();
-            store = Arc::new(Embedded::open(&path, &Options::default())?);
+            store = Arc::new(Embedded::open(&path, &StoreOptions::default())?);
             let open = reopened.elapsed().as_secs_f64();
             let disk: u64 = runtime.block_on(store.stats())?.disk.values().sum();
             say!(
@@ -250,7 +252,7 @@ async fn measure(store: &Embedded, company: &CompanyId, ids: &[TaskId]) -> Resul
         assigned_user_id: vec![format!("user_{}", n % 50)],
         ..TaskFilter::default()
     };
-    let page = Page::Number { page: 1, limit: 50 };
+    let page = PageRequest::Number { page: 1, limit: 50 };
     for n in 0..ROUNDS {
         let started = Instant::now();
         store.commit(create(company, n as u64)).await?;

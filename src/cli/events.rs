@@ -31,7 +31,7 @@ it and start it again at any time; --after continues behind an event.
 Exit codes: 0 every event is stored or skipped; 1 some are not, or the server did not respond; 2 wrong arguments.")]
 pub(super) struct EventsCommand {
     #[command(subcommand)]
-    action: Action,
+    action: EventsAction,
     #[command(flatten)]
     data: DataDirFlag,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(super) struct EventsCommand {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum EventsAction {
     /// List events, newest first
     List {
         #[command(flatten)]
@@ -131,13 +131,13 @@ impl EventsCommand {
         let dir = &config.data_dir;
         let remote = self.elsewhere.remote(dir);
         // The only action that needs no server.
-        if let Action::Erase(erase) = &self.action {
+        if let EventsAction::Erase(erase) = &self.action {
             return erase.run(config, remote.as_ref(), self.json);
         }
         let remote = remote.ok_or_else(|| Failure::no_server(dir))?;
         match &self.action {
-            Action::List { filter, limit } => self.list(&remote, filter, *limit),
-            Action::Show { id, company } => {
+            EventsAction::List { filter, limit } => self.list(&remote, filter, *limit),
+            EventsAction::Show { id, company } => {
                 let event = remote.call("GET", &format!("/v1/events/{id}?company_id={company}"), None)?;
                 if self.json {
                     print::json(&event)
@@ -146,8 +146,8 @@ impl EventsCommand {
                 }
                 Ok(())
             }
-            Action::Replay(replay) => self.replay(&remote, replay),
-            Action::Erase(_) => Ok(()),
+            EventsAction::Replay(replay) => self.replay(&remote, replay),
+            EventsAction::Erase(_) => Ok(()),
         }
     }
 

@@ -33,7 +33,7 @@ Examples:
 If a server is running on --data-dir, backup, stats and compact use its admin API. For the other commands, stop it first.")]
 pub(super) struct StoreCommand {
     #[command(subcommand)]
-    action: Action,
+    action: StoreAction,
     #[command(flatten)]
     data: DataDirFlag,
     /// Print JSON for scripts
@@ -42,7 +42,7 @@ pub(super) struct StoreCommand {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum StoreAction {
     /// Copy all acknowledged data into a new directory
     Backup {
         /// A new or empty directory; it becomes a data directory of its own
@@ -84,22 +84,22 @@ impl StoreCommand {
 
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match &self.action {
-            Action::Backup { dir } => whole(backup(config, dir)?)?,
-            Action::Restore { dir } => {
+            StoreAction::Backup { dir } => whole(backup(config, dir)?)?,
+            StoreAction::Restore { dir } => {
                 let report = embedded::restore(dir, &config.data_dir)?;
                 // The view is built when the store is first opened: doing it here keeps the server's start fast.
                 drop(Embedded::open(&config.data_dir, &config.store)?);
                 serde_json::to_value(&report).map_err(Failure::new)?
             }
-            Action::Export { file } => self.export(config, named(file))?,
-            Action::Import { file } => self.import(config, named(file))?,
-            Action::Check { repair } => return self.check(config, *repair),
-            Action::Bench(bench) => return bench.run(&config.data_dir),
-            Action::Stats => match Remote::holding(&config.data_dir) {
+            StoreAction::Export { file } => self.export(config, named(file))?,
+            StoreAction::Import { file } => self.import(config, named(file))?,
+            StoreAction::Check { repair } => return self.check(config, *repair),
+            StoreAction::Bench(bench) => return bench.run(&config.data_dir),
+            StoreAction::Stats => match Remote::holding(&config.data_dir) {
                 Some(remote) => remote.call("GET", "/v1/admin/store", None)?,
                 None => stats(&open(config)?)?,
             },
-            Action::Compact => compact(config)?,
+            StoreAction::Compact => compact(config)?,
         };
         self.print(&answer);
         Ok(())
@@ -149,11 +149,11 @@ impl StoreCommand {
         match &self.action {
             _ if answer.is_null() => {}
             _ if self.json => print::json(answer),
-            Action::Stats | Action::Compact => print_stats(answer),
-            Action::Backup { dir } => {
+            StoreAction::Stats | StoreAction::Compact => print_stats(answer),
+            StoreAction::Backup { dir } => {
                 say!("{} contains everything up to change {}", dir.display(), answer["sequence"])
             }
-            Action::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
+            StoreAction::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => say!(
                 "{} tasks, {} events, {} API keys, {} entries of the audit log{}",
                 answer["tasks"],

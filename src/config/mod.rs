@@ -153,7 +153,7 @@ pub struct Config {
     /// Limits of the HTTP server.
     pub limits: Limits,
     /// Settings of the store.
-    pub store: store::embedded::Options,
+    pub store: store::embedded::StoreOptions,
     /// How the plugins folder is watched.
     pub watch: watch::Settings,
     /// Limits for loading a plugin.
@@ -191,7 +191,7 @@ impl Config {
             trusted_proxies: options.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default(),
             bootstrap_key: preset(BOOTSTRAP_KEY)?,
             secrets,
-            store: store::embedded::Options {
+            store: store::embedded::StoreOptions {
                 page_bytes: limits.page_bytes,
                 ..store_options(&name, &file.store, &file.retention)?
             },
@@ -252,8 +252,12 @@ fn zero(file: &str, table: &str, name: &str) -> ConfigError {
     ConfigError::ZeroLimit { file: file.into(), name: format!("{table}.{name}") }
 }
 
-fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<store::embedded::Options, ConfigError> {
-    let default = store::embedded::Options::default();
+fn store_options(
+    file: &str,
+    given: &StoreFile,
+    kept: &RetentionFile,
+) -> Result<store::embedded::StoreOptions, ConfigError> {
+    let default = store::embedded::StoreOptions::default();
     let mib = |given: Option<u32>, default| given.map_or(default, |it| u64::from(it) << 20);
     let days = |given: Option<u32>, default| match given {
         None => default,
@@ -265,7 +269,7 @@ fn store_options(file: &str, given: &StoreFile, kept: &RetentionFile) -> Result<
         (_, Some(0), _) => Err(zero(file, "store", "snapshot_mib")),
         (.., Some(0)) => Err(zero(file, "retention", "idempotency_hours")),
         (Some(mib), ..) if mib > SEGMENT_MIB_MAX => Err(ConfigError::SegmentTooLarge { file: file.into() }),
-        _ => Ok(store::embedded::Options {
+        _ => Ok(store::embedded::StoreOptions {
             segment_bytes: mib(given.segment_mib, default.segment_bytes),
             reserve_bytes: mib(given.reserve_mib, default.reserve_bytes),
             snapshot_bytes: mib(given.snapshot_mib, default.snapshot_bytes),

@@ -67,15 +67,15 @@ mod tests {
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only read")]
-    struct Read {
+    struct Sample {
         number: u8,
-        kind: Kind,
+        kind: SampleKind,
         time: Option<chrono::DateTime<chrono::Utc>>,
     }
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(rename_all = "snake_case")]
-    enum Kind {
+    enum SampleKind {
         One,
         Two,
     }
@@ -96,7 +96,7 @@ mod tests {
             "number = \"\\hm_secret\"",
             "number.hm = 1\nnumber = \"hm_secret\"",
         ] {
-            let error = toml::<Read>(text).unwrap_err();
+            let error = toml::<Sample>(text).unwrap_err();
             assert!(!error.contains("secret"), "{text}: {error}");
         }
         for text in [
@@ -106,18 +106,18 @@ mod tests {
             r#"{"number":1,"kind":"hm_secret at line 1"}"#,
             r#"{"number":1,"kind":"one","time":"hm_secret"}"#,
         ] {
-            let error = json::<Read>(text).unwrap_err();
+            let error = json::<Sample>(text).unwrap_err();
             assert!(!error.contains("secret") && error.contains("line 1"), "{text}: {error}");
         }
     }
 
     #[test]
     fn errors_say_where_and_what() {
-        let error = toml::<Read>("number = 1\nkind = \"three\"").unwrap_err();
+        let error = toml::<Sample>("number = 1\nkind = \"three\"").unwrap_err();
         assert_eq!(error, "line 2, column 8: this value is not valid here; expected `one` or `two`");
-        let error = toml::<Read>("number = 1\nkind = \"one\"\nother = 1").unwrap_err();
+        let error = toml::<Sample>("number = 1\nkind = \"one\"\nother = 1").unwrap_err();
         assert!(error.contains("line 3") && error.contains("unknown field `other`"), "{error}");
-        let error = json::<Read>(r#"{"number":1}"#).unwrap_err();
+        let error = json::<Sample>(r#"{"number":1}"#).unwrap_err();
         assert_eq!(error, "line 1, column 12: missing field `kind`");
     }
 }

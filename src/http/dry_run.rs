@@ -24,7 +24,7 @@ use crate::model::time::now;
 use crate::plugin::stand_back;
 use crate::service::app::{Admin, App};
 use crate::service::dry_run;
-use crate::service::dry_run::{Options, Report};
+use crate::service::dry_run::{DryRunOptions, Report};
 use crate::store::StoreError;
 use crate::store::Wanted;
 use crate::system::folder::Folder;
@@ -101,7 +101,7 @@ fn run(app: &App, asked: DryRunRequest, stop: &AtomicBool) -> Result<Report, Pro
         until: asked.until,
     };
     let history = app.store.history().map_err(|e| cannot(&e))?;
-    let options = Options { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
+    let options = DryRunOptions { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
     // This thread loads and unloads code, which takes locks that others need; the low-priority thread takes none.
     let calls = || {
         stand_back();

@@ -27,7 +27,7 @@ use crate::model::time::now;
 use crate::pipeline as ingest;
 use crate::pipeline::{Ended, Receipt};
 use crate::system::log;
-use crate::system::log::{Field, Line, know};
+use crate::system::log::{Field, SampledLine, know};
 use crate::system::trace;
 
 /// `POST /v1/hooks/{integration}`
@@ -55,7 +55,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         Found::Unknown => {
             let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
             // It belongs to no company, so it is logged and not stored.
-            if let Some(turn) = log::sample(Line::Unknown, "", now()) {
+            if let Some(turn) = log::sample(SampledLine::Unknown, "", now()) {
                 tracing::warn!(integration = name, omitted = turn.omitted, "delivery for an unknown integration");
             }
             UNKNOWN.count();
@@ -203,7 +203,7 @@ async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, pr
     integration.series().delivered(DeliveryEnd::Rejected);
     let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
     let code = problem.code().name();
-    if let Some(turn) = log::sample(Line::Rejected, &integration.name.0, now) {
+    if let Some(turn) = log::sample(SampledLine::Rejected, &integration.name.0, now) {
         tracing::warn!(code, peer = %call.peer(), omitted = turn.omitted, "delivery rejected");
     }
     let Some(omitted) = integration.rejections.admit(call.peer(), now) else { return problem.into() };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::integration::{Integration, Refused};
 use crate::model::company::CompanyId;
-use crate::plugin::{Abi, Summary};
+use crate::plugin::{Abi, CallSummary};
 use crate::service::app::Admin;
 use crate::service::dry_run::Beside;
 
@@ -55,20 +55,20 @@ struct LivePlugin {
     abi: Abi,
     /// What the module imports.
     imports: Vec<String>,
-    limits: PluginLimits,
+    limits: LimitsAnswer,
     /// Names of secrets that are too short.
     weak_secrets: Vec<String>,
     rejected: RejectedDeliveries,
     /// When this version went live.
     loaded_at: DateTime<Utc>,
-    calls: Summary,
+    calls: CallSummary,
     /// The candidate that runs next to it, if there is one.
     shadow: Option<ShadowSummary>,
 }
 
 /// The limits of a plugin's calls, as in plugin.toml.
 #[derive(Debug, Serialize, JsonSchema)]
-struct PluginLimits {
+struct LimitsAnswer {
     /// Milliseconds.
     time_ms: u128,
     /// Mebibytes.
@@ -158,7 +158,7 @@ impl LivePlugin {
             schema_sha256: it.provenance.schema_sha256.clone(),
             abi: it.plugin.abi(),
             imports: it.plugin.imports().to_vec(),
-            limits: PluginLimits {
+            limits: LimitsAnswer {
                 time_ms: limits.time.as_millis(),
                 memory_mib: limits.memory_bytes >> 20,
                 output_kib: limits.output_bytes >> 10,

@@ -17,7 +17,7 @@ use crate::model::time::now;
 use crate::plugin::PluginError;
 use crate::store::StoreError;
 use crate::system::log;
-use crate::system::log::{Field, Line, know};
+use crate::system::log::{Field, SampledLine, know};
 
 /// What went wrong.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -168,7 +168,7 @@ impl Problem {
         };
         // Sampled per sender: the failures of one must not hide those of another.
         let sender = log::known(Field::Integration).or_else(|| log::known(Field::Key)).unwrap_or_default();
-        let line = if stage.is_none() { Line::Failed } else { Line::Quarantined };
+        let line = if stage.is_none() { SampledLine::Failed } else { SampledLine::Quarantined };
         let Some(turn) = log::sample(line, &format!("{} {sender}", self.code().name()), now()) else { return };
         match stage {
             None => tracing::error!(cause, omitted = turn.omitted, "request failed"),

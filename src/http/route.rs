@@ -11,7 +11,7 @@ use super::answer::{Failed, with_loosened};
 use super::call::Call;
 use super::input::Input;
 use super::openapi::describer::{Describer, Schemas};
-use super::openapi::document::Operation;
+use super::openapi::document::DescribedOperation;
 use super::problem::Problem;
 use super::query::reading;
 use super::reply::{IntoAnswer, TypedReply};
@@ -113,7 +113,7 @@ impl Route {
     }
 
     /// Its description.
-    pub(super) fn operation(&self, schemas: &mut Schemas) -> Operation {
+    pub(super) fn operation(&self, schemas: &mut Schemas) -> DescribedOperation {
         let mut describer =
             Describer::new(schemas, self.id.replace(" :: ", "_").replace("::", "_"), self.tag(), self.about);
         (self.describe)(&mut describer);

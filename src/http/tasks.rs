@@ -73,15 +73,15 @@ pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: TaskListQuery) -> 
     let (page, limit) = (wanted(&query)?, query.limit.0);
     let _one_of_few = call.app.memory.page().await;
     let found = call.app.store.list_tasks(&key.company_id, query.filter(), page).await?;
-    if let store::Page::Number { .. } = page
+    if let store::PageRequest::Number { .. } = page
         && found.is_cut
     {
         return Err(Problem::Invalid(too_large(found.tasks.len(), call.app.config.limits.page_bytes)).into());
     }
     let page = match page {
-        store::Page::Number { page, .. } => page,
+        store::PageRequest::Number { page, .. } => page,
         // Pages behind a cursor are not numbered.
-        store::Page::After { .. } => 1,
+        store::PageRequest::After { .. } => 1,
     };
     let next_cursor = found.next.map(|it| it.to_string());
     let pagination = Pagination { has_more: next_cursor.is_some(), total: found.total, page, limit, next_cursor };
@@ -89,15 +89,15 @@ pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: TaskListQuery) -> 
 }
 
 /// The page of a list. A cursor is a place of its own: together with a number, one of the two would be ignored.
-fn wanted(query: &TaskListQuery) -> Result<store::Page, Vec<Violation>> {
+fn wanted(query: &TaskListQuery) -> Result<store::PageRequest, Vec<Violation>> {
     let limit = query.limit.0;
     match (query.cursor, query.page) {
         (Some(_), Some(PageNumber(number))) => {
             let sent = number.to_string();
             Err(vec![wrong("page", "no page number", Some(&sent), "cannot be combined with cursor; send one of them")])
         }
-        (Some(cursor), None) => Ok(store::Page::After { cursor, limit }),
-        (None, number) => Ok(store::Page::Number { page: number.map_or(1, |it| it.0.into()), limit }),
+        (Some(cursor), None) => Ok(store::PageRequest::After { cursor, limit }),
+        (None, number) => Ok(store::PageRequest::Number { page: number.map_or(1, |it| it.0.into()), limit }),
     }
 }
 

@@ -3,12 +3,12 @@
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::dedupe::Named;
+use super::dedupe::IdSource;
 use super::sender::Auth;
 use crate::auth::Secrets;
 use crate::auth::password::Passwords;
-use crate::auth::signature::hmac::{Algorithm, Encoding};
-use crate::auth::signature::rule::{Described, Rule};
+use crate::auth::signature::hmac::{Algorithm, SignatureEncoding};
+use crate::auth::signature::rule::{Described, SignatureRule};
 use crate::auth::signature::{Preset, Signature, TOLERANCE};
 use crate::auth::strength::{BYTES_MIN, Strength, Use};
 use crate::model::secret::Secret;
@@ -18,12 +18,12 @@ use crate::model::secret::Secret;
 pub(super) struct AuthTable {
     scheme: Scheme,
     #[serde(default)]
-    secret: Names,
+    secret: SecretNames,
     header: Option<String>,
     #[serde(default)]
     prefix: String,
     #[serde(default)]
-    encoding: Encoding,
+    encoding: SignatureEncoding,
     timestamp_header: Option<String>,
     id_header: Option<String>,
     payload: Option<String>,
@@ -59,12 +59,12 @@ enum Other {
 /// The name of one secret, or of several, all of which are valid.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Names {
+enum SecretNames {
     One(String),
     Several(Vec<String>),
 }
 
-impl Default for Names {
+impl Default for SecretNames {
     fn default() -> Self {
         Self::Several(Vec::new())
     }
@@ -73,8 +73,8 @@ impl Default for Names {
 impl AuthTable {
     pub(super) fn secret_names(&self) -> &[String] {
         match &self.secret {
-            Names::One(name) => std::slice::from_ref(name),
-            Names::Several(names) => names,
+            SecretNames::One(name) => std::slice::from_ref(name),
+            SecretNames::Several(names) => names,
         }
     }
 
@@ -154,17 +154,17 @@ impl AuthTable {
     }
 
     /// Returns where this sender puts the delivery's id, and for how many hours a delivery may be repeated.
-    pub(super) fn deliveries(&self) -> (Option<Named>, u32) {
+    pub(super) fn deliveries(&self) -> (Option<IdSource>, u32) {
         match self.scheme {
             Scheme::Preset(preset) => deliveries(preset),
             // Retries end within seconds: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
-            Scheme::Other(Other::Twilio) => (Some(Named::Header("i-twilio-idempotency-token".into())), 24),
-            Scheme::Other(_) => (self.id_header.as_ref().map(|it| Named::Header(it.to_ascii_lowercase())), 72),
+            Scheme::Other(Other::Twilio) => (Some(IdSource::Header("i-twilio-idempotency-token".into())), 24),
+            Scheme::Other(_) => (self.id_header.as_ref().map(|it| IdSource::Header(it.to_ascii_lowercase())), 72),
         }
     }
 
     fn described(&self, algorithm: Algorithm, secrets: &[Secret]) -> Result<Signature, String> {
-        let rule = Rule::described(&Described {
+        let rule = SignatureRule::described(&Described {
             header: self.header.as_deref().unwrap_or_default(),
             prefix: &self.prefix,
             encoding: self.encoding,
@@ -178,9 +178,9 @@ impl AuthTable {
 }
 
 /// Returns where each provider puts the id of a delivery, and how long it retries, rounded up to a day.
-fn deliveries(preset: Preset) -> (Option<Named>, u32) {
-    let header = |name: &str| Some(Named::Header(name.into()));
-    let body = |pointer: &str| Some(Named::Body(vec![pointer.into()]));
+fn deliveries(preset: Preset) -> (Option<IdSource>, u32) {
+    let header = |name: &str| Some(IdSource::Header(name.into()));
+    let body = |pointer: &str| Some(IdSource::Body(vec![pointer.into()]));
     match preset {
         // "over several days", according to the specification.
         Preset::StandardWebhooks => (header("webhook-id"), 120),

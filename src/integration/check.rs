@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::LoadFailure;
 use super::fixtures;
-use super::fixtures::{Fixture, Run};
+use super::fixtures::{Fixture, FixtureRun};
 use super::live::Integration;
 use super::load::{Candidate, assemble, candidate, check_name, company, read_manifest, read_schema, timezone};
 use super::manifest::Manifest;
@@ -218,14 +218,14 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
 }
 
 /// Warns about usage close to a limit, which a larger delivery or a busy machine could exceed.
-fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut Checked) {
+fn near_limits(integration: &Integration, run: &FixtureRun, file: &Path, checked: &mut Checked) {
     let limit = integration.schema.limit().unwrap_or(Duration::MAX);
     if run.checked > limit / 2 {
         let (took, limit) = (run.checked.as_millis(), limit.as_millis());
         let reason = format!("its schema check takes {took} of {limit} ms (plugins.schema_ms)");
         checked.warn(file, reason, "Use fewer branches in the schema, or bound lists with maxItems");
     }
-    for it in Share::of(integration, run).into_iter().filter(|it| it.percent() > 50.0) {
+    for it in LimitUsage::of(integration, run).into_iter().filter(|it| it.percent() > 50.0) {
         let reason = format!("takes {:.0} % of {} ({} of {} {})", it.percent(), it.name, it.used, it.limit, it.unit);
         checked.warn(file, reason, &format!("Raise {} in plugin.toml, or use less", it.name));
     }
@@ -234,7 +234,7 @@ fn near_limits(integration: &Integration, run: &Run, file: &Path, checked: &mut 
 /// How much of a limit a run has used.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "LimitUse")]
-pub struct Share {
+pub struct LimitUsage {
     /// Name of the limit, as in plugin.toml.
     pub name: Cow<'static, str>,
     /// Used amount.
@@ -245,10 +245,10 @@ pub struct Share {
     pub unit: Cow<'static, str>,
 }
 
-impl Share {
+impl LimitUsage {
     /// Returns the usage of every limit of a call.
     #[must_use]
-    pub fn of(integration: &Integration, run: &Run) -> Vec<Self> {
+    pub fn of(integration: &Integration, run: &FixtureRun) -> Vec<Self> {
         Self::of_usage(integration, &run.usage, run.took)
     }
 

@@ -8,7 +8,7 @@ use super::checks::NotChecked;
 use super::live::Integration;
 use super::mapped::Ready;
 use super::redact::Redact;
-use super::stop::{Failed, Stop};
+use super::stop::{FailedCall, Stop};
 use crate::format::payload::{Encoding, Loosened, Payload, Rules};
 use crate::format::schema::{Ignored, Unfit, Violation, Violations};
 use crate::model::event::RawEvent;
@@ -29,7 +29,7 @@ impl CheckedPayload {
     /// # Errors
     /// The violations, up to a limit, or why they are not known.
     pub(crate) async fn of(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
-        let replaced = Replaced::of(integration, raw);
+        let replaced = RedactedPlaces::of(integration, raw);
         if let Some(result) = replaced.judge(|ignored| integration.schema.judge_quickly(&payload.value, ignored)) {
             return Self::new(payload, integration, result.map_err(Unfit::Violations));
         }
@@ -40,8 +40,8 @@ impl CheckedPayload {
         };
         match integration.checks.make(&integration.name, check).await {
             Ok((payload, result)) => Self::new(payload, integration, result),
-            Err(NotChecked::Busy) => Err(Failed::unchecked(PluginError::Busy, integration, raw.id)),
-            Err(NotChecked::Failed) => Err(Failed::unchecked(PluginError::Host, integration, raw.id)),
+            Err(NotChecked::Busy) => Err(FailedCall::unchecked(PluginError::Busy, integration, raw.id)),
+            Err(NotChecked::Failed) => Err(FailedCall::unchecked(PluginError::Host, integration, raw.id)),
         }
     }
 
@@ -50,7 +50,8 @@ impl CheckedPayload {
     /// # Errors
     /// The violations, up to a limit, or that the check takes too long.
     pub(crate) fn rehearsed(integration: &Integration, raw: &RawEvent, payload: Payload) -> Result<Self, Stop> {
-        let result = Replaced::of(integration, raw).judge(|ignored| integration.schema.judge(&payload.value, ignored));
+        let result =
+            RedactedPlaces::of(integration, raw).judge(|ignored| integration.schema.judge(&payload.value, ignored));
         Self::new(payload, integration, result)
     }
 
@@ -60,7 +61,7 @@ impl CheckedPayload {
     /// The violations, up to a limit, or that the check takes too long.
     pub(crate) fn example(integration: &Integration, mut value: Value) -> Result<Self, Stop> {
         integration.redact.apply(&mut value);
-        let result = Replaced { by: vec![integration.redact.clone()] };
+        let result = RedactedPlaces { by: vec![integration.redact.clone()] };
         let result = result.judge(|ignored| integration.schema.judge(&value, ignored));
         let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
         Self::new(payload, integration, result)
@@ -114,11 +115,11 @@ fn in_output(index: usize, violations: Violations) -> Violations {
 }
 
 /// The redacted places of a payload: by the current settings, and by those at the time of receipt.
-struct Replaced {
+struct RedactedPlaces {
     by: Vec<Redact>,
 }
 
-impl Replaced {
+impl RedactedPlaces {
     fn of(integration: &Integration, raw: &RawEvent) -> Self {
         let by = [integration.redact.clone(), integration.redact.without_parents(&raw.redacted)];
         Self { by: by.into_iter().filter(|it| !it.is_empty()).collect() }

@@ -4,7 +4,7 @@ use chrono::Duration;
 
 /// Where a delivery's id is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum IdSource {
     /// In the header with this name, in lower case.
     Header(String),
     /// In the body, at these JSON Pointers; their values are combined.
@@ -15,7 +15,7 @@ pub enum Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedupe {
     /// Possible places of the id, in this order. The first one that a delivery has is used.
-    pub by: Vec<Named>,
+    pub by: Vec<IdSource>,
     /// How long an id is stored.
     pub window: Duration,
 }

@@ -1,6 +1,6 @@
 //! The id of a delivery: how repeated deliveries are recognised.
 
-use super::dedupe::Named;
+use super::dedupe::IdSource;
 use hyper::header::HeaderMap;
 use serde_json::Value;
 
@@ -18,7 +18,8 @@ impl Integration {
     /// # Errors
     /// The header.
     pub fn one_id(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
-        let names = self.dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name) } else { None });
+        let names =
+            self.dedupe.by.iter().filter_map(|it| if let IdSource::Header(name) = it { Some(name) } else { None });
         match names.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
             None => Ok(()),
             Some(header) => Err(Mismatch::Repeated { header: header.clone() }),
@@ -50,8 +51,8 @@ impl Integration {
         };
         self.dedupe.by.iter().find_map(|named| {
             let id = match named {
-                Named::Header(name) => raw.header(name).map(str::to_owned),
-                Named::Body(pointers) => body(pointers),
+                IdSource::Header(name) => raw.header(name).map(str::to_owned),
+                IdSource::Body(pointers) => body(pointers),
             };
             id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
         })

@@ -71,7 +71,7 @@ pub enum Came {
 
 /// One run of a payload through schema and plugin.
 #[derive(Debug)]
-pub struct Run {
+pub struct FixtureRun {
     /// The result.
     pub came: Came,
     /// The plugin's log.
@@ -142,7 +142,7 @@ pub(crate) fn list(folder: &Folder) -> Result<Vec<PathBuf>, LoadFailure> {
 ///
 /// # Errors
 /// Fails if the payload is invalid in itself.
-pub(crate) fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<Run, Stop> {
+pub(crate) fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let result = CheckedPayload::example(integration, payload.clone());
     let check_took = started.elapsed();
@@ -150,7 +150,7 @@ pub(crate) fn run(integration: &Integration, payload: &Value, received_at: DateT
         Ok(checked) => checked,
         Err(Stop::Schema(found)) => {
             let (came, usage) = (Came::Violations(found), Usage::default());
-            return Ok(Run { came, log: String::new(), usage, took: Duration::ZERO, checked: check_took });
+            return Ok(FixtureRun { came, log: String::new(), usage, took: Duration::ZERO, checked: check_took });
         }
         Err(other) => return Err(other),
     };
@@ -159,7 +159,7 @@ pub(crate) fn run(integration: &Integration, payload: &Value, received_at: DateT
     let called = integration.plugin.map_blocking(checked.text(), &context);
     let took = started.elapsed();
     let came = called.result.map_or_else(Came::Failed, Came::Out);
-    Ok(Run { came, log: called.log, usage: called.usage, took, checked: check_took })
+    Ok(FixtureRun { came, log: called.log, usage: called.usage, took, checked: check_took })
 }
 
 impl Fixture {
@@ -173,7 +173,7 @@ impl Fixture {
     }
 
     /// Returns how a run differs from the expectation, without values: these are shown to the plugin's author only.
-    fn differs(&self, run: &Run, integration: &Integration) -> Option<String> {
+    fn differs(&self, run: &FixtureRun, integration: &Integration) -> Option<String> {
         let read = |values: &[Value]| tasks(values, integration).ok();
         let places = match (&run.came, &self.expect) {
             (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
@@ -199,7 +199,7 @@ impl Fixture {
 
     /// Returns all differences between a run and the expectation, as sentences; empty if the fixture passes.
     #[must_use]
-    pub(crate) fn wrong(&self, run: &Run, integration: &Integration) -> Vec<String> {
+    pub(crate) fn wrong(&self, run: &FixtureRun, integration: &Integration) -> Vec<String> {
         match (&run.came, &self.expect) {
             (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
                 match (tasks(expected, integration), tasks(found, integration)) {

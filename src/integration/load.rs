@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Duration, Utc};
 
 use super::checks::Checks;
-use super::dedupe::{Dedupe, Later, Named};
+use super::dedupe::{Dedupe, IdSource, Later};
 use super::files::{LoadFailure, read};
 use super::fixtures;
 use super::live::Integration;
@@ -189,7 +189,7 @@ pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {
 
 /// Checks that values which identify or order deliveries are not redacted.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
-    let by = dedupe.by.iter().filter_map(|it| if let Named::Body(pointers) = it { Some(pointers) } else { None });
+    let by = dedupe.by.iter().filter_map(|it| if let IdSource::Body(pointers) = it { Some(pointers) } else { None });
     let named = by
         .flatten()
         .map(String::as_str)
@@ -210,14 +210,14 @@ fn keep_headers(manifest: &Manifest, auth: &Auth, dedupe: &Dedupe) -> Result<Vec
     if let Some(secret) = named.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
         return Err(format!("keep_headers: {secret} contains the sender's credentials and is never stored"));
     }
-    let ids = dedupe.by.iter().filter_map(|it| if let Named::Header(name) = it { Some(name.clone()) } else { None });
+    let ids = dedupe.by.iter().filter_map(|it| if let IdSource::Header(name) = it { Some(name.clone()) } else { None });
     Ok(named.into_iter().chain(ids).chain(manifest.auth.telling_headers()).filter(|it| !auth.proves(it)).collect())
 }
 
 /// Returns where the id is: the configured place first, then the provider's own.
 fn dedupe(manifest: &Manifest) -> Dedupe {
     let (own, hours) = manifest.auth.deliveries();
-    let configured = manifest.dedupe.pointers().map(Named::Body);
+    let configured = manifest.dedupe.pointers().map(IdSource::Body);
     let window = Duration::hours(manifest.dedupe.hours.unwrap_or(hours).into());
     Dedupe { by: configured.into_iter().chain(own).collect(), window }
 }

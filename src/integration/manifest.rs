@@ -122,9 +122,9 @@ impl Manifest {
     }
 
     /// Returns the given limits, with defaults for the others.
-    pub(super) fn limits(&self) -> plugin::Limits {
-        let (given, default) = (&self.limits, plugin::Limits::default());
-        plugin::Limits {
+    pub(super) fn limits(&self) -> plugin::PluginLimits {
+        let (given, default) = (&self.limits, plugin::PluginLimits::default());
+        plugin::PluginLimits {
             time: given.time_ms.map_or(default.time, Duration::from_millis),
             memory_bytes: given.memory_mib.map_or(default.memory_bytes, |mib| mib << 20),
             output_bytes: given.output_kib.map_or(default.output_bytes, |kib| kib << 10),

@@ -25,7 +25,7 @@ mod sender;
 pub(super) mod stop;
 
 pub use checks::{Checks, NotChecked};
-pub use dedupe::{Dedupe, Later, Named};
+pub use dedupe::{Dedupe, IdSource, Later};
 pub use files::LoadFailure;
 pub use live::Integration;
 pub use redact::{PLACEHOLDER, Redact};

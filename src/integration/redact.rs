@@ -17,16 +17,16 @@ const WRAPPERS: [&str; 4] = ["json", "data", "body", "payload"];
 
 /// Places in a payload: JSON Pointers (RFC 6901), in which `*` matches every member of an object or a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Redact(Vec<Place>);
+pub struct Redact(Vec<RedactedPlace>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct RedactedPlace {
     pointer: String,
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
+struct PathStep {
     name: String,
     /// The name without letter case and separators.
     plain: String,
@@ -35,7 +35,7 @@ struct Step {
 
 /// What was replaced, as JSON Pointers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replaced {
+pub struct ReplacedValues {
     /// The configured places at which values were replaced.
     pub places: Vec<String>,
     /// Places at which a value with an unexpected structure was replaced as a whole.
@@ -46,7 +46,7 @@ impl Redact {
     /// Creates a redaction of these pointers.
     #[must_use]
     pub fn new(pointers: &[String]) -> Self {
-        Self(pointers.iter().map(|it| Place { pointer: it.clone(), steps: steps(it) }).collect())
+        Self(pointers.iter().map(|it| RedactedPlace { pointer: it.clone(), steps: steps(it) }).collect())
     }
 
     /// Returns whether there is nothing to redact.
@@ -67,8 +67,9 @@ impl Redact {
     #[must_use]
     pub fn may_replace(&self, pointer: &str) -> bool {
         let found = steps(pointer);
-        let within =
-            |it: &Place| it.steps.len() > found.len() && it.steps.iter().zip(&found).all(|(a, b)| a.fits(&b.name));
+        let within = |it: &RedactedPlace| {
+            it.steps.len() > found.len() && it.steps.iter().zip(&found).all(|(a, b)| a.fits(&b.name))
+        };
         self.covers(pointer) || self.0.iter().any(within)
     }
 
@@ -82,17 +83,17 @@ impl Redact {
     }
 
     /// Replaces the values in a payload.
-    pub fn apply(&self, payload: &mut Value) -> Replaced {
+    pub fn apply(&self, payload: &mut Value) -> ReplacedValues {
         let active: Vec<_> = self.0.iter().map(|place| Active { place, done: 0 }).collect();
-        let mut found = Found::default();
+        let mut found = Replacements::default();
         replace(payload, &active, &mut found);
         let places = self.0.iter().filter(|it| found.places.iter().any(|found| std::ptr::eq(*found, *it)));
-        Replaced { places: places.map(|it| it.pointer.clone()).collect(), wholes: found.wholes }
+        ReplacedValues { places: places.map(|it| it.pointer.clone()).collect(), wholes: found.wholes }
     }
 }
 
-impl Place {
-    fn covers(&self, found: &[Step]) -> bool {
+impl RedactedPlace {
+    fn covers(&self, found: &[PathStep]) -> bool {
         let mut steps = self.steps.iter().peekable();
         for step in found {
             match steps.peek() {
@@ -108,12 +109,12 @@ impl Place {
 
     /// Returns the first `done` steps as a pointer.
     fn upto(&self, done: usize) -> String {
-        let escaped = |it: &Step| format!("/{}", it.name.replace('~', "~0").replace('/', "~1"));
+        let escaped = |it: &PathStep| format!("/{}", it.name.replace('~', "~0").replace('/', "~1"));
         self.steps.iter().take(done).map(escaped).collect()
     }
 }
 
-impl Step {
+impl PathStep {
     fn new(name: String) -> Self {
         let is_index = !name.is_empty() && name.bytes().all(|it| it.is_ascii_digit());
         Self { plain: plain(&name).collect(), is_index, name }
@@ -131,19 +132,19 @@ fn plain(name: &str) -> impl Iterator<Item = char> + '_ {
 }
 
 /// Splits a pointer into its unescaped steps.
-fn steps(pointer: &str) -> Vec<Step> {
-    pointer.split('/').skip(1).map(|it| Step::new(it.replace("~1", "/").replace("~0", "~"))).collect()
+fn steps(pointer: &str) -> Vec<PathStep> {
+    pointer.split('/').skip(1).map(|it| PathStep::new(it.replace("~1", "/").replace("~0", "~"))).collect()
 }
 
 /// A place, and how many of its steps lead to the current value.
 #[derive(Clone, Copy)]
 struct Active<'a> {
-    place: &'a Place,
+    place: &'a RedactedPlace,
     done: usize,
 }
 
 impl<'a> Active<'a> {
-    fn rest(self) -> &'a [Step] {
+    fn rest(self) -> &'a [PathStep] {
         self.place.steps.get(self.done..).unwrap_or_default()
     }
 
@@ -169,13 +170,13 @@ impl<'a> Active<'a> {
 }
 
 #[derive(Default)]
-struct Found<'a> {
-    places: Vec<&'a Place>,
+struct Replacements<'a> {
+    places: Vec<&'a RedactedPlace>,
     wholes: Vec<String>,
 }
 
 /// Replaces all places in one pass, so that a text is parsed only once.
-fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) {
+fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Replacements<'a>) {
     let ends: Vec<_> = active.iter().filter(|it| it.rest().is_empty()).map(|it| it.place).collect();
     if !ends.is_empty() {
         if blank(value) {
@@ -219,7 +220,11 @@ fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) 
 }
 
 /// Replaces values in the members of an object. Returns the places that expect a list here.
-fn in_members<'a>(map: &mut Map<String, Value>, active: &[Active<'a>], found: &mut Found<'a>) -> Vec<Active<'a>> {
+fn in_members<'a>(
+    map: &mut Map<String, Value>,
+    active: &[Active<'a>],
+    found: &mut Replacements<'a>,
+) -> Vec<Active<'a>> {
     let mut missing = active.to_vec();
     for (name, member) in map.iter_mut() {
         let mut below = Vec::new();
@@ -250,7 +255,7 @@ fn in_members<'a>(map: &mut Map<String, Value>, active: &[Active<'a>], found: &m
 }
 
 /// Handles a value that is neither object nor list, or not the one that a place expects.
-fn whole<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Found<'a>) {
+fn whole<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Replacements<'a>) {
     if blank(value) {
         for it in active {
             let pointer = it.place.upto(it.done);

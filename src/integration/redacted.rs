@@ -1,12 +1,12 @@
 //! Redacts a delivery before it is stored or mapped.
 
-use super::redact::Replaced;
+use super::redact::ReplacedValues;
 
 use super::live::Integration;
 use crate::format::payload::{DecodeError, Payload};
 use crate::model::event::RawEvent;
 use crate::system::log;
-use crate::system::log::Line;
+use crate::system::log::SampledLine;
 
 impl Integration {
     /// Decodes a delivery's payload, redacted for the plugin.
@@ -33,10 +33,10 @@ impl Integration {
         raw.body = bytes::Bytes::new();
         match decoded {
             Ok(mut payload) => {
-                let Replaced { places, wholes } = self.redact.apply(&mut payload.value);
+                let ReplacedValues { places, wholes } = self.redact.apply(&mut payload.value);
                 if !wholes.is_empty() {
                     let pointers = wholes.join(" ");
-                    if let Some(turn) = log::sample(Line::Redacted, &self.name.0, raw.received_at) {
+                    if let Some(turn) = log::sample(SampledLine::Redacted, &self.name.0, raw.received_at) {
                         tracing::warn!(
                             integration = %self.name,
                             pointers,

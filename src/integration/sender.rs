@@ -2,7 +2,7 @@
 
 use crate::auth::AuthError;
 use crate::auth::password::Passwords;
-use crate::auth::signature::{Claim, Delivery, Signature};
+use crate::auth::signature::{Delivery, Signature, SignatureClaim};
 use crate::model::headers::Headers;
 use crate::model::secret::Secret;
 
@@ -35,7 +35,7 @@ pub enum Claimed {
     /// Fully authenticated; the body is not covered.
     Proved,
     /// A signature that the body must match.
-    Signed(Claim),
+    Signed(SignatureClaim),
 }
 
 impl Auth {

@@ -31,7 +31,7 @@ pub enum Stop {
     },
     /// The plugin refused it, failed or was stopped.
     #[error(transparent)]
-    Plugin(Box<Failed>),
+    Plugin(Box<FailedCall>),
     /// The plugin's output is not a valid task: the plugin needs to be fixed, not the payload.
     #[error("the plugin's output is not a valid task. {}", .0.sentences())]
     Output(Violations),
@@ -45,7 +45,7 @@ pub enum Stop {
 
 /// A failed plugin call.
 #[derive(Debug)]
-pub struct Failed {
+pub struct FailedCall {
     /// Error of the plugin.
     pub error: PluginError,
     /// The plugin's log until then.
@@ -58,7 +58,7 @@ pub struct Failed {
     pub payload_bytes: usize,
 }
 
-impl Failed {
+impl FailedCall {
     pub(crate) fn stop(
         error: PluginError,
         log: String,
@@ -77,10 +77,10 @@ impl Failed {
     }
 }
 
-impl std::error::Error for Failed {}
+impl std::error::Error for FailedCall {}
 
 /// Displays a refusal in the plugin's own words, and a failure with details that help to find the cause.
-impl std::fmt::Display for Failed {
+impl std::fmt::Display for FailedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Some(advice) = self.error.advice() else { return write!(f, "{}", self.error) };
         let Self { error, plugin, event_id, payload_bytes, .. } = self;

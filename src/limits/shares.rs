@@ -44,12 +44,12 @@ impl Rule {
 pub struct Shares {
     whole: usize,
     rule: Rule,
-    held: Mutex<Held>,
+    held: Mutex<HeldUnits>,
 }
 
 /// Current usage. Only current users have an entry; a change takes a few additions under the lock.
 #[derive(Debug, Default)]
-struct Held {
+struct HeldUnits {
     all: usize,
     companies: HashMap<CompanyId, usize>,
     integrations: HashMap<Holder, usize>,
@@ -122,7 +122,7 @@ impl Shares {
         if integration == 0 || integration + amount <= most { Ok(()) } else { Err(UsedUp::Integration) }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldUnits> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use crate::format::{payload, schema};
 use crate::integration::Integration;
 use crate::integration::checked::CheckedPayload;
 use crate::integration::mapped::Ready;
-use crate::integration::stop::{Failed, Stop};
+use crate::integration::stop::{FailedCall, Stop};
 use crate::metrics::integrations::DeliveryEnd;
 use crate::model::event::{RawEvent, Stage};
 use crate::model::task::NewTask;
@@ -37,7 +37,7 @@ pub async fn hook<A>(
     pipeline.observers.see(integration, &raw, &result);
     // Repetitions were looked up before the plugin ran.
     let earlier = std::future::ready(Ok(None));
-    let line = Line { integration: Some(integration), raw, stages, refusal };
+    let line = HookRun { integration: Some(integration), raw, stages, refusal };
     finish(pipeline, line, result, tell, earlier).await
 }
 
@@ -56,7 +56,7 @@ pub async fn task<A>(
 ) -> Result<Ended<A>, Stop> {
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
-    let line = Line { integration: None, raw, stages, refusal: None };
+    let line = HookRun { integration: None, raw, stages, refusal: None };
     finish(pipeline, line, result, tell, earlier).await
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn mapped_line(integration: &Integration, raw: &RawEvent, stage
     let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
     match stages.end(Stage::Plugin, called.result) {
         Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, &integration.rules)),
-        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, checked.text().len())),
+        Err(error) => Err(FailedCall::stop(error, called.log, integration, raw.id, checked.text().len())),
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) ->
 }
 
 /// A pipeline run whose stages are complete.
-struct Line<'a> {
+struct HookRun<'a> {
     integration: Option<&'a Integration>,
     raw: RawEvent,
     stages: Stages,
@@ -90,7 +90,7 @@ struct Line<'a> {
 /// Makes one durable commit, whatever the outcome, and returns the response.
 async fn finish<A>(
     pipeline: &Pipeline,
-    Line { integration, raw, stages, refusal }: Line<'_>,
+    HookRun { integration, raw, stages, refusal }: HookRun<'_>,
     result: Result<Ready, Stop>,
     tell: impl FnOnce(&Receipt) -> Told<A>,
     earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,

@@ -11,7 +11,7 @@ use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
 use crate::store::{FirstAnswer, Ingested, StoreError};
 use crate::system::log;
-use crate::system::log::Line;
+use crate::system::log::SampledLine;
 
 /// Stores that a repeated delivery was received.
 ///
@@ -26,7 +26,7 @@ pub async fn duplicate(
     let ingested = outcome::duplicate(integration, raw, first);
     let event = &ingested.event;
     if event.reason.as_ref().is_some_and(|it| it.code == outcome::DIFFERS)
-        && let Some(turn) = log::sample(Line::Differs, &integration.name.0, event.received_at)
+        && let Some(turn) = log::sample(SampledLine::Differs, &integration.name.0, event.received_at)
     {
         tracing::warn!(
             omitted = turn.omitted,

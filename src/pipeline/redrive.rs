@@ -131,7 +131,7 @@ async fn replayed(
         Some(integration) => mapped_line(integration, &raw, &mut stages).await,
         None => direct_line(&Rules::default(), &raw, &mut stages),
     };
-    let run = Run { pipeline, integration, event, version, asking, stages: stages.done() };
+    let run = Redrive { pipeline, integration, event, version, asking, stages: stages.done() };
     match result {
         Err(stop) if !stop.is_kept() => {
             pipeline.store.note((run.asking.audit)("not done")).await?;
@@ -154,7 +154,7 @@ fn counts(created: usize, updated: usize, left: usize) -> String {
     format!("{created} created, {updated} updated, {left} left")
 }
 
-struct Run<'a> {
+struct Redrive<'a> {
     pipeline: &'a Pipeline,
     integration: Option<&'a Integration>,
     event: Event,
@@ -163,7 +163,7 @@ struct Run<'a> {
     stages: Vec<StageTime>,
 }
 
-impl Run<'_> {
+impl Redrive<'_> {
     /// Stores a failed replay. Earlier tasks remain, and the event's state; only the caller gets the failure.
     async fn stopped(self, stop: &Stop) -> Result<Redriven, NotRedriven> {
         let ingested = outcome::quarantined(self.integration, self.event.raw(), stop, self.stages.clone());

@@ -6,7 +6,7 @@ use super::verdict::Verdict;
 use crate::integration::Integration;
 use crate::integration::checked::CheckedPayload;
 use crate::integration::mapped::Ready;
-use crate::integration::stop::{Failed, Stop};
+use crate::integration::stop::{FailedCall, Stop};
 use crate::model::event::RawEvent;
 use crate::plugin::Usage;
 
@@ -35,6 +35,6 @@ fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Dur
     *call = Some((called.usage, started.elapsed()));
     match called.result {
         Ok(outcome) => checked.ready(outcome, called.log, &integration.rules),
-        Err(error) => Err(Failed::stop(error, called.log, integration, raw.id, checked.text().len())),
+        Err(error) => Err(FailedCall::stop(error, called.log, integration, raw.id, checked.text().len())),
     }
 }

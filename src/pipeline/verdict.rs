@@ -18,14 +18,14 @@ pub enum Verdict {
     /// A skip with this reason.
     Skip(String),
     /// A failure.
-    Failed(Box<Failure>),
+    Failed(Box<RunFailure>),
     /// Tasks that were created, but changed by a replay since: only whether the other run passes can be compared.
     Lost,
 }
 
 /// Why a pipeline run failed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failure {
+pub struct RunFailure {
     /// The stage that failed.
     pub stage: String,
     /// Code of the error.
@@ -88,7 +88,7 @@ impl Verdict {
     pub fn stopped(stop: &Stop) -> Self {
         let violations = if let Stop::Schema(found) | Stop::Output(found) = stop { found.to_vec() } else { Vec::new() };
         let (stage, code) = (stop.stage().to_owned(), stop.code().to_owned());
-        Self::Failed(Box::new(Failure { stage, code, message: stop.to_string(), violations }))
+        Self::Failed(Box::new(RunFailure { stage, code, message: stop.to_string(), violations }))
     }
 
     /// Compares another result of the same event with this one.
@@ -120,7 +120,7 @@ impl Verdict {
     }
 }
 
-impl Failure {
+impl RunFailure {
     /// Returns whether both failures have the same stage and code. Messages contain sizes and ids, so they are not
     /// compared.
     fn is_like(&self, other: &Self) -> bool {
@@ -128,7 +128,7 @@ impl Failure {
     }
 }
 
-fn reason(event: Event) -> Failure {
+fn reason(event: Event) -> RunFailure {
     let (stage, code, message) = event.reason.map(|it| (it.stage, it.code, it.message)).unwrap_or_default();
-    Failure { stage, code, message, violations: Vec::new() }
+    RunFailure { stage, code, message, violations: Vec::new() }
 }

@@ -13,23 +13,23 @@ use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
 use super::output::{check_size, values};
-use super::state::{CallState, Failure};
+use super::state::{CallFailure, CallState};
 use super::wasi_stdio;
 use super::wasi_stdio::Exit;
 
 /// A command that is linked and ready to be instantiated.
-pub(super) struct Command {
+pub(super) struct CommandModule {
     pre: InstancePre<CallState>,
     imports: Vec<String>,
 }
 
-impl std::fmt::Debug for Command {
+impl std::fmt::Debug for CommandModule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Command")
     }
 }
 
-impl Command {
+impl CommandModule {
     pub(super) fn link(engine: &Engine, module: &Module) -> Result<Self, String> {
         check_exports(module)?;
         let mut linker = Linker::new(engine.wasmtime());
@@ -49,7 +49,7 @@ impl Command {
         store: &mut Store<CallState>,
         payload: &str,
         context: &CallContext,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CallFailure> {
         store.data_mut().stdio.provide(payload, context);
         let instance = self.pre.instantiate(&mut *store)?;
         let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
@@ -57,11 +57,11 @@ impl Command {
             Ok(()) => {}
             Err(error) => match error.downcast_ref::<Exit>() {
                 Some(Exit(0)) => {}
-                Some(Exit(_)) => return Err(Failure::Exit),
-                None => return Err(Failure::Wasm(error)),
+                Some(Exit(_)) => return Err(CallFailure::Exit),
+                None => return Err(CallFailure::Wasm(error)),
             },
         }
-        read(store.data().stdio.output()).map_err(|message| Failure::Error(PluginError::BadOutput(message)))
+        read(store.data().stdio.output()).map_err(|message| CallFailure::Error(PluginError::BadOutput(message)))
     }
 }
 

@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::error::PluginError;
 use super::limits::Hit;
 use super::output::{check_size, values};
-use super::state::{CallState, Failure};
+use super::state::{CallFailure, CallState};
 
 #[allow(unreachable_pub, reason = "generated; the world's own comments say it")]
 mod world {
@@ -62,7 +62,7 @@ impl Component {
         store: &mut Store<CallState>,
         payload: &str,
         context: &CallContext,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, CallFailure> {
         let context = types::Context {
             event_id: context.event_id.clone(),
             integration: context.integration.clone(),
@@ -80,24 +80,24 @@ impl Component {
             Err(types::MapError { message, pointer }) => {
                 count(store, message.len() + pointer.as_ref().map_or(0, String::len))?;
                 let pointer = pointer.map(|it| cut(&it));
-                Err(Failure::Error(PluginError::Refused { message: cut(&message), pointer }))
+                Err(CallFailure::Error(PluginError::Refused { message: cut(&message), pointer }))
             }
         }
     }
 }
 
 /// Counts all output of the plugin; the limit `output_kib` covers all of it.
-fn count(store: &mut Store<CallState>, bytes: usize) -> Result<(), Failure> {
+fn count(store: &mut Store<CallState>, bytes: usize) -> Result<(), CallFailure> {
     let state = store.data_mut();
     if state.stdio.tell(bytes) {
         return Ok(());
     }
     state.meter.set_hit(Hit::Output);
-    Err(Failure::Error(PluginError::BadOutput("too long".into())))
+    Err(CallFailure::Error(PluginError::BadOutput("too long".into())))
 }
 
-fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Failure> {
-    let bad = |message: String| Failure::Error(PluginError::BadOutput(message));
+fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, CallFailure> {
+    let bad = |message: String| CallFailure::Error(PluginError::BadOutput(message));
     count(store, texts.iter().map(String::len).sum())?;
     check_size(texts.len(), texts.iter().map(|it| values(it.as_bytes())).sum()).map_err(bad)?;
     let parse = |(index, text): (usize, &String)| match serde_json::from_str(text) {

@@ -18,7 +18,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use super::call::Abi;
-use super::compile::Code;
+use super::compile::MachineCode;
 
 const MAGIC: &[u8; 8] = b"hmartef1";
 const HEADER: usize = 8 + 32;
@@ -31,7 +31,7 @@ pub(super) struct Cache {
 
 /// An artefact that is being compiled.
 #[derive(Debug)]
-pub(super) struct New {
+pub(super) struct NewArtefact {
     file: File,
     /// Its temporary path and its final path; `None` if it is in memory only.
     place: Option<(PathBuf, PathBuf)>,
@@ -55,7 +55,7 @@ impl Cache {
     }
 
     /// Loads a module's code, if this host has compiled it before.
-    pub(super) fn load(&self, engine: &Engine, abi: Abi, sha256: &[u8; 32]) -> Option<Code> {
+    pub(super) fn load(&self, engine: &Engine, abi: Abi, sha256: &[u8; 32]) -> Option<MachineCode> {
         let artefact = read(&self.file(engine, sha256))?;
         deserialize(engine, abi, &artefact).ok()
     }
@@ -64,28 +64,28 @@ impl Cache {
     ///
     /// # Errors
     /// Fails if a file in memory cannot be created either.
-    pub(super) fn begin(cache: Option<&Self>, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<New> {
+    pub(super) fn begin(cache: Option<&Self>, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<NewArtefact> {
         let on_disk = cache.and_then(|it| {
             let kept = it.make(engine, sha256);
             kept.inspect_err(|e| tracing::warn!(cause = %e, "a compiled artefact cannot be cached")).ok()
         });
         let mut new = match on_disk {
             Some(new) => new,
-            None => New { file: memfd_create("artefact", MemfdFlags::CLOEXEC)?.into(), place: None },
+            None => NewArtefact { file: memfd_create("artefact", MemfdFlags::CLOEXEC)?.into(), place: None },
         };
         // The header is written last, when the artefact is known.
         new.file.seek(SeekFrom::Start(HEADER as u64))?;
         Ok(new)
     }
 
-    fn make(&self, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<New> {
+    fn make(&self, engine: &Engine, sha256: &[u8; 32]) -> std::io::Result<NewArtefact> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         // The engines of live plugins and of candidates may compile the same module at the same time.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let last = self.file(engine, sha256);
         let first = last.with_extension(format!("{}-{number}.new", std::process::id()));
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&first)?;
-        Ok(New { file, place: Some((first, last)) })
+        Ok(NewArtefact { file, place: Some((first, last)) })
     }
 
     fn file(&self, engine: &Engine, sha256: &[u8; 32]) -> PathBuf {
@@ -96,7 +96,7 @@ impl Cache {
     }
 }
 
-impl New {
+impl NewArtefact {
     /// Returns the file that the compiler's process writes to, from its current position on.
     pub(super) fn file(&self) -> &File {
         &self.file
@@ -107,7 +107,13 @@ impl New {
     ///
     /// # Errors
     /// What is wrong with the artefact.
-    pub(super) fn finish(&mut self, engine: &Engine, abi: Abi, bytes: u64, sha256: &[u8; 32]) -> Result<Code, String> {
+    pub(super) fn finish(
+        &mut self,
+        engine: &Engine,
+        abi: Abi,
+        bytes: u64,
+        sha256: &[u8; 32],
+    ) -> Result<MachineCode, String> {
         let unreadable = |e: std::io::Error| format!("its artefact cannot be read: {e}");
         let whole = HEADER as u64 + bytes;
         if self.file.metadata().map_err(unreadable)?.len() != whole {
@@ -137,7 +143,7 @@ impl New {
     }
 }
 
-impl Drop for New {
+impl Drop for NewArtefact {
     /// Removes an unfinished artefact.
     fn drop(&mut self) {
         if let Some((first, _)) = &self.place {
@@ -147,15 +153,15 @@ impl Drop for New {
 }
 
 /// Deserializes an artefact. wasmtime refuses one of another version or with other settings.
-fn deserialize(engine: &Engine, abi: Abi, artefact: &[u8]) -> wasmtime::Result<Code> {
+fn deserialize(engine: &Engine, abi: Abi, artefact: &[u8]) -> wasmtime::Result<MachineCode> {
     #[allow(
         unsafe_code,
         reason = "both callers pass what this program's compiler has written, after verifying its checksum"
     )]
     unsafe {
         match abi {
-            Abi::Component => Component::deserialize(engine, artefact).map(Code::Component),
-            Abi::Command => Module::deserialize(engine, artefact).map(Code::Module),
+            Abi::Component => Component::deserialize(engine, artefact).map(MachineCode::Component),
+            Abi::Command => Module::deserialize(engine, artefact).map(MachineCode::Module),
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::abi_command::Command;
+use super::abi_command::CommandModule;
 use super::abi_component::Component;
 use super::cache::Cache;
 use super::compile;
-use super::compile::{Compiler, Turn, Turns};
+use super::compile::{Compiler, Permit, Turns};
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
 use super::error::{HostError, LoadError};
-use super::limits::{Limits, LoadLimits};
+use super::limits::{LoadLimits, PluginLimits};
 use super::loaded::Plugin;
 use super::priority::Habit;
 use super::program::{Code, Program};
@@ -95,7 +95,7 @@ impl Host {
 
     /// Takes a permit for CPU-bound work, as compilations do. A company has one at a time.
     #[must_use]
-    pub fn turn(&self, company: &str) -> Turn {
+    pub fn turn(&self, company: &str) -> Permit {
         self.turns.take(company)
     }
 
@@ -110,15 +110,17 @@ impl Host {
         name: &str,
         folder: &Folder,
         file: &str,
-        limits: Limits,
+        limits: PluginLimits,
     ) -> Result<Plugin, LoadError> {
         let failed = |cause| LoadError { file: folder.join(file).display().to_string(), cause };
         let (machine, abi, sha256) = self.compiler.code(company.as_str(), folder, file).map_err(failed)?;
         let (code, need) = match &*machine {
-            compile::Code::Component(it) => {
+            compile::MachineCode::Component(it) => {
                 (Component::link(&self.engine, it).map(Code::Component), need_of_component(it))
             }
-            compile::Code::Module(it) => (Command::link(&self.engine, it).map(Code::Command), need_of_module(it)),
+            compile::MachineCode::Module(it) => {
+                (CommandModule::link(&self.engine, it).map(Code::Command), need_of_module(it))
+            }
         };
         let code = code.map_err(failed)?;
         check_need(need).map_err(failed)?;

@@ -6,7 +6,7 @@ use wasmtime::ResourceLimiter;
 
 /// Limits of one plugin; `[limits]` in plugin.toml.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct PluginLimits {
     /// Maximum duration of a call (wall clock), including start functions; 100 ms by default.
     pub time: Duration,
     /// Maximum linear memory of a call, all memories together, in bytes; 64 MiB by default.
@@ -23,7 +23,7 @@ pub struct Limits {
     pub queue: usize,
 }
 
-impl Default for Limits {
+impl Default for PluginLimits {
     fn default() -> Self {
         Self {
             time: Duration::from_millis(100),
@@ -76,7 +76,7 @@ pub(super) enum Hit {
 
 /// Tracks a call's memory and tables. If a refused growth leads to a trap, the limit is reported as the cause.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct MemoryMeter {
     memory_limit: usize,
     table_limit: usize,
     memory: usize,
@@ -85,8 +85,8 @@ pub(super) struct Meter {
     hit: Option<Hit>,
 }
 
-impl Meter {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl MemoryMeter {
+    pub(super) fn new(limits: &PluginLimits) -> Self {
         Self {
             memory_limit: limits.memory_bytes,
             table_limit: limits.table_elements,
@@ -114,7 +114,7 @@ impl Meter {
     }
 }
 
-impl ResourceLimiter for Meter {
+impl ResourceLimiter for MemoryMeter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = (self.memory - current.min(self.memory)).saturating_add(desired);
         if total > self.memory_limit {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::call::{Abi, CallContext, Called};
-use super::limits::Limits;
+use super::limits::PluginLimits;
 use super::program::{Code, Program};
-use super::stats::Summary;
+use super::stats::CallSummary;
 use super::threads::Workers;
 
 /// A loaded plugin. When it is dropped, its threads end after their current calls.
@@ -45,7 +45,7 @@ impl Plugin {
 
     /// Returns counts and times of the calls so far.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> CallSummary {
         self.workers.summary()
     }
 
@@ -66,7 +66,7 @@ impl Plugin {
 
     /// Returns the limits of a call.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &PluginLimits {
         &self.program.limits
     }
 

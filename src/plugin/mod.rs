@@ -32,10 +32,10 @@ mod wasi_stdio;
 
 pub use call::{Abi, CallContext, Called, Outcome, Usage};
 pub(crate) use compile::SUBCOMMAND;
-pub use compile::{Turn, compile_here};
+pub use compile::{Permit, compile_here};
 pub use error::{HostError, LoadError, PluginError};
 pub use host::Host;
-pub use limits::{Limits, LoadLimits};
+pub use limits::{LoadLimits, PluginLimits};
 pub use loaded::Plugin;
 pub use priority::stand_back;
-pub use stats::{LastError, Summary};
+pub use stats::{CallSummary, LastError};

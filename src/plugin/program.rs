@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::Store;
 
-use super::abi_command::Command;
+use super::abi_command::CommandModule;
 use super::abi_component::Component;
 use super::call::{CallContext, Called, LARGEST_LOG, Usage};
 use super::engine::Engine;
 use super::error::PluginError;
-use super::limits::Limits;
+use super::limits::PluginLimits;
 use super::priority::{Habit, Pace, StartSuccessor};
 use super::room::{Seat, Seats};
 use super::state::CallState;
@@ -24,11 +24,11 @@ pub(crate) struct Program {
     pub(crate) engine: Engine,
     pub(crate) code: Code,
     /// Keeps the shared machine code alive.
-    pub(crate) _machine: Arc<compile::Code>,
+    pub(crate) _machine: Arc<compile::MachineCode>,
     /// Room in the instance pool, if there is a pool.
     pub(crate) seats: Option<Seats>,
     pub(crate) habit: Habit,
-    pub(crate) limits: Limits,
+    pub(crate) limits: PluginLimits,
     pub(crate) name: String,
     /// Set by [`Plugin::retire`](super::Plugin::retire).
     pub(crate) retired: Arc<AtomicBool>,
@@ -37,7 +37,7 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) enum Code {
     Component(Component),
-    Command(Command),
+    Command(CommandModule),
 }
 
 impl Program {
@@ -62,16 +62,16 @@ impl Program {
 
     /// Runs one call in a store of its own, and returns the store so that the caller can drop it. `successor`
     /// starts the thread's successor if the thread may lower its priority.
-    pub(crate) fn call(&self, payload: &str, context: &CallContext, successor: Option<StartSuccessor>) -> Ended {
+    pub(crate) fn call(&self, payload: &str, context: &CallContext, successor: Option<StartSuccessor>) -> EndedCall {
         let retired = || self.retired.load(Ordering::Relaxed);
         if retired() {
-            return Ended::not_made(PluginError::Removed);
+            return EndedCall::not_made(PluginError::Removed);
         }
         let learns = successor.is_some();
         let patience = if learns { room::PATIENCE } else { room::LOAD_PATIENCE };
         let seat = self.seats.as_ref().map(|it| it.seat(patience));
         if let Some(None) = seat {
-            return Ended::not_made(PluginError::Busy);
+            return EndedCall::not_made(PluginError::Busy);
         }
         let instance = PLUGINS.instances.hold();
         let pace = Pace::of(successor, self.habit.is_slow());
@@ -97,19 +97,19 @@ impl Program {
             result.map_err(|error| state.explain(error, &self.limits))
         };
         let called = Called { result, log: state.log.text(), usage };
-        Ended { called, store: Some(store), seat: seat.flatten(), instance: Some(instance) }
+        EndedCall { called, store: Some(store), seat: seat.flatten(), instance: Some(instance) }
     }
 }
 
 /// The result of a call, with the resources that it still holds.
-pub(crate) struct Ended {
+pub(crate) struct EndedCall {
     pub(crate) called: Called,
     pub(crate) store: Option<Store<CallState>>,
     pub(crate) seat: Option<Seat>,
     pub(super) instance: Option<GaugeGuard>,
 }
 
-impl Ended {
+impl EndedCall {
     pub(crate) fn not_made(error: PluginError) -> Self {
         Self { called: Called::not_made(error), store: None, seat: None, instance: None }
     }

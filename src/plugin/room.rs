@@ -94,11 +94,11 @@ struct Own {
 /// Capacity for one call, until it is dropped.
 #[derive(Debug)]
 #[allow(dead_code, reason = "released when it is dropped")]
-pub(super) struct Seat(Held);
+pub(super) struct Seat(SeatKind);
 
 #[derive(Debug)]
 #[allow(dead_code, reason = "released when it is dropped")]
-enum Held {
+enum SeatKind {
     Shared(Share),
     Own(OwnSeat),
 }
@@ -137,9 +137,9 @@ impl Seats {
         if let Some(own) = &self.own
             && !own.in_use.swap(true, Ordering::AcqRel)
         {
-            return Some(Seat(Held::Own(OwnSeat(Arc::clone(own)))));
+            return Some(Seat(SeatKind::Own(OwnSeat(Arc::clone(own)))));
         }
-        self.room.shared.take(&self.company, &self.plugin, self.parts).ok().map(|it| Seat(Held::Shared(it)))
+        self.room.shared.take(&self.company, &self.plugin, self.parts).ok().map(|it| Seat(SeatKind::Shared(it)))
     }
 }
 

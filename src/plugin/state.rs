@@ -6,7 +6,7 @@ use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use super::bounded::cut;
 use super::call::Usage;
 use super::error::PluginError;
-use super::limits::{Hit, Limits, Meter};
+use super::limits::{Hit, MemoryMeter, PluginLimits};
 use super::priority::Pace;
 use super::stdio::Stdio;
 
@@ -18,7 +18,7 @@ const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// The data of a call's store.
 pub(super) struct CallState {
-    pub(super) meter: Meter,
+    pub(super) meter: MemoryMeter,
     pub(super) log: Log,
     pub(super) stdio: Stdio,
     pub(super) received_at: DateTime<Utc>,
@@ -29,9 +29,9 @@ pub(super) struct CallState {
 }
 
 impl CallState {
-    pub(super) fn new(limits: &Limits, received_at: DateTime<Utc>, pace: Pace) -> Self {
+    pub(super) fn new(limits: &PluginLimits, received_at: DateTime<Utc>, pace: Pace) -> Self {
         Self {
-            meter: Meter::new(limits),
+            meter: MemoryMeter::new(limits),
             log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
             stdio: Stdio::new(limits.output_bytes),
             received_at,
@@ -51,20 +51,24 @@ impl CallState {
     }
 
     /// Returns the error for a failure. An exceeded limit is more informative than the trap that followed.
-    pub(super) fn explain(&self, failure: Failure, limits: &Limits) -> PluginError {
+    pub(super) fn explain(&self, failure: CallFailure, limits: &PluginLimits) -> PluginError {
         match (self.meter.hit(), failure) {
-            (Some(Hit::Memory), Failure::Wasm(_) | Failure::Exit) => PluginError::Memory { limit: limits.memory_bytes },
-            (Some(Hit::Table), Failure::Wasm(_) | Failure::Exit) => PluginError::Table { limit: limits.table_elements },
+            (Some(Hit::Memory), CallFailure::Wasm(_) | CallFailure::Exit) => {
+                PluginError::Memory { limit: limits.memory_bytes }
+            }
+            (Some(Hit::Table), CallFailure::Wasm(_) | CallFailure::Exit) => {
+                PluginError::Table { limit: limits.table_elements }
+            }
             (Some(Hit::Output), _) => PluginError::Output { limit: limits.output_bytes },
-            (_, Failure::Exit) => PluginError::Refused { message: self.stdio.last_words(), pointer: None },
-            (_, Failure::Error(error)) => error,
-            (_, Failure::Wasm(error)) => trapped(&error, limits),
+            (_, CallFailure::Exit) => PluginError::Refused { message: self.stdio.last_words(), pointer: None },
+            (_, CallFailure::Error(error)) => error,
+            (_, CallFailure::Wasm(error)) => trapped(&error, limits),
         }
     }
 }
 
 /// How a call failed.
-pub(super) enum Failure {
+pub(super) enum CallFailure {
     /// The engine stopped it.
     Wasm(wasmtime::Error),
     /// A command ended with a non-zero exit code.
@@ -73,13 +77,13 @@ pub(super) enum Failure {
     Error(PluginError),
 }
 
-impl From<wasmtime::Error> for Failure {
+impl From<wasmtime::Error> for CallFailure {
     fn from(error: wasmtime::Error) -> Self {
         Self::Wasm(error)
     }
 }
 
-fn trapped(error: &wasmtime::Error, limits: &Limits) -> PluginError {
+fn trapped(error: &wasmtime::Error, limits: &PluginLimits) -> PluginError {
     // A full pool, not the plugin's fault. Capacity is reserved before calls begin (`room.rs`), so this is a second
     // safeguard.
     if error.is::<PoolConcurrencyLimitError>() {

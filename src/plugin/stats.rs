@@ -24,7 +24,7 @@ const BUCKETS: usize = bucket(LONGEST) + 1;
 
 /// Counts of one plugin.
 #[derive(Debug)]
-pub(super) struct Stats {
+pub(super) struct CallStats {
     refused: AtomicU64,
     failures: AtomicU64,
     busy: AtomicU64,
@@ -35,7 +35,7 @@ pub(super) struct Stats {
     series: OnceLock<Arc<IntegrationSeries>>,
 }
 
-impl Default for Stats {
+impl Default for CallStats {
     fn default() -> Self {
         Self {
             refused: AtomicU64::default(),
@@ -79,7 +79,7 @@ pub struct LastError {
 /// Counts and times, for lists.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 #[schemars(rename = "PluginCalls")]
-pub struct Summary {
+pub struct CallSummary {
     /// Number of calls.
     pub calls: u64,
     /// Number of calls in which the plugin refused the payload.
@@ -96,7 +96,7 @@ pub struct Summary {
     pub last_error: Option<LastError>,
 }
 
-impl Stats {
+impl CallStats {
     /// Counts a call. A call that was not run for lack of capacity counts as busy only.
     pub(super) fn count<T>(&self, context: &CallContext, took: Duration, result: &Result<T, PluginError>) {
         if let Err(PluginError::Busy) = result {
@@ -125,9 +125,9 @@ impl Stats {
         self.series.get_or_init(|| integrations::of(&context.integration))
     }
 
-    pub(super) fn summary(&self) -> Summary {
+    pub(super) fn summary(&self) -> CallSummary {
         let times: Vec<u64> = self.times.iter().map(|it| it.load(Ordering::Relaxed).into()).collect();
-        Summary {
+        CallSummary {
             calls: times.iter().sum(),
             refused: self.refused.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),

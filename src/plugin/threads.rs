@@ -19,33 +19,33 @@ use tokio::sync::oneshot;
 use super::call::{CallContext, Called};
 use super::error::PluginError;
 use super::priority::StartSuccessor;
-use super::program::{Ended, Program};
-use super::stats::{Stats, Summary};
+use super::program::{EndedCall, Program};
+use super::stats::{CallStats, CallSummary};
 use crate::metrics::plugins::PLUGINS;
 
 /// How long after its time limit a call that has not ended gets a response.
 const GRACE: Duration = Duration::from_millis(500);
 
-struct Job {
-    asked: Arc<Asked>,
+struct QueuedCall {
+    asked: Arc<CallRequest>,
     done: oneshot::Sender<Called>,
     since: Instant,
 }
 
-struct Asked {
+struct CallRequest {
     payload: Arc<str>,
     context: CallContext,
 }
 
 /// The pending response of a running call. The thread that takes it sends it, so it is sent once.
 struct Reply {
-    asked: Arc<Asked>,
+    asked: Arc<CallRequest>,
     done: oneshot::Sender<Called>,
     started: Instant,
 }
 
 impl Reply {
-    fn send(self, stats: &Stats, took: Duration, called: Called) {
+    fn send(self, stats: &CallStats, took: Duration, called: Called) {
         stats.count(&self.asked.context, took, &called.result);
         let _gone = self.done.send(called);
     }
@@ -54,14 +54,14 @@ impl Reply {
 /// A plugin's threads. They end when this is dropped and the queue is empty; dropping it does not wait for them.
 #[derive(Debug)]
 pub(super) struct Workers {
-    queue: Sender<Job>,
-    stats: Arc<Stats>,
+    queue: Sender<QueuedCall>,
+    stats: Arc<CallStats>,
 }
 
 impl Workers {
     pub(super) fn start(program: &Arc<Program>) -> std::io::Result<Self> {
         let (queue, jobs) = bounded(program.limits.queue);
-        let stats = Arc::new(Stats::default());
+        let stats = Arc::new(CallStats::default());
         for number in 0..program.limits.concurrency {
             let worker = Worker::new(number, Arc::clone(program), jobs.clone(), Arc::clone(&stats));
             worker.named_thread().spawn(move || run(worker))?;
@@ -74,14 +74,14 @@ impl Workers {
         self.queue.len()
     }
 
-    pub(super) fn summary(&self) -> Summary {
+    pub(super) fn summary(&self) -> CallSummary {
         self.stats.summary()
     }
 
     pub(super) async fn call(&self, payload: Arc<str>, context: CallContext) -> Called {
         let (done, answer) = oneshot::channel();
-        let asked = Arc::new(Asked { payload, context });
-        match self.queue.try_send(Job { asked, done, since: Instant::now() }) {
+        let asked = Arc::new(CallRequest { payload, context });
+        match self.queue.try_send(QueuedCall { asked, done, since: Instant::now() }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Called::not_made(PluginError::Host)),
             Err(TrySendError::Full(job)) => {
                 self.stats.count_busy(&job.asked.context);
@@ -96,8 +96,8 @@ impl Workers {
 pub(super) struct Worker {
     number: usize,
     program: Arc<Program>,
-    jobs: Receiver<Job>,
-    stats: Arc<Stats>,
+    jobs: Receiver<QueuedCall>,
+    stats: Arc<CallStats>,
     succession: Arc<Succession>,
 }
 
@@ -113,12 +113,12 @@ struct Succession {
 /// A call that has ended.
 struct Finished {
     worker: Arc<Worker>,
-    ended: Ended,
+    ended: EndedCall,
     took: Duration,
 }
 
 impl Worker {
-    fn new(number: usize, program: Arc<Program>, jobs: Receiver<Job>, stats: Arc<Stats>) -> Arc<Self> {
+    fn new(number: usize, program: Arc<Program>, jobs: Receiver<QueuedCall>, stats: Arc<CallStats>) -> Arc<Self> {
         let (reply, handed) = (ArrayQueue::new(1), ArrayQueue::new(1));
         let succession = Arc::new(Succession { successor: OnceLock::new(), reply, handed });
         Arc::new(Self { number, program, jobs, stats, succession })
@@ -141,18 +141,18 @@ impl Worker {
         spawned.is_ok_and(|it| self.succession.successor.set(it.thread().clone()).is_ok())
     }
 
-    fn call(self: &Arc<Self>, asked: &Asked) -> Ended {
+    fn call(self: &Arc<Self>, asked: &CallRequest) -> EndedCall {
         let worker = Arc::clone(self);
         // The call's thread has a reference of its own, so the successor never drops the last one.
         let successor: StartSuccessor = Box::new(move || worker.start_successor());
         let call = || self.program.call(&asked.payload, &asked.context, Some(successor));
-        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Ended::not_made(PluginError::Host))
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| EndedCall::not_made(PluginError::Host))
     }
 }
 
 impl Succession {
     /// Waits for the end of the call, and responds if it does not end in time.
-    fn received(&self, stats: &Stats, limit: Duration) -> Finished {
+    fn received(&self, stats: &CallStats, limit: Duration) -> Finished {
         let mut reply = self.reply.pop();
         loop {
             if let Some(finished) = self.handed.pop() {
@@ -180,7 +180,7 @@ impl Finished {
     /// Sends the response, releases what the call has used, and returns a worker with normal priority.
     fn settle(self) -> Arc<Worker> {
         let Self { worker, ended, took } = self;
-        let Ended { called, store, seat, instance } = ended;
+        let EndedCall { called, store, seat, instance } = ended;
         if called.result == Err(PluginError::Host) {
             tracing::error!(plugin = worker.program.name, "a plugin call panicked in the host");
         }

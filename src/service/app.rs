@@ -321,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_whose_revocation_may_be_stored_opens_nothing_and_is_revoked_when_asked_again() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = Arc::new(Faulty::new(Embedded::open(dir.path(), &embedded::Options::default()).unwrap()));
+        let store = Arc::new(Faulty::new(Embedded::open(dir.path(), &embedded::StoreOptions::default()).unwrap()));
         let config = Config::load(&Options { data_dir: Some(dir.path().into()), ..Options::default() }).unwrap();
         let app = App::new(config, store.clone(), None).await.unwrap();
         let company_id = CompanyId::parse("company-1").unwrap();

@@ -14,7 +14,7 @@ use super::feed::{ChangeFeed, FeedCursor};
 use super::history::EventHistory;
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use super::item::{Imported, StoredItem};
-use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
+use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use super::stats::{Expired, Stats};
 use super::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
@@ -123,7 +123,7 @@ impl<S: TaskStore> TaskStore for Faulty<S> {
         &'a self,
         company: &CompanyId,
         filter: TaskFilter,
-        page: Page,
+        page: PageRequest,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
         self.inner.list_tasks(company, filter, page)
     }

@@ -28,7 +28,7 @@ pub use feed::{ChangeFeed, FeedCursor, FeedPage};
 pub use history::{EventHistory, Packed, Past, Wanted};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 pub use item::{Imported, StoredItem};
-pub use query::{Cursor, EventFilter, EventPage, Page, TaskFilter, TaskPage};
+pub use query::{Cursor, EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 pub use stats::{CompanyStats, Expired, Stats};
 pub use verbs::{EventQueue, KeyStore, Store, TaskStore, Upkeep};
 pub use write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated, Versioned};

@@ -111,7 +111,7 @@ impl std::str::FromStr for Cursor {
 
 /// The part of a list to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum PageRequest {
     /// A page by number, from 1. Items stored later shift its content.
     Number {
         /// Number of the page, from 1.

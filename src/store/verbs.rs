@@ -13,7 +13,7 @@ use super::feed::{ChangeFeed, FeedCursor};
 use super::history::EventHistory;
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use super::item::{Imported, StoredItem};
-use super::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
+use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use super::stats::{Expired, Stats};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 use crate::auth::ApiKey;
@@ -49,7 +49,7 @@ pub trait TaskStore: Send + Sync + 'static {
         &'a self,
         company: &CompanyId,
         filter: TaskFilter,
-        page: Page,
+        page: PageRequest,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>>;
     /// The feed of a company's changes: each task once, at its last change, oldest change first; at most so many after this
     /// cursor, or from the first one on. Soft-deleted tasks are in it until they are purged.

@@ -39,7 +39,7 @@ impl Failing {
         let data = dir.path().join("data");
         let runtime = Runtime::new().unwrap();
         let store =
-            Arc::new(Faulty::new(Embedded::open(&data, &hookmill::store::embedded::Options::default()).unwrap()));
+            Arc::new(Faulty::new(Embedded::open(&data, &hookmill::store::embedded::StoreOptions::default()).unwrap()));
         let config = Config::load(&Options { data_dir: Some(data), ..Options::default() }).unwrap();
         let url = runtime.block_on(async {
             let app = App::new(config, store.clone(), None).await.unwrap();

@@ -8,7 +8,7 @@ use hookmill::model::event::{Event, EventStatus, Reason};
 use hookmill::model::ids::TaskId;
 use hookmill::model::ids::{EventId, new_id};
 use hookmill::model::task::TaskPatch;
-use hookmill::store::embedded::Options;
+use hookmill::store::embedded::StoreOptions;
 use hookmill::store::erasure::Patient;
 use hookmill::store::verbs::*;
 use hookmill::store::{
@@ -27,7 +27,7 @@ fn opened() -> (TempDir, Arc<Embedded>) {
 }
 
 fn open(dir: &TempDir) -> Arc<Embedded> {
-    let options = Options { reserve_bytes: 0, events: Some(Duration::days(1)), ..Options::default() };
+    let options = StoreOptions { reserve_bytes: 0, events: Some(Duration::days(1)), ..StoreOptions::default() };
     Arc::new(Embedded::open(&dir.path().join("data"), &options).unwrap())
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 use hookmill::model::audit::{Action, Entry, OPERATOR};
 use hookmill::store::Embedded;
 use hookmill::store::StoredItem;
-use hookmill::store::embedded::Options;
+use hookmill::store::embedded::StoreOptions;
 use hookmill::store::verbs::*;
 use serde_json::json;
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ fn entry(at: DateTime<Utc>) -> Entry {
 }
 
 /// More entries than one page or one removal has.
-async fn filled(data: &std::path::Path, options: &Options, now: DateTime<Utc>) -> Embedded {
+async fn filled(data: &std::path::Path, options: &StoreOptions, now: DateTime<Utc>) -> Embedded {
     let store = Embedded::open(data, options).unwrap();
     let entries = |days, count| (0..count).map(move |_| StoredItem::Audit(Box::new(entry(now - Duration::days(days)))));
     store.import(entries(2191, 2500).chain(entries(2189, 1200)).collect()).await.unwrap();
@@ -29,12 +29,13 @@ async fn filled(data: &std::path::Path, options: &Options, now: DateTime<Utc>) -
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_are_kept_for_six_years_or_as_long_as_the_settings_say() {
     let (dir, now) = (TempDir::new().unwrap(), Utc::now());
-    let store = filled(&dir.path().join("default"), &Options::default(), now).await;
+    let store = filled(&dir.path().join("default"), &StoreOptions::default(), now).await;
     assert_eq!(store.expire(now).await.unwrap().audit_entries, 2500);
     let left = store.audit(None, None, 5000).await.unwrap();
     assert!(left.len() == 1200 && left.iter().all(|it| it.at > now - Duration::days(2190)));
     assert_eq!(store.expire(now).await.unwrap().audit_entries, 0);
-    let store = filled(&dir.path().join("forever"), &Options { audit: None, ..Options::default() }, now).await;
+    let store =
+        filled(&dir.path().join("forever"), &StoreOptions { audit: None, ..StoreOptions::default() }, now).await;
     assert_eq!(store.expire(now).await.unwrap().audit_entries, 0);
     assert_eq!(store.audit(None, None, 5000).await.unwrap().len(), 3700);
 }
@@ -55,7 +56,7 @@ fn audit_days_is_a_setting_and_zero_is_forever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_has_every_entry_and_every_task_once() {
     let (dir, now) = (TempDir::new().unwrap(), Utc::now());
-    let store = filled(&dir.path().join("data"), &Options::default(), now).await;
+    let store = filled(&dir.path().join("data"), &StoreOptions::default(), now).await;
     for name in ["b", "a"] {
         let tasks = (0..1100).flat_map(|_| stored::ingested(name, |_| {}).tasks);
         store.import(tasks.map(|it| StoredItem::Task(Box::new(it))).collect()).await.unwrap();

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Output;
 
-use hookmill::store::embedded::Options;
+use hookmill::store::embedded::StoreOptions;
 use hookmill::store::verbs::*;
-use hookmill::store::{Cursor, Embedded, IdempotencyId, Page, TaskFilter};
+use hookmill::store::{Cursor, Embedded, IdempotencyId, PageRequest, TaskFilter};
 use serde_json::{Value, json};
 
 use crate::harness;
@@ -169,7 +169,7 @@ fn directories_of_every_format_still_open() {
 }
 
 fn what_was_answered_and_purged_is_known(setup: &Setup) {
-    let store = Embedded::open(&setup.data, &Options::default()).unwrap();
+    let store = Embedded::open(&setup.data, &StoreOptions::default()).unwrap();
     let at = chrono::DateTime::from_timestamp(1_795_651_200, 0).unwrap();
     let delivery = IdempotencyId { name: [2; 16], window: Some(chrono::Duration::days(3)) };
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -179,7 +179,7 @@ fn what_was_answered_and_purged_is_known(setup: &Setup) {
     }
     // Rows 3 and 4 belonged to tasks that were purged: the next task comes before a cursor that was at them.
     runtime.block_on(store.commit(stored::ingested("company-1", |_| {}).into())).unwrap();
-    let page = Page::After { cursor: Cursor(5), limit: 50 };
+    let page = PageRequest::After { cursor: Cursor(5), limit: 50 };
     let company = stored::company("company-1");
     let listed = runtime.block_on(store.list_tasks(&company, TaskFilter::default(), page)).unwrap();
     assert_eq!((listed.tasks.len(), listed.total), (3, 4));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hookmill::store::embedded::{Options, check};
+use hookmill::store::embedded::{StoreOptions, check};
 use hookmill::store::verbs::*;
 use hookmill::store::{Embedded, TaskFilter};
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ async fn nothing_of_a_closed_store_goes_on() {
     let dir = TempDir::new().unwrap();
     // Tiny segments and snapshots all the time: every thread has something to do when the store is closed.
     let data = dir.path().join("tiny");
-    let tiny = Options { segment_bytes: 16 << 10, snapshot_bytes: 8 << 10, ..Options::default() };
+    let tiny = StoreOptions { segment_bytes: 16 << 10, snapshot_bytes: 8 << 10, ..StoreOptions::default() };
     let mut count = 0;
     for round in 0..15 {
         let store = Embedded::open(&data, &tiny).unwrap();
@@ -52,7 +52,7 @@ async fn nothing_of_a_closed_store_goes_on() {
 
     // Making a large segment takes longer than anybody wants to wait: it is given up.
     let data = dir.path().join("large");
-    let large = Options { segment_bytes: 1 << 30, ..Options::default() };
+    let large = StoreOptions { segment_bytes: 1 << 30, ..StoreOptions::default() };
     let store = Embedded::open(&data, &large).unwrap();
     store.commit(ingested("a", |_| {}).into()).await.unwrap();
     drop(store);

@@ -6,8 +6,10 @@ use chrono::{DateTime, Duration, SubsecRound as _, Utc};
 use hookmill::model::audit::{Action, COMMAND_LINE, Entry};
 use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Priority, Status, TaskPatch};
-use hookmill::store::embedded::Options;
-use hookmill::store::{ChangeFeed, Commit, Committed, Embedded, Faulty, Idempotency, Page, Store, TaskFilter, Updated};
+use hookmill::store::embedded::StoreOptions;
+use hookmill::store::{
+    ChangeFeed, Commit, Committed, Embedded, Faulty, Idempotency, PageRequest, Store, TaskFilter, Updated,
+};
 
 use crate::stored;
 use crate::stored::{answer, api_key, company, feed, ingested, list, once};
@@ -111,7 +113,7 @@ async fn pages_and_cursors_give_every_task_once(store: Arc<dyn Store>) {
         store.commit(it.into()).await.unwrap();
     }
     let a = company("a");
-    let page = |number| store.list_tasks(&a, TaskFilter::default(), Page::Number { page: number, limit: 10 });
+    let page = |number| store.list_tasks(&a, TaskFilter::default(), PageRequest::Number { page: number, limit: 10 });
     let numbered = [page(1).await.unwrap(), page(2).await.unwrap(), page(3).await.unwrap(), page(4).await.unwrap()];
     let found: Vec<_> = numbered.iter().flat_map(|it| it.tasks.iter().map(|it| it.id)).collect();
     assert_eq!(found, ids);
@@ -123,7 +125,7 @@ async fn pages_and_cursors_give_every_task_once(store: Arc<dyn Store>) {
         walked.extend(page.tasks.iter().map(|it| it.id));
         store.commit(ingested("a", |_| {}).into()).await.unwrap();
         let Some(cursor) = page.next else { break };
-        page = store.list_tasks(&a, TaskFilter::default(), Page::After { cursor, limit: 10 }).await.unwrap();
+        page = store.list_tasks(&a, TaskFilter::default(), PageRequest::After { cursor, limit: 10 }).await.unwrap();
     }
     assert_eq!(walked, ids);
 }
@@ -336,10 +338,10 @@ macro_rules! contract {
 
 macro_rules! every_backend {
     ($($promise:ident),+ $(,)?) => {
-        contract!(embedded, |dir: &std::path::Path| Embedded::open(dir, &Options::default()).unwrap(), $($promise),+);
+        contract!(embedded, |dir: &std::path::Path| Embedded::open(dir, &StoreOptions::default()).unwrap(), $($promise),+);
         contract!(
             faulty_without_a_fault,
-            |dir: &std::path::Path| Faulty::new(Embedded::open(dir, &Options::default()).unwrap()),
+            |dir: &std::path::Path| Faulty::new(Embedded::open(dir, &StoreOptions::default()).unwrap()),
             $($promise),+
         );
     };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 use hookmill::model::ids::EventId;
 use hookmill::model::task::{Task, TaskPatch};
-use hookmill::store::embedded::{Options, check, repair};
+use hookmill::store::embedded::{StoreOptions, check, repair};
 use hookmill::store::verbs::*;
 use hookmill::store::{Embedded, StoreError, Updated};
 use tempfile::TempDir;
@@ -21,8 +21,13 @@ use crate::stored::{company, ingested};
 /// Places that are damaged, of each kind of file.
 const PLACES: usize = 100;
 
-fn options() -> Options {
-    Options { segment_bytes: 256 << 10, snapshot_bytes: 300 << 10, reserve_bytes: 1 << 20, ..Options::default() }
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 256 << 10,
+        snapshot_bytes: 300 << 10,
+        reserve_bytes: 1 << 20,
+        ..StoreOptions::default()
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -201,7 +206,7 @@ fn what_the_journal_loses_is_named_and_nothing_else_is_lost() {
                 let segment = of_journal[chosen].file_name().unwrap().to_string_lossy().into_owned();
                 assert!(damages.iter().any(|it| it.segment == segment), "{what}: {damages:?}");
                 // The admin may go on with all the rest: the view is whole, so no task is missing.
-                let accepting = Options { accept_loss: true, ..options() };
+                let accepting = StoreOptions { accept_loss: true, ..options() };
                 let store = Embedded::open(&copy, &accepting).unwrap_or_else(|e| panic!("{what}: {e}"));
                 let count = rt.block_on(store.stats()).unwrap().companies[0].tasks;
                 assert_eq!(count, stored.tasks.len() as u64, "{what}");

@@ -7,7 +7,7 @@ use chrono::{Duration, Utc};
 use hookmill::model::ids::TaskId;
 use hookmill::model::task::TaskPatch;
 use hookmill::store::StoredItem;
-use hookmill::store::embedded::{Options, check, restore};
+use hookmill::store::embedded::{StoreOptions, check, restore};
 use hookmill::store::verbs::*;
 use hookmill::store::{ChangeFeed, Commit, Embedded};
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::stored::{company, feed, ingested};
 
 fn open(data: &Path) -> Embedded {
-    let options = Options { segment_bytes: 64 << 10, events: Some(Duration::days(1)), ..Options::default() };
+    let options = StoreOptions { segment_bytes: 64 << 10, events: Some(Duration::days(1)), ..StoreOptions::default() };
     Embedded::open(data, &options).unwrap()
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hookmill::model::task::Task;
-use hookmill::store::embedded::Options;
+use hookmill::store::embedded::StoreOptions;
 use hookmill::store::verbs::*;
-use hookmill::store::{Commit, Embedded, Page, StoreError, TaskFilter};
+use hookmill::store::{Commit, Embedded, PageRequest, StoreError, TaskFilter};
 use tempfile::TempDir;
 
 use crate::harness::DEADLINE;
@@ -45,7 +45,7 @@ impl Attempts {
 }
 
 async fn filled(data: &Path) -> (Embedded, Vec<Task>) {
-    let store = Embedded::open(data, &Options { reserve_bytes: 0, ..Options::default() }).unwrap();
+    let store = Embedded::open(data, &StoreOptions { reserve_bytes: 0, ..StoreOptions::default() }).unwrap();
     let mut tasks = Vec::new();
     for _ in 0..TASKS / 50 {
         let batch: Vec<_> = (0..50).map(|_| ingested("a", |task| task.description = "d".repeat(BYTES))).collect();
@@ -98,7 +98,7 @@ async fn a_read_that_finds_the_view_broken_starts_its_rebuild() {
     store.ready().unwrap();
     let late = ingested("a", |_| {});
     store.commit(late.into()).await.unwrap();
-    let page = store.list_tasks(&company("a"), TaskFilter::default(), Page::Number { page: 1, limit: 100 });
+    let page = store.list_tasks(&company("a"), TaskFilter::default(), PageRequest::Number { page: 1, limit: 100 });
     assert_eq!(page.await.unwrap().total, TASKS as u64 + 1);
 }
 
@@ -162,15 +162,15 @@ async fn a_view_that_cannot_be_whole_again_is_not_served_and_the_damage_is_named
     assert!(refused.to_string().contains("00000000000000000001.journal at byte"), "{refused}");
     assert!(matches!(store.ready(), Err(StoreError::Journal(_))));
     // Nothing is answered from half a view, and nothing is written over it.
-    let page = store.list_tasks(&company("a"), TaskFilter::default(), Page::Number { page: 1, limit: 100 });
+    let page = store.list_tasks(&company("a"), TaskFilter::default(), PageRequest::Number { page: 1, limit: 100 });
     assert!(matches!(page.await, Err(StoreError::Journal(_))));
     assert!(matches!(store.commit(ingested("a", |_| {}).into()).await, Err(StoreError::Journal(_))));
     drop(store);
     // The same at the next start; with the damage accepted, all the rest is there.
-    let options = Options { reserve_bytes: 0, ..Options::default() };
+    let options = StoreOptions { reserve_bytes: 0, ..StoreOptions::default() };
     assert!(matches!(Embedded::open(&data, &options), Err(StoreError::Journal(_))));
-    let store = Embedded::open(&data, &Options { accept_loss: true, ..options }).unwrap();
-    let found = store.list_tasks(&company("a"), TaskFilter::default(), Page::Number { page: 1, limit: 100 });
+    let store = Embedded::open(&data, &StoreOptions { accept_loss: true, ..options }).unwrap();
+    let found = store.list_tasks(&company("a"), TaskFilter::default(), PageRequest::Number { page: 1, limit: 100 });
     let total = found.await.unwrap().total;
     assert!((TASKS as u64 - 100..TASKS as u64).contains(&total), "{total}");
 }

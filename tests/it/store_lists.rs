@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{Duration, Utc};
 use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Status, TaskPatch};
-use hookmill::store::embedded::{Options, check};
+use hookmill::store::embedded::{StoreOptions, check};
 use hookmill::store::verbs::*;
-use hookmill::store::{Cursor, Embedded, Page, TaskFilter, Updated};
+use hookmill::store::{Cursor, Embedded, PageRequest, TaskFilter, Updated};
 use tempfile::TempDir;
 
 use crate::stored::{company, ingested, list};
 
-const FIRST: Page = Page::Number { page: 1, limit: 50 };
+const FIRST: PageRequest = PageRequest::Number { page: 1, limit: 50 };
 
 /// Sweeps and admins compact at any time: nobody who lists meanwhile may get an error or half a change.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_go_on_through_compactions_and_show_one_moment() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let store = Arc::new(Embedded::open(&data, &Options::default()).unwrap());
+    let store = Arc::new(Embedded::open(&data, &StoreOptions::default()).unwrap());
     for _ in 0..40 {
         store.commit(ingested("a", |_| {}).into()).await.unwrap();
     }
@@ -79,7 +79,7 @@ async fn lists_go_on_through_compactions_and_show_one_moment() {
 async fn an_old_cursor_never_leads_to_newer_tasks() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let options = Options { deleted_tasks: Some(Duration::zero()), ..Options::default() };
+    let options = StoreOptions { deleted_tasks: Some(Duration::zero()), ..StoreOptions::default() };
     let a = company("a");
     let mut store = Embedded::open(&data, &options).unwrap();
     let mut made: Vec<TaskId> = Vec::new();
@@ -88,7 +88,7 @@ async fn an_old_cursor_never_leads_to_newer_tasks() {
         made.push(it.tasks[0].id);
         store.commit(it.into()).await.unwrap();
     }
-    let page = Page::After { cursor: Cursor(u64::MAX), limit: 2 };
+    let page = PageRequest::After { cursor: Cursor(u64::MAX), limit: 2 };
     let cursor = store.list_tasks(&a, TaskFilter::default(), page).await.unwrap().next.unwrap();
     for id in &made[3..] {
         store.delete_task(&a, *id, None, Utc::now()).await.unwrap();
@@ -115,7 +115,7 @@ async fn an_old_cursor_never_leads_to_newer_tasks() {
         let it = ingested("a", |_| {});
         let newer = it.tasks[0].id;
         store.commit(it.into()).await.unwrap();
-        let page = Page::After { cursor, limit: 50 };
+        let page = PageRequest::After { cursor, limit: 50 };
         let behind = store.list_tasks(&a, TaskFilter::default(), page).await.unwrap();
         let ids: Vec<_> = behind.tasks.iter().map(|it| it.id).collect();
         assert_eq!(ids, [made[2], made[1], made[0]], "{round}");

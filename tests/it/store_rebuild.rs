@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use hookmill::store::embedded::{Options, check, restore};
+use hookmill::store::embedded::{StoreOptions, check, restore};
 use hookmill::store::{Commit, Embedded, StoreError, TaskFilter};
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use crate::stored::{ingested, list};
 const TASKS: u64 = 3000;
 
 async fn filled(data: &Path) {
-    let store = Embedded::open(data, &Options { reserve_bytes: 0, ..Options::default() }).unwrap();
+    let store = Embedded::open(data, &StoreOptions { reserve_bytes: 0, ..StoreOptions::default() }).unwrap();
     for _ in 0..TASKS / 100 {
         let batch = (0..100).map(|_| ingested("a", |task| task.description = "d".repeat(4 << 10))).collect();
         hookmill::store::TaskStore::commit(&store, Commit { ingested: batch, idempotency: None }).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_rebuild_that_is_killed_is_begun_again_and_never_taken_for_whole() {
             std::fs::remove_dir_all(view).unwrap();
         }
         killed += u32::from(killed_while_building(&data, round * (2 << 20)));
-        let store = Embedded::open(&data, &Options::default()).unwrap();
+        let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
         let (_, total) = list(&store, "a", TaskFilter::default()).await;
         assert_eq!(total, TASKS, "round {round}");
         drop(store);
@@ -71,7 +71,7 @@ async fn compacting_a_store_whose_view_was_deleted_leaves_a_view() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
     filled(&data).await;
-    let store = Embedded::open(&data, &Options { reserve_bytes: 0, ..Options::default() }).unwrap();
+    let store = Embedded::open(&data, &StoreOptions { reserve_bytes: 0, ..StoreOptions::default() }).unwrap();
     std::fs::remove_dir_all(&views(&data)[0]).unwrap();
     store.compact().unwrap();
     assert_eq!(views(&data).len(), 1);
@@ -91,7 +91,7 @@ async fn a_backup_that_was_interrupted_is_neither_checked_nor_restored_nor_serve
     std::fs::write(backup.join("backup.unfinished"), b"").unwrap();
     let to = dir.path().join("restored");
     let refusals =
-        [check(&backup).err(), restore(&backup, &to).err(), Embedded::open(&backup, &Options::default()).err()];
+        [check(&backup).err(), restore(&backup, &to).err(), Embedded::open(&backup, &StoreOptions::default()).err()];
     for refused in refusals {
         let Some(StoreError::Open { cause, .. }) = &refused else { panic!("{refused:?}") };
         assert!(cause.contains("interrupted"), "{cause}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{Duration, Utc};
 use hookmill::model::event::{Event, EventStatus};
 use hookmill::model::ids::{EventId, IntegrationName};
-use hookmill::store::embedded::{Options, check};
+use hookmill::store::embedded::{StoreOptions, check};
 use hookmill::store::erasure::{Keep, Patient};
 use hookmill::store::verbs::*;
 use hookmill::store::{Commit, Embedded, EventFilter, Idempotency, Ingested, Replace, Replaced, TaskFilter};
@@ -16,8 +16,13 @@ use crate::harness::until;
 use crate::stored;
 use crate::stored::{company, ingested, list};
 
-fn options() -> Options {
-    Options { segment_bytes: 64 << 10, reserve_bytes: 0, events: Some(Duration::days(1)), ..Options::default() }
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 64 << 10,
+        reserve_bytes: 0,
+        events: Some(Duration::days(1)),
+        ..StoreOptions::default()
+    }
 }
 
 fn segments(dir: &Path) -> usize {
@@ -88,7 +93,7 @@ async fn groups_larger_than_a_segment_leave_no_prepared_segment_behind() {
 async fn what_an_integration_was_sent_is_erased_when_its_time_is_over() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let store = Arc::new(Embedded::open(&data, &Options { events: None, ..options() }).unwrap());
+    let store = Arc::new(Embedded::open(&data, &StoreOptions { events: None, ..options() }).unwrap());
     let (mut its, mut others) = (Vec::new(), Vec::new());
     for n in 0..200 {
         let mut it = ingested("a", |task| task.description = "d".repeat(400));
@@ -223,7 +228,8 @@ async fn an_event_that_is_stored_again_expires_when_its_time_since_receipt_is_ov
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_received_before_the_clock_was_set_back_is_erased_as_well() {
     let dir = TempDir::new().unwrap();
-    let store = Arc::new(Embedded::open(&dir.path().join("data"), &Options { events: None, ..options() }).unwrap());
+    let store =
+        Arc::new(Embedded::open(&dir.path().join("data"), &StoreOptions { events: None, ..options() }).unwrap());
     let mut ahead = ingested("a", |_| {});
     ahead.event.id = EventId(hookmill::model::ids::new_id(Utc::now() + Duration::hours(2)));
     store.commit(ahead.clone().into()).await.unwrap();
@@ -254,7 +260,7 @@ async fn skip(store: &Embedded, id: EventId) {
 async fn an_event_index_that_is_gone_hides_no_newer_state() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let store = Embedded::open(&data, &Options { events: None, ..options() }).unwrap();
+    let store = Embedded::open(&data, &StoreOptions { events: None, ..options() }).unwrap();
     let it = ingested("a", |_| {});
     store.commit(it.clone().into()).await.unwrap();
     let roll = async |hours| {
@@ -281,7 +287,7 @@ async fn an_event_index_that_is_gone_hides_no_newer_state() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_counts_towards_the_bytes_of_a_page_wherever_it_is_stored() {
     let dir = TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options { events: None, ..options() }).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions { events: None, ..options() }).unwrap();
     for _ in 0..5 {
         let mut it = ingested("a", |_| {});
         it.event.body = vec![b'x'; 17 << 20].into();
@@ -361,7 +367,7 @@ async fn an_erasure_does_not_bring_an_expired_event_back() {
     let a = company("a");
     let mut old = ingested("a", |_| {});
     old.event.id = EventId(hookmill::model::ids::new_id(Utc::now() - Duration::hours(30)));
-    let store = Arc::new(Embedded::open(&data, &Options { events: None, ..options() }).unwrap());
+    let store = Arc::new(Embedded::open(&data, &StoreOptions { events: None, ..options() }).unwrap());
     store.commit(old.clone().into()).await.unwrap();
     roll(&store).await;
     skip(&store, old.event.id).await;

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 /// Encoding of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Encoding {
+pub enum SignatureEncoding {
     /// Hexadecimal, in upper or lower case.
     #[default]
     Hex,
@@ -28,7 +28,7 @@ pub enum Algorithm {
     Sha512,
 }
 
-impl Encoding {
+impl SignatureEncoding {
     /// Returns the number of characters of a signature with this many bytes.
     pub(super) fn characters(self, bytes: usize) -> usize {
         match self {
@@ -51,19 +51,19 @@ impl Algorithm {
 
 /// A secret as an HMAC key.
 #[derive(Clone)]
-pub(super) enum Key {
+pub(super) enum HmacKey {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
     Sha512(Hmac<Sha512>),
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for HmacKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(secret)")
     }
 }
 
-impl Key {
+impl HmacKey {
     pub(super) fn new(algorithm: Algorithm, secret: &[u8]) -> Result<Self, String> {
         let refused = |_| "cannot be a key".to_owned();
         match algorithm {

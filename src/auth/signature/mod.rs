@@ -16,4 +16,4 @@ mod verify;
 
 pub use delivery::{Delivery, Mismatch, TOLERANCE};
 pub use presets::Preset;
-pub use verify::{Claim, Signature};
+pub use verify::{Signature, SignatureClaim};

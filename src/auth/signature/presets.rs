@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::hmac::{Algorithm, Encoding};
-use super::rule::{Clock, Described, Rule, Secrets, Written};
+use super::hmac::{Algorithm, SignatureEncoding};
+use super::rule::{Clock, Described, SecretFormat, SignatureFormat, SignatureRule};
 
 /// A provider whose signature is an HMAC over the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -26,21 +26,21 @@ pub enum Preset {
 }
 
 impl Preset {
-    pub(super) fn rule(self) -> Rule {
-        use Encoding::{Base64, Hex};
+    pub(super) fn rule(self) -> SignatureRule {
+        use SignatureEncoding::{Base64, Hex};
         match self {
-            Self::StandardWebhooks => Rule {
-                written: Written::Words { version: "v1" },
+            Self::StandardWebhooks => SignatureRule {
+                written: SignatureFormat::Words { version: "v1" },
                 clock: Clock::Header("webhook-timestamp".into()),
                 id_header: Some("webhook-id".into()),
-                secrets: Secrets::Whsec,
+                secrets: SecretFormat::Whsec,
                 ..whole("webhook-signature", "", Base64)
             }
             .with_payload("{id}.{timestamp}.{body}"),
             Self::Stripe => beside_time("stripe-signature"),
             Self::Calendly => beside_time("calendly-webhook-signature"),
             Self::Github => whole("x-hub-signature-256", "sha256=", Hex),
-            Self::Slack => Rule {
+            Self::Slack => SignatureRule {
                 clock: Clock::Header("x-slack-request-timestamp".into()),
                 ..whole("x-slack-signature", "v0=", Hex)
             }
@@ -52,8 +52,8 @@ impl Preset {
 }
 
 /// A scheme whose header is the signature of the body.
-fn whole(header: &str, prefix: &str, encoding: Encoding) -> Rule {
-    Rule::new(&Described {
+fn whole(header: &str, prefix: &str, encoding: SignatureEncoding) -> SignatureRule {
+    SignatureRule::new(&Described {
         header,
         prefix,
         encoding,
@@ -65,7 +65,11 @@ fn whole(header: &str, prefix: &str, encoding: Encoding) -> Rule {
 }
 
 /// A scheme with `t=…,v1=…`, over the time, a dot and the body.
-fn beside_time(header: &str) -> Rule {
-    Rule { written: Written::Fields { name: "v1" }, clock: Clock::Field("t"), ..whole(header, "", Encoding::Hex) }
-        .with_payload("{timestamp}.{body}")
+fn beside_time(header: &str) -> SignatureRule {
+    SignatureRule {
+        written: SignatureFormat::Fields { name: "v1" },
+        clock: Clock::Field("t"),
+        ..whole(header, "", SignatureEncoding::Hex)
+    }
+    .with_payload("{timestamp}.{body}")
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta};
 use super::delivery::{Delivery, Mismatch, decode_hex};
 use super::ed25519;
 use super::ed25519::PublicKey;
-use super::hmac::{Algorithm, Encoding, Key};
+use super::hmac::{Algorithm, HmacKey, SignatureEncoding};
 
 /// Maximum number of signatures of the right length in one header. Senders send one, or two while a secret is being
 /// changed.
@@ -19,7 +19,7 @@ pub(super) const VERIFICATIONS_MAX: usize = 8;
 
 /// How the secret's text becomes the key's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Secrets {
+pub(super) enum SecretFormat {
     /// The text as it is.
     Text,
     /// Standard Webhooks: base64, after `whsec_`.
@@ -28,7 +28,7 @@ pub(super) enum Secrets {
 
 /// How a header contains signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum SignatureFormat {
     /// A single signature, after a prefix.
     Whole { prefix: String },
     /// `t=1492774577,v1=…,v1=…`: the signatures with this name, and the time as `t`.
@@ -58,7 +58,7 @@ pub(super) enum Piece {
 
 /// A delivery's claim: the signatures that could match, and the other signed values.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct HmacClaim {
     pub(super) macs: Vec<Vec<u8>>,
     pub(super) public: Vec<[u8; ed25519::BYTES]>,
     timestamp: String,
@@ -67,14 +67,14 @@ pub(super) struct Claim {
 
 /// How a provider signs.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct SignatureRule {
     pub(super) header: String,
-    pub(super) written: Written,
-    pub(super) encoding: Encoding,
+    pub(super) written: SignatureFormat,
+    pub(super) encoding: SignatureEncoding,
     pub(super) algorithm: Algorithm,
     pub(super) clock: Clock,
     pub(super) id_header: Option<String>,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: SecretFormat,
     pub(super) payload: Vec<Piece>,
 }
 
@@ -86,7 +86,7 @@ pub struct Described<'a> {
     /// Prefix of the signature.
     pub prefix: &'a str,
     /// Encoding of the signature.
-    pub encoding: Encoding,
+    pub encoding: SignatureEncoding,
     /// Hash function.
     pub algorithm: Algorithm,
     /// Header with the time of signing, in Unix seconds or milliseconds.
@@ -97,7 +97,7 @@ pub struct Described<'a> {
     pub payload: &'a str,
 }
 
-impl Rule {
+impl SignatureRule {
     /// Creates a rule from a description in plugin.toml.
     ///
     /// # Errors
@@ -124,12 +124,12 @@ impl Rule {
         let lower = |name: &str| name.to_ascii_lowercase();
         Self {
             header: lower(it.header),
-            written: Written::Whole { prefix: it.prefix.to_owned() },
+            written: SignatureFormat::Whole { prefix: it.prefix.to_owned() },
             encoding: it.encoding,
             algorithm: it.algorithm,
             clock: it.timestamp_header.map_or(Clock::None, |name| Clock::Header(lower(name))),
             id_header: it.id_header.map(lower),
-            secrets: Secrets::Text,
+            secrets: SecretFormat::Text,
             payload: vec![Piece::Body],
         }
     }
@@ -138,16 +138,16 @@ impl Rule {
         Self { payload: pieces(template).unwrap_or_else(|_| vec![Piece::Body]), ..self }
     }
 
-    pub(super) fn key(&self, secret: &str) -> Result<Key, String> {
+    pub(super) fn key(&self, secret: &str) -> Result<HmacKey, String> {
         match self.secrets {
-            Secrets::Text => Key::new(self.algorithm, secret.as_bytes()),
-            Secrets::Whsec => Key::new(self.algorithm, &whsec(secret)?),
+            SecretFormat::Text => HmacKey::new(self.algorithm, secret.as_bytes()),
+            SecretFormat::Whsec => HmacKey::new(self.algorithm, &whsec(secret)?),
         }
     }
 
     /// Returns whether senders may also sign with ed25519.
     pub(super) fn asymmetric(&self) -> bool {
-        self.secrets == Secrets::Whsec
+        self.secrets == SecretFormat::Whsec
     }
 
     /// Reads a claim from the headers, without hashing. What cannot match is refused before the body is read.
@@ -157,7 +157,7 @@ impl Rule {
         delivery: &Delivery<'_>,
         tolerance: TimeDelta,
         public_keys: usize,
-    ) -> Result<Claim, Mismatch> {
+    ) -> Result<HmacClaim, Mismatch> {
         let value = delivery.header(&self.header)?;
         let timestamp = self.timestamp(delivery, value)?;
         if let Some((header, text)) = timestamp {
@@ -173,7 +173,7 @@ impl Rule {
         let macs: Vec<_> = self.signatures(value).filter(right_length).filter_map(|it| self.decode(it)).collect();
         let mut public = Vec::new();
         if self.asymmetric() && public_keys > 0 {
-            let characters = Encoding::Base64.characters(ed25519::BYTES);
+            let characters = SignatureEncoding::Base64.characters(ed25519::BYTES);
             let worth = || words(value, ed25519::VERSION).filter(|it| it.len() == characters);
             most((VERIFICATIONS_MAX / public_keys).max(1), worth().count())?;
             let decoded = worth().filter_map(|it| BASE64_STANDARD.decode(it).ok());
@@ -183,12 +183,12 @@ impl Rule {
             return Err(Mismatch::malformed(&self.header, self.expected()));
         }
         let timestamp = timestamp.map(|(_, text)| text.to_owned()).unwrap_or_default();
-        Ok(Claim { macs, public, timestamp, id: id.to_owned() })
+        Ok(HmacClaim { macs, public, timestamp, id: id.to_owned() })
     }
 
     /// Returns whether one of the signatures matches the body. Computes one HMAC per key, and one verification per
     /// public key and signature.
-    pub(super) fn fits(&self, claim: &Claim, body: &[u8], keys: &[Key], public_keys: &[PublicKey]) -> bool {
+    pub(super) fn fits(&self, claim: &HmacClaim, body: &[u8], keys: &[HmacKey], public_keys: &[PublicKey]) -> bool {
         let pieces = || {
             self.payload.iter().map(|piece| match piece {
                 Piece::Text(text) => text.as_bytes(),
@@ -227,29 +227,31 @@ impl Rule {
 
     fn signatures<'a>(&'a self, value: &'a str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         match &self.written {
-            Written::Whole { prefix } => Box::new(value.strip_prefix(prefix.as_str()).into_iter()),
-            Written::Fields { name } => Box::new(fields(value, name)),
-            Written::Words { version } => Box::new(words(value, version)),
+            SignatureFormat::Whole { prefix } => Box::new(value.strip_prefix(prefix.as_str()).into_iter()),
+            SignatureFormat::Fields { name } => Box::new(fields(value, name)),
+            SignatureFormat::Words { version } => Box::new(words(value, version)),
         }
     }
 
     fn decode(&self, text: &str) -> Option<Vec<u8>> {
         match self.encoding {
-            Encoding::Base64 => BASE64_STANDARD.decode(text).ok(),
-            Encoding::Hex => decode_hex(text),
+            SignatureEncoding::Base64 => BASE64_STANDARD.decode(text).ok(),
+            SignatureEncoding::Hex => decode_hex(text),
         }
     }
 
     fn expected(&self) -> &'static str {
         match (&self.written, self.encoding) {
-            (Written::Whole { .. }, Encoding::Hex) => {
+            (SignatureFormat::Whole { .. }, SignatureEncoding::Hex) => {
                 "it must contain its prefix and a signature in hexadecimal digits"
             }
-            (Written::Whole { .. }, Encoding::Base64) => "it must contain its prefix and a signature in base64",
-            (Written::Fields { .. }, _) => {
+            (SignatureFormat::Whole { .. }, SignatureEncoding::Base64) => {
+                "it must contain its prefix and a signature in base64"
+            }
+            (SignatureFormat::Fields { .. }, _) => {
                 "it must contain t=… and v1=… with a complete signature, separated by commas"
             }
-            (Written::Words { .. }, _) => "it must contain v1,… with a complete signature, separated by spaces",
+            (SignatureFormat::Words { .. }, _) => "it must contain v1,… with a complete signature, separated by spaces",
         }
     }
 }

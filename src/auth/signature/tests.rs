@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::delivery::{Delivery, Mismatch};
-use super::hmac::{Algorithm, Encoding};
+use super::hmac::{Algorithm, SignatureEncoding};
 use super::presets::Preset;
-use super::rule::{Described, Rule, SIGNATURES_MAX, VERIFICATIONS_MAX};
+use super::rule::{Described, SIGNATURES_MAX, SignatureRule, VERIFICATIONS_MAX};
 use super::verify::Signature;
 use crate::model::secret::Secret;
 
@@ -292,7 +292,7 @@ fn twilio_s_own_examples() {
     assert_eq!(newer.check(), Ok(()));
 }
 
-fn described<'a>(algorithm: Algorithm, encoding: Encoding) -> Described<'a> {
+fn described<'a>(algorithm: Algorithm, encoding: SignatureEncoding) -> Described<'a> {
     Described {
         header: "X-Sig",
         prefix: "",
@@ -305,7 +305,7 @@ fn described<'a>(algorithm: Algorithm, encoding: Encoding) -> Described<'a> {
 }
 
 fn generic(it: &Described<'_>, secret: &str) -> Signature {
-    Signature::hmac(Rule::described(it).unwrap(), &secrets(&["other", secret])).unwrap()
+    Signature::hmac(SignatureRule::described(it).unwrap(), &secrets(&["other", secret])).unwrap()
 }
 
 /// RFC 4231, test case 2.
@@ -313,20 +313,20 @@ fn generic(it: &Described<'_>, secret: &str) -> Signature {
 fn any_other_hmac() {
     let (secret, body) = ("Jefe", b"what do ya want for nothing?");
     let hex = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-    let sha256 = Described { prefix: "sha256=", ..described(Algorithm::Sha256, Encoding::Hex) };
+    let sha256 = Described { prefix: "sha256=", ..described(Algorithm::Sha256, SignatureEncoding::Hex) };
     for value in [format!("sha256={hex}"), format!(" sha256={} ", hex.to_uppercase())] {
         assert_eq!(Good::new(generic(&sha256, secret), &[("x-sig", &value)], body).check(), Ok(()));
     }
     for wrong in [hex.to_owned(), format!("sha256={}", &hex[..62]), format!("sha256=0{}", &hex[1..]), String::new()] {
         assert!(Good::new(generic(&sha256, secret), &[("x-sig", &wrong)], body).check().is_err(), "{wrong}");
     }
-    let sha1 = described(Algorithm::Sha1, Encoding::Hex);
+    let sha1 = described(Algorithm::Sha1, SignatureEncoding::Hex);
     Good::new(generic(&sha1, "k"), &[("x-sig", SHA1)], BODY).stands_alone("HMAC-SHA1");
     let sha512 = Described {
         timestamp_header: Some("X-Time"),
         id_header: Some("X-Id"),
         payload: "{id}:{timestamp}:{body}",
-        ..described(Algorithm::Sha512, Encoding::Base64)
+        ..described(Algorithm::Sha512, SignatureEncoding::Base64)
     };
     let headers = [("x-sig", SHA512), ("x-time", "1614265330000"), ("x-id", "7")];
     Good::new(generic(&sha512, "k"), &headers, BODY).stands_alone("HMAC-SHA512, with time and id");
@@ -334,7 +334,7 @@ fn any_other_hmac() {
 
 #[test]
 fn what_leaves_something_unsigned_is_refused() {
-    let base = || described(Algorithm::Sha256, Encoding::Hex);
+    let base = || described(Algorithm::Sha256, SignatureEncoding::Hex);
     for (wrong, why) in [
         (Described { payload: "{timestamp}", timestamp_header: Some("t"), ..base() }, "{body}"),
         (Described { payload: "{timestamp}.{body}", ..base() }, "timestamp_header"),
@@ -344,7 +344,7 @@ fn what_leaves_something_unsigned_is_refused() {
         (Described { payload: "{url}{body}", ..base() }, "{url} is not known"),
         (Described { payload: "{body", ..base() }, "no }"),
     ] {
-        let refused = Rule::described(&wrong).unwrap_err();
+        let refused = SignatureRule::described(&wrong).unwrap_err();
         assert!(refused.contains(why), "{refused}");
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::delivery::{Delivery, Mismatch, decode_hex};
-use super::hmac::{Algorithm, Encoding, Key};
+use super::hmac::{Algorithm, HmacKey, SignatureEncoding};
 
 pub(super) const HEADER: &str = "x-twilio-signature";
 /// Header that declares that an API key of the account signs, and the hash; the auth token signs with SHA-1.
@@ -20,8 +20,8 @@ pub(super) struct Twilio {
 }
 
 /// Returns the secret as a key of both hashes.
-pub(super) fn keys(secret: &str) -> Result<Vec<Key>, String> {
-    [Algorithm::Sha1, Algorithm::Sha256].into_iter().map(|it| Key::new(it, secret.trim().as_bytes())).collect()
+pub(super) fn keys(secret: &str) -> Result<Vec<HmacKey>, String> {
+    [Algorithm::Sha1, Algorithm::Sha256].into_iter().map(|it| HmacKey::new(it, secret.trim().as_bytes())).collect()
 }
 
 /// Maximum number of fields of a form, which are sorted before they are hashed. Twilio sends a few dozen.
@@ -29,7 +29,7 @@ const FIELDS_MAX: usize = 1000;
 
 /// The claim of a delivery's headers and URL.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct TwilioClaim {
     /// One signature; a list, because that is what keys compare with.
     signature: Vec<Vec<u8>>,
     sha256: bool,
@@ -41,7 +41,7 @@ pub(super) struct Claim {
 
 impl Twilio {
     /// Reads the claim, without hashing.
-    pub(super) fn claim(&self, delivery: &Delivery<'_>) -> Result<Claim, Mismatch> {
+    pub(super) fn claim(&self, delivery: &Delivery<'_>) -> Result<TwilioClaim, Mismatch> {
         let value = delivery.header(HEADER)?;
         let sha256 = match delivery.header(SETTINGS) {
             Ok(it) => it.contains("algorithm=HMAC_SHA256"),
@@ -49,7 +49,7 @@ impl Twilio {
             Err(repeated) => return Err(repeated),
         };
         let algorithm = if sha256 { Algorithm::Sha256 } else { Algorithm::Sha1 };
-        let fits = value.len() == Encoding::Base64.characters(algorithm.bytes());
+        let fits = value.len() == SignatureEncoding::Base64.characters(algorithm.bytes());
         let signature = Some(value).filter(|_| fits).and_then(|it| BASE64_STANDARD.decode(it).ok());
         let signature = signature.ok_or_else(|| Mismatch::malformed(HEADER, "it must be a signature in base64"))?;
         let mut url = self.url.clone();
@@ -59,13 +59,14 @@ impl Twilio {
         }
         let sent = form_urlencoded::parse(delivery.query.as_bytes()).find(|(name, _)| name == "bodySHA256");
         let body_hash = sent.map(|(_, sent)| sent.into_owned());
-        Ok(Claim { signature: vec![signature], sha256, url, body_hash })
+        Ok(TwilioClaim { signature: vec![signature], sha256, url, body_hash })
     }
 
     /// Checks the claim with one HMAC per secret.
-    pub(super) fn check(&self, claim: &Claim, body: &[u8], keys: &[Key]) -> Result<(), Mismatch> {
+    pub(super) fn check(&self, claim: &TwilioClaim, body: &[u8], keys: &[HmacKey]) -> Result<(), Mismatch> {
         let fields = if claim.body_hash.is_some() { String::new() } else { form(body)? };
-        let usable = |key: &&Key| matches!((key, claim.sha256), (Key::Sha1(_), false) | (Key::Sha256(_), true));
+        let usable =
+            |key: &&HmacKey| matches!((key, claim.sha256), (HmacKey::Sha1(_), false) | (HmacKey::Sha256(_), true));
         let pieces = || [claim.url.as_bytes(), fields.as_bytes()].into_iter();
         if !keys.iter().filter(usable).any(|key| key.fits_one(pieces(), &claim.signature)) {
             return Err(Mismatch::Wrong { header: HEADER.into(), secrets: keys.len() / 2 });

@@ -4,9 +4,9 @@ use chrono::TimeDelta;
 
 use super::delivery::{Delivery, Mismatch, TOLERANCE};
 use super::ed25519::PublicKey;
-use super::hmac::Key;
+use super::hmac::HmacKey;
 use super::presets::Preset;
-use super::rule::Rule;
+use super::rule::SignatureRule;
 use super::twilio::Twilio;
 use super::{ed25519, rule, twilio};
 use crate::model::secret::Secret;
@@ -16,12 +16,12 @@ const VERIFICATION_BYTES: usize = 32 * 1024;
 
 /// The signatures in a delivery's headers; checked against the body by [`Signature::check`].
 #[derive(Debug)]
-pub struct Claim(Claimed);
+pub struct SignatureClaim(ClaimKind);
 
 #[derive(Debug)]
-enum Claimed {
-    Hmac(rule::Claim),
-    Twilio(twilio::Claim),
+enum ClaimKind {
+    Hmac(rule::HmacClaim),
+    Twilio(twilio::TwilioClaim),
 }
 
 /// A scheme with its secrets.
@@ -30,13 +30,13 @@ pub struct Signature {
     how: How,
     tolerance: TimeDelta,
     greets: bool,
-    keys: Vec<Key>,
+    keys: Vec<HmacKey>,
     public_keys: Vec<PublicKey>,
 }
 
 #[derive(Debug, Clone)]
 enum How {
-    Hmac(Rule),
+    Hmac(SignatureRule),
     Twilio(Twilio),
 }
 
@@ -53,7 +53,7 @@ impl Signature {
     ///
     /// # Errors
     /// What is wrong with a secret; never the secret itself.
-    pub fn hmac(rule: Rule, secrets: &[Secret]) -> Result<Self, String> {
+    pub fn hmac(rule: SignatureRule, secrets: &[Secret]) -> Result<Self, String> {
         let (mut keys, mut public_keys) = (Vec::new(), Vec::new());
         for secret in secrets {
             match rule.asymmetric().then(|| secret.expose().trim().strip_prefix(ed25519::PREFIX)).flatten() {
@@ -99,24 +99,24 @@ impl Signature {
     ///
     /// # Errors
     /// What is missing or wrong, before the body has been read.
-    pub fn claim(&self, delivery: &Delivery<'_>) -> Result<Claim, Mismatch> {
+    pub fn claim(&self, delivery: &Delivery<'_>) -> Result<SignatureClaim, Mismatch> {
         match &self.how {
-            How::Hmac(rule) => {
-                rule.claim(delivery, self.tolerance, self.public_keys.len()).map(|it| Claim(Claimed::Hmac(it)))
-            }
-            How::Twilio(twilio) => twilio.claim(delivery).map(|it| Claim(Claimed::Twilio(it))),
+            How::Hmac(rule) => rule
+                .claim(delivery, self.tolerance, self.public_keys.len())
+                .map(|it| SignatureClaim(ClaimKind::Hmac(it))),
+            How::Twilio(twilio) => twilio.claim(delivery).map(|it| SignatureClaim(ClaimKind::Twilio(it))),
         }
     }
 
     /// Returns how many bytes are hashed to check this claim; the additional cost of ed25519 verifications counts
     /// as bytes.
     #[must_use]
-    pub fn cost(&self, claim: &Claim, body: usize) -> usize {
+    pub fn cost(&self, claim: &SignatureClaim, body: usize) -> usize {
         let (macs, verifications) = match &claim.0 {
-            Claimed::Hmac(claim) if claim.macs.is_empty() => (0, claim.public.len() * self.public_keys.len()),
-            Claimed::Hmac(claim) => (self.keys.len(), claim.public.len() * self.public_keys.len()),
+            ClaimKind::Hmac(claim) if claim.macs.is_empty() => (0, claim.public.len() * self.public_keys.len()),
+            ClaimKind::Hmac(claim) => (self.keys.len(), claim.public.len() * self.public_keys.len()),
             // Each secret has two keys, one per hash. The form is parsed and sorted.
-            Claimed::Twilio(_) => (self.keys.len() / 2 + 4, 0),
+            ClaimKind::Twilio(_) => (self.keys.len() / 2 + 4, 0),
         };
         body.saturating_mul(macs + verifications) + verifications * VERIFICATION_BYTES
     }
@@ -126,10 +126,12 @@ impl Signature {
     ///
     /// # Errors
     /// Which check failed.
-    pub fn check(&self, claim: &Claim, body: &[u8]) -> Result<(), Mismatch> {
+    pub fn check(&self, claim: &SignatureClaim, body: &[u8]) -> Result<(), Mismatch> {
         match (&self.how, &claim.0) {
-            (How::Hmac(rule), Claimed::Hmac(claim)) if rule.fits(claim, body, &self.keys, &self.public_keys) => Ok(()),
-            (How::Twilio(twilio), Claimed::Twilio(claim)) => twilio.check(claim, body, &self.keys),
+            (How::Hmac(rule), ClaimKind::Hmac(claim)) if rule.fits(claim, body, &self.keys, &self.public_keys) => {
+                Ok(())
+            }
+            (How::Twilio(twilio), ClaimKind::Twilio(claim)) => twilio.check(claim, body, &self.keys),
             _ => {
                 let secrets = self.keys.len() + self.public_keys.len();
                 Err(Mismatch::Wrong { header: self.header().to_owned(), secrets })
@@ -142,11 +144,11 @@ impl Signature {
     #[must_use]
     pub fn challenge(&self, body: &[u8]) -> Option<String> {
         #[derive(serde::Deserialize)]
-        struct Asked {
+        struct UrlVerification {
             r#type: String,
             challenge: String,
         }
-        let asked: Asked = self.greets.then(|| serde_json::from_slice(body).ok()).flatten()?;
+        let asked: UrlVerification = self.greets.then(|| serde_json::from_slice(body).ok()).flatten()?;
         (asked.r#type == "url_verification").then_some(asked.challenge)
     }
 }

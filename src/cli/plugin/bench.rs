@@ -16,7 +16,7 @@ use crate::integration::fixtures::{EVENT_ID, Fixture};
 use crate::integration::{Integration, fixtures};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Bench {
+pub(super) struct PluginBench {
     /// The plugin's folder; the calls get the payloads of its fixtures
     dir: PathBuf,
     /// Seconds per measurement
@@ -27,7 +27,7 @@ pub(super) struct Bench {
     threads: Option<usize>,
 }
 
-impl Bench {
+impl PluginBench {
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         let (host, folder) = (host(config)?, folder(&self.dir)?);
         let integration = runnable(&host, config, &folder)?;

@@ -18,7 +18,7 @@ use crate::config;
 use crate::config::Config;
 use crate::model::ids::IntegrationName;
 use crate::service::dry_run;
-use crate::service::dry_run::{Options, Report};
+use crate::service::dry_run::{DryRunOptions, Report};
 use crate::store::embedded::DirHistory;
 use crate::store::{EventHistory as _, Wanted};
 
@@ -91,7 +91,7 @@ impl Diff {
         };
         let history = DirHistory::open(&config.data_dir)?;
         let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let options = Options { threads, samples: self.samples };
+        let options = DryRunOptions { threads, samples: self.samples };
         let mut progress = Progress::new("events read", history.events(&wanted));
         let never = AtomicBool::new(false);
         let report = dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, &never, |it| {

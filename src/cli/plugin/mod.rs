@@ -35,14 +35,14 @@ Only list, shadow and reload need a server. diff reads the data directory, wheth
 Exit codes: 0 success; 1 a finding, a failed fixture or a refused payload; 2 wrong arguments or settings.")]
 pub(super) struct PluginCommand {
     #[command(subcommand)]
-    action: Action,
+    action: PluginAction,
     /// Print JSON for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum PluginAction {
     /// List the running server's plugins with state, version and statistics
     List(DataDirFlag),
     /// Make the running server scan its plugins folder now
@@ -57,37 +57,39 @@ enum Action {
     /// Run the fixtures of a plugin
     Test(test::Test),
     /// Run one payload from stdin through the schema and the plugin
-    Run(run::Run),
+    Run(run::RunCommand),
     /// Run a plugin that is not live over stored events, and show what would differ
     Diff(diff::Diff),
     /// Show where a live plugin's shadow differs
-    Shadow(shadow::Shadow),
+    Shadow(shadow::ShadowCommand),
     /// Measure the calls of a plugin
-    Bench(bench::Bench),
+    Bench(bench::PluginBench),
 }
 
 impl PluginCommand {
     pub(super) fn options(&self) -> Options {
         match &self.action {
-            Action::List(data) | Action::Reload(data) => data.options(),
-            Action::New(new) => new.options(),
-            Action::Diff(diff) => diff.options(),
-            Action::Shadow(shadow) => shadow.options(),
-            Action::Check { .. } | Action::Test(_) | Action::Run(_) | Action::Bench(_) => Options::default(),
+            PluginAction::List(data) | PluginAction::Reload(data) => data.options(),
+            PluginAction::New(new) => new.options(),
+            PluginAction::Diff(diff) => diff.options(),
+            PluginAction::Shadow(shadow) => shadow.options(),
+            PluginAction::Check { .. } | PluginAction::Test(_) | PluginAction::Run(_) | PluginAction::Bench(_) => {
+                Options::default()
+            }
         }
     }
 
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         match &self.action {
-            Action::List(_) => list::list(config, self.json),
-            Action::Reload(_) => list::reload(config, self.json),
-            Action::New(new) => new.run(config),
-            Action::Check { dir } => check::run(config, dir, self.json),
-            Action::Test(test) => test.run(config, self.json),
-            Action::Run(run) => run.run(config, self.json),
-            Action::Diff(diff) => diff.run(config, self.json),
-            Action::Shadow(shadow) => shadow.run(config, self.json),
-            Action::Bench(bench) => bench.run(config, self.json),
+            PluginAction::List(_) => list::list(config, self.json),
+            PluginAction::Reload(_) => list::reload(config, self.json),
+            PluginAction::New(new) => new.run(config),
+            PluginAction::Check { dir } => check::run(config, dir, self.json),
+            PluginAction::Test(test) => test.run(config, self.json),
+            PluginAction::Run(run) => run.run(config, self.json),
+            PluginAction::Diff(diff) => diff.run(config, self.json),
+            PluginAction::Shadow(shadow) => shadow.run(config, self.json),
+            PluginAction::Bench(bench) => bench.run(config, self.json),
         }
     }
 }

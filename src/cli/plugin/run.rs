@@ -14,7 +14,7 @@ use crate::cli::print;
 use crate::cli::print::say;
 use crate::config::{Config, user_cache};
 use crate::format::payload::{Encoding, Loosened, Payload};
-use crate::integration::check::Share;
+use crate::integration::check::LimitUsage;
 use crate::integration::fixtures::Came;
 use crate::integration::{Integration, fixtures};
 use crate::model::event::RawEvent;
@@ -23,7 +23,7 @@ use crate::model::time::now;
 use crate::plugin::{Host, Outcome};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {
+pub(super) struct RunCommand {
     /// The plugin's folder
     dir: PathBuf,
     /// Content-Type of the body on stdin
@@ -34,7 +34,7 @@ pub(super) struct Run {
     received_at: Option<DateTime<Utc>>,
 }
 
-impl Run {
+impl RunCommand {
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         // Counting instructions makes calls slower, so the time is measured without it.
         let cache = || user_cache().map(|it| it.join("artefacts"));
@@ -47,7 +47,7 @@ impl Run {
         let mut run = fixtures::run(&timed, &payload, at).map_err(Failure::new)?;
         run.usage.fuel = fixtures::run(&counted, &payload, at).ok().and_then(|it| it.usage.fuel);
         let (kind, result) = came(&run.came, &timed);
-        let shares = Share::of(&timed, &run);
+        let shares = LimitUsage::of(&timed, &run);
         if as_json {
             let shares: Vec<_> = shares
                 .iter()

@@ -21,7 +21,7 @@ The live plugin's plugin.toml names its shadow: shadow = \"../.orders-next\". Th
 gets, and stores nothing. Its counts start again at zero whenever one of the two is loaded again.
 Exit codes: 0 every event that the live plugin passes also passes the shadow; 1 one does not, or there is no shadow; 2 wrong
 arguments.")]
-pub(super) struct Shadow {
+pub(super) struct ShadowCommand {
     /// The live plugin's name
     name: String,
     /// Show where events differ, but no values, which are your senders' data
@@ -31,7 +31,7 @@ pub(super) struct Shadow {
     data: DataDirFlag,
 }
 
-impl Shadow {
+impl ShadowCommand {
     pub(super) fn options(&self) -> Options {
         self.data.options()
     }

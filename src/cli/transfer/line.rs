@@ -77,14 +77,14 @@ pub(super) struct KeyLine {
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Line {
+pub(super) enum ExportLine {
     Task(Box<TaskLine>),
     Event(Box<EventLine>),
     ApiKey(Box<KeyLine>),
     Audit(Box<Entry>),
 }
 
-impl From<StoredItem> for Line {
+impl From<StoredItem> for ExportLine {
     fn from(item: StoredItem) -> Self {
         match item {
             StoredItem::Task(task) => Self::Task(Box::new((*task).into())),

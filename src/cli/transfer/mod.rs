@@ -18,7 +18,7 @@ use crate::auth::{ApiKey, KeyId};
 use crate::store::Embedded;
 use crate::store::StoredItem;
 use crate::store::verbs::*;
-use line::Line;
+use line::ExportLine;
 
 /// Number of items stored at once.
 const BATCH: usize = 500;
@@ -69,7 +69,7 @@ pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Fa
     store.export(&mut |item| {
         counts.add(&item);
         progress.add(1);
-        let mut line = serde_json::to_vec(&Line::from(item)).map_err(std::io::Error::other)?;
+        let mut line = serde_json::to_vec(&ExportLine::from(item)).map_err(std::io::Error::other)?;
         line.push(b'\n');
         out.write_all(&line)
     })?;
@@ -82,7 +82,7 @@ pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Fa
 /// then again. Existing items are left unchanged; the result names those that differ from the line.
 pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -> Result<Value, Failure> {
     let mut owners = KeyOwners::of(store.keys().await?);
-    let mut lines = Lines::new(input)?;
+    let mut lines = ExportLines::new(input)?;
     while let Some((number, item, _)) = lines.next()? {
         if let StoredItem::Key(key) = &item {
             owners.claim(key).map_err(|e| Failure::new(format!("line {number}: api_key: {e}")))?;
@@ -91,7 +91,7 @@ pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -
     drop(owners);
     let (mut counts, mut progress) = (Counts::default(), Progress::new("imported", 0));
     let (mut items, mut bytes) = (Vec::with_capacity(BATCH), 0);
-    let mut lines = Lines::new(input)?;
+    let mut lines = ExportLines::new(input)?;
     loop {
         let line = lines.next()?;
         let ended = line.is_none();
@@ -118,13 +118,13 @@ pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -
 }
 
 /// Reads lines from the beginning.
-struct Lines<'a, I> {
+struct ExportLines<'a, I> {
     input: &'a mut I,
     text: Vec<u8>,
     number: u64,
 }
 
-impl<'a, I: BufRead + Seek> Lines<'a, I> {
+impl<'a, I: BufRead + Seek> ExportLines<'a, I> {
     fn new(input: &'a mut I) -> Result<Self, Failure> {
         input.seek(SeekFrom::Start(0)).map_err(|e| Failure::new(format!("the lines cannot be read twice: {e}")))?;
         Ok(Self { input, text: Vec::new(), number: 0 })

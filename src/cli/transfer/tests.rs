@@ -8,8 +8,8 @@ use crate::model::audit::{Action, Entry};
 use crate::model::event::{Event, EventStatus, Provenance, Reason, Stage, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
 use crate::model::task::{Priority, Status, Task};
-use crate::store::embedded::{Options, check};
-use crate::store::{Page, TaskFilter};
+use crate::store::embedded::{StoreOptions, check};
+use crate::store::{PageRequest, TaskFilter};
 use crate::system::trace::TraceContext;
 
 const TASK: &str = r#"{"kind":"task","title":"t","description":"d","assigned_user_ids":["u"],"created_by_id":"u","deadline":"2026-12-01T09:00:00Z","tags":["a"],"call_id":null,"fax_id":null,"assistant_id":null,"session_id":null,"patient_id":"p-1","status":"pending","priority":"medium","type":null,"id":"01a213f3-6bc7-7000-8000-000000000001","company_id":"company-1","version":3,"created_at":"2026-11-25T18:24:09.671Z","updated_at":"2026-11-25T18:24:09.671Z","deleted_at":null,"external_message_ids":{"sms":"1"},"event_id":"01a213f3-6bc7-7000-8000-000000000002"}"#;
@@ -56,7 +56,7 @@ fn hostile() -> Vec<Value> {
 async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let store = Embedded::open(&data, &Options::default()).unwrap();
+    let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
     let (mut taken, mut refused) = (0, 0);
     for base in [TASK, EVENT, KEY, AUDIT] {
         let whole: serde_json::Map<String, Value> = serde_json::from_str(base).unwrap();
@@ -90,15 +90,15 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     drop(store);
     let report = check(&data).unwrap();
     assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
-    let store = Embedded::open(&data, &Options::default()).unwrap();
+    let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
     assert!(!store.keys().await.unwrap().is_empty());
     store.audit(None, None, 1000).await.unwrap();
     let company = crate::model::company::CompanyId::parse("company-1").unwrap();
-    store.list_tasks(&company, TaskFilter::default(), Page::Number { page: 1, limit: 100 }).await.unwrap();
+    store.list_tasks(&company, TaskFilter::default(), PageRequest::Number { page: 1, limit: 100 }).await.unwrap();
     // Everything that is exported can be imported.
     let mut lines = Vec::new();
     export(&store, &mut lines).unwrap();
-    let other = Embedded::open(&dir.path().join("other"), &Options::default()).unwrap();
+    let other = Embedded::open(&dir.path().join("other"), &StoreOptions::default()).unwrap();
     let said = read(&other, std::str::from_utf8(&lines).unwrap()).await.unwrap();
     assert_eq!(said["skipped"], 0, "{said}");
 }
@@ -107,7 +107,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
 #[tokio::test]
 async fn nothing_is_written_where_any_line_is_refused() {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
     let good = format!("{TASK}\n{EVENT}\n{KEY}\n{AUDIT}\n");
     let error = read(&store, &format!("{good}{}\n", TASK.replace("pending", "waits"))).await.unwrap_err();
     assert!(error.starts_with("line 5: task: status: "), "{error}");
@@ -119,7 +119,7 @@ async fn nothing_is_written_where_any_line_is_refused() {
 #[tokio::test]
 async fn a_line_does_not_take_over_another_keys_hash_or_another_companys_ids() {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
     let thief = KEY.replace("key_0a", "key_0b").replace("company-1", "company-2");
     // Both in one file, or one of them stored already.
     let both = read(&store, &format!("{KEY}\n{thief}\n")).await.unwrap_err();
@@ -240,7 +240,7 @@ fn is_usual(value: &Value) -> bool {
 #[tokio::test]
 async fn every_field_comes_back_from_an_export() {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = |name: &str| Embedded::open(&dir.path().join(name), &Options::default()).unwrap();
+    let store = |name: &str| Embedded::open(&dir.path().join(name), &StoreOptions::default()).unwrap();
     let (from, to) = (store("from"), store("to"));
     let whole = whole();
     from.import(whole.clone()).await.unwrap();
@@ -269,7 +269,7 @@ async fn every_field_comes_back_from_an_export() {
 #[tokio::test]
 async fn an_event_whose_id_has_another_time_is_refused() {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
     for received_at in ["2026-11-25T18:24:09.672Z", "2026-11-25T18:24:09.670999Z", "2024-11-25T18:24:09.671Z"] {
         let line = EVENT
             .replace("\"received_at\":\"2026-11-25T18:24:09.671Z\"", &format!("\"received_at\":\"{received_at}\""));

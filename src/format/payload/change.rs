@@ -4,14 +4,14 @@ use serde_json::{Map, Value};
 
 use super::decoded::{Encoding, Loosened, Payload, Rules};
 use super::lax::{read, violation};
-use super::rule::{FIELDS, Rule};
-use super::values::{Read, is_blank, wrong};
+use super::rule::{FIELDS, FieldRule};
+use super::values::{ReadValue, is_blank, wrong};
 use crate::format::schema;
 use crate::format::schema::{Violation, Violations, got};
 
 /// Fields of a change in addition to those of a new task.
-const MORE: [(&str, Rule, bool); 2] =
-    [("external_message_ids", Rule::Object, false), ("version", Rule::Version, false)];
+const MORE: [(&str, FieldRule, bool); 2] =
+    [("external_message_ids", FieldRule::Object, false), ("version", FieldRule::Version, false)];
 /// Fields that null clears. `tags` and `external_message_ids` become empty.
 const CLEARED: [&str; 8] =
     ["tags", "call_id", "fax_id", "assistant_id", "session_id", "patient_id", "type", "external_message_ids"];
@@ -30,14 +30,14 @@ pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Valu
         let Some((_, rule, required)) = FIELDS.iter().chain(&MORE).find(|(known, ..)| known == name) else { continue };
         named |= name != "version";
         match read_change(name, sent, *rule, *required, encoding, rules) {
-            Read::Exact(value) => drop(canonical.insert(name.clone(), value)),
-            Read::Loose(value) => {
+            ReadValue::Exact(value) => drop(canonical.insert(name.clone(), value)),
+            ReadValue::Loose(value) => {
                 loosened.add(name);
                 canonical.insert(name.clone(), value);
             }
-            Read::Blank if sent.is_null() => {}
-            Read::Blank => loosened.add(name),
-            Read::Wrong(wrong) => violations.push(violation(name, sent, wrong)),
+            ReadValue::Blank if sent.is_null() => {}
+            ReadValue::Blank => loosened.add(name),
+            ReadValue::Wrong(wrong) => violations.push(violation(name, sent, wrong)),
         }
     }
     if !named {
@@ -55,13 +55,20 @@ pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Valu
     }
 }
 
-fn read_change(name: &str, sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Rules) -> Read {
+fn read_change(
+    name: &str,
+    sent: &Value,
+    rule: FieldRule,
+    required: bool,
+    encoding: Encoding,
+    rules: &Rules,
+) -> ReadValue {
     let cleared = CLEARED.contains(&name);
     let keep = "; omit it to keep the current value";
     match sent {
-        Value::Null if cleared => Read::Exact(Value::Null),
+        Value::Null if cleared => ReadValue::Exact(Value::Null),
         // A null version counts as not sent.
-        Value::Null if name == "version" => Read::Blank,
+        Value::Null if name == "version" => ReadValue::Blank,
         Value::Null => wrong("null", "a value", format!("cannot be null{keep}"), None),
         _ if required && !rules.strict && is_blank(sent) => {
             wrong("blank", "a value", format!("{} is blank{keep}", got(sent)), None)

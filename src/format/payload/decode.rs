@@ -9,7 +9,7 @@ use crate::format::schema::cut;
 
 /// The encoding that a content type declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BodyFormat {
     Json,
     Form,
     Multipart,
@@ -24,11 +24,11 @@ pub(super) enum Kind {
 pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<Payload, DecodeError> {
     let content_type = content_type.unwrap_or_default();
     let kind = kind(content_type);
-    if rules.strict && kind != Kind::Json {
+    if rules.strict && kind != BodyFormat::Json {
         return Err(unsupported(content_type));
     }
     let mut loosened = Loosened::default();
-    if kind == Kind::Multipart {
+    if kind == BodyFormat::Multipart {
         let value = multipart::parse(content_type, body, &mut loosened)?;
         return Ok(Payload { value, encoding: Encoding::Form, loosened });
     }
@@ -37,13 +37,13 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = text.trim_start().chars().next().ok_or(DecodeError::Empty)?;
     match (kind, start) {
-        (Kind::Json, _) => {}
+        (BodyFormat::Json, _) => {}
         (_, '{' | '[' | '"') => loosened.add("content-type"),
-        (Kind::Form, _) => {
+        (BodyFormat::Form, _) => {
             let value = form::parse(text)?;
             return Ok(Payload { value, encoding: Encoding::Form, loosened });
         }
-        (Kind::Other | Kind::Lines | Kind::Multipart, _) => return Err(unsupported(content_type)),
+        (BodyFormat::Other | BodyFormat::Lines | BodyFormat::Multipart, _) => return Err(unsupported(content_type)),
     }
     let mut value = json::parse(text)?;
     if let (Value::String(inner), false) = (&value, rules.strict) {
@@ -66,15 +66,17 @@ pub(super) fn unsupported(content_type: &str) -> DecodeError {
     DecodeError::UnsupportedMediaType { got }
 }
 
-pub(super) fn kind(content_type: &str) -> Kind {
+pub(super) fn kind(content_type: &str) -> BodyFormat {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
-        "application/json" | "text/json" => Kind::Json,
-        "application/x-www-form-urlencoded" => Kind::Form,
-        "multipart/form-data" => Kind::Multipart,
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => Kind::Lines,
+        "application/json" | "text/json" => BodyFormat::Json,
+        "application/x-www-form-urlencoded" => BodyFormat::Form,
+        "multipart/form-data" => BodyFormat::Multipart,
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            BodyFormat::Lines
+        }
         // RFC 6839 section 3.1.
-        other if other.ends_with("+json") => Kind::Json,
-        _ => Kind::Other,
+        other if other.ends_with("+json") => BodyFormat::Json,
+        _ => BodyFormat::Other,
     }
 }

@@ -23,11 +23,11 @@ pub fn unwrap_envelope(mut payload: Payload, shape: &Shape, rules: &Rules) -> Re
             break;
         }
         match step(payload.value.take(), shape)? {
-            Step::Done(value) => {
+            EnvelopeStep::Done(value) => {
                 payload.value = value;
                 break;
             }
-            Step::Unwrapped(value) => {
+            EnvelopeStep::Unwrapped(value) => {
                 payload.value = value;
                 payload.loosened.add("envelope");
             }
@@ -40,27 +40,27 @@ pub fn unwrap_envelope(mut payload: Payload, shape: &Shape, rules: &Rules) -> Re
     }
 }
 
-enum Step {
+enum EnvelopeStep {
     Done(Value),
     Unwrapped(Value),
 }
 
-fn step(value: Value, shape: &Shape) -> Result<Step, DecodeError> {
+fn step(value: Value, shape: &Shape) -> Result<EnvelopeStep, DecodeError> {
     match value {
-        Value::Array(items) if shape.takes_array() => Ok(Step::Done(Value::Array(items))),
+        Value::Array(items) if shape.takes_array() => Ok(EnvelopeStep::Done(Value::Array(items))),
         Value::Array(mut items) => match items.len() {
-            1 => Ok(Step::Unwrapped(items.remove(0))),
+            1 => Ok(EnvelopeStep::Unwrapped(items.remove(0))),
             0 => Err(DecodeError::NotAnObject { got: "an empty array" }),
             count => Err(DecodeError::MultipleItems { count }),
         },
         Value::Object(mut map) => match wrapper(&map, shape) {
-            None => Ok(Step::Done(Value::Object(map))),
-            Some(name) => Ok(Step::Unwrapped(match map.swap_remove(name) {
+            None => Ok(EnvelopeStep::Done(Value::Object(map))),
+            Some(name) => Ok(EnvelopeStep::Unwrapped(match map.swap_remove(name) {
                 Some(Value::String(text)) => inner_json(&text)?,
                 inner => inner.unwrap_or_default(),
             })),
         },
-        other => Ok(Step::Done(other)),
+        other => Ok(EnvelopeStep::Done(other)),
     }
 }
 

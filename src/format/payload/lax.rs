@@ -6,8 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::decoded::{Encoding, Loosened, Payload, Rules};
-use super::rule::{FIELDS, Rule};
-use super::values::{Read, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, version, wrong};
+use super::rule::{FIELDS, FieldRule};
+use super::values::{
+    ReadValue, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, version, wrong,
+};
 use crate::format::schema;
 use crate::format::schema::{Violation, Violations, got};
 
@@ -25,14 +27,14 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
     for (name, sent) in source {
         let Some((_, rule, required)) = FIELDS.iter().find(|(known, ..)| known == name) else { continue };
         match read(sent, *rule, *required, encoding, rules) {
-            Read::Exact(value) => drop(canonical.insert(name.clone(), value)),
-            Read::Loose(value) => {
+            ReadValue::Exact(value) => drop(canonical.insert(name.clone(), value)),
+            ReadValue::Loose(value) => {
                 loosened.add(name);
                 canonical.insert(name.clone(), value);
             }
-            Read::Blank if sent.is_null() => {}
-            Read::Blank => loosened.add(name),
-            Read::Wrong(wrong) => violations.push(violation(name, sent, wrong)),
+            ReadValue::Blank if sent.is_null() => {}
+            ReadValue::Blank => loosened.add(name),
+            ReadValue::Wrong(wrong) => violations.push(violation(name, sent, wrong)),
         }
     }
     let canonical = Value::Object(canonical);
@@ -53,12 +55,12 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
 /// The text of a query parameter, read as loosely as a field of a task; none if it is blank. `names` are the fixed values
 /// of the parameter, if it has any.
 pub(crate) fn filter_text(text: &str, names: &'static [&'static str], rules: &Rules) -> Option<String> {
-    let rule = if names.is_empty() { Rule::Id } else { Rule::OneOf(names) };
+    let rule = if names.is_empty() { FieldRule::Id } else { FieldRule::OneOf(names) };
     match read(&Value::String(text.to_owned()), rule, false, Encoding::Form, rules) {
-        Read::Exact(Value::String(text)) | Read::Loose(Value::String(text)) => Some(text),
-        Read::Blank => None,
+        ReadValue::Exact(Value::String(text)) | ReadValue::Loose(Value::String(text)) => Some(text),
+        ReadValue::Blank => None,
         // No stored value is like this, so the filter matches nothing.
-        Read::Exact(_) | Read::Loose(_) | Read::Wrong(_) => Some(text.to_owned()),
+        ReadValue::Exact(_) | ReadValue::Loose(_) | ReadValue::Wrong(_) => Some(text.to_owned()),
     }
 }
 
@@ -73,7 +75,7 @@ pub(super) fn violation(name: &str, sent: &Value, wrong: Wrong) -> Violation {
     }
 }
 
-pub(super) fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding, rules: &Rules) -> Read {
+pub(super) fn read(sent: &Value, rule: FieldRule, required: bool, encoding: Encoding, rules: &Rules) -> ReadValue {
     if has_nul(sent) {
         return wrong(
             "nul",
@@ -89,16 +91,16 @@ pub(super) fn read(sent: &Value, rule: Rule, required: bool, encoding: Encoding,
         return if required {
             wrong("blank", "a value", format!("is required, and {} is blank", got(sent)), None)
         } else {
-            Read::Blank
+            ReadValue::Blank
         };
     }
     match rule {
-        Rule::Text => text(sent, false),
-        Rule::Id => text(sent, true),
-        Rule::List => list(sent, required, encoding),
-        Rule::OneOf(names) => one_of(sent, names),
-        Rule::Deadline => deadline(sent, rules),
-        Rule::Object => object(sent),
-        Rule::Version => version(sent),
+        FieldRule::Text => text(sent, false),
+        FieldRule::Id => text(sent, true),
+        FieldRule::List => list(sent, required, encoding),
+        FieldRule::OneOf(names) => one_of(sent, names),
+        FieldRule::Deadline => deadline(sent, rules),
+        FieldRule::Object => object(sent),
+        FieldRule::Version => version(sent),
     }
 }

@@ -1,7 +1,7 @@
 //! How each field of a task is read.
 
 #[derive(Clone, Copy)]
-pub(crate) enum Rule {
+pub(crate) enum FieldRule {
     Text,
     Id,
     List,
@@ -12,19 +12,19 @@ pub(crate) enum Rule {
 }
 
 /// Every field of the task schema: its rule, and whether it is required.
-pub(crate) const FIELDS: [(&str, Rule, bool); 14] = [
-    ("title", Rule::Text, true),
-    ("description", Rule::Text, true),
-    ("assigned_user_ids", Rule::List, true),
-    ("created_by_id", Rule::Id, true),
-    ("deadline", Rule::Deadline, true),
-    ("tags", Rule::List, false),
-    ("call_id", Rule::Id, false),
-    ("fax_id", Rule::Id, false),
-    ("assistant_id", Rule::Id, false),
-    ("session_id", Rule::Id, false),
-    ("patient_id", Rule::Id, false),
-    ("status", Rule::OneOf(&["pending", "in_progress", "completed"]), false),
-    ("priority", Rule::OneOf(&["low", "medium", "high", "urgent"]), false),
-    ("type", Rule::Id, false),
+pub(crate) const FIELDS: [(&str, FieldRule, bool); 14] = [
+    ("title", FieldRule::Text, true),
+    ("description", FieldRule::Text, true),
+    ("assigned_user_ids", FieldRule::List, true),
+    ("created_by_id", FieldRule::Id, true),
+    ("deadline", FieldRule::Deadline, true),
+    ("tags", FieldRule::List, false),
+    ("call_id", FieldRule::Id, false),
+    ("fax_id", FieldRule::Id, false),
+    ("assistant_id", FieldRule::Id, false),
+    ("session_id", FieldRule::Id, false),
+    ("patient_id", FieldRule::Id, false),
+    ("status", FieldRule::OneOf(&["pending", "in_progress", "completed"]), false),
+    ("priority", FieldRule::OneOf(&["low", "medium", "high", "urgent"]), false),
+    ("type", FieldRule::Id, false),
 ];

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::decoded::{Encoding, Rules};
-use super::rule::Rule;
+use super::rule::FieldRule;
 use super::time::parse_deadline;
 use crate::format::schema::got;
 use crate::model::time::format_utc;
@@ -12,7 +12,7 @@ use crate::model::time::format_utc;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The result of reading a value.
-pub(super) enum Read {
+pub(super) enum ReadValue {
     /// Valid as sent.
     Exact(Value),
     /// Converted to a valid value.
@@ -32,10 +32,10 @@ pub(super) struct Wrong {
 
 /// Reads a value strictly: the schema alone decides. A deadline is still converted to UTC, which changes only its
 /// notation.
-pub(super) fn strict(sent: &Value, rule: Rule, rules: &Rules) -> Read {
+pub(super) fn strict(sent: &Value, rule: FieldRule, rules: &Rules) -> ReadValue {
     match rule {
-        Rule::Deadline => match parse_deadline(sent, rules.timezone) {
-            Ok((time, false)) => Read::Exact(Value::String(format_utc(time))),
+        FieldRule::Deadline => match parse_deadline(sent, rules.timezone) {
+            Ok((time, false)) => ReadValue::Exact(Value::String(format_utc(time))),
             _ => wrong(
                 "date_time",
                 "RFC 3339 date-time",
@@ -43,12 +43,12 @@ pub(super) fn strict(sent: &Value, rule: Rule, rules: &Rules) -> Read {
                 None,
             ),
         },
-        _ => Read::Exact(sent.clone()),
+        _ => ReadValue::Exact(sent.clone()),
     }
 }
 
-pub(super) fn wrong(code: &'static str, expected: &'static str, said: String, hint: Option<&'static str>) -> Read {
-    Read::Wrong(Wrong { code, expected, said, hint })
+pub(super) fn wrong(code: &'static str, expected: &'static str, said: String, hint: Option<&'static str>) -> ReadValue {
+    ReadValue::Wrong(Wrong { code, expected, said, hint })
 }
 
 /// Returns whether a value looks like an empty field, or a failed expression of a workflow tool.
@@ -74,13 +74,13 @@ pub(super) fn has_nul(sent: &Value) -> bool {
 }
 
 /// Reads a text, or a number or boolean as text. Ids are trimmed, prose is kept as sent.
-pub(super) fn text(sent: &Value, trim: bool) -> Read {
+pub(super) fn text(sent: &Value, trim: bool) -> ReadValue {
     match sent {
         Value::String(text) if trim && text.trim().len() != text.len() => {
-            Read::Loose(Value::String(text.trim().to_owned()))
+            ReadValue::Loose(Value::String(text.trim().to_owned()))
         }
-        Value::String(text) => Read::Exact(Value::String(text.clone())),
-        Value::Bool(_) => Read::Loose(Value::String(sent.to_string())),
+        Value::String(text) => ReadValue::Exact(Value::String(text.clone())),
+        Value::Bool(_) => ReadValue::Loose(Value::String(sent.to_string())),
         Value::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() && float.abs() >= EXACT => wrong(
                 "inexact_number",
@@ -88,13 +88,13 @@ pub(super) fn text(sent: &Value, trim: bool) -> Read {
                 format!("{} has more digits than a JSON number can represent exactly", got(sent)),
                 Some("send it as text, in quotes"),
             ),
-            _ => Read::Loose(Value::String(number.to_string())),
+            _ => ReadValue::Loose(Value::String(number.to_string())),
         },
         other => wrong("type", "text", format!("{} is not text", got(other)), None),
     }
 }
 
-pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> Read {
+pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValue {
     let (items, mut loose) = match sent {
         Value::Array(items) => (items.clone(), false),
         Value::String(text) => (split(text), true),
@@ -111,21 +111,23 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> Read {
                 texts.extend(split(text));
             }
             item => match self::text(item, true) {
-                Read::Exact(value) => texts.push(value),
-                Read::Loose(value) => {
+                ReadValue::Exact(value) => texts.push(value),
+                ReadValue::Loose(value) => {
                     loose = true;
                     texts.push(value);
                 }
-                Read::Blank => {}
-                Read::Wrong(it) => return Read::Wrong(Wrong { said: format!("one of its items: {}", it.said), ..it }),
+                ReadValue::Blank => {}
+                ReadValue::Wrong(it) => {
+                    return ReadValue::Wrong(Wrong { said: format!("one of its items: {}", it.said), ..it });
+                }
             },
         }
     }
     match (texts.is_empty(), required) {
         (true, true) => wrong("min_items", "at least 1 item", "is required, and the list is empty".into(), None),
-        (true, false) if loose => Read::Blank,
-        _ if loose => Read::Loose(Value::Array(texts)),
-        _ => Read::Exact(Value::Array(texts)),
+        (true, false) if loose => ReadValue::Blank,
+        _ if loose => ReadValue::Loose(Value::Array(texts)),
+        _ => ReadValue::Exact(Value::Array(texts)),
     }
 }
 
@@ -140,24 +142,24 @@ fn split(text: &str) -> Vec<Value> {
     parts.map(|part| Value::String(part.to_owned())).collect()
 }
 
-pub(super) fn one_of(sent: &Value, names: &[&str]) -> Read {
+pub(super) fn one_of(sent: &Value, names: &[&str]) -> ReadValue {
     let plain =
         |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
     match sent {
-        Value::String(text) if names.contains(&text.as_str()) => Read::Exact(sent.clone()),
+        Value::String(text) if names.contains(&text.as_str()) => ReadValue::Exact(sent.clone()),
         Value::String(text) => match names.iter().find(|name| plain(name) == plain(text)) {
-            Some(name) => Read::Loose(Value::String((*name).to_owned())),
+            Some(name) => ReadValue::Loose(Value::String((*name).to_owned())),
             // The schema's violation lists the valid names.
-            None => Read::Exact(sent.clone()),
+            None => ReadValue::Exact(sent.clone()),
         },
-        other => Read::Exact(other.clone()),
+        other => ReadValue::Exact(other.clone()),
     }
 }
 
-pub(super) fn deadline(sent: &Value, rules: &Rules) -> Read {
+pub(super) fn deadline(sent: &Value, rules: &Rules) -> ReadValue {
     match parse_deadline(sent, rules.timezone) {
-        Ok((time, true)) => Read::Loose(Value::String(format_utc(time))),
-        Ok((time, false)) => Read::Exact(Value::String(format_utc(time))),
+        Ok((time, true)) => ReadValue::Loose(Value::String(format_utc(time))),
+        Ok((time, false)) => ReadValue::Exact(Value::String(format_utc(time))),
         Err(error) => wrong(
             "date_time",
             "RFC 3339 date-time",
@@ -168,11 +170,11 @@ pub(super) fn deadline(sent: &Value, rules: &Rules) -> Read {
 }
 
 /// Reads an object, or its JSON as text.
-pub(super) fn object(sent: &Value) -> Read {
+pub(super) fn object(sent: &Value) -> ReadValue {
     match sent {
-        Value::Object(_) => Read::Exact(sent.clone()),
+        Value::Object(_) => ReadValue::Exact(sent.clone()),
         Value::String(text) => match serde_json::from_str(text) {
-            Ok(inner @ Value::Object(_)) if !has_nul(&inner) => Read::Loose(inner),
+            Ok(inner @ Value::Object(_)) if !has_nul(&inner) => ReadValue::Loose(inner),
             _ => wrong("type", "an object", format!("{} is not an object", got(sent)), None),
         },
         other => wrong("type", "an object", format!("{} is not an object", got(other)), None),
@@ -180,14 +182,14 @@ pub(super) fn object(sent: &Value) -> Read {
 }
 
 /// Reads a version; the schema checks its minimum.
-pub(super) fn version(sent: &Value) -> Read {
+pub(super) fn version(sent: &Value) -> ReadValue {
     let number = match sent {
-        Value::Number(number) if number.is_u64() => return Read::Exact(sent.clone()),
+        Value::Number(number) if number.is_u64() => return ReadValue::Exact(sent.clone()),
         Value::String(text) => text.trim().parse::<u64>().ok(),
         _ => None,
     };
     match number {
-        Some(number) => Read::Loose(number.into()),
+        Some(number) => ReadValue::Loose(number.into()),
         None => {
             wrong("type", "a version", format!("{} is not a version; send the task's own, e.g. 3", got(sent)), None)
         }

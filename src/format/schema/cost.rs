@@ -47,12 +47,12 @@ pub(super) struct Patterns {
 
 /// Checks that no value can be checked against too many subschemas, and returns the schema's patterns.
 pub(super) fn check(schema: &Value) -> Result<Patterns, SchemaError> {
-    let mut names = Names::default();
+    let mut names = SchemaIds::default();
     names.read(schema);
-    let mut walk = Walk { root: schema, names, known: HashMap::new() };
+    let mut walk = ExpansionWalk { root: schema, names, known: HashMap::new() };
     walk.all(schema, "", 0)?;
     walk.chain(schema, 0, &mut HashSet::new())?;
-    let mut found = Found::default();
+    let mut found = PatternCount::default();
     found.read(schema);
     // `unevaluatedProperties` matches a name with the patterns of all subschemas in one step.
     let per_name = if found.unevaluated { found.sum } else { found.most };
@@ -61,14 +61,14 @@ pub(super) fn check(schema: &Value) -> Result<Patterns, SchemaError> {
 
 /// All patterns in a schema, because a reference can lead to any place.
 #[derive(Default)]
-struct Found {
+struct PatternCount {
     any: bool,
     unevaluated: bool,
     most: usize,
     sum: usize,
 }
 
-impl Found {
+impl PatternCount {
     fn read(&mut self, value: &Value) {
         self.any |= value.get("pattern").is_some_and(Value::is_string);
         self.unevaluated |= value.get("unevaluatedProperties").is_some();
@@ -83,12 +83,12 @@ impl Found {
 
 /// Subschemas by `$id`, `$anchor` and `$dynamicAnchor`.
 #[derive(Default)]
-struct Names<'a> {
+struct SchemaIds<'a> {
     ids: HashMap<&'a str, &'a Value>,
     anchors: HashMap<&'a str, Vec<&'a Value>>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> SchemaIds<'a> {
     fn read(&mut self, value: &'a Value) {
         if let Some(id) = value.get("$id").and_then(Value::as_str) {
             self.ids.insert(id.trim_end_matches('#'), value);
@@ -108,14 +108,14 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
-struct Walk<'a> {
+struct ExpansionWalk<'a> {
     root: &'a Value,
-    names: Names<'a>,
+    names: SchemaIds<'a>,
     /// Counts by address; `None` while a count is in progress.
     known: HashMap<usize, Option<u64>>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ExpansionWalk<'a> {
     /// Checks every subschema in the document.
     fn all(&mut self, schema: &'a Value, place: &str, depth: usize) -> Result<(), SchemaError> {
         let Value::Object(map) = schema else { return Ok(()) };

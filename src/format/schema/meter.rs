@@ -27,14 +27,14 @@ const MATCH_LOOK: Duration = Duration::from_micros(2);
 
 /// Maximum time of a match, which cannot be interrupted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matching {
+pub(super) struct MatchCost {
     /// Time per byte of a text.
     text: Duration,
     /// Time per byte of a name.
     name: Duration,
 }
 
-impl Matching {
+impl MatchCost {
     const NONE: Self = Self { text: Duration::ZERO, name: Duration::ZERO };
 
     /// Creates the times for these patterns, whose compiled size is at most `size` bytes each.
@@ -57,9 +57,9 @@ pub(super) enum Allowance {
 
 /// The check was stopped because its allowance is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UsedUp;
+pub(super) struct AllowanceUsed;
 
-struct Meter {
+struct CheckMeter {
     allowance: Allowance,
     looks: u64,
     base: usize,
@@ -72,8 +72,8 @@ struct Meter {
 thread_local! {
     /// Accesses left until the next step.
     static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
-    static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
-    static MATCHING: Cell<Matching> = const { Cell::new(Matching::NONE) };
+    static METER: RefCell<Option<CheckMeter>> = const { RefCell::new(None) };
+    static MATCHING: Cell<MatchCost> = const { Cell::new(MatchCost::NONE) };
     /// Bytes that violations may still use in a search, and the minimum of each.
     static ROOM: Cell<(usize, usize)> = const { Cell::new((usize::MAX, 0)) };
 }
@@ -109,7 +109,7 @@ fn step(looks: u64) {
     });
     if used_up {
         // `resume_unwind` instead of a panic: no message, and no hook.
-        resume_unwind(Box::new(UsedUp));
+        resume_unwind(Box::new(AllowanceUsed));
     }
     LEFT.set(STEP);
 }
@@ -143,21 +143,25 @@ fn match_bytes(bytes: usize, each: Duration) {
 #[inline(never)]
 fn match_long(longest: Duration) {
     let used_up = METER.with_borrow(|meter| match meter {
-        Some(Meter { allowance: Allowance::Quick, .. }) => true,
-        Some(Meter { allowance: Allowance::Time(_), end, .. }) => processor_time() + longest > *end,
-        Some(Meter { allowance: Allowance::Any, .. }) | None => false,
+        Some(CheckMeter { allowance: Allowance::Quick, .. }) => true,
+        Some(CheckMeter { allowance: Allowance::Time(_), end, .. }) => processor_time() + longest > *end,
+        Some(CheckMeter { allowance: Allowance::Any, .. }) | None => false,
     });
     if used_up {
-        resume_unwind(Box::new(UsedUp));
+        resume_unwind(Box::new(AllowanceUsed));
     }
 }
 
 /// Runs a check within its allowance.
-pub(super) fn within<T>(allowance: Allowance, matching: Matching, check: impl FnOnce() -> T) -> Result<T, UsedUp> {
+pub(super) fn within<T>(
+    allowance: Allowance,
+    matching: MatchCost,
+    check: impl FnOnce() -> T,
+) -> Result<T, AllowanceUsed> {
     let marker = 0_u8;
     let end = if let Allowance::Time(limit) = allowance { processor_time() + limit } else { Duration::MAX };
     let base = std::ptr::from_ref(&marker) as usize;
-    let meter = Meter { allowance, looks: 0, looked: Instant::now(), base, end };
+    let meter = CheckMeter { allowance, looks: 0, looked: Instant::now(), base, end };
     let before = METER.replace(Some(meter));
     let left = LEFT.replace(STEP);
     let matched = MATCHING.replace(matching);
@@ -165,7 +169,7 @@ pub(super) fn within<T>(allowance: Allowance, matching: Matching, check: impl Fn
     METER.set(before);
     LEFT.set(left);
     MATCHING.set(matched);
-    result.map_err(|cause| match cause.downcast::<UsedUp>() {
+    result.map_err(|cause| match cause.downcast::<AllowanceUsed>() {
         Ok(used_up) => *used_up,
         Err(panic) => resume_unwind(panic),
     })

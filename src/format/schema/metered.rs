@@ -22,7 +22,7 @@ pub(super) struct Metered;
 
 /// A value.
 #[derive(Clone, Copy)]
-pub(super) struct Seen<'a>(pub(super) &'a Value);
+pub(super) struct MeteredValue<'a>(pub(super) &'a Value);
 
 #[derive(Clone, Copy)]
 pub(super) struct Members<'a>(&'a Map<String, Value>);
@@ -31,7 +31,7 @@ pub(super) struct Members<'a>(&'a Map<String, Value>);
 pub(super) struct Items<'a>(&'a [Value]);
 
 impl Json for Metered {
-    type Node<'a> = Seen<'a>;
+    type Node<'a> = MeteredValue<'a>;
     type PreparedKey = String;
     type StringBuffer = Value;
     const ACYCLIC: bool = true;
@@ -40,14 +40,14 @@ impl Json for Metered {
         key.to_owned()
     }
 
-    fn with_string_node<T>(buffer: &mut Value, string: &str, f: impl FnOnce(Seen<'_>) -> T) -> T {
+    fn with_string_node<T>(buffer: &mut Value, string: &str, f: impl FnOnce(MeteredValue<'_>) -> T) -> T {
         look_at_text(string);
         *buffer = Value::String(string.to_owned());
-        f(Seen(buffer))
+        f(MeteredValue(buffer))
     }
 }
 
-impl<'a> Node<'a, Metered> for Seen<'a> {
+impl<'a> Node<'a, Metered> for MeteredValue<'a> {
     type Object = Members<'a>;
     type Array = Items<'a>;
     type Number = &'a Number;
@@ -168,7 +168,7 @@ fn look_at_all(value: &Value) {
 pub(super) struct MembersIter<'a>(serde_json::map::Iter<'a>);
 
 impl<'a> Iterator for MembersIter<'a> {
-    type Item = (&'a str, Seen<'a>);
+    type Item = (&'a str, MeteredValue<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if is_full() {
@@ -179,12 +179,12 @@ impl<'a> Iterator for MembersIter<'a> {
         match_name(name.len());
         // A violation may contain every member's name.
         fill(0, name.len());
-        Some((name.as_str(), Seen(value)))
+        Some((name.as_str(), MeteredValue(value)))
     }
 }
 
 impl<'a> Object<'a, Metered> for Members<'a> {
-    type Node = Seen<'a>;
+    type Node = MeteredValue<'a>;
     type MemberName = &'a str;
     type MembersIter = MembersIter<'a>;
 
@@ -192,9 +192,9 @@ impl<'a> Object<'a, Metered> for Members<'a> {
         self.0.len()
     }
 
-    fn get(&self, key: &String) -> Option<Seen<'a>> {
+    fn get(&self, key: &String) -> Option<MeteredValue<'a>> {
         look(1);
-        self.0.get(key).map(Seen)
+        self.0.get(key).map(MeteredValue)
     }
 
     fn members(&self) -> MembersIter<'a> {
@@ -205,19 +205,19 @@ impl<'a> Object<'a, Metered> for Members<'a> {
 pub(super) struct ItemsIter<'a>(std::slice::Iter<'a, Value>);
 
 impl<'a> Iterator for ItemsIter<'a> {
-    type Item = Seen<'a>;
+    type Item = MeteredValue<'a>;
 
-    fn next(&mut self) -> Option<Seen<'a>> {
+    fn next(&mut self) -> Option<MeteredValue<'a>> {
         if is_full() {
             return None;
         }
         look(1);
-        self.0.next().map(Seen)
+        self.0.next().map(MeteredValue)
     }
 }
 
 impl<'a> Array<'a, Metered> for Items<'a> {
-    type Node = Seen<'a>;
+    type Node = MeteredValue<'a>;
     type ElementsIter = ItemsIter<'a>;
 
     fn len(&self) -> usize {

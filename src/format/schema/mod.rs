@@ -23,8 +23,8 @@ use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use meter::{Allowance, Matching, UsedUp};
-use metered::{Metered, Seen};
+use meter::{Allowance, AllowanceUsed, MatchCost};
+use metered::{Metered, MeteredValue};
 
 pub(crate) use excerpt::{cut, got};
 pub use shape::Shape;
@@ -112,7 +112,7 @@ pub struct Schema {
     shape: Shape,
     sha256: [u8; 32],
     limit: Option<Duration>,
-    matching: Matching,
+    matching: MatchCost,
 }
 
 impl Schema {
@@ -165,7 +165,7 @@ impl Schema {
             shape: Shape::of(&schema),
             sha256: Sha256::digest(text.as_bytes()).into(),
             limit: None,
-            matching: Matching::new(patterns, size),
+            matching: MatchCost::new(patterns, size),
         })
     }
 
@@ -199,7 +199,7 @@ impl Schema {
     /// The violations, or that the limit was reached.
     pub fn judge(&self, value: &Value, ignored: Ignored<'_>) -> Result<(), Unfit> {
         let allowance = self.limit.map_or(Allowance::Any, Allowance::Time);
-        let late = |UsedUp| Unfit::Time(self.limit.unwrap_or_default());
+        let late = |AllowanceUsed| Unfit::Time(self.limit.unwrap_or_default());
         self.checked(allowance, value, ignored).map_err(late)?.map_err(Unfit::Violations)
     }
 
@@ -214,11 +214,11 @@ impl Schema {
         allowance: Allowance,
         value: &Value,
         ignored: Ignored<'_>,
-    ) -> Result<Result<(), Violations>, UsedUp> {
+    ) -> Result<Result<(), Violations>, AllowanceUsed> {
         let misfit = Cell::new(false);
         let result = meter::within(allowance, self.matching, || {
             // The quick check first, because nearly every value is valid.
-            if self.validator.is_valid(Seen(value)) {
+            if self.validator.is_valid(MeteredValue(value)) {
                 return Ok(());
             }
             misfit.set(true);
@@ -226,7 +226,7 @@ impl Schema {
             if found.is_empty() { Ok(()) } else { Err(found) }
         });
         match (result, allowance) {
-            (Err(UsedUp), Allowance::Time(limit)) if misfit.get() => Ok(Err(explain::nowhere(limit).into())),
+            (Err(AllowanceUsed), Allowance::Time(limit)) if misfit.get() => Ok(Err(explain::nowhere(limit).into())),
             (result, _) => result,
         }
     }
@@ -238,7 +238,7 @@ impl Schema {
         let each = BARE + explain::longest_pointer(value);
         let (room, each) = if ignored.is_some() { (2 * ROOM, each) } else { (ROOM, each.max(EACH)) };
         let (mut found, cut_short) =
-            meter::with_room(room, each, || self.validator.iter_errors(Seen(value)).collect::<Vec<_>>());
+            meter::with_room(room, each, || self.validator.iter_errors(MeteredValue(value)).collect::<Vec<_>>());
         found.retain(|it| !ignored.is_some_and(|ignored| ignored(&explain::place(it))));
         let places: Vec<_> = found.iter().map(explain::place).collect();
         let mut ordered = order::in_document_order(&places, value);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use warp::http::StatusCode;
 
 use super::document::{
-    MediaType, Operation, Parameter, ParameterPlace, Reference, RequestBody, Response, ResponseOrReference,
+    DescribedOperation, MediaType, Parameter, ParameterPlace, Reference, RequestBody, Response, ResponseOrReference,
 };
 use super::examples::{Example, examples};
 use super::headers::{self, ResponseHeader};
@@ -59,7 +59,7 @@ impl Schemas {
 #[derive(Debug)]
 pub(in super::super) struct Describer<'a> {
     schemas: &'a mut Schemas,
-    operation: Operation,
+    operation: DescribedOperation,
     /// By status.
     answers: BTreeMap<u16, Response>,
     /// Statuses of failures.
@@ -79,7 +79,7 @@ impl<'a> Describer<'a> {
         about: &'static str,
     ) -> Self {
         let summary = about.trim().to_owned();
-        let operation = Operation { operation_id, tags: vec![tag], summary, ..Operation::default() };
+        let operation = DescribedOperation { operation_id, tags: vec![tag], summary, ..DescribedOperation::default() };
         Self {
             schemas,
             operation,
@@ -91,7 +91,7 @@ impl<'a> Describer<'a> {
     }
 
     /// All that was said.
-    pub(in super::super) fn done(mut self) -> Operation {
+    pub(in super::super) fn done(mut self) -> DescribedOperation {
         for status in std::mem::take(&mut self.fails) {
             if let Some(answer) = self.answers.get_mut(&status) {
                 add_failure(answer, status, self.schemas.problem());

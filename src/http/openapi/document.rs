@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// An operation: what one route takes and answers.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in super::super) struct Operation {
+pub(in super::super) struct DescribedOperation {
     pub(super) operation_id: String,
     pub(super) tags: Vec<&'static str>,
     pub(super) summary: String,
@@ -25,7 +25,7 @@ pub(in super::super) struct Operation {
     pub(super) responses: BTreeMap<String, ResponseOrReference>,
 }
 
-impl Operation {
+impl DescribedOperation {
     /// The statuses of responses that are not failures alone.
     #[cfg(test)]
     pub(in super::super) fn own_statuses(&self) -> Vec<u16> {

@@ -27,7 +27,7 @@ use crate::model::peer::Proxies;
 use crate::model::time::now;
 use crate::service::app::App;
 use crate::system::log;
-use crate::system::log::Line;
+use crate::system::log::SampledLine;
 
 /// Most unread input that hyper buffers per connection; larger headers are rejected before `header_bytes` is checked.
 const CONNECTION_BUFFER: usize = 64 * 1024;
@@ -148,7 +148,7 @@ async fn accept(
             }
             Err(error) => {
                 HTTP.not_accepted.count();
-                if let Some(turn) = log::sample(Line::Accept, "", now()) {
+                if let Some(turn) = log::sample(SampledLine::Accept, "", now()) {
                     tracing::warn!(cause = %error, omitted = turn.omitted, "accepting a connection failed");
                 }
                 // There may be no file descriptors left.

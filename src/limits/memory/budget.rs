@@ -15,12 +15,12 @@ const PART: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Budget {
     most: usize,
-    held: Mutex<Bytes>,
+    held: Mutex<BudgetBytes>,
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Bytes {
+struct BudgetBytes {
     all: usize,
     /// Bytes by company; the operator has no company.
     each: HashMap<Option<CompanyId>, usize>,
@@ -66,12 +66,12 @@ impl Budget {
         tokio::time::timeout(timeout, waiting).await.ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Bytes> {
+    fn lock(&self) -> MutexGuard<'_, BudgetBytes> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Bytes {
+impl BudgetBytes {
     fn add(&mut self, company: &Option<CompanyId>, more: usize) {
         if more > 0 {
             self.all += more;

@@ -14,11 +14,11 @@ const PART: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Strangers {
     most: usize,
-    held: Mutex<Bytes>,
+    held: Mutex<StrangerBytes>,
 }
 
 #[derive(Debug, Default)]
-struct Bytes {
+struct StrangerBytes {
     all: usize,
     next: u64,
     peers: HashMap<Peer, Bodies>,
@@ -61,12 +61,12 @@ impl Strangers {
         Unproven { strangers: Arc::clone(self), peer, id, given_up }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Bytes> {
+    fn lock(&self) -> MutexGuard<'_, StrangerBytes> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Bytes {
+impl StrangerBytes {
     /// Removes a body and its charge.
     fn remove(&mut self, peer: Peer, id: u64) -> Option<Body> {
         let bodies = self.peers.get_mut(&peer)?;

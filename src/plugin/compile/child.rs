@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use sha2::{Digest as _, Sha256};
 
-use super::order::{Order, Verdict};
+use super::order::{CompileOutcome, Order};
 use crate::plugin::call::Abi;
 use crate::plugin::engine;
 
@@ -24,12 +24,12 @@ pub fn compile_here(order: &str) -> ExitCode {
     let verdict = work(order).unwrap_or_else(|verdict| verdict);
     let text = serde_json::to_vec(&verdict).unwrap_or_default();
     let told = std::io::stderr().write_all(&text);
-    let compiled = matches!(verdict, Verdict::Compiled { .. });
+    let compiled = matches!(verdict, CompileOutcome::Compiled { .. });
     if told.is_ok() && compiled { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn work(order: &str) -> Result<Verdict, Verdict> {
-    let failed = |error: &dyn std::fmt::Display| Verdict::Failed(error.to_string());
+fn work(order: &str) -> Result<CompileOutcome, CompileOutcome> {
+    let failed = |error: &dyn std::fmt::Display| CompileOutcome::Failed(error.to_string());
     let order: Order = serde_json::from_str(order).map_err(|e| failed(&e))?;
     confine(&order).map_err(|e| failed(&e))?;
     let mut wasm = Vec::new();
@@ -39,10 +39,10 @@ fn work(order: &str) -> Result<Verdict, Verdict> {
         Abi::Component => engine.precompile_component(&wasm),
         Abi::Command => engine.precompile_module(&wasm),
     };
-    let artefact = compiled.map_err(|e| Verdict::Refused(format!("{e:#}")))?;
+    let artefact = compiled.map_err(|e| CompileOutcome::Refused(format!("{e:#}")))?;
     let out = std::io::stdout().as_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
     File::from(out).write_all(&artefact).map_err(|e| failed(&e))?;
-    Ok(Verdict::Compiled { bytes: artefact.len() as u64, sha256: Sha256::digest(&artefact).into() })
+    Ok(CompileOutcome::Compiled { bytes: artefact.len() as u64, sha256: Sha256::digest(&artefact).into() })
 }
 
 /// Sets the limits of this process. They cannot be lifted again.

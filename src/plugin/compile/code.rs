@@ -8,7 +8,7 @@ pub(crate) type Digest = [u8; 32];
 
 /// A module as machine code. Plugins with the same module share it.
 #[derive(Debug)]
-pub(crate) enum Code {
+pub(crate) enum MachineCode {
     Component(Component),
     Module(Module),
 }

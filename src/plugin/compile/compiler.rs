@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
-use super::code::{Code, Digest};
-use super::process::{Compilers, Failed};
+use super::code::{Digest, MachineCode};
+use super::process::{CompileFailure, Compilers};
 use super::turns::Turns;
 use crate::metrics::plugins::PLUGINS;
 use crate::plugin::cache::Cache;
@@ -28,21 +28,21 @@ pub(crate) struct Compiler {
     limits: LoadLimits,
     turns: Turns,
     compilers: Compilers,
-    modules: Mutex<HashMap<Digest, Entry>>,
+    modules: Mutex<HashMap<Digest, ModuleState>>,
 }
 
 /// The state of a module.
-enum Entry {
-    Running(Arc<Job>),
-    Loaded(Weak<Code>),
+enum ModuleState {
+    Running(Arc<Compilation>),
+    Loaded(Weak<MachineCode>),
     Refused(String),
 }
 
-type Made = Result<Arc<Code>, Failed>;
+type Made = Result<Arc<MachineCode>, CompileFailure>;
 
 /// A running compilation that callers can wait for.
 #[derive(Default)]
-struct Job {
+struct Compilation {
     made: Mutex<Option<Made>>,
     ended: Condvar,
 }
@@ -63,7 +63,12 @@ impl Compiler {
 
     /// Returns a file's code: that of an identical module that is loaded, or from the cache, or newly compiled. It
     /// takes a turn of `company`.
-    pub(crate) fn code(&self, company: &str, folder: &Folder, file: &str) -> Result<(Arc<Code>, Abi, Digest), String> {
+    pub(crate) fn code(
+        &self,
+        company: &str,
+        folder: &Folder,
+        file: &str,
+    ) -> Result<(Arc<MachineCode>, Abi, Digest), String> {
         let turn = self.turns.take(company);
         let wasm = read_module(folder, file, self.limits.module_bytes)?;
         let sha256 = Sha256::digest(&wasm).into();
@@ -78,7 +83,7 @@ impl Compiler {
             Known::New(job) => {
                 // The waiting callers get a result even if this panics.
                 let make = || self.make(&wasm, abi, &sha256);
-                let crashed = |_| Err(Failed::ForNow("loading the compiled module failed unexpectedly".into()));
+                let crashed = |_| Err(CompileFailure::ForNow("loading the compiled module failed unexpectedly".into()));
                 let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(crashed);
                 self.end(&job, sha256, &made);
                 made
@@ -86,28 +91,28 @@ impl Compiler {
         };
         match made {
             Ok(code) => Ok((code, abi, sha256)),
-            Err(Failed::ForGood(cause)) => {
+            Err(CompileFailure::ForGood(cause)) => {
                 Err(format!("{cause}; it is not compiled again until the file or the limits change"))
             }
-            Err(Failed::ForNow(cause)) => Err(format!("{cause}; a reload tries again")),
+            Err(CompileFailure::ForNow(cause)) => Err(format!("{cause}; a reload tries again")),
         }
     }
 
     fn known(&self, sha256: Digest) -> Known {
         let mut modules = lock(&self.modules);
         match modules.get(&sha256) {
-            Some(Entry::Running(job)) => return Known::Running(Arc::clone(job)),
-            Some(Entry::Refused(cause)) => return Known::Ready(Err(Failed::ForGood(cause.clone()))),
-            Some(Entry::Loaded(code)) => {
+            Some(ModuleState::Running(job)) => return Known::Running(Arc::clone(job)),
+            Some(ModuleState::Refused(cause)) => return Known::Ready(Err(CompileFailure::ForGood(cause.clone()))),
+            Some(ModuleState::Loaded(code)) => {
                 if let Some(code) = code.upgrade() {
                     return Known::Ready(Ok(code));
                 }
             }
             None => {}
         }
-        modules.retain(|_, it| !matches!(it, Entry::Loaded(code) if code.strong_count() == 0));
-        let job = Arc::<Job>::default();
-        modules.insert(sha256, Entry::Running(Arc::clone(&job)));
+        modules.retain(|_, it| !matches!(it, ModuleState::Loaded(code) if code.strong_count() == 0));
+        let job = Arc::<Compilation>::default();
+        modules.insert(sha256, ModuleState::Running(Arc::clone(&job)));
         Known::New(job)
     }
 
@@ -117,7 +122,8 @@ impl Compiler {
         }
         let started = Instant::now();
         let new = Cache::begin(self.cache.as_deref(), &self.engine, sha256);
-        let mut new = new.map_err(|e| Failed::ForNow(format!("the file for its artefact cannot be created: {e}")))?;
+        let mut new =
+            new.map_err(|e| CompileFailure::ForNow(format!("the file for its artefact cannot be created: {e}")))?;
         let written = self.compilers.run(wasm, abi, new.file());
         PLUGINS.compilation.took(started.elapsed());
         let written = written.inspect_err(|_| {
@@ -125,25 +131,25 @@ impl Compiler {
             let millis = started.elapsed().as_millis();
             tracing::warn!(bytes = wasm.len(), millis, "a module could not be compiled");
         })?;
-        let code = new.finish(&self.engine, abi, written.bytes, &written.sha256).map_err(Failed::ForNow)?;
+        let code = new.finish(&self.engine, abi, written.bytes, &written.sha256).map_err(CompileFailure::ForNow)?;
         tracing::info!(bytes = wasm.len(), millis = started.elapsed().as_millis(), "a module is compiled");
         Ok(Arc::new(code))
     }
 
-    fn end(&self, job: &Job, sha256: Digest, made: &Made) {
+    fn end(&self, job: &Compilation, sha256: Digest, made: &Made) {
         let mut modules = lock(&self.modules);
         match made {
-            Ok(code) => drop(modules.insert(sha256, Entry::Loaded(Arc::downgrade(code)))),
-            Err(Failed::ForGood(cause)) => {
-                let refused = modules.iter().filter(|(_, it)| matches!(it, Entry::Refused(_)));
+            Ok(code) => drop(modules.insert(sha256, ModuleState::Loaded(Arc::downgrade(code)))),
+            Err(CompileFailure::ForGood(cause)) => {
+                let refused = modules.iter().filter(|(_, it)| matches!(it, ModuleState::Refused(_)));
                 // Forget any one of them. It may be compiled once more, which is bounded too.
                 let one = refused.clone().map(|(digest, _)| *digest).next();
                 if refused.count() >= REFUSED {
                     one.map(|it| modules.remove(&it));
                 }
-                modules.insert(sha256, Entry::Refused(cause.clone()));
+                modules.insert(sha256, ModuleState::Refused(cause.clone()));
             }
-            Err(Failed::ForNow(_)) => drop(modules.remove(&sha256)),
+            Err(CompileFailure::ForNow(_)) => drop(modules.remove(&sha256)),
         }
         drop(modules);
         *lock(&job.made) = Some(made.clone());
@@ -153,11 +159,11 @@ impl Compiler {
 
 enum Known {
     Ready(Made),
-    Running(Arc<Job>),
-    New(Arc<Job>),
+    Running(Arc<Compilation>),
+    New(Arc<Compilation>),
 }
 
-impl Job {
+impl Compilation {
     fn wait(&self) -> Made {
         let mut made = lock(&self.made);
         loop {

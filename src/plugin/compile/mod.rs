@@ -12,8 +12,8 @@ mod process;
 mod turns;
 
 pub use child::compile_here;
-pub(super) use code::Code;
+pub(super) use code::MachineCode;
 pub(super) use compiler::Compiler;
 pub(crate) use process::SUBCOMMAND;
-pub use turns::Turn;
+pub use turns::Permit;
 pub(super) use turns::Turns;

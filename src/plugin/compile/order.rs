@@ -1,7 +1,7 @@
 //! The protocol between the server and the compiler's process.
 //!
 //! The server passes an [`Order`] on the command line, the module as stdin and a file for the artefact as stdout.
-//! The process responds with a [`Verdict`] on stderr.
+//! The process responds with a [`CompileOutcome`] on stderr.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) struct Order {
 /// The result of a compilation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub(super) enum CompileOutcome {
     /// The module was compiled: size and SHA-256 of the artefact.
     Compiled { bytes: u64, sha256: [u8; 32] },
     /// The compiler refuses the module.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::order::{Order, Verdict};
+use super::order::{CompileOutcome, Order};
 use crate::plugin::call::Abi;
 use crate::plugin::limits::LoadLimits;
 
@@ -39,7 +39,7 @@ pub(super) struct Compilers {
 
 /// Why a compilation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failed {
+pub(super) enum CompileFailure {
     /// Another attempt would fail too, because of the module or the limits.
     ForGood(String),
     /// Another attempt may succeed: the cause is the machine.
@@ -47,15 +47,15 @@ pub(super) enum Failed {
 }
 
 /// What the process reports about the artefact that it has written.
-pub(super) struct Written {
+pub(super) struct Artefact {
     pub(super) bytes: u64,
     pub(super) sha256: [u8; 32],
 }
 
 impl Compilers {
     /// Compiles a module into this file, at its current position.
-    pub(super) fn run(&self, wasm: &[u8], abi: Abi, out: &File) -> Result<Written, Failed> {
-        let cannot = |what: &str, e: std::io::Error| Failed::ForNow(format!("{what}: {e}"));
+    pub(super) fn run(&self, wasm: &[u8], abi: Abi, out: &File) -> Result<Artefact, CompileFailure> {
+        let cannot = |what: &str, e: std::io::Error| CompileFailure::ForNow(format!("{what}: {e}"));
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let module = in_memory(wasm).map_err(|e| cannot("memory for the compiler's input cannot be allocated", e))?;
         let order = Order {
@@ -85,7 +85,7 @@ impl Compilers {
         Ok(command)
     }
 
-    fn outcome(&self, child: &mut Child) -> Result<Written, Failed> {
+    fn outcome(&self, child: &mut Child) -> Result<Artefact, CompileFailure> {
         let (said, answer) = bounded(1);
         let stderr = child.stderr.take();
         let reader = std::thread::Builder::new().name("plugin-compile-said".into()).spawn(move || {
@@ -97,7 +97,7 @@ impl Compilers {
         let used = text.is_none().then(|| cpu_time(child.id())).flatten();
         // A process that has responded ends by itself; one that has not is killed.
         let _ended_already = child.kill();
-        let status = child.wait().map_err(|e| Failed::ForNow(format!("the compiler's process: {e}")))?;
+        let status = child.wait().map_err(|e| CompileFailure::ForNow(format!("the compiler's process: {e}")))?;
         let Some(text) = text else { return Err(self.too_slow(used)) };
         self.verdict(&text, status)
     }
@@ -118,25 +118,27 @@ impl Compilers {
         None
     }
 
-    fn verdict(&self, text: &[u8], status: ExitStatus) -> Result<Written, Failed> {
+    fn verdict(&self, text: &[u8], status: ExitStatus) -> Result<Artefact, CompileFailure> {
         match serde_json::from_slice(text) {
-            Ok(Verdict::Compiled { bytes, sha256 }) if status.success() => Ok(Written { bytes, sha256 }),
-            Ok(Verdict::Refused(cause)) => {
+            Ok(CompileOutcome::Compiled { bytes, sha256 }) if status.success() => Ok(Artefact { bytes, sha256 }),
+            Ok(CompileOutcome::Refused(cause)) => {
                 let cause: String = cause.chars().take(SHOWN).collect();
-                Err(Failed::ForGood(format!("cannot be compiled: {cause}")))
+                Err(CompileFailure::ForGood(format!("cannot be compiled: {cause}")))
             }
-            Ok(Verdict::Failed(cause)) => Err(Failed::ForNow(format!("the compiler's process failed: {cause}"))),
+            Ok(CompileOutcome::Failed(cause)) => {
+                Err(CompileFailure::ForNow(format!("the compiler's process failed: {cause}")))
+            }
             _ => Err(self.died(text, status)),
         }
     }
 
-    fn died(&self, text: &[u8], status: ExitStatus) -> Failed {
+    fn died(&self, text: &[u8], status: ExitStatus) -> CompileFailure {
         let is = |signal: i32| status.signal() == Some(signal);
         // Rust's message before it aborts.
         let out_of_memory = String::from_utf8_lossy(text).contains("memory allocation of");
         if out_of_memory {
             let mib = self.limits.compile_bytes >> 20;
-            return Failed::ForGood(format!(
+            return CompileFailure::ForGood(format!(
                 "takes more than {mib} MiB to compile (plugins.compile_mib in hookmill.toml)"
             ));
         }
@@ -144,17 +146,19 @@ impl Compilers {
             return self.too_slow(None);
         }
         if is(libc::SIGKILL) {
-            return Failed::ForNow("the compiler's process was killed: the machine may be out of memory".into());
+            return CompileFailure::ForNow(
+                "the compiler's process was killed: the machine may be out of memory".into(),
+            );
         }
-        Failed::ForGood(format!("cannot be compiled: the compiler crashed ({status})"))
+        CompileFailure::ForGood(format!("cannot be compiled: the compiler crashed ({status})"))
     }
 
-    fn too_slow(&self, used: Option<Duration>) -> Failed {
+    fn too_slow(&self, used: Option<Duration>) -> CompileFailure {
         let limit = self.limits.compile;
         let said = format!("was not compiled within {} ms (plugins.compile_ms in hookmill.toml)", limit.as_millis());
         match used {
-            Some(used) if used < limit => Failed::ForNow(format!("{said}: the machine was too busy")),
-            _ => Failed::ForGood(said),
+            Some(used) if used < limit => CompileFailure::ForNow(format!("{said}: the machine was too busy")),
+            _ => CompileFailure::ForGood(said),
         }
     }
 }

@@ -10,17 +10,17 @@ const MOST: usize = 4;
 
 /// Permits, granted in the order of requests.
 #[derive(Debug, Clone)]
-pub(in crate::plugin) struct Turns(Arc<Shared>);
+pub(in crate::plugin) struct Turns(Arc<TurnQueue>);
 
 #[derive(Debug)]
-struct Shared {
+struct TurnQueue {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<TurnState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnState {
     next: u64,
     waiting: VecDeque<(u64, String)>,
     /// Companies that hold a permit.
@@ -29,8 +29,8 @@ struct State {
 
 /// A permit, until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
-    shared: Arc<Shared>,
+pub struct Permit {
+    shared: Arc<TurnQueue>,
     company: String,
 }
 
@@ -43,11 +43,11 @@ impl Turns {
     }
 
     fn of(most: usize) -> Self {
-        Self(Arc::new(Shared { most, state: Mutex::default(), changed: Condvar::new() }))
+        Self(Arc::new(TurnQueue { most, state: Mutex::default(), changed: Condvar::new() }))
     }
 
     /// Waits for a permit.
-    pub(in crate::plugin) fn take(&self, company: &str) -> Turn {
+    pub(in crate::plugin) fn take(&self, company: &str) -> Permit {
         let shared = &self.0;
         let mut state = shared.state();
         let number = state.next;
@@ -61,11 +61,11 @@ impl Turns {
         drop(state);
         // Another request may be next now if a permit is left.
         shared.changed.notify_all();
-        Turn { shared: Arc::clone(shared), company: company.to_owned() }
+        Permit { shared: Arc::clone(shared), company: company.to_owned() }
     }
 }
 
-impl State {
+impl TurnState {
     /// Returns whether this request is the first whose company holds no permit.
     fn is_next(&self, number: u64, most: usize) -> bool {
         let first = self.waiting.iter().find(|(_, company)| !self.busy.contains(company));
@@ -73,13 +73,13 @@ impl State {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl TurnQueue {
+    fn state(&self) -> MutexGuard<'_, TurnState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.state().busy.remove(&self.company);
         self.shared.changed.notify_all();
@@ -94,7 +94,7 @@ mod tests {
     fn a_company_has_one_permit_and_the_next_one_goes_to_another() {
         let turns = Turns::of(2);
         let a = turns.take("a");
-        let mut state = State { busy: ["a".to_owned()].into(), ..State::default() };
+        let mut state = TurnState { busy: ["a".to_owned()].into(), ..TurnState::default() };
         state.waiting.extend([(1, "a".to_owned()), (2, "b".to_owned()), (3, "c".to_owned())]);
         assert!(!state.is_next(1, 2) && state.is_next(2, 2) && !state.is_next(3, 2));
         assert!(!state.is_next(2, 1), "no permit is left");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
 use crate::integration::Integration;
-use crate::integration::check::Share;
+use crate::integration::check::LimitUsage;
 use crate::model::ids::EventId;
 use crate::pipeline::Rehearsed;
 use crate::pipeline::verdict::Verdict;
@@ -35,7 +35,7 @@ pub struct Compared {
     #[serde(flatten)]
     pub tally: Tally,
     /// The maximum usage of each limit.
-    pub limits: Vec<Share>,
+    pub limits: Vec<LimitUsage>,
     /// Median duration of a call, in microseconds.
     pub p50_us: f64,
     /// 99th percentile of the duration, in microseconds.
@@ -81,7 +81,7 @@ impl Runs {
         Compared {
             events: self.events,
             tally: self.tally.clone(),
-            limits: Share::of_usage(candidate, &self.most, Duration::from_nanos(longest)),
+            limits: LimitUsage::of_usage(candidate, &self.most, Duration::from_nanos(longest)),
             p50_us: micros(nanos(0.5)),
             p99_us: micros(nanos(0.99)),
         }

@@ -12,7 +12,7 @@ mod shadows;
 mod tally;
 
 pub use compared::{Compared, Runs};
-pub use run::{Options, Report, run};
+pub use run::{DryRunOptions, Report, run};
 pub use shadow::{Shadow, ShadowReport};
 pub use shadows::{Beside, Shadows};
 pub use tally::{Sample, Tally};

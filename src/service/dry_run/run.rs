@@ -21,7 +21,7 @@ const AHEAD: usize = 64;
 
 /// Options of a dry run.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct DryRunOptions {
     /// Number of threads that run the plugin; one more thread reads.
     pub threads: usize,
     /// Maximum number of samples.
@@ -63,7 +63,7 @@ pub fn run(
     candidate: &Integration,
     against: Option<&Integration>,
     wanted: &Wanted,
-    options: Options,
+    options: DryRunOptions,
     stop: &AtomicBool,
     mut done: impl FnMut(u64),
 ) -> Result<Report, StoreError> {

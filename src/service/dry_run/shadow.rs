@@ -93,7 +93,7 @@ impl Shadow {
     /// # Errors
     /// Fails if the thread cannot be started.
     pub fn start(candidate: Integration) -> std::io::Result<Self> {
-        let counted = Counted { runs: Runs::new(Tally::new(SAMPLES, true)), forgotten: 0 };
+        let counted = ShadowCounts { runs: Runs::new(Tally::new(SAMPLES, true)), forgotten: 0 };
         let nothing = Published { forgotten: 0, compared: counted.runs.compared(&candidate) };
         let thread = std::thread::Builder::new().name(format!("shadow-{}", candidate.name));
         let shared = Arc::new(Shared {
@@ -190,12 +190,12 @@ impl Shared {
 }
 
 /// The counts of the thread, and how often it has forgotten.
-struct Counted {
+struct ShadowCounts {
     runs: Runs,
     forgotten: u64,
 }
 
-impl Counted {
+impl ShadowCounts {
     /// Forgets everything if this was requested since the last time.
     fn keep_up(&mut self, shared: &Shared) {
         let asked = shared.forgotten.load(Ordering::SeqCst);
@@ -231,7 +231,7 @@ impl Counted {
     }
 }
 
-fn run(shared: &Shared, mut counted: Counted) {
+fn run(shared: &Shared, mut counted: ShadowCounts) {
     stand_back();
     while !shared.ends.load(Ordering::SeqCst) {
         match shared.events.pop() {

@@ -27,7 +27,7 @@ pub struct Tally {
     /// Number of events that pass now, but whose earlier result is no longer known.
     pub uncompared: u64,
     /// Where changed events differ, by JSON Pointer into `{"tasks": […]}` or `{"skip": …}`.
-    pub fields: BTreeMap<String, Field>,
+    pub fields: BTreeMap<String, FieldChange>,
     /// Why events fail now, by stage, code and place.
     pub failures: BTreeMap<String, Why>,
     /// Samples of events with different results.
@@ -38,7 +38,7 @@ pub struct Tally {
 /// A place that differs.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "DifferingField")]
-pub struct Field {
+pub struct FieldChange {
     /// Number of events.
     pub events: u64,
     /// One of the events.
@@ -108,7 +108,7 @@ impl Tally {
             Class::NewlyPassing => self.newly_passing += 1,
         }
         for it in &differences.shown {
-            let new = || Field { events: 0, example: id, before: it.expected.clone(), after: it.found.clone() };
+            let new = || FieldChange { events: 0, example: id, before: it.expected.clone(), after: it.found.clone() };
             place(&mut self.fields, it.pointer.clone(), new).events += 1;
         }
         if let (Class::NewlyFailing, Verdict::Failed(failure)) = (class, after) {
@@ -137,7 +137,7 @@ impl Tally {
         self.uncompared += other.uncompared;
         for (name, it) in other.fields {
             let events = it.events;
-            place(&mut self.fields, name, || Field { events: 0, ..it }).events += events;
+            place(&mut self.fields, name, || FieldChange { events: 0, ..it }).events += events;
         }
         for (name, it) in other.failures {
             let events = it.events;

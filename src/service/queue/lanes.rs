@@ -16,7 +16,7 @@ use crate::integration::stop::Stop;
 use crate::metrics::queue::QUEUE;
 use crate::model::ids::IntegrationName;
 use crate::pipeline;
-use crate::plugin::Limits;
+use crate::plugin::PluginLimits;
 use crate::store::StoreError;
 
 /// Delay before an event is retried: at first, and at most.
@@ -54,7 +54,7 @@ impl Lanes {
 
     /// Returns the number of lanes for a plugin: no more than its queue can hold, because other calls must not be
     /// refused.
-    pub(super) fn of(limits: &Limits) -> usize {
+    pub(super) fn of(limits: &PluginLimits) -> usize {
         (limits.concurrency * LANES_A_CALL).min(limits.queue.div_ceil(2)).max(1)
     }
 
@@ -146,17 +146,17 @@ async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
         let failed = match run.await {
             Ok(Ok(())) => return,
             Ok(Err(Stop::Store(error @ StoreError::Read(_)))) => {
-                Failed::StaysSo(Cause::Unreadable(error), TRIES_TO_READ)
+                AttemptFailure::StaysSo(Cause::Unreadable(error), TRIES_TO_READ)
             }
             Ok(Err(Stop::Store(error @ StoreError::Damaged { .. }))) => {
-                Failed::StaysSo(Cause::Unreadable(error), TRIES)
+                AttemptFailure::StaysSo(Cause::Unreadable(error), TRIES)
             }
-            Ok(Err(stop)) => Failed::Passes(stop.to_string()),
-            Err(_) => Failed::StaysSo(Cause::Panicked, TRIES),
+            Ok(Err(stop)) => AttemptFailure::Passes(stop.to_string()),
+            Err(_) => AttemptFailure::StaysSo(Cause::Panicked, TRIES),
         };
         let cause = match failed {
-            Failed::Passes(cause) => cause,
-            Failed::StaysSo(cause, most) => {
+            AttemptFailure::Passes(cause) => cause,
+            AttemptFailure::StaysSo(cause, most) => {
                 tries += 1;
                 if tries >= most {
                     return work.set_aside(name, (&waiting.company, waiting.id), &cause).await;
@@ -172,7 +172,7 @@ async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
 }
 
 /// Why an event could not be processed.
-enum Failed {
+enum AttemptFailure {
     /// Temporary: retried without limit.
     Passes(String),
     /// Possibly permanent: retried this many times.

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::store::embedded::backend::Embedded;
     use crate::store::embedded::change::Change;
-    use crate::store::embedded::{Options, failure};
+    use crate::store::embedded::{StoreOptions, failure};
     use crate::store::idempotency::Idempotency;
     use crate::store::write::Commit;
 
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_reader_waits_for_a_block_that_is_named_and_not_in_the_view_yet() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
         // The applier cannot continue while this lock is held.
         let behind = store.shared.index.read().unwrap();
         let now = Utc::now();

@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 const BEHIND: usize = 8;
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(super) enum Work {
+pub(super) enum ApplierWork {
     /// A group's bytes, and the sequence of its last record.
     Group(Vec<u8>, u64),
     /// Replaces the current read view with one that was built in the background.
@@ -30,7 +30,7 @@ pub(super) enum Work {
 
 #[derive(Debug)]
 pub(super) struct Applier {
-    pub(super) work: Sender<Work>,
+    pub(super) work: Sender<ApplierWork>,
     pub(super) thread: JoinHandle<()>,
 }
 
@@ -45,7 +45,7 @@ impl Applier {
     }
 }
 
-fn run(mut view: View, shared: &SharedStore, work: &Receiver<Work>, broken: &Receiver<()>) {
+fn run(mut view: View, shared: &SharedStore, work: &Receiver<ApplierWork>, broken: &Receiver<()>) {
     loop {
         select! {
             recv(work) -> next => match next {
@@ -66,11 +66,11 @@ fn run(mut view: View, shared: &SharedStore, work: &Receiver<Work>, broken: &Rec
     }
 }
 
-fn apply(view: &mut View, shared: &SharedStore, work: Work) {
+fn apply(view: &mut View, shared: &SharedStore, work: ApplierWork) {
     match work {
         // A rebuild has already read this group from the journal.
-        Work::Group(_, last) if last <= view.meta.applied => {}
-        Work::Group(bytes, last) => {
+        ApplierWork::Group(_, last) if last <= view.meta.applied => {}
+        ApplierWork::Group(bytes, last) => {
             let started = Instant::now();
             let applied = view.apply(last, group_ops(&bytes), &shared.index, false);
             STORE.apply.took(started.elapsed());
@@ -79,7 +79,7 @@ fn apply(view: &mut View, shared: &SharedStore, work: Work) {
                 Err(error) => drop(shared.view_failed(error)),
             }
         }
-        Work::Swap(built, done) => {
+        ApplierWork::Swap(built, done) => {
             let result = rebuild::take_over(shared, *built, view.meta.applied).map(|(built, old)| {
                 STORE.rebuilt(Rebuild::Compact);
                 drop(std::mem::replace(view, built));
@@ -91,13 +91,13 @@ fn apply(view: &mut View, shared: &SharedStore, work: Work) {
 }
 
 /// Rebuilds a failed read view and retries until it succeeds: a full disk, for example, may be temporary.
-fn heal(failed: &View, shared: &SharedStore, work: &Receiver<Work>) -> Option<View> {
+fn heal(failed: &View, shared: &SharedStore, work: &Receiver<ApplierWork>) -> Option<View> {
     loop {
         shared.tick();
         // Discard queued work, so that no caller waits for a failed view. The groups are in the journal, and the
         // rebuild reads them from there.
         for next in work.try_iter() {
-            if let Work::Swap(built, done) = next {
+            if let ApplierWork::Swap(built, done) = next {
                 built.give_up();
                 let _gone = done.send(Err(shared.view_error().unwrap_or(StoreError::Closed)));
             }

@@ -7,7 +7,7 @@ use super::backend::Embedded;
 use super::data_dir::{journal_dir, refuse_unfinished, snapshot_dir};
 use super::journal::Survey;
 use super::lock::DirLock;
-use super::options::Options;
+use super::options::StoreOptions;
 use super::report::CheckReport;
 use super::view::View;
 use super::{rebuild, snapshot, view_dir};
@@ -78,7 +78,7 @@ fn compare(dir: &Path, view: &View, report: &mut CheckReport) {
 ///
 /// # Errors
 /// Fails as opening the store does.
-pub fn repair(dir: &Path, options: &Options) -> Result<(), StoreError> {
+pub fn repair(dir: &Path, options: &StoreOptions) -> Result<(), StoreError> {
     let newest = snapshot::newest(&snapshot_dir(dir)).map_err(|e| StoreError::Read(e.to_string()))?;
     let damaged = newest.is_some_and(|it| snapshot::read(&it, &mut |_| Ok(())).is_err());
     // The old view is kept until a new one exists. If the newest snapshot is damaged, the old view may have data

@@ -24,7 +24,7 @@ use super::names::AnswerNames;
 use crate::model::company::CompanyId;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
-use crate::store::query::{Page, TaskFilter};
+use crate::store::query::{PageRequest, TaskFilter};
 use crate::store::stats::CompanyStats;
 use change_order::ChangeOrder;
 use ids::TaskIds;
@@ -203,7 +203,7 @@ impl Company {
     }
 
     /// Returns the rows of one page.
-    pub(super) fn find(&self, filter: &TaskFilter, page: Page) -> PageRows {
+    pub(super) fn find(&self, filter: &TaskFilter, page: PageRequest) -> PageRows {
         let rows = matching(self.groups(filter)).unwrap_or(Cow::Borrowed(&self.live));
         match filter.updated_since.map(nanos) {
             None => cut(&rows, page),
@@ -307,12 +307,12 @@ fn nanos(at: DateTime<Utc>) -> i64 {
     at.timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
-fn cut(rows: &RoaringBitmap, page: Page) -> PageRows {
+fn cut(rows: &RoaringBitmap, page: PageRequest) -> PageRows {
     let total = rows.len();
     // How many of the lowest rows remain for this page and the following ones.
     let (left, limit) = match page {
-        Page::Number { page, limit } => (total.saturating_sub((page - 1).saturating_mul(limit as u64)), limit),
-        Page::After { cursor, limit } => match u32::try_from(cursor.0) {
+        PageRequest::Number { page, limit } => (total.saturating_sub((page - 1).saturating_mul(limit as u64)), limit),
+        PageRequest::After { cursor, limit } => match u32::try_from(cursor.0) {
             Ok(0) => (0, limit),
             Ok(row) => (rows.rank(row - 1), limit),
             Err(_) => (total, limit),

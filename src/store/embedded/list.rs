@@ -8,7 +8,7 @@ use crate::model::company::CompanyId;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::store::error::StoreError;
-use crate::store::query::{Cursor, Page, TaskFilter, TaskPage};
+use crate::store::query::{Cursor, PageRequest, TaskFilter, TaskPage};
 
 /// How often a page is read without holding the index's lock, before it is read with the lock held.
 const TRIES: usize = 3;
@@ -18,7 +18,7 @@ pub(super) fn list(
     shared: &SharedStore,
     company: &CompanyId,
     filter: &TaskFilter,
-    page_of: Page,
+    page_of: PageRequest,
 ) -> Result<TaskPage, StoreError> {
     let found = page(shared, company, &|tasks| find(tasks, filter, page_of))?;
     let Some((tasks, PageRows { rows, total, more })) = found else {
@@ -29,7 +29,7 @@ pub(super) fn list(
     Ok(TaskPage { tasks, total, next: last.map(|row| Cursor(u64::from(*row))), is_cut })
 }
 
-fn find(tasks: &Company, filter: &TaskFilter, page: Page) -> Result<(Vec<TaskId>, PageRows), StoreError> {
+fn find(tasks: &Company, filter: &TaskFilter, page: PageRequest) -> Result<(Vec<TaskId>, PageRows), StoreError> {
     let found = tasks.find(filter, page);
     let id = |row: &u32| tasks.id(*row).map(TaskId).ok_or_else(|| damaged("index", &"a row without a task"));
     Ok((found.rows.iter().map(id).collect::<Result<_, _>>()?, found))
@@ -106,7 +106,7 @@ fn changed(shared: &SharedStore, company: &CompanyId, current: &Current, seen: u
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use crate::store::embedded::Options;
+    use crate::store::embedded::StoreOptions;
     use crate::store::embedded::backend::Embedded;
 
     /// An index combined with another view's tree names tasks that the tree does not have: such a list returned
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_index_and_the_tree_that_a_list_uses_belong_together() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -69,6 +69,6 @@ pub use check::{check, repair};
 pub use erase::erase;
 pub use history::DirHistory;
 pub use lock::{RunningServer, running_server};
-pub use options::Options;
+pub use options::StoreOptions;
 pub use report::CheckReport;
 pub use view_dir::has_view;

@@ -14,7 +14,7 @@ use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
 use super::lock::DirLock;
-use super::options::Options;
+use super::options::StoreOptions;
 use super::private::{create_private_dir, make_private};
 use super::recent::Recent;
 use super::shared::{Parts, SharedStore};
@@ -34,12 +34,12 @@ impl Embedded {
     /// # Errors
     /// [`StoreError::InUse`] if another process holds the directory, [`StoreError::Journal`] if acknowledged
     /// changes are damaged and no admin has accepted that, [`StoreError::Open`] if the directory cannot be read.
-    pub fn open(dir: &Path, options: &Options) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         Self::open_with(dir, options, false)
     }
 
     /// Opens `dir`. With `force_rebuild`, always rebuilds the read view.
-    pub(super) fn open_with(dir: &Path, options: &Options, force_rebuild: bool) -> Result<Self, StoreError> {
+    pub(super) fn open_with(dir: &Path, options: &StoreOptions, force_rebuild: bool) -> Result<Self, StoreError> {
         let failed = |cause: &dyn std::fmt::Display| StoreError::Open {
             dir: dir.display().to_string(),
             cause: cause.to_string(),
@@ -135,7 +135,7 @@ fn whole_view(
 
 fn start(
     dir: &Path,
-    options: &Options,
+    options: &StoreOptions,
     opened: Opened,
     view: View,
     mut index: Index,

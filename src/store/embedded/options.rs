@@ -4,7 +4,7 @@ use chrono::Duration;
 
 /// Settings of an embedded store.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct StoreOptions {
     /// `store.segment_mib`: the size of a journal segment, in bytes; 64 MiB by default. Disk space is freed in such
     /// units.
     pub segment_bytes: u64,
@@ -33,7 +33,7 @@ pub struct Options {
     pub accept_loss: bool,
 }
 
-impl Default for Options {
+impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,

@@ -64,13 +64,13 @@ fn probe(journal: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::embedded::Options;
+    use crate::store::embedded::StoreOptions;
 
     /// Two load balancers that probe at the same time would make a healthy server unready.
     #[test]
     fn probes_at_the_same_time_do_not_fail_each_other() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = Embedded::open(dir.path(), &Options::default()).unwrap();
+        let store = Embedded::open(dir.path(), &StoreOptions::default()).unwrap();
         for _ in 0..20 {
             store.shared.forget_last_write(PROVED);
             std::thread::scope(|scope| {

@@ -5,7 +5,7 @@
 //! - A group is added as soon as it is durable, and removed only once `applied` has reached its last sequence. The
 //!   tree is read after that check, so the tree has every group that was removed.
 //! - `applied` never decreases, and no tree ever becomes current that lacks a change up to `applied`. A view that is
-//!   swapped in (`Work::Swap`) first catches up to the `applied` of the old one, on the applier thread, which is the
+//!   swapped in (`ApplierWork::Swap`) first catches up to the `applied` of the old one, on the applier thread, which is the
 //!   only one to advance it. A view that is rebuilt after a failure first catches up to everything acknowledged.
 //!   Both become current (`SharedStore::replace`) before `applied` is set.
 //! - The tree may have more than `applied` says. Groups are consulted newest first and before the tree, so that shows

@@ -19,7 +19,7 @@ use super::in_place::is_in_place;
 use super::index::Index;
 use super::journal::{Accepted, Segments};
 use super::names::AnswerNames;
-use super::options::Options;
+use super::options::StoreOptions;
 use super::outcomes::{Outcomes, for_callers};
 use super::snapshot::Snapshot;
 use super::view::guarded;
@@ -31,7 +31,7 @@ use crate::store::error::{Damage, StoreError};
 #[derive(Debug)]
 pub(super) struct SharedStore {
     pub(super) dir: PathBuf,
-    pub(super) options: Options,
+    pub(super) options: StoreOptions,
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
     /// Which history the journal's sequences belong to.
@@ -85,7 +85,7 @@ pub(super) struct Current {
 /// The parts of a [`SharedStore`] when a store is opened.
 pub(super) struct Parts {
     pub(super) dir: PathBuf,
-    pub(super) options: Options,
+    pub(super) options: StoreOptions,
     pub(super) segments: Arc<Segments>,
     pub(super) salt: u32,
     pub(super) lineage: u64,

@@ -27,7 +27,7 @@ use crate::store::feed::{ChangeFeed, FeedCursor};
 use crate::store::history::EventHistory;
 use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use crate::store::item::{Imported, StoredItem};
-use crate::store::query::{EventFilter, EventPage, Page, TaskFilter, TaskPage};
+use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use crate::store::stats::{Expired, Stats};
 use crate::store::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use crate::store::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
@@ -72,7 +72,7 @@ impl TaskStore for Embedded {
         &'a self,
         company: &CompanyId,
         filter: TaskFilter,
-        page: Page,
+        page: PageRequest,
     ) -> BoxFuture<'a, Result<TaskPage, StoreError>> {
         let company = company.clone();
         self.read(move |shared| list::list(shared, &company, &filter, page)).boxed()

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::applier::{Applier, Work};
+use super::applier::{Applier, ApplierWork};
 use super::change::{Change, Done, OwnedOp};
 use super::decide::{Decider, Decisions, Stored};
 use super::failure;
@@ -41,7 +41,7 @@ struct QueuedChange {
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<QueuedChange>>,
     threads: Vec<JoinHandle<()>>,
-    applier: Option<Sender<Work>>,
+    applier: Option<Sender<ApplierWork>>,
 }
 
 impl Writer {
@@ -88,7 +88,7 @@ impl Writer {
     pub(super) fn swap_view(&self, built: Built) -> Result<(), StoreError> {
         let (done, answer) = crossbeam_channel::bounded(1);
         let applier = self.applier.as_ref().ok_or(StoreError::Closed)?;
-        applier.send(Work::Swap(Box::new(built), done)).map_err(|_| StoreError::Closed)?;
+        applier.send(ApplierWork::Swap(Box::new(built), done)).map_err(|_| StoreError::Closed)?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
@@ -122,7 +122,7 @@ struct WriterState {
     journal: Journal,
     stored: Stored,
     shared: Arc<SharedStore>,
-    work: Sender<Work>,
+    work: Sender<ApplierWork>,
     broken: Option<StoreError>,
     since_snapshot: u64,
     /// The thread that takes a snapshot.
@@ -256,7 +256,7 @@ impl WriterState {
             decisions.expired.iter().for_each(|day| names.forget(*day));
             decisions.placed.iter().for_each(|(day, name, place)| names.add(*day, name, *place));
         }
-        if self.work.send(Work::Group(bytes, last)).is_err() {
+        if self.work.send(ApplierWork::Group(bytes, last)).is_err() {
             tracing::error!("the applier has ended");
         }
         if self.since_snapshot >= self.shared.options.snapshot_bytes {

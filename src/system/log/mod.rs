@@ -7,4 +7,4 @@ mod fields;
 mod sample;
 
 pub(crate) use fields::{Field, JsonLine, Request, TextFields, current, know, known, says_no_more_than_it_may};
-pub(crate) use sample::{Line, flush, sample};
+pub(crate) use sample::{SampledLine, flush, sample};

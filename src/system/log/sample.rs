@@ -13,7 +13,7 @@ const SUBJECTS: usize = 1024;
 
 /// A sampled log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Line {
+pub(crate) enum SampledLine {
     /// A delivery for an unknown integration.
     Unknown,
     /// A delivery whose sender is not authenticated.
@@ -32,7 +32,7 @@ pub(crate) enum Line {
     Traces,
 }
 
-impl Line {
+impl SampledLine {
     fn message(self) -> &'static str {
         match self {
             Self::Unknown => "delivery for an unknown integration",
@@ -69,13 +69,13 @@ struct Counted {
 }
 
 #[derive(Default)]
-struct Lines(HashMap<(Line, Box<str>), Counted>);
+struct SampledLines(HashMap<(SampledLine, Box<str>), Counted>);
 
-static LINES: LazyLock<Mutex<Lines>> = LazyLock::new(Mutex::default);
+static LINES: LazyLock<Mutex<SampledLines>> = LazyLock::new(Mutex::default);
 
 /// Whether a line about this subject (an integration, say) is written. Subjects do not take each other's lines; they must
 /// not be texts that a stranger can choose.
-pub(crate) fn sample(line: Line, subject: &str, now: DateTime<Utc>) -> Option<Turn> {
+pub(crate) fn sample(line: SampledLine, subject: &str, now: DateTime<Utc>) -> Option<Turn> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner).sample(line, subject, now)
 }
 
@@ -87,8 +87,8 @@ pub(crate) fn flush() {
     }
 }
 
-impl Lines {
-    fn sample(&mut self, line: Line, subject: &str, now: DateTime<Utc>) -> Option<Turn> {
+impl SampledLines {
+    fn sample(&mut self, line: SampledLine, subject: &str, now: DateTime<Utc>) -> Option<Turn> {
         let mut key = (line, Box::from(subject));
         if self.0.len() >= SUBJECTS && !self.0.contains_key(&key) {
             self.0.retain(|_, it| it.omitted > 0 || !it.bucket.is_full(now));
@@ -119,22 +119,22 @@ mod tests {
 
     #[test]
     fn a_flood_about_one_subject_is_counted_and_leaves_another_s_lines() {
-        let (mut lines, now) = (Lines::default(), DateTime::UNIX_EPOCH);
-        let written = (0..1000).filter(|_| lines.sample(Line::Rejected, "fax", now).is_some()).count();
+        let (mut lines, now) = (SampledLines::default(), DateTime::UNIX_EPOCH);
+        let written = (0..1000).filter(|_| lines.sample(SampledLine::Rejected, "fax", now).is_some()).count();
         assert_eq!(written, 20);
-        assert_eq!(lines.sample(Line::Rejected, "orders", now), Some(Turn { omitted: None }));
+        assert_eq!(lines.sample(SampledLine::Rejected, "orders", now), Some(Turn { omitted: None }));
         let later = now + chrono::TimeDelta::seconds(5);
-        assert_eq!(lines.sample(Line::Rejected, "fax", later), Some(Turn { omitted: Some(980) }));
-        assert_eq!(lines.sample(Line::Rejected, "fax", later), None);
+        assert_eq!(lines.sample(SampledLine::Rejected, "fax", later), Some(Turn { omitted: Some(980) }));
+        assert_eq!(lines.sample(SampledLine::Rejected, "fax", later), None);
         assert_eq!(lines.take(), [("delivery rejected", Box::from("fax"), 1)]);
         assert!(lines.take().is_empty(), "each is reported once");
     }
 
     #[test]
     fn subjects_are_bounded() {
-        let (mut lines, now) = (Lines::default(), DateTime::UNIX_EPOCH);
+        let (mut lines, now) = (SampledLines::default(), DateTime::UNIX_EPOCH);
         for number in 0..10 * SUBJECTS {
-            lines.sample(Line::Failed, &number.to_string(), now);
+            lines.sample(SampledLine::Failed, &number.to_string(), now);
         }
         assert!(lines.0.len() <= SUBJECTS + 1, "{}", lines.0.len());
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::otlp;
 use super::settings::TraceSettings;
 use crate::system::clock;
-use crate::system::log::{self, Line};
+use crate::system::log::{self, SampledLine};
 
 /// Spans that wait for the exporter: about 2 MB.
 pub(super) const QUEUE: usize = 2048;
@@ -89,7 +89,7 @@ impl Collector {
         let body = otlp::request(&self.resource, spans).to_string();
         let mut response = self.agent.post(&self.url).content_type("application/json").send(body)?;
         let body = response.body_mut().with_config().limit(RESPONSE_BYTES).read_to_vec()?;
-        Ok(serde_json::from_slice::<Accepted>(&body).unwrap_or_default().refused())
+        Ok(serde_json::from_slice::<CollectorReply>(&body).unwrap_or_default().refused())
     }
 
     fn report(&self, spans: usize, result: &Result<u64, ureq::Error>) {
@@ -100,7 +100,7 @@ impl Collector {
             Ok(refused) => (dropped + refused, "the collector refused them".into()),
             Err(error) => (dropped + spans as u64, error.to_string()),
         };
-        if let Some(turn) = log::sample(Line::Traces, "", clock::now()) {
+        if let Some(turn) = log::sample(SampledLine::Traces, "", clock::now()) {
             tracing::warn!(spans = lost, cause, omitted = turn.omitted, "spans were not exported");
         }
     }
@@ -122,7 +122,7 @@ impl SpanExporter for Collector {
 /// An `ExportTraceServiceResponse`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Accepted {
+struct CollectorReply {
     partial_success: Partial,
 }
 
@@ -133,7 +133,7 @@ struct Partial {
     rejected_spans: serde_json::Value,
 }
 
-impl Accepted {
+impl CollectorReply {
     fn refused(&self) -> u64 {
         let sent = &self.partial_success.rejected_spans;
         sent.as_u64().or_else(|| sent.as_str()?.parse().ok()).unwrap_or(0)

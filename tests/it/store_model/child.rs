@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use chrono::Duration as Days;
 use hookmill::model::ids::TaskId;
-use hookmill::store::embedded::{Options, check, restore};
+use hookmill::store::embedded::{StoreOptions, check, restore};
 use hookmill::store::erasure::{Keep, Patient};
 use hookmill::store::verbs::*;
-use hookmill::store::{Committed, Embedded, EventFilter, Page, Replace, Replaced, StoreError, TaskFilter, Updated};
+use hookmill::store::{
+    Committed, Embedded, EventFilter, PageRequest, Replace, Replaced, StoreError, TaskFilter, Updated,
+};
 
 use super::dump::dump;
 use super::made::{self, company, hash, time};
@@ -40,14 +42,14 @@ fn say(reply: &Reply) {
     line.clear();
 }
 
-fn options(settings: &Settings) -> Options {
-    Options {
+fn options(settings: &Settings) -> StoreOptions {
+    StoreOptions {
         segment_bytes: settings.segment_bytes,
         snapshot_bytes: settings.snapshot_bytes,
         reserve_bytes: 0,
         events: settings.events.map(Days::days),
         deleted_tasks: settings.deleted_tasks.map(Days::days),
-        ..Options::default()
+        ..StoreOptions::default()
     }
 }
 
@@ -109,7 +111,7 @@ async fn busy(store: &Arc<Embedded>, upkeep: Request, mut writes: Vec<Write>) ->
         async move {
             while !ended.load(Ordering::Relaxed) {
                 for of in 0..made::COMPANIES {
-                    let page = Page::Number { page: 1, limit: 20 };
+                    let page = PageRequest::Number { page: 1, limit: 20 };
                     store.list_tasks(&company(of), TaskFilter::default(), page).await?;
                     store.list_events(&company(of), EventFilter::default(), None, 20).await?;
                 }

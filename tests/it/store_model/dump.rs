@@ -8,7 +8,7 @@ use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Priority, Status, Task};
 use hookmill::store::embedded::DirHistory;
 use hookmill::store::verbs::*;
-use hookmill::store::{Cursor, Embedded, EventFilter, Page, StoreError, TaskFilter};
+use hookmill::store::{Cursor, Embedded, EventFilter, PageRequest, StoreError, TaskFilter};
 use hookmill::store::{EventHistory as _, StoredItem, Wanted};
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ async fn tasks(store: &Embedded, of: u8, problems: &mut Vec<String>) -> Result<V
     }
     let limit = 5;
     for page in 1..=(all.len() as u64).div_ceil(limit as u64).max(1) {
-        let listed = store.list_tasks(&name, TaskFilter::default(), Page::Number { page, limit }).await?;
+        let listed = store.list_tasks(&name, TaskFilter::default(), PageRequest::Number { page, limit }).await?;
         if listed.tasks[..] != all[(page as usize - 1) * limit..all.len().min(page as usize * limit)] {
             problems.push(format!("page {page} of company {of} is not what the cursors give"));
         }
@@ -102,7 +102,7 @@ async fn walk(
 ) -> Result<Vec<Task>, StoreError> {
     let (mut tasks, mut cursor) = (Vec::new(), Cursor(u64::MAX));
     loop {
-        let page = store.list_tasks(&company(of), filter.clone(), Page::After { cursor, limit }).await?;
+        let page = store.list_tasks(&company(of), filter.clone(), PageRequest::After { cursor, limit }).await?;
         let (total, next) = (page.total, page.next);
         tasks.extend(page.tasks);
         match next {

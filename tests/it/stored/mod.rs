@@ -8,7 +8,9 @@ use hookmill::model::event::{Event, EventStatus};
 use hookmill::model::ids::TaskId;
 use hookmill::model::ids::{EventId, IntegrationName, new_id};
 use hookmill::model::task::{NewTask, Task};
-use hookmill::store::{ChangeFeed, Cursor, FeedCursor, FirstAnswer, IdempotencyId, Ingested, Page, Store, TaskFilter};
+use hookmill::store::{
+    ChangeFeed, Cursor, FeedCursor, FirstAnswer, IdempotencyId, Ingested, PageRequest, Store, TaskFilter,
+};
 
 pub fn company(name: &str) -> CompanyId {
     CompanyId::parse(name).unwrap()
@@ -102,7 +104,8 @@ pub async fn list(store: &dyn Store, of: &str, filter: TaskFilter) -> (Vec<TaskI
     let mut ids = Vec::new();
     let mut cursor = Cursor(u64::MAX);
     loop {
-        let page = store.list_tasks(&company(of), filter.clone(), Page::After { cursor, limit: 7 }).await.unwrap();
+        let page =
+            store.list_tasks(&company(of), filter.clone(), PageRequest::After { cursor, limit: 7 }).await.unwrap();
         ids.extend(page.tasks.iter().map(|it| it.id));
         match page.next {
             Some(next) => cursor = next,

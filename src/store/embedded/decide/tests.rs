@@ -6,7 +6,7 @@ use crate::model::ids::{IntegrationName, new_id};
 use crate::model::task::NewTask;
 use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::check;
-use crate::store::embedded::options::Options;
+use crate::store::embedded::options::StoreOptions;
 use crate::store::idempotency::Idempotency;
 use crate::store::verbs::*;
 use crate::store::write::{Commit, Ingested};
@@ -70,7 +70,7 @@ fn changes(commit: &Commit) -> Change {
 fn a_decision_sees_what_is_durable_while_the_view_is_behind() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let store = Embedded::open(&data, &Options::default()).unwrap();
+    let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // The applier cannot continue while this lock is held.
     let behind = store.shared.index.read().unwrap();
@@ -112,7 +112,7 @@ fn a_decision_sees_what_is_durable_while_the_view_is_behind() {
 #[test]
 fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
     let a = CompanyId::parse("a").unwrap();
     let mut stored = Stored::default();
     stored.rows.insert(a.clone(), u32::MAX - 1);
@@ -130,7 +130,7 @@ fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
 /// A store, and what its writer would know of it at its start.
 fn empty() -> (tempfile::TempDir, Embedded, Stored) {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
     (dir, store, Stored::default())
 }
 

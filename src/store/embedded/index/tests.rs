@@ -62,7 +62,7 @@ fn at(row: u32) -> LastChange {
     LastChange { sequence: 1, row }
 }
 
-const ALL: Page = Page::Number { page: 1, limit: 10_000 };
+const ALL: PageRequest = PageRequest::Number { page: 1, limit: 10_000 };
 
 #[track_caller]
 fn assert_same(index: &Index, tasks: &BTreeMap<u32, Task>) {
@@ -122,19 +122,19 @@ fn a_page_is_cut_from_the_newest_row_on_and_says_whether_more_follow() {
         index.add(&task(row), at(row), 1);
     }
     let a = index.company(&company("a")).unwrap();
-    let found = |page: Page| {
+    let found = |page: PageRequest| {
         let found = a.find(&TaskFilter::default(), page);
         assert_eq!(found.total, 5);
         (found.rows, found.more)
     };
-    let number = |page, limit| found(Page::Number { page, limit });
+    let number = |page, limit| found(PageRequest::Number { page, limit });
     assert_eq!(number(1, 2), (vec![11, 7], true));
     assert_eq!(number(2, 2), (vec![5, 3], true));
     assert_eq!(number(3, 2), (vec![2], false));
     assert_eq!(number(4, 2), (vec![], false));
     assert_eq!(number(u64::MAX, 100), (vec![], false));
     assert_eq!(number(1, 5), (vec![11, 7, 5, 3, 2], false));
-    let after = |row, limit| found(Page::After { cursor: Cursor(row), limit });
+    let after = |row, limit| found(PageRequest::After { cursor: Cursor(row), limit });
     // A cursor is a row; the page begins below it. Its own task may be gone.
     assert_eq!(after(11, 2), (vec![7, 5], true));
     assert_eq!(after(6, 2), (vec![5, 3], true));

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::Guard;
 use crate::store::embedded::names::AnswerPlace;
-use crate::store::embedded::{Options, keys};
+use crate::store::embedded::{StoreOptions, keys};
 use crate::store::idempotency::IdempotencyId;
 use crate::store::verbs::*;
 
@@ -18,7 +18,7 @@ fn put(bytes: usize) -> Change {
 #[test]
 fn answers_are_forgotten_once_their_removal_is_durable() {
     let dir = tempfile::TempDir::new().unwrap();
-    let store = Embedded::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
     let (id, at) = (IdempotencyId::of("s", "/r", "key"), chrono::Utc::now());
     let mut answered = put(1);
     if let Change::Put { guard, .. } = &mut answered {
@@ -44,7 +44,7 @@ fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let store = Embedded::open(&data, &Options::default()).unwrap();
+    let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
     let company = crate::model::company::CompanyId::parse("a").unwrap();
     let unreadable = |format| crate::store::embedded::record::encode_as(format, &"x").unwrap();
     let now = crate::system::clock::now();
@@ -64,7 +64,7 @@ fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
         if view_is_gone {
             std::fs::remove_dir_all(data.join("sled-1")).unwrap();
         }
-        let store = Embedded::open(&data, &Options::default()).unwrap();
+        let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
         assert_eq!(runtime.block_on(store.keys()).unwrap(), []);
         assert_eq!(runtime.block_on(store.audit(None, None, 10)).unwrap().len(), 1);
         store.ready().unwrap();
@@ -76,7 +76,7 @@ fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
 fn what_concerns_only_the_journals_files_is_answered_for_itself() {
     let dir = tempfile::TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+    let options = StoreOptions { segment_bytes: 64 << 10, ..StoreOptions::default() };
     let store = Embedded::open(&data, &options).unwrap();
     // Not the first group, because an empty segment would be made larger.
     store.writer.write_blocking(put(1)).unwrap();
