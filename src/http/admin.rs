@@ -17,7 +17,7 @@ use crate::auth::{ApiKey, AuthError, Scope, key};
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
 use crate::model::time::now;
-use crate::pipeline::Ended;
+use crate::pipeline::Superseded;
 use crate::service::app::{Admin, KeyRequest};
 
 /// Text without characters that are not visible as themselves ([`crate::system::text::is_unprintable`]).
@@ -92,7 +92,7 @@ pub(super) async fn create_key(
     let answer = made(Some(&secret), &stored);
     let entry = admin.does(Action::KeyCreated, &stored.id).of(&stored.company_id).with(stored.scope_names());
     let committed = call.app.create_key(stored, entry, remembered).await?;
-    Ok(once.ended(Ended::of(answer, committed))?)
+    Ok(once.ended(answer, Superseded::of(committed))?)
 }
 
 fn made(key: Option<&str>, details: &ApiKey) -> Result<Answer<Created<KeyCreated>>, Problem> {

@@ -125,7 +125,7 @@ impl<E: Into<Problem>> From<E> for Failed {
 
 impl Failed {
     /// Adds the event's id if the event is stored.
-    pub(super) fn of(event_id: EventId) -> impl FnOnce(crate::integration::stop::Stop) -> Self {
+    pub(super) fn of(event_id: EventId) -> impl Fn(crate::integration::stop::Stop) -> Self {
         move |stop| Self { event_id: stop.is_kept().then_some(event_id), problem: Problem::Stop(stop) }
     }
 }

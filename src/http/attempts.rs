@@ -4,13 +4,13 @@ use super::answer::{Answer, Failed};
 use super::call::Call;
 use super::deliveries::{Delivered, told};
 use super::problem::Problem;
-use super::repeat::Once;
+use super::repeat::{Once, Told};
 use super::reply::TypedReply as _;
 use crate::integration::Integration;
 use crate::model::event::RawEvent;
 use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::{Attempted, Receipt};
+use crate::pipeline;
+use crate::pipeline::{PreparedAttempt, SupersededAttempt};
 use crate::store::{FirstAnswer, Versioned};
 use crate::system::log::{Field, know};
 
@@ -33,12 +33,23 @@ pub(super) async fn repeated(
         let Some(event) = quarantined(call, integration, once, &first).await? else { return Ok(None) };
         let id = event.event.id;
         know(Field::Event, id);
-        let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, id));
-        match ingest::attempt(&call.app.pipeline, integration, event, now(), tell).await.map_err(Failed::of(id))? {
-            Attempted::Now(answer) => return Ok(Some(answer?)),
-            Attempted::Before(first) => return again(call, integration, once, raw.clone(), first).await.map(Some),
-            Attempted::Erased => return Ok(Some(Delivered::erased(id).write()?)),
-            Attempted::Changed => {}
+        let (pipeline, failed) = (&call.app.pipeline, Failed::of(id));
+        let superseded = match pipeline::attempt(pipeline, integration, event, now()).await.map_err(&failed)? {
+            PreparedAttempt::Superseded(superseded) => superseded,
+            PreparedAttempt::Ready(ready) => {
+                let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), id));
+                match ready.commit(pipeline, remembered).await.map_err(&failed)? {
+                    None => return Ok(Some(answer?)),
+                    Some(superseded) => superseded,
+                }
+            }
+        };
+        match superseded {
+            SupersededAttempt::Before(first) => {
+                return again(call, integration, once, raw.clone(), first).await.map(Some);
+            }
+            SupersededAttempt::Erased => return Ok(Some(Delivered::erased(id).write()?)),
+            SupersededAttempt::Changed => {}
         }
     }
     Err(Problem::Overloaded.into())
@@ -66,7 +77,7 @@ async fn again(
     raw: RawEvent,
     first: FirstAnswer,
 ) -> Result<Answer<Delivered>, Failed> {
-    ingest::duplicate(&call.app.pipeline, integration, raw, &first).await?;
+    pipeline::duplicate(&call.app.pipeline, integration, raw, &first).await?;
     Ok(once.repeated(first)?)
 }
 

@@ -11,7 +11,7 @@ use super::call::Call;
 use super::openapi::describer::Describer;
 use super::problem::Problem;
 use super::problem_reply::ProblemBody;
-use super::repeat::Once;
+use super::repeat::{Once, Told};
 use super::reply::TypedReply;
 use super::request_headers::IdempotencyKey;
 use super::task_body::BatchBody;
@@ -22,8 +22,8 @@ use crate::model::event::RawEvent;
 use crate::model::ids::{EventId, new_id};
 use crate::model::task::Task;
 use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::{Receipt, Told};
+use crate::pipeline;
+use crate::pipeline::Receipt;
 use crate::system::trace;
 
 /// Most violations in a batch's response, all items together; each item shows at least one.
@@ -104,9 +104,10 @@ pub(super) async fn create(
     };
     let events: Vec<_> = items.into_iter().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();
-    let tell = |results| told(&once, &ids, results);
-    let ended = ingest::batch(&call.app.pipeline, &rules, events, tell, once.stored(&call)).await?;
-    Ok(once.ended(ended)?)
+    let mut batch = pipeline::batch(&rules, events).await;
+    let Told { answer, remembered } = told(&once, &ids, batch.take_results());
+    let superseded = batch.commit(&call.app.pipeline, remembered, once.stored(&call)).await?;
+    Ok(once.ended(answer, superseded)?)
 }
 
 /// Writes the response. A batch that created nothing is not remembered: a corrected one may be sent under the same key.

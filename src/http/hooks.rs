@@ -12,7 +12,7 @@ use super::deliveries::{Challenge, Delivered, SentDelivery, told};
 use super::path::{Path, SentName, UrlSecret};
 use super::problem::Problem;
 use super::proof;
-use super::repeat::Once;
+use super::repeat::{Once, Told};
 use super::reply::TypedReply as _;
 use super::request_headers::IdempotencyKey;
 use crate::auth::signature::Delivery;
@@ -24,8 +24,8 @@ use crate::model::event::RawEvent;
 use crate::model::headers::few_headers;
 use crate::model::ids::{EventId, IntegrationName, new_id};
 use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::{Ended, Receipt};
+use crate::pipeline;
+use crate::pipeline::{Prepared, Superseded};
 use crate::system::log;
 use crate::system::log::{Field, SampledLine, know};
 use crate::system::trace;
@@ -83,7 +83,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     if let Err(error) = integration.redact(&mut raw) {
-        let stop = ingest::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
+        let stop = pipeline::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
         return Err(Failed::of(event_id)(stop));
     }
     if let Some(challenge) = challenge {
@@ -98,11 +98,33 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
         return later(&call, &integration, &once, raw).await;
     }
     let (same, refusal) = (raw.clone(), once.refusal(event_id, &raw.body));
-    let tell = |receipt: &Receipt| once.tell_receipt(receipt, told(receipt, event_id));
-    match ingest::hook(&call.app.pipeline, &integration, raw, refusal, tell).await.map_err(Failed::of(event_id))? {
-        Ended::Now(answer) => Ok(answer?),
-        Ended::Before(first) => attempts::copied(&call, &integration, &once, same, first).await,
-        Ended::Erased => Ok(Delivered::erased(event_id).write()?),
+    let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
+    let superseded = match pipeline::hook(pipeline, &integration, raw, refusal).await.map_err(&failed)? {
+        Prepared::Superseded(superseded) => superseded,
+        Prepared::Ready(ready) => {
+            let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id));
+            // Repetitions were looked up before the plugin ran.
+            let committed = ready.commit(pipeline, remembered, std::future::ready(Ok(None))).await;
+            match committed.map_err(|it| failed(it.into()))? {
+                None => return Ok(answer?),
+                Some(superseded) => superseded,
+            }
+        }
+    };
+    supersede(&call, &integration, &once, same, superseded).await
+}
+
+/// The response to a delivery that stored nothing.
+async fn supersede(
+    call: &Call,
+    integration: &Integration,
+    once: &Once,
+    raw: RawEvent,
+    superseded: Superseded,
+) -> Result<Answer<Delivered>, Failed> {
+    match superseded {
+        Superseded::Before(first) => attempts::copied(call, integration, once, raw, first).await,
+        Superseded::Erased => Ok(Delivered::erased(raw.id).write()?),
     }
 }
 
@@ -121,14 +143,13 @@ async fn later(
     let place = call.app.queue.place(&raw.company_id, &integration.name);
     let place =
         place.inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed)).map_err(Problem::QueueShare)?;
-    let answer = once.tell(Delivered::queued(raw.id).write());
-    match ingest::accept(&call.app.pipeline, integration, raw.clone(), answer).await? {
-        Ended::Now(answer) => {
+    let Told { answer, remembered } = once.tell(Delivered::queued(raw.id).write());
+    match pipeline::accept(&call.app.pipeline, integration, raw.clone(), remembered).await? {
+        None => {
             call.app.queue.push(integration, &raw, Some(place));
             Ok(answer?)
         }
-        Ended::Before(first) => attempts::copied(call, integration, once, raw, first).await,
-        Ended::Erased => Ok(Delivered::erased(raw.id).write()?),
+        Some(superseded) => supersede(call, integration, once, raw, superseded).await,
     }
 }
 
@@ -153,7 +174,7 @@ async fn greet(
 ) -> Result<Answer<Delivered>, Failed> {
     let event_id = raw.id;
     let reason = "url_verification: answered Slack's question whether this URL accepts its deliveries";
-    ingest::skip(&call.app.pipeline, integration, raw, reason).await?;
+    pipeline::skip(&call.app.pipeline, integration, raw, reason).await?;
     let challenge = Challenge { challenge: challenge.to_owned() };
     Ok(Delivered::Greeted { challenge, event_id }.write()?)
 }
@@ -214,7 +235,7 @@ async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, pr
     }
     let mut headers = few_headers(&call.headers);
     integration.auth.hide(&mut headers, secret);
-    let event = ingest::rejected(integration, id, now, headers, code, &why, announced);
+    let event = pipeline::rejected(integration, id, now, headers, code, &why, announced);
     // The sender is rejected either way; a failing store has its own log line.
     let stored = call.app.store.commit(event.into()).await.is_ok();
     Failed { problem, event_id: stored.then_some(id) }

@@ -11,12 +11,20 @@ use crate::metrics::http::HTTP;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::{Ended, Receipt, Told};
+use crate::pipeline;
+use crate::pipeline::{Receipt, Superseded};
 use crate::store::{FirstAnswer, Idempotency, IdempotencyId, StoreError};
 
 /// A handler's response, or the problem.
 pub(super) type Telling<T> = Result<Answer<T>, Problem>;
+
+/// A response, created before the commit.
+pub(super) struct Told<A> {
+    /// For the sender.
+    pub(super) answer: A,
+    /// For repetitions of the request; stored in the same commit.
+    pub(super) remembered: Option<Idempotency>,
+}
 
 /// A request that may be a repetition.
 pub(super) struct Once {
@@ -57,7 +65,7 @@ impl Once {
 
     /// What to remember of a quarantined delivery, so that its next copy is an attempt of the same event.
     pub(super) fn refusal(&self, event: EventId, body: &[u8]) -> Option<Idempotency> {
-        self.key.as_ref().map(|it| ingest::refusal(it.id, event, body, it.at))
+        self.key.as_ref().map(|it| pipeline::refusal(it.id, event, body, it.at))
     }
 
     /// Whether it has the body of this earlier request.
@@ -127,11 +135,15 @@ impl Once {
     }
 
     /// The request's response, or that of an equal request that was stored first.
-    pub(super) fn ended<T>(&self, ended: Ended<Telling<T>>) -> Telling<T> {
-        match ended {
-            Ended::Now(answer) => answer,
-            Ended::Before(first) => self.repeated(first),
-            Ended::Erased => Err(Problem::Erased),
+    pub(super) fn ended<T>(&self, answer: Telling<T>, superseded: Option<Superseded>) -> Telling<T> {
+        superseded.map_or(answer, |it| self.superseded(it))
+    }
+
+    /// The response to a request that stored nothing.
+    pub(super) fn superseded<T>(&self, superseded: Superseded) -> Telling<T> {
+        match superseded {
+            Superseded::Before(first) => self.repeated(first),
+            Superseded::Erased => Err(Problem::Erased),
         }
     }
 

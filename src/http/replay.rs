@@ -23,8 +23,8 @@ use crate::integration::stop::Stop;
 use crate::model::audit::Action;
 use crate::model::ids::EventId;
 use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::{Asking, Existing, NotRedriven, Receipt, Redriven};
+use crate::pipeline;
+use crate::pipeline::{Asking, Existing, NotRedriven, PreparedReplay, Redriven};
 use crate::system::trace;
 
 /// How to replay.
@@ -65,15 +65,19 @@ pub(super) async fn replay(
     let raw = event.event.raw();
     let known = integration.as_ref().and_then(|it| it.delivery(&raw));
     let once = known.map(|id| Once::delivery(id, &raw.body, raw.received_at));
-    let remembered = |receipt: &Receipt| once.as_ref()?.remember(&told(receipt, named).ok()?);
     // Stored in one commit with what the replay does.
     let audit = |detail: &str| admin.does(Action::EventReplayed, named).of(&company).with(detail);
     let asked = Asking { existing: asked.tasks, now: now(), audit: &audit };
-    match ingest::redrive(&call.app.pipeline, integration.as_deref(), event, asked, remembered).await {
-        Ok(redriven) => Ok(Replayed(redriven)),
-        Err(NotRedriven::Refused(why)) => Err(Problem::NotReplayable(why).into()),
-        Err(NotRedriven::Stop(stop)) => Err(Problem::Stop(stop).into()),
-    }
+    let redriven = match pipeline::redrive(&call.app.pipeline, integration.as_deref(), event, asked).await? {
+        PreparedReplay::Done(redriven) => redriven,
+        PreparedReplay::Ready(ready) => {
+            // The sender's next copy gets the response that this delivery would have got.
+            let response = ready.receipt().and_then(|it| told(it, named).ok());
+            let remembered = once.as_ref().zip(response).and_then(|(once, response)| once.remember(&response));
+            ready.commit(remembered).await?
+        }
+    };
+    Ok(Replayed(redriven))
 }
 
 impl TypedReply for Replayed {
@@ -83,5 +87,14 @@ impl TypedReply for Replayed {
 
     fn describe(to: &mut Describer<'_>) {
         to.answers::<Redriven>(200, "What became of the event.", &[headers::EVENT_ID]);
+    }
+}
+
+impl From<NotRedriven> for Failed {
+    fn from(error: NotRedriven) -> Self {
+        match error {
+            NotRedriven::Refused(why) => Problem::NotReplayable(why).into(),
+            NotRedriven::Stop(stop) => Problem::Stop(stop).into(),
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::query::reading::wrong;
 use super::query::routes::TaskListQuery;
 use super::query::values::PageNumber;
-use super::repeat::Once;
+use super::repeat::{Once, Told};
 use super::reply::{NoContent, Page, Pagination, TypedReply};
 use super::request_headers::{IdempotencyKey, IfMatch};
 use super::task_body::{NewTaskBody, TaskChangeBody};
@@ -26,8 +26,8 @@ use crate::integration::stop::Stop;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::model::time::now;
-use crate::pipeline as ingest;
-use crate::pipeline::Receipt;
+use crate::pipeline;
+use crate::pipeline::{Prepared, Receipt};
 use crate::store::{self, Updated};
 
 /// A task that was created.
@@ -52,10 +52,15 @@ pub(super) async fn create(
     let once = Once::of(repeat, &key.id.0, "/v1/tasks", &body);
     let raw = call.raw_event(key.company_id.clone(), body, &[]);
     let event_id = raw.id;
-    let (rules, tell) = (key.rules(), |receipt: &Receipt| once.tell(created(receipt, event_id)));
-    let ended = ingest::task(&call.app.pipeline, &rules, raw, tell, once.stored(&call));
-    let ended = ended.await.map_err(Failed::of(event_id))?;
-    Ok(once.ended(ended)?)
+    let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
+    let prepared = pipeline::task(pipeline, &key.rules(), raw, once.stored(&call)).await.map_err(&failed)?;
+    let ready = match prepared {
+        Prepared::Superseded(superseded) => return Ok(once.superseded(superseded)?),
+        Prepared::Ready(ready) => ready,
+    };
+    let Told { answer, remembered } = once.tell(created(ready.receipt(), event_id));
+    let superseded = ready.commit(pipeline, remembered, once.stored(&call)).await.map_err(|it| failed(it.into()))?;
+    Ok(once.ended(answer, superseded)?)
 }
 
 fn created(receipt: &Receipt, event_id: EventId) -> Result<Answer<TaskCreated>, Problem> {

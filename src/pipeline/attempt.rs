@@ -5,25 +5,42 @@ use chrono::{DateTime, Utc};
 use super::counted;
 use super::hook::mapped_line;
 use super::outcome;
-use super::outcome::{Receipt, Told};
+use super::outcome::Receipt;
 use super::parts::Pipeline;
 use super::stages::{Stages, timed};
 use crate::integration::Integration;
 use crate::integration::stop::Stop;
 use crate::metrics::integrations::DeliveryEnd;
-use crate::store::{EventVersion, FirstAnswer, Replace, Replaced, Versioned};
+use crate::store::{EventVersion, FirstAnswer, Idempotency, Replace, Replaced, Versioned};
 
-/// Result of an attempt that did not fail.
+/// An attempt whose stages are complete.
 #[derive(Debug)]
-pub enum Attempted<A> {
-    /// A response of its own.
-    Now(A),
-    /// The response to an equal delivery that was processed first.
+pub enum PreparedAttempt<'a> {
+    /// Tasks, or a skipped event, to be stored.
+    Ready(ReadyAttempt<'a>),
+    /// Nothing is left to store.
+    Superseded(SupersededAttempt),
+}
+
+/// Why an attempt stored nothing.
+#[derive(Debug)]
+pub enum SupersededAttempt {
+    /// An equal delivery was processed first; this is the response to it.
     Before(FirstAnswer),
-    /// What was sent has been erased; no task was stored.
+    /// What was sent has been erased.
     Erased,
-    /// The event was changed by another attempt or a replay in the meantime; nothing was stored.
+    /// The event was changed by another attempt or a replay in the meantime.
     Changed,
+}
+
+/// An attempt that succeeded, and is not stored yet.
+#[derive(Debug)]
+pub struct ReadyAttempt<'a> {
+    integration: &'a Integration,
+    replace: Box<Replace>,
+    read: Box<Versioned>,
+    receipt: Receipt,
+    now: DateTime<Utc>,
 }
 
 /// How often an attempt is counted again because of concurrent attempts.
@@ -34,47 +51,81 @@ const TRIES: usize = 1000;
 ///
 /// # Errors
 /// The stage that failed; the event is then still quarantined.
-pub async fn attempt<A>(
+pub async fn attempt<'a>(
     pipeline: &Pipeline,
-    integration: &Integration,
+    integration: &'a Integration,
     read: Versioned,
     now: DateTime<Utc>,
-    tell: impl FnOnce(&Receipt) -> Told<A>,
-) -> Result<Attempted<A>, Stop> {
+) -> Result<PreparedAttempt<'a>, Stop> {
     let (raw, mut stages) = (read.event.raw(), Stages::start());
     let result = mapped_line(integration, &raw, &mut stages).await;
     pipeline.observers.see(integration, &raw, &result);
-    let (replace, ended) = match result {
+    match result {
         Err(stop) if !stop.is_kept() => {
             integration.series().delivered(DeliveryEnd::Failed);
-            return Err(stop);
+            Err(stop)
         }
         Err(stop) => {
             let ingested = outcome::quarantined(Some(integration), raw, &stop, stages.done());
-            (Replace::of(ingested, read.version), Err(stop))
+            let replace = Replace::of(ingested, read.version);
+            store(pipeline, integration, replace, read, now)
+                .await?
+                .map_or(Err(stop), |it| Ok(PreparedAttempt::Superseded(it)))
         }
         Ok(ready) => {
             let delivery = integration.delivery(&raw);
             let (ingested, receipt) = outcome::stored(Some(integration), raw, ready, stages.done(), now);
-            let Told { answer, remembered } = tell(&receipt);
             let forget = delivery.filter(|_| matches!(receipt, Receipt::Skipped { .. }));
-            (Replace { idempotency: remembered, forget, ..Replace::of(ingested, read.version) }, Ok(answer))
+            let replace = Box::new(Replace { forget, ..Replace::of(ingested, read.version) });
+            Ok(PreparedAttempt::Ready(ReadyAttempt { integration, replace, read: Box::new(read), receipt, now }))
         }
-    };
+    }
+}
+
+impl ReadyAttempt<'_> {
+    /// Returns what the response says.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// Makes the event's new state durable, together with `remembered`, the response to a repetition. Returns why nothing was
+    /// stored, if so.
+    ///
+    /// # Errors
+    /// Fails if it cannot be stored.
+    pub async fn commit(
+        self,
+        pipeline: &Pipeline,
+        remembered: Option<Idempotency>,
+    ) -> Result<Option<SupersededAttempt>, Stop> {
+        let replace = Replace { idempotency: remembered, ..*self.replace };
+        store(pipeline, self.integration, replace, *self.read, self.now).await
+    }
+}
+
+/// Stores the event's new state, and counts the delivery.
+async fn store(
+    pipeline: &Pipeline,
+    integration: &Integration,
+    replace: Replace,
+    read: Versioned,
+    now: DateTime<Utc>,
+) -> Result<Option<SupersededAttempt>, Stop> {
     let how = counted::as_stored(&replace.ingested.event);
-    let replaced = stored(pipeline, replace, read, now).await;
     let count = |how| integration.series().delivered(how);
-    Ok(match replaced.inspect_err(|_| count(DeliveryEnd::Failed))? {
+    let replaced = stored(pipeline, replace, read, now).await.inspect_err(|_| count(DeliveryEnd::Failed))?;
+    Ok(match replaced {
         Replaced::Stored => {
             count(how);
-            Attempted::Now(ended?)
+            None
         }
-        Replaced::Repeated(first) => Attempted::Before(first),
+        Replaced::Repeated(first) => Some(SupersededAttempt::Before(first)),
         Replaced::Erased => {
             count(DeliveryEnd::Erased);
-            Attempted::Erased
+            Some(SupersededAttempt::Erased)
         }
-        Replaced::Changed => Attempted::Changed,
+        Replaced::Changed => Some(SupersededAttempt::Changed),
     })
 }
 

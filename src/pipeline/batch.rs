@@ -1,28 +1,25 @@
 //! Batches: many items in one request, each processed separately, with one commit for all.
 
 use super::hook::direct_line;
-use super::outcome::{Ended, Receipt, Told};
+use super::outcome::{Receipt, Superseded};
 use super::parts::Pipeline;
 use super::stages::Stages;
 use super::{counted, outcome};
 use crate::format::payload::Rules;
 use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
-use crate::store::{Commit, FirstAnswer, StoreError};
+use crate::store::{Commit, FirstAnswer, Idempotency, Ingested, StoreError};
 
-/// `POST /v1/tasks/batch`: valid items are stored and invalid ones quarantined, in one commit. `earlier` is as in
-/// [`task`](super::hook::task).
-///
-/// # Errors
-/// Fails if they cannot be stored; then none is.
-pub async fn batch<A>(
-    pipeline: &Pipeline,
-    rules: &Rules,
-    raws: Vec<RawEvent>,
-    tell: impl FnOnce(Vec<Result<Receipt, Stop>>) -> Told<A>,
-    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
-) -> Result<Ended<A>, StoreError> {
-    let (mut ingested, mut results) = (Vec::with_capacity(raws.len()), Vec::with_capacity(raws.len()));
+/// A batch whose items have been read, and which is not stored yet.
+#[derive(Debug)]
+pub struct PreparedBatch {
+    ingested: Vec<Ingested>,
+    results: Vec<Result<Receipt, Stop>>,
+}
+
+/// `POST /v1/tasks/batch`: valid items become tasks, and invalid ones are quarantined.
+pub async fn batch(rules: &Rules, raws: Vec<RawEvent>) -> PreparedBatch {
+    let mut batch = PreparedBatch { ingested: Vec::with_capacity(raws.len()), results: Vec::with_capacity(raws.len()) };
     for raw in raws {
         let mut stages = Stages::untraced();
         let (stored, result) = match direct_line(rules, &raw, &mut stages) {
@@ -33,14 +30,35 @@ pub async fn batch<A>(
             }
             Err(stop) => (outcome::quarantined(None, raw, &stop, stages.done()), Err(stop)),
         };
-        ingested.push(stored);
-        results.push(result);
+        batch.ingested.push(stored);
+        batch.results.push(result);
         // A thousand items take a while, so other requests get their turn in between.
         tokio::task::yield_now().await;
     }
-    let Told { answer, remembered } = tell(results);
-    let hows: Vec<_> = ingested.iter().map(|it| counted::as_stored(&it.event)).collect();
-    let ended = outcome::committed(pipeline, Commit { ingested, idempotency: remembered }, answer, earlier).await;
-    hows.into_iter().for_each(|how| counted::ended(None, how, &ended));
-    ended
+    batch
+}
+
+impl PreparedBatch {
+    /// Takes what the response says of each item.
+    pub fn take_results(&mut self) -> Vec<Result<Receipt, Stop>> {
+        std::mem::take(&mut self.results)
+    }
+
+    /// Stores all items in one commit. `remembered` and `earlier` are as in
+    /// [`ReadyRun::commit`](super::prepared::ReadyRun::commit).
+    ///
+    /// # Errors
+    /// Fails if they cannot be stored; then none is.
+    pub async fn commit(
+        self,
+        pipeline: &Pipeline,
+        remembered: Option<Idempotency>,
+        earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
+    ) -> Result<Option<Superseded>, StoreError> {
+        let hows: Vec<_> = self.ingested.iter().map(|it| counted::as_stored(&it.event)).collect();
+        let commit = Commit { ingested: self.ingested, idempotency: remembered };
+        let ended = outcome::committed(pipeline, commit, earlier).await;
+        hows.into_iter().for_each(|how| counted::ended(None, how, &ended));
+        ended
+    }
 }

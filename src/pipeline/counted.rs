@@ -1,6 +1,6 @@
 //! Counts of deliveries.
 
-use super::outcome::Ended;
+use super::outcome::Superseded;
 use crate::integration::Integration;
 use crate::metrics::integrations::{DIRECT, DeliveryEnd, IntegrationSeries};
 use crate::model::event::{Event, EventStatus};
@@ -23,12 +23,12 @@ pub(super) fn as_stored(event: &Event) -> DeliveryEnd {
 }
 
 /// Counts a delivery whose commit has ended. A copy of an integration's delivery is counted when its own event is stored.
-pub(super) fn ended<A, E>(integration: Option<&Integration>, how: DeliveryEnd, ended: &Result<Ended<A>, E>) {
+pub(super) fn ended<E>(integration: Option<&Integration>, how: DeliveryEnd, ended: &Result<Option<Superseded>, E>) {
     let how = match ended {
-        Ok(Ended::Now(_)) => how,
-        Ok(Ended::Before(_)) if integration.is_some() => return,
-        Ok(Ended::Before(_)) => DeliveryEnd::Duplicate,
-        Ok(Ended::Erased) => DeliveryEnd::Erased,
+        Ok(None) => how,
+        Ok(Some(Superseded::Before(_))) if integration.is_some() => return,
+        Ok(Some(Superseded::Before(_))) => DeliveryEnd::Duplicate,
+        Ok(Some(Superseded::Erased)) => DeliveryEnd::Erased,
         Err(_) => DeliveryEnd::Failed,
     };
     series(integration).delivered(how);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::counted;
 use super::outcome;
-use super::outcome::{Ended, Receipt, Told};
+use super::outcome::Superseded;
 use super::parts::Pipeline;
+use super::prepared::{Prepared, ReadyRun};
 use super::stages::{Stages, timed};
 use crate::format::payload::{DecodeError, Payload, Rules};
 use crate::format::schema::Schema;
@@ -19,45 +20,52 @@ use crate::model::event::{RawEvent, Stage};
 use crate::model::task::NewTask;
 use crate::store::{Commit, FirstAnswer, Idempotency, StoreError};
 
-/// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin. `tell` creates the response before the
-/// commit, so that the stored response and the changes are in one commit; `refusal` is stored instead if the event
-/// is quarantined.
+/// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin, up to the commit. `refusal` is stored if the
+/// event is quarantined, which happens here.
 ///
 /// # Errors
 /// The stage that failed; the event is then quarantined.
-pub async fn hook<A>(
+pub async fn hook<'a>(
     pipeline: &Pipeline,
-    integration: &Integration,
+    integration: &'a Integration,
     raw: RawEvent,
     refusal: Option<Idempotency>,
-    tell: impl FnOnce(&Receipt) -> Told<A>,
-) -> Result<Ended<A>, Stop> {
+) -> Result<Prepared<'a>, Stop> {
     let mut stages = Stages::start();
     let result = mapped_line(integration, &raw, &mut stages).await;
     pipeline.observers.see(integration, &raw, &result);
-    // Repetitions were looked up before the plugin ran.
-    let earlier = std::future::ready(Ok(None));
-    let line = HookRun { integration: Some(integration), raw, stages, refusal };
-    finish(pipeline, line, result, tell, earlier).await
+    let run = StagedRun { integration: Some(integration), raw, stages };
+    match result {
+        Ok(ready) => Ok(run.ready(ready)),
+        // Repetitions were looked up before the plugin ran.
+        Err(stop) => run.quarantine(pipeline, stop, refusal).await,
+    }
 }
 
-/// `POST /v1/tasks`: the same pipeline with a built-in integration that has no plugin. `earlier` is the stored
-/// response to the same request: it is looked up only if the request would fail, because otherwise the commit
-/// decides.
+/// `POST /v1/tasks`: the same pipeline with a built-in integration that has no plugin. `earlier` is the stored response to
+/// the same request: it is looked up only if the request would fail, because otherwise the commit decides.
 ///
 /// # Errors
 /// The stage that failed; the event is then quarantined.
-pub async fn task<A>(
+pub async fn task(
     pipeline: &Pipeline,
     rules: &Rules,
     raw: RawEvent,
-    tell: impl FnOnce(&Receipt) -> Told<A>,
     earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
-) -> Result<Ended<A>, Stop> {
+) -> Result<Prepared<'static>, Stop> {
     let mut stages = Stages::start();
     let result = direct_line(rules, &raw, &mut stages);
-    let line = HookRun { integration: None, raw, stages, refusal: None };
-    finish(pipeline, line, result, tell, earlier).await
+    let run = StagedRun { integration: None, raw, stages };
+    match result {
+        Ok(ready) => Ok(run.ready(ready)),
+        Err(stop) => match earlier.await? {
+            Some(first) => {
+                counted::series(None).delivered(DeliveryEnd::Duplicate);
+                Ok(Prepared::Superseded(Superseded::Before(first)))
+            }
+            None => run.quarantine(pipeline, stop, None).await,
+        },
+    }
 }
 
 pub(super) async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
@@ -78,56 +86,38 @@ pub(super) fn direct_line(rules: &Rules, raw: &RawEvent, stages: &mut Stages) ->
     Ok(Ready::one(task, loosened))
 }
 
-/// A pipeline run whose stages are complete.
-struct HookRun<'a> {
+/// A pipeline run whose stages have ended.
+struct StagedRun<'a> {
     integration: Option<&'a Integration>,
     raw: RawEvent,
     stages: Stages,
-    /// Stored for repetitions if the event is quarantined.
-    refusal: Option<Idempotency>,
 }
 
-/// Makes one durable commit, whatever the outcome, and returns the response.
-async fn finish<A>(
-    pipeline: &Pipeline,
-    HookRun { integration, raw, stages, refusal }: HookRun<'_>,
-    result: Result<Ready, Stop>,
-    tell: impl FnOnce(&Receipt) -> Told<A>,
-    earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
-) -> Result<Ended<A>, Stop> {
-    let stop = match result {
-        Ok(ready) => {
-            let now = raw.received_at;
-            let (ingested, receipt) = outcome::stored(integration, raw, ready, stages.done(), now);
-            let how = counted::as_stored(&ingested.event);
-            let Told { answer, remembered } = tell(&receipt);
-            let commit = Commit { ingested: vec![ingested], idempotency: remembered };
-            let ended = outcome::committed(pipeline, commit, answer, earlier).await;
-            counted::ended(integration, how, &ended);
-            return Ok(ended?);
+impl<'a> StagedRun<'a> {
+    fn ready(self, ready: Ready) -> Prepared<'a> {
+        let (integration, now) = (self.integration, self.raw.received_at);
+        let (ingested, receipt) = outcome::stored(integration, self.raw, ready, self.stages.done(), now);
+        Prepared::Ready(ReadyRun { integration, ingested, receipt })
+    }
+
+    /// Stores the event before its response is written, so that it can be found by the id in the response.
+    async fn quarantine(
+        self,
+        pipeline: &Pipeline,
+        stop: Stop,
+        refusal: Option<Idempotency>,
+    ) -> Result<Prepared<'a>, Stop> {
+        // If processing did not begin, the sender retries with a new delivery.
+        if !stop.is_kept() {
+            counted::series(self.integration).delivered(DeliveryEnd::Failed);
+            return Err(stop);
         }
-        Err(stop) => stop,
-    };
-    if let Some(first) = earlier.await? {
-        let before = Ok(Ended::Before(first));
-        counted::ended(integration, DeliveryEnd::Duplicate, &before);
-        return before;
-    }
-    // If processing did not begin, the sender retries with a new delivery.
-    if !stop.is_kept() {
-        counted::series(integration).delivered(DeliveryEnd::Failed);
-        return Err(stop);
-    }
-    let ingested = outcome::quarantined(integration, raw, &stop, stages.done());
-    let how = counted::as_stored(&ingested.event);
-    // Stored before the response, so that the event can be found by the id in the response.
-    let commit = Commit { ingested: vec![ingested], idempotency: refusal };
-    let ended = timed(pipeline.store.commit(commit)).await.map(|it| Ended::of((), it));
-    counted::ended(integration, how, &ended);
-    match ended? {
-        Ended::Now(()) => Err(stop),
-        Ended::Before(first) => Ok(Ended::Before(first)),
-        Ended::Erased => Ok(Ended::Erased),
+        let ingested = outcome::quarantined(self.integration, self.raw, &stop, self.stages.done());
+        let how = counted::as_stored(&ingested.event);
+        let commit = Commit { ingested: vec![ingested], idempotency: refusal };
+        let ended = timed(pipeline.store.commit(commit)).await.map(Superseded::of);
+        counted::ended(self.integration, how, &ended);
+        ended?.map_or(Err(stop), |it| Ok(Prepared::Superseded(it)))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::counted;
 use super::hook::mapped_line;
 use super::outcome;
-use super::outcome::{Ended, Told, event};
+use super::outcome::{Superseded, event};
 use super::parts::Pipeline;
 use super::stages::{Stages, timed};
 use crate::integration::stop::Stop;
@@ -13,23 +13,24 @@ use crate::metrics::queue::QUEUE;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, RawEvent, Reason};
 use crate::model::ids::{EventId, IntegrationName};
-use crate::store::{Commit, EventVersion, Ingested, Replace, Replaced, Versioned};
+use crate::store::{Commit, EventVersion, Idempotency, Ingested, Replace, Replaced, Versioned};
 use crate::system::trace::{self, Kind};
 
-/// Makes a delivery durable, without looking at its content.
+/// Makes a delivery durable, without looking at its content. `remembered` is the response to a repetition. Returns why
+/// nothing was stored, if so.
 ///
 /// # Errors
 /// Fails if it cannot be stored.
-pub async fn accept<A>(
+pub async fn accept(
     pipeline: &Pipeline,
     integration: &Integration,
     raw: RawEvent,
-    told: Told<A>,
-) -> Result<Ended<A>, Stop> {
+    remembered: Option<Idempotency>,
+) -> Result<Option<Superseded>, Stop> {
     let event = event(Some(integration), raw, EventStatus::Queued, None);
     let how = counted::as_stored(&event);
-    let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: told.remembered };
-    let ended = timed(pipeline.store.commit(commit)).await.map(|it| Ended::of(told.answer, it));
+    let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: remembered };
+    let ended = timed(pipeline.store.commit(commit)).await.map(Superseded::of);
     counted::ended(Some(integration), how, &ended);
     Ok(ended?)
 }

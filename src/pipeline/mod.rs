@@ -3,7 +3,8 @@
 //! `CheckedPayload` → [`Outcome`](crate::plugin::Outcome) →
 //! [`NewTask`](crate::model::task::NewTask) → [`Task`](crate::model::task::Task).
 //!
-//! `hook.rs` runs a delivery or a task, `outcome.rs` is what is stored at the end, `stages.rs` how long each stage
+//! `hook.rs` runs a delivery or a task up to the commit, `prepared.rs` is what the caller then writes its response from and
+//! commits, `outcome.rs` is what is stored at the end, `stages.rs` how long each stage
 //! took. `batch.rs` runs many tasks with one commit, `later.rs` deliveries that were acknowledged first, `redrive.rs`
 //! replays, `attempt.rs` another attempt of a sender, `rehearsal.rs` runs that store nothing, and `noted.rs` stores
 //! deliveries that are not run. `parts.rs` is what they share, `observers.rs` passes results on to shadows.
@@ -17,19 +18,21 @@ mod noted;
 mod observers;
 mod outcome;
 mod parts;
+mod prepared;
 mod redrive;
 mod rehearsal;
 mod stages;
 pub(super) mod verdict;
 
-pub use attempt::{Attempted, attempt};
-pub use batch::batch;
+pub use attempt::{PreparedAttempt, ReadyAttempt, SupersededAttempt, attempt};
+pub use batch::{PreparedBatch, batch};
 pub use hook::{hook, task};
 pub(crate) use later::moved;
 pub use later::{accept, panicked, work};
 pub use noted::{duplicate, skip, unreadable};
 pub use observers::{Observer, Observers};
-pub use outcome::{Ended, Receipt, Told, refusal, rejected};
+pub use outcome::{Receipt, Superseded, refusal, rejected};
 pub use parts::Pipeline;
-pub use redrive::{Asking, Existing, NotRedriven, Redriven, redrive};
+pub use prepared::{Prepared, ReadyRun};
+pub use redrive::{Asking, Existing, NotRedriven, PreparedReplay, ReadyReplay, Redriven, redrive};
 pub use rehearsal::{Rehearsed, rehearse};

@@ -1,7 +1,7 @@
 //! Deliveries that are stored without being processed.
 
 use super::counted;
-use super::outcome::{self, Ended};
+use super::outcome::{self, Superseded};
 use super::parts::Pipeline;
 use super::stages::timed;
 use crate::format::payload::DecodeError;
@@ -72,7 +72,7 @@ pub async fn skip(
 async fn stored(pipeline: &Pipeline, integration: &Integration, ingested: Ingested) -> Result<(), StoreError> {
     let how = counted::as_stored(&ingested.event);
     let committed = timed(pipeline.store.commit(ingested.into())).await;
-    let ended = committed.map(|it| Ended::of((), it));
+    let ended = committed.map(Superseded::of);
     counted::ended(Some(integration), how, &ended);
     ended.map(drop)
 }

@@ -32,57 +32,46 @@ pub enum Receipt {
     },
 }
 
-/// A response, created before the commit.
+/// Why a run stored nothing.
 #[derive(Debug)]
-pub struct Told<A> {
-    /// For the sender.
-    pub answer: A,
-    /// For repetitions of the request; stored in the same commit.
-    pub remembered: Option<Idempotency>,
-}
-
-/// Result of a run that did not fail.
-#[derive(Debug)]
-pub enum Ended<A> {
-    /// A response of its own.
-    Now(A),
-    /// The response to an equal request that was processed first. Nothing was stored.
+pub enum Superseded {
+    /// An equal request was processed first; this is the response to it.
     Before(FirstAnswer),
-    /// The event's patient was erased in the meantime; no task was stored.
+    /// The event's patient was erased in the meantime.
     Erased,
 }
 
-impl<A> Ended<A> {
-    /// Returns the result for a commit's outcome.
-    pub fn of(answer: A, committed: Committed) -> Self {
+impl Superseded {
+    /// Returns why a commit stored nothing; `None` if it did.
+    #[must_use]
+    pub fn of(committed: Committed) -> Option<Self> {
         match committed {
-            Committed::Stored => Self::Now(answer),
-            Committed::Repeated(first) => Self::Before(first),
-            Committed::Erased => Self::Erased,
+            Committed::Stored => None,
+            Committed::Repeated(first) => Some(Self::Before(first)),
+            Committed::Erased => Some(Self::Erased),
         }
     }
 }
 
-/// Commits, and returns the result. A commit with an [`Idempotency`] decides by itself whether the request is a
-/// repetition. If it has none, or is rejected before it is decided (the disk is nearly full), `earlier`, the stored
-/// response to the same request, is looked up, and only then.
-pub(super) async fn committed<A>(
+/// Commits, and returns why nothing was stored, if so. A commit with an [`Idempotency`] decides by itself whether the
+/// request is a repetition. If it has none, or is rejected before it is decided (the disk is nearly full), `earlier`, the
+/// stored response to the same request, is looked up, and only then.
+pub(super) async fn committed(
     pipeline: &Pipeline,
     commit: Commit,
-    answer: A,
     earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
-) -> Result<Ended<A>, StoreError> {
+) -> Result<Option<Superseded>, StoreError> {
     let Some(own) = commit.idempotency.as_ref().map(|it| it.answer.body.clone()) else {
         return match earlier.await? {
-            Some(first) => Ok(Ended::Before(first)),
-            None => Ok(Ended::of(answer, timed(pipeline.store.commit(commit)).await?)),
+            Some(first) => Ok(Some(Superseded::Before(first))),
+            None => Ok(Superseded::of(timed(pipeline.store.commit(commit)).await?)),
         };
     };
     match timed(pipeline.store.commit(commit)).await {
-        Ok(committed) => Ok(Ended::of(answer, committed)),
+        Ok(committed) => Ok(Superseded::of(committed)),
         Err(error) => match earlier.await {
             // This request's own response may have been stored, but it is unknown whether it is durable.
-            Ok(Some(first)) if first.body != own => Ok(Ended::Before(first)),
+            Ok(Some(first)) if first.body != own => Ok(Some(Superseded::Before(first))),
             _ => Err(error),
         },
     }

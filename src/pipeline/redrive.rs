@@ -81,35 +81,49 @@ impl std::fmt::Debug for Asking<'_> {
 
 const CHANGED: &str = "it was changed by another replay or attempt in the meantime; check its current state";
 
-/// Replays an event. `integration` is `None` for events of `POST /v1/tasks`; `remembered` creates the response for
-/// the case that the sender delivers it again. Of two concurrent replays, the store accepts one.
+/// A replay whose stages are complete.
+pub enum PreparedReplay<'a> {
+    /// Tasks to be stored.
+    Ready(ReadyReplay<'a>),
+    /// The replay has ended.
+    Done(Redriven),
+}
+
+/// Replays an event, up to the commit if it has tasks. `integration` is `None` for events of `POST /v1/tasks`. Of two
+/// concurrent replays, the store accepts one.
 ///
 /// # Errors
 /// Fails if the event has no body, was changed or erased in the meantime, or cannot be run or stored now.
-pub async fn redrive(
-    pipeline: &Pipeline,
-    integration: Option<&Integration>,
+pub async fn redrive<'a>(
+    pipeline: &'a Pipeline,
+    integration: Option<&'a Integration>,
     read: Versioned,
-    asking: Asking<'_>,
-    remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
-) -> Result<Redriven, NotRedriven> {
-    let result = replayed(pipeline, integration, read, asking, remembered).await;
-    PIPELINE.replayed(match &result {
+    asking: Asking<'a>,
+) -> Result<PreparedReplay<'a>, NotRedriven> {
+    let result = replayed(pipeline, integration, read, asking).await;
+    match &result {
+        Ok(PreparedReplay::Ready(_)) => {}
+        Ok(PreparedReplay::Done(redriven)) => count(Ok(redriven)),
+        Err(error) => count(Err(error)),
+    }
+    result
+}
+
+fn count(result: Result<&Redriven, &NotRedriven>) {
+    PIPELINE.replayed(match result {
         Ok(redriven) if redriven.event.status == EventStatus::Quarantined => ReplayEnd::Quarantined,
         Ok(_) => ReplayEnd::Done,
         Err(NotRedriven::Refused(_)) => ReplayEnd::Refused,
         Err(NotRedriven::Stop(_)) => ReplayEnd::Failed,
     });
-    result
 }
 
-async fn replayed(
-    pipeline: &Pipeline,
-    integration: Option<&Integration>,
+async fn replayed<'a>(
+    pipeline: &'a Pipeline,
+    integration: Option<&'a Integration>,
     Versioned { event, version }: Versioned,
-    asking: Asking<'_>,
-    remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
-) -> Result<Redriven, NotRedriven> {
+    asking: Asking<'a>,
+) -> Result<PreparedReplay<'a>, NotRedriven> {
     let differs = event.reason.as_ref().is_some_and(|it| it.code == DIFFERS);
     if let Some(why) = event.no_body() {
         return refused(pipeline, &asking, why.sentence()).await;
@@ -124,7 +138,7 @@ async fn replayed(
     let had = event.task_ids.len();
     if had > 0 && asking.existing == Existing::Leave {
         pipeline.store.note((asking.audit)(&counts(0, 0, had))).await?;
-        return Ok(Redriven { event, created: 0, updated: 0, left: had });
+        return Ok(PreparedReplay::Done(Redriven { event, created: 0, updated: 0, left: had }));
     }
     let (raw, mut stages) = (event.raw(), Stages::start());
     let result = match integration {
@@ -137,21 +151,29 @@ async fn replayed(
             pipeline.store.note((run.asking.audit)("not done")).await?;
             Err(NotRedriven::Stop(stop))
         }
-        Err(stop) => run.stopped(&stop).await,
-        Ok(ready) if ready.tasks.is_empty() => run.skipped(ready).await,
-        // Its delivery id belongs to another event, whose response is stored.
-        Ok(ready) if differs => run.made(ready, |_| None).await,
-        Ok(ready) => run.made(ready, remembered).await,
+        Err(stop) => run.stopped(&stop).await.map(PreparedReplay::Done),
+        Ok(ready) if ready.tasks.is_empty() => run.skipped(ready).await.map(PreparedReplay::Done),
+        // With `differs`, its delivery id belongs to another event, whose response is stored.
+        Ok(ready) => run.made(ready, !differs).await.map(PreparedReplay::Ready),
     }
 }
 
-async fn refused(pipeline: &Pipeline, asking: &Asking<'_>, why: &'static str) -> Result<Redriven, NotRedriven> {
+async fn refused<T>(pipeline: &Pipeline, asking: &Asking<'_>, why: &'static str) -> Result<T, NotRedriven> {
     pipeline.store.note((asking.audit)("not done")).await?;
     Err(NotRedriven::Refused(why))
 }
 
 fn counts(created: usize, updated: usize, left: usize) -> String {
     format!("{created} created, {updated} updated, {left} left")
+}
+
+/// Tasks of a replayed event, to be stored.
+pub struct ReadyReplay<'a> {
+    run: Redrive<'a>,
+    replace: Box<Replace>,
+    receipt: Option<Receipt>,
+    updated: usize,
+    left: usize,
 }
 
 struct Redrive<'a> {
@@ -163,7 +185,7 @@ struct Redrive<'a> {
     stages: Vec<StageTime>,
 }
 
-impl Redrive<'_> {
+impl<'a> Redrive<'a> {
     /// Stores a failed replay. Earlier tasks remain, and the event's state; only the caller gets the failure.
     async fn stopped(self, stop: &Stop) -> Result<Redriven, NotRedriven> {
         let ingested = outcome::quarantined(self.integration, self.event.raw(), stop, self.stages.clone());
@@ -195,11 +217,9 @@ impl Redrive<'_> {
         Ok(Redriven { event: ingested.event, created: 0, updated: 0, left: had })
     }
 
-    async fn made(
-        self,
-        ready: Ready,
-        remembered: impl FnOnce(&Receipt) -> Option<Idempotency>,
-    ) -> Result<Redriven, NotRedriven> {
+    /// Prepares the new state of the event. With `remember`, the sender's next copy gets the response to these tasks,
+    /// unless the event had tasks before.
+    async fn made(self, ready: Ready, remember: bool) -> Result<ReadyReplay<'a>, NotRedriven> {
         let (mut updates, had) = (Vec::new(), self.event.task_ids.clone());
         let mut new = ready.tasks.into_iter();
         for (id, task) in had.iter().zip(&mut new) {
@@ -214,15 +234,11 @@ impl Redrive<'_> {
         event.task_ids = had.iter().copied().chain(tasks.iter().map(|it| it.id)).collect();
         (event.stages, event.plugin_log) = (self.stages.clone(), ready.plugin_log);
         self.keep_attempts(&mut event);
-        let (created, updated, left) = (tasks.len(), updates.len(), had.len() - updates.len());
-        let receipt = Receipt::Created { tasks: tasks.clone(), loosened: ready.loosened };
-        let idempotency = had.is_empty().then(|| remembered(&receipt)).flatten();
-        let ingested = Ingested { event: event.clone(), tasks };
-        let replace = Replace { idempotency, updates, ..Replace::of(ingested, self.version) };
-        match self.replace(replace, counts(created, updated, left)).await? {
-            None => Ok(Redriven { event, created, updated, left }),
-            Some(first) => self.came_again(&first).await,
-        }
+        let (updated, left) = (updates.len(), had.len() - updates.len());
+        let remembers = remember && had.is_empty();
+        let receipt = remembers.then(|| Receipt::Created { tasks: tasks.clone(), loosened: ready.loosened });
+        let replace = Box::new(Replace { updates, ..Replace::of(Ingested { event, tasks }, self.version) });
+        Ok(ReadyReplay { run: self, replace, receipt, updated, left })
     }
 
     /// Stores the event's new state and the audit entry in one commit. Returns the stored response if the sender's
@@ -232,8 +248,8 @@ impl Redrive<'_> {
         match timed(self.pipeline.store.replace(Replace { audit, ..replace })).await? {
             Replaced::Stored => Ok(None),
             Replaced::Repeated(first) => Ok(Some(first)),
-            Replaced::Changed => refused(self.pipeline, &self.asking, CHANGED).await.map(|_| None),
-            Replaced::Erased => refused(self.pipeline, &self.asking, NoBody::Erased.sentence()).await.map(|_| None),
+            Replaced::Changed => refused(self.pipeline, &self.asking, CHANGED).await,
+            Replaced::Erased => refused(self.pipeline, &self.asking, NoBody::Erased.sentence()).await,
         }
     }
 
@@ -250,6 +266,34 @@ impl Redrive<'_> {
     /// Keeps the attempts unchanged, because a replay is not an attempt of the sender.
     fn keep_attempts(&self, event: &mut Event) {
         (event.attempts, event.last_attempt_at) = (self.event.attempts, self.event.last_attempt_at);
+    }
+}
+
+impl ReadyReplay<'_> {
+    /// Returns what the response to the sender's next copy says; `None` if it gets another one.
+    #[must_use]
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
+    }
+
+    /// Makes the replay durable, together with `remembered`, the response to the sender's next copy.
+    ///
+    /// # Errors
+    /// Fails if the event was changed or erased in the meantime, or if it cannot be stored.
+    pub async fn commit(self, remembered: Option<Idempotency>) -> Result<Redriven, NotRedriven> {
+        let result = self.store(remembered).await;
+        count(result.as_ref());
+        result
+    }
+
+    async fn store(self, idempotency: Option<Idempotency>) -> Result<Redriven, NotRedriven> {
+        let Self { run, replace, updated, left, .. } = self;
+        let (event, created) = (replace.ingested.event.clone(), replace.ingested.tasks.len());
+        let replace = Replace { idempotency, ..*replace };
+        match run.replace(replace, counts(created, updated, left)).await? {
+            None => Ok(Redriven { event, created, updated, left }),
+            Some(first) => run.came_again(&first).await,
+        }
     }
 }
 
