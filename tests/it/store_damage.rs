@@ -11,7 +11,7 @@ use hookmill::model::ids::EventId;
 use hookmill::model::task::{Task, TaskPatch};
 use hookmill::store::embedded::{StoreOptions, check, repair};
 use hookmill::store::verbs::*;
-use hookmill::store::{Embedded, StoreError, Updated};
+use hookmill::store::{Embedded, EventFilter, StoreError, Updated};
 use tempfile::TempDir;
 
 use crate::harness::until;
@@ -295,4 +295,25 @@ fn check_finds_damage_and_repair_fixes_what_it_can() {
     let report = check(&data).unwrap();
     assert!(report.damages.is_empty() && report.repairable.is_empty(), "{report:?}");
     everything_is_there(&Embedded::open(&data, &options()).unwrap(), &stored, &rt);
+}
+
+/// A bit of the company's name in an event's key flips: otherwise the event is missing in its company's lists without an
+/// error, and another company can read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_with_a_damaged_company_is_an_error_for_both_companies() {
+    let dir = TempDir::new().unwrap();
+    let store = Embedded::open(dir.path(), &options()).unwrap();
+    let event = ingested("company-b", |_| {}).event;
+    store.commit(hookmill::store::Ingested { event: event.clone(), tasks: Vec::new() }.into()).await.unwrap();
+    let journal = dir.path().join("journal/00000000000000000001.journal");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let at = bytes.windows(9).position(|it| it == b"company-b").unwrap();
+    bytes[at + 8] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    for name in ["company-b", "company-c"] {
+        let page = store.list_events(&company(name), EventFilter::default(), None, 10).await;
+        assert!(matches!(page, Err(StoreError::Damaged { .. })), "{name}: {page:?}");
+        let found = store.event(&company(name), event.id).await;
+        assert!(matches!(found, Err(StoreError::Damaged { .. })), "{name}: {found:?}");
+    }
 }

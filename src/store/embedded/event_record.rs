@@ -13,9 +13,9 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::failure;
 use super::journal::EventPlace;
-use super::record::{Bytes1, FORMAT_1, HEADER, Time, decode_as, encode_as, from_time, seal, time};
+use super::record::{Bytes1, FORMAT_1, HEADER, Time, damaged, encode_for, from_time, opened_for, seal_for, time};
+use super::{failure, keys};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId};
@@ -231,21 +231,22 @@ fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError>
         body: Bytes1(event.body.clone()),
     };
     let second = Event2Ref { event: first, headers: &event.headers, stages: &event.stages };
+    let key = keys::event(&event.company_id, event.id);
     let again = base.is_some() || event.attempts > 1;
     let traced = event.trace.as_ref().map(Trace::of);
     if !again && traced.is_none() && event.redacted.is_empty() && event.erased_at.is_none() {
-        return encode_as(FORMAT_2, &second);
+        return encode_for(&key, FORMAT_2, &second);
     }
     let erased_at = event.erased_at.map(|it| it.timestamp());
     let third = Event3Ref { event: second, redacted: &event.redacted, erased_at };
     if !again && traced.is_none() {
-        return encode_as(FORMAT_3, &third);
+        return encode_for(&key, FORMAT_3, &third);
     }
     let last_attempt_at = event.last_attempt_at.map(time);
     let fourth = Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base };
     match traced {
-        None => encode_as(FORMAT_4, &fourth),
-        Some(trace) => encode_as(FORMAT_5, &Event5Ref { event: fourth, trace }),
+        None => encode_for(&key, FORMAT_4, &fourth),
+        Some(trace) => encode_for(&key, FORMAT_5, &Event5Ref { event: fourth, trace }),
     }
 }
 
@@ -284,7 +285,7 @@ pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) 
         if value.len() <= length {
             // Bytes after a record are ignored.
             value.resize(length, 0);
-            seal(&mut value);
+            seal_for(&keys::event(&erased.event.company_id, erased.event.id), &mut value);
             return Ok(value);
         }
     }
@@ -337,22 +338,35 @@ pub(super) fn decode_head(bytes: &[u8], id: EventId, company_id: CompanyId) -> R
     decode_with::<Unseen>(bytes, id, company_id)
 }
 
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(body).map_err(|e| damaged(WHAT, &e))
+}
+
+/// Checks that a value was stored under this key, without decoding it: an event under a damaged key looks like another
+/// company's.
+pub(super) fn check_key(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    opened_for(key, value, value.first().copied().unwrap_or(FORMAT_2), WHAT).map(drop)
+}
+
 fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
     let untraced = |event| (event, None);
-    let (fourth, trace) = match bytes.first() {
-        Some(&FORMAT_1) => {
-            let event = decode_as::<Event1<B>>(FORMAT_1, bytes, WHAT)?;
+    let format = bytes.first().copied().unwrap_or(FORMAT_2);
+    let body = opened_for(&keys::event(&company_id, id), bytes, format, WHAT)?;
+    let (fourth, trace) = match format {
+        FORMAT_1 => {
+            let event: Event1<B> = parsed(body)?;
             untraced(once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() })))
         }
-        Some(&FORMAT_3) => untraced(once(decode_as(FORMAT_3, bytes, WHAT)?)),
-        Some(&FORMAT_4) => untraced(decode_as(FORMAT_4, bytes, WHAT)?),
-        Some(&FORMAT_5) => {
-            let Event5 { event, trace } = decode_as(FORMAT_5, bytes, WHAT)?;
+        FORMAT_2 => untraced(once(third(parsed(body)?))),
+        FORMAT_3 => untraced(once(parsed(body)?)),
+        FORMAT_4 => untraced(parsed(body)?),
+        FORMAT_5 => {
+            let Event5 { event, trace } = parsed(body)?;
             (event, trace.context())
         }
-        _ => untraced(once(third(decode_as(FORMAT_2, bytes, WHAT)?))),
+        unknown => return Err(damaged(WHAT, &format!("unknown format {unknown}"))),
     };
     let Event4 { event: Event3 { event: second, redacted, erased_at }, attempts, last_attempt_at, base } = fourth;
     let Event2 { event: record, headers, stages } = second;

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::event_record::{self, Base};
 use super::id_time::first_id;
+use super::journal::StoredEvent;
 use super::read::json_bytes;
 use super::shared::SharedStore;
 use super::{failure, keys, record};
@@ -22,14 +23,25 @@ const BYTES_LOOKED_AT: usize = 64 << 20;
 /// Returns the current state of an event, with what was sent. `None` if it has expired; queued events do not
 /// expire.
 pub(super) fn one(shared: &SharedStore, company: &CompanyId, id: EventId) -> Result<Option<Versioned>, StoreError> {
-    let stored = shared.segments.event(&keys::event(company, id), id.0);
-    let Some(stored) = stored.map_err(|e| failure::stored("event", &e))? else { return Ok(None) };
+    let Some(stored) = newest(shared, &keys::event(company, id), id.0)? else { return Ok(None) };
     let decoded = event_record::decode(&stored.value, id, company.clone())?;
     if shared.is_expired(id.0) && decoded.event.status != EventStatus::Queued {
         return Ok(None);
     }
     let event = decoded.whole(|base| sent(shared, base, id))?;
     Ok(event.map(|event| Versioned { event, version: stored.version() }))
+}
+
+/// Returns an event's newest record; `None` if there is none, or it is another company's.
+///
+/// # Errors
+/// Fails if a file cannot be read, or if the record is damaged.
+pub(super) fn newest(shared: &SharedStore, key: &[u8], id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+    match shared.segments.any_event(id).map_err(|e| failure::stored("event", &e))? {
+        Some((found, stored)) if found == key => Ok(Some(stored)),
+        Some((found, stored)) => event_record::check_key(&found, &stored.value).map(|()| None),
+        None => Ok(None),
+    }
 }
 
 /// Reads the record with what was sent.
@@ -109,6 +121,7 @@ fn fitting(
     value: &[u8],
 ) -> Result<Option<(Event, usize)>, StoreError> {
     if key != keys::event(company, EventId(id)) {
+        event_record::check_key(key, value)?;
         return Ok(None);
     }
     let decoded = event_record::decode_head(value, EventId(id), company.clone())?;

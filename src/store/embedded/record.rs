@@ -141,9 +141,14 @@ pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 pub(super) fn encode_as(format: u8, record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    encode_for(&[], format, record)
+}
+
+/// The same with a checksum that also covers the key.
+pub(super) fn encode_for(key: &[u8], format: u8, record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     let bytes = postcard::to_extend(record, vec![format, 0, 0, 0, 0]);
     let mut bytes = bytes.map_err(|e| StoreError::Write(e.to_string()))?;
-    seal(&mut bytes);
+    seal_for(key, &mut bytes);
     Ok(bytes)
 }
 
@@ -158,8 +163,36 @@ pub(super) fn decode_as<T: DeserializeOwned>(format: u8, bytes: &[u8], what: &'s
 
 /// Writes the checksum of a value that is otherwise complete.
 pub(super) fn seal(value: &mut [u8]) {
-    let crc = crc32fast::hash(&value[HEADER..]).to_le_bytes();
+    seal_for(&[], value);
+}
+
+/// The same with a checksum that also covers the value's key: for values that are read from the journal by their position,
+/// where a changed key would make them another company's.
+pub(super) fn seal_for(key: &[u8], value: &mut [u8]) {
+    let crc = checksum(key, &value[HEADER..]).to_le_bytes();
     value[1..HEADER].copy_from_slice(&crc);
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// Returns what follows the format byte and the checksum. The checksum covers the key, or not (values of hookmill 0.1).
+pub(super) fn opened_for<'a>(
+    key: &[u8],
+    value: &'a [u8],
+    format: u8,
+    what: &'static str,
+) -> Result<&'a [u8], StoreError> {
+    match value.split_first_chunk::<HEADER>() {
+        Some((&[found, crc @ ..], body)) if found == format && checksum(key, body) == u32::from_le_bytes(crc) => {
+            Ok(body)
+        }
+        _ => opened(value, format, what),
+    }
 }
 
 /// Returns what follows the format byte and the checksum, if both are right.

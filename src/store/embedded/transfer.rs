@@ -104,7 +104,7 @@ impl Embedded {
     fn newest(&self, key: &[u8], (segment, at): (Option<u64>, u64)) -> Result<Option<Event>, StoreError> {
         let (company, id) =
             keys::parse_event(key).ok_or_else(|| record::damaged("event", &"its key is not an event's"))?;
-        let newest = self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))?;
+        let newest = events::newest(&self.shared, key, id)?;
         if newest.is_some_and(|it| Some(it.segment) != segment || u64::from(it.place.offset) != at) {
             return Ok(None);
         }

@@ -13,6 +13,7 @@ use crate::model::event::{Event, EventStatus, Reason};
 use crate::model::ids::EventId;
 use crate::store::embedded::change::{Again, Done, Guard, KeyValue, OwnedOp};
 use crate::store::embedded::event_record::{self, Base, Decoded};
+use crate::store::embedded::events;
 use crate::store::embedded::journal::{Op, OpKind, StoredEvent};
 use crate::store::embedded::{failure, keys, task_record};
 use crate::store::error::StoreError;
@@ -33,11 +34,6 @@ impl StoredEvent {
 }
 
 impl Decider<'_> {
-    /// Returns an event's newest durable state.
-    pub(super) fn newest(&self, key: &[u8], id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
-        self.shared.segments.event(key, id).map_err(|e| StoreError::Read(e.to_string()))
-    }
-
     pub(super) fn again(&mut self, again: Again) -> Result<Decided, StoreError> {
         let (company, id) = (again.event.company_id.clone(), again.event.id);
         let key = keys::event(&company, id);
@@ -45,7 +41,7 @@ impl Decider<'_> {
         if self.replaced.contains(&id.0) {
             return not_stored(Replaced::Changed);
         }
-        let Some(stored) = self.newest(&key, id.0)? else {
+        let Some(stored) = events::newest(self.shared, &key, id.0)? else {
             // The event has expired, so it must not stay in the queue.
             return Ok((vec![self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Changed)));
         };

@@ -1,11 +1,10 @@
 use super::*;
-use crate::model::ids::new_id;
 
 /// An event with everything that format 5 adds to.
 fn traced() -> Event {
     let received_at = DateTime::from_timestamp_millis(1_764_000_000_123).unwrap();
     Event {
-        id: EventId(new_id(received_at)),
+        id: EventId(uuid::Uuid::from_u128(0x019a_b5f4_0a7b_7000_8000_0000_0000_0001)),
         integration: IntegrationName("fax".into()),
         company_id: CompanyId::parse("company-1").unwrap(),
         received_at,
@@ -37,8 +36,15 @@ fn the_format_of_a_traced_event_is_frozen() {
     let event = traced();
     let value = encode(&event).unwrap();
     let hex: String = value.iter().map(|it| format!("{it:02x}")).collect();
-    assert_eq!(hex, FROZEN);
+    assert_eq!((&hex[..2], &hex[10..]), (&FROZEN[..2], &FROZEN[10..]));
+    // The checksum did not cover the key at first.
+    let frozen: Vec<u8> =
+        (0..FROZEN.len()).step_by(2).map(|at| u8::from_str_radix(&FROZEN[at..at + 2], 16).unwrap()).collect();
+    assert_ne!(value, frozen);
     assert_eq!(read(&value, &event).event, event);
+    assert_eq!(read(&frozen, &event).event, event);
+    let other = CompanyId::parse("company-0").unwrap();
+    assert!(decode(&value, event.id, other).is_err(), "another company's key");
     let untraced = Event { trace: None, ..event };
     assert_eq!(encode(&untraced).unwrap()[0], FORMAT_2, "other events are written as before");
 }

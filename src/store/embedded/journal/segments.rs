@@ -96,18 +96,10 @@ impl Segments {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 
-    /// Returns the newest state of an event; `None` if it does not exist or belongs to another company.
-    ///
-    /// # Errors
-    /// Fails if a file cannot be read, or does not match its index.
-    pub(in super::super) fn event(&self, key: &[u8], id: Uuid) -> std::io::Result<Option<StoredEvent>> {
-        Ok(self.any_event(id)?.filter(|(found, _)| found == key).map(|(_, stored)| stored))
-    }
-
     /// Returns the newest state of an event of any company, with its key.
     ///
     /// # Errors
-    /// Fails as [`Self::event`] does.
+    /// Fails if a file cannot be read, or does not match its index.
     pub(in super::super) fn any_event(&self, id: Uuid) -> std::io::Result<Option<(Vec<u8>, StoredEvent)>> {
         for segment in self.list().iter().rev() {
             if let Some(place) = expired_is_none(segment.place(id))?.flatten() {
