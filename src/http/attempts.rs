@@ -6,7 +6,7 @@ use super::deliveries::{Delivered, told};
 use super::problem::Problem;
 use super::repeat::{Once, Told};
 use super::reply::TypedReply as _;
-use crate::integration::Integration;
+use crate::integration::{Integration, Received};
 use crate::model::event::RawEvent;
 use crate::model::time::now;
 use crate::pipeline;
@@ -22,17 +22,19 @@ pub(super) async fn repeated(
     call: &Call,
     integration: &Integration,
     once: &Once,
-    raw: &RawEvent,
+    received: &mut Received,
 ) -> Result<Option<Answer<Delivered>>, Failed> {
     for _ in 0..TRIES {
         let Some(first) = once.first(call).await? else { return Ok(None) };
         if !first.refused {
-            return again(call, integration, once, raw.clone(), first).await.map(Some);
+            return again(call, integration, once, received.raw().clone(), first).await.map(Some);
         }
         // Another body, or the event is no longer in quarantine: this is a new delivery.
         let Some(event) = quarantined(call, integration, once, &first).await? else { return Ok(None) };
         let id = event.event.id;
         know(Field::Event, id);
+        // The attempt decodes the stored body, and memory is charged for one.
+        received.forget_payload();
         let (pipeline, failed) = (&call.app.pipeline, Failed::of(id));
         let superseded = match pipeline::attempt(pipeline, integration, event, now()).await.map_err(&failed)? {
             PreparedAttempt::Superseded(superseded) => superseded,
@@ -46,7 +48,7 @@ pub(super) async fn repeated(
         };
         match superseded {
             SupersededAttempt::Before(first) => {
-                return again(call, integration, once, raw.clone(), first).await.map(Some);
+                return again(call, integration, once, received.raw().clone(), first).await.map(Some);
             }
             SupersededAttempt::Erased => return Ok(Some(Delivered::erased(id).write()?)),
             SupersededAttempt::Changed => {}
@@ -67,7 +69,7 @@ pub(super) async fn copied(
         return again(call, integration, once, raw, first).await;
     }
     // The first one was quarantined, and so is this one: one event, two attempts.
-    repeated(call, integration, once, &raw).await?.ok_or_else(|| Problem::Overloaded.into())
+    repeated(call, integration, once, &mut Received::new(raw)).await?.ok_or_else(|| Problem::Overloaded.into())
 }
 
 async fn again(

@@ -18,7 +18,7 @@ use super::request_headers::IdempotencyKey;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::integration::stop::Stop;
-use crate::integration::{Auth, Claimed, Found, Integration};
+use crate::integration::{Auth, Claimed, Found, Integration, Received};
 use crate::metrics::integrations::{DeliveryEnd, UNKNOWN};
 use crate::model::event::RawEvent;
 use crate::model::headers::few_headers;
@@ -82,24 +82,28 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
     let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
-    if let Err(error) = integration.redact(&mut raw) {
-        let stop = pipeline::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
-        return Err(Failed::of(event_id)(stop));
-    }
+    let mut received = match integration.receive(raw) {
+        Ok(received) => received,
+        Err(unreadable) => {
+            let (raw, error) = *unreadable;
+            let stop = pipeline::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
+            return Err(Failed::of(event_id)(stop));
+        }
+    };
     if let Some(challenge) = challenge {
-        return greet(&call, &integration, raw, &challenge).await;
+        return greet(&call, &integration, received.into_raw(), &challenge).await;
     }
     // Providers accept any 2xx; 200 says that nothing was created this time.
-    let once = once(&call, &integration, &sender, &raw)?.answered_again_with(StatusCode::OK);
-    if let Some(answer) = attempts::repeated(&call, &integration, &once, &raw).await? {
+    let once = once(&call, &integration, &sender, &received)?.answered_again_with(StatusCode::OK);
+    if let Some(answer) = attempts::repeated(&call, &integration, &once, &mut received).await? {
         return Ok(answer);
     }
     if integration.later.always || call.header("prefer").is_some_and(prefers_later) {
-        return later(&call, &integration, &once, raw).await;
+        return later(&call, &integration, &once, received).await;
     }
-    let (same, refusal) = (raw.clone(), once.refusal(event_id, &raw.body));
+    let (same, refusal) = (received.raw().clone(), once.refusal(event_id, &received.raw().body));
     let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
-    let superseded = match pipeline::hook(pipeline, &integration, raw, refusal).await.map_err(&failed)? {
+    let superseded = match pipeline::hook(pipeline, &integration, received, refusal).await.map_err(&failed)? {
         Prepared::Superseded(superseded) => superseded,
         Prepared::Ready(ready) => {
             let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id));
@@ -138,25 +142,26 @@ async fn later(
     call: &Call,
     integration: &Arc<Integration>,
     once: &Once,
-    raw: RawEvent,
+    received: Received,
 ) -> Result<Answer<Delivered>, Failed> {
+    let raw = received.raw();
     let place = call.app.queue.place(&raw.company_id, &integration.name);
     let place =
         place.inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed)).map_err(Problem::QueueShare)?;
     let Told { answer, remembered } = once.tell(Delivered::queued(raw.id).write());
     match pipeline::accept(&call.app.pipeline, integration, raw.clone(), remembered).await? {
         None => {
-            call.app.queue.push(integration, &raw, Some(place));
+            call.app.queue.push(integration, &received, Some(place));
             Ok(answer?)
         }
-        Some(superseded) => supersede(call, integration, once, raw, superseded).await,
+        Some(superseded) => supersede(call, integration, once, received.into_raw(), superseded).await,
     }
 }
 
 /// Identifies the delivery: by its own id, or else by the sender's `Idempotency-Key`.
-fn once(call: &Call, integration: &Integration, sender: &str, raw: &RawEvent) -> Result<Once, Problem> {
-    let company = &integration.company_id;
-    if let Some((id, before)) = integration.deliveries(raw) {
+fn once(call: &Call, integration: &Integration, sender: &str, received: &Received) -> Result<Once, Problem> {
+    let (company, raw) = (&integration.company_id, received.raw());
+    if let Some((id, before)) = integration.deliveries(received) {
         return Ok(Once::delivery(id, &raw.body, raw.received_at).known_before_as(Some(before), company));
     }
     let route = format!("/v1/hooks/{}", integration.name);

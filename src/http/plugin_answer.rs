@@ -8,7 +8,7 @@ use crate::integration::{Integration, Refused};
 use crate::model::company::CompanyId;
 use crate::plugin::{Abi, CallSummary};
 use crate::service::app::Admin;
-use crate::service::dry_run::Beside;
+use crate::service::dry_run::AttachedShadow;
 
 /// A plugin folder.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -68,6 +68,7 @@ struct LivePlugin {
 
 /// The limits of a plugin's calls, as in plugin.toml.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PluginLimits")]
 struct LimitsAnswer {
     /// Milliseconds.
     time_ms: u128,
@@ -124,7 +125,12 @@ enum ShadowState {
 
 impl PluginAnswer {
     /// A plugin that serves, as this admin may see it.
-    pub(super) fn live(it: &Integration, refused: Option<&Refused>, shadow: Option<&Beside>, admin: &Admin) -> Self {
+    pub(super) fn live(
+        it: &Integration,
+        refused: Option<&Refused>,
+        shadow: Option<&AttachedShadow>,
+        admin: &Admin,
+    ) -> Self {
         // The newer version, and so the reason, may belong to another company.
         let message = refused.map(|refused| match admin {
             Admin::Company(company, _) if !refused.concerns(company) => "refused; the operator sees why".to_owned(),
@@ -147,7 +153,7 @@ impl PluginAnswer {
 }
 
 impl LivePlugin {
-    fn of(it: &Integration, shadow: Option<&Beside>) -> Self {
+    fn of(it: &Integration, shadow: Option<&AttachedShadow>) -> Self {
         let limits = it.plugin.limits();
         let (stored, not_stored) = it.rejections.counts();
         Self {
@@ -176,7 +182,7 @@ impl LivePlugin {
 }
 
 impl ShadowSummary {
-    fn of(it: &Beside) -> Self {
+    fn of(it: &AttachedShadow) -> Self {
         let (report, message) = match &it.shadow {
             Ok(shadow) => (Some(shadow.report()), None),
             Err(why) => (None, Some(why.clone())),

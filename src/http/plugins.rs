@@ -62,8 +62,8 @@ pub(super) async fn shadow(
 ) -> Result<Success<ShadowReport>, Failed> {
     let live = call.app.registry.get(&name).filter(|it| admin.manages(&it.company_id));
     let live = live.ok_or(Problem::NotFound("no such plugin is live"))?;
-    let beside = call.app.shadows.of(&live).ok_or(Problem::NotFound("this plugin has no shadow"))?;
-    let shadow = beside.shadow.as_ref().map_err(|why| Problem::NoShadow(why.clone()))?;
+    let attached = call.app.shadows.of(&live).ok_or(Problem::NotFound("this plugin has no shadow"))?;
+    let shadow = attached.shadow.as_ref().map_err(|why| Problem::NoShadow(why.clone()))?;
     let mut report = shadow.report();
     if query.values != Some(false) {
         call.app.store.note(admin.does(Action::ShadowRead, &live.name).of(&live.company_id)).await?;

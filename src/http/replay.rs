@@ -17,9 +17,9 @@ use super::problem::Problem;
 use super::reader::CompanyAdmin;
 use super::repeat::Once;
 use super::reply::TypedReply;
-use crate::integration::Found;
 use crate::integration::load::direct;
 use crate::integration::stop::Stop;
+use crate::integration::{Found, Received};
 use crate::model::audit::Action;
 use crate::model::ids::EventId;
 use crate::model::time::now;
@@ -62,13 +62,13 @@ pub(super) async fn replay(
         Found::Loading => return Err(Problem::Stop(Stop::Loading(name)).into()),
         Found::Unknown => return Err(Problem::UnknownIntegration { name: name.to_string() }.into()),
     };
-    let raw = event.event.raw();
-    let known = integration.as_ref().and_then(|it| it.delivery(&raw));
-    let once = known.map(|id| Once::delivery(id, &raw.body, raw.received_at));
+    let received = Received::new(event.event.raw());
+    let known = integration.as_ref().and_then(|it| it.delivery(&received));
+    let once = known.map(|id| Once::delivery(id, &received.raw().body, received.raw().received_at));
     // Stored in one commit with what the replay does.
     let audit = |detail: &str| admin.does(Action::EventReplayed, named).of(&company).with(detail);
     let asked = Asking { existing: asked.tasks, now: now(), audit: &audit };
-    let redriven = match pipeline::redrive(&call.app.pipeline, integration.as_deref(), event, asked).await? {
+    let redriven = match pipeline::redrive(&call.app.pipeline, integration.as_deref(), event, received, asked).await? {
         PreparedReplay::Done(redriven) => redriven,
         PreparedReplay::Ready(ready) => {
             // The sender's next copy gets the response that this delivery would have got.

@@ -76,7 +76,7 @@ impl Input for BatchBody {
     }
 }
 
-/// What is taken besides JSON, unless the key is strict.
+/// What is accepted in addition to JSON, unless the key is strict.
 fn loose_types(to: &mut Describer<'_>, schema: &schemars::Schema) {
     for media_type in ["application/x-www-form-urlencoded", "multipart/form-data"] {
         to.content(media_type, schema.clone(), &[]);

@@ -5,8 +5,8 @@ use hyper::header::HeaderMap;
 use serde_json::Value;
 
 use super::live::Integration;
+use super::received::Received;
 use crate::auth::signature::Mismatch;
-use crate::model::event::RawEvent;
 use crate::store::IdempotencyId;
 
 /// Maximum length of an id, in bytes; a longer text is not used as an id.
@@ -28,30 +28,29 @@ impl Integration {
 
     /// Returns the idempotency id of the delivery, if it has an id.
     #[must_use]
-    pub fn delivery(&self, raw: &RawEvent) -> Option<IdempotencyId> {
-        self.deliveries(raw).map(|(id, _)| id)
+    pub fn delivery(&self, received: &Received) -> Option<IdempotencyId> {
+        self.deliveries(received).map(|(id, _)| id)
     }
 
     /// Returns the idempotency id, and the one that hookmill 0.1 stored, which does not contain the company.
     #[must_use]
-    pub fn deliveries(&self, raw: &RawEvent) -> Option<(IdempotencyId, IdempotencyId)> {
+    pub fn deliveries(&self, received: &Received) -> Option<(IdempotencyId, IdempotencyId)> {
         let (company, name, window) = (self.company_id.as_str(), &self.name.0, self.dedupe.window);
-        let id = self.delivery_id(raw)?;
+        let id = self.delivery_id(received)?;
         Some((IdempotencyId::delivery_to(company, name, &id, window), IdempotencyId::delivery(name, &id, window)))
     }
 
     /// Returns the delivery's own id. It is never derived from the whole body, because two equal bodies may be two
     /// events.
-    fn delivery_id(&self, raw: &RawEvent) -> Option<String> {
-        let mut decoded: Option<Option<Value>> = None;
-        let mut body = |pointers: &[String]| {
-            let payload = decoded.get_or_insert_with(|| self.payload(raw).ok().map(|it| it.value)).as_ref()?;
+    fn delivery_id(&self, received: &Received) -> Option<String> {
+        let body = |pointers: &[String]| {
+            let payload = &received.payload(self)?.value;
             let value = |pointer: &String| payload.pointer(pointer).and_then(text).filter(|it| !it.trim().is_empty());
             joined(pointers.iter().map(value).collect::<Option<Vec<_>>>()?)
         };
         self.dedupe.by.iter().find_map(|named| {
             let id = match named {
-                IdSource::Header(name) => raw.header(name).map(str::to_owned),
+                IdSource::Header(name) => received.raw().header(name).map(str::to_owned),
                 IdSource::Body(pointers) => body(pointers),
             };
             id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
@@ -60,10 +59,9 @@ impl Integration {
 
     /// Returns the key of events that must be processed in order, if this is configured and the event has it.
     #[must_use]
-    pub fn order_key(&self, raw: &RawEvent) -> Option<String> {
+    pub fn order_key(&self, received: &Received) -> Option<String> {
         let pointer = self.later.order_by.as_deref()?;
-        let payload = self.payload(raw).ok()?;
-        payload.value.pointer(pointer).and_then(text)
+        received.payload(self)?.value.pointer(pointer).and_then(text)
     }
 }
 

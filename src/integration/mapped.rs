@@ -1,4 +1,4 @@
-//! What a plugin made of a payload.
+//! The tasks that a plugin returned for a payload.
 
 use crate::format::payload::Loosened;
 use crate::model::task::NewTask;

@@ -1,9 +1,11 @@
 //! Redacts a delivery before it is stored or mapped.
 
-use super::redact::ReplacedValues;
+use std::time::Instant;
 
 use super::live::Integration;
-use crate::format::payload::{DecodeError, Payload};
+use super::received::Received;
+use super::redact::ReplacedValues;
+use crate::format::payload::{DecodeError, Payload, decode_again};
 use crate::model::event::RawEvent;
 use crate::system::log;
 use crate::system::log::SampledLine;
@@ -14,9 +16,7 @@ impl Integration {
     /// # Errors
     /// Fails if it cannot be decoded.
     pub fn payload(&self, raw: &RawEvent) -> Result<Payload, DecodeError> {
-        let mut payload = raw.decode(&self.schema, &self.rules)?;
-        self.redact.apply(&mut payload.value);
-        Ok(payload)
+        Ok(self.redacted(raw.decode(&self.schema, &self.rules)?))
     }
 
     /// Redacts a delivery before it is stored. If this integration redacts values, the body becomes the redacted
@@ -24,36 +24,48 @@ impl Integration {
     /// such a value anywhere.
     ///
     /// # Errors
-    /// Why it cannot be decoded.
-    pub fn redact(&self, raw: &mut RawEvent) -> Result<(), DecodeError> {
+    /// The delivery without its body, and why it cannot be decoded.
+    pub fn receive(&self, mut raw: RawEvent) -> Result<Received, Box<(RawEvent, DecodeError)>> {
         if self.redact.is_empty() {
-            return Ok(());
+            return Ok(Received::new(raw));
         }
+        let started = Instant::now();
         let decoded = raw.decode(&self.schema, &self.rules);
         raw.body = bytes::Bytes::new();
         match decoded {
             Ok(mut payload) => {
                 let ReplacedValues { places, wholes } = self.redact.apply(&mut payload.value);
                 if !wholes.is_empty() {
-                    let pointers = wholes.join(" ");
-                    if let Some(turn) = log::sample(SampledLine::Redacted, &self.name.0, raw.received_at) {
-                        tracing::warn!(
-                            integration = %self.name,
-                            pointers,
-                            omitted = turn.omitted,
-                            "values with another structure than redact expects were replaced as a whole"
-                        );
-                    }
+                    self.warn_of_wholes(&wholes, &raw);
                 }
                 raw.redacted = places.into_iter().chain(wholes).collect();
                 raw.body = payload.value.to_string().into();
                 raw.content_type = Some("application/json".into());
-                Ok(())
+                // As a replay reads the body that is stored, without parsing it again.
+                let payload = decode_again(payload.value, self.schema.shape(), &self.rules).map(|it| self.redacted(it));
+                Ok(Received::decoded(raw, payload, started.elapsed()))
             }
             Err(error) => {
                 raw.redacted = vec![String::new()];
-                Err(error)
+                Err(Box::new((raw, error)))
             }
+        }
+    }
+
+    fn redacted(&self, mut payload: Payload) -> Payload {
+        self.redact.apply(&mut payload.value);
+        payload
+    }
+
+    fn warn_of_wholes(&self, wholes: &[String], raw: &RawEvent) {
+        let pointers = wholes.join(" ");
+        if let Some(turn) = log::sample(SampledLine::Redacted, &self.name.0, raw.received_at) {
+            tracing::warn!(
+                integration = %self.name,
+                pointers,
+                omitted = turn.omitted,
+                "values with another structure than redact expects were replaced as a whole"
+            );
         }
     }
 }

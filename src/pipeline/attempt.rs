@@ -8,8 +8,8 @@ use super::outcome;
 use super::outcome::Receipt;
 use super::parts::Pipeline;
 use super::stages::{Stages, timed};
-use crate::integration::Integration;
 use crate::integration::stop::Stop;
+use crate::integration::{Integration, Received};
 use crate::metrics::integrations::DeliveryEnd;
 use crate::store::{EventVersion, FirstAnswer, Idempotency, Replace, Replaced, Versioned};
 
@@ -57,8 +57,11 @@ pub async fn attempt<'a>(
     read: Versioned,
     now: DateTime<Utc>,
 ) -> Result<PreparedAttempt<'a>, Stop> {
-    let (raw, mut stages) = (read.event.raw(), Stages::start());
-    let result = mapped_line(integration, &raw, &mut stages).await;
+    let mut received = Received::new(read.event.raw());
+    let delivery = integration.delivery(&received);
+    let mut stages = Stages::start();
+    let result = mapped_line(integration, &mut received, &mut stages).await;
+    let raw = received.into_raw();
     pipeline.observers.see(integration, &raw, &result);
     match result {
         Err(stop) if !stop.is_kept() => {
@@ -73,7 +76,6 @@ pub async fn attempt<'a>(
                 .map_or(Err(stop), |it| Ok(PreparedAttempt::Superseded(it)))
         }
         Ok(ready) => {
-            let delivery = integration.delivery(&raw);
             let (ingested, receipt) = outcome::stored(Some(integration), raw, ready, stages.done(), now);
             let forget = delivery.filter(|_| matches!(receipt, Receipt::Skipped { .. }));
             let replace = Box::new(Replace { forget, ..Replace::of(ingested, read.version) });

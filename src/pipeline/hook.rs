@@ -8,13 +8,12 @@ use super::outcome::Superseded;
 use super::parts::Pipeline;
 use super::prepared::{Prepared, ReadyRun};
 use super::stages::{Stages, timed};
-use crate::format::payload::{DecodeError, Payload, Rules};
-use crate::format::schema::Schema;
-use crate::format::{payload, schema};
-use crate::integration::Integration;
+use crate::format::payload::Rules;
+use crate::format::schema;
 use crate::integration::checked::CheckedPayload;
 use crate::integration::mapped::Ready;
 use crate::integration::stop::{FailedCall, Stop};
+use crate::integration::{Integration, Received};
 use crate::metrics::integrations::DeliveryEnd;
 use crate::model::event::{RawEvent, Stage};
 use crate::model::task::NewTask;
@@ -28,11 +27,12 @@ use crate::store::{Commit, FirstAnswer, Idempotency, StoreError};
 pub async fn hook<'a>(
     pipeline: &Pipeline,
     integration: &'a Integration,
-    raw: RawEvent,
+    mut received: Received,
     refusal: Option<Idempotency>,
 ) -> Result<Prepared<'a>, Stop> {
     let mut stages = Stages::start();
-    let result = mapped_line(integration, &raw, &mut stages).await;
+    let result = mapped_line(integration, &mut received, &mut stages).await;
+    let raw = received.into_raw();
     pipeline.observers.see(integration, &raw, &result);
     let run = StagedRun { integration: Some(integration), raw, stages };
     match result {
@@ -68,8 +68,15 @@ pub async fn task(
     }
 }
 
-pub(super) async fn mapped_line(integration: &Integration, raw: &RawEvent, stages: &mut Stages) -> Result<Ready, Stop> {
-    let payload = stages.end(Stage::Decode, integration.payload(raw))?;
+pub(super) async fn mapped_line(
+    integration: &Integration,
+    received: &mut Received,
+    stages: &mut Stages,
+) -> Result<Ready, Stop> {
+    let (payload, earlier) = received.take_payload(integration);
+    stages.add(earlier);
+    let payload = stages.end(Stage::Decode, payload)?;
+    let raw = received.raw();
     let checked = CheckedPayload::of(integration, raw, payload).await;
     let checked = stages.end(Stage::Schema, checked)?;
     let context = integration.context(raw.id, raw.received_at);
@@ -118,16 +125,5 @@ impl<'a> StagedRun<'a> {
         let ended = timed(pipeline.store.commit(commit)).await.map(Superseded::of);
         counted::ended(self.integration, how, &ended);
         ended?.map_or(Err(stop), |it| Ok(Prepared::Superseded(it)))
-    }
-}
-
-impl RawEvent {
-    /// Decodes the body, and removes wrappers.
-    ///
-    /// # Errors
-    /// Fails if it is not JSON or a form, or has several items.
-    pub fn decode(&self, schema: &Schema, rules: &Rules) -> Result<Payload, DecodeError> {
-        let payload = payload::decode(self.content_type.as_deref(), &self.body, rules)?;
-        payload::unwrap_envelope(payload, schema.shape(), rules)
     }
 }

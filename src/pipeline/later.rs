@@ -7,7 +7,7 @@ use super::outcome::{Superseded, event};
 use super::parts::Pipeline;
 use super::stages::{Stages, timed};
 use crate::integration::stop::Stop;
-use crate::integration::{Found, Integration};
+use crate::integration::{Found, Integration, Received};
 use crate::metrics::integrations::{self, DeliveryEnd};
 use crate::metrics::queue::QUEUE;
 use crate::model::company::CompanyId;
@@ -58,7 +58,7 @@ pub async fn work(pipeline: &Pipeline, company: &CompanyId, id: EventId) -> Resu
 }
 
 async fn run(pipeline: &Pipeline, Versioned { event, version }: Versioned) -> Result<(), Stop> {
-    let (id, raw) = (event.id, event.raw());
+    let id = event.id;
     if let Some(why) = event.no_body() {
         return settle(pipeline, given_up(event, version, "decode", why.word(), why.sentence().into())).await;
     }
@@ -74,11 +74,13 @@ async fn run(pipeline: &Pipeline, Versioned { event, version }: Versioned) -> Re
             return settle(pipeline, given_up(event, version, "plugin", "unknown_integration", message)).await;
         }
     };
-    let mut stages = Stages::start();
-    let result = mapped_line(&integration, &raw, &mut stages).await;
-    pipeline.observers.see(&integration, &raw, &result);
+    let mut received = Received::new(event.raw());
     // A 202 is stored under the delivery's id; it remains only if the event created something.
-    let delivery = integration.delivery(&raw);
+    let delivery = integration.delivery(&received);
+    let mut stages = Stages::start();
+    let result = mapped_line(&integration, &mut received, &mut stages).await;
+    let raw = received.into_raw();
+    pipeline.observers.see(&integration, &raw, &result);
     let replace = match result {
         Ok(ready) => {
             let forget = delivery.filter(|_| ready.tasks.is_empty());

@@ -9,9 +9,9 @@ use super::outcome::{DIFFERS, Receipt, event as event_of};
 use super::parts::Pipeline;
 use super::stages::{Stages, timed};
 use crate::format::payload::Rules;
-use crate::integration::Integration;
 use crate::integration::mapped::Ready;
 use crate::integration::stop::Stop;
+use crate::integration::{Integration, Received};
 use crate::metrics::pipeline::{PIPELINE, ReplayEnd};
 use crate::model::audit::Entry;
 use crate::model::event::{Event, EventStatus, NoBody, StageTime};
@@ -89,7 +89,7 @@ pub enum PreparedReplay<'a> {
     Done(Redriven),
 }
 
-/// Replays an event, up to the commit if it has tasks. `integration` is `None` for events of `POST /v1/tasks`. Of two
+/// Replays an event, up to the commit if it has tasks. `received` is what was sent. `integration` is `None` for events of `POST /v1/tasks`. Of two
 /// concurrent replays, the store accepts one.
 ///
 /// # Errors
@@ -98,9 +98,10 @@ pub async fn redrive<'a>(
     pipeline: &'a Pipeline,
     integration: Option<&'a Integration>,
     read: Versioned,
+    received: Received,
     asking: Asking<'a>,
 ) -> Result<PreparedReplay<'a>, NotRedriven> {
-    let result = replayed(pipeline, integration, read, asking).await;
+    let result = replayed(pipeline, integration, read, received, asking).await;
     match &result {
         Ok(PreparedReplay::Ready(_)) => {}
         Ok(PreparedReplay::Done(redriven)) => count(Ok(redriven)),
@@ -122,6 +123,7 @@ async fn replayed<'a>(
     pipeline: &'a Pipeline,
     integration: Option<&'a Integration>,
     Versioned { event, version }: Versioned,
+    mut received: Received,
     asking: Asking<'a>,
 ) -> Result<PreparedReplay<'a>, NotRedriven> {
     let differs = event.reason.as_ref().is_some_and(|it| it.code == DIFFERS);
@@ -140,12 +142,13 @@ async fn replayed<'a>(
         pipeline.store.note((asking.audit)(&counts(0, 0, had))).await?;
         return Ok(PreparedReplay::Done(Redriven { event, created: 0, updated: 0, left: had }));
     }
-    let (raw, mut stages) = (event.raw(), Stages::start());
+    let delivery = integration.and_then(|it| it.delivery(&received));
+    let mut stages = Stages::start();
     let result = match integration {
-        Some(integration) => mapped_line(integration, &raw, &mut stages).await,
-        None => direct_line(&Rules::default(), &raw, &mut stages),
+        Some(integration) => mapped_line(integration, &mut received, &mut stages).await,
+        None => direct_line(&Rules::default(), received.raw(), &mut stages),
     };
-    let run = Redrive { pipeline, integration, event, version, asking, stages: stages.done() };
+    let run = Redrive { pipeline, integration, event, version, delivery, asking, stages: stages.done() };
     match result {
         Err(stop) if !stop.is_kept() => {
             pipeline.store.note((run.asking.audit)("not done")).await?;
@@ -181,6 +184,7 @@ struct Redrive<'a> {
     integration: Option<&'a Integration>,
     event: Event,
     version: EventVersion,
+    delivery: Option<IdempotencyId>,
     asking: Asking<'a>,
     stages: Vec<StageTime>,
 }
@@ -196,7 +200,7 @@ impl<'a> Redrive<'a> {
         let (raw, now) = (self.event.raw(), self.asking.now);
         let (ingested, _) = outcome::stored(self.integration, raw, ready, self.stages.clone(), now);
         // A skipped event is not remembered, so that the sender's next copy is processed as a new delivery.
-        let forget = self.integration.and_then(|it| it.delivery(&self.event.raw()));
+        let forget = self.delivery;
         self.without_tasks(ingested, forget).await
     }
 

@@ -1,7 +1,7 @@
 //! The duration of each pipeline stage.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::pipeline::{PIPELINE, PipelineStage};
 use crate::model::event::{Stage, StageTime};
@@ -23,6 +23,11 @@ impl Stages {
     /// For one of many deliveries in a request: spans of each would be too many.
     pub(super) fn untraced() -> Self {
         Self { since: Instant::now(), done: Vec::with_capacity(4), operation: None }
+    }
+
+    /// Adds time that the current stage took before this run began.
+    pub(super) fn add(&mut self, earlier: Duration) {
+        self.since = self.since.checked_sub(earlier).unwrap_or(self.since);
     }
 
     /// Ends a stage, whether it succeeded or not. The next one begins now.

@@ -64,7 +64,7 @@ impl Pace {
     }
 
     /// Checks the call. A call that waits for the processor is not slow, because on a busy machine any call may
-    /// have to wait. A call that has used the processor for most of the time since the last check gets idle
+    /// wait for it. A call that has used the processor for most of the time since the last check gets idle
     /// priority.
     pub(super) fn look(&mut self) {
         if self.successor.is_none() {

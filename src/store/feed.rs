@@ -70,7 +70,7 @@ impl FeedCursor {
     }
 }
 
-/// Tells a cursor of another company, and a text that is none. It is not a secret: whoever makes up a cursor sees changes of
+/// Recognises a cursor of another company, and a text that is not a cursor. It is not a secret: a client that makes up a cursor sees changes of
 /// its own company from another place on.
 fn check(company: &CompanyId, bytes: &[u8]) -> [u8; CHECK] {
     let mut hasher = Sha256::new();

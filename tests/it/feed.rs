@@ -28,7 +28,7 @@ fn read_on(server: &Server, mut cursor: Option<String>) -> (Vec<String>, String)
     }
 }
 
-/// A client that misses a change or a deletion shows something else than the server, for ever.
+/// A client that misses a change or a deletion shows something else than the server, forever.
 #[test]
 fn a_client_that_polls_sees_every_change_and_deletion_in_order_also_after_a_restart() {
     let setup = Setup::new();

@@ -232,7 +232,7 @@ fn a_folder_that_does_not_stop_changing_holds_up_itself_alone() {
         });
         drop(setup.plugin("guest", "", &skips("one")));
         let live = in_time(|| reason(&server).as_deref() == Some("one"));
-        // A pass may see the folder at rest if the writer has to wait for the processor.
+        // A pass may see the folder at rest if the writer waits for the processor.
         let held_up = in_time(|| {
             let pass = server.post("/v1/admin/plugins/reload", &json!({})).json();
             (&pass["changing"], &pass["unchanged"]) == (&json!(["restless"]), &json!(["guest"]))

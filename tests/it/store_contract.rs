@@ -221,7 +221,7 @@ async fn the_feed_shows_each_task_once_at_its_last_change_in_order(store: Arc<dy
     assert!(!page.has_more && page.tasks[2].deleted_at.is_some());
 }
 
-/// A client that missed a deletion would show the task for ever.
+/// A client that missed a deletion would show the task forever.
 async fn a_feed_cursor_expires_when_a_deletion_after_it_is_purged(store: Arc<dyn Store>) {
     let (a, now) = (company("a"), Utc::now());
     let mut ids = Vec::new();

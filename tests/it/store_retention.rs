@@ -358,6 +358,21 @@ async fn what_was_received_before_the_clock_was_set_back_is_kept_as_long_as_the_
     assert_eq!(store.event(&a, queued.event.id).await.unwrap(), None);
 }
 
+/// The clock was a month ahead for a moment: the queued event's own time says nothing about its segment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_event_of_the_future_keeps_its_segment() {
+    let dir = TempDir::new().unwrap();
+    let store = Arc::new(Embedded::open(&dir.path().join("data"), &options()).unwrap());
+    let mut queued = ingested("a", |_| {});
+    queued.event.id = EventId(hookmill::model::ids::new_id(Utc::now() + Duration::days(30)));
+    (queued.event.status, queued.event.task_ids, queued.tasks) = (EventStatus::Queued, Vec::new(), Vec::new());
+    store.commit(queued.clone().into()).await.unwrap();
+    roll(&store).await;
+    store.commit(ingested("a", |_| {}).into()).await.unwrap();
+    store.expire(Utc::now() + Duration::hours(60)).await.unwrap();
+    assert_eq!(store.event(&company("a"), queued.event.id).await.unwrap().as_ref(), Some(&queued.event));
+}
+
 /// The time up to which events have expired may be lost with the power. An event whose body has gone with its segment must not
 /// be found again because an erasure overwrites what is left of it.
 #[tokio::test(flavor = "multi_thread")]

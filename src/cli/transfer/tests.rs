@@ -103,7 +103,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     assert_eq!(said["skipped"], 0, "{said}");
 }
 
-/// Otherwise half of a file would be stored, and users would have to find out which.
+/// Otherwise half of a file would be stored, and users would need to find out which.
 #[tokio::test]
 async fn nothing_is_written_where_any_line_is_refused() {
     let dir = tempfile::TempDir::new().unwrap();

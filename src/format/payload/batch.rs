@@ -17,7 +17,7 @@ const NAMES: [&str; 2] = ["tasks", "data"];
 /// Returns the items of a JSON array, of an object with an array under `tasks` or `data`, or of JSON lines.
 ///
 /// # Errors
-/// Fails if the body is none of these, or has no items or too many. Invalid JSON in an array makes the whole body
+/// Fails if the body is of another kind, or has no items or too many. Invalid JSON in an array makes the whole body
 /// invalid; an invalid line affects only itself.
 pub fn split(content_type: Option<&str>, body: &Bytes, rules: &Rules) -> Result<Vec<Bytes>, DecodeError> {
     let content_type = content_type.unwrap_or_default();

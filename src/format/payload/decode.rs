@@ -45,7 +45,11 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
         }
         (BodyFormat::Other | BodyFormat::Lines | BodyFormat::Multipart, _) => return Err(unsupported(content_type)),
     }
-    let mut value = json::parse(text)?;
+    unpack(json::parse(text)?, loosened, rules)
+}
+
+/// Reads JSON that was sent as a JSON string.
+pub(super) fn unpack(mut value: Value, mut loosened: Loosened, rules: &Rules) -> Result<Payload, DecodeError> {
     if let (Value::String(inner), false) = (&value, rules.strict) {
         value = inner_json(inner)?;
         loosened.add("body");

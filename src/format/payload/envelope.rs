@@ -153,8 +153,8 @@ mod tests {
             assert_eq!(unwrapped(kept.clone(), &own, false).unwrap(), (kept, false));
         }
         // A known field next to it: the object is the payload.
-        let beside = json!({ "title": "t", "body": { "x": 1 } });
-        assert_eq!(unwrapped(beside.clone(), &task(), false).unwrap(), (beside, false));
+        let both = json!({ "title": "t", "body": { "x": 1 } });
+        assert_eq!(unwrapped(both.clone(), &task(), false).unwrap(), (both, false));
         // Text under `body` is content.
         let text = json!({ "body": "call back" });
         assert_eq!(unwrapped(text.clone(), &task(), false).unwrap(), (text, false));

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::SchemaError;
+use super::error::SchemaError;
 
 /// Maximum number of subschemas that one value may be checked against.
 const EXPANSIONS: u64 = 10_000;

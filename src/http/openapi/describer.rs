@@ -288,7 +288,7 @@ fn failure_name(status: u16) -> String {
     reason.split(' ').collect()
 }
 
-/// The headers of a failure, besides the request's id.
+/// The headers of a failure, in addition to the request's id.
 fn headers_of(status: u16) -> &'static [ResponseHeader] {
     match status {
         429 => &[headers::EVENT_ID, headers::RETRY_AFTER, headers::RATE_LIMIT, headers::RATE_LIMIT_POLICY],

@@ -14,5 +14,5 @@ mod tally;
 pub use compared::{Compared, Runs};
 pub use run::{DryRunOptions, Report, run};
 pub use shadow::{Shadow, ShadowReport};
-pub use shadows::{Beside, Shadows};
+pub use shadows::{AttachedShadow, Shadows};
 pub use tally::{Sample, Tally};

@@ -14,12 +14,12 @@ use crate::pipeline::{Observer, Observers};
 #[derive(Debug)]
 pub struct Shadows {
     observers: Arc<Observers>,
-    all: Mutex<BTreeMap<IntegrationName, Arc<Beside>>>,
+    all: Mutex<BTreeMap<IntegrationName, Arc<AttachedShadow>>>,
 }
 
 /// The shadow of one version of a live integration.
 #[derive(Debug)]
-pub struct Beside {
+pub struct AttachedShadow {
     /// Folder of the candidate, as in plugin.toml.
     pub folder: String,
     /// The running shadow, or why it does not run. The live plugin does not depend on it.
@@ -43,8 +43,8 @@ impl Shadows {
             let observer: Observer = Arc::new(move |raw, verdict| shadow.see(raw, verdict));
             self.observers.set(live, &observer);
         }
-        let beside = Arc::new(Beside { folder, shadow, live: live.loaded_at });
-        self.lock().insert(live.name.clone(), beside);
+        let attached = Arc::new(AttachedShadow { folder, shadow, live: live.loaded_at });
+        self.lock().insert(live.name.clone(), attached);
     }
 
     /// Stops and removes the shadow of an integration: another version goes live, or none.
@@ -58,7 +58,7 @@ impl Shadows {
 
     /// Returns the shadow of this version of an integration, if plugin.toml names one.
     #[must_use]
-    pub fn of(&self, live: &Integration) -> Option<Arc<Beside>> {
+    pub fn of(&self, live: &Integration) -> Option<Arc<AttachedShadow>> {
         self.lock().get(&live.name).filter(|it| it.live == live.loaded_at).cloned()
     }
 
@@ -69,7 +69,7 @@ impl Shadows {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<IntegrationName, Arc<Beside>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<IntegrationName, Arc<AttachedShadow>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,11 +12,11 @@ use tokio::task::AbortHandle;
 use super::lanes::Lanes;
 use super::waiting::{Place, Waiting};
 use super::work::Work;
-use crate::integration::{Found, Integration};
+use crate::integration::{Found, Integration, Received};
 use crate::limits::shares::{Rule, Shares, UsedUp};
 use crate::metrics::queue::{InQueue, QUEUE};
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, RawEvent};
+use crate::model::event::Event;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::pipeline::Pipeline;
 use crate::store::StoreError;
@@ -60,8 +60,8 @@ impl Queue {
     }
 
     /// Queues an event that is durable already.
-    pub fn push(self: &Arc<Self>, integration: &Integration, raw: &RawEvent, place: Option<Place>) {
-        let number = Some(self.number(integration, raw));
+    pub fn push(self: &Arc<Self>, integration: &Integration, received: &Received, place: Option<Place>) {
+        let (raw, number) = (received.raw(), Some(self.number(integration, received)));
         let counted = counted(&integration.name, raw.id);
         let waiting = Waiting {
             company: raw.company_id.clone(),
@@ -74,8 +74,8 @@ impl Queue {
         self.dispatch(&integration.name, waiting);
     }
 
-    fn number(&self, integration: &Integration, raw: &RawEvent) -> usize {
-        integration.order_key(raw).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number)
+    fn number(&self, integration: &Integration, received: &Received) -> usize {
+        integration.order_key(received).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number)
     }
 
     fn dispatch(self: &Arc<Self>, name: &IntegrationName, waiting: Waiting) {
@@ -114,7 +114,7 @@ impl Queue {
 
     fn take_up(self: &Arc<Self>, company: CompanyId, event: &Event) {
         let live = self.work.pipeline.registry.get(&event.integration.0);
-        let number = live.map(|it| self.number(&it, &event.raw()));
+        let number = live.map(|it| self.number(&it, &Received::new(event.raw())));
         let room = self.place(&company, &event.integration).ok();
         let counted = counted(&event.integration, event.id);
         let waiting = Waiting { company, id: event.id, number, room, unread: false, _counted: counted };
@@ -206,7 +206,7 @@ impl Dispatching {
         }
         // Read only for its ordering key, so bodies are not kept in memory. If it cannot be read, the lane retries.
         let event = store.event(&waiting.company, waiting.id).await.ok().flatten();
-        event.map_or(0, |it| queue.number(integration, &it.raw()))
+        event.map_or(0, |it| queue.number(integration, &Received::new(it.raw())))
     }
 
     /// Returns whether the integration is gone and has no queued events.

@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::journal::EventPlace;
-use super::record::{Bytes1, FORMAT_1, HEADER, Time, damaged, encode_for, from_time, opened_for, seal_for, time};
+use super::record::{
+    Bytes1, FORMAT_1, HEADER, Time, damaged, encode_for, from_time, is_sealed_for, opened_for, seal_for, time,
+};
 use super::{failure, keys};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
@@ -28,7 +30,7 @@ const FORMAT_4: u8 = 4;
 const FORMAT_5: u8 = 5;
 const WHAT: &str = "event";
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Event1<B> {
     integration: IntegrationName,
     received_at: Time,
@@ -42,14 +44,14 @@ struct Event1<B> {
     body: B,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Event2<B> {
     event: Event1<B>,
     headers: Vec<(String, String)>,
     stages: Vec<StageTime>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Event3<B> {
     event: Event2<B>,
     redacted: Vec<String>,
@@ -57,7 +59,7 @@ struct Event3<B> {
     erased_at: Option<i64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Event4<B> {
     event: Event3<B>,
     attempts: u32,
@@ -65,7 +67,7 @@ struct Event4<B> {
     base: Option<Base>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Event5<B> {
     event: Event4<B>,
     trace: Trace,
@@ -159,52 +161,6 @@ impl Decoded {
     }
 }
 
-/// [`Event5`], borrowed for encoding.
-#[derive(Serialize)]
-struct Event5Ref<'a> {
-    event: Event4Ref<'a>,
-    trace: Trace,
-}
-
-/// [`Event4`], borrowed for encoding.
-#[derive(Serialize)]
-struct Event4Ref<'a> {
-    event: Event3Ref<'a>,
-    attempts: u32,
-    last_attempt_at: Option<Time>,
-    base: Option<Base>,
-}
-
-/// [`Event3`], borrowed for encoding.
-#[derive(Serialize)]
-struct Event3Ref<'a> {
-    event: Event2Ref<'a>,
-    redacted: &'a [String],
-    erased_at: Option<i64>,
-}
-
-/// [`Event2`], borrowed for encoding, with the same fields.
-#[derive(Serialize)]
-struct Event2Ref<'a> {
-    event: Event1Ref<'a>,
-    headers: &'a [(String, String)],
-    stages: &'a [StageTime],
-}
-
-#[derive(Serialize)]
-struct Event1Ref<'a> {
-    integration: &'a IntegrationName,
-    received_at: Time,
-    status: EventStatus,
-    reason: Option<&'a Reason>,
-    task_ids: &'a [TaskId],
-    provenance: Option<&'a Provenance>,
-    plugin_log: &'a str,
-    content_type: Option<&'a str>,
-    body_bytes: u64,
-    body: Bytes1,
-}
-
 /// Encodes an event with everything that was sent.
 pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
     encode_with(event, None)
@@ -218,35 +174,54 @@ pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreE
 }
 
 fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> {
-    let first = Event1Ref {
-        integration: &event.integration,
-        received_at: time(event.received_at),
-        status: event.status,
-        reason: event.reason.as_ref(),
-        task_ids: &event.task_ids,
-        provenance: event.provenance.as_ref(),
-        plugin_log: &event.plugin_log,
-        content_type: event.content_type.as_deref(),
-        body_bytes: event.body_bytes,
-        body: Bytes1(event.body.clone()),
+    // Field by field, so that a new one cannot be forgotten.
+    let Event {
+        id,
+        integration,
+        company_id,
+        received_at,
+        status,
+        reason,
+        task_ids,
+        provenance,
+        plugin_log,
+        content_type,
+        headers,
+        stages,
+        redacted,
+        erased_at,
+        attempts,
+        last_attempt_at,
+        trace,
+        body_bytes,
+        body,
+    } = event.clone();
+    let (key, received_at, body) = (keys::event(&company_id, id), time(received_at), Bytes1(body));
+    let first = Event1 {
+        integration,
+        received_at,
+        status,
+        reason,
+        task_ids,
+        provenance,
+        plugin_log,
+        content_type,
+        body_bytes,
+        body,
     };
-    let second = Event2Ref { event: first, headers: &event.headers, stages: &event.stages };
-    let key = keys::event(&event.company_id, event.id);
-    let again = base.is_some() || event.attempts > 1;
-    let traced = event.trace.as_ref().map(Trace::of);
-    if !again && traced.is_none() && event.redacted.is_empty() && event.erased_at.is_none() {
+    let second = Event2 { event: first, headers, stages };
+    let again = base.is_some() || attempts > 1;
+    if !again && trace.is_none() && redacted.is_empty() && erased_at.is_none() {
         return encode_for(&key, FORMAT_2, &second);
     }
-    let erased_at = event.erased_at.map(|it| it.timestamp());
-    let third = Event3Ref { event: second, redacted: &event.redacted, erased_at };
-    if !again && traced.is_none() {
+    let third = Event3 { event: second, redacted, erased_at: erased_at.map(|it| it.timestamp()) };
+    if !again && trace.is_none() {
         return encode_for(&key, FORMAT_3, &third);
     }
-    let last_attempt_at = event.last_attempt_at.map(time);
-    let fourth = Event4Ref { event: third, attempts: event.attempts, last_attempt_at, base };
-    match traced {
+    let fourth = Event4 { event: third, attempts, last_attempt_at: last_attempt_at.map(time), base };
+    match trace.as_ref().map(Trace::of) {
         None => encode_for(&key, FORMAT_4, &fourth),
-        Some(trace) => encode_for(&key, FORMAT_5, &Event5Ref { event: fourth, trace }),
+        Some(trace) => encode_for(&key, FORMAT_5, &Event5 { event: fourth, trace }),
     }
 }
 
@@ -264,8 +239,8 @@ pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
 }
 
 /// Encodes an erased event in exactly `length` bytes, to overwrite a record in place. Removes more and more optional
-/// fields until it fits. The base is kept as long as possible: without it, an event whose base has expired would be found
-/// again. The time of the last attempt, which every update has, makes room for it.
+/// fields until it fits. The base is dropped last: without it, an event whose base has expired would be found again. The
+/// other fields make room for it; an update always has the times of its stages.
 pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
     let event = without_content(decoded.event, at);
     let mut erased = Decoded { event, base: decoded.base };
@@ -342,10 +317,10 @@ fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, StoreError> {
     postcard::from_bytes(body).map_err(|e| damaged(WHAT, &e))
 }
 
-/// Checks that a value was stored under this key, without decoding it: an event under a damaged key looks like another
-/// company's.
-pub(super) fn check_key(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    opened_for(key, value, value.first().copied().unwrap_or(FORMAT_2), WHAT).map(drop)
+/// Checks that a value under another key was not stored under this one: an event under a damaged key looks like another
+/// company's. The checksum tells, except for events that were stored before it covered the key.
+pub(super) fn check_other(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    if is_sealed_for(key, value) { Err(damaged(WHAT, &"its key has changed")) } else { Ok(()) }
 }
 
 fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {

@@ -39,7 +39,7 @@ pub(super) fn one(shared: &SharedStore, company: &CompanyId, id: EventId) -> Res
 pub(super) fn newest(shared: &SharedStore, key: &[u8], id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
     match shared.segments.any_event(id).map_err(|e| failure::stored("event", &e))? {
         Some((found, stored)) if found == key => Ok(Some(stored)),
-        Some((found, stored)) => event_record::check_key(&found, &stored.value).map(|()| None),
+        Some((_, stored)) => event_record::check_other(key, &stored.value).map(|()| None),
         None => Ok(None),
     }
 }
@@ -120,9 +120,9 @@ fn fitting(
     key: &[u8],
     value: &[u8],
 ) -> Result<Option<(Event, usize)>, StoreError> {
-    if key != keys::event(company, EventId(id)) {
-        event_record::check_key(key, value)?;
-        return Ok(None);
+    let own = keys::event(company, EventId(id));
+    if key != own {
+        return event_record::check_other(&own, value).map(|()| None);
     }
     let decoded = event_record::decode_head(value, EventId(id), company.clone())?;
     if !filter.fits(&decoded.event) {

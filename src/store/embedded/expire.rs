@@ -153,14 +153,29 @@ async fn expire_events(store: &Embedded, now: DateTime<Utc>, age: Duration) -> R
     // A segment with few writes must be closed at some point, or nothing in it could expire.
     let roll = (now - (age / 8).max(Duration::hours(1))).timestamp_millis();
     store.writer.write(Change::Roll { before_ms: roll }).await?;
-    let before_ms = store.read(move |shared| expire_before(shared, (now - age).timestamp_millis())).await?;
     let now_ms = now.timestamp_millis();
-    let Some(last) = removable(&store.shared.segments, u64::MAX - 1, before_ms, now_ms).1 else { return Ok(0) };
-    let covered = store.read(move |shared| shared.take_snapshot(last).map(|it| it.sequence)).await?;
+    let (before_ms, last) = store
+        .read(move |shared| {
+            let before_ms = expire_before(shared, (now - age).timestamp_millis())?;
+            Ok((before_ms, removable(&shared.segments, unqueued(shared)?, before_ms, now_ms).1))
+        })
+        .await?;
+    let Some(last) = last else { return Ok(0) };
+    store.read(move |shared| shared.take_snapshot(last)).await?;
+    // What was written since is in later segments.
+    let covered = last;
     match store.writer.write(Change::Prune { covered, before_ms, now_ms }).await? {
         Done::Freed(bytes) => Ok(bytes),
         _ => Ok(0),
     }
+}
+
+/// Returns the last sequence before the segments with queued events. Their times alone do not protect them: a clock that was
+/// ahead gives an event a time in the future.
+fn unqueued(shared: &SharedStore) -> Result<u64, StoreError> {
+    let queued: Vec<_> = shared.view(events::queued)?.into_iter().map(|(_, id)| id.0).collect();
+    let oldest = shared.segments.oldest_with(&queued).map_err(|e| failure::stored("event", &e))?;
+    Ok(oldest.map_or(u64::MAX - 1, |first| first.saturating_sub(1)))
 }
 
 /// Returns the time before which events expire: queued events, and all events received after them, are kept until

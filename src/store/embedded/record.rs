@@ -1,6 +1,7 @@
 //! Value formats: a format byte, the CRC-32 of what follows (little endian), then a postcard record.
 //!
-//! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable.
+//! A format's meaning never changes; a changed record gets a new format byte, and the old one stays readable. The one
+//! exception: the checksum of events covers their key as well since it was found that it must; both are read.
 //! Ids and companies are in the key and are not repeated in the value. Enums are stored by the position of their
 //! variant, so [`Action`] and [`Scope`](crate::auth::Scope) may only grow at the end.
 
@@ -180,7 +181,14 @@ fn checksum(key: &[u8], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Returns what follows the format byte and the checksum. The checksum covers the key, or not (values of hookmill 0.1).
+/// Returns whether a value's checksum is that of this key and the value.
+pub(super) fn is_sealed_for(key: &[u8], value: &[u8]) -> bool {
+    let parts = value.split_first_chunk::<HEADER>();
+    parts.is_some_and(|(&[_, crc @ ..], body)| checksum(key, body) == u32::from_le_bytes(crc))
+}
+
+/// Returns what follows the format byte and the checksum. The checksum covers the key, or not (values that were stored
+/// before it did).
 pub(super) fn opened_for<'a>(
     key: &[u8],
     value: &'a [u8],
@@ -188,9 +196,7 @@ pub(super) fn opened_for<'a>(
     what: &'static str,
 ) -> Result<&'a [u8], StoreError> {
     match value.split_first_chunk::<HEADER>() {
-        Some((&[found, crc @ ..], body)) if found == format && checksum(key, body) == u32::from_le_bytes(crc) => {
-            Ok(body)
-        }
+        Some(([found, ..], body)) if *found == format && is_sealed_for(key, value) => Ok(body),
         _ => opened(value, format, what),
     }
 }

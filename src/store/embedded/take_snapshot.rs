@@ -50,7 +50,7 @@ impl SharedStore {
         Ok(snapshot)
     }
 
-    /// Returns about how many bytes of the journal a rebuild would have to replay.
+    /// Returns about how many bytes of the journal a rebuild would replay.
     pub(super) fn journal_after_snapshot(&self) -> u64 {
         let current = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         self.segments.bytes_after(current.as_ref().map_or(0, |it| it.sequence))

@@ -164,8 +164,8 @@ async fn do_upkeep(store: &Arc<Embedded>, request: Request) -> Result<Reply, Sto
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         },
-        Request::Dump { scans, answers, now_ms, gone, patience_ms } => {
-            patiently(patience_ms, async || dump(store, scans, &answers, now_ms, &gone).await).await
+        Request::Dump { scans, answers, now_ms, gone, feed, patience_ms } => {
+            patiently(patience_ms, async || dump(store, scans, &answers, now_ms, &gone, &feed).await).await
         }
         other => unreachable!("{other:?}"),
     }

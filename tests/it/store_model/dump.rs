@@ -8,12 +8,12 @@ use hookmill::model::ids::TaskId;
 use hookmill::model::task::{Priority, Status, Task};
 use hookmill::store::embedded::DirHistory;
 use hookmill::store::verbs::*;
-use hookmill::store::{Cursor, Embedded, EventFilter, PageRequest, StoreError, TaskFilter};
+use hookmill::store::{ChangeFeed, Cursor, Embedded, EventFilter, FeedCursor, PageRequest, StoreError, TaskFilter};
 use hookmill::store::{EventHistory as _, StoredItem, Wanted};
 use uuid::Uuid;
 
 use super::made::{self, AnswerOf, company, company_number, event_hash, hash, time};
-use super::protocol::{Dump, Reply, Scans, Seen};
+use super::protocol::{Dump, Followed, Reply, Scans, Seen};
 
 /// Everything in a store, read by ids, by lists, by filters, by an export and as a dry run reads it.
 pub async fn dump(
@@ -22,6 +22,7 @@ pub async fn dump(
     answers: &[AnswerOf],
     now_ms: i64,
     gone: &[(u8, Uuid)],
+    feed: &[Option<String>],
 ) -> Result<Reply, StoreError> {
     let mut dump = Dump::default();
     let mut all_events = Vec::new();
@@ -35,6 +36,9 @@ pub async fn dump(
         };
         dump.events.push(events.iter().map(seen).collect());
         all_events.extend(events);
+    }
+    for (of, cursor) in (0..made::COMPANIES).zip(feed) {
+        dump.feed.push(follow(store, of, cursor.as_deref(), &mut dump.problems).await?);
     }
     for (of, id) in store.queued().await? {
         dump.queue.push((company_number(&of), id.0));
@@ -65,6 +69,42 @@ pub async fn dump(
         Ok(Reply::Dump(Box::new(dump)))
     };
     tokio::task::spawn_blocking(all).await.unwrap()
+}
+
+/// Reads the feed from a cursor to its end.
+async fn follow(
+    store: &Embedded,
+    of: u8,
+    cursor: Option<&str>,
+    problems: &mut Vec<String>,
+) -> Result<Followed, StoreError> {
+    let name = company(of);
+    let (mut changes, mut again) = (Vec::new(), false);
+    let mut after = match cursor.map(|it| FeedCursor::parse(&name, it)).transpose() {
+        Ok(after) => after,
+        Err(error) => {
+            problems.push(format!("the feed's own cursor {error}"));
+            None
+        }
+    };
+    loop {
+        let page = match store.change_feed(&name, after.clone(), 6).await? {
+            ChangeFeed::Page(page) => page,
+            ChangeFeed::Expired if after.is_some() => {
+                (changes, again, after) = (Vec::new(), true, None);
+                continue;
+            }
+            ChangeFeed::Expired => {
+                problems.push("the feed's beginning has expired".into());
+                return Ok(Followed { again, changes, cursor: String::new() });
+            }
+        };
+        changes.extend(page.tasks.iter().map(|it| (it.id.0, it.deleted_at.is_none().then(|| hash(it)))));
+        if !page.has_more {
+            return Ok(Followed { again, changes, cursor: page.next.to_text(&name) });
+        }
+        after = Some(page.next);
+    }
 }
 
 /// A company's tasks, by cursor; every filter and every other way of reading must agree with that.

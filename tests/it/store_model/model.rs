@@ -67,6 +67,14 @@ pub struct Model {
     /// Segments that were removed may be there again, as the directory was not synced: expiry makes space, and erasing
     /// is what must survive. The same where it was not written up to when events have expired.
     pub lost_power: bool,
+    /// What a client that follows each company's feed has, and its cursor.
+    followers: [Follower; made::COMPANIES as usize],
+}
+
+#[derive(Debug, Clone, Default)]
+struct Follower {
+    cursor: Option<String>,
+    tasks: BTreeMap<Uuid, u64>,
 }
 
 impl Model {
@@ -245,6 +253,11 @@ impl Model {
     pub fn gone(&self) -> Vec<(u8, Uuid)> {
         let expired = self.expired.iter().filter(|_| !self.lost_power).map(|(id, it)| (it.delivery.company, *id));
         self.deleted.iter().copied().chain(expired).collect()
+    }
+
+    /// Where each company's follower of the feed is.
+    pub fn feed(&self) -> Vec<Option<String>> {
+        self.followers.iter().map(|it| it.cursor.clone()).collect()
     }
 
     /// Every key that was used, to be asked for.

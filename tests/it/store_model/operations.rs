@@ -383,7 +383,7 @@ fn kill(world: &mut World) -> Outcomes {
 
 /// What a clean end leaves behind is in order.
 /// sled 0.34.7 sometimes loses entries of a view that was complete and closed without a failure (once in about 200 checks).
-/// The start detects that and rebuilds the view, so that the comparison afterwards has to pass; `MOST_LOST` limits it.
+/// The start detects that and rebuilds the view, so that the comparison afterwards must pass; `MOST_LOST` limits it.
 fn is_lost_view(repairable: &str) -> bool {
     repairable.contains("view is damaged") && repairable.contains("or their sum differs")
 }

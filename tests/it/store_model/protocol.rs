@@ -101,6 +101,8 @@ pub enum Request {
         answers: Vec<AnswerOf>,
         now_ms: i64,
         gone: Vec<(u8, Uuid)>,
+        /// Where each company's follower of the feed is; none for the beginning.
+        feed: Vec<Option<String>>,
         patience_ms: u64,
     },
 }
@@ -152,8 +154,20 @@ pub struct Dump {
     pub keys: Vec<(String, u64)>,
     /// Newest first.
     pub audit: Vec<(Uuid, u64)>,
+    /// What each company's follower of the feed gets.
+    pub feed: Vec<Followed>,
     /// Where the ways of reading do not agree with each other.
     pub problems: Vec<String>,
+}
+
+/// The changes of a company since a cursor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Followed {
+    /// The cursor had expired, and everything was read again.
+    pub again: bool,
+    /// Without a hash where a task was deleted.
+    pub changes: Vec<(Uuid, Option<u64>)>,
+    pub cursor: String,
 }
 
 /// An event that was read.

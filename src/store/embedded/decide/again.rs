@@ -48,13 +48,13 @@ impl Decider<'_> {
         let current = event_record::decode(&stored.value, id, company)?;
         let queued = current.event.status == EventStatus::Queued;
         if let Some(at) = self.was_erased(&current)? {
-            return if queued { self.late(current.event, at, &stored) } else { not_stored(Replaced::Erased) };
+            return if queued { self.late(current, at, &stored) } else { not_stored(Replaced::Erased) };
         }
         if stored.version() != again.read {
             return not_stored(Replaced::Changed);
         }
         if let Some(at) = self.is_to_be_erased(&again, &key) {
-            return self.late(current.event, at, &stored);
+            return self.late(current, at, &stored);
         }
         if let Some(first) = self.other_answer(&again)? {
             return not_stored(Replaced::Repeated(first));
@@ -147,12 +147,13 @@ impl Decider<'_> {
 
     /// Stores a result that arrives after what was sent was erased: the event is marked as erased and creates no
     /// task. Tasks that it created before remain.
-    fn late(&mut self, event: Event, at: DateTime<Utc>, stored: &StoredEvent) -> Result<Decided, StoreError> {
+    fn late(&mut self, current: Decoded, at: DateTime<Utc>, stored: &StoredEvent) -> Result<Decided, StoreError> {
+        let Decoded { event, base } = current;
         self.replaced.insert(event.id.0);
         let (company, id) = (event.company_id.clone(), event.id);
         let made_tasks = !event.task_ids.is_empty();
         let event = if made_tasks { event_record::without_content(event, at) } else { erased(event, at) };
-        let value = event_record::encode_update(&event, stored.base(None))?;
+        let value = event_record::encode_update(&event, stored.base(base))?;
         let event = OwnedOp::new(OpKind::Event, keys::event(&company, id), value);
         self.late.push(id.0);
         Ok((vec![event, self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Erased)))

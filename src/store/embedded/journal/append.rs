@@ -217,11 +217,14 @@ pub(in super::super) fn removable(
     (count, last)
 }
 
-/// When the newest event of a segment was received. This may be after the next segment was begun, if the clock was set back
-/// in between. A time in the future is ignored: the clock was wrong.
+/// When the newest event of a segment was received, in milliseconds since 1970; the least number without events. This may be
+/// after the next segment was begun, if the clock was set back in between. Events of the future are ignored: the clock was
+/// wrong. A segment whose index cannot be read is not removed.
 fn received_ms(segment: &Segment, now_ms: i64) -> i64 {
-    let newest = segment.extent(|it| it.events.range()).map(|(_, newest)| id_time::received_ms(newest));
-    newest.filter(|it| *it <= now_ms).unwrap_or(i64::MIN)
+    match segment.before(id_time::first_id_of(now_ms.saturating_add(1)), 1) {
+        Ok(newest) => newest.first().map_or(i64::MIN, |(id, _)| id_time::received_ms(*id)),
+        Err(_) => i64::MAX,
+    }
 }
 
 /// Returns when a segment was full: when the next one was begun. `begun` are the creation times of all segments. If

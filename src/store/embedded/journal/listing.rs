@@ -77,7 +77,7 @@ impl Segments {
 
 impl Segment {
     /// Returns the highest ids that are lower than this, highest first.
-    fn before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, EventPlace)>> {
+    pub(super) fn before(&self, before: Uuid, most: usize) -> std::io::Result<Vec<(Uuid, EventPlace)>> {
         let in_memory = self.extent(|it| match &it.events {
             Events::Open(events) => Some(events.range(..before).rev().take(most).map(|(id, at)| (*id, *at)).collect()),
             Events::Sealed(Some((lowest, _))) if *lowest < before => None,

@@ -156,6 +156,21 @@ impl Segments {
         Ok(found)
     }
 
+    /// Returns the first sequence of the oldest segment with a record of one of these events.
+    ///
+    /// # Errors
+    /// Fails if an index cannot be read.
+    pub(in super::super) fn oldest_with(&self, events: &[Uuid]) -> std::io::Result<Option<u64>> {
+        for segment in self.list().iter() {
+            for id in events {
+                if expired_is_none(segment.place(*id))?.flatten().is_some() {
+                    return Ok(Some(segment.first));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns the closed segments, oldest first.
     pub(in super::super) fn closed(&self) -> Vec<Closed> {
         let list = self.list();

@@ -1,6 +1,6 @@
 //! What a store has, compared with the model.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ impl Model {
         for company in 0..made::COMPANIES {
             self.compare_tasks(company, &dump.tasks[usize::from(company)])?;
         }
+        self.compare_feed(dump)?;
         self.compare_events(dump)?;
         let queue: Vec<_> = self.queue.iter().map(|it| (it.2, it.3)).collect();
         if queue != dump.queue {
@@ -97,6 +98,28 @@ impl Model {
             }),
             Write::Key { entry, .. } | Write::Note { entry } => found.audit.contains(&entry.entry().id),
         }
+    }
+
+    /// A follower has what the list has, whatever happened since it last asked.
+    fn compare_feed(&mut self, dump: &Dump) -> Result<(), String> {
+        for (company, (follower, new)) in self.followers.iter_mut().zip(&dump.feed).enumerate() {
+            if new.again {
+                follower.tasks.clear();
+            }
+            for (id, hash) in &new.changes {
+                match hash {
+                    Some(hash) => drop(follower.tasks.insert(*id, *hash)),
+                    None => drop(follower.tasks.remove(id)),
+                }
+            }
+            follower.cursor = Some(new.cursor.clone());
+            let listed: BTreeMap<Uuid, u64> = dump.tasks[company].iter().copied().collect();
+            if follower.tasks != listed {
+                let (has, should): (Vec<_>, Vec<_>) = (follower.tasks.iter().collect(), listed.iter().collect());
+                return Err(format!("the follower of company {company}: {}", difference(&should, &has)));
+            }
+        }
+        Ok(())
     }
 
     fn compare_tasks(&mut self, company: u8, found: &[(Uuid, u64)]) -> Result<(), String> {

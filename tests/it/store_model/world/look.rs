@@ -32,8 +32,8 @@ impl World {
 
     fn looked(&mut self, scans: Scans, patience_ms: u64) -> Result<Result<Looked, Option<Reply>>, String> {
         let (answers, now_ms) = (self.model.keys_used(), self.now_ms());
-        let gone = self.model.gone();
-        let request = Request::Dump { scans, answers: answers.clone(), now_ms, gone, patience_ms };
+        let (gone, feed) = (self.model.gone(), self.model.feed());
+        let request = Request::Dump { scans, answers: answers.clone(), now_ms, gone, feed, patience_ms };
         Ok(match self.ask(&request)? {
             Some(Reply::Dump(dump)) => Ok((dump, answers, now_ms)),
             other => Err(other),
@@ -70,6 +70,7 @@ impl World {
             answers: answers.clone(),
             now_ms,
             gone: model.gone(),
+            feed: model.feed(),
             patience_ms: PATIENCE_MS,
         };
         match process.ask(&request) {
