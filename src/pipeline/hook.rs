@@ -104,7 +104,7 @@ impl<'a> StagedRun<'a> {
     fn ready(self, ready: Ready) -> Prepared<'a> {
         let (integration, now) = (self.integration, self.raw.received_at);
         let (ingested, receipt) = outcome::stored(integration, self.raw, ready, self.stages.done(), now);
-        Prepared::Ready(ReadyRun { integration, ingested, receipt })
+        Prepared::Ready(ReadyRun { integration, ingested: Box::new(ingested), receipt })
     }
 
     /// Stores the event before its response is written, so that it can be found by the id in the response.

@@ -22,7 +22,7 @@ pub enum Prepared<'a> {
 #[derive(Debug)]
 pub struct ReadyRun<'a> {
     pub(super) integration: Option<&'a Integration>,
-    pub(super) ingested: Ingested,
+    pub(super) ingested: Box<Ingested>,
     pub(super) receipt: Receipt,
 }
 
@@ -45,7 +45,7 @@ impl ReadyRun<'_> {
         earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
     ) -> Result<Option<Superseded>, StoreError> {
         let how = counted::as_stored(&self.ingested.event);
-        let commit = Commit { ingested: vec![self.ingested], idempotency: remembered };
+        let commit = Commit { ingested: vec![*self.ingested], idempotency: remembered };
         let ended = committed(pipeline, commit, earlier).await;
         counted::ended(self.integration, how, &ended);
         ended

@@ -96,3 +96,16 @@ fn read(output: &[u8]) -> Result<Outcome, String> {
         _ => Err("stdout is JSON, but not an object or an array of objects".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With serde_json's feature `raw_value`, this would be an array of two tasks, and no limit would have counted them.
+    #[test]
+    fn an_object_with_the_name_of_a_raw_value_is_an_object() {
+        let output = br#"{"$serde_json::private::RawValue":"[{},{}]"}"#;
+        let Ok(Outcome::Tasks(tasks)) = read(output) else { panic!("not tasks") };
+        assert_eq!(tasks, [serde_json::json!({ "$serde_json::private::RawValue": "[{},{}]" })]);
+    }
+}
