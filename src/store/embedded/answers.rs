@@ -143,7 +143,7 @@ mod tests {
         };
         let idempotency = Some(Idempotency { id, answer });
         let commit = Commit { ingested: Vec::new(), idempotency };
-        let mut change = Change::commit(&commit).unwrap();
+        let mut change = Change::commit(commit).unwrap();
         if let Change::Put { audit, .. } = &mut change {
             *audit = Some((b"A123456789abcdefg".to_vec(), vec![0]));
         }

@@ -141,19 +141,18 @@ impl OwnedOp {
 }
 
 impl Change {
-    pub(super) fn commit(commit: &Commit) -> Result<Self, StoreError> {
+    pub(super) fn commit(commit: Commit) -> Result<Self, StoreError> {
+        let waits = commit.ingested.iter().filter(|it| it.event.status == EventStatus::Queued);
+        let queue = waits.map(|it| enters_queue(&it.event)).collect::<Result<_, _>>()?;
         let (mut events, mut tasks) = (Vec::with_capacity(commit.ingested.len()), Vec::new());
-        for ingested in &commit.ingested {
-            let event = &ingested.event;
+        for Ingested { event, tasks: its } in commit.ingested {
             events.push((keys::event(&event.company_id, event.id), event_record::encode(event)?));
-            for task in &ingested.tasks {
+            for task in &its {
                 let key = keys::task(&task.company_id, task.id);
                 tasks.push((task.company_id.clone(), key, task_record::encode(task)?));
             }
         }
         let guard = commit.idempotency.as_ref().map(Guard::new).transpose()?;
-        let waits = commit.ingested.iter().filter(|it| it.event.status == EventStatus::Queued);
-        let queue = waits.map(|it| enters_queue(&it.event)).collect::<Result<_, _>>()?;
         Ok(Self::Put { events, tasks, api_key: None, audit: None, guard, queue })
     }
 

@@ -162,18 +162,18 @@ impl Decoded {
 }
 
 /// Encodes an event with everything that was sent.
-pub(super) fn encode(event: &Event) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode(event: Event) -> Result<Vec<u8>, StoreError> {
     encode_with(event, None)
 }
 
 /// Encodes a new state of an event without what was sent; `base` is the record that has it, or had it before the event was
 /// erased. The event expires with that record.
-pub(super) fn encode_update(event: &Event, base: Base) -> Result<Vec<u8>, StoreError> {
-    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: None, ..event.clone() };
-    encode_with(&nothing, Some(base))
+pub(super) fn encode_update(event: Event, base: Base) -> Result<Vec<u8>, StoreError> {
+    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: None, ..event };
+    encode_with(nothing, Some(base))
 }
 
-fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> {
+fn encode_with(event: Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> {
     // Field by field, so that a new one cannot be forgotten.
     let Event {
         id,
@@ -195,7 +195,7 @@ fn encode_with(event: &Event, base: Option<Base>) -> Result<Vec<u8>, StoreError>
         trace,
         body_bytes,
         body,
-    } = event.clone();
+    } = event;
     let (key, received_at, body) = (keys::event(&company_id, id), time(received_at), Bytes1(body));
     let first = Event1 {
         integration,
@@ -256,7 +256,7 @@ pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) 
     ];
     for shorten in shorter {
         shorten(&mut erased);
-        let mut value = encode_with(&erased.event, erased.base)?;
+        let mut value = encode_with(erased.event.clone(), erased.base)?;
         if value.len() <= length {
             // Bytes after a record are ignored.
             value.resize(length, 0);

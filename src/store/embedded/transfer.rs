@@ -132,7 +132,7 @@ impl Embedded {
                 }
                 StoredItem::Event(it) => {
                     let waits = (it.status == EventStatus::Queued).then(|| enters_queue(&it)).transpose()?;
-                    events.push(((keys::event(&it.company_id, it.id), event_record::encode(&it)?), waits));
+                    events.push(((keys::event(&it.company_id, it.id), event_record::encode(*it)?), waits));
                 }
                 StoredItem::Key(it) => {
                     if *owners.entry(it.hash).or_insert_with(|| it.id.clone()) == it.id {

@@ -34,7 +34,7 @@ use crate::store::write::{Commit, Committed, Replace, Replaced, Updated, Version
 
 impl TaskStore for Embedded {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Change::commit(&commit)).await }.boxed()
+        async move { self.put(Change::commit(commit)).await }.boxed()
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {

@@ -72,20 +72,21 @@ impl Decider<'_> {
         base: Base,
     ) -> Result<Decided, StoreError> {
         let Again { event, tasks, audit, guard, forget, .. } = again;
-        self.replaced.insert(event.id.0);
-        let key = keys::event(&event.company_id, event.id);
-        let mut written = vec![OwnedOp::new(OpKind::Event, key, event_record::encode_update(&event, base)?)];
+        let (company, id) = (event.company_id.clone(), event.id);
+        self.replaced.insert(id.0);
+        let key = keys::event(&company, id);
+        let mut written = vec![OwnedOp::new(OpKind::Event, key, event_record::encode_update(event, base)?)];
         self.write_tasks(tasks, &mut written)?;
         for (key, value) in updates {
             written.push(self.put(key, value.into())?);
         }
         written.extend(audit.map(|(key, value)| self.insert(key, value.into())));
         if queued {
-            written.push(self.gone(keys::queued(&event.company_id, event.id)));
+            written.push(self.gone(keys::queued(&company, id)));
         }
         if let Some((name, at)) = forget
             && let Some(first) = self.first(name, at)?
-            && first.event_id == Some(event.id)
+            && first.event_id == Some(id)
         {
             self.answers.add(Guard::forgotten(name, at)?);
         }
@@ -138,7 +139,7 @@ impl Decider<'_> {
         // Encoded only if it is needed.
         let whole = std::cell::OnceCell::new();
         let ops = || {
-            let value = whole.get_or_init(|| event_record::encode(&again.event).unwrap_or_default());
+            let value = whole.get_or_init(|| event_record::encode(again.event.clone()).unwrap_or_default());
             let tasks = again.tasks.iter().map(|(_, key, value)| Op { kind: OpKind::Insert, key, value });
             std::iter::once(Op { kind: OpKind::Event, key, value }).chain(tasks)
         };
@@ -153,7 +154,7 @@ impl Decider<'_> {
         let (company, id) = (event.company_id.clone(), event.id);
         let made_tasks = !event.task_ids.is_empty();
         let event = if made_tasks { event_record::without_content(event, at) } else { erased(event, at) };
-        let value = event_record::encode_update(&event, stored.base(base))?;
+        let value = event_record::encode_update(event, stored.base(base))?;
         let event = OwnedOp::new(OpKind::Event, keys::event(&company, id), value);
         self.late.push(id.0);
         Ok((vec![event, self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Erased)))
@@ -168,7 +169,7 @@ impl Decider<'_> {
             Err(StoreError::Damaged { .. }) => {}
             Err(other) => return Err(other),
         }
-        let value = OwnedOp::new(OpKind::Event, keys::event(company, id), event_record::encode(event)?);
+        let value = OwnedOp::new(OpKind::Event, keys::event(company, id), event_record::encode(event.clone())?);
         Ok((vec![value, self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored)))
     }
 
@@ -189,7 +190,7 @@ impl Decider<'_> {
         let [(key, value)] = events else { return Ok(Some(Vec::new())) };
         let Some((company, id)) = keys::parse_event(key) else { return Ok(Some(Vec::new())) };
         let event = event_record::decode(value, EventId(id), company)?.event;
-        let value = event_record::encode(&erased(event, at))?;
+        let value = event_record::encode(erased(event, at))?;
         Ok(Some(vec![OwnedOp::new(OpKind::Event, key.clone(), value)]))
     }
 }

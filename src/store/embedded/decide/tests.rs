@@ -61,7 +61,7 @@ fn keyed(company: &str, key: &str) -> Commit {
 }
 
 fn changes(commit: &Commit) -> Change {
-    Change::commit(commit).unwrap()
+    Change::commit(commit.clone()).unwrap()
 }
 
 /// Under load, the read view is always some groups behind. Decisions must be the same as with an up-to-date

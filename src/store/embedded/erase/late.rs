@@ -227,6 +227,6 @@ mod tests {
         let id = crate::model::ids::EventId(id);
         let event = crate::store::embedded::events::unreadable(company, id, &integration, reason);
         let body = format!("{{\"patient_id\":\"{patient}\"}}").into();
-        crate::store::embedded::event_record::encode(&crate::model::event::Event { body, ..event }).unwrap()
+        crate::store::embedded::event_record::encode(crate::model::event::Event { body, ..event }).unwrap()
     }
 }

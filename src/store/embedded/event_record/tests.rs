@@ -34,7 +34,7 @@ fn read(value: &[u8], of: &Event) -> Decoded {
 #[test]
 fn the_format_of_a_traced_event_is_frozen() {
     let event = traced();
-    let value = encode(&event).unwrap();
+    let value = encode(event.clone()).unwrap();
     let hex: String = value.iter().map(|it| format!("{it:02x}")).collect();
     assert_eq!((&hex[..2], &hex[10..]), (&FROZEN[..2], &FROZEN[10..]));
     // The checksum did not cover the key at first.
@@ -46,16 +46,16 @@ fn the_format_of_a_traced_event_is_frozen() {
     let other = CompanyId::parse("company-0").unwrap();
     assert!(decode(&value, event.id, other).is_err(), "another company's key");
     let untraced = Event { trace: None, ..event };
-    assert_eq!(encode(&untraced).unwrap()[0], FORMAT_2, "other events are written as before");
+    assert_eq!(encode(untraced.clone()).unwrap()[0], FORMAT_2, "other events are written as before");
 }
 
 /// Otherwise an event that was replayed is in no trace any more, or says twice what its sender sent.
 #[test]
 fn an_event_that_is_stored_again_has_its_trace_from_the_first_record() {
     let event = traced();
-    let first = encode(&event).unwrap();
+    let first = encode(event.clone()).unwrap();
     let again = Event { attempts: 2, ..event.clone() };
-    let update = encode_update(&again, Base { segment: 1, offset: 2, length: 3 }).unwrap();
+    let update = encode_update(again.clone(), Base { segment: 1, offset: 2, length: 3 }).unwrap();
     let decoded = read(&update, &event);
     assert_eq!(decoded.event.trace, None);
     assert_eq!(decoded.whole(|_| Ok(Some(first))).unwrap(), Some(again));
@@ -65,13 +65,13 @@ fn an_event_that_is_stored_again_has_its_trace_from_the_first_record() {
 #[test]
 fn an_erased_event_keeps_the_ids_of_its_trace_and_nothing_that_was_sent() {
     let event = traced();
-    let value = encode(&event).unwrap();
+    let value = encode(event.clone()).unwrap();
     let erased = encode_erased(Decoded { event: event.clone(), base: None }, event.received_at, value.len()).unwrap();
     assert_eq!(erased.len(), value.len());
     let trace = read(&erased, &event).event.trace.unwrap();
     assert_eq!(trace, event.trace.as_ref().unwrap().without_state());
     let small = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: Some(trace), ..event };
-    let value = encode(&small).unwrap();
+    let value = encode(small.clone()).unwrap();
     let erased = encode_erased(Decoded { event: small.clone(), base: None }, small.received_at, value.len()).unwrap();
     assert_eq!((erased.len(), read(&erased, &small).event.trace), (value.len(), None));
 }
