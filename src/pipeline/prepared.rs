@@ -34,7 +34,7 @@ impl ReadyRun<'_> {
     }
 
     /// Makes everything durable in one commit. `remembered` is the response to a repetition; `earlier` is the stored
-    /// response to the same request (see [`committed`]). Returns why nothing was stored, if so.
+    /// response to the same request (looked up if the commit cannot decide). Returns why nothing was stored, if so.
     ///
     /// # Errors
     /// Fails if it cannot be stored.

@@ -1,6 +1,6 @@
 //! Signatures over the raw body, in the providers' schemes.
 //!
-//! Most are an HMAC (RFC 2104) over a text that contains the body: [`rule::Rule`] is the general scheme, `hmac.rs`
+//! Most are an HMAC (RFC 2104) over a text that contains the body: [`rule::SignatureRule`] is the general scheme, `hmac.rs`
 //! the function, and `presets.rs` has each provider's rule. `twilio.rs` signs its URL and form, `ed25519.rs` is
 //! Standard Webhooks' `v1a`.
 
