@@ -21,7 +21,7 @@ use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
-use crate::model::event::Reason;
+use crate::model::event::{Event, Reason};
 use crate::model::ids::TaskId;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::model::task::{Task, TaskPatch};
@@ -164,6 +164,10 @@ impl<S: TaskStore> TaskStore for Faulty<S> {
         id: EventId,
     ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
         self.inner.versioned(company, id)
+    }
+
+    fn event<'a>(&'a self, company: &CompanyId, id: EventId) -> BoxFuture<'a, Result<Option<Event>, StoreError>> {
+        self.inner.event(company, id)
     }
 
     fn list_events<'a>(

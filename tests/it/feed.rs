@@ -106,6 +106,8 @@ fn updated_since_lists_what_was_updated_at_this_time_or_later() {
     assert_eq!(titles("updated_since=2999-01-01T00:00:00%2B01:00"), [""; 0]);
     assert_eq!(titles("updated_since=2020-01-01T00:00:00Z&status=completed"), [""; 0]);
     assert_eq!(titles("updated_since=2020-01-01T00:00:00Z").len(), 3);
+    // The zero time of many languages.
+    assert_eq!(titles("updated_since=0001-01-01T00:00:00Z").len(), 3);
     let refused = server.get("/v1/tasks?updated_since=yesterday").expect(422);
     assert_eq!(refused.json()["errors"][0]["pointer"], "/updated_since");
 }

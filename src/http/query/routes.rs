@@ -26,7 +26,7 @@ parameters! {
         "assigned_user_id" => assigned_user_id: Vec<String>,
         /// Tasks of one of these types.
         "type" => kind: Vec<String>,
-        /// Tasks updated at this time or later. It shows no deletions: `GET /v1/tasks/changes` does.
+        /// Tasks updated at this time or later. It shows no deletions, and can miss tasks that are stored later: `GET /v1/tasks/changes` does not.
         "updated_since" => updated_since: Option<DateTime<Utc>>,
         /// The number of the page, from 1; not together with `cursor`.
         "page" => page: Option<PageNumber>,

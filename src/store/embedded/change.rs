@@ -171,7 +171,7 @@ impl Change {
             read,
             audit,
             updates,
-            now: crate::system::clock::now(),
+            now: crate::model::time::now(),
         })))
     }
 

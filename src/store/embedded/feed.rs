@@ -61,7 +61,7 @@ pub(super) fn feed(
         Some(Some(it)) if it.lineage == shared.lineage && it.last.is_none_or(|at| at.sequence <= floor) => it,
         Some(_) => return Ok(ChangeFeed::Expired),
     };
-    let found = page(shared, company, &|tasks| find(tasks, &position, limit))?;
+    let found = page(shared, company, &|tasks| find(tasks, &position, limit, after.is_some()))?;
     let Some((tasks, behind)) = found else { return at_end(after, &position) };
     let Some(behind) = behind else { return Ok(ChangeFeed::Expired) };
     let Some(last) = tasks.len().checked_sub(1).and_then(|at| behind.changes.get(at)) else {
@@ -79,10 +79,15 @@ fn at_end(after: Option<&FeedCursor>, position: &Position) -> Result<ChangeFeed,
     Ok(ChangeFeed::Page(FeedPage { tasks: Vec::new(), next, has_more: false }))
 }
 
-/// None where the position has expired.
-fn find(tasks: &Company, position: &Position, limit: usize) -> Result<(Vec<TaskId>, Option<Behind>), StoreError> {
+/// None where the position has expired, which the beginning does not.
+fn find(
+    tasks: &Company,
+    position: &Position,
+    limit: usize,
+    has_begun: bool,
+) -> Result<(Vec<TaskId>, Option<Behind>), StoreError> {
     let order = tasks.order();
-    if position.has_missed(order.purged()) {
+    if has_begun && position.has_missed(order.purged()) {
         return Ok((Vec::new(), None));
     }
     let mut after = order.after(position.last);

@@ -210,7 +210,7 @@ impl Company {
             Some(since) if rows.len() <= FEW as u64 => {
                 cut(&rows.iter().filter(|row| self.ids.is_updated_since(*row, since)).collect(), page)
             }
-            Some(since) => cut(&(self.ids.updated_since(since).collect::<RoaringBitmap>() & &*rows), page),
+            Some(since) => cut(&(self.ids.updated_since(since) & &*rows), page),
         }
     }
 
@@ -302,9 +302,11 @@ fn union<'a>(group: &[Set<'a>]) -> Cow<'a, RoaringBitmap> {
     Cow::Owned(rows)
 }
 
-/// Converts a time to nanoseconds since 1970; times after the year 2262 become the maximum.
+/// Converts a time to nanoseconds since 1970; times before the year 1678 and after 2262 become the least and the greatest
+/// number.
 fn nanos(at: DateTime<Utc>) -> i64 {
-    at.timestamp_nanos_opt().unwrap_or(i64::MAX)
+    let beyond = if at.timestamp() < 0 { i64::MIN } else { i64::MAX };
+    at.timestamp_nanos_opt().unwrap_or(beyond)
 }
 
 fn cut(rows: &RoaringBitmap, page: PageRequest) -> PageRows {

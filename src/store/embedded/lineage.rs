@@ -15,9 +15,17 @@ use super::journal::sync_dir;
 const FILE: &str = "lineage";
 const BYTES: usize = 12;
 
-/// The directory's lineage; another one where there is none, or the journal has lost changes.
-pub(super) fn of(dir: &Path, has_lost: bool) -> std::io::Result<u64> {
-    if let Some(lineage) = read(dir).filter(|_| !has_lost) {
+/// Ends the directory's lineage, durably: changes of the journal are lost. The next one begins with [`of`].
+pub(super) fn end(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(dir.join(FILE)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => sync_dir(dir),
+    }
+}
+
+/// The directory's lineage; another one where there is none.
+pub(super) fn of(dir: &Path) -> std::io::Result<u64> {
+    if let Some(lineage) = read(dir) {
         return Ok(lineage);
     }
     let lineage = getrandom::u64().map_err(|e| std::io::Error::other(e.to_string()))?;
@@ -52,12 +60,26 @@ mod tests {
     #[test]
     fn a_lineage_stays_until_changes_are_lost_or_its_file_is() {
         let dir = tempfile::TempDir::new().unwrap();
-        let first = of(dir.path(), false).unwrap();
-        assert_eq!(of(dir.path(), false).unwrap(), first);
-        let second = of(dir.path(), true).unwrap();
+        let first = of(dir.path()).unwrap();
+        assert_eq!(of(dir.path()).unwrap(), first);
+        end(dir.path()).unwrap();
+        end(dir.path()).unwrap();
+        let second = of(dir.path()).unwrap();
         assert_ne!(second, first);
-        assert_eq!(of(dir.path(), false).unwrap(), second);
+        assert_eq!(of(dir.path()).unwrap(), second);
         std::fs::write(dir.path().join(FILE), "damaged").unwrap();
-        assert_ne!(of(dir.path(), false).unwrap(), second);
+        assert_ne!(of(dir.path()).unwrap(), second);
+    }
+
+    /// The disk is full: the next one is in memory only. After a restart, cursors from before the loss must not apply again.
+    #[test]
+    fn a_lineage_that_has_ended_does_not_come_back_if_the_next_one_cannot_be_written() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let first = of(dir.path()).unwrap();
+        std::fs::create_dir(dir.path().join("lineage.tmp")).unwrap();
+        end(dir.path()).unwrap();
+        let second = of(dir.path()).unwrap();
+        assert_ne!(second, first);
+        assert_ne!(of(dir.path()).unwrap(), first);
     }
 }

@@ -72,6 +72,10 @@ impl Embedded {
             (survey.join(), read)
         });
         let survey = survey.map_err(|_| failed(&"reading the journal panicked"))?.map_err(|e| failed(&e))?;
+        if options.accept_loss && survey.has_lost() {
+            // First, so that no start after this one can accept cursors from before the loss.
+            lineage::end(dir).map_err(|e| failed(&e))?;
+        }
         let opened = survey.open(&journal, options.segment_bytes, options.accept_loss)?;
         log_findings(&opened);
         let fresh = opened.journal.last() == 0;
@@ -150,7 +154,7 @@ fn start(
         options: options.clone(),
         segments: Arc::clone(opened.journal.segments()),
         salt: opened.journal.salt(),
-        lineage: lineage::of(dir, !opened.lost.is_empty())?,
+        lineage: lineage::of(dir)?,
         accepted: Accepted::read(&journal_dir(dir)),
         names: index.take_names(),
         index,
@@ -160,7 +164,8 @@ fn start(
         broken,
     })?);
     let watchdog = Watchdog::start(&shared)?;
-    let after_loss = !opened.lost.is_empty();
+    // Also where a start that accepted the loss did not come to its end.
+    let after_loss = shared.lacks_snapshot_of_loss();
     let verifier = verify::start(&shared, opened.unverified)?;
     let writer = Writer::start(opened.journal, view, found_broken, stored, &shared)?;
     if after_loss {

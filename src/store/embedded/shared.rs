@@ -213,6 +213,12 @@ impl SharedStore {
         self.beat.load(Ordering::Relaxed).wrapping_add(self.rebuilt.load(Ordering::Relaxed))
     }
 
+    /// Returns whether the journal has accepted losses that no snapshot covers: only the view may have what was lost.
+    pub(super) fn lacks_snapshot_of_loss(&self) -> bool {
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        self.accepted.ends_after(snapshot.as_ref().map_or(0, |it| it.sequence))
+    }
+
     /// Logs damage that was found in the journal while the store is running, and keeps it for the statistics until
     /// a restart.
     pub(super) fn found_damage(&self, damages: Vec<Damage>) {

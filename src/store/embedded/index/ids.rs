@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use roaring::RoaringBitmap;
 use uuid::Uuid;
 
 /// Number of rows in a block: 24 KiB of ids and times.
@@ -18,7 +19,8 @@ struct RowBlock {
     ids: Vec<Uuid>,
     /// Times of the last updates, in nanoseconds since 1970.
     updated: Vec<i64>,
-    /// Upper bound of these times: a removal does not lower it.
+    /// Bounds of these times: a removal does not narrow them.
+    first_updated: i64,
     last_updated: i64,
     tasks: u32,
 }
@@ -30,7 +32,8 @@ impl TaskIds {
     }
 
     pub(super) fn put(&mut self, row: u32, id: Uuid, updated: i64) {
-        let block = self.0.entry(row / BLOCK).or_default();
+        let block =
+            self.0.entry(row / BLOCK).or_insert_with(|| RowBlock { first_updated: i64::MAX, ..RowBlock::default() });
         let at = (row % BLOCK) as usize;
         if block.ids.len() <= at {
             block.ids.resize(at + 1, Uuid::nil());
@@ -39,6 +42,7 @@ impl TaskIds {
         block.tasks += u32::from(block.ids[at].is_nil());
         block.ids[at] = id;
         block.updated[at] = updated;
+        block.first_updated = block.first_updated.min(updated);
         block.last_updated = block.last_updated.max(updated);
     }
 
@@ -58,12 +62,19 @@ impl TaskIds {
         updated.is_some_and(|it| *it >= since)
     }
 
-    /// Returns the rows that were updated at this time or later, lowest first. Some of them may have no task any more.
-    pub(super) fn updated_since(&self, since: i64) -> impl Iterator<Item = u32> {
-        let blocks = self.0.iter().filter(move |(_, block)| block.last_updated >= since);
-        let rows = blocks
-            .flat_map(|(number, block)| (0..BLOCK).zip(&block.updated).map(|(at, it)| (*number * BLOCK + at, *it)));
-        rows.filter(move |(_, updated)| *updated >= since).map(|(row, _)| row)
+    /// Returns the rows that were updated at this time or later. Some of them may have no task any more. Only blocks with
+    /// both older and newer tasks are looked through.
+    pub(super) fn updated_since(&self, since: i64) -> RoaringBitmap {
+        let mut found = RoaringBitmap::new();
+        for (number, block) in self.0.iter().filter(|(_, block)| block.last_updated >= since) {
+            let rows = (number * BLOCK..).zip(&block.updated);
+            if block.first_updated >= since {
+                found.insert_range(number * BLOCK..=number * BLOCK + (BLOCK - 1));
+            } else {
+                found.extend(rows.filter(|(_, updated)| **updated >= since).map(|(row, _)| row));
+            }
+        }
+        found
     }
 
     /// Returns rows and ids from this row on, lowest first.
@@ -107,7 +118,8 @@ mod tests {
         (0..3 * BLOCK).for_each(|row| ids.put(row, Uuid::from_u128(1), i64::from(row)));
         ids.put(5, Uuid::from_u128(1), 9000);
         let since = i64::from(3 * BLOCK - 2);
-        assert_eq!(ids.updated_since(since).collect::<Vec<_>>(), [5, 3 * BLOCK - 2, 3 * BLOCK - 1]);
+        assert_eq!(ids.updated_since(since).iter().collect::<Vec<_>>(), [5, 3 * BLOCK - 2, 3 * BLOCK - 1]);
+        assert_eq!(ids.updated_since(i64::from(BLOCK)).len(), u64::from(2 * BLOCK) + 1);
         assert!(ids.is_updated_since(5, 9000) && !ids.is_updated_since(5, 9001) && !ids.is_updated_since(u32::MAX, 0));
     }
 }

@@ -184,6 +184,11 @@ impl Survey {
         self.lost.iter().map(|it| it.damage.clone()).collect()
     }
 
+    /// Returns whether there are such places.
+    pub(in super::super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// Returns the sequence of the last record.
     pub(in super::super) fn last(&self) -> u64 {
         self.next - 1
@@ -213,6 +218,11 @@ fn indexed(segment: &Path) -> Option<Summary> {
 }
 
 impl Accepted {
+    /// Returns whether an accepted loss has a record after this sequence.
+    pub(in super::super) fn ends_after(&self, sequence: u64) -> bool {
+        self.0.iter().any(|(_, until)| *until > sequence + 1)
+    }
+
     /// Reads the losses that were accepted earlier.
     pub(in super::super) fn read(dir: &Path) -> Self {
         let read = std::fs::read(dir.join(ACCEPTED)).ok();
