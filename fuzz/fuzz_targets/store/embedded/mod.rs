@@ -1,5 +1,7 @@
 //! The journal as it is in `src/`, and one to be damaged.
 
+#[path = "../../../../src/store/embedded/id_time.rs"]
+mod id_time;
 #[path = "../../../../src/store/embedded/journal/mod.rs"]
 mod journal;
 
@@ -7,7 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use journal::{Accepted, Kind, Op, Survey, read_only, replay};
+use journal::{Accepted, OpKind, Op, Survey, read_only, replay};
 
 const SEGMENT_BYTES: u64 = 2048;
 
@@ -26,7 +28,7 @@ fn written() -> Whole {
         let mut bytes = journal.group();
         for n in 0..=group % 3 {
             let (key, value) = (vec![n; 1 + usize::from(n)], vec![group; usize::from(group) * 19 % 211]);
-            let kind = [Kind::Insert, Kind::Replace, Kind::Delete, Kind::Event][usize::from(group + n) % 4];
+            let kind = [OpKind::Insert, OpKind::Replace, OpKind::Delete, OpKind::Event][usize::from(group + n) % 4];
             let op = Op { kind, key: &[key.as_slice(), &[7; 16]].concat(), value: &value };
             bytes.push([op], |_, _| {}).expect("a short group");
         }
