@@ -89,8 +89,8 @@ pub enum PreparedReplay<'a> {
     Done(Redriven),
 }
 
-/// Replays an event, up to the commit if it has tasks. `received` is what was sent. `integration` is `None` for events of `POST /v1/tasks`. Of two
-/// concurrent replays, the store accepts one.
+/// Replays an event, up to the commit if it has tasks. `received` is what was sent. `integration` is `None` for events of
+/// `POST /v1/tasks`. Of two concurrent replays, the store accepts one.
 ///
 /// # Errors
 /// Fails if the event has no body, was changed or erased in the meantime, or cannot be run or stored now.

@@ -162,7 +162,8 @@ impl Segments {
     /// Fails if an index cannot be read.
     pub(in super::super) fn oldest_with(&self, events: &[Uuid]) -> std::io::Result<Option<u64>> {
         for segment in self.list().iter() {
-            for id in events {
+            let Some((lowest, highest)) = segment.extent(|it| it.events.range()) else { continue };
+            for id in events.iter().filter(|it| (lowest..=highest).contains(*it)) {
                 if expired_is_none(segment.place(*id))?.flatten().is_some() {
                     return Ok(Some(segment.first));
                 }
