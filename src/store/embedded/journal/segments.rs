@@ -134,8 +134,15 @@ impl Segments {
     /// after the very last record.
     pub(in super::super) fn files(&self) -> (Vec<(u64, PathBuf, u64)>, u64) {
         let list = self.list();
-        let files = list.iter().map(|it| (it.first, it.path.clone(), it.extent(|extent| extent.end))).collect();
-        (files, list.last().map_or(1, |it| it.extent(|extent| extent.next)))
+        let mut next = 1;
+        let mut file = |it: &Arc<Segment>| {
+            // Both of one moment: a group that is written in between would be acknowledged in a copy that lacks it.
+            let (end, after) = it.extent(|extent| (extent.end, extent.next));
+            next = after;
+            (it.first, it.path.clone(), end)
+        };
+        let files = list.iter().map(&mut file).collect();
+        (files, next)
     }
 
     /// Returns the closed segments with a record of one of these events: first sequences and files, oldest first.

@@ -152,3 +152,25 @@ fn sequences_lead_to_their_segments_and_to_the_bytes_after_them() {
     assert_eq!(segments.bytes_after(2), ends[1] + ends[2], "sequence 2 is the first segment's last");
     assert_eq!((segments.bytes_after(4), segments.bytes_after(5)), (ends[2], 0));
 }
+
+/// A backup that has the end of one moment and the next sequence of another says that a record is missing.
+#[test]
+fn ends_and_the_next_sequence_are_of_one_moment() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let segments = segments(dir.path());
+    let (files, first) = segments.files();
+    let end = files[2].2;
+    let written = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200_000 {
+                segments.list()[2].change(|it| (it.end, it.next) = (it.end + 1, it.next + 1));
+            }
+            written.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !written.load(std::sync::atomic::Ordering::Acquire) {
+            let (files, next) = segments.files();
+            assert_eq!(files[2].2 - end, next - first);
+        }
+    });
+}
