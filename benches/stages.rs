@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
-use hookmill::auth::Secrets;
+use hookmill::auth::Senders;
 use hookmill::auth::signature::Preset;
 use hookmill::auth::signature::{Delivery, Signature};
 use hookmill::format::payload::{Rules, decode, unwrap_envelope};
@@ -79,7 +79,7 @@ fn plugins(c: &mut Criterion) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
     for (name, fixture) in [("calendly", "created"), ("fax-inbound", "received"), ("n8n-intake", "form")] {
         let folder = plugins.join(name);
-        let integration = load(&host, &Folder::open(&folder).unwrap(), &Secrets::default(), Utc::now()).unwrap();
+        let integration = load(&host, &Folder::open(&folder).unwrap(), &Senders::default(), Utc::now()).unwrap();
         let text = std::fs::read_to_string(folder.join(format!("fixtures/{fixture}.json"))).unwrap();
         let payload = serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"].clone();
         let text = payload.to_string();

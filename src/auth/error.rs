@@ -24,6 +24,9 @@ pub enum AuthError {
     /// The password or the secret in the URL is missing or wrong.
     #[error("the request's credentials are missing or wrong")]
     Credentials(&'static str),
+    /// The user name or the password is missing or wrong.
+    #[error("the request's credentials are missing or wrong")]
+    Password(&'static str),
     /// The integration's secret is not set on the server, so no sender can be authenticated.
     #[error("this integration cannot authenticate its senders yet: its secret is not set on the server")]
     NotConfigured,
@@ -35,7 +38,7 @@ impl AuthError {
     pub fn detail(&self) -> String {
         match self {
             Self::Signature(mismatch) => mismatch.to_string(),
-            Self::Credentials(cause) => (*cause).to_owned(),
+            Self::Credentials(cause) | Self::Password(cause) => (*cause).to_owned(),
             other => other.to_string(),
         }
     }

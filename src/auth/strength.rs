@@ -1,6 +1,10 @@
 //! Checks the strength of secrets: their length as a key, and whether they can ever match.
 
-use super::signature::rule::whsec;
+use super::sender::Chosen;
+use super::signature::Proof;
+use super::signature::keys::Key;
+use super::signature::proof::KeyEncoding;
+use crate::model::secret::Secret;
 
 /// Minimum size of a decoded secret, in bytes: 128 bits, if it is random.
 pub const BYTES_MIN: usize = 16;
@@ -16,41 +20,48 @@ pub enum Strength {
     Weak,
 }
 
-/// The use of a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// An HMAC's key as plain text, or a password.
-    Text,
-    /// An HMAC's key in base64, after `whsec_`; or a public key after `whpk_`.
-    StandardWebhooks,
-    /// The last segment of a URL's path.
-    InUrl,
-}
-
-impl Use {
-    /// Returns the strength of a secret for this use.
+impl Chosen {
+    /// Returns the strength of a secret for these proofs.
     ///
     /// # Errors
     /// Why it can never match, to be shown after the secret's name; never the secret itself.
-    pub fn strength(self, secret: &str) -> Result<Strength, String> {
-        if secret.trim().is_empty() {
+    pub fn strength(&self, secret: &Secret) -> Result<Strength, String> {
+        let text = secret.expose();
+        if text.trim().is_empty() {
             return Err("is empty".into());
         }
-        if secret.contains(char::is_control) {
+        // A PEM has lines.
+        if text.contains(char::is_control) && !text.trim_start().starts_with("-----BEGIN") {
             return Err("contains a line break or another control character, so it can never match".into());
         }
         match self {
-            // The prefix does not count, because it need not be guessed.
-            Self::Text => of(secret.trim().trim_start_matches("whsec_").as_bytes()),
-            Self::InUrl if !is_segment(secret) => {
+            Self::UrlSecret if !is_segment(text) => {
                 Err("contains characters that are not allowed in a URL's path; use letters, digits, - and _".into())
             }
-            Self::InUrl => of(secret.as_bytes()),
-            // The key itself is checked when it is parsed.
-            Self::StandardWebhooks if secret.trim().starts_with("whpk_") => Ok(Strength::Good),
-            Self::StandardWebhooks => of(&whsec(secret)?),
+            Self::UrlSecret => of(text.as_bytes()),
+            Self::Basic | Self::ApiKey => of(text.as_bytes()),
+            Self::Checked(proofs) => of_key(proofs.iter().map(AsRef::as_ref), secret),
         }
     }
+}
+
+/// Returns the strength of a secret as the key of the first proof that can use it.
+fn of_key<'a>(proofs: impl Iterator<Item = &'a Proof>, secret: &Secret) -> Result<Strength, String> {
+    let mut refused = None;
+    for proof in proofs {
+        match proof.key(secret) {
+            None => {}
+            Some(Err(cause)) => refused = refused.or(Some(cause)),
+            // Anybody may know a public key.
+            Some(Ok(Key::Public(_))) => return Ok(Strength::Good),
+            Some(Ok(_)) if proof.key.encoding == KeyEncoding::Text => {
+                // A prefix does not count, because it need not be guessed.
+                return of(secret.expose().trim().trim_start_matches("whsec_").as_bytes());
+            }
+            Some(Ok(_)) => return of(&proof.key.bytes(secret.expose()).unwrap_or_else(|| Ok(Vec::new()))?),
+        }
+    }
+    Err(refused.unwrap_or_else(|| "is not of the kind that this sender uses".into()))
 }
 
 fn of(key: &[u8]) -> Result<Strength, String> {
@@ -75,40 +86,43 @@ fn is_segment(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::sender::Catalog;
 
     #[test]
     fn a_secret_is_as_long_as_its_key() {
         use Strength::{Good, Weak};
+        let of = |name: &str| Catalog::default().get(name).unwrap().choose(None, false).unwrap();
+        let (text, whsec, in_url) = (of("github"), of("standard-webhooks"), Chosen::UrlSecret);
         for (used, secret, strength) in [
-            (Use::Text, "0123456789abcdef", Some(Good)),
-            (Use::Text, "0123456789abcde", Some(Weak)),
-            (Use::Text, "                x", Some(Weak)),
-            (Use::Text, "aaaaaaaaaaaaaaaaaaaaaaaa", Some(Weak)),
-            (Use::Text, "whsec_0123456789abcdef", Some(Good)),
-            (Use::Text, "whsec_0123456789", Some(Weak)),
-            (Use::Text, "whsec_", None),
-            (Use::Text, "", None),
-            (Use::Text, " \t\n", None),
-            (Use::Text, "0123456789abcdef\n", None),
-            (Use::StandardWebhooks, "whsec_MDEyMzQ1Njc4OWFiY2RlZg==", Some(Good)),
-            (Use::StandardWebhooks, "MDEyMzQ1Njc4OWFiY2RlZg==", Some(Good)),
-            (Use::StandardWebhooks, "whsec_MDEyMzQ1Njc4OWFiY2Rl", Some(Weak)),
-            (Use::StandardWebhooks, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Some(Weak)),
-            (Use::StandardWebhooks, "whsec_", None),
-            (Use::StandardWebhooks, "whsec_====", None),
-            (Use::StandardWebhooks, "whsec_not base64", None),
-            (Use::StandardWebhooks, "whsec_whsec_MDEyMzQ1Njc4OWFiY2RlZg==", None),
-            (Use::InUrl, "0123456789-abc_def", Some(Good)),
-            (Use::InUrl, "b2xk", Some(Weak)),
-            (Use::InUrl, "0123456789abcdef/x", None),
-            (Use::InUrl, "0123456789abcdef?x", None),
-            (Use::InUrl, "0123456789abcdef#x", None),
-            (Use::InUrl, "0123456789 abcdef", None),
-            (Use::InUrl, "0123456789%20abcdef", None),
-            (Use::InUrl, "0123456789abcdefé", None),
-            (Use::InUrl, "..", None),
+            (&text, "0123456789abcdef", Some(Good)),
+            (&text, "0123456789abcde", Some(Weak)),
+            (&text, "                x", Some(Weak)),
+            (&text, "aaaaaaaaaaaaaaaaaaaaaaaa", Some(Weak)),
+            (&text, "whsec_0123456789abcdef", Some(Good)),
+            (&text, "whsec_0123456789", Some(Weak)),
+            (&text, "whsec_", None),
+            (&text, "", None),
+            (&text, " \t\n", None),
+            (&text, "0123456789abcdef\n", None),
+            (&whsec, "whsec_MDEyMzQ1Njc4OWFiY2RlZg==", Some(Good)),
+            (&whsec, "MDEyMzQ1Njc4OWFiY2RlZg==", Some(Good)),
+            (&whsec, "whsec_MDEyMzQ1Njc4OWFiY2Rl", Some(Weak)),
+            (&whsec, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Some(Weak)),
+            (&whsec, "whsec_", None),
+            (&whsec, "whsec_====", None),
+            (&whsec, "whsec_not base64", None),
+            (&whsec, "whsec_whsec_MDEyMzQ1Njc4OWFiY2RlZg==", None),
+            (&in_url, "0123456789-abc_def", Some(Good)),
+            (&in_url, "b2xk", Some(Weak)),
+            (&in_url, "0123456789abcdef/x", None),
+            (&in_url, "0123456789abcdef?x", None),
+            (&in_url, "0123456789abcdef#x", None),
+            (&in_url, "0123456789 abcdef", None),
+            (&in_url, "0123456789%20abcdef", None),
+            (&in_url, "0123456789abcdefé", None),
+            (&in_url, "..", None),
         ] {
-            assert_eq!(used.strength(secret).ok(), strength, "{used:?} {secret:?}");
+            assert_eq!(used.strength(&Secret::new(secret.to_owned())).ok(), strength, "{used:?} {secret:?}");
         }
     }
 }

@@ -18,11 +18,19 @@ pub(super) struct File {
     pub(super) plugins_dir: Option<PathBuf>,
     pub(super) trusted_proxies: Option<Vec<Network>>,
     pub(super) secrets_file: Option<PathBuf>,
+    pub(super) senders_dir: Option<PathBuf>,
+    pub(super) outbound: OutboundFile,
     pub(super) limits: LimitsFile,
     pub(super) store: StoreFile,
     pub(super) retention: RetentionFile,
     pub(super) plugins: PluginsFile,
     pub(super) traces: TracesFile,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OutboundFile {
+    pub(super) hosts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

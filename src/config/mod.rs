@@ -5,6 +5,7 @@
 mod error;
 mod file;
 mod secret;
+mod senders;
 mod traces;
 pub(super) mod watch;
 
@@ -12,14 +13,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::auth::Secrets;
+use crate::auth::Senders;
 use crate::model::peer::Network;
 use crate::model::secret::Secret;
 use crate::system::rate::Rate;
 use crate::system::trace::TraceSettings;
 use crate::{plugin, store};
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
-use secret::{preset, read_secrets};
+use secret::preset;
+pub use senders::SenderPlaces;
 use traces::traces;
 
 pub use error::{ConfigError, PRESET_KEY_MIN};
@@ -148,8 +150,12 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// `HOOKMILL_BOOTSTRAP_KEY`: the first key, if the store has none yet.
     pub bootstrap_key: Option<Secret>,
-    /// Secrets to authenticate the plugins' senders with.
-    pub secrets: Secrets,
+    /// Sender files, and secrets to authenticate senders with, as they were at the start.
+    pub senders: Senders,
+    /// Where those are read from.
+    pub sender_places: SenderPlaces,
+    /// `outbound.hosts`: hosts that keys of senders may be fetched from.
+    pub outbound_hosts: Vec<String>,
     /// Limits of the HTTP server.
     pub limits: Limits,
     /// Settings of the store.
@@ -181,7 +187,7 @@ impl Config {
         let (name, file) = read_file(options.config.as_deref())?;
         let (watch, loading) = plugins(&name, &file.plugins)?;
         let limits = limits(&name, &file.limits)?;
-        let secrets = file.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
+        let sender_places = SenderPlaces { secrets_file: file.secrets_file, senders_dir: file.senders_dir };
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             metrics_listen: options.metrics_listen.or(file.metrics_listen),
@@ -190,7 +196,9 @@ impl Config {
             plugins_dir: options.plugins_dir.clone().or(file.plugins_dir).unwrap_or_else(|| "plugins".into()),
             trusted_proxies: options.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default(),
             bootstrap_key: preset(BOOTSTRAP_KEY)?,
-            secrets,
+            senders: sender_places.read()?,
+            sender_places,
+            outbound_hosts: file.outbound.hosts,
             store: store::embedded::StoreOptions {
                 page_bytes: limits.page_bytes,
                 ..store_options(&name, &file.store, &file.retention)?

@@ -55,6 +55,23 @@ impl<T> Answer<T> {
         Self::of(StatusCode::NO_CONTENT, Vec::new())
     }
 
+    /// A body that the sender's file describes.
+    pub(super) fn described(status: StatusCode, content_type: Option<&'static str>, body: Vec<u8>) -> Self {
+        let answer = Self::of(status, body).with("x-content-type-options", "nosniff");
+        match content_type {
+            Some(content_type) => answer.with("content-type", content_type),
+            None => answer,
+        }
+    }
+
+    /// Adds a header of a sender's file; a name or value that cannot be sent is left out.
+    pub(super) fn with_described(mut self, name: &str, value: &str) -> Self {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            self.written.headers.insert(name, value);
+        }
+        self
+    }
+
     fn of(status: StatusCode, body: Vec<u8>) -> Self {
         Self { written: WrittenResponse { status, headers: HeaderMap::new(), body }, of: PhantomData }
     }

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Failed};
 use super::call::Call;
 use super::deliveries::{Delivered, told};
+use super::outcome_answer;
 use super::problem::Problem;
 use super::repeat::{Once, Told};
 use super::reply::TypedReply as _;
@@ -39,7 +40,7 @@ pub(super) async fn repeated(
         let superseded = match pipeline::attempt(pipeline, integration, event, now()).await.map_err(&failed)? {
             PreparedAttempt::Superseded(superseded) => superseded,
             PreparedAttempt::Ready(ready) => {
-                let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), id));
+                let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), id, &integration.answers));
                 match ready.commit(pipeline, remembered).await.map_err(&failed)? {
                     None => return Ok(Some(answer?)),
                     Some(superseded) => superseded,
@@ -80,7 +81,8 @@ async fn again(
     first: FirstAnswer,
 ) -> Result<Answer<Delivered>, Failed> {
     pipeline::duplicate(&call.app.pipeline, integration, raw, &first).await?;
-    Ok(once.repeated(first)?)
+    let answer = once.repeated(first.clone())?;
+    Ok(outcome_answer::repeated(call, integration, &first, answer).await?)
 }
 
 /// The event of an earlier delivery with the same body, if it is still in quarantine and can be processed.

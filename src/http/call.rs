@@ -42,6 +42,8 @@ static DIRECT: LazyLock<IntegrationName> = LazyLock::new(direct);
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) headers: HeaderMap,
+    /// The path of the URL, as sent.
+    pub(super) path_as_sent: String,
     /// The query as sent, without the `?`.
     pub(super) query: String,
     /// Query parameters that its route does not have, until they are reported.
@@ -81,6 +83,7 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
         Call {
             app: Arc::clone(&app),
             headers,
+            path_as_sent: String::new(),
             query,
             unknown_parameters: Vec::new(),
             loosened: Loosened::default(),

@@ -15,7 +15,9 @@ use super::openapi::headers;
 use super::problem::Problem;
 use super::reply::{List, TypedReply};
 use super::request_headers::IdempotencyKey;
+use super::outcome_answer::shaped;
 use super::tasks::written;
+use crate::integration::Answers;
 use crate::model::ids::EventId;
 use crate::model::task::Task;
 use crate::pipeline::Receipt;
@@ -51,8 +53,6 @@ impl Input for SentDelivery {
 pub(super) enum Delivered {
     /// 200: nothing was created.
     Skipped(Skipped),
-    /// 200: the sender has asked whether this URL accepts its deliveries.
-    Greeted { challenge: Challenge, event_id: EventId },
     /// 202: the delivery is durable, and will be processed.
     Queued(Queued),
 }
@@ -66,13 +66,6 @@ pub(super) struct Skipped {
     reason: String,
     /// The event.
     event_id: EventId,
-}
-
-/// The answer to Slack's question whether this URL accepts its deliveries.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Challenge {
-    /// As it was sent.
-    pub(super) challenge: String,
 }
 
 /// The delivery is durable, and will be processed.
@@ -102,16 +95,22 @@ impl Delivered {
 }
 
 /// The response to a processed delivery.
-pub(super) fn told(receipt: &Receipt, event_id: EventId) -> Result<Answer<Delivered>, Problem> {
+pub(super) fn told(receipt: &Receipt, event_id: EventId, answers: &Answers) -> Result<Answer<Delivered>, Problem> {
     match receipt {
-        Receipt::Created { tasks, loosened } => match tasks.as_slice() {
-            [task] => written(task, loosened, event_id),
-            tasks => {
-                let answer = Answer::json(StatusCode::CREATED, &List { data: tasks.iter().collect() })?;
-                Ok(with_loosened(answer, loosened).for_event(event_id))
-            }
-        },
-        Receipt::Skipped { reason } => Delivered::skipped(reason, event_id).write(),
+        Receipt::Created { tasks, loosened } => {
+            let answer = match tasks.as_slice() {
+                [task] => written(task, loosened, event_id)?,
+                tasks => {
+                    let answer = Answer::json(StatusCode::CREATED, &List { data: tasks.iter().collect() })?;
+                    with_loosened(answer, loosened).for_event(event_id)
+                }
+            };
+            let ids: Vec<_> = tasks.iter().map(|it| it.id).collect();
+            shaped(answer, &answers.created, event_id, &ids)
+        }
+        Receipt::Skipped { reason } => {
+            shaped(Delivered::skipped(reason, event_id).write()?, &answers.skipped, event_id, &[])
+        }
     }
 }
 
@@ -119,7 +118,6 @@ impl TypedReply for Delivered {
     fn write(self) -> Result<Answer<Self>, Problem> {
         match self {
             Self::Skipped(skipped) => Ok(Answer::json(StatusCode::OK, &skipped)?.for_event(skipped.event_id)),
-            Self::Greeted { challenge, event_id } => Ok(Answer::json(StatusCode::OK, &challenge)?.for_event(event_id)),
             Self::Queued(queued) => Ok(Answer::json(StatusCode::ACCEPTED, &queued)?
                 .for_event(queued.event_id)
                 .with("location", &format!("/v1/events/{}", queued.event_id))
@@ -133,7 +131,7 @@ impl TypedReply for Delivered {
         to.answers::<List<Task>>(201, "Several tasks were created.", &created);
         let event = [headers::EVENT_ID];
         to.answers::<Skipped>(200, "Nothing was created.", &event);
-        to.answers::<Challenge>(200, "The sender asked whether this URL accepts its deliveries.", &event);
+        to.text("Senders with a file (`[auth] sender`) are answered what it says: another status of success, only ids, text or XML; so are their questions whether this URL accepts deliveries.");
         let again =
             [headers::EVENT_ID, headers::LOOSENED, headers::LOCATION, headers::ETAG, headers::PREFERENCE_APPLIED];
         to.answers::<Task>(200, "The delivery arrived before; this is the first response.", &again);

@@ -60,6 +60,7 @@ async fn dispatch(method: Method, path: FullPath, mut call: Call) -> Response {
             trace::route(route.path);
             let _only_one_does = call.exchange.route.set(route.series);
             call.path = parameters;
+            call.path_as_sent = path.as_str().to_owned();
             route.serve(call).await
         }
         Err(problem) => problem.reply(None),

@@ -8,14 +8,16 @@ use warp::http::StatusCode;
 use super::answer::{Answer, Failed};
 use super::attempts;
 use super::call::{Call, within};
-use super::deliveries::{Challenge, Delivered, SentDelivery, told};
+use super::deliveries::{Delivered, SentDelivery, told};
+use super::outcome_answer;
 use super::path::{Path, SentName, UrlSecret};
 use super::problem::Problem;
 use super::proof;
+use super::questions;
+use super::questions::Question;
 use super::repeat::{Once, Told};
 use super::reply::TypedReply as _;
 use super::request_headers::IdempotencyKey;
-use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
 use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration, Received};
@@ -48,7 +50,36 @@ pub(super) async fn receive_with_secret(
     delivered(call, name, Some(&secret)).await
 }
 
+/// `GET /v1/hooks/{integration}`: a sender's question whether this URL accepts its deliveries.
+pub(super) async fn ask(call: Call, (): (), (Path(SentName(name)), SentDelivery): (Path<SentName>, SentDelivery)) -> Result<Answer<Delivered>, Failed> {
+    delivered(call, name, None).await
+}
+
+/// `GET /v1/hooks/{integration}/{secret}`
+pub(super) async fn ask_with_secret(
+    call: Call,
+    (): (),
+    (Path(SentName(name)), Path(UrlSecret(secret)), SentDelivery): (Path<SentName>, Path<UrlSecret>, SentDelivery),
+) -> Result<Answer<Delivered>, Failed> {
+    delivered(call, name, Some(&secret)).await
+}
+
 async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result<Answer<Delivered>, Failed> {
+    let integration = found(&call, name)?;
+    know(Field::Integration, integration.name.clone());
+    let result = if questions::has_no_body(&call) {
+        questions::without_body(&call, &integration, secret).await
+    } else {
+        process(&mut call, &integration, secret).await
+    };
+    match result {
+        Err(failed) => outcome_answer::failed(failed, &integration.answers),
+        answered => answered,
+    }
+}
+
+/// The integration of a delivery.
+fn found(call: &Call, name: String) -> Result<Arc<Integration>, Failed> {
     let integration = match call.app.registry.find(&name) {
         Found::Live(integration) => integration,
         Found::Loading => return Err(Problem::Stop(Stop::Loading(IntegrationName(name.into()))).into()),
@@ -62,16 +93,20 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
             return Err(Problem::UnknownIntegration { name }.into());
         }
     };
-    know(Field::Integration, integration.name.clone());
-    let admitted = trace::stage("authenticate").end(admit(&mut call, &integration, secret).await);
+    Ok(integration)
+}
+
+async fn process(call: &mut Call, integration: &Arc<Integration>, secret: Option<&str>) -> Result<Answer<Delivered>, Failed> {
+    let admitted = trace::stage("authenticate").end(admit(call, integration, secret).await);
     let (sender, body) = match admitted {
-        Ok(admitted) => admitted,
+        Ok(Admitted::Delivery { sender, body }) => (sender, body),
+        Ok(Admitted::Question(question, body)) => return question.answer(call, integration, body).await,
         // The server is busy, which says nothing about the delivery.
-        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_))) => {
+        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_) | Problem::SenderKeys(_))) => {
             integration.series().delivered(DeliveryEnd::Failed);
             return Err(problem.into());
         }
-        Err(problem) => return Err(reject(&call, &integration, secret, problem).await),
+        Err(problem) => return Err(reject(call, integration, secret, problem).await),
     };
     if let Some((rate, bucket)) = &integration.rate {
         within("integration", *rate, bucket, now())
@@ -80,33 +115,29 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let mut raw = call.raw_event(integration.company_id.clone(), body, &integration.keep_headers);
     integration.auth.hide(&mut raw.headers, secret);
     raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
-    let challenge = integration.auth.challenge(&raw.body);
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     let mut received = match integration.receive(raw) {
         Ok(received) => received,
         Err(unreadable) => {
             let (raw, error) = *unreadable;
-            let stop = pipeline::unreadable(&call.app.pipeline, &integration, raw, error, sent).await;
+            let stop = pipeline::unreadable(&call.app.pipeline, integration, raw, error, sent).await;
             return Err(Failed::of(event_id)(stop));
         }
     };
-    if let Some(challenge) = challenge {
-        return greet(&call, &integration, received.into_raw(), &challenge).await;
-    }
     // Providers accept any 2xx; 200 says that nothing was created this time.
-    let once = once(&call, &integration, &sender, &received)?.answered_again_with(StatusCode::OK);
-    if let Some(answer) = attempts::repeated(&call, &integration, &once, &mut received).await? {
+    let once = once(call, integration, &sender, &received)?.answered_again_with(StatusCode::OK);
+    if let Some(answer) = attempts::repeated(call, integration, &once, &mut received).await? {
         return Ok(answer);
     }
     if integration.later.always || call.header("prefer").is_some_and(prefers_later) {
-        return later(&call, &integration, &once, received).await;
+        return later(call, integration, &once, received).await;
     }
     let (same, refusal) = (received.raw().clone(), once.refusal(event_id, &received.raw().body));
     let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
-    let superseded = match pipeline::hook(pipeline, &integration, received, refusal).await.map_err(&failed)? {
+    let superseded = match pipeline::hook(pipeline, integration, received, refusal).await.map_err(&failed)? {
         Prepared::Superseded(superseded) => superseded,
         Prepared::Ready(ready) => {
-            let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id));
+            let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id, &integration.answers));
             // Repetitions were looked up before the plugin ran.
             let committed = ready.commit(pipeline, remembered, std::future::ready(Ok(None))).await;
             match committed.map_err(|it| failed(it.into()))? {
@@ -115,7 +146,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
             }
         }
     };
-    supersede(&call, &integration, &once, same, superseded).await
+    supersede(call, integration, &once, same, superseded).await
 }
 
 /// The response to a delivery that stored nothing.
@@ -148,7 +179,7 @@ async fn later(
     let place = call.app.queue.place(&raw.company_id, &integration.name);
     let place =
         place.inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed)).map_err(Problem::QueueShare)?;
-    let Told { answer, remembered } = once.tell(Delivered::queued(raw.id).write());
+    let Told { answer, remembered } = once.tell(Delivered::queued(raw.id).write().and_then(|it| outcome_answer::shaped(it, &integration.answers.queued, raw.id, &[])));
     match pipeline::accept(&call.app.pipeline, integration, raw.clone(), remembered).await? {
         None => {
             call.app.queue.push(integration, &received, Some(place));
@@ -170,58 +201,54 @@ fn once(call: &Call, integration: &Integration, sender: &str, received: &Receive
     Ok(Once::of(key()?, sender, &route, &raw.body).known_before_as(before, company))
 }
 
-/// Answers Slack, which asks once whether this URL accepts its deliveries.
-async fn greet(
-    call: &Call,
-    integration: &Integration,
-    raw: RawEvent,
-    challenge: &str,
-) -> Result<Answer<Delivered>, Failed> {
-    let event_id = raw.id;
-    let reason = "url_verification: answered Slack's question whether this URL accepts its deliveries";
-    pipeline::skip(&call.app.pipeline, integration, raw, reason).await?;
-    let challenge = Challenge { challenge: challenge.to_owned() };
-    Ok(Delivered::Greeted { challenge, event_id }.write()?)
+/// An authenticated request.
+enum Admitted {
+    /// A delivery: who sent it, for idempotency, and its body.
+    Delivery { sender: String, body: Bytes },
+    /// A question that the server answers itself.
+    Question(Question, Bytes),
 }
 
 /// Authenticates the sender and reads the body. A key, and whatever else the headers or the URL prove, is checked before the
 /// body is read; then the body must match the signature.
-async fn admit(
-    call: &mut Call,
-    integration: &Arc<Integration>,
-    secret: Option<&str>,
-) -> Result<(String, Bytes), Problem> {
-    match &integration.auth {
-        Auth::ApiKey => {
-            let key = call.sender_key(Scope::HooksWrite, now())?;
-            // Another company's key is not valid here.
-            if key.company_id != integration.company_id {
-                return Err(AuthError::WrongKey.into());
-            }
-            // Before the body, so that the request counts as its integration's from the start.
-            call.belongs_to(&integration.company_id, &integration.name)?;
-            Ok((key.id.0.clone(), call.body().await?))
+async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&str>) -> Result<Admitted, Problem> {
+    let (company, name) = (&integration.company_id, &integration.name);
+    if matches!(integration.auth, Auth::ApiKey) {
+        let key = call.sender_key(Scope::HooksWrite, now())?;
+        // Another company's key is not valid here.
+        if key.company_id != *company {
+            return Err(AuthError::WrongKey.into());
         }
-        auth => {
-            let delivery = Delivery { headers: &call.headers, query: &call.query, received_at: now() };
-            integration.one_id(&call.headers).map_err(AuthError::Signature)?;
-            let claimed = auth.claim(&delivery, secret)?;
-            let (company, name) = (&integration.company_id, &integration.name);
-            let body = if matches!(claimed, Claimed::Proved) {
-                call.prove(company);
-                call.belongs_to(company, name)?;
-                call.body().await?
-            } else {
-                let body = call.body().await?;
-                proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
-                call.belongs_to(company, name)?;
-                call.proven(company, &body).await?;
-                body
-            };
-            // With the company: another company's integration may have had this name.
-            Ok((format!("{}/{}", integration.company_id, integration.name), body))
-        }
+        // Before the body, so that the request counts as its integration's from the start.
+        call.belongs_to(company, name)?;
+        return Ok(Admitted::Delivery { sender: key.id.0.clone(), body: call.body().await? });
     }
+    integration.one_id(&call.headers).map_err(AuthError::Signature)?;
+    let claimed = match integration.auth.claim(&call.delivery(), secret) {
+        Ok(claimed) => claimed,
+        Err(error) if questions::may_ask(call, integration) => {
+            let question = questions::open_question(call, integration).await?;
+            return question.map(|(it, body)| Admitted::Question(it, body)).ok_or_else(|| error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (body, used) = if let Claimed::Proved(used) = claimed {
+        call.prove(company);
+        call.belongs_to(company, name)?;
+        (call.body().await?, Some(used))
+    } else {
+        let body = call.body().await?;
+        let used = proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
+        call.belongs_to(company, name)?;
+        call.proven(company, &body).await?;
+        (body, used)
+    };
+    used.inspect(|it| integration.uses.used(*it, now()));
+    if let Some(question) = Question::of(call, integration, &body, |_| true) {
+        return Ok(Admitted::Question(question, body));
+    }
+    // With the company: another company's integration may have had this name.
+    Ok(Admitted::Delivery { sender: format!("{company}/{name}"), body })
 }
 
 /// Stores a rejected delivery without its body. If too many are rejected, they are only counted.

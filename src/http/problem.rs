@@ -79,6 +79,10 @@ pub(crate) enum Problem {
     NoShadow(String),
     #[error("{0}")]
     Invalid(String),
+    #[error("the delivery is in quarantine and can be replayed; its event says why")]
+    Withheld(Code),
+    #[error("the keys of this sender cannot be fetched right now ({0}); send the delivery again later")]
+    SenderKeys(String),
     #[error(transparent)]
     Stop(#[from] Stop),
     #[error(transparent)]
@@ -133,6 +137,8 @@ impl Problem {
             Self::VersionConflict { .. } => Code::VersionConflict,
             Self::IdempotencyConflict { .. } => Code::IdempotencyConflict,
             Self::Invalid(_) => Code::InvalidField,
+            Self::Withheld(code) => *code,
+            Self::SenderKeys(_) => Code::SenderKeysUnavailable,
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
             Self::Operation(_) => Code::OperationFailed,
@@ -146,7 +152,7 @@ fn auth(error: &AuthError) -> Code {
         AuthError::NoKey => Code::NoKey,
         AuthError::WrongKey => Code::WrongKey,
         AuthError::Signature(_) => Code::WrongSignature,
-        AuthError::Credentials(_) => Code::WrongCredentials,
+        AuthError::Credentials(_) | AuthError::Password(_) => Code::WrongCredentials,
         AuthError::NotConfigured => Code::AuthNotConfigured,
         AuthError::Scope(_) => Code::ScopeMissing,
         AuthError::OtherCompany => Code::OtherCompany,

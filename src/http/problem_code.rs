@@ -96,6 +96,8 @@ codes! {
     WrongCredentials = UNAUTHORIZED AuthenticationError "wrong_credentials";
     /// The integration's secret is not set on the server, so no sender can be authenticated.
     AuthNotConfigured = UNAUTHORIZED AuthenticationError "auth_not_configured";
+    /// The public keys of the sender cannot be fetched, so its signature cannot be checked.
+    SenderKeysUnavailable = SERVICE_UNAVAILABLE Unavailable "sender_keys_unavailable";
     /// The API key lacks the scope that the message names.
     ScopeMissing = FORBIDDEN PermissionError "scope_missing";
     /// The API key belongs to another company than the one in `company_id`.

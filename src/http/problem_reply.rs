@@ -9,6 +9,7 @@ use warp::reply::Response;
 use super::problem::Problem;
 use super::problem_code::{ProblemCode, ProblemKind};
 use super::shown_url::shown;
+use crate::auth::AuthError;
 use crate::format::schema::{Violation, Violations};
 use crate::integration::stop::Stop;
 use crate::metrics::http::HTTP;
@@ -125,11 +126,18 @@ impl Problem {
         }
     }
 
+    /// Counts the problem, and writes its log line.
+    pub(super) fn note(&self, event_id: Option<EventId>) {
+        self.count(self.code().name());
+        self.log(event_id);
+    }
+
     /// The response; the edge writes its body.
     pub(super) fn reply(self, event_id: Option<EventId>) -> Response {
         let code = self.code();
-        self.count(code.name());
-        self.log(event_id);
+        if !matches!(self, Self::Withheld(_)) {
+            self.note(event_id);
+        }
         let body = ProblemAnswer { body: self.body(), event_id, request_id: String::new() };
         let mut response = Response::default();
         response.extensions_mut().insert(UnwrittenProblem(body));
@@ -139,6 +147,10 @@ impl Problem {
         if code.status() == StatusCode::SERVICE_UNAVAILABLE || code == ProblemCode::OperationRunning {
             let seconds = if code == ProblemCode::StorageFull { "30" } else { "1" };
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if matches!(&self, Self::Auth(AuthError::Password(_))) {
+            // Some senders send their password only after this (RFC 7617, section 2).
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"hookmill\", charset=\"UTF-8\""));
         }
         if let Self::Method { allow, .. } = &self
             && let Ok(allow) = HeaderValue::from_str(allow)

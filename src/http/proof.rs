@@ -13,17 +13,20 @@ use crate::service::app::App;
 /// Most bytes that one delivery hashes on the reactor: about 0.1 ms.
 const INLINE_BYTES: usize = 64 * 1024;
 
-/// Checks the body against the sender's signature or secret.
+/// Checks the body against the sender's signature or secret, with keys that are fetched if the sender publishes them.
+/// Returns which secret matched.
 pub(super) async fn check(
     app: &App,
     integration: &Arc<Integration>,
     claimed: Claimed,
     body: &Bytes,
     given_up: impl Future<Output = &'static str>,
-) -> Result<(), Problem> {
+) -> Result<Option<usize>, Problem> {
     let cost = integration.auth.cost(&claimed, body.len());
+    let wanted = integration.auth.wanted(&claimed, body);
+    let fetched = app.sender_keys.get(wanted, integration).await.map_err(Problem::SenderKeys)?;
     let (integration, body) = (Arc::clone(integration), body.clone());
-    Ok(run(&app.proofs, cost, given_up, move || integration.auth.check(&claimed, &body)).await??)
+    Ok(run(&app.proofs, cost, given_up, move || integration.auth.check(&claimed, &body, &fetched)).await??)
 }
 
 /// Runs expensive work on a blocking thread, in one of these places, and cheap work at once. While it waits for a place, its

@@ -71,8 +71,9 @@ pub(super) async fn replay(
     let redriven = match pipeline::redrive(&call.app.pipeline, integration.as_deref(), event, received, asked).await? {
         PreparedReplay::Done(redriven) => redriven,
         PreparedReplay::Ready(ready) => {
+            let answers = integration.as_ref().map(|it| it.answers.clone()).unwrap_or_default();
             // The sender's next copy gets the response that this delivery would have got.
-            let response = ready.receipt().and_then(|it| told(it, named).ok());
+            let response = ready.receipt().and_then(|it| told(it, named, &answers).ok());
             let remembered = once.as_ref().zip(response).and_then(|(once, response)| once.remember(&response));
             ready.commit(remembered).await?
         }

@@ -1,24 +1,35 @@
 //! The table `[auth]` of plugin.toml: how senders are authenticated.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::dedupe::IdSource;
-use super::sender::Auth;
-use crate::auth::Secrets;
+use super::sender::{Auth, NamedSecrets};
 use crate::auth::password::Passwords;
+use crate::auth::sender::{Catalog, Chosen, Sender};
 use crate::auth::signature::hmac::{Algorithm, SignatureEncoding};
-use crate::auth::signature::rule::{Described, SignatureRule};
-use crate::auth::signature::{Preset, Signature, TOLERANCE};
-use crate::auth::strength::{BYTES_MIN, Strength, Use};
+use crate::auth::signature::{Described, Proof, Settings, Signature};
+use crate::auth::strength::{BYTES_MIN, Strength};
+use crate::auth::{Secrets, Senders};
 use crate::model::secret::Secret;
 
 /// The table, as accepted by the manifest's schema.
 #[derive(Debug, Deserialize)]
 pub(super) struct AuthTable {
-    scheme: Scheme,
+    /// A sender file.
+    pub(super) sender: Option<String>,
+    /// Which of its proofs.
+    proof: Option<String>,
+    scheme: Option<Scheme>,
     #[serde(default)]
     secret: SecretNames,
+    /// Other secrets of a sender file.
+    #[serde(default)]
+    secrets: BTreeMap<String, SecretNames>,
+    #[serde(default)]
+    settings: BTreeMap<String, String>,
     header: Option<String>,
     #[serde(default)]
     prefix: String,
@@ -34,26 +45,44 @@ pub(super) struct AuthTable {
     allow_weak_secret: bool,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Scheme {
-    Preset(Preset),
-    Other(Other),
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Other {
+enum Scheme {
     ApiKey,
     Basic,
     UrlSecret,
-    Twilio,
     #[serde(rename = "hmac-sha1")]
     HmacSha1,
     #[serde(rename = "hmac-sha256")]
     HmacSha256,
     #[serde(rename = "hmac-sha512")]
     HmacSha512,
+    // Names of sender files, from before there were any.
+    StandardWebhooks,
+    Stripe,
+    Github,
+    Slack,
+    Shopify,
+    Twilio,
+    Calendly,
+    Typeform,
+}
+
+impl Scheme {
+    /// Returns the sender file that the scheme names.
+    fn sender(self) -> Option<&'static str> {
+        match self {
+            Self::StandardWebhooks => Some("standard-webhooks"),
+            Self::Stripe => Some("stripe"),
+            Self::Github => Some("github"),
+            Self::Slack => Some("slack"),
+            Self::Shopify => Some("shopify"),
+            Self::Twilio => Some("twilio"),
+            Self::Calendly => Some("calendly"),
+            Self::Typeform => Some("typeform"),
+            Self::ApiKey | Self::Basic | Self::UrlSecret | Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha512 => None,
+        }
+    }
 }
 
 /// The name of one secret, or of several, all of which are valid.
@@ -70,34 +99,106 @@ impl Default for SecretNames {
     }
 }
 
-impl AuthTable {
-    pub(super) fn secret_names(&self) -> &[String] {
-        match &self.secret {
-            SecretNames::One(name) => std::slice::from_ref(name),
-            SecretNames::Several(names) => names,
+impl SecretNames {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
         }
+    }
+
+    /// Returns the secrets that are set.
+    fn found(&self, secrets: &Secrets) -> Vec<(String, Secret)> {
+        self.as_slice().iter().filter_map(|name| Some((name.clone(), secrets.get(name)?))).collect()
+    }
+}
+
+/// How an integration's senders are authenticated, before its secrets are known.
+#[derive(Debug)]
+pub(super) struct ChosenSender {
+    /// The sender file, if there is one.
+    pub(super) sender: Option<Arc<Sender>>,
+    pub(super) chosen: Chosen,
+}
+
+impl AuthTable {
+    /// Returns the names of all secrets.
+    pub(super) fn secret_names(&self) -> impl Iterator<Item = &String> {
+        self.secret.as_slice().iter().chain(self.secrets.values().flat_map(SecretNames::as_slice))
     }
 
     /// Returns the names of its secrets that are not set.
     pub(super) fn unset<'a>(&'a self, secrets: &Secrets) -> Vec<&'a String> {
-        self.secret_names().iter().filter(|name| secrets.get(name).is_none()).collect()
+        self.secret_names().filter(|name| secrets.get(name).is_none()).collect()
+    }
+
+    /// Returns the name of the sender file.
+    pub(super) fn sender_name(&self) -> Option<&str> {
+        self.sender.as_deref().or_else(|| self.scheme.and_then(Scheme::sender))
+    }
+
+    /// Returns the sender and the proofs that the table names. `own` is a file next to plugin.toml.
+    ///
+    /// # Errors
+    /// What is wrong with the table, or with the sender file.
+    pub(super) fn choose(&self, own: Option<Arc<Sender>>, files: &Catalog) -> Result<ChosenSender, String> {
+        let wrong = |cause: String| format!("auth: {cause}");
+        if let Some(name) = self.sender_name() {
+            let sender = match own {
+                Some(own) => own,
+                None => files.get(name).map_err(|cause| format!("auth: sender: {cause}"))?,
+            };
+            let chosen = sender.choose(self.proof.as_deref(), self.username.is_some()).map_err(wrong)?;
+            self.has_settings(&sender, &chosen).map_err(wrong)?;
+            return Ok(ChosenSender { sender: Some(sender), chosen });
+        }
+        let described = |algorithm| self.described(algorithm).map(|it| Chosen::Checked(vec![Arc::new(it)])).map_err(wrong);
+        let chosen = match self.scheme {
+            Some(Scheme::Basic) => Chosen::Basic,
+            Some(Scheme::UrlSecret) => Chosen::UrlSecret,
+            Some(Scheme::HmacSha1) => described(Algorithm::Sha1)?,
+            Some(Scheme::HmacSha256) => described(Algorithm::Sha256)?,
+            Some(Scheme::HmacSha512) => described(Algorithm::Sha512)?,
+            _ => Chosen::ApiKey,
+        };
+        Ok(ChosenSender { sender: None, chosen })
+    }
+
+    /// Checks that everything is there that the sender needs, and nothing that it ignores.
+    fn has_settings(&self, sender: &Sender, chosen: &Chosen) -> Result<(), String> {
+        for (name, what) in &sender.settings {
+            let has = match name.as_str() {
+                "url" => self.url.is_some() || !chosen.needs_url(),
+                "username" => self.username.is_some() || !matches!(chosen, Chosen::Basic),
+                _ => self.settings.contains_key(name) || !chosen.needs_setting(name),
+            };
+            if !has {
+                let place = if ["url", "username"].contains(&name.as_str()) { name.clone() } else { format!("settings.{name}") };
+                return Err(format!("{place} is required by the sender {}: {what}", sender.name));
+            }
+        }
+        if let Some(name) = self.settings.keys().find(|it| !sender.settings.contains_key(*it)) {
+            return Err(format!("settings.{name} is not a setting of the sender {}", sender.name));
+        }
+        if let Some(name) = self.secrets.keys().find(|it| !sender.secrets.contains_key(*it)) {
+            return Err(format!("secrets.{name} is not a secret of the sender {}", sender.name));
+        }
+        if self.secret.as_slice().is_empty() && chosen.needs_secret() {
+            return Err(format!("secret is required by the sender {}", sender.name));
+        }
+        Ok(())
     }
 
     /// Returns the names of its secrets that are easy to guess, if the table allows them.
     ///
     /// # Errors
     /// Which secret is empty, can never match, or is weak without being allowed; never the secret itself.
-    pub(super) fn weak(&self, secrets: &Secrets) -> Result<Vec<String>, String> {
-        let used = match self.scheme {
-            Scheme::Preset(Preset::StandardWebhooks) => Use::StandardWebhooks,
-            Scheme::Other(Other::UrlSecret) => Use::InUrl,
-            Scheme::Preset(_) | Scheme::Other(_) => Use::Text,
-        };
+    pub(super) fn weak(&self, chosen: &Chosen, secrets: &Secrets) -> Result<Vec<String>, String> {
         let mut weak = Vec::new();
-        for (name, secret) in self.secret_names().iter().filter_map(|name| Some((name, secrets.get(name)?))) {
-            match used.strength(secret.expose()) {
+        for (name, secret) in self.secret.found(secrets) {
+            match chosen.strength(&secret) {
                 Ok(Strength::Good) => {}
-                Ok(Strength::Weak) if self.allow_weak_secret => weak.push(name.clone()),
+                Ok(Strength::Weak) if self.allow_weak_secret => weak.push(name),
                 Ok(Strength::Weak) => {
                     return Err(format!(
                         "auth: the secret {name} is weak: it needs {BYTES_MIN} bytes or more, at least four of them different. Set a longer \
@@ -113,58 +214,47 @@ impl AuthTable {
     /// Creates the authentication. If no secret is set, no delivery passes.
     ///
     /// # Errors
-    /// What is wrong with the table, or with a secret; never the secret itself.
-    pub(super) fn auth(&self, secrets: &Secrets) -> Result<Auth, String> {
-        let mut found: Vec<Secret> = Vec::new();
-        for (name, secret) in self.secret_names().iter().filter_map(|name| Some((name, secrets.get(name)?))) {
-            if let Scheme::Preset(preset) = self.scheme {
-                let alone = Signature::preset(preset, std::slice::from_ref(&secret));
-                alone.map_err(|cause| format!("auth: the secret {name} {cause}"))?;
-            }
-            found.push(secret);
-        }
-        let tolerance = self.tolerance_seconds.map_or(TOLERANCE, |it| TimeDelta::seconds(it.into()));
-        let wrong = |cause: String| format!("auth: {cause}");
-        let signed = |signature: Result<Signature, String>| {
-            signature.map(|it| Auth::Signature(Box::new(it.within(tolerance)))).map_err(wrong)
-        };
-        match self.scheme {
-            Scheme::Preset(preset) => signed(Signature::preset(preset, &found)),
-            Scheme::Other(Other::ApiKey) => Ok(Auth::ApiKey),
-            Scheme::Other(Other::UrlSecret) => Ok(Auth::UrlSecret { hashes: Passwords::new(&found), secrets: found }),
-            Scheme::Other(Other::Basic) => Ok(Auth::Basic {
+    /// What is wrong with a secret; never the secret itself.
+    pub(super) fn auth(&self, chosen: &Chosen, senders: &Senders) -> Result<Auth, String> {
+        let named = self.secret.found(&senders.secrets);
+        let found: Vec<Secret> = named.iter().map(|(_, it)| it.clone()).collect();
+        Ok(match chosen {
+            Chosen::ApiKey => Auth::ApiKey,
+            Chosen::UrlSecret => Auth::UrlSecret { hashes: Passwords::new(&found), secrets: found },
+            Chosen::Basic => Auth::Basic {
                 username: self.username.clone().unwrap_or_default(),
                 passwords: Passwords::new(&found),
-            }),
-            Scheme::Other(Other::Twilio) => {
-                let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?');
-                signed(Signature::twilio(url.to_owned(), &found))
+            },
+            Chosen::Checked(proofs) => {
+                for (name, secret) in &named {
+                    let alone = Signature::new(proofs.iter().cloned(), Settings::default(), std::slice::from_ref(secret));
+                    alone.map_err(|cause| format!("auth: the secret {name} {cause}"))?;
+                }
+                let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?').to_owned();
+                let settings = Settings { url, values: self.settings.clone() };
+                let signature = Signature::new(proofs.iter().cloned(), settings, &found).map_err(|cause| format!("auth: {cause}"))?;
+                let tolerance = self.tolerance_seconds.map(|it| TimeDelta::seconds(it.into()));
+                Auth::Signature(Box::new(match tolerance {
+                    Some(tolerance) => signature.within(tolerance),
+                    None => signature,
+                }))
             }
-            Scheme::Other(Other::HmacSha1) => signed(self.described(Algorithm::Sha1, &found)),
-            Scheme::Other(Other::HmacSha256) => signed(self.described(Algorithm::Sha256, &found)),
-            Scheme::Other(Other::HmacSha512) => signed(self.described(Algorithm::Sha512, &found)),
-        }
+        })
     }
 
-    /// Returns the headers with the delivery's id and the time of signing, in lower case; they are stored with the
-    /// event.
-    pub(super) fn telling_headers(&self) -> impl Iterator<Item = String> {
-        let named = [&self.id_header, &self.timestamp_header];
-        named.into_iter().flatten().map(|it| it.to_ascii_lowercase())
+    /// Returns the secrets by what they are for: the main ones, and those that a sender file names.
+    pub(super) fn named_secrets(&self, secrets: &Secrets) -> NamedSecrets {
+        let others = self.secrets.iter().map(|(name, it)| (name.clone(), it.found(secrets))).collect();
+        NamedSecrets { names: self.secret.as_slice().to_vec(), main: self.secret.found(secrets), others }
     }
 
-    /// Returns where this sender puts the delivery's id, and for how many hours a delivery may be repeated.
-    pub(super) fn deliveries(&self) -> (Option<IdSource>, u32) {
-        match self.scheme {
-            Scheme::Preset(preset) => deliveries(preset),
-            // Retries end within seconds: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
-            Scheme::Other(Other::Twilio) => (Some(IdSource::Header("i-twilio-idempotency-token".into())), 24),
-            Scheme::Other(_) => (self.id_header.as_ref().map(|it| IdSource::Header(it.to_ascii_lowercase())), 72),
-        }
+    /// Returns the header with the delivery's id of an `hmac-…` scheme, in lower case.
+    pub(super) fn id_header(&self) -> Option<String> {
+        self.id_header.as_ref().map(|it| it.to_ascii_lowercase())
     }
 
-    fn described(&self, algorithm: Algorithm, secrets: &[Secret]) -> Result<Signature, String> {
-        let rule = SignatureRule::described(&Described {
+    fn described(&self, algorithm: Algorithm) -> Result<Proof, String> {
+        Proof::described(&Described {
             header: self.header.as_deref().unwrap_or_default(),
             prefix: &self.prefix,
             encoding: self.encoding,
@@ -172,30 +262,6 @@ impl AuthTable {
             timestamp_header: self.timestamp_header.as_deref(),
             id_header: self.id_header.as_deref(),
             payload: self.payload.as_deref().unwrap_or("{body}"),
-        })?;
-        Signature::hmac(rule, secrets)
-    }
-}
-
-/// Returns where each provider puts the id of a delivery, and how long it retries, rounded up to a day.
-fn deliveries(preset: Preset) -> (Option<IdSource>, u32) {
-    let header = |name: &str| Some(IdSource::Header(name.into()));
-    let body = |pointer: &str| Some(IdSource::Body(vec![pointer.into()]));
-    match preset {
-        // "over several days", according to the specification.
-        Preset::StandardWebhooks => (header("webhook-id"), 120),
-        // Three days: https://docs.stripe.com/webhooks#behaviors
-        Preset::Stripe => (body("/id"), 72),
-        // Manually only, within three days:
-        // https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks
-        Preset::Github => (header("x-github-delivery"), 72),
-        // Three times within six minutes, or for a day: https://docs.slack.dev/apis/events-api
-        Preset::Slack => (body("/event_id"), 24),
-        // Eight times within four hours: https://shopify.dev/docs/apps/build/webhooks/subscribe/https
-        Preset::Shopify => (header("x-shopify-webhook-id"), 24),
-        // For a day; it sends no id: https://developer.calendly.com
-        Preset::Calendly => (None, 24),
-        // Within a day: https://www.typeform.com/developers/webhooks/
-        Preset::Typeform => (body("/event_id"), 24),
+        })
     }
 }

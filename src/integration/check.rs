@@ -11,9 +11,9 @@ use super::files::LoadFailure;
 use super::fixtures;
 use super::fixtures::{Fixture, FixtureRun};
 use super::live::Integration;
-use super::load::{Candidate, assemble, candidate, check_name, company, read_manifest, read_schema, timezone};
+use super::load::{Candidate, assemble, candidate, check_name, company, own_sender, read_manifest, read_schema, timezone};
 use super::manifest::Manifest;
-use crate::auth::Secrets;
+use crate::auth::Senders;
 use crate::plugin::{Host, Usage};
 use crate::system::folder::Folder;
 
@@ -86,11 +86,11 @@ impl Checked {
 
 /// Checks a folder and runs its fixtures as the server does, but continues after each error.
 #[must_use]
-pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
-    let mut checked = open(host, folder, secrets, now);
+pub fn check(host: &Host, folder: &Folder, senders: &Senders, now: DateTime<Utc>) -> Checked {
+    let mut checked = open(host, folder, senders, now);
     if let Some(integration) = checked.integration.take() {
         run_fixtures(&integration, folder, &mut checked);
-        if let Some(Candidate { loaded: Err(cause), .. }) = candidate(host, folder, &integration, secrets, now) {
+        if let Some(Candidate { loaded: Err(cause), .. }) = candidate(host, folder, &integration, senders, now) {
             let fix = "Fix it, or remove `shadow`; the plugin goes live without it";
             checked.warn(&folder.join("plugin.toml"), format!("shadow: {cause}"), fix);
         }
@@ -101,9 +101,9 @@ pub fn check(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>
 
 /// Checks a folder without its fixtures, for callers that run them themselves.
 #[must_use]
-pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Checked {
+pub fn open(host: &Host, folder: &Folder, senders: &Senders, now: DateTime<Utc>) -> Checked {
     let mut checked = Checked::default();
-    let Some(manifest) = manifest(folder, secrets, &mut checked) else { return checked };
+    let Some(manifest) = manifest(folder, senders, &mut checked) else { return checked };
     let schema = read_schema(folder, &manifest).map(|it| it.within(host.limits().schema));
     let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema (draft 2020-12) for the payload"));
     let module = folder.join(&manifest.module);
@@ -129,7 +129,14 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
             "List what the plugin needs under \"required\"",
         );
     }
-    match assemble(manifest, schema, plugin, secrets, now) {
+    let own = match own_sender(folder, &manifest) {
+        Ok(own) => own,
+        Err(reason) => {
+            checked.error(&folder.join("plugin.toml"), reason, "docs/SENDER-FILES.md describes the format");
+            return checked;
+        }
+    };
+    match assemble(manifest, own, schema, plugin, senders, now) {
         Ok(integration) => {
             for name in &integration.weak_secrets {
                 let reason = format!("the secret {name} is weak, but allowed by allow_weak_secret");
@@ -145,7 +152,7 @@ pub fn open(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>)
     checked
 }
 
-fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option<Manifest> {
+fn manifest(folder: &Folder, senders: &Senders, checked: &mut Checked) -> Option<Manifest> {
     let file = folder.join("plugin.toml");
     let text = match read_manifest(folder) {
         Ok(text) => text,
@@ -169,9 +176,9 @@ fn manifest(folder: &Folder, secrets: &Secrets, checked: &mut Checked) -> Option
     if let Err(reason) = timezone(&manifest) {
         checked.error(&file, reason, "Name a zone of the IANA time zone database");
     }
-    let (names, unset) = (manifest.auth.secret_names(), manifest.auth.unset(secrets));
+    let (names, unset) = (manifest.auth.secret_names().count(), manifest.auth.unset(&senders.secrets));
     for name in &unset {
-        let all = unset.len() == names.len();
+        let all = unset.len() == names;
         let so = if all { "so every sender would be refused" } else { "so senders that use it would be refused" };
         let reason = format!("the secret {name} is not set here, {so}");
         checked.warn(&file, reason, "Set it in the server's environment, or in its secrets file");

@@ -2,22 +2,30 @@
 
 use chrono::Duration;
 
-/// Where a delivery's id is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdSource {
-    /// In the header with this name, in lower case.
-    Header(String),
-    /// In the body, at these JSON Pointers; their values are combined.
-    Body(Vec<String>),
-}
+use crate::auth::sender::IdPlace;
+use crate::auth::signature::Source;
 
 /// How repeated deliveries are recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedupe {
     /// Possible places of the id, in this order. The first one that a delivery has is used.
-    pub by: Vec<IdSource>,
+    pub by: Vec<IdPlace>,
     /// How long an id is stored.
     pub window: Duration,
+}
+
+impl Dedupe {
+    /// Returns the headers that may contain an id, in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        let sources = self.by.iter().flat_map(|it| &it.0);
+        sources.filter_map(|it| if let Source::Header(name) = it { Some(name.as_str()) } else { None })
+    }
+
+    /// Returns the JSON Pointers that may lead to an id.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        let sources = self.by.iter().flat_map(|it| &it.0);
+        sources.filter_map(|it| if let Source::Body(pointer) = it { Some(pointer.as_str()) } else { None })
+    }
 }
 
 /// Whether deliveries are acknowledged before they are processed.

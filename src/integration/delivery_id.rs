@@ -1,12 +1,12 @@
 //! The id of a delivery: how repeated deliveries are recognised.
 
-use super::dedupe::IdSource;
 use hyper::header::HeaderMap;
 use serde_json::Value;
 
 use super::live::Integration;
 use super::received::Received;
-use crate::auth::signature::Mismatch;
+use crate::auth::sender::IdPlace;
+use crate::auth::signature::{Mismatch, Source};
 use crate::store::IdempotencyId;
 
 /// Maximum length of an id, in bytes; a longer text is not used as an id.
@@ -18,11 +18,9 @@ impl Integration {
     /// # Errors
     /// The header.
     pub fn one_id(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
-        let names =
-            self.dedupe.by.iter().filter_map(|it| if let IdSource::Header(name) = it { Some(name) } else { None });
-        match names.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        match self.dedupe.headers().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
             None => Ok(()),
-            Some(header) => Err(Mismatch::Repeated { header: header.clone() }),
+            Some(header) => Err(Mismatch::Repeated { header: header.to_owned() }),
         }
     }
 
@@ -43,18 +41,17 @@ impl Integration {
     /// Returns the delivery's own id. It is never derived from the whole body, because two equal bodies may be two
     /// events.
     fn delivery_id(&self, received: &Received) -> Option<String> {
-        let body = |pointers: &[String]| {
-            let payload = &received.payload(self)?.value;
-            let value = |pointer: &String| payload.pointer(pointer).and_then(text).filter(|it| !it.trim().is_empty());
-            joined(pointers.iter().map(value).collect::<Option<Vec<_>>>()?)
-        };
-        self.dedupe.by.iter().find_map(|named| {
-            let id = match named {
-                IdSource::Header(name) => received.raw().header(name).map(str::to_owned),
-                IdSource::Body(pointers) => body(pointers),
+        let value = |source: &Source| {
+            let value = match source {
+                Source::Header(name) => received.raw().header(name).map(str::to_owned),
+                Source::Body(pointer) => received.payload(self)?.value.pointer(pointer).and_then(text),
+                // A sender file cannot name these.
+                Source::Query(_) | Source::Claim(_) => None,
             };
-            id.filter(|it| !it.trim().is_empty() && it.len() <= LONGEST)
-        })
+            value.filter(|it| !it.trim().is_empty())
+        };
+        let id = |place: &IdPlace| joined(place.0.iter().map(value).collect::<Option<Vec<_>>>()?);
+        self.dedupe.by.iter().find_map(|place| id(place).filter(|it| it.len() <= LONGEST))
     }
 
     /// Returns the key of events that must be processed in order, if this is configured and the event has it.

@@ -8,7 +8,10 @@ use super::checks::Checks;
 use super::dedupe::{Dedupe, Later};
 use super::redact::Redact;
 use super::rejections::Rejections;
-use super::sender::Auth;
+use super::answers::Answers;
+use super::sender::{Auth, NamedSecrets};
+use super::sender_use::SenderUse;
+use crate::auth::sender::{Sender, Trust};
 use crate::format::payload::Rules;
 use crate::format::schema::Schema;
 use crate::metrics::integrations::{self, IntegrationSeries};
@@ -31,6 +34,16 @@ pub struct Integration {
     pub company_id: CompanyId,
     /// How its senders are authenticated.
     pub auth: Auth,
+    /// The sender's file, if plugin.toml names one.
+    pub sender: Option<Arc<Sender>>,
+    /// How far the content of its deliveries can be trusted.
+    pub trust: Trust,
+    /// The secrets that are set.
+    pub secrets: NamedSecrets,
+    /// When each of its main secrets was last used, and questions that nobody is authenticated for.
+    pub uses: SenderUse,
+    /// What its senders are answered.
+    pub answers: Answers,
     /// Names of its secrets that are easy to guess, but allowed.
     pub weak_secrets: Vec<String>,
     /// Headers whose values are stored in addition to the usual ones, in lower case.

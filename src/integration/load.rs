@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Duration, Utc};
 
 use super::checks::Checks;
-use super::dedupe::{Dedupe, IdSource, Later};
+use super::answers::Answers;
+use super::auth_table::ChosenSender;
+use super::dedupe::{Dedupe, Later};
 use super::files::{LoadFailure, read};
 use super::fixtures;
 use super::live::Integration;
@@ -14,7 +16,10 @@ use super::manifest::{Manifest, Mode};
 use super::redact::Redact;
 use super::rejections::Rejections;
 use super::sender::Auth;
-use crate::auth::Secrets;
+use super::sender_use::SenderUse;
+use crate::auth::Senders;
+use crate::auth::sender::{IdPlace, Sender, Trust};
+use crate::auth::signature::Source;
 use crate::format::payload::Rules;
 use crate::format::schema::Schema;
 use crate::model::company::CompanyId;
@@ -23,19 +28,20 @@ use crate::model::headers::SECRET_HEADERS;
 use crate::model::ids::IntegrationName;
 use crate::plugin::{Host, Plugin};
 use crate::system::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
+use crate::auth::sender::SENDER_BYTES;
 use crate::system::rate::TokenBucket;
 
 /// Loads a folder and runs its fixtures.
 ///
 /// # Errors
 /// The first problem, with its file.
-pub fn load(host: &Host, folder: &Folder, secrets: &Secrets, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
+pub fn load(host: &Host, folder: &Folder, senders: &Senders, now: DateTime<Utc>) -> Result<Integration, LoadFailure> {
     // Changes in a folder that cannot be listed would remain unnoticed.
     folder.list(".").map_err(|cause| LoadFailure::Read { file: folder.path().to_owned(), cause })?;
     let manifest = manifest(folder)?;
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     check_name(folder, &manifest).map_err(wrong)?;
-    tested(host, folder, manifest, secrets, now)
+    tested(host, folder, manifest, senders, now)
 }
 
 fn manifest(folder: &Folder) -> Result<Manifest, LoadFailure> {
@@ -60,14 +66,15 @@ fn tested(
     host: &Host,
     folder: &Folder,
     manifest: Manifest,
-    secrets: &Secrets,
+    senders: &Senders,
     now: DateTime<Utc>,
 ) -> Result<Integration, LoadFailure> {
     let schema = read_schema(folder, &manifest)?.within(host.limits().schema);
     let wrong = |cause: String| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
     let company = company(&manifest).map_err(wrong)?;
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits())?;
-    let integration = assemble(manifest, schema, plugin, secrets, now).map_err(wrong)?;
+    let own = own_sender(folder, &manifest).map_err(wrong)?;
+    let integration = assemble(manifest, own, schema, plugin, senders, now).map_err(wrong)?;
     // With a permit, so that the fixtures' time is not spent waiting for the processor.
     let _turn = host.turn(integration.company_id.as_str());
     fixtures::run_all(&integration, folder, host.limits().fixtures)?;
@@ -104,7 +111,7 @@ pub(crate) fn candidate(
     host: &Host,
     folder: &Folder,
     live: &Integration,
-    secrets: &Secrets,
+    senders: &Senders,
     now: DateTime<Utc>,
 ) -> Option<Candidate> {
     let named = manifest(folder).ok()?.shadow?;
@@ -117,7 +124,7 @@ pub(crate) fn candidate(
             let cause = "company_id: a shadow must belong to the same company as the live plugin".to_owned();
             return Err(LoadFailure::Manifest { file: folder.join("plugin.toml"), cause });
         }
-        let mut candidate = tested(host.aside(), &folder, manifest, secrets, now)?;
+        let mut candidate = tested(host.aside(), &folder, manifest, senders, now)?;
         // Its calls get the same context as those of the live plugin.
         candidate.name = live.name.clone();
         Ok(candidate)
@@ -144,9 +151,10 @@ pub(super) fn read_schema(folder: &Folder, manifest: &Manifest) -> Result<Schema
 /// Combines the parts. An error is about a field of plugin.toml.
 pub(super) fn assemble(
     manifest: Manifest,
+    own: Option<Arc<Sender>>,
     schema: Schema,
     plugin: Plugin,
-    secrets: &Secrets,
+    senders: &Senders,
     now: DateTime<Utc>,
 ) -> Result<Integration, String> {
     let provenance = Provenance {
@@ -154,14 +162,26 @@ pub(super) fn assemble(
         module_sha256: hex(plugin.sha256()),
         schema_sha256: hex(schema.sha256()),
     };
-    let (dedupe, redact) = (dedupe(&manifest), Redact::new(&manifest.redact));
+    let ChosenSender { sender, chosen } = manifest.auth.choose(own, &senders.files)?;
+    let (dedupe, redact) = (dedupe(&manifest, sender.as_deref()), Redact::new(&manifest.redact));
     not_redacted(&redact, &dedupe, manifest.order_by.as_deref())?;
-    let (weak_secrets, auth) = (manifest.auth.weak(secrets)?, manifest.auth.auth(secrets)?);
-    let keep_headers = keep_headers(&manifest, &auth, &dedupe)?;
+    let (weak_secrets, auth) = (manifest.auth.weak(&chosen, &senders.secrets)?, manifest.auth.auth(&chosen, senders)?);
+    let telling = chosen.telling_headers().chain(sender.iter().flat_map(|it| it.headers.iter().cloned()));
+    let keep_headers = keep_headers(&manifest, &auth, &dedupe, telling)?;
+    let trust = match &sender {
+        Some(sender) => sender.trust(&chosen),
+        None => Trust::of(&chosen),
+    };
+    let secrets = manifest.auth.named_secrets(&senders.secrets);
     Ok(Integration {
         company_id: company(&manifest)?,
         rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
         auth,
+        trust,
+        uses: SenderUse::new(secrets.main.len()),
+        secrets,
+        answers: Answers::of(sender.as_deref(), &manifest.answer)?,
+        sender,
         weak_secrets,
         keep_headers,
         dedupe,
@@ -189,10 +209,8 @@ pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {
 
 /// Checks that values which identify or order deliveries are not redacted.
 fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Result<(), String> {
-    let by = dedupe.by.iter().filter_map(|it| if let IdSource::Body(pointers) = it { Some(pointers) } else { None });
-    let named = by
-        .flatten()
-        .map(String::as_str)
+    let named = dedupe
+        .pointers()
         .map(|it| ("a delivery is identified by", it))
         .chain(order_by.map(|it| ("order_by names", it)));
     match named.into_iter().find(|(_, pointer)| redact.may_replace(pointer)) {
@@ -205,21 +223,46 @@ fn not_redacted(redact: &Redact, dedupe: &Dedupe, order_by: Option<&str>) -> Res
 
 /// Returns the headers whose values are stored in addition to the usual ones: those that plugin.toml names, and
 /// those that identify the delivery.
-fn keep_headers(manifest: &Manifest, auth: &Auth, dedupe: &Dedupe) -> Result<Vec<String>, String> {
+fn keep_headers(
+    manifest: &Manifest,
+    auth: &Auth,
+    dedupe: &Dedupe,
+    telling: impl Iterator<Item = String>,
+) -> Result<Vec<String>, String> {
     let named: Vec<String> = manifest.keep_headers.iter().map(|it| it.to_ascii_lowercase()).collect();
     if let Some(secret) = named.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
         return Err(format!("keep_headers: {secret} contains the sender's credentials and is never stored"));
     }
-    let ids = dedupe.by.iter().filter_map(|it| if let IdSource::Header(name) = it { Some(name.clone()) } else { None });
-    Ok(named.into_iter().chain(ids).chain(manifest.auth.telling_headers()).filter(|it| !auth.proves(it)).collect())
+    let ids = dedupe.headers().map(str::to_owned);
+    Ok(named.into_iter().chain(ids).chain(telling).filter(|it| !auth.proves(it)).collect())
 }
 
-/// Returns where the id is: the configured place first, then the provider's own.
-fn dedupe(manifest: &Manifest) -> Dedupe {
-    let (own, hours) = manifest.auth.deliveries();
-    let configured = manifest.dedupe.pointers().map(IdSource::Body);
-    let window = Duration::hours(manifest.dedupe.hours.unwrap_or(hours).into());
-    Dedupe { by: configured.into_iter().chain(own).collect(), window }
+/// Returns where the id is: the configured place first, then the sender's own.
+fn dedupe(manifest: &Manifest, sender: Option<&Sender>) -> Dedupe {
+    let configured = manifest.dedupe.pointers().map(|it| IdPlace(it.into_iter().map(Source::Body).collect()));
+    let header = manifest.auth.id_header().map(|it| IdPlace(vec![Source::Header(it)]));
+    let own = sender.map(|it| it.ids.clone()).unwrap_or_default();
+    let hours = manifest.dedupe.hours.unwrap_or_else(|| sender.map_or(HOURS, |it| it.hours));
+    Dedupe { by: configured.into_iter().chain(header).chain(own).collect(), window: Duration::hours(hours.into()) }
+}
+
+/// For how many hours deliveries are remembered if their sender has no file.
+const HOURS: u32 = 72;
+
+/// Reads the sender file next to plugin.toml, if there is one.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn own_sender(folder: &Folder, manifest: &Manifest) -> Result<Option<Arc<Sender>>, String> {
+    let Some(name) = manifest.auth.sender.as_deref() else { return Ok(None) };
+    let files = folder.list(".").unwrap_or_default();
+    let candidates = [format!("{name}.toml"), "sender.toml".to_owned()];
+    let Some(file) = candidates.into_iter().find(|it| it != "plugin.toml" && files.iter().any(|file| file == it.as_str())) else {
+        return Ok(None);
+    };
+    let text = read(folder, &file, SENDER_BYTES).map_err(|it| format!("auth: sender: {it}"))?;
+    let sender = Sender::parse(&text, Some(name)).map_err(|cause| format!("auth: sender: {file}: {cause}"))?;
+    Ok(Some(Arc::new(sender)))
 }
 
 pub(super) fn timezone(manifest: &Manifest) -> Result<chrono_tz::Tz, String> {

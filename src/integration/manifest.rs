@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth_table::AuthTable;
+use crate::auth::sender::AnswerTable;
 use crate::format::parse;
 use crate::format::schema::{Schema, SchemaError, Violation};
 use crate::plugin;
@@ -27,6 +28,8 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) timezone: Option<String>,
     pub(super) auth: AuthTable,
+    #[serde(default)]
+    pub(super) answer: AnswerTable,
     #[serde(default)]
     pub(super) dedupe: DedupeTable,
     #[serde(default)]

@@ -5,6 +5,7 @@
 //! for a plugin's author, and `integration/registry.rs` has the live integrations. `integration/dedupe.rs`
 //! determines the ids of deliveries, `integration/redact.rs` redacts values before they are stored.
 
+mod answers;
 mod auth_table;
 pub mod check;
 pub(super) mod checked;
@@ -23,14 +24,17 @@ mod redacted;
 mod registry;
 mod rejections;
 mod sender;
+mod sender_use;
 pub(super) mod stop;
 
+pub use answers::{Answers, AnswerBody, OutcomeAnswer};
 pub use checks::{Checks, NotChecked};
-pub use dedupe::{Dedupe, IdSource, Later};
+pub use dedupe::{Dedupe, Later};
 pub use files::LoadFailure;
 pub use live::Integration;
 pub use received::Received;
 pub use redact::{PLACEHOLDER, Redact};
 pub use registry::{Found, Refused, Registry};
 pub use rejections::Rejections;
-pub use sender::{Auth, Claimed};
+pub use sender_use::SenderUse;
+pub use sender::{Auth, Claimed, NamedSecrets};

@@ -1,8 +1,10 @@
 //! How the senders of an integration are authenticated.
 
+use std::collections::BTreeMap;
+
 use crate::auth::AuthError;
 use crate::auth::password::Passwords;
-use crate::auth::signature::{Delivery, Signature, SignatureClaim};
+use crate::auth::signature::{Delivery, FetchedKeys, Signature, SignatureClaim, WantedKey};
 use crate::model::headers::Headers;
 use crate::model::secret::Secret;
 
@@ -29,26 +31,31 @@ pub enum Auth {
     },
 }
 
+/// The secrets of an integration that are set, with their names.
+#[derive(Debug, Clone, Default)]
+pub struct NamedSecrets {
+    /// The names of the main secrets, whether they are set or not.
+    pub names: Vec<String>,
+    /// The main secrets.
+    pub main: Vec<(String, Secret)>,
+    /// The secrets of a sender file, by what they are for.
+    pub others: BTreeMap<String, Vec<(String, Secret)>>,
+}
+
 /// A sender whose headers and URL are valid so far.
 #[derive(Debug)]
 pub enum Claimed {
-    /// Fully authenticated; the body is not covered.
-    Proved,
+    /// Fully authenticated by this secret, counted from 0; the body is not covered.
+    Proved(usize),
     /// A signature that the body must match.
     Signed(SignatureClaim),
 }
 
 impl Auth {
-    /// Returns the response to a request that only verifies the URL; for an authenticated delivery.
-    #[must_use]
-    pub fn challenge(&self, body: &[u8]) -> Option<String> {
-        if let Self::Signature(signature) = self { signature.challenge(body) } else { None }
-    }
-
     /// Returns whether this header (in lower case) contains the proof.
     #[must_use]
     pub fn proves(&self, header: &str) -> bool {
-        if let Self::Signature(signature) = self { header == signature.header() } else { false }
+        if let Self::Signature(signature) = self { signature.is_in(header) } else { false }
     }
 
     /// Clears the values of headers that contain the URL's secret, because proxies copy URLs to headers. `in_url`
@@ -76,23 +83,38 @@ impl Auth {
             Self::ApiKey => Err(AuthError::NoKey),
             Self::Signature(signature) if !signature.is_configured() => Err(AuthError::NotConfigured),
             Self::Signature(signature) => signature.claim(delivery).map(Claimed::Signed).map_err(AuthError::Signature),
-            Self::UrlSecret { hashes, .. } => hashes.in_url(in_url).map(|()| Claimed::Proved),
+            Self::UrlSecret { hashes, .. } => hashes.in_url(in_url).map(Claimed::Proved),
             Self::Basic { username, passwords } => {
                 let header = delivery.headers.get("authorization").and_then(|it| it.to_str().ok());
-                passwords.basic(header, username).map(|()| Claimed::Proved)
+                passwords.basic(header, username).map(Claimed::Proved)
             }
         }
     }
 
-    /// Checks that the body matches the claim.
+    /// Returns the settings of plugin.toml, by name.
+    pub fn settings(&self) -> impl Iterator<Item = (&String, &String)> {
+        let settings = if let Self::Signature(signature) = self { Some(signature.settings()) } else { None };
+        settings.into_iter().flatten()
+    }
+
+    /// Returns the keys that must be fetched before the claim can be checked.
+    #[must_use]
+    pub fn wanted(&self, claimed: &Claimed, body: &[u8]) -> Vec<WantedKey> {
+        match (self, claimed) {
+            (Self::Signature(signature), Claimed::Signed(claim)) => signature.wanted(claim, body),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Checks that the body matches the claim. Returns which secret matched, counted from 0; `None` for a fetched key.
     ///
     /// # Errors
     /// What is wrong with the proof.
-    pub fn check(&self, claimed: &Claimed, body: &[u8]) -> Result<(), AuthError> {
+    pub fn check(&self, claimed: &Claimed, body: &[u8], fetched: &FetchedKeys) -> Result<Option<usize>, AuthError> {
         match (self, claimed) {
-            (_, Claimed::Proved) => Ok(()),
+            (_, Claimed::Proved(secret)) => Ok(Some(*secret)),
             (Self::Signature(signature), Claimed::Signed(claim)) => {
-                signature.check(claim, body).map_err(AuthError::Signature)
+                signature.check(claim, body, fetched).map_err(AuthError::Signature)
             }
             _ => Err(AuthError::NoKey),
         }

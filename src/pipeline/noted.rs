@@ -6,7 +6,6 @@ use super::parts::Pipeline;
 use super::stages::timed;
 use crate::format::payload::DecodeError;
 use crate::integration::Integration;
-use crate::integration::mapped::Ready;
 use crate::integration::stop::Stop;
 use crate::model::event::RawEvent;
 use crate::store::{FirstAnswer, Ingested, StoreError};
@@ -54,19 +53,17 @@ pub async fn unreadable(
     stored(pipeline, integration, ingested).await.map_or_else(Stop::from, |()| stop)
 }
 
-/// Stores a delivery that the server answers itself.
+/// Stores a question of a sender, which the server answers itself.
 ///
 /// # Errors
 /// Fails if it cannot be stored.
-pub async fn skip(
+pub async fn question(
     pipeline: &Pipeline,
     integration: &Integration,
     raw: RawEvent,
-    reason: &str,
+    message: String,
 ) -> Result<(), StoreError> {
-    let ready = Ready::skip(reason.to_owned());
-    let now = raw.received_at;
-    stored(pipeline, integration, outcome::stored(Some(integration), raw, ready, Vec::new(), now).0).await
+    stored(pipeline, integration, outcome::question(integration, raw, message)).await
 }
 
 async fn stored(pipeline: &Pipeline, integration: &Integration, ingested: Ingested) -> Result<(), StoreError> {

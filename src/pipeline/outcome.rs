@@ -159,6 +159,18 @@ pub(super) fn duplicate(integration: &Integration, raw: RawEvent, first: &FirstA
     Ingested { event, tasks: Vec::new() }
 }
 
+/// Reason code of a question that the server has answered itself.
+pub const HANDSHAKE: &str = "handshake";
+
+/// Creates the event of a question that the server has answered itself.
+pub(super) fn question(integration: &Integration, raw: RawEvent, message: String) -> Ingested {
+    let reason = Reason { stage: "auth".into(), code: HANDSHAKE.into(), message };
+    let mut event = event(Some(integration), raw, EventStatus::Skipped, Some(reason));
+    // No plugin has processed it.
+    event.provenance = None;
+    Ingested { event, tasks: Vec::new() }
+}
+
 /// Creates the event of a rejected delivery, without its body.
 #[must_use]
 pub fn rejected(

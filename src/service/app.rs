@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 use super::dry_run::Shadows;
+use super::learned::LearnedSecrets;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
+use super::sender_keys::SenderKeys;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
@@ -63,6 +65,10 @@ pub struct App {
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
+    /// Secrets of handshakes that wait for an admin.
+    pub learned: LearnedSecrets,
+    /// Public keys of senders.
+    pub sender_keys: SenderKeys,
     /// Rate limits of the keys, if keys are limited: at most one per key.
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, if there is one.
@@ -101,6 +107,8 @@ impl App {
             shares: Shares::new(config.limits.concurrency, Rule::PLACES),
             memory: Memory::new(memory_sizes(&config.limits)),
             proxies: Proxies::new(config.trusted_proxies.clone()),
+            learned: LearnedSecrets::open(&config.data_dir),
+            sender_keys: SenderKeys::new(config.outbound_hosts.clone()),
             config,
             store,
             registry,

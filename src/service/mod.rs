@@ -2,7 +2,9 @@
 
 pub mod app;
 pub mod dry_run;
+pub mod learned;
 pub mod operations;
 pub mod queue;
 pub(crate) mod scrape;
+pub mod sender_keys;
 pub mod watch;

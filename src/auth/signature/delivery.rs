@@ -1,5 +1,7 @@
 //! A delivery whose signature is checked, and how the check can fail.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use hyper::header::HeaderMap;
 
@@ -10,6 +12,10 @@ pub const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// A delivery before its body has been read.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
+    /// Method of the request.
+    pub method: &'a str,
+    /// Path of the URL, as sent.
+    pub path: &'a str,
     /// Headers of the delivery.
     pub headers: &'a HeaderMap,
     /// Query of the URL, as sent.
@@ -28,6 +34,17 @@ impl<'a> Delivery<'a> {
         }
         value.to_str().map(str::trim).map_err(|_| Mismatch::malformed(name, "it is not ASCII"))
     }
+
+    /// Returns a parameter of the query, decoded. It must occur once.
+    pub(crate) fn parameter(&self, name: &str) -> Result<Cow<'a, str>, Mismatch> {
+        let place = || format!("the parameter {name} in the URL");
+        let mut values = form_urlencoded::parse(self.query.as_bytes()).filter(|(it, _)| it == name);
+        let (_, value) = values.next().ok_or_else(|| Mismatch::Absent { place: place() })?;
+        if values.next().is_some() {
+            return Err(Mismatch::Unreadable { place: place(), cause: "it was sent more than once" });
+        }
+        Ok(value)
+    }
 }
 
 /// Which check failed: for the admin, in the list of events. The sender learns only that the signature is wrong.
@@ -45,6 +62,40 @@ pub enum Mismatch {
         /// Name of the header.
         header: String,
     },
+    /// A value in the URL, the body or a token is missing.
+    #[error("{place} is missing")]
+    Absent {
+        /// Where it must be.
+        place: String,
+    },
+    /// A value in the URL, the body or a token is invalid.
+    #[error("{place} cannot be read: {cause}")]
+    Unreadable {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// A static token is not one of the secrets.
+    #[error("the token in {place} is wrong")]
+    Token {
+        /// Where it is.
+        place: String,
+    },
+    /// A JSON Web Token is not valid.
+    #[error("the token in {place} is not valid: {cause}")]
+    Jwt {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// A value that another kind of delivery has, whose signed text differs.
+    #[error("{place} must be absent")]
+    Present {
+        /// Where it is.
+        place: String,
+    },
     /// There are more signatures than are checked.
     #[error("the header {header} contains more than {most} signatures")]
     TooMany {
@@ -53,7 +104,7 @@ pub enum Mismatch {
         /// Maximum number of signatures.
         most: usize,
     },
-    /// Twilio: the form has too many fields to sort.
+    /// The form has too many fields to sort.
     #[error("the form has more than {most} fields")]
     Fields {
         /// Maximum number of fields.
@@ -89,9 +140,12 @@ pub enum Mismatch {
         /// Number of secrets that were tried.
         secrets: usize,
     },
-    /// Twilio: the URL's `bodySHA256` does not match the body.
-    #[error("bodySHA256 in the URL does not match the body")]
-    BodyHash,
+    /// A digest of the body does not match it.
+    #[error("{place} does not match the body")]
+    BodyHash {
+        /// Where the digest is.
+        place: String,
+    },
 }
 
 impl Mismatch {

@@ -1,19 +1,30 @@
-//! Signatures over the raw body, in the providers' schemes.
+//! Signatures and tokens by which senders prove their deliveries.
 //!
-//! Most are an HMAC (RFC 2104) over a text that contains the body: [`rule::SignatureRule`] is the general scheme, `hmac.rs`
-//! the function, and `presets.rs` has each provider's rule. `twilio.rs` signs its URL and form, `ed25519.rs` is
-//! Standard Webhooks' `v1a`.
+//! A [`Proof`] says where a signature is, and what is signed ([`text`]); it comes from a sender's file. `verify.rs` reads the
+//! claims of a delivery's headers, and checks them against its body. `hmac.rs`, `public_key.rs` and `jwt.rs` are the
+//! schemes, `keys.rs` makes secrets into keys, `source.rs` reads values of a delivery, `form.rs` sorts forms.
 
 mod delivery;
+mod der;
+mod described;
 mod ed25519;
+mod form;
 pub mod hmac;
-mod presets;
-pub mod rule;
+pub(super) mod jwt;
+pub(super) mod keys;
+pub(super) mod proof;
+pub(super) mod public_key;
+mod source;
 #[cfg(test)]
 mod tests;
-mod twilio;
+pub(super) mod text;
 mod verify;
 
 pub use delivery::{Delivery, Mismatch, TOLERANCE};
-pub use presets::Preset;
-pub use verify::{Signature, SignatureClaim};
+pub use described::Described;
+pub use keys::FetchedKeys;
+pub use proof::{KeysFrom, Proof};
+pub use public_key::{NamedKey, PublicKey};
+pub use source::{SentBody, Source};
+pub use text::Settings;
+pub use verify::{Signature, SignatureClaim, WantedKey};

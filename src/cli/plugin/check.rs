@@ -14,7 +14,7 @@ use crate::integration::check::{Checked, Severity, check};
 use crate::model::time::now;
 
 pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
-    let checked = check(&host(config)?, &folder(dir)?, &config.secrets, now());
+    let checked = check(&host(config)?, &folder(dir)?, &config.senders, now());
     if as_json {
         print::json(&json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
     } else {

@@ -16,7 +16,7 @@ pub(super) fn host(config: &Config) -> Result<Host, Failure> {
 
 /// Returns a folder's integration if it can run, even if fixtures fail; otherwise its first error.
 pub(super) fn runnable(host: &Host, config: &Config, folder: &Folder) -> Result<Integration, Failure> {
-    let Checked { findings, integration } = open(host, folder, &config.secrets, now());
+    let Checked { findings, integration } = open(host, folder, &config.senders, now());
     integration.ok_or_else(|| {
         let first = findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
         Failure::new(format!("{first}\nrun `hookmill plugin check {}` to see all problems", folder.path().display()))

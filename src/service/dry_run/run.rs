@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::compared::{Compared, Runs};
 use super::tally::Tally;
 use crate::integration::Integration;
-use crate::model::event::EventStatus;
-use crate::pipeline::rehearse;
+use crate::model::event::{Event, EventStatus, Reason};
+use crate::pipeline::{HANDSHAKE, rehearse};
 use crate::pipeline::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::{EventHistory, Packed, Past, Wanted};
@@ -115,7 +115,7 @@ impl Part {
     }
 
     fn one(&mut self, past: Past, candidate: &Integration, against: Option<&Integration>) {
-        if let Some(why) = not_run(&past, candidate) {
+        if let Some(why) = not_run(&past) {
             *self.not_run.entry(why).or_default() += 1;
             return;
         }
@@ -146,15 +146,22 @@ impl Part {
     }
 }
 
+/// Returns whether the server has answered the event itself.
+fn is_question(event: &Event) -> bool {
+    // hookmill 0.1 knew only Slack's, and stored it as skipped by the plugin.
+    let is_slack_s = |it: &Reason| it.code == "skipped" && it.message.starts_with("url_verification: ");
+    event.reason.as_ref().is_some_and(|it| it.code == HANDSHAKE || is_slack_s(it))
+}
+
 /// Returns why an event cannot be run again; `None` if it can.
-fn not_run(past: &Past, candidate: &Integration) -> Option<&'static str> {
+fn not_run(past: &Past) -> Option<&'static str> {
     if let Some(why) = past.event.no_body() {
         return Some(why.word());
     }
     match past.event.status {
         EventStatus::Duplicate => Some("duplicate"),
         EventStatus::Queued => Some("queued"),
-        _ if candidate.auth.challenge(&past.event.body).is_some() => Some("challenge"),
+        _ if is_question(&past.event) => Some("challenge"),
         _ => None,
     }
 }

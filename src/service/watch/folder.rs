@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::changed::Changed;
 use super::stamp::Stamp;
-use crate::auth::Secrets;
+use crate::auth::Senders;
 use crate::integration::load::{Candidate, candidate, company_of, load, open_in};
 use crate::integration::{Integration, LoadFailure};
 use crate::model::company::CompanyId;
@@ -34,18 +34,18 @@ pub(super) fn company(path: &Path) -> Option<CompanyId> {
 }
 
 /// Loads a folder without its shadow.
-pub(super) fn load_one(host: &Host, secrets: &Secrets, Changed { name, path, stamp }: Changed) -> Loaded {
+pub(super) fn load_one(host: &Host, senders: &Senders, Changed { name, path, stamp }: Changed) -> Loaded {
     let unexpected = |_| Err(format!("{}: loading it failed unexpectedly", path.display()));
     let refused = |failure: LoadFailure| failure.to_string();
     let open = || opened(&path);
-    let whole = || open().and_then(|it| load(host, &it, secrets, crate::system::clock::now())).map_err(refused);
+    let whole = || open().and_then(|it| load(host, &it, senders, crate::system::clock::now())).map_err(refused);
     let result = catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(unexpected).map(Arc::new);
     Loaded { name, path, stamp, result }
 }
 
 /// Loads and starts the shadow of a live plugin, if it has one.
-pub(super) fn load_shadow(host: &Host, secrets: &Secrets, shadows: &Shadows, path: &Path, live: &Integration) {
-    let load = || candidate(host, &opened(path).ok()?, live, secrets, crate::system::clock::now());
+pub(super) fn load_shadow(host: &Host, senders: &Senders, shadows: &Shadows, path: &Path, live: &Integration) {
+    let load = || candidate(host, &opened(path).ok()?, live, senders, crate::system::clock::now());
     let Ok(Some(Candidate { folder, loaded })) = catch_unwind(AssertUnwindSafe(load)) else { return };
     let started = loaded.map_err(|e| e.to_string()).and_then(|it| Shadow::start(it).map_err(|e| e.to_string()));
     if let Err(cause) = &started {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::changed::Changed;
 use super::folder::{Loaded, company, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
-use crate::auth::Secrets;
+use crate::auth::Senders;
 use crate::integration::load::shadow_of;
 use crate::integration::{Integration, Refused, Registry};
 use crate::metrics::plugins::PLUGINS;
@@ -55,8 +55,8 @@ pub struct Loader {
     pub host: Host,
     /// The plugins folder.
     pub dir: PathBuf,
-    /// Secrets to authenticate senders with.
-    pub secrets: Secrets,
+    /// Sender files and secrets.
+    pub senders: Senders,
     /// Registry of live integrations.
     pub registry: Arc<Registry>,
     /// Shadows of the live plugins.
@@ -83,8 +83,8 @@ impl Look {
 impl Loader {
     /// Creates a loader that has not loaded anything.
     #[must_use]
-    pub fn new(host: Host, dir: PathBuf, secrets: Secrets, registry: Arc<Registry>, shadows: Arc<Shadows>) -> Self {
-        Self { host, dir, secrets, registry, shadows, done: None, tried: HashMap::new() }
+    pub fn new(host: Host, dir: PathBuf, senders: Senders, registry: Arc<Registry>, shadows: Arc<Shadows>) -> Self {
+        Self { host, dir, senders, registry, shadows, done: None, tried: HashMap::new() }
     }
 
     /// Loads new and changed folders, and removes those that are gone. `again`: refused folders are retried.
@@ -108,11 +108,11 @@ impl Loader {
         let names: Vec<_> = changed.iter().map(|it| it.name.clone()).collect();
         self.know(&names);
         self.registry.load(&names);
-        let (host, secrets, shadows) = (self.host.clone(), self.secrets.clone(), Arc::clone(&self.shadows));
+        let (host, senders, shadows) = (self.host.clone(), self.senders.clone(), Arc::clone(&self.shadows));
         let mut live = Vec::new();
         // Each plugin goes live as soon as it is loaded, without waiting for others or for a shadow.
-        each(fair(changed), |it| load_one(&host, &secrets, it), |it| live.extend(self.take(it, &mut pass)));
-        each(live, |(path, live)| load_shadow(&host, &secrets, &shadows, &path, &live), |()| {});
+        each(fair(changed), |it| load_one(&host, &senders, it), |it| live.extend(self.take(it, &mut pass)));
+        each(live, |(path, live)| load_shadow(&host, &senders, &shadows, &path, &live), |()| {});
         Ok(pass)
     }
 

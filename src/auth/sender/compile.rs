@@ -1,0 +1,302 @@
+//! From a sender's file to what is used at run time. Rules that a schema cannot express are checked here.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::file::{
+    BodyHashTable, EcdsaFormat, IdTable, JwtAlgorithmName, KeysTable, PlaceTable, ProofKindName, ProofTable, SenderTable,
+    SourceTable, TimeTable,
+};
+use super::sender::{DeclaredProof, IdPlace, Sender};
+use crate::auth::signature::hmac::Algorithm;
+use crate::auth::signature::jwt::JwtAlgorithm;
+use crate::auth::signature::proof::{BodyHash, Clock, ClockPlace, KeyFormat, KeysFrom, Notation, Place, Proof, ProofKind};
+use crate::auth::signature::public_key::Signing;
+use crate::auth::signature::text::{Piece, pieces};
+use crate::auth::signature::Source;
+use super::handshake::Handshake;
+
+/// Returns a source.
+///
+/// # Errors
+/// It names no place, or several.
+pub(super) fn source(it: &SourceTable) -> Result<Source, String> {
+    one_of([
+        it.header.as_ref().map(|it| Source::Header(it.to_ascii_lowercase())),
+        it.query.clone().map(Source::Query),
+        it.body.clone().map(Source::Body),
+        it.claim.clone().map(Source::Claim),
+    ])
+}
+
+fn one_of(places: [Option<Source>; 4]) -> Result<Source, String> {
+    let mut places = places.into_iter().flatten();
+    match (places.next(), places.next()) {
+        (Some(place), None) => Ok(place),
+        _ => Err("name one of header, query, body and claim".into()),
+    }
+}
+
+impl ProofTable {
+    pub(super) fn declared(&self) -> Result<DeclaredProof, String> {
+        let plain = match self.kind {
+            ProofKindName::Basic => Some(DeclaredProof::Basic),
+            ProofKindName::UrlSecret => Some(DeclaredProof::UrlSecret),
+            ProofKindName::ApiKey => Some(DeclaredProof::ApiKey),
+            _ => None,
+        };
+        match plain {
+            Some(declared) => Ok(declared),
+            None => self.proof().map(|it| DeclaredProof::Checked(Arc::new(it))).map_err(|cause| format!("{}: {cause}", self.own_name())),
+        }
+    }
+
+    pub(super) fn own_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            match self.kind {
+                ProofKindName::Hmac => "hmac",
+                ProofKindName::Digest => "digest",
+                ProofKindName::Ed25519 => "ed25519",
+                ProofKindName::EcdsaP256 => "ecdsa-p256",
+                ProofKindName::Rsa => "rsa",
+                ProofKindName::Jwt => "jwt",
+                ProofKindName::Token => "token",
+                ProofKindName::Basic => "basic",
+                ProofKindName::UrlSecret => "url-secret",
+                ProofKindName::ApiKey => "api-key",
+            }
+            .to_owned()
+        })
+    }
+
+    fn proof(&self) -> Result<Proof, String> {
+        let at = self.at.as_ref().ok_or("at: is required")?;
+        let time = self.time.as_ref().map(TimeTable::clock).transpose()?;
+        let text = pieces(self.text.as_deref().unwrap_or(if self.kind == ProofKindName::Token { "" } else { "{body}" }))?;
+        let kind = self.kind()?;
+        let proof = Proof {
+            name: self.own_name(),
+            text: if matches!(kind, ProofKind::Jwt { .. } | ProofKind::Token) { Vec::new() } else { text },
+            kind,
+            at: at.place()?,
+            encoding: self.encoding,
+            time,
+            id: self.id.as_ref().map(source).transpose()?,
+            body_hash: self.body_hash.as_ref().map(BodyHashTable::hash).transpose()?,
+            absent: self.absent.iter().map(source).collect::<Result<_, _>>()?,
+            key: KeyFormat { encoding: self.key, strip: self.strip.clone(), required: self.key_prefix.clone() },
+            keys_from: self.keys.as_ref().map(KeysTable::from).transpose()?.map(Arc::new),
+        };
+        self.is_sound(&proof)?;
+        Ok(proof)
+    }
+
+    fn kind(&self) -> Result<ProofKind, String> {
+        Ok(match self.kind {
+            ProofKindName::Hmac => ProofKind::Hmac(self.hash),
+            ProofKindName::Digest => ProofKind::Digest(self.hash),
+            ProofKindName::Ed25519 => ProofKind::Signed(Signing::Ed25519),
+            ProofKindName::EcdsaP256 if self.hash != Algorithm::Sha256 => return Err("hash: must be sha256".into()),
+            ProofKindName::EcdsaP256 => ProofKind::Signed(match self.format {
+                EcdsaFormat::Der => Signing::EcdsaDer,
+                EcdsaFormat::Raw => Signing::EcdsaRaw,
+            }),
+            ProofKindName::Rsa => ProofKind::Signed(Signing::Rsa(self.hash)),
+            ProofKindName::Jwt => ProofKind::Jwt {
+                algorithm: match self.alg.ok_or("alg: is required")? {
+                    JwtAlgorithmName::HS256 => JwtAlgorithm::Hs256,
+                    JwtAlgorithmName::RS256 => JwtAlgorithm::Rs256,
+                    JwtAlgorithmName::ES256 => JwtAlgorithm::Es256,
+                },
+                claims: self.claims.iter().map(|(name, it)| Ok((name.clone(), pieces(it)?))).collect::<Result<_, String>>()?,
+            },
+            ProofKindName::Token | ProofKindName::Basic | ProofKindName::UrlSecret | ProofKindName::ApiKey => ProofKind::Token,
+        })
+    }
+
+    /// Checks that nothing that is trusted could be changed by others.
+    fn is_sound(&self, proof: &Proof) -> Result<(), String> {
+        let has = |piece: &Piece| proof.text.contains(piece);
+        let is_jwt = matches!(proof.kind, ProofKind::Jwt { .. });
+        if proof.is_over_text() {
+            if proof.time.is_some() != has(&Piece::Time) && !self.time_is_signed(proof) {
+                return Err("text: must contain {time} if there is a time, and only then; otherwise anybody could change the time".into());
+            }
+            if proof.id.is_some() != has(&Piece::Id) {
+                return Err("text: use {id} and id together".into());
+            }
+        }
+        if let (Some(Clock { place: ClockPlace::Source(time), .. }), Some(id)) = (&proof.time, &proof.id)
+            && time == id
+        {
+            return Err("id: is the time, which is not an id".into());
+        }
+        if let (Some(Clock { place: ClockPlace::Source(Source::Claim(_)), .. }), false) = (&proof.time, is_jwt) {
+            return Err("time: only a JWT has claims".into());
+        }
+        let is_digest = matches!(proof.kind, ProofKind::Digest(_));
+        if is_digest != has(&Piece::Secret) {
+            return Err("text: a digest needs {secret}, and nothing else may contain it".into());
+        }
+        if let Some(hash) = &proof.body_hash
+            && !self.hash_is_signed(proof, &hash.source)
+        {
+            return Err("body_hash: must itself be signed: put its place into the text".into());
+        }
+        if matches!(proof.kind, ProofKind::Token) && (proof.time.is_some() || proof.body_hash.is_some()) {
+            return Err("a token signs nothing: remove time and body_hash".into());
+        }
+        Ok(())
+    }
+
+    /// A time in the body is signed with the body; one in the query with the URL.
+    fn time_is_signed(&self, proof: &Proof) -> bool {
+        match proof.time.as_ref().map(|it| &it.place) {
+            Some(ClockPlace::Source(source)) => self.is_signed(proof, source),
+            _ => false,
+        }
+    }
+
+    fn hash_is_signed(&self, proof: &Proof, source: &Source) -> bool {
+        matches!((source, &proof.kind), (Source::Claim(_), ProofKind::Jwt { .. })) || self.is_signed(proof, source)
+    }
+
+    fn is_signed(&self, proof: &Proof, source: &Source) -> bool {
+        let covers = |piece: &Piece| match (piece, source) {
+            (Piece::From(it), _) => it == source,
+            (Piece::Body, Source::Body(_)) | (Piece::Url | Piece::Query, Source::Query(_)) => true,
+            _ => false,
+        };
+        proof.is_over_text() && proof.text.iter().any(covers)
+    }
+}
+
+impl PlaceTable {
+    fn place(&self) -> Result<Place, String> {
+        let source = one_of([
+            self.header.as_ref().map(|it| Source::Header(it.to_ascii_lowercase())),
+            self.query.clone().map(Source::Query),
+            self.body.clone().map(Source::Body),
+            None,
+        ])
+        .map_err(|cause| format!("at: {cause}"))?;
+        let written = match (&self.split, &self.pair, &self.take) {
+            (None, None, None) => Notation::Whole { prefix: self.prefix.clone() },
+            (Some(separator), None, None) => Notation::List { separator: separator.clone(), prefix: self.prefix.clone() },
+            (Some(separator), Some(pair), Some(name)) if self.prefix.is_empty() => {
+                Notation::Pairs { separator: separator.clone(), pair: pair.clone(), name: name.clone() }
+            }
+            _ => return Err("at: use split alone, or split, pair and take together and no prefix".into()),
+        };
+        Ok(Place { source, written })
+    }
+}
+
+impl TimeTable {
+    fn clock(&self) -> Result<Clock, String> {
+        let table = SourceTable {
+            header: self.header.clone(),
+            query: self.query.clone(),
+            body: self.body.clone(),
+            claim: self.claim.clone(),
+        };
+        let place = match &self.take {
+            Some(name) => ClockPlace::Entry(name.clone()),
+            None => ClockPlace::Source(source(&table).map_err(|cause| format!("time: {cause}, or take"))?),
+        };
+        Ok(Clock { place, unit: self.unit, tolerance: TimeDelta::seconds(self.tolerance_seconds.into()) })
+    }
+}
+
+impl BodyHashTable {
+    fn hash(&self) -> Result<BodyHash, String> {
+        let table = SourceTable {
+            header: self.header.clone(),
+            query: self.query.clone(),
+            body: self.body.clone(),
+            claim: self.claim.clone(),
+        };
+        let source = source(&table).map_err(|cause| format!("body_hash: {cause}"))?;
+        Ok(BodyHash { source, prefix: self.prefix.clone(), algorithm: self.hash, encoding: self.encoding })
+    }
+}
+
+impl KeysTable {
+    fn from(&self) -> Result<KeysFrom, String> {
+        match (&self.jwks, &self.certificate, &self.jwk_post) {
+            (Some(url), None, None) => Ok(KeysFrom::Jwks(url.clone())),
+            (None, Some(place), None) if !self.hosts.is_empty() => {
+                Ok(KeysFrom::Certificate { source: source(place)?, hosts: self.hosts.clone() })
+            }
+            (None, Some(_), None) => Err("keys: a certificate needs hosts".into()),
+            (None, None, Some(url)) => Ok(KeysFrom::Post {
+                url: url.clone(),
+                send: self.send.iter().map(|(name, it)| (name.clone(), it.clone())).collect(),
+                pointer: self.jwk.clone(),
+            }),
+            _ => Err("keys: name one of jwks, certificate and jwk_post".into()),
+        }
+    }
+}
+
+impl SenderTable {
+    /// Makes a sender of the file, and checks its rules except for the vectors.
+    ///
+    /// # Errors
+    /// Which rule it breaks.
+    pub(super) fn compile(self) -> Result<Sender, String> {
+        let mut proofs = Vec::new();
+        for table in &self.proof {
+            let (name, declared) = (table.own_name(), table.declared().map_err(|cause| format!("proof {cause}"))?);
+            if proofs.iter().any(|(it, _)| *it == name) {
+                return Err(format!("proof: two have the name \"{name}\""));
+            }
+            if let DeclaredProof::Checked(proof) = &declared {
+                let is_covered = proof.covers_body() || self.body.signed_only || proof.kind == ProofKind::Token;
+                if !is_covered && !table.body_unsigned {
+                    return Err(format!(
+                        "proof {name}: text must contain {{body}} or a digest of it, or anybody could change the body; if the sender signs nothing else, set body_unsigned = true, and it is shown as weak"
+                    ));
+                }
+            }
+            proofs.push((name, declared));
+        }
+        let ids = self.delivery.id.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+        for (_, declared) in &proofs {
+            if let DeclaredProof::Checked(proof) = declared
+                && let Some(Clock { place: ClockPlace::Source(time), .. }) = &proof.time
+                && ids.iter().any(|it| it.0 == [time.clone()])
+            {
+                return Err(format!("delivery.id: {time} is the time of signing, which is not an id"));
+            }
+        }
+        let handshakes = self.handshake.iter().map(Handshake::of).collect::<Result<Vec<_>, _>>()?;
+        Sender::new(self, proofs, ids, handshakes)
+    }
+}
+
+/// The places of an id. A place whose name says that it is a time is refused.
+fn id(table: &IdTable) -> Result<IdPlace, String> {
+    let all = match table {
+        IdTable::One(one) => std::slice::from_ref(one),
+        IdTable::Joined(all) => all,
+    };
+    let sources = all.iter().map(source).collect::<Result<Vec<_>, _>>().map_err(|cause| format!("delivery.id: {cause}"))?;
+    let is_time = |it: &Source| {
+        let (Source::Header(name) | Source::Query(name) | Source::Body(name) | Source::Claim(name)) = it;
+        let last = name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        ["timestamp", "time", "date", "iat", "exp", "created_at", "updated_at", "created", "occurred_at"].contains(&last.as_str())
+            || last.ends_with("-timestamp")
+            || last.ends_with("_timestamp")
+    };
+    match sources.as_slice() {
+        [] => Err("delivery.id: names no place".into()),
+        all if all.iter().any(|it| matches!(it, Source::Claim(_) | Source::Query(_))) => {
+            Err("delivery.id: use headers and the body, which are stored".into())
+        }
+        // Joined with an id, a time tells versions of it apart.
+        all if all.iter().all(is_time) => Err("delivery.id: is a time, which is not an id".into()),
+        _ => Ok(IdPlace(sources)),
+    }
+}

@@ -1,0 +1,184 @@
+//! Signs an example as a sender would, to try an integration.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+
+use super::sender::{Chosen, Sender};
+use crate::auth::signature::jwt::JwtAlgorithm;
+use crate::auth::signature::keys::Key;
+use crate::auth::signature::proof::{ClockPlace, Notation, Proof, ProofKind};
+use crate::auth::signature::text::{Piece, digest};
+use crate::auth::signature::{SentBody, Settings, Source};
+use crate::model::secret::Secret;
+
+/// What is signed, and with what.
+#[derive(Debug)]
+pub struct Signable<'a> {
+    /// The body.
+    pub body: &'a [u8],
+    /// Its content type.
+    pub content_type: &'a str,
+    /// The sender's secret.
+    pub secret: &'a Secret,
+    /// The user name of Basic authentication.
+    pub username: &'a str,
+    /// URL and other settings.
+    pub settings: &'a Settings,
+    /// The time of signing.
+    pub at: DateTime<Utc>,
+    /// The id of the delivery.
+    pub id: &'a str,
+}
+
+/// What a request needs to be accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Parameters of the query.
+    pub query: Vec<(String, String)>,
+    /// The last segment of the URL's path, if that is the secret.
+    pub segment: Option<String>,
+}
+
+impl Sender {
+    /// Signs a delivery with the first of these proofs that can be made here: not those that need the sender's private key.
+    ///
+    /// # Errors
+    /// Why no valid request can be made.
+    pub fn sign(&self, chosen: &Chosen, it: &Signable<'_>) -> Result<SignedRequest, String> {
+        let secret = it.secret.expose();
+        let header = |name: &str, value: String| SignedRequest { headers: vec![(name.to_owned(), value)], ..SignedRequest::default() };
+        match chosen {
+            Chosen::ApiKey => Ok(header("x-api-key", secret.to_owned())),
+            Chosen::UrlSecret => Ok(SignedRequest { segment: Some(secret.to_owned()), ..SignedRequest::default() }),
+            Chosen::Basic => {
+                Ok(header("authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{secret}", it.username)))))
+            }
+            Chosen::Checked(proofs) => {
+                let mut cause = "this sender has no proof that can be made here".to_owned();
+                for proof in proofs {
+                    match (Signing { proof, it }).sign() {
+                        Ok(signed) => return Ok(signed),
+                        Err(why) => cause = why,
+                    }
+                }
+                Err(cause)
+            }
+        }
+    }
+}
+
+struct Signing<'a> {
+    proof: &'a Arc<Proof>,
+    it: &'a Signable<'a>,
+}
+
+impl Signing<'_> {
+    fn sign(&self) -> Result<SignedRequest, String> {
+        let (proof, it) = (self.proof, self.it);
+        if proof.keys_from.is_some() || matches!(proof.kind, ProofKind::Signed(_)) {
+            return Err("only the sender has the private key that signs its deliveries; send a test from there".into());
+        }
+        let key = proof.key(it.secret).ok_or("the secret is not of the kind that this proof uses")??;
+        let mut signed = SignedRequest::default();
+        let time = proof.time.as_ref().map(|clock| clock.unit.write(it.at)).unwrap_or_default();
+        match proof.time.as_ref().map(|it| &it.place) {
+            Some(ClockPlace::Source(Source::Header(name))) => signed.headers.push((name.clone(), time.clone())),
+            Some(ClockPlace::Source(Source::Query(name))) => signed.query.push((name.clone(), time.clone())),
+            _ => {}
+        }
+        match &proof.id {
+            Some(Source::Header(name)) => signed.headers.push((name.clone(), it.id.to_owned())),
+            Some(Source::Query(name)) => signed.query.push((name.clone(), it.id.to_owned())),
+            _ => {}
+        }
+        let value = match (&proof.kind, &key) {
+            (ProofKind::Token, _) => proof.key.plain(it.secret.expose()).unwrap_or_default().to_owned(),
+            (ProofKind::Jwt { algorithm: JwtAlgorithm::Hs256, .. }, Key::Hmac(key)) => self.token(key),
+            (ProofKind::Hmac(_), Key::Hmac(key)) => {
+                let text = self.text(&mut signed, &time, None)?;
+                proof.encoding.encode(&key.sign(std::iter::once(text.as_slice())))
+            }
+            (ProofKind::Digest(algorithm), Key::Text(secret)) => {
+                let text = self.text(&mut signed, &time, Some(secret))?;
+                proof.encoding.encode(&digest(*algorithm, &[&text]))
+            }
+            _ => return Err("this kind of proof cannot be made here".into()),
+        };
+        let value = match &proof.at.written {
+            Notation::Whole { prefix } | Notation::List { prefix, .. } => format!("{prefix}{value}"),
+            Notation::Pairs { separator, pair, name } => match proof.time.as_ref().map(|it| &it.place) {
+                Some(ClockPlace::Entry(entry)) => format!("{entry}{pair}{time}{separator}{name}{pair}{value}"),
+                _ => format!("{name}{pair}{value}"),
+            },
+        };
+        match &proof.at.source {
+            Source::Header(name) => signed.headers.push((name.clone(), value)),
+            Source::Query(name) => signed.query.push((name.clone(), value)),
+            Source::Body(_) | Source::Claim(_) => {
+                return Err("the token or signature is part of the body: put it there yourself".into());
+            }
+        }
+        Ok(signed)
+    }
+
+    fn text(&self, signed: &mut SignedRequest, time: &str, secret: Option<&Secret>) -> Result<Vec<u8>, String> {
+        let it = self.it;
+        let body = SentBody::new(it.body, Some(it.content_type));
+        if let Some(hash) = &self.proof.body_hash {
+            let value = format!("{}{}", hash.prefix, hash.encoding.encode(&digest(hash.algorithm, &[it.body])));
+            match &hash.source {
+                Source::Header(name) => signed.headers.push((name.clone(), value)),
+                Source::Query(name) => signed.query.push((name.clone(), value)),
+                Source::Body(_) | Source::Claim(_) => return Err("the digest is part of the body".into()),
+            }
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&signed.query).finish();
+        let path = it.settings.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned())).unwrap_or_default();
+        let mut text = Vec::new();
+        for piece in &self.proof.text {
+            match piece {
+                Piece::Body => text.extend_from_slice(it.body),
+                Piece::Time => text.extend_from_slice(time.as_bytes()),
+                Piece::Id => text.extend_from_slice(it.id.as_bytes()),
+                Piece::Url if query.is_empty() => text.extend_from_slice(it.settings.url.as_bytes()),
+                Piece::Url => text.extend_from_slice(format!("{}?{query}", it.settings.url).as_bytes()),
+                Piece::Method => text.extend_from_slice(b"POST"),
+                Piece::Path => text.extend_from_slice(path.as_bytes()),
+                Piece::Query => text.extend_from_slice(query.as_bytes()),
+                Piece::Setting(name) => {
+                    text.extend_from_slice(it.settings.values.get(name).map(String::as_bytes).unwrap_or_default());
+                }
+                Piece::Secret => text.extend_from_slice(secret.map(|it| it.expose().as_bytes()).unwrap_or_default()),
+                Piece::From(Source::Header(name)) => {
+                    let value = if name == "content-type" { it.content_type.to_owned() } else { it.id.to_owned() };
+                    text.extend_from_slice(value.as_bytes());
+                    if name != "content-type" && !signed.headers.iter().any(|(it, _)| it == name) {
+                        signed.headers.push((name.clone(), value));
+                    }
+                }
+                other => text.extend_from_slice(&other.late(&body).map_err(|it| it.to_string())?),
+            }
+        }
+        Ok(text)
+    }
+
+    fn token(&self, key: &crate::auth::signature::hmac::HmacKey) -> String {
+        let it = self.it;
+        let mut claims = serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
+        if let Some(hash) = &self.proof.body_hash
+            && let Source::Claim(pointer) = &hash.source
+        {
+            let value = format!("{}{}", hash.prefix, hash.encoding.encode(&digest(hash.algorithm, &[it.body])));
+            claims[pointer.trim_start_matches('/')] = value.into();
+        }
+        let part = |value: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&serde_json::json!({ "alg": "HS256", "typ": "JWT" })), part(&claims));
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(std::iter::once(signed.as_bytes())));
+        format!("{signed}.{signature}")
+    }
+}

@@ -1,0 +1,152 @@
+//! Questions of senders whether this URL accepts their deliveries: answered before the plugin, and stored as skipped events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use subtle::ConstantTimeEq as _;
+use warp::http::{Method, StatusCode};
+
+use super::answer::{Answer, Failed};
+use super::call::Call;
+use super::deliveries::Delivered;
+use super::problem::Problem;
+use super::proof;
+use crate::auth::AuthError;
+use crate::auth::sender::{Handshake, HandshakeProof, Sender};
+use crate::auth::signature::{Delivery, SentBody};
+use crate::integration::{Auth, Claimed, Integration};
+use crate::model::event::RawEvent;
+use crate::model::time::now;
+use crate::pipeline;
+use crate::system::rate::Rate;
+
+/// Maximum size of a question that nobody is authenticated for, in bytes.
+const QUESTION_BYTES: usize = 64 * 1024;
+/// Shown in a response to too many questions.
+const QUESTIONS: Rate = Rate { per_minute: 10, burst: 10 };
+/// Methods of the routes of hooks, for `Allow`.
+const POST: &str = "POST";
+
+impl Call {
+    /// The request as a sender's proofs and questions see it.
+    pub(super) fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            method: self.exchange.method.as_str(),
+            path: &self.path_as_sent,
+            query: &self.query,
+            headers: &self.headers,
+            received_at: now(),
+        }
+    }
+}
+
+/// A question, and where its sender's file has the answer.
+#[derive(Debug)]
+pub(super) struct Question {
+    sender: Arc<Sender>,
+    index: usize,
+}
+
+impl Question {
+    fn handshake(&self) -> &Handshake {
+        &self.sender.handshakes[self.index]
+    }
+
+    /// The first question that a complete request asks, of those that `which` selects.
+    pub(super) fn of(call: &Call, integration: &Integration, body: &Bytes, which: impl Fn(&Handshake) -> bool) -> Option<Self> {
+        let sender = integration.sender.as_ref().filter(|it| !it.handshakes.is_empty())?;
+        let (delivery, body) = (call.delivery(), SentBody::new(body, call.header("content-type")));
+        let index = sender.handshakes.iter().position(|it| which(it) && it.asks(&delivery, &body))?;
+        Some(Self { sender: Arc::clone(sender), index })
+    }
+
+    /// Checks that its sender may ask, apart from a signature.
+    fn admit(&self, call: &Call, integration: &Integration, body: &Bytes) -> Result<(), Problem> {
+        match &self.handshake().proof {
+            HandshakeProof::Signed => Ok(()),
+            HandshakeProof::None if integration.uses.may_ask(now()) => Ok(()),
+            HandshakeProof::None => Err(Problem::RateLimited { whose: "integration", rate: QUESTIONS, seconds: 6 }),
+            HandshakeProof::Secret { source, name } => {
+                let secrets = integration.secrets.others.get(name).map(Vec::as_slice).unwrap_or_default();
+                if secrets.is_empty() {
+                    return Err(AuthError::NotConfigured.into());
+                }
+                let body = SentBody::new(body, call.header("content-type"));
+                let sent = self.handshake().value(source, &call.delivery(), &body).unwrap_or_default();
+                let equals = |it: &(_, crate::model::secret::Secret)| bool::from(it.1.expose().as_bytes().ct_eq(sent.as_bytes()));
+                let found = secrets.iter().fold(false, |found, it| found | equals(it));
+                if found { Ok(()) } else { Err(AuthError::Credentials("the value that must equal the verify token is wrong").into()) }
+            }
+        }
+    }
+
+    /// Answers it, and stores it as a skipped event. Of a question from nobody in particular, only the few usual headers are
+    /// stored, and not the body.
+    pub(super) async fn answer(self, call: &Call, integration: &Integration, body: Bytes) -> Result<Answer<Delivered>, Failed> {
+        let handshake = self.handshake();
+        self.admit(call, integration, &body)?;
+        let sent = SentBody::new(&body, call.header("content-type"));
+        let key = integration.secrets.main.first().and_then(|(_, it)| self.sender.handshake_key(it));
+        let answered = handshake.answer(&call.delivery(), &sent, key.as_deref()).map_err(AuthError::Signature)?;
+        let value = |source| handshake.value(source, &call.delivery(), &sent);
+        let mut message = format!("question \"{}\" of {}: answered", handshake.name, self.sender.title);
+        if let Some(shown) = handshake.show.as_ref().and_then(value) {
+            message.push_str(&format!("; to confirm, open {shown}"));
+        }
+        let learned = handshake.learn.as_ref().and_then(value);
+        if learned.is_some() {
+            message.push_str("; it sets the secret, once an admin has confirmed it: hookmill sender confirm ");
+            message.push_str(&integration.name.0);
+        }
+        let raw = call.raw_event(integration.company_id.clone(), Bytes::new(), &integration.keep_headers);
+        let raw = if handshake.proof == HandshakeProof::Signed { RawEvent { body: body.clone(), ..raw } } else { raw };
+        let (event_id, received_at) = (raw.id, raw.received_at);
+        drop(sent);
+        if let Some(learned) = learned {
+            call.app.learned.add(integration, event_id, received_at, call.peer(), learned).map_err(Problem::Operation)?;
+        }
+        pipeline::question(&call.app.pipeline, integration, raw, message).await?;
+        let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::OK);
+        let answer = Answer::described(status, answered.content_type, answered.body.into_bytes()).for_event(event_id);
+        Ok(answered.headers.iter().fold(answer, |answer, (name, value)| answer.with_described(name, value)))
+    }
+}
+
+/// Whether a request that does not prove itself may be a question that nobody is authenticated for.
+pub(super) fn may_ask(call: &Call, integration: &Integration) -> bool {
+    let open = |it: &Handshake| it.proof != HandshakeProof::Signed && it.may_be(&call.delivery());
+    !matches!(integration.auth, Auth::UrlSecret { .. })
+        && integration.sender.as_ref().is_some_and(|it| it.handshakes.iter().any(open))
+}
+
+/// Reads a request that may be a question that nobody is authenticated for.
+pub(super) async fn open_question(call: &mut Call, integration: &Integration) -> Result<Option<(Question, Bytes)>, Problem> {
+    let body = call.body_within(QUESTION_BYTES).await?;
+    call.take_place()?;
+    let question = Question::of(call, integration, &body, |it| it.proof != HandshakeProof::Signed);
+    Ok(question.map(|it| (it, body)))
+}
+
+/// A GET or HEAD request, which can only be a question.
+pub(super) async fn without_body(
+    call: &Call,
+    integration: &Arc<Integration>,
+    secret: Option<&str>,
+) -> Result<Answer<Delivered>, Failed> {
+    let method = || Problem::Method { method: call.exchange.method.to_string(), allow: POST.to_owned() };
+    let body = Bytes::new();
+    let question = Question::of(call, integration, &body, |_| true).ok_or_else(method)?;
+    let is_signed = question.handshake().proof == HandshakeProof::Signed;
+    if is_signed || matches!(integration.auth, Auth::UrlSecret { .. }) {
+        let claimed = integration.auth.claim(&call.delivery(), secret).map_err(Problem::from)?;
+        if let Claimed::Signed(_) = claimed {
+            proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
+        }
+    }
+    question.answer(call, integration, body).await
+}
+
+/// Whether the method of a request has no body here.
+pub(super) fn has_no_body(call: &Call) -> bool {
+    [Method::GET, Method::HEAD].contains(&call.exchange.method)
+}

@@ -1,0 +1,167 @@
+//! Secrets that senders have sent in a handshake, until an admin confirms them. They are kept in a file in the data
+//! directory that only its owner can read, so that a restart does not lose them.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::integration::Integration;
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, IntegrationName};
+use crate::model::peer::Peer;
+use crate::model::secret::Secret;
+
+/// Maximum number of secrets per integration that wait for confirmation; the oldest is dropped, so that strangers cannot fill
+/// the disk.
+const PER_INTEGRATION: usize = 8;
+/// How long a secret waits.
+const KEPT: TimeDelta = TimeDelta::days(7);
+/// Name of the file in the data directory.
+const FILE: &str = "learned-secrets.json";
+
+/// Secrets that wait for an admin.
+#[derive(Debug)]
+pub struct LearnedSecrets {
+    file: Option<PathBuf>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// One secret, as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+struct Waiting {
+    company_id: CompanyId,
+    integration: IntegrationName,
+    event_id: EventId,
+    received_at: DateTime<Utc>,
+    peer: String,
+    secret: String,
+}
+
+/// A secret that waits for confirmation, without the secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LearnedSecret {
+    /// The integration whose secret it is.
+    pub integration: IntegrationName,
+    /// The event of the handshake.
+    pub event_id: EventId,
+    /// When it was received.
+    #[serde(serialize_with = "crate::model::time::utc")]
+    pub received_at: DateTime<Utc>,
+    /// Where it came from.
+    pub peer: String,
+    /// Its first characters, to compare with what the sender shows.
+    pub begins_with: String,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} (secret)", self.integration, self.event_id)
+    }
+}
+
+impl LearnedSecrets {
+    /// Reads what waits in a data directory. A file that cannot be read is logged, and left alone until the next secret.
+    #[must_use]
+    pub fn open(data_dir: &Path) -> Self {
+        let file = data_dir.join(FILE);
+        let waiting = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+                tracing::warn!(file = %file.display(), "secrets that wait for confirmation cannot be read; the senders must ask again");
+                Vec::new()
+            }),
+            Err(_) => Vec::new(),
+        };
+        Self { file: Some(file), waiting: Mutex::new(waiting) }
+    }
+
+    /// Adds a secret.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub fn add(
+        &self,
+        integration: &Integration,
+        event_id: EventId,
+        received_at: DateTime<Utc>,
+        peer: Peer,
+        secret: String,
+    ) -> Result<(), String> {
+        let (company_id, name) = (integration.company_id.clone(), integration.name.clone());
+        let new = Waiting { company_id, integration: name, event_id, received_at, peer: peer.to_string(), secret };
+        self.change(|all| {
+            let own = |it: &Waiting| it.company_id == new.company_id && it.integration == new.integration;
+            all.retain(|it| received_at - it.received_at < KEPT && !(own(it) && it.secret == new.secret));
+            if all.iter().filter(|it| own(it)).count() >= PER_INTEGRATION
+                && let Some(oldest) = all.iter().position(own)
+            {
+                all.remove(oldest);
+            }
+            all.push(new.clone());
+        })
+    }
+
+    /// Returns what waits, for the operator or a company.
+    #[must_use]
+    pub fn list(&self, company: Option<&CompanyId>) -> Vec<LearnedSecret> {
+        let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|it| company.is_none_or(|company| *company == it.company_id)).map(Waiting::shown).collect()
+    }
+
+    /// Returns the secret of an event, with its integration and company.
+    #[must_use]
+    pub fn find(&self, event: EventId) -> Option<(CompanyId, IntegrationName, Secret)> {
+        let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().find(|it| it.event_id == event)?;
+        Some((found.company_id.clone(), found.integration.clone(), Secret::new(found.secret.clone())))
+    }
+
+    /// Removes the secret of an event, once it is confirmed or refused.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub fn remove(&self, event: EventId) -> Result<(), String> {
+        self.change(|all| all.retain(|it| it.event_id != event))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Waiting>)) -> Result<(), String> {
+        let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = all.clone();
+        change(&mut changed);
+        if let Some(file) = &self.file {
+            let bytes = serde_json::to_vec(&changed).map_err(|it| it.to_string())?;
+            write_private(file, &bytes).map_err(|cause| format!("the secret cannot be stored: {cause}"))?;
+        }
+        *all = changed;
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn shown(&self) -> LearnedSecret {
+        LearnedSecret {
+            integration: self.integration.clone(),
+            event_id: self.event_id,
+            received_at: self.received_at,
+            peer: self.peer.clone(),
+            begins_with: self.secret.chars().take(4).collect(),
+        }
+    }
+}
+
+/// Replaces a file in one step; only its owner can read it.
+///
+/// # Errors
+/// Fails if it cannot be written.
+pub fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = file.with_extension("new");
+    drop(std::fs::remove_file(&new));
+    let mut written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    written.write_all(bytes)?;
+    written.sync_all()?;
+    std::fs::rename(&new, file)
+}
