@@ -69,5 +69,5 @@ def findings(sender, path):
             yield "a vector without a source"
         if len(vector.get("secret", "0" * 16)) < 16:
             yield "a vector's secret is shorter than 16 bytes"
-    if len(path.read_text().split("[[vector]]")[0].splitlines()) > 75:
-        yield "is longer than 75 lines without its vectors"
+    if len(path.read_text().split("[[vector]]")[0].splitlines()) > 100:
+        yield "is longer than 100 lines without its vectors"
