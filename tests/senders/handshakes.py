@@ -1,8 +1,15 @@
 """Handshakes: which request is a question, and its answer."""
 import hmac, re
 
-from delivery import Refused
+from delivery import Number, Refused, at_pointer
 from proofs import encode, key_bytes, passing
+
+
+def equal(sent, wanted):
+    """Whether a value of the body is this one: a number is not the same as text."""
+    if isinstance(sent, Number):
+        return not isinstance(wanted, (str, bool)) and float(sent) == wanted
+    return type(sent) is type(wanted) and sent == wanted
 
 
 def fill(template, request, sender, vector):
@@ -28,8 +35,10 @@ def asked(sender, vector, request):
     for handshake in sender.get("handshake", []):
         when = handshake["when"]
         same = request.method == when.get("method", "POST")
-        for kind in "query", "header", "body":
+        for kind in "query", "header":
             same = same and all(request.source({kind: name}) == it for name, it in when.get(kind, {}).items())
+        document = request.document() if when.get("body") else None
+        same = same and all(equal(at_pointer(document, name), it) for name, it in when.get("body", {}).items())
         same = same and all(request.source(it) is not None for it in when.get("has", []))
         if not same or (when.get("empty") and request.body):
             continue

@@ -60,8 +60,14 @@ def findings(sender, path):
     times = [it["time"] for it in sender.get("proof", []) if "time" in it]
     for proof in sender.get("proof", []):
         yield from proof_findings(proof, sender)
+    yield from (f"setup: unknown member {it}" for it in sender.get("setup", {}).keys() - {"url", "secret", "note"})
+    for handshake in sender.get("handshake", []):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", handshake["name"]):
+            yield f"the handshake's name {handshake['name']} is not in kebab case"
     for source in sender.get("delivery", {}).get("id", []):
         for one in source if isinstance(source, list) else [source]:
+            if one.keys() - {"header", "body"}:
+                yield f"the id {one} is neither in a header nor in the body"
             if any(one.get(kind) and one.get(kind) == time.get(kind) for time in times for kind in ("header", "body", "query")):
                 yield f"the id {one} is a time"
     for vector in sender.get("vector", []):
