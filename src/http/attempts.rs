@@ -40,7 +40,8 @@ pub(super) async fn repeated(
         let superseded = match pipeline::attempt(pipeline, integration, event, now()).await.map_err(&failed)? {
             PreparedAttempt::Superseded(superseded) => superseded,
             PreparedAttempt::Ready(ready) => {
-                let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), id, &integration.answers));
+                let Told { answer, remembered } =
+                    once.tell_receipt(ready.receipt(), told(ready.receipt(), id, &integration.answers));
                 match ready.commit(pipeline, remembered).await.map_err(&failed)? {
                     None => return Ok(Some(answer?)),
                     Some(superseded) => superseded,

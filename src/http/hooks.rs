@@ -51,7 +51,11 @@ pub(super) async fn receive_with_secret(
 }
 
 /// `GET /v1/hooks/{integration}`: a sender's question whether this URL accepts its deliveries.
-pub(super) async fn ask(call: Call, (): (), (Path(SentName(name)), SentDelivery): (Path<SentName>, SentDelivery)) -> Result<Answer<Delivered>, Failed> {
+pub(super) async fn ask(
+    call: Call,
+    (): (),
+    (Path(SentName(name)), SentDelivery): (Path<SentName>, SentDelivery),
+) -> Result<Answer<Delivered>, Failed> {
     delivered(call, name, None).await
 }
 
@@ -96,7 +100,11 @@ fn found(call: &Call, name: String) -> Result<Arc<Integration>, Failed> {
     Ok(integration)
 }
 
-async fn process(call: &mut Call, integration: &Arc<Integration>, secret: Option<&str>) -> Result<Answer<Delivered>, Failed> {
+async fn process(
+    call: &mut Call,
+    integration: &Arc<Integration>,
+    secret: Option<&str>,
+) -> Result<Answer<Delivered>, Failed> {
     let admitted = trace::stage("authenticate").end(admit(call, integration, secret).await);
     let (sender, body) = match admitted {
         Ok(Admitted::Delivery { sender, body }) => (sender, body),
@@ -137,7 +145,8 @@ async fn process(call: &mut Call, integration: &Arc<Integration>, secret: Option
     let superseded = match pipeline::hook(pipeline, integration, received, refusal).await.map_err(&failed)? {
         Prepared::Superseded(superseded) => superseded,
         Prepared::Ready(ready) => {
-            let Told { answer, remembered } = once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id, &integration.answers));
+            let Told { answer, remembered } =
+                once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id, &integration.answers));
             // Repetitions were looked up before the plugin ran.
             let committed = ready.commit(pipeline, remembered, std::future::ready(Ok(None))).await;
             match committed.map_err(|it| failed(it.into()))? {
@@ -179,7 +188,11 @@ async fn later(
     let place = call.app.queue.place(&raw.company_id, &integration.name);
     let place =
         place.inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed)).map_err(Problem::QueueShare)?;
-    let Told { answer, remembered } = once.tell(Delivered::queued(raw.id).write().and_then(|it| outcome_answer::shaped(it, &integration.answers.queued, raw.id, &[])));
+    let Told { answer, remembered } = once.tell(
+        Delivered::queued(raw.id)
+            .write()
+            .and_then(|it| outcome_answer::shaped(it, &integration.answers.queued, raw.id, &[])),
+    );
     match pipeline::accept(&call.app.pipeline, integration, raw.clone(), remembered).await? {
         None => {
             call.app.queue.push(integration, &received, Some(place));

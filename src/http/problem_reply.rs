@@ -150,7 +150,10 @@ impl Problem {
         }
         if matches!(&self, Self::Auth(AuthError::Password(_))) {
             // Some senders send their password only after this (RFC 7617, section 2).
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"hookmill\", charset=\"UTF-8\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"hookmill\", charset=\"UTF-8\""),
+            );
         }
         if let Self::Method { allow, .. } = &self
             && let Ok(allow) = HeaderValue::from_str(allow)

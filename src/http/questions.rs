@@ -53,7 +53,12 @@ impl Question {
     }
 
     /// The first question that a complete request asks, of those that `which` selects.
-    pub(super) fn of(call: &Call, integration: &Integration, body: &Bytes, which: impl Fn(&Handshake) -> bool) -> Option<Self> {
+    pub(super) fn of(
+        call: &Call,
+        integration: &Integration,
+        body: &Bytes,
+        which: impl Fn(&Handshake) -> bool,
+    ) -> Option<Self> {
         let sender = integration.sender.as_ref().filter(|it| !it.handshakes.is_empty())?;
         let (delivery, body) = (call.delivery(), SentBody::new(body, call.header("content-type")));
         let index = sender.handshakes.iter().position(|it| which(it) && it.asks(&delivery, &body))?;
@@ -73,16 +78,27 @@ impl Question {
                 }
                 let body = SentBody::new(body, call.header("content-type"));
                 let sent = self.handshake().value(source, &call.delivery(), &body).unwrap_or_default();
-                let equals = |it: &(_, crate::model::secret::Secret)| bool::from(it.1.expose().as_bytes().ct_eq(sent.as_bytes()));
+                let equals = |it: &(_, crate::model::secret::Secret)| {
+                    bool::from(it.1.expose().as_bytes().ct_eq(sent.as_bytes()))
+                };
                 let found = secrets.iter().fold(false, |found, it| found | equals(it));
-                if found { Ok(()) } else { Err(AuthError::Credentials("the value that must equal the verify token is wrong").into()) }
+                if found {
+                    Ok(())
+                } else {
+                    Err(AuthError::Credentials("the value that must equal the verify token is wrong").into())
+                }
             }
         }
     }
 
     /// Answers it, and stores it as a skipped event. Of a question from nobody in particular, only the few usual headers are
     /// stored, and not the body.
-    pub(super) async fn answer(self, call: &Call, integration: &Integration, body: Bytes) -> Result<Answer<Delivered>, Failed> {
+    pub(super) async fn answer(
+        self,
+        call: &Call,
+        integration: &Integration,
+        body: Bytes,
+    ) -> Result<Answer<Delivered>, Failed> {
         let handshake = self.handshake();
         self.admit(call, integration, &body)?;
         let sent = SentBody::new(&body, call.header("content-type"));
@@ -103,7 +119,10 @@ impl Question {
         let (event_id, received_at) = (raw.id, raw.received_at);
         drop(sent);
         if let Some(learned) = learned {
-            call.app.learned.add(integration, event_id, received_at, call.peer(), learned).map_err(Problem::Operation)?;
+            call.app
+                .learned
+                .add(integration, event_id, received_at, call.peer(), learned)
+                .map_err(Problem::Operation)?;
         }
         pipeline::question(&call.app.pipeline, integration, raw, message).await?;
         let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::OK);
@@ -120,7 +139,10 @@ pub(super) fn may_ask(call: &Call, integration: &Integration) -> bool {
 }
 
 /// Reads a request that may be a question that nobody is authenticated for.
-pub(super) async fn open_question(call: &mut Call, integration: &Integration) -> Result<Option<(Question, Bytes)>, Problem> {
+pub(super) async fn open_question(
+    call: &mut Call,
+    integration: &Integration,
+) -> Result<Option<(Question, Bytes)>, Problem> {
     let body = call.body_within(QUESTION_BYTES).await?;
     call.take_place()?;
     let question = Question::of(call, integration, &body, |it| it.proof != HandshakeProof::Signed);

@@ -58,7 +58,8 @@ impl Answers {
         let merged = |of: fn(&AnswerTable) -> &Option<OutcomeTable>| -> Result<OutcomeAnswer, String> {
             let single = [of(own).as_ref(), of(from).as_ref()];
             let (own_one, from_one) = (single[0], single[1]);
-            let status = own_one.and_then(|it| it.status).or(own.status).or(from_one.and_then(|it| it.status)).or(from.status);
+            let status =
+                own_one.and_then(|it| it.status).or(own.status).or(from_one.and_then(|it| it.status)).or(from.status);
             let body = own_one
                 .and_then(|it| it.body.as_ref())
                 .or(own.body.as_ref())

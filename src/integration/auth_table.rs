@@ -152,7 +152,8 @@ impl AuthTable {
             self.has_settings(&sender, &chosen).map_err(wrong)?;
             return Ok(ChosenSender { sender: Some(sender), chosen });
         }
-        let described = |algorithm| self.described(algorithm).map(|it| Chosen::Checked(vec![Arc::new(it)])).map_err(wrong);
+        let described =
+            |algorithm| self.described(algorithm).map(|it| Chosen::Checked(vec![Arc::new(it)])).map_err(wrong);
         let chosen = match self.scheme {
             Some(Scheme::Basic) => Chosen::Basic,
             Some(Scheme::UrlSecret) => Chosen::UrlSecret,
@@ -173,7 +174,11 @@ impl AuthTable {
                 _ => self.settings.contains_key(name) || !chosen.needs_setting(name),
             };
             if !has {
-                let place = if ["url", "username"].contains(&name.as_str()) { name.clone() } else { format!("settings.{name}") };
+                let place = if ["url", "username"].contains(&name.as_str()) {
+                    name.clone()
+                } else {
+                    format!("settings.{name}")
+                };
                 return Err(format!("{place} is required by the sender {}: {what}", sender.name));
             }
         }
@@ -221,18 +226,19 @@ impl AuthTable {
         Ok(match chosen {
             Chosen::ApiKey => Auth::ApiKey,
             Chosen::UrlSecret => Auth::UrlSecret { hashes: Passwords::new(&found), secrets: found },
-            Chosen::Basic => Auth::Basic {
-                username: self.username.clone().unwrap_or_default(),
-                passwords: Passwords::new(&found),
-            },
+            Chosen::Basic => {
+                Auth::Basic { username: self.username.clone().unwrap_or_default(), passwords: Passwords::new(&found) }
+            }
             Chosen::Checked(proofs) => {
                 for (name, secret) in &named {
-                    let alone = Signature::new(proofs.iter().cloned(), Settings::default(), std::slice::from_ref(secret));
+                    let alone =
+                        Signature::new(proofs.iter().cloned(), Settings::default(), std::slice::from_ref(secret));
                     alone.map_err(|cause| format!("auth: the secret {name} {cause}"))?;
                 }
                 let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?').to_owned();
                 let settings = Settings { url, values: self.settings.clone() };
-                let signature = Signature::new(proofs.iter().cloned(), settings, &found).map_err(|cause| format!("auth: {cause}"))?;
+                let signature = Signature::new(proofs.iter().cloned(), settings, &found)
+                    .map_err(|cause| format!("auth: {cause}"))?;
                 let tolerance = self.tolerance_seconds.map(|it| TimeDelta::seconds(it.into()));
                 Auth::Signature(Box::new(match tolerance {
                     Some(tolerance) => signature.within(tolerance),

@@ -11,7 +11,9 @@ use super::files::LoadFailure;
 use super::fixtures;
 use super::fixtures::{Fixture, FixtureRun};
 use super::live::Integration;
-use super::load::{Candidate, assemble, candidate, check_name, company, own_sender, read_manifest, read_schema, timezone};
+use super::load::{
+    Candidate, assemble, candidate, check_name, company, own_sender, read_manifest, read_schema, timezone,
+};
 use super::manifest::Manifest;
 use crate::auth::Senders;
 use crate::plugin::{Host, Usage};

@@ -4,11 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
+use super::answers::Answers;
 use super::checks::Checks;
 use super::dedupe::{Dedupe, Later};
 use super::redact::Redact;
 use super::rejections::Rejections;
-use super::answers::Answers;
 use super::sender::{Auth, NamedSecrets};
 use super::sender_use::SenderUse;
 use crate::auth::sender::{Sender, Trust};

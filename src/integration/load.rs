@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::checks::Checks;
 use super::answers::Answers;
 use super::auth_table::ChosenSender;
+use super::checks::Checks;
 use super::dedupe::{Dedupe, Later};
 use super::files::{LoadFailure, read};
 use super::fixtures;
@@ -18,6 +18,7 @@ use super::rejections::Rejections;
 use super::sender::Auth;
 use super::sender_use::SenderUse;
 use crate::auth::Senders;
+use crate::auth::sender::SENDER_BYTES;
 use crate::auth::sender::{IdPlace, Sender, Trust};
 use crate::auth::signature::Source;
 use crate::format::payload::Rules;
@@ -28,7 +29,6 @@ use crate::model::headers::SECRET_HEADERS;
 use crate::model::ids::IntegrationName;
 use crate::plugin::{Host, Plugin};
 use crate::system::folder::{Folder, MANIFEST_BYTES, SCHEMA_BYTES};
-use crate::auth::sender::SENDER_BYTES;
 use crate::system::rate::TokenBucket;
 
 /// Loads a folder and runs its fixtures.
@@ -257,7 +257,9 @@ pub(super) fn own_sender(folder: &Folder, manifest: &Manifest) -> Result<Option<
     let Some(name) = manifest.auth.sender.as_deref() else { return Ok(None) };
     let files = folder.list(".").unwrap_or_default();
     let candidates = [format!("{name}.toml"), "sender.toml".to_owned()];
-    let Some(file) = candidates.into_iter().find(|it| it != "plugin.toml" && files.iter().any(|file| file == it.as_str())) else {
+    let Some(file) =
+        candidates.into_iter().find(|it| it != "plugin.toml" && files.iter().any(|file| file == it.as_str()))
+    else {
         return Ok(None);
     };
     let text = read(folder, &file, SENDER_BYTES).map_err(|it| format!("auth: sender: {it}"))?;

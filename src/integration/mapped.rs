@@ -12,11 +12,6 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Creates the result of a skip.
-    pub(crate) fn skip(reason: String) -> Self {
-        Self { tasks: Vec::new(), skip: Some(reason), loosened: Loosened::default(), plugin_log: String::new() }
-    }
-
     /// Creates the result for a single task without a plugin.
     pub(crate) fn one(task: NewTask, loosened: Loosened) -> Self {
         Self { tasks: vec![task], skip: None, loosened, plugin_log: String::new() }

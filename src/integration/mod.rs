@@ -27,7 +27,7 @@ mod sender;
 mod sender_use;
 pub(super) mod stop;
 
-pub use answers::{Answers, AnswerBody, OutcomeAnswer};
+pub use answers::{AnswerBody, Answers, OutcomeAnswer};
 pub use checks::{Checks, NotChecked};
 pub use dedupe::{Dedupe, Later};
 pub use files::LoadFailure;
@@ -36,5 +36,5 @@ pub use received::Received;
 pub use redact::{PLACEHOLDER, Redact};
 pub use registry::{Found, Refused, Registry};
 pub use rejections::Rejections;
-pub use sender_use::SenderUse;
 pub use sender::{Auth, Claimed, NamedSecrets};
+pub use sender_use::SenderUse;

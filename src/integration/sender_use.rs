@@ -34,7 +34,9 @@ impl SenderUse {
     /// Returns when each secret was last used.
     #[must_use]
     pub fn last(&self) -> Vec<Option<DateTime<Utc>>> {
-        let at = |it: &AtomicI64| Some(it.load(Ordering::Relaxed)).filter(|it| *it != 0).and_then(DateTime::from_timestamp_millis);
+        let at = |it: &AtomicI64| {
+            Some(it.load(Ordering::Relaxed)).filter(|it| *it != 0).and_then(DateTime::from_timestamp_millis)
+        };
         self.last.iter().map(at).collect()
     }
 

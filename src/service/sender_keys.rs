@@ -98,7 +98,8 @@ impl SenderKeys {
         let mut cached = entry.lock().await;
         let at = now();
         let within = |since: Option<DateTime<Utc>>, limit| since.is_some_and(|it| at - it < limit);
-        let has = |keys: &Arc<[NamedKey]>| wanted.id.is_none() || keys.iter().any(|it| it.id.is_none() || it.id == wanted.id);
+        let has =
+            |keys: &Arc<[NamedKey]>| wanted.id.is_none() || keys.iter().any(|it| it.id.is_none() || it.id == wanted.id);
         let may_try = !within(cached.tried_at, RETRY);
         let current = cached.keys.clone().filter(|_| within(cached.fetched_at, STALE));
         match &current {
@@ -130,8 +131,10 @@ impl SenderKeys {
         let mut all = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= CACHED && !all.contains_key(&place) {
             // Entries in use are kept alive by their users.
-            let fetched = |it: &Arc<tokio::sync::Mutex<Cached>>| it.try_lock().ok().map(|it| it.fetched_at.or(it.tried_at));
-            let oldest = all.iter().filter_map(|(place, it)| Some((fetched(it)?, place))).min().map(|(_, place)| place.clone());
+            let fetched =
+                |it: &Arc<tokio::sync::Mutex<Cached>>| it.try_lock().ok().map(|it| it.fetched_at.or(it.tried_at));
+            let oldest =
+                all.iter().filter_map(|(place, it)| Some((fetched(it)?, place))).min().map(|(_, place)| place.clone());
             oldest.map(|it| all.remove(&it));
         }
         Arc::clone(all.entry(place).or_default())
@@ -143,7 +146,9 @@ impl SenderKeys {
         let authority = uri.authority().map(|it| it.as_str().to_ascii_lowercase()).unwrap_or_default();
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let is_local = ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str());
-        if authority.contains('@') || !(uri.scheme_str() == Some("https") || (is_local && uri.scheme_str() == Some("http"))) {
+        if authority.contains('@')
+            || !(uri.scheme_str() == Some("https") || (is_local && uri.scheme_str() == Some("http")))
+        {
             return Err("their URL must begin with https:// and have no user name".into());
         }
         if let KeysFrom::Certificate { hosts, .. } = from
@@ -165,7 +170,8 @@ fn is_host(pattern: &str, host: &str) -> bool {
     loop {
         match (pattern.next(), host.next()) {
             (None, None) => return true,
-            (Some(wanted), Some(label)) if (wanted == "*" && !label.is_empty()) || wanted.eq_ignore_ascii_case(label) => {}
+            (Some(wanted), Some(label))
+                if (wanted == "*" && !label.is_empty()) || wanted.eq_ignore_ascii_case(label) => {}
             _ => return false,
         }
     }
@@ -173,7 +179,12 @@ fn is_host(pattern: &str, host: &str) -> bool {
 
 impl KeyRequest {
     fn of(wanted: &WantedKey, integration: &Integration) -> Result<Self, String> {
-        let get = |url: &str, is_certificate| Self { url: url.to_owned(), body: None, pointer: String::new(), is_certificate };
+        let get = |url: &str, is_certificate| Self {
+            url: url.to_owned(),
+            body: None,
+            pointer: String::new(),
+            is_certificate,
+        };
         match &*wanted.from {
             KeysFrom::Jwks(url) => Ok(get(url, false)),
             KeysFrom::Certificate { .. } => {
@@ -208,7 +219,8 @@ impl KeyRequest {
             return NamedKey::certificate(&text, at);
         }
         let json: Value = serde_json::from_str(&text).map_err(|_| "their server's response is not JSON".to_owned())?;
-        NamedKey::set(json.pointer(&self.pointer).ok_or("their server's response has no key")?).map_err(|cause| format!("their server's response {cause}"))
+        NamedKey::set(json.pointer(&self.pointer).ok_or("their server's response has no key")?)
+            .map_err(|cause| format!("their server's response {cause}"))
     }
 }
 

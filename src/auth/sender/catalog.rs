@@ -70,7 +70,8 @@ impl Catalog {
 
     fn unknown(&self, name: &str) -> String {
         let names = self.names();
-        let near = names.iter().map(|it| (strsim::damerau_levenshtein(it, name), it)).min().filter(|(far, _)| *far <= 2);
+        let near =
+            names.iter().map(|it| (strsim::damerau_levenshtein(it, name), it)).min().filter(|(far, _)| *far <= 2);
         match near {
             Some((_, near)) => format!("there is no sender with this name; did you mean {near}?"),
             None => "there is no sender with this name; `hookmill sender list` lists them".to_owned(),

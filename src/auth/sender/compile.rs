@@ -5,17 +5,19 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::file::{
-    BodyHashTable, EcdsaFormat, IdTable, JwtAlgorithmName, KeysTable, PlaceTable, ProofKindName, ProofTable, SenderTable,
-    SourceTable, TimeTable,
+    BodyHashTable, EcdsaFormat, IdTable, JwtAlgorithmName, KeysTable, PlaceTable, ProofKindName, ProofTable,
+    SenderTable, SourceTable, TimeTable,
 };
+use super::handshake::{Handshake, HandshakeProof};
 use super::sender::{DeclaredProof, IdPlace, Sender};
+use crate::auth::signature::Source;
 use crate::auth::signature::hmac::Algorithm;
 use crate::auth::signature::jwt::JwtAlgorithm;
-use crate::auth::signature::proof::{BodyHash, Clock, ClockPlace, KeyFormat, KeysFrom, Notation, Place, Proof, ProofKind};
+use crate::auth::signature::proof::{
+    BodyHash, Clock, ClockPlace, KeyEncoding, KeyFormat, KeysFrom, Notation, Place, Proof, ProofKind,
+};
 use crate::auth::signature::public_key::Signing;
 use crate::auth::signature::text::{Piece, pieces};
-use crate::auth::signature::Source;
-use super::handshake::Handshake;
 
 /// Returns a source.
 ///
@@ -48,7 +50,10 @@ impl ProofTable {
         };
         match plain {
             Some(declared) => Ok(declared),
-            None => self.proof().map(|it| DeclaredProof::Checked(Arc::new(it))).map_err(|cause| format!("{}: {cause}", self.own_name())),
+            None => self
+                .proof()
+                .map(|it| DeclaredProof::Checked(Arc::new(it)))
+                .map_err(|cause| format!("{}: {cause}", self.own_name())),
         }
     }
 
@@ -73,7 +78,8 @@ impl ProofTable {
     fn proof(&self) -> Result<Proof, String> {
         let at = self.at.as_ref().ok_or("at: is required")?;
         let time = self.time.as_ref().map(TimeTable::clock).transpose()?;
-        let text = pieces(self.text.as_deref().unwrap_or(if self.kind == ProofKindName::Token { "" } else { "{body}" }))?;
+        let text =
+            pieces(self.text.as_deref().unwrap_or(if self.kind == ProofKindName::Token { "" } else { "{body}" }))?;
         let kind = self.kind()?;
         let proof = Proof {
             name: self.own_name(),
@@ -109,9 +115,15 @@ impl ProofTable {
                     JwtAlgorithmName::RS256 => JwtAlgorithm::Rs256,
                     JwtAlgorithmName::ES256 => JwtAlgorithm::Es256,
                 },
-                claims: self.claims.iter().map(|(name, it)| Ok((name.clone(), pieces(it)?))).collect::<Result<_, String>>()?,
+                claims: self
+                    .claims
+                    .iter()
+                    .map(|(name, it)| Ok((name.clone(), pieces(it)?)))
+                    .collect::<Result<_, String>>()?,
             },
-            ProofKindName::Token | ProofKindName::Basic | ProofKindName::UrlSecret | ProofKindName::ApiKey => ProofKind::Token,
+            ProofKindName::Token | ProofKindName::Basic | ProofKindName::UrlSecret | ProofKindName::ApiKey => {
+                ProofKind::Token
+            }
         })
     }
 
@@ -183,7 +195,9 @@ impl PlaceTable {
         .map_err(|cause| format!("at: {cause}"))?;
         let written = match (&self.split, &self.pair, &self.take) {
             (None, None, None) => Notation::Whole { prefix: self.prefix.clone() },
-            (Some(separator), None, None) => Notation::List { separator: separator.clone(), prefix: self.prefix.clone() },
+            (Some(separator), None, None) => {
+                Notation::List { separator: separator.clone(), prefix: self.prefix.clone() }
+            }
             (Some(separator), Some(pair), Some(name)) if self.prefix.is_empty() => {
                 Notation::Pairs { separator: separator.clone(), pair: pair.clone(), name: name.clone() }
             }
@@ -262,6 +276,7 @@ impl SenderTable {
             }
             proofs.push((name, declared));
         }
+        unmixed(&proofs)?;
         let ids = self.delivery.id.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         for (_, declared) in &proofs {
             if let DeclaredProof::Checked(proof) = declared
@@ -272,7 +287,53 @@ impl SenderTable {
             }
         }
         let handshakes = self.handshake.iter().map(Handshake::of).collect::<Result<Vec<_>, _>>()?;
+        no_oracle(&proofs, &handshakes)?;
         Sender::new(self, proofs, ids, handshakes)
+    }
+}
+
+/// Checks that no secret may be a public key for one proof and a password for another: anybody may know a public key.
+fn unmixed(proofs: &[(String, DeclaredProof)]) -> Result<(), String> {
+    let takes_public = |proof: &Proof| match &proof.kind {
+        ProofKind::Signed(_) => true,
+        ProofKind::Jwt { algorithm, .. } => *algorithm != JwtAlgorithm::Hs256,
+        _ => false,
+    };
+    let public = |it: &DeclaredProof| matches!(it, DeclaredProof::Checked(proof) if proof.keys_from.is_none() && takes_public(proof) && proof.key.required.is_empty());
+    let secret = |it: &DeclaredProof| match it {
+        DeclaredProof::Checked(proof) => !takes_public(proof),
+        DeclaredProof::Basic | DeclaredProof::UrlSecret => true,
+        DeclaredProof::ApiKey => false,
+    };
+    // A required prefix, which is not base64, keeps public keys apart from secrets in base64.
+    let loose = |it: &DeclaredProof| match it {
+        DeclaredProof::Checked(proof) => !takes_public(proof) && proof.key.encoding == KeyEncoding::Text,
+        other => secret(other),
+    };
+    let any = |which: &dyn Fn(&DeclaredProof) -> bool| proofs.iter().any(|(_, it)| which(it));
+    let has_public =
+        any(&|it| matches!(it, DeclaredProof::Checked(proof) if proof.keys_from.is_none() && takes_public(proof)));
+    if (any(&public) && any(&secret)) || (has_public && any(&loose)) {
+        return Err("proof: a public key and a secret must not be mixed in one file, because anybody may know a public key; write two files".into());
+    }
+    Ok(())
+}
+
+/// Checks that strangers cannot get an HMAC of a text of their choice with a key that also proves deliveries.
+fn no_oracle(proofs: &[(String, DeclaredProof)], handshakes: &[Handshake]) -> Result<(), String> {
+    let signs = |it: &DeclaredProof| match it {
+        DeclaredProof::Checked(proof) => {
+            matches!(proof.kind, ProofKind::Hmac(_) | ProofKind::Jwt { algorithm: JwtAlgorithm::Hs256, .. })
+        }
+        _ => false,
+    };
+    let open = handshakes.iter().find(|it| it.proof == HandshakeProof::None && it.answers_with_hmac());
+    match open {
+        Some(it) if proofs.iter().any(|(_, it)| signs(it)) => Err(format!(
+            "handshake {}: anybody could have deliveries signed; an answer with an HMAC needs a proof where the secret also signs deliveries",
+            it.name
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -282,11 +343,13 @@ fn id(table: &IdTable) -> Result<IdPlace, String> {
         IdTable::One(one) => std::slice::from_ref(one),
         IdTable::Joined(all) => all,
     };
-    let sources = all.iter().map(source).collect::<Result<Vec<_>, _>>().map_err(|cause| format!("delivery.id: {cause}"))?;
+    let sources =
+        all.iter().map(source).collect::<Result<Vec<_>, _>>().map_err(|cause| format!("delivery.id: {cause}"))?;
     let is_time = |it: &Source| {
         let (Source::Header(name) | Source::Query(name) | Source::Body(name) | Source::Claim(name)) = it;
         let last = name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-        ["timestamp", "time", "date", "iat", "exp", "created_at", "updated_at", "created", "occurred_at"].contains(&last.as_str())
+        ["timestamp", "time", "date", "iat", "exp", "created_at", "updated_at", "created", "occurred_at"]
+            .contains(&last.as_str())
             || last.ends_with("-timestamp")
             || last.ends_with("_timestamp")
     };

@@ -343,12 +343,7 @@ pub(super) struct WhenTable {
 #[serde(untagged)]
 pub(super) enum HandshakeProofTable {
     Name(HandshakeProofName),
-    Secret {
-        header: Option<String>,
-        query: Option<String>,
-        body: Option<String>,
-        secret: String,
-    },
+    Secret { header: Option<String>, query: Option<String>, body: Option<String>, secret: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

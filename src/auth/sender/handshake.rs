@@ -12,11 +12,21 @@ use crate::auth::signature::text::{source as named_source, split};
 use crate::auth::signature::{Delivery, Mismatch, SentBody, Source};
 
 /// Maximum size of an answer, in bytes: headers and body.
-pub const ANSWER_MAX: usize = 1024;
+const ANSWER_MAX: usize = 1024;
 /// Headers that an answer must not have: they change what a browser or a proxy does with it.
 const FORBIDDEN: [&str; 12] = [
-    "set-cookie", "location", "refresh", "link", "connection", "transfer-encoding", "trailer", "upgrade", "server", "via",
-    "warning", "www-authenticate",
+    "set-cookie",
+    "location",
+    "refresh",
+    "link",
+    "connection",
+    "transfer-encoding",
+    "trailer",
+    "upgrade",
+    "server",
+    "via",
+    "warning",
+    "www-authenticate",
 ];
 
 /// A question, and its answer.
@@ -110,10 +120,15 @@ impl Handshake {
         if handshake.fetch.is_some() != !handshake.hosts.is_empty() {
             return Err(wrong("use fetch and hosts together".into()));
         }
-        if handshake.when.method != "POST" && handshake.proof == HandshakeProof::Signed && handshake.when.body.is_empty() {
-            // A GET has no body to sign; some senders sign its headers, so this is allowed.
-        }
         Ok(handshake)
+    }
+
+    /// Returns whether its answer contains an HMAC.
+    pub(super) fn answers_with_hmac(&self) -> bool {
+        let has = |pieces: &[AnswerPiece]| pieces.iter().any(|it| matches!(it, AnswerPiece::Hmac(..)));
+        let in_json =
+            self.answer.json.as_ref().is_some_and(|it| Value::Object(it.clone()).to_string().contains("{hmac-"));
+        self.answer.text.as_deref().is_some_and(has) || in_json || self.answer.headers.iter().any(|(_, it)| has(it))
     }
 
     /// Returns the name of the second secret that it needs.
@@ -155,10 +170,16 @@ impl Handshake {
     ///
     /// # Errors
     /// The request has not all values, or the answer would be too large.
-    pub fn answer(&self, delivery: &Delivery<'_>, body: &SentBody<'_>, key: Option<&[u8]>) -> Result<HandshakeAnswer, Mismatch> {
+    pub fn answer(
+        &self,
+        delivery: &Delivery<'_>,
+        body: &SentBody<'_>,
+        key: Option<&[u8]>,
+    ) -> Result<HandshakeAnswer, Mismatch> {
         let asked = Asked { delivery, body, key };
         let form = &self.answer;
-        let headers = form.headers.iter().map(|(name, it)| Ok((name.clone(), asked.text(it)?))).collect::<Result<Vec<_>, _>>()?;
+        let headers =
+            form.headers.iter().map(|(name, it)| Ok((name.clone(), asked.text(it)?))).collect::<Result<Vec<_>, _>>()?;
         let (content_type, body) = match (&form.text, &form.json) {
             (Some(text), _) => (Some("text/plain; charset=utf-8"), asked.text(text)?),
             (_, Some(json)) => (Some("application/json"), asked.json(&Value::Object(json.clone()))?.to_string()),
@@ -215,9 +236,9 @@ impl Asked<'_> {
                 let pieces = answer_pieces(text).unwrap_or_default();
                 Value::String(self.text(&pieces)?)
             }
-            Value::Object(map) => {
-                Value::Object(map.iter().map(|(name, it)| Ok((name.clone(), self.json(it)?))).collect::<Result<_, Mismatch>>()?)
-            }
+            Value::Object(map) => Value::Object(
+                map.iter().map(|(name, it)| Ok((name.clone(), self.json(it)?))).collect::<Result<_, Mismatch>>()?,
+            ),
             Value::Array(all) => Value::Array(all.iter().map(|it| self.json(it)).collect::<Result<_, _>>()?),
             other => other.clone(),
         })
@@ -234,7 +255,10 @@ impl Condition {
             has: table.has.iter().map(source).collect::<Result<_, _>>()?,
             empty: table.empty,
         };
-        let says_nothing = condition.query.is_empty() && condition.header.is_empty() && condition.body.is_empty() && condition.has.is_empty();
+        let says_nothing = condition.query.is_empty()
+            && condition.header.is_empty()
+            && condition.body.is_empty()
+            && condition.has.is_empty();
         if condition.method == "POST" && says_nothing && !condition.empty {
             return Err("when: would be every delivery; name what tells it apart".into());
         }
@@ -252,8 +276,15 @@ impl AnswerForm {
         }
         let headers = table.headers.iter().map(|(name, it)| {
             let name = name.to_ascii_lowercase();
-            let is_ours = FORBIDDEN.contains(&name.as_str()) || ["content-", "access-control-", "cross-origin-", "x-content-", "x-frame-"].iter().any(|it| name.starts_with(it));
-            if is_ours { Err(format!("answer: a sender file must not set the header {name}")) } else { Ok((name, answer_pieces(it)?)) }
+            let is_ours = FORBIDDEN.contains(&name.as_str())
+                || ["content-", "access-control-", "cross-origin-", "x-content-", "x-frame-"]
+                    .iter()
+                    .any(|it| name.starts_with(it));
+            if is_ours {
+                Err(format!("answer: a sender file must not set the header {name}"))
+            } else {
+                Ok((name, answer_pieces(it)?))
+            }
         });
         Ok(Self {
             status: table.status.unwrap_or(200),

@@ -13,7 +13,9 @@ mod sign;
 mod vector;
 
 pub use catalog::{Catalog, SENDER_BYTES};
-pub use file::{AnswerBodyName, AnswerBodyTable, AnswerTable, AnswerTemplate, BodyFormatName, BodyTable, OutcomeTable, SetupTable};
+pub use file::{
+    AnswerBodyName, AnswerBodyTable, AnswerTable, AnswerTemplate, BodyFormatName, BodyTable, OutcomeTable, SetupTable,
+};
 pub use handshake::{Handshake, HandshakeAnswer, HandshakeProof};
 pub use sender::{Chosen, DeclaredProof, IdPlace, Sender, Trust};
 pub use sign::{Signable, SignedRequest};

@@ -137,7 +137,10 @@ impl Sender {
                 }
             }
         }
-        if self.proofs.iter().any(|(_, it)| matches!(it, DeclaredProof::Basic)) && !self.settings.contains_key("username") && self.proofs.len() == 1 {
+        if self.proofs.iter().any(|(_, it)| matches!(it, DeclaredProof::Basic))
+            && !self.settings.contains_key("username")
+            && self.proofs.len() == 1
+        {
             return Err("settings: basic needs username = true".into());
         }
         let named = self.handshakes.iter().filter_map(Handshake::secret);
@@ -195,6 +198,8 @@ impl Sender {
     fn trust_in(&self, proof: &Proof) -> Trust {
         match proof.kind {
             ProofKind::Token => Trust::Credential,
+            // A token that was made for this delivery or receiver, but says nothing about the body.
+            ProofKind::Jwt { .. } if !proof.covers_body() => Trust::Credential,
             _ if proof.covers_body() || self.body.signed_only => Trust::Signed,
             _ => Trust::Weak,
         }
@@ -208,7 +213,8 @@ impl Sender {
             return None;
         }
         let of = |proof: &Arc<Proof>| -> Vec<String> {
-            let body = |it: &Piece| if let Piece::From(Source::Body(pointer)) = it { Some(pointer.clone()) } else { None };
+            let body =
+                |it: &Piece| if let Piece::From(Source::Body(pointer)) = it { Some(pointer.clone()) } else { None };
             proof.pieces().filter_map(body).collect()
         };
         let mut all: Vec<String> = proofs.iter().flat_map(of).collect();
@@ -259,7 +265,9 @@ impl Chosen {
         match self {
             Self::ApiKey => false,
             Self::Basic | Self::UrlSecret => true,
-            Self::Checked(proofs) => proofs.iter().all(|it| !matches!(it.keys_from.as_deref(), Some(KeysFrom::Jwks(_) | KeysFrom::Certificate { .. }))),
+            Self::Checked(proofs) => proofs
+                .iter()
+                .all(|it| !matches!(it.keys_from.as_deref(), Some(KeysFrom::Jwks(_) | KeysFrom::Certificate { .. }))),
         }
     }
 

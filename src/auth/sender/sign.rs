@@ -51,13 +51,17 @@ impl Sender {
     /// Why no valid request can be made.
     pub fn sign(&self, chosen: &Chosen, it: &Signable<'_>) -> Result<SignedRequest, String> {
         let secret = it.secret.expose();
-        let header = |name: &str, value: String| SignedRequest { headers: vec![(name.to_owned(), value)], ..SignedRequest::default() };
+        let header = |name: &str, value: String| SignedRequest {
+            headers: vec![(name.to_owned(), value)],
+            ..SignedRequest::default()
+        };
         match chosen {
             Chosen::ApiKey => Ok(header("x-api-key", secret.to_owned())),
             Chosen::UrlSecret => Ok(SignedRequest { segment: Some(secret.to_owned()), ..SignedRequest::default() }),
-            Chosen::Basic => {
-                Ok(header("authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{secret}", it.username)))))
-            }
+            Chosen::Basic => Ok(header(
+                "authorization",
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{secret}", it.username))),
+            )),
             Chosen::Checked(proofs) => {
                 let mut cause = "this sender has no proof that can be made here".to_owned();
                 for proof in proofs {
@@ -138,7 +142,12 @@ impl Signing<'_> {
             }
         }
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&signed.query).finish();
-        let path = it.settings.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned())).unwrap_or_default();
+        let path = it
+            .settings
+            .url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()))
+            .unwrap_or_default();
         let mut text = Vec::new();
         for piece in &self.proof.text {
             match piece {
@@ -169,7 +178,8 @@ impl Signing<'_> {
 
     fn token(&self, key: &crate::auth::signature::hmac::HmacKey) -> String {
         let it = self.it;
-        let mut claims = serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
+        let mut claims =
+            serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
         if let Some(hash) = &self.proof.body_hash
             && let Source::Claim(pointer) = &hash.source
         {

@@ -103,8 +103,17 @@ impl Sender {
         let checked: Vec<_> = self.checked().cloned().collect();
         match &handshake.proof {
             HandshakeProof::Signed => {
-                let chosen: Vec<_> = checked.iter().filter(|it| vector.proof.as_ref().is_none_or(|name| it.name == *name)).collect();
-                let fetched = FetchedKeys(chosen.iter().map(|it| fetched(it, vector)).collect::<Result<Vec<_>, _>>()?.into_iter().flat_map(|it| it.0).collect());
+                let chosen: Vec<_> =
+                    checked.iter().filter(|it| vector.proof.as_ref().is_none_or(|name| it.name == *name)).collect();
+                let fetched = FetchedKeys(
+                    chosen
+                        .iter()
+                        .map(|it| fetched(it, vector))
+                        .collect::<Result<Vec<_>, _>>()?
+                        .into_iter()
+                        .flat_map(|it| it.0)
+                        .collect(),
+                );
                 let signature = signature(chosen.into_iter(), vector)?;
                 sent.passes(&signature, &fetched).map_err(|cause| format!("is not proved: {cause}"))?;
             }
@@ -117,12 +126,16 @@ impl Sender {
             HandshakeProof::None => {}
         }
         let key = self.handshake_key(&Secret::new(vector.secret.clone()));
-        let answer = handshake.answer(&delivery, &body, key.as_deref()).map_err(|cause| format!("cannot be answered: {cause}"))?;
+        let answer = handshake
+            .answer(&delivery, &body, key.as_deref())
+            .map_err(|cause| format!("cannot be answered: {cause}"))?;
         let Some(wanted) = &vector.answer else { return Err("has no answer to compare with".into()) };
-        let json: Option<Value> = answer.content_type.filter(|it| it.contains("json")).and_then(|_| serde_json::from_str(&answer.body).ok());
+        let json: Option<Value> =
+            answer.content_type.filter(|it| it.contains("json")).and_then(|_| serde_json::from_str(&answer.body).ok());
         let text = answer.content_type.filter(|it| it.contains("text")).map(|_| answer.body.clone());
         let got: BTreeMap<_, _> = answer.headers.iter().cloned().collect();
-        let headers: BTreeMap<_, _> = wanted.headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect();
+        let headers: BTreeMap<_, _> =
+            wanted.headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect();
         let same = answer.status == wanted.status.unwrap_or(200)
             && text == wanted.text
             && json == wanted.json.clone().map(Value::Object)
@@ -179,7 +192,9 @@ impl Sent {
             None => DateTime::UNIX_EPOCH,
         };
         let body = match &vector.body_base64 {
-            Some(text) => BASE64_STANDARD.decode(text.split_ascii_whitespace().collect::<String>()).map_err(|_| "body_base64 is not base64")?,
+            Some(text) => BASE64_STANDARD
+                .decode(text.split_ascii_whitespace().collect::<String>())
+                .map_err(|_| "body_base64 is not base64")?,
             None => vector.body.clone().into_bytes(),
         };
         let (path, query) = vector.url.split_once('?').unwrap_or((&vector.url, ""));
@@ -218,13 +233,17 @@ impl Sent {
     /// Returns the vector with each byte changed that a proof covers.
     fn changes(&self, proof: &Proof, members: Option<&[String]>) -> Vec<Changed> {
         let mut changes = Vec::new();
-        let mut named: Vec<&str> = proof.named_headers().collect();
+        let mut named: Vec<&str> = proof.signed_headers().collect();
         if let Source::Header(name) = &proof.at.source {
             named.push(name);
         }
-        for (index, (name, value)) in self.headers.iter().enumerate().filter(|(_, (name, _))| named.contains(&name.as_str())) {
+        for (index, (name, value)) in
+            self.headers.iter().enumerate().filter(|(_, (name, _))| named.contains(&name.as_str()))
+        {
             let spans = match (&proof.at.written, &proof.at.source) {
-                (Notation::Pairs { name: entry, .. }, Source::Header(it)) if it == name => spans(value, proof.at.entries(value, entry)),
+                (Notation::Pairs { name: entry, .. }, Source::Header(it)) if it == name => {
+                    spans(value, proof.at.entries(value, entry))
+                }
                 _ => vec![0..value.len()],
             };
             for at in spans.into_iter().flatten() {
@@ -252,17 +271,27 @@ impl Sent {
     fn seen(&self, proof: &Proof, members: Option<&[String]>) -> Vec<Option<String>> {
         let Some(headers) = self.header_map() else { return Vec::new() };
         let body = self.sent_body(&headers);
-        let whole = || Some(String::from_utf8_lossy(&self.body).into_owned()).filter(|_| std::str::from_utf8(&self.body).is_ok()).or_else(|| Some(BASE64_STANDARD.encode(&self.body)));
+        let whole = || {
+            Some(String::from_utf8_lossy(&self.body).into_owned())
+                .filter(|_| std::str::from_utf8(&self.body).is_ok())
+                .or_else(|| Some(BASE64_STANDARD.encode(&self.body)))
+        };
         if let Some(members) = members {
             return members.iter().map(|it| body.at(it).map(Into::into)).collect();
         }
         if !proof.covers_body() {
-            let pointers = proof.pieces().filter_map(|it| if let Piece::From(Source::Body(pointer)) = it { Some(pointer) } else { None });
+            let pointers = proof
+                .pieces()
+                .filter_map(|it| if let Piece::From(Source::Body(pointer)) = it { Some(pointer) } else { None });
             let token = if let Source::Body(pointer) = &proof.at.source { Some(pointer) } else { None };
             return pointers.chain(token).map(|it| body.at(it).map(Into::into)).collect();
         }
         if proof.text.contains(&Piece::FormSorted) && !proof.text.contains(&Piece::Body) {
-            return vec![body.value().map(ToString::to_string)];
+            let parts = [Piece::FormSorted, Piece::FilesSha1];
+            return parts
+                .iter()
+                .map(|it| it.late(&body).ok().map(|it| String::from_utf8_lossy(&it).into_owned()))
+                .collect();
         }
         vec![whole()]
     }
@@ -308,5 +337,9 @@ fn url_secret(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
 
 fn api_key(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
     let key = sent.headers.iter().find(|(name, _)| name == "x-api-key").map(|(_, it)| it.as_str());
-    if key == Some(vector.secret.as_str()) && !vector.secret.is_empty() { Ok(()) } else { Err("has not the key in X-API-Key".into()) }
+    if key == Some(vector.secret.as_str()) && !vector.secret.is_empty() {
+        Ok(())
+    } else {
+        Err("has not the key in X-API-Key".into())
+    }
 }

@@ -45,7 +45,8 @@ impl Proof {
             _ => {}
         }
         let header = |name: &str| Source::Header(name.to_ascii_lowercase());
-        let clock = |name| Clock { place: ClockPlace::Source(header(name)), unit: TimeUnit::Unix, tolerance: TOLERANCE };
+        let clock =
+            |name| Clock { place: ClockPlace::Source(header(name)), unit: TimeUnit::Unix, tolerance: TOLERANCE };
         Ok(Self {
             name: "hmac".into(),
             kind: ProofKind::Hmac(it.algorithm),

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::delivery::Mismatch;
+use super::hmac::Algorithm;
 use super::source::SentBody;
 use super::text::{digest, hex};
-use super::hmac::Algorithm;
 
 /// Maximum number of fields of a form, which are sorted before they are hashed. Senders send a few dozen.
 const FIELDS_MAX: usize = 1000;
@@ -86,7 +86,11 @@ fn parts<'a>(body: &SentBody<'a>) -> Result<Vec<Part<'a>>, Mismatch> {
         let end = head + memchr::memmem::find(&bytes[head..], next.as_bytes()).ok_or_else(broken)?;
         let header = String::from_utf8_lossy(&bytes[from..head]);
         let content = bytes.get(head + 4..end).unwrap_or_default();
-        parts.push(Part { name: quoted(&header, "name").ok_or_else(broken)?, is_file: quoted(&header, "filename").is_some(), content });
+        parts.push(Part {
+            name: quoted(&header, "name").ok_or_else(broken)?,
+            is_file: quoted(&header, "filename").is_some(),
+            content,
+        });
         at = end + next.len();
     }
     Ok(parts)
@@ -94,7 +98,8 @@ fn parts<'a>(body: &SentBody<'a>) -> Result<Vec<Part<'a>>, Mismatch> {
 
 /// Returns a parameter of `Content-Disposition`.
 fn quoted(header: &str, parameter: &str) -> Option<String> {
-    let line = header.lines().find(|it| it.get(..20).is_some_and(|it| it.eq_ignore_ascii_case("content-disposition:")))?;
+    let line =
+        header.lines().find(|it| it.get(..20).is_some_and(|it| it.eq_ignore_ascii_case("content-disposition:")))?;
     line.split(';').skip(1).find_map(|it| {
         let (name, value) = it.trim().split_once('=')?;
         name.eq_ignore_ascii_case(parameter).then(|| value.trim().trim_matches('"').to_owned())

@@ -74,7 +74,8 @@ impl<'a> Token<'a> {
     /// Reads the claims of a token whose signature matches, and checks their period of validity.
     pub(super) fn valid_claims(&self, now: DateTime<Utc>) -> Result<Value, &'static str> {
         let claims: Value = json(self.claims).filter(Value::is_object).ok_or("its claims are not a JSON object")?;
-        let seconds = |name: &str| claims.get(name).map(|it| it.as_f64().ok_or("exp and nbf must be numbers")).transpose();
+        let seconds =
+            |name: &str| claims.get(name).map(|it| it.as_f64().ok_or("exp and nbf must be numbers")).transpose();
         let now = now.timestamp() as f64;
         let leeway = LEEWAY.num_seconds() as f64;
         if seconds("exp")?.is_some_and(|it| now >= it + leeway) {

@@ -77,7 +77,9 @@ impl Proof {
     /// # Errors
     /// What it must be, to be shown after its name; never the secret itself.
     pub(in crate::auth) fn key(&self, secret: &Secret) -> Option<Result<Key, String>> {
-        let hmac = |algorithm| Some(self.key.bytes(secret.expose())?.and_then(|it| HmacKey::new(algorithm, &it)).map(Key::Hmac));
+        let hmac = |algorithm| {
+            Some(self.key.bytes(secret.expose())?.and_then(|it| HmacKey::new(algorithm, &it)).map(Key::Hmac))
+        };
         match &self.kind {
             ProofKind::Hmac(algorithm) => hmac(*algorithm),
             ProofKind::Jwt { algorithm: JwtAlgorithm::Hs256, .. } => hmac(Algorithm::Sha256),

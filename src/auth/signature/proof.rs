@@ -178,7 +178,9 @@ impl Place {
     /// Returns what is expected there, for a message.
     pub(super) fn expected(&self, encoding: SignatureEncoding) -> &'static str {
         match (&self.written, encoding.name()) {
-            (Notation::Pairs { .. }, _) => "it must contain named entries with a complete signature, as the sender's documentation shows",
+            (Notation::Pairs { .. }, _) => {
+                "it must contain named entries with a complete signature, as the sender's documentation shows"
+            }
             (_, "base64") => "it must contain its prefix and a signature in base64",
             (_, "base64url") => "it must contain its prefix and a signature in base64url",
             _ => "it must contain its prefix and a signature in hexadecimal digits",
@@ -289,18 +291,23 @@ impl Proof {
 
     /// Returns the headers whose values it needs, in lower case, apart from that of the signature or token.
     pub(in crate::auth) fn named_headers(&self) -> impl Iterator<Item = &str> {
-        let sources = self.pieces().filter_map(|it| if let Piece::From(source) = it { Some(source) } else { None });
-        let clock = self.time.as_ref().and_then(|it| if let ClockPlace::Source(it) = &it.place { Some(it) } else { None });
-        let hash = self.body_hash.as_ref().map(|it| &it.source);
         let certificate = self.keys_from.as_deref().and_then(|it| match it {
-            KeysFrom::Certificate { source, .. } => Some(source),
-            KeysFrom::Jwks(_) | KeysFrom::Post { .. } => None,
+            KeysFrom::Certificate { source: Source::Header(name), .. } => Some(name.as_str()),
+            _ => None,
         });
+        self.signed_headers().chain(certificate)
+    }
+
+    /// Returns the headers whose values it checks, in lower case, apart from that of the signature or token.
+    pub(in crate::auth) fn signed_headers(&self) -> impl Iterator<Item = &str> {
+        let sources = self.pieces().filter_map(|it| if let Piece::From(source) = it { Some(source) } else { None });
+        let clock =
+            self.time.as_ref().and_then(|it| if let ClockPlace::Source(it) = &it.place { Some(it) } else { None });
+        let hash = self.body_hash.as_ref().map(|it| &it.source);
         sources
             .chain(clock)
             .chain(&self.id)
             .chain(hash)
-            .chain(certificate)
             .filter_map(|it| if let Source::Header(name) = it { Some(name.as_str()) } else { None })
     }
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use ring::signature as ring_signature;
 use serde::Deserialize;
 
-use super::der;
 use super::delivery::decode_hex;
+use super::der;
 use super::ed25519::Ed25519Key;
 use super::hmac::Algorithm;
 
@@ -131,7 +131,12 @@ impl PublicKey {
     }
 }
 
-fn verifies(how: &'static ring_signature::EcdsaVerificationAlgorithm, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+fn verifies(
+    how: &'static ring_signature::EcdsaVerificationAlgorithm,
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
     ring_signature::UnparsedPublicKey::new(how, key).verify(message, signature).is_ok()
 }
 

@@ -45,7 +45,9 @@ impl Piece {
     /// Returns whether it changes with any byte of the body.
     pub(in crate::auth) fn covers_body(&self) -> bool {
         match self {
-            Self::Body | Self::FormSorted | Self::BodyDigest(..) | Self::BodyCrc32 => true,
+            Self::Body | Self::FormSorted | Self::BodyDigest(..) => true,
+            // Anybody can change a body so that its CRC-32 remains the same.
+            Self::BodyCrc32 => false,
             Self::From(source) => *source == Source::Body(String::new()),
             _ => false,
         }
@@ -55,7 +57,11 @@ impl Piece {
     ///
     /// # Errors
     /// The delivery does not have it.
-    pub(in crate::auth) fn early(&self, delivery: &Delivery<'_>, settings: &Settings) -> Result<Option<String>, Mismatch> {
+    pub(in crate::auth) fn early(
+        &self,
+        delivery: &Delivery<'_>,
+        settings: &Settings,
+    ) -> Result<Option<String>, Mismatch> {
         Ok(Some(match self {
             Self::Url => settings.url_with(delivery.query),
             Self::Method => delivery.method.to_owned(),
@@ -89,8 +95,16 @@ impl Piece {
                     DigestEncoding::Base64 => BASE64_STANDARD.encode(digest).into_bytes(),
                 })
             }
-            Self::Body | Self::Time | Self::Id | Self::Url | Self::Method | Self::Path | Self::Query | Self::From(_)
-            | Self::Setting(_) | Self::Secret => Cow::Borrowed(&[]),
+            Self::Body
+            | Self::Time
+            | Self::Id
+            | Self::Url
+            | Self::Method
+            | Self::Path
+            | Self::Query
+            | Self::From(_)
+            | Self::Setting(_)
+            | Self::Secret => Cow::Borrowed(&[]),
         })
     }
 }

@@ -74,7 +74,11 @@ impl Signature {
     ///
     /// # Errors
     /// What is wrong with a secret; never the secret itself.
-    pub fn new(proofs: impl IntoIterator<Item = Arc<Proof>>, settings: Settings, secrets: &[Secret]) -> Result<Self, String> {
+    pub fn new(
+        proofs: impl IntoIterator<Item = Arc<Proof>>,
+        settings: Settings,
+        secrets: &[Secret],
+    ) -> Result<Self, String> {
         let mut keyed: Vec<_> = proofs.into_iter().map(|proof| KeyedProof { proof, keys: Vec::new() }).collect();
         for (index, secret) in secrets.iter().enumerate() {
             let (mut used, mut wrong) = (false, None);
@@ -85,6 +89,8 @@ impl Signature {
                         used = true;
                         it.keys.push((index, key));
                     }
+                    // A prefix says which proof the secret is meant for.
+                    Some(Err(cause)) if !it.proof.key.required.is_empty() => wrong = Some(cause),
                     Some(Err(cause)) => wrong = wrong.or(Some(cause)),
                 }
             }
@@ -159,14 +165,16 @@ impl Signature {
             let parsed = if it.proof.needs_parsing() { body.saturating_mul(4) } else { 0 };
             let hashed = if it.proof.body_hash.is_some() { body } else { 0 };
             let keys = it.keys.len().max(1);
-            parsed + hashed + match &it.proof.kind {
-                ProofKind::Hmac(_) | ProofKind::Digest(_) => body.saturating_mul(keys),
-                ProofKind::Token => 0,
-                ProofKind::Jwt { .. } | ProofKind::Signed(_) => {
-                    let verifications = keys.saturating_mul(claim.candidates.len().max(1));
-                    body.saturating_mul(verifications) + verifications * VERIFICATION_BYTES
+            parsed
+                + hashed
+                + match &it.proof.kind {
+                    ProofKind::Hmac(_) | ProofKind::Digest(_) => body.saturating_mul(keys),
+                    ProofKind::Token => 0,
+                    ProofKind::Jwt { .. } | ProofKind::Signed(_) => {
+                        let verifications = keys.saturating_mul(claim.candidates.len().max(1));
+                        body.saturating_mul(verifications) + verifications * VERIFICATION_BYTES
+                    }
                 }
-            }
         };
         claim.claims.iter().map(of).fold(0, usize::saturating_add)
     }
@@ -218,7 +226,9 @@ impl Signature {
         };
         match proof.kind {
             ProofKind::Token => Mismatch::Token { place: proof.at.source.to_string() },
-            ProofKind::Jwt { .. } => Mismatch::Jwt { place: proof.at.source.to_string(), cause: "no key matches its signature" },
+            ProofKind::Jwt { .. } => {
+                Mismatch::Jwt { place: proof.at.source.to_string(), cause: "no key matches its signature" }
+            }
             _ => Mismatch::Wrong { header: place, secrets: self.secrets },
         }
     }
@@ -227,8 +237,9 @@ impl Signature {
 /// Of two causes, returns the one of the proof that the sender probably meant: a value that is wrong rather than missing.
 fn nearer(before: Option<Mismatch>, now: Mismatch) -> Mismatch {
     let rank = |it: &Mismatch| match it {
-        Mismatch::Missing { .. } | Mismatch::Absent { .. } => 0,
-        Mismatch::Present { .. } => 1,
+        // The proof is for deliveries of another form.
+        Mismatch::Present { .. } => 0,
+        Mismatch::Missing { .. } | Mismatch::Absent { .. } => 1,
         Mismatch::Malformed { .. } | Mismatch::Unreadable { .. } => 2,
         _ => 3,
     };
@@ -246,10 +257,14 @@ impl KeyedProof {
         }
         let value = if proof.at.source.is_late() { None } else { Some(proof.at.source.early(delivery)?) };
         let time = match &proof.time {
-            Some(clock) if !matches!(proof.kind, ProofKind::Jwt { .. }) => clock.early(delivery, &proof.at, value.as_deref())?,
+            Some(clock) if !matches!(proof.kind, ProofKind::Jwt { .. }) => {
+                clock.early(delivery, &proof.at, value.as_deref())?
+            }
             _ => None,
         };
-        let early = |source: &Source| if source.is_late() { Ok(None) } else { source.early(delivery).map(|it| Some(it.into_owned())) };
+        let early = |source: &Source| {
+            if source.is_late() { Ok(None) } else { source.early(delivery).map(|it| Some(it.into_owned())) }
+        };
         let id = proof.id.as_ref().map(early).transpose()?.flatten().unwrap_or_default();
         let candidates = value.as_deref().map(|it| self.candidates(it)).transpose()?.unwrap_or_default();
         let pieces = proof.pieces().map(|it| it.early(delivery, settings)).collect::<Result<_, _>>()?;
@@ -272,7 +287,8 @@ impl KeyedProof {
         let decoded: Vec<_> = match &proof.kind {
             ProofKind::Token | ProofKind::Jwt { .. } => {
                 let limit = if *source == Source::Body(String::new()) { usize::MAX } else { HEADER_TOKEN_MAX };
-                let tokens: Vec<_> = all().filter(|it| !it.is_empty() && it.len() <= limit).map(|it| it.as_bytes().to_vec()).collect();
+                let tokens: Vec<_> =
+                    all().filter(|it| !it.is_empty() && it.len() <= limit).map(|it| it.as_bytes().to_vec()).collect();
                 most(VERIFICATIONS_MAX, tokens.len())?;
                 tokens
             }
@@ -375,7 +391,9 @@ impl KeyedProof {
         let source = clock.source(&proof.at);
         let text = match (source, value) {
             (Source::Body(pointer), None) => body.at(pointer).ok_or_else(|| source.missing())?,
-            (Source::Body(pointer), Some(_)) if source != &proof.at.source => body.at(pointer).ok_or_else(|| source.missing())?,
+            (Source::Body(pointer), Some(_)) if source != &proof.at.source => {
+                body.at(pointer).ok_or_else(|| source.missing())?
+            }
             (_, Some(value)) => Cow::Owned(clock.entry(&proof.at, value)?.to_owned()),
             (_, None) => return Err(source.missing()),
         };
@@ -396,9 +414,19 @@ impl KeyedProof {
             ProofKind::Digest(algorithm) => self.keys.iter().find_map(|(secret, key)| {
                 let Key::Text(text) = key else { return None };
                 let secret_piece = |(piece, it): (&Piece, &_)| -> Vec<u8> {
-                    if *piece == Piece::Secret { text.expose().as_bytes().to_vec() } else { <Cow<'_, [u8]>>::clone(it).into_owned() }
+                    if *piece == Piece::Secret {
+                        text.expose().as_bytes().to_vec()
+                    } else {
+                        <Cow<'_, [u8]>>::clone(it).into_owned()
+                    }
                 };
-                let parts: Vec<_> = self.proof.text.iter().zip(self.text_pieces(pieces())).map(|(a, b)| secret_piece((a, &b))).collect();
+                let parts: Vec<_> = self
+                    .proof
+                    .text
+                    .iter()
+                    .zip(self.text_pieces(pieces()))
+                    .map(|(a, b)| secret_piece((a, &b)))
+                    .collect();
                 let right = digest(*algorithm, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
                 let fits = candidates.iter().fold(false, |fits, it| fits | bool::from(it.ct_eq(&right)));
                 fits.then_some(Some(*secret))
@@ -452,9 +480,13 @@ impl KeyedProof {
             token.is_signed_with(*algorithm).map_err(wrong)?;
             let signature = std::slice::from_ref(&token.signature);
             let matches = match algorithm.signing() {
-                Some(signing) => self.verified(signing, token.signed.as_bytes(), signature, token.key_id.as_deref(), fetched),
+                Some(signing) => {
+                    self.verified(signing, token.signed.as_bytes(), signature, token.key_id.as_deref(), fetched)
+                }
                 None => self.keys.iter().find_map(|(secret, key)| match key {
-                    Key::Hmac(key) => key.fits_one(std::iter::once(token.signed.as_bytes()), signature).then_some(Some(*secret)),
+                    Key::Hmac(key) => {
+                        key.fits_one(std::iter::once(token.signed.as_bytes()), signature).then_some(Some(*secret))
+                    }
                     _ => None,
                 }),
             };
@@ -474,7 +506,10 @@ impl KeyedProof {
                 let wanted = Text { claim, time: "", id: "" }.of(template, done, body)?.concat();
                 done += template.len();
                 if !holds(claims.pointer(pointer), &wanted) {
-                    return Err(Mismatch::Jwt { place: Source::Claim(pointer.clone()).to_string(), cause: "it has not the required value" });
+                    return Err(Mismatch::Jwt {
+                        place: Source::Claim(pointer.clone()).to_string(),
+                        cause: "it has not the required value",
+                    });
                 }
             }
             if let Some(hash) = &self.proof.body_hash {

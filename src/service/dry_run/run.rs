@@ -11,8 +11,8 @@ use super::compared::{Compared, Runs};
 use super::tally::Tally;
 use crate::integration::Integration;
 use crate::model::event::{Event, EventStatus, Reason};
-use crate::pipeline::{HANDSHAKE, rehearse};
 use crate::pipeline::verdict::Verdict;
+use crate::pipeline::{HANDSHAKE, rehearse};
 use crate::store::StoreError;
 use crate::store::{EventHistory, Packed, Past, Wanted};
 
