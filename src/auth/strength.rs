@@ -51,6 +51,8 @@ fn of_key<'a>(proofs: impl Iterator<Item = &'a Proof>, secret: &Secret) -> Resul
     for proof in proofs {
         match proof.key(secret) {
             None => {}
+            // A prefix says which proof the secret is meant for.
+            Some(Err(cause)) if !proof.key.required.is_empty() => refused = Some(cause),
             Some(Err(cause)) => refused = refused.or(Some(cause)),
             // Anybody may know a public key.
             Some(Ok(Key::Public(_))) => return Ok(Strength::Good),

@@ -114,6 +114,37 @@ pub(super) fn told(receipt: &Receipt, event_id: EventId, answers: &Answers) -> R
     }
 }
 
+/// What a sender's file or `[answer]` of plugin.toml describes instead of a task: a JSON object made of ids and fixed text, or
+/// the answer to a sender's question.
+#[derive(Debug)]
+struct DescribedObject;
+
+impl JsonSchema for DescribedObject {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DescribedAnswer".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let about = "What the sender's file, or `[answer]` of plugin.toml, describes: ids and fixed text, or data of the sender's own question.";
+        schemars::json_schema!({ "description": about, "type": "object", "not": { "required": ["created_by_id"] } })
+    }
+}
+
+/// Describes the answers in another form than hookmill's own.
+fn describe_forms(to: &mut Describer<'_>) {
+    let event = [headers::EVENT_ID, headers::REPLAYED];
+    for status in [200, 201, 202, 204] {
+        let about = "An answer that the sender's file describes.";
+        if status != 204 {
+            to.answers::<DescribedObject>(status, about, &event);
+            to.answer(status, about, "text/plain; charset=utf-8", None, &event);
+            to.answer(status, about, "text/xml; charset=utf-8", None, &event);
+        } else {
+            to.answer(status, about, "application/json", None, &event);
+        }
+    }
+}
+
 impl TypedReply for Delivered {
     fn write(self) -> Result<Answer<Self>, Problem> {
         match self {
@@ -126,6 +157,7 @@ impl TypedReply for Delivered {
     }
 
     fn describe(to: &mut Describer<'_>) {
+        describe_forms(to);
         let created = [headers::EVENT_ID, headers::LOOSENED, headers::LOCATION, headers::ETAG];
         to.answers::<Task>(201, "One task was created.", &created);
         to.answers::<List<Task>>(201, "Several tasks were created.", &created);

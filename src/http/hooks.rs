@@ -251,7 +251,14 @@ async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&
         (call.body().await?, Some(used))
     } else {
         let body = call.body().await?;
-        let used = proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
+        let used = match proof::check(&call.app, integration, claimed, &body, call.given_up()).await {
+            Err(Problem::Auth(error)) if questions::may_ask(call, integration) => {
+                call.take_place()?;
+                let question = questions::open(call, integration, &body);
+                return question.map(|it| Admitted::Question(it, body)).ok_or_else(|| error.into());
+            }
+            checked => checked?,
+        };
         call.belongs_to(company, name)?;
         call.proven(company, &body).await?;
         (body, used)

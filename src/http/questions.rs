@@ -145,8 +145,13 @@ pub(super) async fn open_question(
 ) -> Result<Option<(Question, Bytes)>, Problem> {
     let body = call.body_within(QUESTION_BYTES).await?;
     call.take_place()?;
-    let question = Question::of(call, integration, &body, |it| it.proof != HandshakeProof::Signed);
-    Ok(question.map(|it| (it, body)))
+    Ok(open(call, integration, &body).map(|it| (it, body)))
+}
+
+/// The question that a request with this body asks, of those that nobody is authenticated for.
+pub(super) fn open(call: &Call, integration: &Integration, body: &Bytes) -> Option<Question> {
+    let is_small = body.len() <= QUESTION_BYTES;
+    is_small.then(|| Question::of(call, integration, body, |it| it.proof != HandshakeProof::Signed)).flatten()
 }
 
 /// A GET or HEAD request, which can only be a question.

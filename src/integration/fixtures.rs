@@ -3,6 +3,7 @@
 //! A fixture is a file `fixtures/*.json`: `{"name", "received_at", "payload", "expect"}`, where `expect` has one of
 //! `tasks`, `skip`, `refused` (a part of the message) and `violations` (JSON Pointers).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,9 @@ pub(crate) struct Fixture {
     pub name: String,
     /// Time of receipt of the event.
     pub received_at: DateTime<Utc>,
+    /// Headers that the plugin gets.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
     /// The payload, decoded.
     pub payload: Value,
     /// The expected result.
@@ -104,7 +108,7 @@ pub(crate) fn run_all(integration: &Integration, folder: &Folder, limit: Duratio
             )));
         }
         let fixture = Fixture::read(folder, file)?;
-        let run = run(integration, &fixture.payload, fixture.received_at).map_err(|it| failed(it.to_string()))?;
+        let run = run(integration, &fixture.payload, fixture.received_at, &fixture.headers).map_err(|it| failed(it.to_string()))?;
         if let Some(where_it_differs) = fixture.differs(&run, integration) {
             return Err(failed(format!(
                 "the fixture failed: {where_it_differs}; `hookmill plugin test` shows the values"
@@ -142,7 +146,12 @@ pub(crate) fn list(folder: &Folder) -> Result<Vec<PathBuf>, LoadFailure> {
 ///
 /// # Errors
 /// Fails if the payload is invalid in itself.
-pub(crate) fn run(integration: &Integration, payload: &Value, received_at: DateTime<Utc>) -> Result<FixtureRun, Stop> {
+pub(crate) fn run(
+    integration: &Integration,
+    payload: &Value,
+    received_at: DateTime<Utc>,
+    headers: &BTreeMap<String, String>,
+) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let result = CheckedPayload::example(integration, payload.clone());
     let check_took = started.elapsed();
@@ -154,7 +163,8 @@ pub(crate) fn run(integration: &Integration, payload: &Value, received_at: DateT
         }
         Err(other) => return Err(other),
     };
-    let context = integration.context(EVENT_ID, received_at);
+    let headers = headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect();
+    let context = integration.context_with(EVENT_ID, received_at, headers);
     let started = Instant::now();
     let called = integration.plugin.map_blocking(checked.text(), &context);
     let took = started.elapsed();

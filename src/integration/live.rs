@@ -16,7 +16,7 @@ use crate::format::payload::Rules;
 use crate::format::schema::Schema;
 use crate::metrics::integrations::{self, IntegrationSeries};
 use crate::model::company::CompanyId;
-use crate::model::event::Provenance;
+use crate::model::event::{Provenance, RawEvent};
 use crate::model::ids::{EventId, IntegrationName};
 use crate::plugin::{CallContext, Plugin};
 use crate::system::rate::{Rate, TokenBucket};
@@ -48,6 +48,8 @@ pub struct Integration {
     pub weak_secrets: Vec<String>,
     /// Headers whose values are stored in addition to the usual ones, in lower case.
     pub keep_headers: Vec<String>,
+    /// Headers that its plugin gets, in lower case.
+    pub headers: Vec<String>,
     /// How repeated deliveries are recognized.
     pub dedupe: Dedupe,
     /// Which deliveries are acknowledged before they are processed.
@@ -91,8 +93,21 @@ impl Integration {
 
     /// Returns the plugin's context for an event.
     #[must_use]
-    pub fn context(&self, event_id: EventId, received_at: DateTime<Utc>) -> CallContext {
+    pub fn context(&self, raw: &RawEvent) -> CallContext {
+        let value = |name: &String| Some((name.clone(), raw.header(name)?.to_owned()));
+        self.context_with(raw.id, raw.received_at, self.headers.iter().filter_map(value).collect())
+    }
+
+    /// Returns the plugin's context for an event with these headers.
+    #[must_use]
+    pub fn context_with(
+        &self,
+        event_id: EventId,
+        received_at: DateTime<Utc>,
+        headers: Arc<[(String, String)]>,
+    ) -> CallContext {
         CallContext {
+            headers,
             event_id: event_id.to_string(),
             integration: self.name.to_string(),
             received_at,

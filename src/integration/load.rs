@@ -166,7 +166,8 @@ pub(super) fn assemble(
     let (dedupe, redact) = (dedupe(&manifest, sender.as_deref()), Redact::new(&manifest.redact));
     not_redacted(&redact, &dedupe, manifest.order_by.as_deref())?;
     let (weak_secrets, auth) = (manifest.auth.weak(&chosen, &senders.secrets)?, manifest.auth.auth(&chosen, senders)?);
-    let telling = chosen.telling_headers().chain(sender.iter().flat_map(|it| it.headers.iter().cloned()));
+    let headers = passed_headers(&manifest, &auth, sender.as_deref())?;
+    let telling = chosen.telling_headers().chain(headers.iter().cloned());
     let keep_headers = keep_headers(&manifest, &auth, &dedupe, telling)?;
     let trust = match &sender {
         Some(sender) => sender.trust(&chosen),
@@ -184,6 +185,7 @@ pub(super) fn assemble(
         sender,
         weak_secrets,
         keep_headers,
+        headers,
         dedupe,
         redact,
         keep: manifest.keep_days.map(|it| Duration::days(it.into())),
@@ -235,6 +237,16 @@ fn keep_headers(
     }
     let ids = dedupe.headers().map(str::to_owned);
     Ok(named.into_iter().chain(ids).chain(telling).filter(|it| !auth.proves(it)).collect())
+}
+
+/// Returns the headers that the plugin gets: those of the sender's file, and those that plugin.toml names.
+fn passed_headers(manifest: &Manifest, auth: &Auth, sender: Option<&Sender>) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = sender.map(|it| it.headers.clone()).unwrap_or_default();
+    names.extend(manifest.headers.iter().map(|it| it.to_ascii_lowercase()).filter(|it| !names.contains(it)).collect::<Vec<_>>());
+    match names.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
+        Some(secret) => Err(format!("headers: {secret} contains the sender's credentials and is never passed on")),
+        None => Ok(names),
+    }
 }
 
 /// Returns where the id is: the configured place first, then the sender's own.

@@ -42,6 +42,8 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) keep_headers: Vec<String>,
     #[serde(default)]
+    pub(super) headers: Vec<String>,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     pub(super) config: Map<String, Value>,

@@ -79,7 +79,7 @@ pub(super) async fn mapped_line(
     let raw = received.raw();
     let checked = CheckedPayload::of(integration, raw, payload).await;
     let checked = stages.end(Stage::Schema, checked)?;
-    let context = integration.context(raw.id, raw.received_at);
+    let context = integration.context(raw);
     let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
     match stages.end(Stage::Plugin, called.result) {
         Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, &integration.rules)),

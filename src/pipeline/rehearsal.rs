@@ -29,7 +29,7 @@ pub fn rehearse(integration: &Integration, raw: &RawEvent) -> Rehearsed {
 
 fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Duration)>) -> Result<Ready, Stop> {
     let checked = CheckedPayload::rehearsed(integration, raw, integration.payload(raw)?)?;
-    let context = integration.context(raw.id, raw.received_at);
+    let context = integration.context(raw);
     let started = Instant::now();
     let called = integration.plugin.map_blocking(checked.text(), &context);
     *call = Some((called.usage, started.elapsed()));

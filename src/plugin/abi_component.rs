@@ -4,7 +4,7 @@ use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
 use world::hookmill::mapper::log::Level;
-use world::hookmill::mapper::{log, types};
+use world::hookmill::mapper::{log, request, types};
 use world::{Mapper, MapperPre};
 
 use super::bounded::cut;
@@ -20,8 +20,14 @@ mod world {
     wasmtime::component::bindgen!({ path: "wit", world: "mapper" });
 }
 
-/// Everything that a component may import.
-const OFFERED: [&str; 2] = ["hookmill:mapper/log@1.0.0", "hookmill:mapper/types@1.0.0"];
+/// Everything that a component may import, of both versions.
+const OFFERED: [&str; 5] = [
+    "hookmill:mapper/log@1.1.0",
+    "hookmill:mapper/types@1.1.0",
+    "hookmill:mapper/request@1.1.0",
+    "hookmill:mapper/log@1.0.0",
+    "hookmill:mapper/types@1.0.0",
+];
 
 /// A component that is linked and ready to be instantiated.
 pub(super) struct Component {
@@ -41,8 +47,8 @@ impl Component {
         let imports: Vec<String> = imported.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
         if let Some(name) = imports.iter().find(|it| !OFFERED.contains(&it.as_str())) {
             return Err(format!(
-                "imports \"{name}\", which is not offered; a component may import {} only",
-                OFFERED[0]
+                "imports \"{name}\", which is not offered; a component may import {} and {} only",
+                OFFERED[0], OFFERED[2]
             ));
         }
         let mut linker = Linker::new(engine.wasmtime());
@@ -63,6 +69,7 @@ impl Component {
         payload: &str,
         context: &CallContext,
     ) -> Result<Outcome, CallFailure> {
+        store.data_mut().headers.clone_from(&context.headers);
         let context = types::Context {
             event_id: context.event_id.clone(),
             integration: context.integration.clone(),
@@ -112,6 +119,12 @@ fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Call
 }
 
 impl types::Host for CallState {}
+
+impl request::Host for CallState {
+    fn headers(&mut self) -> Vec<(String, String)> {
+        self.headers.to_vec()
+    }
+}
 
 impl log::Host for CallState {
     fn write(&mut self, level: Level, message: String) {

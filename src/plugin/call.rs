@@ -24,6 +24,8 @@ pub struct CallContext {
     pub company_id: String,
     /// `[config]` as a JSON object.
     pub config: Arc<str>,
+    /// The headers that the sender's file and plugin.toml name: names in lower case, and values.
+    pub headers: Arc<[(String, String)]>,
 }
 
 /// The successful result of a plugin call.

@@ -1,5 +1,7 @@
 //! The state of one call, and the classification of its failure.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
@@ -21,6 +23,8 @@ pub(super) struct CallState {
     pub(super) meter: MemoryMeter,
     pub(super) log: Log,
     pub(super) stdio: Stdio,
+    /// Headers of the request, for a component.
+    pub(super) headers: Arc<[(String, String)]>,
     pub(super) received_at: DateTime<Utc>,
     /// The priority of its thread.
     pub(super) pace: Pace,
@@ -34,6 +38,7 @@ impl CallState {
             meter: MemoryMeter::new(limits),
             log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
             stdio: Stdio::new(limits.output_bytes),
+            headers: Arc::default(),
             received_at,
             pace,
             memory: None,

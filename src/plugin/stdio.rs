@@ -43,12 +43,16 @@ impl Stdio {
     /// Sets a command's input and environment.
     pub(super) fn provide(&mut self, payload: &str, context: &CallContext) {
         let received_at = crate::model::time::format_utc(context.received_at);
-        let variables: [(&str, &str); 5] = [
+        let headers: serde_json::Map<_, _> =
+            context.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let headers = serde_json::Value::Object(headers).to_string();
+        let variables: [(&str, &str); 6] = [
             ("EVENT_ID", &context.event_id),
             ("INTEGRATION", &context.integration),
             ("RECEIVED_AT", &received_at),
             ("COMPANY_ID", &context.company_id),
             ("CONFIG", &context.config),
+            ("HEADERS", &headers),
         ];
         self.input = payload.as_bytes().to_vec();
         self.environment = variables.iter().map(|(name, value)| format!("HOOKMILL_{name}={value}\0")).collect();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(missing_docs, unreachable_pub, reason = "nothing is exported from a test binary")]
 
+mod answers;
 mod batch;
 mod change;
 mod checks;
@@ -23,6 +24,7 @@ mod feed;
 mod guests;
 mod hang_up_load;
 mod hang_ups;
+mod handshakes;
 mod harness;
 mod help;
 mod hooks;

@@ -85,7 +85,8 @@ fn setup() -> Setup {
         .plugin("several", "", &says(&json!([task(), task()]).to_string()))
         .plugin("skips", "", &says(r#"{"skip":"nothing to do"}"#))
         .plugin("broken", "", &says("no json"))
-        .plugin("secret", "[auth]\nscheme = \"url-secret\"\nsecret = \"URL_SECRET\"\n", &makes);
+        .plugin("asks", "[auth]\nsender = \"dropbox\"\nsecret = \"URL_SECRET\"\n", &makes)
+        .plugin("secret", "[auth]\nsender = \"mailchimp\"\nsecret = \"URL_SECRET\"\n", &makes);
     let manifest = setup.plugins.join(".guest-next/plugin.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(manifest, text.replace("\".guest-next\"", "\"guest\"")).unwrap();
@@ -184,7 +185,9 @@ impl Tour {
         self.send(200, KEY, "POST", "/v1/hooks/several", &once, &json!({}));
         self.send(401, "nonsense", "POST", "/v1/hooks/guest", &[], &json!({}));
         self.post(404, "/v1/hooks/nobody", &json!({}));
-        self.post(201, "/v1/hooks/secret/a-secret-in-the-url-0123456789", &json!({}));
+        self.send(201, KEY, "POST", "/v1/hooks/secret/a-secret-in-the-url-0123456789", &[], &json!({}));
+        self.get("/v1/hooks/secret/a-secret-in-the-url-0123456789");
+        self.get("/v1/hooks/asks?challenge=c");
         first.header("x-event-id").to_owned()
     }
 

@@ -129,6 +129,7 @@ fn a_sender_that_cannot_sign_sends_a_password_or_a_secret_in_the_url() {
     send(&basic, &[("authorization", &with(OLD))], b"{}").expect(201);
     let refused = send(&basic, &[("authorization", &with("other"))], b"{}").expect(401);
     assert_eq!(refused.code(), "wrong_credentials");
+    assert_eq!(refused.header("www-authenticate"), "Basic realm=\"hookmill\", charset=\"UTF-8\"");
     assert_eq!(event(&basic, &refused)["reason"]["message"], "the user name or the password is wrong");
 
     let server = setup(&auth("url-secret")).start();
@@ -151,7 +152,7 @@ fn fifty_copies_of_one_delivery_at_once_make_one_task_and_get_its_answer() {
         let threads: Vec<_> = (0..50).map(|_| scope.spawn(|| send(&server, &text(&signed), body))).collect();
         threads.into_iter().map(|it| it.join().unwrap()).collect()
     });
-    let ids: BTreeSet<_> = replies.iter().map(|it| it.json()["id"].as_str().unwrap().to_owned()).collect();
+    let ids: BTreeSet<_> = replies.iter().map(|it| it.json()["event_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!((ids.len(), replies.iter().filter(|it| it.status == 201).count()), (1, 1));
     assert!(replies.iter().filter(|it| it.status == 200).all(|it| it.header("idempotent-replayed") == "true"));
     assert_eq!(server.get("/v1/tasks").expect(200).json()["pagination"]["total"], 1);

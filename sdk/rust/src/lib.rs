@@ -57,6 +57,13 @@ pub mod bindings {
     });
 }
 
+/// Returns a header of the request that brought the event, by its name in lower case. The sender's file and `headers` in
+/// plugin.toml name the headers that a plugin gets.
+#[must_use]
+pub fn header(name: &str) -> Option<String> {
+    bindings::hookmill::mapper::request::headers().into_iter().find(|(it, _)| it == name).map(|(_, value)| value)
+}
+
 /// The event's data. The same event always has the same context.
 #[derive(Debug, Clone)]
 pub struct Context<C> {

@@ -95,7 +95,12 @@ impl Proof {
             return None;
         }
         let text = self.key.plain(secret.expose())?;
-        Some(PublicKey::parse(signing.kind(), text, self.key.encoding == KeyEncoding::Hex).map(Key::Public))
+        let key = PublicKey::parse(signing.kind(), text, self.key.encoding == KeyEncoding::Hex);
+        let with_prefix = |cause: String| match (self.key.required.as_str(), cause.strip_prefix("must be ")) {
+            ("", _) | (_, None) => cause,
+            (prefix, Some(what)) => format!("must be {prefix} and {what}"),
+        };
+        Some(key.map(Key::Public).map_err(with_prefix))
     }
 }
 

@@ -32,6 +32,15 @@ pub(super) struct RunCommand {
     /// Time when the event was received, which is the plugin's clock [default: now]
     #[arg(long, value_name = "TIME")]
     received_at: Option<DateTime<Utc>>,
+    /// Header that the plugin gets, such as x-github-event=push; several times for several
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+}
+
+/// Splits `x-github-event=push`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_ascii_lowercase(), value.to_owned()))
 }
 
 impl RunCommand {
@@ -44,8 +53,9 @@ impl RunCommand {
         let (timed, counted) = (runnable(&timed, config, &folder)?, runnable(&counted, config, &folder)?);
         let (payload, loosened) = self.payload(&timed)?;
         let at = self.received_at.unwrap_or_else(now);
-        let mut run = fixtures::run(&timed, &payload, at).map_err(Failure::new)?;
-        run.usage.fuel = fixtures::run(&counted, &payload, at).ok().and_then(|it| it.usage.fuel);
+        let headers = self.headers.iter().cloned().collect();
+        let mut run = fixtures::run(&timed, &payload, at, &headers).map_err(Failure::new)?;
+        run.usage.fuel = fixtures::run(&counted, &payload, at, &headers).ok().and_then(|it| it.usage.fuel);
         let (kind, result) = came(&run.came, &timed);
         let shares = LimitUsage::of(&timed, &run);
         if as_json {

@@ -72,7 +72,7 @@ impl Test {
             Err(LoadFailure::Fixture { cause, .. }) => return failed(cause),
             Err(other) => return failed(other.to_string()),
         };
-        let run = match fixtures::run(integration, &fixture.payload, fixture.received_at) {
+        let run = match fixtures::run(integration, &fixture.payload, fixture.received_at, &fixture.headers) {
             Ok(run) => run,
             Err(stop) => return failed(stop.to_string()),
         };

@@ -291,6 +291,7 @@ fn failure_name(status: u16) -> String {
 /// The headers of a failure, in addition to the request's id.
 fn headers_of(status: u16) -> &'static [ResponseHeader] {
     match status {
+        401 => &[headers::EVENT_ID, headers::WWW_AUTHENTICATE],
         429 => &[headers::EVENT_ID, headers::RETRY_AFTER, headers::RATE_LIMIT, headers::RATE_LIMIT_POLICY],
         503 => &[headers::EVENT_ID, headers::RETRY_AFTER],
         _ => &[headers::EVENT_ID],

@@ -41,6 +41,8 @@ headers! {
     RATE_LIMIT = "RateLimit", "\"key\";r=0;t=12";
     /// How many requests are allowed in a number of seconds.
     RATE_LIMIT_POLICY = "RateLimit-Policy", "\"key\";q=600;w=60";
+    /// `Basic` if the integration's senders have a user name and a password.
+    WWW_AUTHENTICATE = "WWW-Authenticate", "Basic realm=\"hookmill\", charset=\"UTF-8\"";
     /// `attachment`: the body may be anything, so browsers save it instead of showing it.
     CONTENT_DISPOSITION = "Content-Disposition", "attachment";
 }
