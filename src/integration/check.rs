@@ -205,7 +205,8 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
         let file = folder.join(&name);
         let run = Fixture::read(folder, &name).and_then(|fixture| {
             let failed = |it: super::stop::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
-            let run = fixtures::run(integration, &fixture.payload, fixture.received_at, &fixture.headers).map_err(failed)?;
+            let run =
+                fixtures::run(integration, &fixture.payload, fixture.received_at, &fixture.headers).map_err(failed)?;
             Ok((fixture, run))
         });
         match run {

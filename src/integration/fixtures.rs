@@ -108,7 +108,8 @@ pub(crate) fn run_all(integration: &Integration, folder: &Folder, limit: Duratio
             )));
         }
         let fixture = Fixture::read(folder, file)?;
-        let run = run(integration, &fixture.payload, fixture.received_at, &fixture.headers).map_err(|it| failed(it.to_string()))?;
+        let run = run(integration, &fixture.payload, fixture.received_at, &fixture.headers)
+            .map_err(|it| failed(it.to_string()))?;
         if let Some(where_it_differs) = fixture.differs(&run, integration) {
             return Err(failed(format!(
                 "the fixture failed: {where_it_differs}; `hookmill plugin test` shows the values"

@@ -242,7 +242,9 @@ fn keep_headers(
 /// Returns the headers that the plugin gets: those of the sender's file, and those that plugin.toml names.
 fn passed_headers(manifest: &Manifest, auth: &Auth, sender: Option<&Sender>) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = sender.map(|it| it.headers.clone()).unwrap_or_default();
-    names.extend(manifest.headers.iter().map(|it| it.to_ascii_lowercase()).filter(|it| !names.contains(it)).collect::<Vec<_>>());
+    names.extend(
+        manifest.headers.iter().map(|it| it.to_ascii_lowercase()).filter(|it| !names.contains(it)).collect::<Vec<_>>(),
+    );
     match names.iter().find(|it| SECRET_HEADERS.contains(&it.as_str()) || auth.proves(it)) {
         Some(secret) => Err(format!("headers: {secret} contains the sender's credentials and is never passed on")),
         None => Ok(names),

@@ -70,7 +70,8 @@ fn a_platform_gets_ids_and_no_values_of_the_payload() {
     let server = setup(&sender("github"), plugin).start();
     let sent = br#"{"patient":"Ada"}"#;
     let signature = format!("sha256={}", hex_mac(sent));
-    let headers = [("content-type", "application/json"), ("x-hub-signature-256", &*signature), ("x-github-delivery", "1")];
+    let headers =
+        [("content-type", "application/json"), ("x-hub-signature-256", &*signature), ("x-github-delivery", "1")];
     let refused = server.send_as("POST", "/v1/hooks/guest", &headers, sent);
     assert!(refused.status >= 200, "{}", refused.text);
     assert!(!refused.text.contains("Ada") && !refused.text.contains("title"), "{}", refused.text);
@@ -95,7 +96,14 @@ body = { json = { seen = true, tasks = "{task_ids}", note = "{not_ours}" } }
     let wrong = setup(answer, &task().to_string()).start().stop();
     assert!(wrong.contains("answer: {not_ours} is not known"), "{wrong}");
     let server = setup(&answer.replace("{not_ours}", "{ }"), &task().to_string()).start();
-    let post = || server.send("POST", "/v1/hooks/guest", &[("idempotency-key", "k1"), ("content-type", "application/json")], b"{}");
+    let post = || {
+        server.send(
+            "POST",
+            "/v1/hooks/guest",
+            &[("idempotency-key", "k1"), ("content-type", "application/json")],
+            b"{}",
+        )
+    };
     let created = post().expect(200);
     let id = server.get("/v1/tasks").expect(200).json()["data"][0]["id"].as_str().unwrap().to_owned();
     let event = created.header("x-event-id").to_owned();
@@ -115,7 +123,12 @@ fn a_repetition_is_answered_as_the_form_says_today() {
     let setup = setup("", &task().to_string());
     let server = setup.start();
     let post = |server: &Server| {
-        server.send("POST", "/v1/hooks/guest", &[("idempotency-key", "k1"), ("content-type", "application/json")], b"{}")
+        server.send(
+            "POST",
+            "/v1/hooks/guest",
+            &[("idempotency-key", "k1"), ("content-type", "application/json")],
+            b"{}",
+        )
     };
     post(&server).expect(201);
     let manifest = setup.plugins.join("guest/plugin.toml");

@@ -84,7 +84,10 @@ impl PluginBench {
 
 /// Measures calls on several threads at once. Returns the nanoseconds of every call, and the total duration.
 fn measure(integration: &Integration, fixture: &Fixture, threads: usize, long: Duration) -> (Histogram<u64>, Duration) {
-    let (payload, context) = (fixture.payload.to_string(), integration.context_with(EVENT_ID, fixture.received_at, fixture.headers.clone().into_iter().collect()));
+    let (payload, context) = (
+        fixture.payload.to_string(),
+        integration.context_with(EVENT_ID, fixture.received_at, fixture.headers.clone().into_iter().collect()),
+    );
     let one = || {
         let mut times = histogram();
         // The first call on a thread sets it up.
