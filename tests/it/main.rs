@@ -35,6 +35,7 @@ mod limits;
 mod list;
 mod me;
 mod metrics;
+mod n8n;
 mod openapi;
 mod openapi_changes;
 mod own_process;
