@@ -65,7 +65,7 @@ impl IdempotencyKey {
             ParameterPlace::Header,
             "Idempotency-Key",
             about,
-            json!({"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]+$"}),
+            json!({"type": "string", "anyOf": [{"minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]+$"}, {"maxLength": 0}]}),
         );
         to.every_success_may_have(headers::LOOSENED);
         to.fails(&[409, 422]);
