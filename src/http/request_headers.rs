@@ -23,13 +23,21 @@ pub(super) struct IdempotencyKey(pub(super) Option<String>);
 /// What `X-Loosened` names if the header has no key.
 const NAME: &str = "Idempotency-Key";
 
-/// Whether this header has no key: it is blank, or a workflow tool's text of a value that does not exist. As a key it would
-/// name every request of the workflow.
+/// Whether this header has no key: it is blank, or a workflow tool's text of a value that does not exist, perhaps with the
+/// number of an item: n8n writes `{{ $json.missing }}-{{ $itemIndex }}` as `-0`. As keys, these would name the items of every
+/// run.
 fn is_no_key(sent: &HeaderValue) -> bool {
     let Ok(text) = sent.to_str() else { return false };
     let text = text.trim().trim_matches('"').trim();
-    matches!(text, "" | "undefined" | "null" | "NaN" | "Invalid" | "Invalid Date" | "Invalid DateTime")
-        || (text.starts_with("[object ") && text.ends_with(']'))
+    if text.starts_with("[object ") && text.ends_with(']') {
+        return true;
+    }
+    let is_missing = |part: &str| {
+        matches!(part, "" | "undefined" | "null" | "NaN" | "[object Object]" | "Invalid Date" | "Invalid DateTime")
+    };
+    let is_item = |part: &str| part.len() <= 3 && part.bytes().all(|it| it.is_ascii_digit());
+    let parts = || text.split(['-', '_', ':', '/', '.']).map(str::trim);
+    parts().any(is_missing) && parts().all(|it| is_missing(it) || is_item(it))
 }
 
 impl IdempotencyKey {
@@ -60,7 +68,7 @@ impl IdempotencyKey {
     pub(super) fn described(to: &mut Describer<'_>) {
         let about = "Names this request: a request that is sent again with the same key and body takes effect once, and \
                      gets the first response, for 24 hours by default. Blank, `undefined`, `null`, `NaN` and `[object Object]` \
-                     count as no key, and `X-Loosened` names the header.";
+                     count as no key, alone or with the number of an item (`-0`), and `X-Loosened` names the header.";
         to.header(
             ParameterPlace::Header,
             "Idempotency-Key",

@@ -117,6 +117,9 @@ pub(super) fn text(sent: &Value, trim: bool) -> ReadValue {
             _ if trim && maybe_rounded(number) => ReadValue::Noted(Value::String(number.to_string()), Noted::Rounded),
             _ => ReadValue::Loose(Value::String(number.to_string())),
         },
+        Value::Object(_) => {
+            wrong("type", "text", format!("{} is not text", got(sent)), Some(Unevaluated::Object.hint()))
+        }
         other => wrong("type", "text", format!("{} is not text", got(other)), None),
     }
 }
