@@ -126,7 +126,7 @@ fn a_conflict_of_a_batch_or_a_delivery_says_the_same() {
     assert_eq!(conflict["detail"]["task_ids"], json!([made["id"]]));
 }
 
-/// What was erased must not be told by a comparison.
+/// What was erased must not leak through a comparison.
 #[test]
 fn a_conflict_with_an_erased_event_compares_nothing() {
     let server = Setup::new().start();
@@ -264,4 +264,34 @@ fn a_batch_with_failures_has_the_status_that_was_asked_for() {
     );
     server.post("/v1/tasks/batch?on_error=never", &mixed).expect(422);
     assert_eq!(total(&server), 11);
+}
+
+/// A key without the round of a loop, the workflow or the node names several tasks, of which all but one are lost.
+#[test]
+fn every_page_and_workflow_recommends_the_same_complete_key() {
+    const PARTS: [&str; 4] = ["$workflow.id", "$execution.id", "$runIndex", "$itemIndex"];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<_> = ["docs", "examples", "plugins"].iter().map(|it| root.join(it)).collect();
+    let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+            let is_text = entry.extension().is_some_and(|it| it == "md" || it == "json" || it == "toml");
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if is_text {
+                files.push(entry);
+            }
+        }
+    }
+    let mut complete = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (at, _) in text.match_indices("{{ $execution.id }}") {
+            let line = text[..at].rsplit('\n').next().unwrap().to_owned() + text[at..].lines().next().unwrap();
+            assert!(PARTS.iter().all(|it| line.contains(it)), "{}: {line}", file.display());
+            assert!(line.contains("{{ $itemIndex }}-create-task"), "{}: {line}", file.display());
+            complete += 1;
+        }
+    }
+    assert!(complete >= 3, "{complete}");
 }

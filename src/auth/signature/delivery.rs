@@ -95,7 +95,7 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
-    /// Returns what the sender is told: the header and what is wrong with it, but neither how many secrets there are nor
+    /// Returns what the sender learns: the header and what is wrong with it, but neither how many secrets there are nor
     /// how far the clocks differ.
     #[must_use]
     pub fn for_sender(&self) -> String {

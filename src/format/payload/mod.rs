@@ -2,7 +2,7 @@
 //!
 //! `decode.rs` reads the encoding (with `json.rs`, `form.rs`, `multipart.rs`), `envelope.rs` removes n8n's
 //! wrappers, `lax.rs` reads loose values (with `values.rs`), `change.rs` those of a change, `time.rs` deadlines,
-//! `unevaluated.rs` what stands in place of a value;
+//! `unevaluated.rs` text in place of a value;
 //! `batch.rs` splits a body into items. [`Loosened`] lists what was read loosely.
 
 mod batch;

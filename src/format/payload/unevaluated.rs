@@ -1,5 +1,5 @@
-//! Text that a workflow tool sends in place of a value: an expression that was not evaluated, or the text of a value that
-//! is none.
+//! Text that a workflow tool sends in place of a value: an expression that was not evaluated, or what JavaScript writes for
+//! a value that has no text of its own.
 //!
 //! The whole text must be one, so prose that mentions an expression is left alone. In one-line fields, an expression
 //! anywhere in the text is rejected as well: nobody writes `{{ $json.name }}` into a title by hand.
