@@ -47,8 +47,8 @@ impl Unevaluated {
         if ["Invalid DateTime", "Invalid Date"].contains(&text) {
             return Some(Self::Date);
         }
-        let is_preview = |it: &&str| text == *it || (!it.ends_with(']') && text.starts_with(it) && text.ends_with(']'));
-        PREVIEWS.iter().any(|it| is_preview(&it)).then_some(Self::Preview)
+        let is_preview = |it: &str| text == it || (!it.ends_with(']') && text.starts_with(it) && text.ends_with(']'));
+        PREVIEWS.iter().any(|it| is_preview(it)).then_some(Self::Preview)
     }
 
     /// Recognizes a text that contains one.
