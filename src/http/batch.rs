@@ -99,7 +99,12 @@ pub(super) async fn create(
     let items = match payload::split(call.header("content-type"), &body, &key.rules()) {
         Ok(items) => items,
         // Nothing is committed, so a repetition is looked up here.
-        Err(error) => return once.before(&call).await?.ok_or(Failed::from(Stop::Decode(error))),
+        Err(error) => {
+            return match once.before(&call).await {
+                Ok(before) => before.ok_or(Failed::from(Stop::Decode(error))),
+                Err(problem) => Err(explained(problem.into(), &call, &key.company_id, &[], reads_task(&key)).await),
+            };
+        }
     };
     match create_once(&call, &key, &once, &items, query.on_error).await {
         Err(failed) => {

@@ -48,7 +48,8 @@ pub(super) async fn explained(
     failed
 }
 
-/// Compares what was sent, item by item, with what the first request's events have stored.
+/// Compares what was sent, item by item, with what the first request's events have stored. Without items, a batch could not
+/// be read.
 async fn compare(
     conflict: &mut KeyConflict,
     call: &Call,
@@ -64,6 +65,9 @@ async fn compare(
             continue;
         }
         conflict.task_ids.extend(event.task_ids.iter().take(TASKS.saturating_sub(conflict.task_ids.len())));
+        if sent.is_empty() {
+            continue;
+        }
         let place = if conflict.is_batch { format!("/{index}") } else { String::new() };
         match sent.get(index) {
             None => differs.push(place),

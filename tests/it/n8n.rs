@@ -119,6 +119,9 @@ fn a_conflict_of_a_batch_or_a_delivery_says_the_same() {
     let longer = json!([task(), with("title", "one"), task()]);
     let conflict = post(&server, "/v1/tasks/batch", "k", &longer).expect(409).json();
     assert_eq!(conflict["detail"]["differs"], json!(["/2"]));
+    let unreadable = post(&server, "/v1/tasks/batch", "k", &json!([])).expect(409).json();
+    assert_eq!(unreadable["detail"]["task_ids"].as_array().unwrap().len(), 2);
+    assert!(unreadable["detail"].get("differs").is_none(), "{unreadable}");
     let send = |notes: &str| post(&server, "/v1/hooks/n8n-intake", "k", &json!({"subject": "Refill", "Notes": notes}));
     let made = send("a").expect(201).json();
     let conflict = send("b").expect(409).json();
