@@ -19,7 +19,7 @@ pub enum AuthError {
     #[error("this API key belongs to another company than the one in company_id; leave company_id out")]
     OtherCompany,
     /// The signature is missing or does not match the body.
-    #[error("the request's signature is missing or wrong")]
+    #[error("{}", .0.for_sender())]
     Signature(signature::Mismatch),
     /// The password or the secret in the URL is missing or wrong.
     #[error("the request's credentials are missing or wrong")]

@@ -147,10 +147,12 @@ impl Failed {
     }
 }
 
-/// Adds `X-Loosened` if any value was read loosely.
+/// Adds to `X-Loosened` if any value was read loosely.
 pub(super) fn with_loosened<T>(answer: Answer<T>, loosened: &Loosened) -> Answer<T> {
-    match loosened.header_value() {
-        Some(names) => answer.with("x-loosened", &names),
-        None => answer,
+    let Some(names) = loosened.header_value() else { return answer };
+    let before = answer.written.headers.get("x-loosened").and_then(|it| it.to_str().ok()).map(str::to_owned);
+    match before {
+        Some(before) => answer.with("x-loosened", &format!("{before},{names}")),
+        None => answer.with("x-loosened", &names),
     }
 }

@@ -1,7 +1,10 @@
 //! Repeated deliveries: they get the first response, or are another attempt of a quarantined one.
 
+use bytes::Bytes;
+
 use super::answer::{Answer, Failed};
 use super::call::Call;
+use super::conflict::{ComparedBody, explained};
 use super::deliveries::{Delivered, told};
 use super::outcome_answer;
 use super::problem::Problem;
@@ -81,9 +84,19 @@ async fn again(
     raw: RawEvent,
     first: FirstAnswer,
 ) -> Result<Answer<Delivered>, Failed> {
-    pipeline::duplicate(&call.app.pipeline, integration, raw, &first).await?;
-    let answer = once.repeated(first.clone())?;
-    Ok(outcome_answer::repeated(call, integration, &first, answer).await?)
+    pipeline::duplicate(&call.app.pipeline, integration, raw.clone(), &first).await?;
+    match once.repeated(first.clone()) {
+        Ok(answer) => Ok(outcome_answer::repeated(call, integration, &first, answer).await?),
+        Err(problem) => {
+            let sent = [ComparedBody { content_type: raw.content_type.as_deref(), body: &raw.body }];
+            let read = |content_type: Option<&str>, body: &Bytes| {
+                let content_type = content_type.map(str::to_owned);
+                let raw = RawEvent { content_type, body: body.clone(), ..raw.clone() };
+                integration.payload(&raw).ok().map(|it| it.value)
+            };
+            Err(explained(problem.into(), call, &integration.company_id, &sent, read).await)
+        }
+    }
 }
 
 /// The event of an earlier delivery with the same body, if it is still in quarantine and can be processed.

@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::StatusCode;
 
 use super::answer::{Answer, Failed};
 use super::call::Call;
+use super::conflict::{ComparedBody, explained};
 use super::openapi::describer::Describer;
+use super::openapi::headers;
 use super::problem::Problem;
 use super::problem_reply::ProblemBody;
+use super::query::routes::BatchQuery;
+use super::query::values::OnError;
 use super::repeat::{Once, Told};
 use super::reply::TypedReply;
 use super::request_headers::IdempotencyKey;
 use super::task_body::BatchBody;
+use super::tasks::reads_task;
 use crate::auth::ApiKey;
 use crate::format::payload;
 use crate::integration::stop::Stop;
@@ -26,6 +32,8 @@ use crate::pipeline;
 use crate::pipeline::Receipt;
 use crate::system::trace;
 
+/// The content type of an item's event.
+const ITEM_TYPE: &str = "application/json";
 /// Most violations in a batch's response, all items together; each item shows at least one.
 const SHOWN: usize = 1000;
 
@@ -36,6 +44,9 @@ pub(super) struct BatchAnswer {
     data: Vec<BatchItem>,
     /// How many there are of each kind.
     summary: BatchSummary,
+    /// With the status 422: how many failed, and why the first one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
 }
 
 /// How many items were created.
@@ -82,31 +93,52 @@ enum BatchItem {
 pub(super) async fn create(
     call: Call,
     key: Arc<ApiKey>,
-    (repeat, BatchBody(body)): (IdempotencyKey, BatchBody),
+    (repeat, query, BatchBody(body)): (IdempotencyKey, BatchQuery, BatchBody),
 ) -> Result<Answer<BatchAnswer>, Failed> {
     let once = Once::of(repeat, &key.id.0, "/v1/tasks/batch", &body);
-    let rules = key.rules();
-    let items = match payload::split(call.header("content-type"), &body, &rules) {
+    let items = match payload::split(call.header("content-type"), &body, &key.rules()) {
         Ok(items) => items,
         // Nothing is committed, so a repetition is looked up here.
-        Err(error) => return once.before(&call).await?.ok_or(Failed::from(Stop::Decode(error))),
+        Err(error) => {
+            return match once.before(&call).await {
+                Ok(before) => before.ok_or(Failed::from(Stop::Decode(error))),
+                Err(problem) => Err(explained(problem.into(), &call, &key.company_id, &[], reads_task(&key)).await),
+            };
+        }
     };
+    match create_once(&call, &key, &once, &items, query.on_error).await {
+        Err(failed) => {
+            let sent: Vec<_> = items.iter().map(|body| ComparedBody { content_type: Some(ITEM_TYPE), body }).collect();
+            Err(explained(failed, &call, &key.company_id, &sent, reads_task(&key)).await)
+        }
+        created => created,
+    }
+}
+
+/// Creates the tasks, unless this is a repetition.
+async fn create_once(
+    call: &Call,
+    key: &ApiKey,
+    once: &Once,
+    items: &[Bytes],
+    on_error: Option<OnError>,
+) -> Result<Answer<BatchAnswer>, Failed> {
     let received_at = now();
     let event = |body| RawEvent {
         id: EventId(new_id(received_at)),
         received_at,
         company_id: key.company_id.clone(),
-        content_type: Some("application/json".into()),
+        content_type: Some(ITEM_TYPE.into()),
         headers: Vec::new(),
         body,
         redacted: Vec::new(),
         trace: trace::context(),
     };
-    let events: Vec<_> = items.into_iter().map(event).collect();
+    let events: Vec<_> = items.iter().cloned().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();
-    let mut batch = pipeline::batch(&rules, events).await;
-    let Told { answer, remembered } = told(&once, &ids, batch.take_results());
-    let superseded = batch.commit(&call.app.pipeline, remembered, once.stored(&call)).await?;
+    let mut batch = pipeline::batch(&key.rules(), events).await;
+    let Told { answer, remembered } = told(once, &ids, batch.take_results(), on_error);
+    let superseded = batch.commit(&call.app.pipeline, remembered, once.stored(call)).await?;
     Ok(once.ended(answer, superseded)?)
 }
 
@@ -115,14 +147,32 @@ fn told(
     once: &Once,
     ids: &[EventId],
     results: Vec<Result<Receipt, Stop>>,
+    on_error: Option<OnError>,
 ) -> Told<Result<Answer<BatchAnswer>, Problem>> {
     let created = results.iter().filter(|it| it.is_ok()).count();
-    let summary = BatchSummary { created, failed: results.len() - created };
+    let failed = results.len() - created;
+    let summary = BatchSummary { created, failed };
     let mut shown = SHOWN;
-    let data =
+    let data: Vec<_> =
         results.into_iter().zip(ids).enumerate().map(|(index, (it, id))| item(index, *id, it, &mut shown)).collect();
-    let answer = BatchAnswer { data, summary }.write();
+    let status = match on_error.filter(|_| failed > 0) {
+        None => StatusCode::OK,
+        Some(OnError::MultiStatus) => StatusCode::MULTI_STATUS,
+        Some(OnError::Fail) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let message = (status == StatusCode::UNPROCESSABLE_ENTITY).then(|| message(&data, &summary));
+    let answer = BatchAnswer { data, summary, message }.write().map(|it| it.status(status));
     if created == 0 { Told { answer, remembered: None } } else { once.tell(answer) }
+}
+
+/// What the n8n editor shows of a batch with the status 422.
+fn message(data: &[BatchItem], BatchSummary { created, failed }: &BatchSummary) -> String {
+    let first = data.iter().find_map(|it| match it {
+        BatchItem::Failed { index, error, .. } => Some(format!("; item {index}: {}", error.message())),
+        BatchItem::Created { .. } => None,
+    });
+    let items = if *failed == 1 { "item" } else { "items" };
+    format!("{failed} {items} failed, {created} created; send only the failed ones again{}", first.unwrap_or_default())
 }
 
 /// One item's result. `shown` is how many violations may still be shown, beyond the first one of each item.
@@ -152,5 +202,11 @@ impl TypedReply for BatchAnswer {
 
     fn describe(to: &mut Describer<'_>) {
         to.answers::<Self>(200, "What became of each item.", &[]);
+        to.answers::<Self>(207, "The same, with `on_error=multi-status`, if an item failed.", &[]);
+        to.answers::<Self>(
+            422,
+            "The same, with `on_error=fail`, if an item failed.",
+            &[headers::REPLAYED, headers::LOOSENED],
+        );
     }
 }

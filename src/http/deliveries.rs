@@ -28,7 +28,8 @@ pub(super) struct SentDelivery;
 impl Input for SentDelivery {
     const ANY_QUERY: bool = true;
 
-    async fn read(_: &mut Call) -> Result<Self, Problem> {
+    async fn read(call: &mut Call) -> Result<Self, Problem> {
+        IdempotencyKey::note(call);
         Ok(Self)
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::key_conflict::KeyConflict;
 use super::problem_code::ProblemCode as Code;
 use crate::auth::AuthError;
 use crate::format::payload::DecodeError;
@@ -18,6 +19,9 @@ use crate::system::rate::Rate;
 /// The hint for a URL that is similar to none.
 const ELSEWHERE: &str = "; URLs begin with /v1/tasks, /v1/hooks/{integration}, /v1/events or /v1/admin, and GET /openapi.json describes all of them";
 
+/// The usual cause of a GET where a POST is meant.
+pub(super) const USES_GET: &str = "n8n's HTTP Request node uses GET by default: set Method to POST";
+
 /// Everything that can go wrong with a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
@@ -31,7 +35,7 @@ pub(crate) enum Problem {
     UnknownIntegration { name: String },
     #[error("there is no URL \"{url}\"{}", near.as_ref().map_or_else(|| ELSEWHERE.to_owned(), |near| format!("; did you mean \"{near}\"?")))]
     NoUrl { url: String, near: Option<String> },
-    #[error("this URL does not support {method}; use {allow}")]
+    #[error("this URL does not support {method}; use {allow}{}", if method == "GET" && allow == "POST" { format!(". {USES_GET}") } else { String::new() })]
     Method { method: String, allow: String },
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
@@ -63,8 +67,10 @@ pub(crate) enum Problem {
     Timeout { timeout: Duration },
     #[error("the task changed since you read it, and now has version {version}; read it again, and send that version")]
     VersionConflict { version: u64 },
-    #[error("Idempotency-Key \"{key}\" was used before with another body; use a new key for a new request")]
-    IdempotencyConflict { key: String },
+    #[error("{0}")]
+    IdempotencyConflict(Box<KeyConflict>),
+    #[error("a GET creates nothing and has no body: to create a task, send a POST. {USES_GET}")]
+    BodyOnGet,
     #[error("This event cannot be replayed: {0}")]
     NotReplayable(&'static str),
     #[error("{}", moved(.0))]
@@ -135,7 +141,8 @@ impl Problem {
             Self::NoShadow(_) => Code::ShadowRefused,
             Self::CursorExpired => Code::CursorExpired,
             Self::VersionConflict { .. } => Code::VersionConflict,
-            Self::IdempotencyConflict { .. } => Code::IdempotencyConflict,
+            Self::IdempotencyConflict(_) => Code::IdempotencyConflict,
+            Self::BodyOnGet => Code::BodyOnGet,
             Self::Invalid(_) => Code::InvalidField,
             Self::Withheld(code) => *code,
             Self::SenderKeys(_) => Code::SenderKeysUnavailable,

@@ -72,6 +72,8 @@ codes! {
     RepeatedHeader = BAD_REQUEST InvalidRequest "repeated_header";
     /// The connection ended before the whole body arrived.
     BodyIncomplete = BAD_REQUEST InvalidRequest "body_incomplete";
+    /// A GET has a body, as if it should create something; send a POST.
+    BodyOnGet = BAD_REQUEST InvalidRequest "body_on_get";
     /// The body is empty.
     EmptyBody = BAD_REQUEST InvalidRequest "empty_body";
     /// The body is not UTF-8.
@@ -112,7 +114,7 @@ codes! {
     BodyTimeout = REQUEST_TIMEOUT InvalidRequest "body_timeout";
     /// The task changed since you read it; read it again and send its current version.
     VersionConflict = CONFLICT Conflict "version_conflict";
-    /// The `Idempotency-Key` was used for a request with another body; use a new key.
+    /// The `Idempotency-Key` was used for a request with another body; `differs` names what differs, and `task_ids` the tasks that the first request made.
     IdempotencyConflict = CONFLICT Conflict "idempotency_conflict";
     /// The event cannot be replayed; the message says why.
     NotReplayable = CONFLICT Conflict "not_replayable";

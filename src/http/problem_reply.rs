@@ -6,6 +6,7 @@ use serde::Serialize;
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
+use super::key_conflict::KeyConflict;
 use super::problem::Problem;
 use super::problem_code::{ProblemCode, ProblemKind};
 use super::shown_url::shown;
@@ -13,7 +14,7 @@ use crate::auth::AuthError;
 use crate::format::schema::{Violation, Violations};
 use crate::integration::stop::Stop;
 use crate::metrics::http::HTTP;
-use crate::model::ids::EventId;
+use crate::model::ids::{EventId, TaskId};
 use crate::model::time::now;
 use crate::plugin::PluginError;
 use crate::store::StoreError;
@@ -51,6 +52,18 @@ pub(super) struct ProblemDetail {
     message: String,
     /// The first field that is not valid.
     param: Option<String>,
+    /// `idempotency_conflict`: the event of the first request with this key, or of its first item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_event_id: Option<EventId>,
+    /// `idempotency_conflict`: the tasks that the first request created; the first 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    task_ids: Option<Vec<TaskId>>,
+    /// `idempotency_conflict`: the first 5 fields that differ from the first request, nested ones and those of a batch as JSON
+    /// Pointers. Missing if its body is no longer stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 5))]
+    differs: Option<Vec<String>>,
 }
 
 /// The body of every error response.
@@ -87,6 +100,11 @@ impl UnwrittenProblem {
 }
 
 impl ProblemBody {
+    /// The whole sentence.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     fn name(&mut self, path: &str) {
         let shown = shown(path);
         if !self.message.contains(&shown) {
@@ -107,8 +125,17 @@ impl Problem {
         let (code, message, errors) = (self.code(), self.message(), self.errors());
         let is_cut = errors.omitted() > 0 || errors.is_uncounted();
         let param = errors.first().map(|it| it.field().to_owned());
+        let conflict = if let Self::IdempotencyConflict(conflict) = self { Some(&**conflict) } else { None };
         ProblemBody {
-            detail: ProblemDetail { kind: code.kind(), code, message: message.clone(), param },
+            detail: ProblemDetail {
+                kind: code.kind(),
+                code,
+                message: message.clone(),
+                param,
+                first_event_id: conflict.and_then(KeyConflict::first_event_id),
+                task_ids: conflict.map(|it| it.task_ids.clone()).filter(|it| !it.is_empty()),
+                differs: conflict.and_then(|it| it.differs.clone()),
+            },
             message,
             errors_omitted: is_cut.then(|| errors.omitted()),
             // Counting ended as well: there are at least so many.

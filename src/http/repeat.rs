@@ -5,6 +5,7 @@ use warp::http::StatusCode;
 
 use super::answer::Answer;
 use super::call::Call;
+use super::key_conflict::KeyConflict;
 use super::problem::Problem;
 use super::request_headers::IdempotencyKey;
 use crate::metrics::http::HTTP;
@@ -151,7 +152,7 @@ impl Once {
     pub(super) fn repeated<T>(&self, first: FirstAnswer) -> Telling<T> {
         let Some(key) = &self.key else { return Err(Problem::Internal) };
         if let Some(text) = key.text.as_ref().filter(|_| first.fingerprint != key.fingerprint) {
-            return Err(Problem::IdempotencyConflict { key: text.clone() });
+            return Err(Problem::IdempotencyConflict(Box::new(KeyConflict::with(text, &first))));
         }
         HTTP.repeated.count();
         let answer = Answer::again(first)?.with("idempotent-replayed", "true");

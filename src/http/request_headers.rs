@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, HeaderValue};
 
 use super::call::Call;
 use super::input::Input;
@@ -11,6 +11,7 @@ use super::openapi::describer::Describer;
 use super::openapi::document::ParameterPlace;
 use super::openapi::headers;
 use super::problem::Problem;
+use crate::format::payload::Unevaluated;
 use crate::format::schema::got;
 
 /// Longest `Idempotency-Key`, in characters.
@@ -19,10 +20,34 @@ const LONGEST: usize = 255;
 /// `Idempotency-Key`, if it was sent.
 pub(super) struct IdempotencyKey(pub(super) Option<String>);
 
+/// What `X-Loosened` names if the header has no key.
+const NAME: &str = "Idempotency-Key";
+
+/// Whether this header has no key: it is blank, or a workflow tool's text of a value that does not exist, perhaps with the
+/// number of an item: n8n writes `{{ $json.missing }}-{{ $itemIndex }}` as `-0`. As keys, these would name the items of every
+/// run.
+fn is_no_key(sent: &HeaderValue) -> bool {
+    let Ok(text) = sent.to_str() else { return false };
+    let text = text.trim().trim_matches('"').trim();
+    if text.starts_with("[object ") && text.ends_with(']') {
+        return true;
+    }
+    let is_missing = |part: &str| {
+        matches!(part, "" | "undefined" | "null" | "NaN" | "[object Object]" | "Invalid Date" | "Invalid DateTime")
+    };
+    let is_item = |part: &str| part.len() <= 3 && part.bytes().all(|it| it.is_ascii_digit());
+    let parts = || text.split(['-', '_', ':', '/', '.']).map(str::trim);
+    parts().any(is_missing) && parts().all(|it| is_missing(it) || is_item(it))
+}
+
 impl IdempotencyKey {
     /// The key in these headers.
     pub(super) fn sent(headers: &HeaderMap) -> Result<Self, Problem> {
-        let Some(sent) = headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let Some(sent) = headers.get("idempotency-key").filter(|it| !is_no_key(it)) else { return Ok(Self(None)) };
+        let unevaluated = sent.to_str().ok().and_then(|text| Unevaluated::whole(text).or(Unevaluated::part(text)));
+        if let Some(what) = unevaluated {
+            return Err(Problem::Invalid(format!("Idempotency-Key: {}; {}", what.said(), what.hint())));
+        }
         let fits = (1..=LONGEST).contains(&sent.len()) && sent.as_bytes().iter().all(u8::is_ascii_graphic);
         let text = sent.to_str().ok().filter(|_| fits);
         let text = text.ok_or_else(|| {
@@ -32,16 +57,25 @@ impl IdempotencyKey {
         Ok(Self(Some(text?.to_owned())))
     }
 
+    /// Names the header in `X-Loosened` if it was sent without a key.
+    pub(super) fn note(call: &mut Call) {
+        if call.headers.get("idempotency-key").is_some_and(is_no_key) {
+            call.loosened.add(NAME);
+        }
+    }
+
     /// Describes the header; also for routes that read it later.
     pub(super) fn described(to: &mut Describer<'_>) {
         let about = "Names this request: a request that is sent again with the same key and body takes effect once, and \
-                     gets the first response, for 24 hours by default.";
+                     gets the first response, for 24 hours by default. Blank, `undefined`, `null`, `NaN` and `[object Object]` \
+                     count as no key, alone or with the number of an item (`-0`), and `X-Loosened` names the header.";
         to.header(
             ParameterPlace::Header,
             "Idempotency-Key",
             about,
-            json!({"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]+$"}),
+            json!({"type": "string", "anyOf": [{"minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]+$"}, {"maxLength": 0}]}),
         );
+        to.every_success_may_have(headers::LOOSENED);
         to.fails(&[409, 422]);
         to.every_success_may_have(headers::REPLAYED);
         to.every_success_may_be::<ErasedResponse>();
@@ -57,6 +91,7 @@ struct ErasedResponse {
 
 impl Input for IdempotencyKey {
     async fn read(call: &mut Call) -> Result<Self, Problem> {
+        Self::note(call);
         Self::sent(&call.headers)
     }
 

@@ -75,7 +75,7 @@ impl Route {
                 let answered = async move {
                     let mut call = if A::ALWAYS { call } else { call.begun()? };
                     let who = access.admit(&mut call)?;
-                    check_query::<A, I>(&mut call)?;
+                    check_query::<A, I>(&mut call, path)?;
                     let input = I::read(&mut call).await?;
                     let loosened = std::mem::take(&mut call.loosened);
                     Ok(with_loosened(handler(call, who, input).await?.into_answer()?, &loosened).written)
@@ -125,11 +125,14 @@ impl Route {
 
 /// Notes query parameters that the route does not have. They are reported with those whose values are wrong, if the
 /// route has any.
-fn check_query<A: Access, I: Input>(call: &mut Call) -> Result<(), Problem> {
+fn check_query<A: Access, I: Input>(call: &mut Call, path: &str) -> Result<(), Problem> {
     if call.query.is_empty() || I::ANY_QUERY {
         return Ok(());
     }
     call.unknown_parameters = reading::unknown(&call.query, &[A::QUERY, I::QUERY]);
+    if path == "/v1/tasks" && call.exchange.method == Method::GET {
+        reading::hint_at_post(&mut call.unknown_parameters);
+    }
     if I::QUERY.is_empty() && !call.unknown_parameters.is_empty() {
         return Err(std::mem::take(&mut call.unknown_parameters).into());
     }

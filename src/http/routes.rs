@@ -31,7 +31,7 @@ use super::openapi_file::Description;
 use super::path::{Path, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::provenance::ProvenanceFound;
-use super::query::routes::{AuditQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
+use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
 use super::replay::{ReplayRequest, Replayed};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
@@ -71,7 +71,7 @@ routes! {
     /// Lists tasks.
     GET "/v1/tasks" key(TasksRead) => tasks::list(TaskListQuery) -> Page<Task, Pagination>, [200];
     /// Creates many tasks, each on its own.
-    POST "/v1/tasks/batch" key(TasksWrite) => batch::create(IdempotencyKey, BatchBody) -> BatchAnswer, [200];
+    POST "/v1/tasks/batch" key(TasksWrite) => batch::create(IdempotencyKey, BatchQuery, BatchBody) -> BatchAnswer, [200 207 422];
     /// Lists every change of tasks in order, with deletions, for clients that cannot receive webhooks.
     GET "/v1/tasks/changes" key(TasksRead) => feed::changes(TaskChangesQuery) -> Success<ChangesAnswer>, [200];
     /// Shows a task.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use warp::http::StatusCode;
 
 use super::answer::{Answer, Failed, with_loosened};
 use super::call::Call;
+use super::conflict::{ComparedBody, Reads, explained};
 use super::openapi::describer::Describer;
 use super::openapi::headers;
 use super::path::{NO_TASK, Path};
@@ -50,16 +52,36 @@ pub(super) async fn create(
     (repeat, NewTaskBody(body)): (IdempotencyKey, NewTaskBody),
 ) -> Result<Answer<TaskCreated>, Failed> {
     let once = Once::of(repeat, &key.id.0, "/v1/tasks", &body);
+    let created = create_once(&call, &key, &once, body.clone()).await;
+    match created {
+        Err(failed) => {
+            let sent = [ComparedBody { content_type: call.header("content-type"), body: &body }];
+            Err(explained(failed, &call, &key.company_id, &sent, reads_task(&key)).await)
+        }
+        created => created,
+    }
+}
+
+/// How a task's body is read, for the explanation of a conflict.
+pub(super) fn reads_task(key: &ApiKey) -> impl Reads {
+    let rules = key.rules();
+    move |content_type, body| {
+        let payload = payload::decode(content_type, body, &rules).ok()?;
+        Some(payload::unwrap_envelope(payload, schema::task_create().shape(), &rules).ok()?.value)
+    }
+}
+
+async fn create_once(call: &Call, key: &ApiKey, once: &Once, body: Bytes) -> Result<Answer<TaskCreated>, Failed> {
     let raw = call.raw_event(key.company_id.clone(), body, &[]);
     let event_id = raw.id;
     let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
-    let prepared = pipeline::task(pipeline, &key.rules(), raw, once.stored(&call)).await.map_err(&failed)?;
+    let prepared = pipeline::task(pipeline, &key.rules(), raw, once.stored(call)).await.map_err(&failed)?;
     let ready = match prepared {
         Prepared::Superseded(superseded) => return Ok(once.superseded(superseded)?),
         Prepared::Ready(ready) => ready,
     };
     let Told { answer, remembered } = once.tell(created(ready.receipt(), event_id));
-    let superseded = ready.commit(pipeline, remembered, once.stored(&call)).await.map_err(|it| failed(it.into()))?;
+    let superseded = ready.commit(pipeline, remembered, once.stored(call)).await.map_err(|it| failed(it.into()))?;
     Ok(once.ended(answer, superseded)?)
 }
 
@@ -75,6 +97,9 @@ fn created(receipt: &Receipt, event_id: EventId) -> Result<Answer<TaskCreated>, 
 
 /// `GET /v1/tasks`
 pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: TaskListQuery) -> Result<Page<Task, Pagination>, Failed> {
+    if call.exchange.has_content {
+        return Err(Problem::BodyOnGet.into());
+    }
     let (page, limit) = (wanted(&query)?, query.limit.0);
     let _one_of_few = call.app.memory.page().await;
     let found = call.app.store.list_tasks(&key.company_id, query.filter(), page).await?;

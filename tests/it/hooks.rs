@@ -1,5 +1,8 @@
 //! `POST /v1/hooks/{integration}`: the shipped plugins, and every synchronous outcome.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -8,11 +11,33 @@ use crate::guests::component;
 use crate::harness;
 use crate::harness::{Setup, shipped_plugins};
 
+/// The shipped plugins, all with the API key: their fixtures have no signatures.
+fn all_with_a_key() -> Setup {
+    let setup = Setup::new();
+    for plugin in SHIPPED {
+        let (from, to) = (shipped_plugins().join(plugin), setup.plugins.join(plugin));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in ["mapper.wasm", "input.schema.json"] {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+        let manifest = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
+        // Without the sections on senders and deliveries: some fixtures have the same id.
+        let kept = manifest.split("\n[").filter(|it| !it.starts_with("auth]") && !it.starts_with("dedupe]"));
+        let manifest = kept.collect::<Vec<_>>().join("\n[") + "\n[auth]\nscheme = \"api-key\"\n";
+        std::fs::write(to.join("plugin.toml"), manifest).unwrap();
+    }
+    setup
+}
+
+const SHIPPED: [&str; 5] = ["calendly", "fax-inbound", "n8n-intake", "retell-calls", "twilio-status"];
+
 /// Each shipped plugin answers its own fixtures through the real server as they say.
 #[test]
 fn the_shipped_plugins_answer_their_fixtures_over_http() {
-    let server = Setup::with_shipped_plugins().start();
-    for plugin in ["calendly", "fax-inbound", "n8n-intake"] {
+    let folders = std::fs::read_dir(shipped_plugins()).unwrap().filter(|it| it.as_ref().unwrap().path().is_dir());
+    assert_eq!(folders.count(), SHIPPED.len(), "a shipped plugin is not tested");
+    let server = all_with_a_key().start();
+    for plugin in SHIPPED {
         let mut seen = 0;
         for file in std::fs::read_dir(shipped_plugins().join(plugin).join("fixtures")).unwrap() {
             let file = file.unwrap().path();
@@ -131,4 +156,67 @@ fn a_hook_key_needs_its_scope_and_the_integrations_company() {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         server.send_as("POST", "/v1/hooks/guest", &headers, b"{}").expect(status);
     }
+}
+
+/// Twilio signs the URL in plugin.toml and the form's fields, Retell the body and the time, Telnyx with its own key.
+#[test]
+fn the_shipped_senders_of_calls_are_let_in_as_they_are_configured() {
+    let (token, secret) = ("twilio-token-of-32-characters-00", "retell-api-key-0123456789abcdef");
+    let telnyx = SigningKey::from_bytes(&[7; 32]);
+    let public = BASE64_STANDARD.encode(telnyx.verifying_key().to_bytes());
+    let setup = Setup::with_shipped_plugins()
+        .env("TWILIO_AUTH_TOKEN", token)
+        .env("RETELL_API_KEY", secret)
+        .env("TELNYX_PUBLIC_KEY", &public);
+    let server = setup.start();
+    let form = "CallSid=CA1&CallStatus=no-answer&Direction=inbound&From=%2B12137771234&To=%2B13125790000";
+    let signed = "https://tasks.example.com/v1/hooks/twilio-statusCallSidCA1CallStatusno-answerDirectioninboundFrom+12137771234To+13125790000";
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(token.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let headers = [("x-twilio-signature", signature.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let send = || server.send_as("POST", "/v1/hooks/twilio-status", &headers, form.as_bytes());
+    assert_eq!(send().expect(200).text, "<Response/>");
+    assert_eq!(send().expect(200).header("idempotent-replayed"), "true");
+    let missing = server.send_as("POST", "/v1/hooks/twilio-status", &headers[1..], form.as_bytes()).expect(401);
+    assert_eq!(missing.message(), "the header x-twilio-signature is missing; this integration checks it");
+    let call = json!({"event": "call_analyzed", "call": {"call_id": "c", "from_number": "+49301"}}).to_string();
+    let json = [("content-type", "application/json")];
+    let retell = |key: &str| {
+        let now = chrono::Utc::now().timestamp_millis();
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+        mac.update(format!("{call}{now}").as_bytes());
+        let hex: String = mac.finalize().into_bytes().iter().map(|it| format!("{it:02x}")).collect();
+        let headers = [json[0], ("x-retell-signature", &*format!("v={now},d={hex}"))];
+        server.send_as("POST", "/v1/hooks/retell-calls", &headers, call.as_bytes())
+    };
+    let first = retell(secret).expect(201);
+    assert_eq!(first.json(), json!({ "event_id": first.header("x-event-id") }));
+    assert_eq!(retell(secret).expect(200).header("idempotent-replayed"), "true");
+    retell("another").expect(401);
+    let fax = std::fs::read(harness::shipped_plugins().join("fax-inbound/fixtures/received.json")).unwrap();
+    let fax = serde_json::from_slice::<Value>(&fax).unwrap()["payload"].to_string();
+    let now = chrono::Utc::now().timestamp().to_string();
+    let signature = BASE64_STANDARD.encode(telnyx.sign(format!("{now}|{fax}").as_bytes()).to_bytes());
+    let signed = [json[0], ("telnyx-timestamp", &*now), ("telnyx-signature-ed25519", &*signature)];
+    let send = |headers: &[(&str, &str)]| server.send_as("POST", "/v1/hooks/fax-inbound", headers, fax.as_bytes());
+    let first = send(&signed).expect(200);
+    assert_eq!(first.json(), json!({ "event_id": first.header("x-event-id") }));
+    assert_eq!(send(&signed).expect(200).header("idempotent-replayed"), "true");
+    send(&[json[0], ("telnyx-timestamp", &*now)]).expect(401);
+    let titles: Vec<_> = server.get("/v1/tasks").expect(200).json()["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["title"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        titles,
+        [
+            "Fax from +35319605860 (3 pages)",
+            "Fax from +35319605860 (3 pages)",
+            "Read the summary of the call with +49301",
+            "Call back +12137771234",
+        ]
+    );
 }

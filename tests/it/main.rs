@@ -38,6 +38,7 @@ mod list;
 mod mapper_headers;
 mod me;
 mod metrics;
+mod n8n;
 mod openapi;
 mod openapi_changes;
 mod own_process;

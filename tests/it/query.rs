@@ -30,7 +30,7 @@ fn every_route_refuses_unknown_query_parameters_and_lists_the_known_ones() {
         ("POST", "/v1/tasks", none),
         ("GET", "/v1/tasks", list),
         ("HEAD", "/v1/tasks", list),
-        ("POST", "/v1/tasks/batch", none),
+        ("POST", "/v1/tasks/batch", "one of on_error"),
         ("GET", "/v1/tasks/changes", "one of limit, cursor"),
         ("GET", "/v1/tasks/{id}", none),
         ("GET", "/v1/tasks/{id}/provenance", none),

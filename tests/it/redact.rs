@@ -27,6 +27,12 @@ fn faxes(more: &str) -> Setup {
         json!({"type": "string", "pattern": "^\\+"});
     std::fs::write(to.join("input.schema.json"), schema.to_string()).unwrap();
     let manifest = std::fs::read_to_string(from.join("plugin.toml")).unwrap();
+    let signed: String = manifest
+        .lines()
+        .filter(|it| it.starts_with("sender =") || it.starts_with("secret ="))
+        .map(|it| format!("{it}\n"))
+        .collect();
+    let manifest = manifest.replace(&signed, "scheme = \"api-key\"\n");
     std::fs::write(to.join("plugin.toml"), format!("{more}\n{manifest}")).unwrap();
     setup
 }

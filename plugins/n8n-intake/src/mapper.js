@@ -59,11 +59,55 @@ function endOfDay(receivedAt, days) {
   return `${day.toISOString().slice(0, 10)}T23:59:59Z`;
 }
 
+// Integers that JavaScript cannot hold exactly become text with their digits. Those that a workflow may have rounded
+// already stay numbers, which hookmill names in X-Loosened.
+function parse(text) {
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  return JSON.parse(text, (name, value, context) => {
+    const isInexact = typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source);
+    return isInexact && String(value) !== context.source ? context.source : value;
+  });
+}
+
+// What n8n's Error Trigger gives: a failed execution, or a trigger that could not start one.
+function failure(item) {
+  const { execution, trigger, workflow } = item;
+  if (!isObject(workflow)) return undefined;
+  if (isObject(execution) && isObject(execution.error)) return { workflow, execution, error: execution.error };
+  if (isObject(trigger) && isObject(trigger.error)) return { workflow, execution: {}, error: trigger.error };
+  return undefined;
+}
+
+// A task for a failed workflow. Neither the stack nor the request of the failed node is passed on: they may hold
+// patients' data.
+function failedWorkflow({ workflow, execution, error }) {
+  const at = isBlank(execution.lastNodeExecuted) ? "" : ` at ${execution.lastNodeExecuted}`;
+  const lines = [error.message ?? "no message", error.description, execution.url].filter((it) => !isBlank(it));
+  return {
+    title: `Workflow failed: ${workflow.name ?? workflow.id ?? "unnamed"}${at}`,
+    description: lines.map((it) => String(it).slice(0, 1000)).join("\n"),
+    priority: "high",
+    type: "workflow_error",
+    session_id: execution.id,
+  };
+}
+
 export function transform(payload, context) {
-  const item = JSON.parse(payload);
+  const item = parse(payload);
   const config = JSON.parse(context.config);
   if (item.test === true || item.ping !== undefined) return { tag: "skip", val: "a test item" };
 
+  const failed = failure(item);
+  const task = failed === undefined ? fields(item) : failedWorkflow(failed);
+  task.assigned_user_ids ??= config.default_assignee;
+  task.created_by_id ??= config.created_by_id;
+  if (task.deadline === undefined && config.default_due_days !== undefined) {
+    task.deadline = endOfDay(context.receivedAt, config.default_due_days);
+  }
+  return { tag: "tasks", val: [JSON.stringify(task)] };
+}
+
+function fields(item) {
   const found = flatten(item);
   const task = {};
   for (const [field, names] of Object.entries(NAMES)) {
@@ -75,10 +119,5 @@ export function transform(payload, context) {
     throw { payload: { message, pointer: undefined } };
   }
   task.description ??= task.title;
-  task.assigned_user_ids ??= config.default_assignee;
-  task.created_by_id ??= config.created_by_id;
-  if (task.deadline === undefined && config.default_due_days !== undefined) {
-    task.deadline = endOfDay(context.receivedAt, config.default_due_days);
-  }
-  return { tag: "tasks", val: [JSON.stringify(task)] };
+  return task;
 }

@@ -47,7 +47,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Which check failed: for the admin, in the list of events. The sender learns only that the signature is wrong.
+/// Which check failed: for the admin, in the list of events. The sender gets [`Mismatch::for_sender`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// A header is missing.
@@ -149,6 +149,31 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
+    /// Returns what the sender learns: the header and what is wrong with it, but neither how many secrets there are nor
+    /// how far the clocks differ.
+    #[must_use]
+    pub fn for_sender(&self) -> String {
+        match self {
+            Self::Missing { header } => format!("the header {header} is missing; this integration checks it"),
+            Self::Repeated { .. } | Self::Malformed { .. } => self.to_string(),
+            Self::TooMany { header, .. } => format!("the header {header} contains too many signatures"),
+            Self::Fields { .. } => "the form has too many fields".into(),
+            Self::Time { .. } => {
+                "the signature's time is too long ago or in the future; send a new signature, and check the clock"
+                    .into()
+            }
+            Self::Wrong { header, .. } => format!(
+                "the signature in {header} is wrong: it does not match the body; check the secret, and sign the body byte for byte as it is sent"
+            ),
+            Self::BodyHash { .. }
+            | Self::Absent { .. }
+            | Self::Unreadable { .. }
+            | Self::Token { .. }
+            | Self::Jwt { .. }
+            | Self::Present { .. } => self.to_string(),
+        }
+    }
+
     pub(crate) fn malformed(header: &str, cause: &'static str) -> Self {
         Self::Malformed { header: header.to_owned(), cause }
     }

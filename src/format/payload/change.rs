@@ -35,6 +35,10 @@ pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Valu
                 loosened.add(name);
                 canonical.insert(name.clone(), value);
             }
+            ReadValue::Noted(value, what) => {
+                what.add_to(&mut loosened, name);
+                canonical.insert(name.clone(), value);
+            }
             ReadValue::Blank if sent.is_null() => {}
             ReadValue::Blank => loosened.add(name),
             ReadValue::Wrong(wrong) => violations.push(violation(name, sent, wrong)),

@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 
 use super::decoded::{Encoding, Loosened, Payload, Rules};
 use super::rule::{FIELDS, FieldRule};
+use super::unevaluated::Unevaluated;
 use super::values::{
-    ReadValue, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, version, wrong,
+    Noted, ReadValue, Wrong, deadline, has_nul, is_blank, list, object, one_of, strict, text, unevaluated, version,
+    wrong,
 };
 use crate::format::schema;
 use crate::format::schema::{Violation, Violations, got};
@@ -32,6 +34,10 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
                 loosened.add(name);
                 canonical.insert(name.clone(), value);
             }
+            ReadValue::Noted(value, what) => {
+                what.add_to(&mut loosened, name);
+                canonical.insert(name.clone(), value);
+            }
             ReadValue::Blank if sent.is_null() => {}
             ReadValue::Blank => loosened.add(name),
             ReadValue::Wrong(wrong) => violations.push(violation(name, sent, wrong)),
@@ -52,15 +58,29 @@ pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value
     }
 }
 
-/// The text of a query parameter, read as loosely as a field of a task; none if it is blank. `names` are the fixed values
-/// of the parameter, if it has any.
-pub(crate) fn filter_text(text: &str, names: &'static [&'static str], rules: &Rules) -> Option<String> {
+/// The text of a query parameter, read as loosely as a field of a task.
+pub(crate) enum FilterText {
+    /// What to look for.
+    Text(String),
+    /// Blank: as if it was not sent.
+    Absent,
+    /// An expression that was not evaluated, or the like. A filter that finds nothing would hide that.
+    Unevaluated(Unevaluated),
+}
+
+/// Reads the text of a query parameter. `names` are the fixed values of the parameter, if it has any.
+pub(crate) fn filter_text(text: &str, names: &'static [&'static str], rules: &Rules) -> FilterText {
     let rule = if names.is_empty() { FieldRule::Id } else { FieldRule::OneOf(names) };
+    if let Some(what) = Unevaluated::whole(text).filter(|_| !rules.strict) {
+        return FilterText::Unevaluated(what);
+    }
     match read(&Value::String(text.to_owned()), rule, false, Encoding::Form, rules) {
-        ReadValue::Exact(Value::String(text)) | ReadValue::Loose(Value::String(text)) => Some(text),
-        ReadValue::Blank => None,
+        ReadValue::Exact(Value::String(text)) | ReadValue::Loose(Value::String(text)) => FilterText::Text(text),
+        ReadValue::Blank => FilterText::Absent,
         // No stored value is like this, so the filter matches nothing.
-        ReadValue::Exact(_) | ReadValue::Loose(_) | ReadValue::Wrong(_) => Some(text.to_owned()),
+        ReadValue::Exact(_) | ReadValue::Loose(_) | ReadValue::Noted(..) | ReadValue::Wrong(_) => {
+            FilterText::Text(text.to_owned())
+        }
     }
 }
 
@@ -94,13 +114,31 @@ pub(super) fn read(sent: &Value, rule: FieldRule, required: bool, encoding: Enco
             ReadValue::Blank
         };
     }
+    if let Some(what) = in_place_of_a_value(sent, rule) {
+        return unevaluated(sent, what);
+    }
     match rule {
-        FieldRule::Text => text(sent, false),
+        FieldRule::Title => text(sent, false),
+        FieldRule::Text => match sent.as_str().and_then(Unevaluated::part) {
+            Some(_) => ReadValue::Noted(sent.clone(), Noted::Unevaluated),
+            None => text(sent, false),
+        },
         FieldRule::Id => text(sent, true),
         FieldRule::List => list(sent, required, encoding),
         FieldRule::OneOf(names) => one_of(sent, names),
         FieldRule::Deadline => deadline(sent, rules),
         FieldRule::Object => object(sent),
         FieldRule::Version => version(sent),
+    }
+}
+
+/// Recognizes text in place of a value. In prose, the whole text must be one; in one line, a part is enough.
+fn in_place_of_a_value(sent: &Value, rule: FieldRule) -> Option<Unevaluated> {
+    let text = sent.as_str()?;
+    match rule {
+        FieldRule::Text => Unevaluated::whole(text),
+        // `[undefined]` and `[null]` are lists without a value.
+        FieldRule::List => Unevaluated::whole(text).filter(|it| *it != Unevaluated::Preview),
+        _ => Unevaluated::whole(text).or_else(|| Unevaluated::part(text)),
     }
 }

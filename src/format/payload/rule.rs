@@ -2,6 +2,9 @@
 
 #[derive(Clone, Copy)]
 pub(crate) enum FieldRule {
+    /// One line.
+    Title,
+    /// Prose.
     Text,
     Id,
     List,
@@ -13,7 +16,7 @@ pub(crate) enum FieldRule {
 
 /// Every field of the task schema: its rule, and whether it is required.
 pub(crate) const FIELDS: [(&str, FieldRule, bool); 14] = [
-    ("title", FieldRule::Text, true),
+    ("title", FieldRule::Title, true),
     ("description", FieldRule::Text, true),
     ("assigned_user_ids", FieldRule::List, true),
     ("created_by_id", FieldRule::Id, true),
@@ -28,3 +31,8 @@ pub(crate) const FIELDS: [(&str, FieldRule, bool); 14] = [
     ("priority", FieldRule::OneOf(&["low", "medium", "high", "urgent"]), false),
     ("type", FieldRule::Id, false),
 ];
+
+/// Returns whether a task has a field of this name.
+pub(crate) fn is_task_field(name: &str) -> bool {
+    FIELDS.iter().any(|(known, ..)| *known == name)
+}

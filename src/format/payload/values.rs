@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::decoded::{Encoding, Rules};
+use super::decoded::{Encoding, Loosened, Rules};
 use super::rule::FieldRule;
 use super::time::parse_deadline;
+use super::unevaluated::Unevaluated;
 use crate::format::schema::got;
 use crate::model::time::format_utc;
 
@@ -17,10 +18,35 @@ pub(super) enum ReadValue {
     Exact(Value),
     /// Converted to a valid value.
     Loose(Value),
+    /// Valid or converted, with something that the sender should know; see [`Noted`].
+    Noted(Value, Noted),
     /// A blank: for an optional field, no value.
     Blank,
     /// Not a value of this field.
     Wrong(Wrong),
+}
+
+/// Why a value that was accepted may not be what the sender meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// An id that JavaScript may have rounded.
+    Rounded,
+    /// Prose that contains an expression; it may mention it, or not be evaluated.
+    Unevaluated,
+}
+
+impl Noted {
+    /// Adds to the names of what was read loosely.
+    pub(super) fn add_to(self, loosened: &mut Loosened, name: &str) {
+        match self {
+            // It was a number.
+            Self::Rounded => {
+                loosened.add(name);
+                loosened.add(&format!("rounded:{name}"));
+            }
+            Self::Unevaluated => loosened.add(&format!("unevaluated:{name}")),
+        }
+    }
 }
 
 pub(super) struct Wrong {
@@ -61,7 +87,7 @@ pub(crate) fn is_blank(sent: &Value) -> bool {
 }
 
 fn blank_text(text: &str) -> bool {
-    matches!(text.trim(), "" | "null" | "undefined")
+    matches!(text.trim(), "" | "null" | "undefined" | "NaN")
 }
 
 pub(super) fn has_nul(sent: &Value) -> bool {
@@ -88,10 +114,26 @@ pub(super) fn text(sent: &Value, trim: bool) -> ReadValue {
                 format!("{} has more digits than a JSON number can represent exactly", got(sent)),
                 Some("send it as text, in quotes"),
             ),
+            _ if trim && maybe_rounded(number) => ReadValue::Noted(Value::String(number.to_string()), Noted::Rounded),
             _ => ReadValue::Loose(Value::String(number.to_string())),
         },
+        Value::Object(_) => {
+            wrong("type", "text", format!("{} is not text", got(sent)), Some(Unevaluated::Object.hint()))
+        }
         other => wrong("type", "text", format!("{} is not text", got(other)), None),
     }
+}
+
+/// Returns whether JavaScript would write this number if it had read a similar one: it rounds integers beyond 2^53 to
+/// 53 bits, and writes zeros after the 17th digit.
+fn maybe_rounded(number: &serde_json::Number) -> bool {
+    let float = number.as_f64().filter(|it| !number.is_f64() && it.abs() >= EXACT);
+    float.is_some_and(|it| it.to_string() == number.to_string())
+}
+
+/// The violation for a text in place of a value.
+pub(super) fn unevaluated(sent: &Value, what: Unevaluated) -> ReadValue {
+    wrong("unevaluated", "a value", format!("{} {}", got(sent), what.said()), Some(what.hint()))
 }
 
 pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValue {
@@ -102,7 +144,13 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
         other => (vec![other.clone()], true),
     };
     let mut texts = Vec::with_capacity(items.len());
+    let mut noted = None;
     for item in &items {
+        if let Value::String(text) = item
+            && let Some(what) = Unevaluated::whole(text).or_else(|| Unevaluated::part(text))
+        {
+            return unevaluated(item, what);
+        }
         match item {
             item if is_blank(item) => loose = true,
             // In a form every value is text, and a list is often one text with commas.
@@ -116,6 +164,10 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
                     loose = true;
                     texts.push(value);
                 }
+                ReadValue::Noted(value, what) => {
+                    noted = Some(what);
+                    texts.push(value);
+                }
                 ReadValue::Blank => {}
                 ReadValue::Wrong(it) => {
                     return ReadValue::Wrong(Wrong { said: format!("one of its items: {}", it.said), ..it });
@@ -126,6 +178,7 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
     match (texts.is_empty(), required) {
         (true, true) => wrong("min_items", "at least 1 item", "is required, and the list is empty".into(), None),
         (true, false) if loose => ReadValue::Blank,
+        _ if let Some(what) = noted => ReadValue::Noted(Value::Array(texts), what),
         _ if loose => ReadValue::Loose(Value::Array(texts)),
         _ => ReadValue::Exact(Value::Array(texts)),
     }

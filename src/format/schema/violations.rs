@@ -94,17 +94,21 @@ impl Violations {
         Self { shown: self.shown.into_iter().map(change).map(Violation::bounded).collect(), ..self }
     }
 
-    /// Returns the violations as sentences: as many as fit into 4 KiB, and the number of the others.
+    /// Returns the violations as sentences, with their hints: as many as fit into 4 KiB, and the number of the others.
     #[must_use]
     pub fn sentences(&self) -> String {
         let mut text = String::new();
         let mut said = 0;
         for it in &self.shown {
-            if said > 0 && text.len() + it.message.len() > SENTENCES {
+            // Senders such as the n8n editor show nothing but these sentences. Some messages contain their hint already.
+            let hint = it.hint.as_deref().filter(|hint| !it.message.contains(hint)).unwrap_or_default();
+            if said > 0 && text.len() + it.message.len() + hint.len() > SENTENCES {
                 break;
             }
             text.push_str(if said > 0 { ". " } else { "" });
             text.push_str(&it.message);
+            text.push_str(if hint.is_empty() { "" } else { "; " });
+            text.push_str(hint);
             said += 1;
         }
         let rest = self.shown.len() - said + self.omitted;
@@ -121,6 +125,9 @@ impl Violations {
 impl Violation {
     /// Truncates long parts: a name can have a megabyte, and a schema's list ten thousand entries.
     fn bounded(mut self) -> Self {
+        if let Some(hint) = self.hint.take() {
+            self.hint = Some(cut_at(&hint, 256));
+        }
         for (text, most) in [(&mut self.pointer, 256), (&mut self.expected, 256), (&mut self.message, 512)] {
             if text.len() > most {
                 *text = cut_at(text, most);

@@ -18,7 +18,7 @@ impl<Q: QueryParameters> Input for Q {
         let query = Q::take(&mut reader);
         let violations = std::mem::take(&mut call.unknown_parameters);
         match reader.end() {
-            Ok(loosened) if violations.is_empty() => call.loosened = loosened,
+            Ok(loosened) if violations.is_empty() => loosened.iter().for_each(|it| call.loosened.add(it)),
             Ok(_) => return Err(violations.into()),
             Err(more) => return Err([violations, more].concat().into()),
         }

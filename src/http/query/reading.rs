@@ -4,8 +4,9 @@ use form_urlencoded::parse;
 use serde_json::Value;
 
 use super::parameter::{MOST, QueryParameter, ValueList};
-use crate::format::payload::{Loosened, Rules, filter_text};
+use crate::format::payload::{FilterText, Loosened, Rules, filter_text, is_task_field};
 use crate::format::schema::{Violation, got};
+use crate::http::problem::USES_GET;
 
 /// A query that is being read: the values of a route's parameters, and what is wrong with them.
 pub(in crate::http) struct QueryReader<'a> {
@@ -48,12 +49,17 @@ impl<'a> QueryReader<'a> {
         let name = parameter.name;
         for text in separated(parameter.list, value) {
             match filter_text(&text, parameter.names, self.rules) {
-                None => self.loosened.add(name),
-                Some(read) => {
+                FilterText::Absent => self.loosened.add(name),
+                FilterText::Text(read) => {
                     if read != text {
                         self.loosened.add(name);
                     }
                     self.values.push((name, read));
+                }
+                FilterText::Unevaluated(what) => {
+                    let said = format!("{} {}", shown(&text), what.said());
+                    let violation = wrong(name, "a value", Some(&text), &said);
+                    self.violations.push(Violation { hint: Some(what.hint().to_owned()), ..violation });
                 }
             }
         }
@@ -112,6 +118,14 @@ pub(in crate::http) fn unknown(raw: &str, known: &[&'static [QueryParameter]]) -
     let known: Vec<&'static str> = known.iter().copied().flatten().map(|it| it.name).collect();
     let names = pairs(raw).map(|(name, _)| name).filter(|name| !known.contains(&without_index(name).0));
     names.map(|name| not_known(&name, &known)).collect()
+}
+
+/// A GET with fields of a task as parameters was meant to create one.
+pub(in crate::http) fn hint_at_post(unknown: &mut [Violation]) {
+    let Some(first) = unknown.iter_mut().find(|it| is_task_field(it.pointer.trim_start_matches('/'))) else { return };
+    let hint = format!("to create a task, send its fields in the body of a POST. {USES_GET}");
+    first.message = format!("{}: is a field of a task, and GET lists tasks; {hint}", first.field());
+    first.hint = Some(hint);
 }
 
 /// Its value is not repeated: it may be a secret.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::declare::{QueryParameters, parameters};
 use super::parameter::QueryParameter;
 use super::reading::QueryReader;
-use super::values::{PageLimit, PageNumber, PatientId, QueryType};
+use super::values::{OnError, PageLimit, PageNumber, PatientId, QueryType};
 use crate::model::company::CompanyId;
 use crate::model::event::EventStatus;
 use crate::model::ids::{EventId, TaskId};
@@ -48,6 +48,14 @@ impl TaskListQuery {
             kind: self.kind,
             updated_since: self.updated_since,
         }
+    }
+}
+
+parameters! {
+    /// The query of `POST /v1/tasks/batch`.
+    struct BatchQuery {
+        /// The status of the response if an item failed: `fail` is 422, for clients that see only the status, `multi-status` 207. By default it is 200.
+        "on_error" => on_error: Option<OnError>,
     }
 }
 

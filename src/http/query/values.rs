@@ -177,7 +177,17 @@ macro_rules! names {
     )+};
 }
 
+/// How the response to a batch says that an item failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum OnError {
+    /// 422
+    Fail,
+    /// 207
+    MultiStatus,
+}
+
 names! {
+    OnError: "fail" => Fail, "multi-status" => MultiStatus;
     Status: "pending" => Pending, "in_progress" => InProgress, "completed" => Completed;
     Priority: "low" => Low, "medium" => Medium, "high" => High, "urgent" => Urgent;
     EventStatus: "queued" => Queued, "stored" => Stored, "skipped" => Skipped, "duplicate" => Duplicate,
