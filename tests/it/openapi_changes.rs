@@ -287,11 +287,33 @@ impl Comparison<'_> {
     }
 }
 
+/// Leaves out what senders get only if an admin describes it, in a sender file or in plugin.toml.
+fn without_described_answers(value: &mut Value) {
+    const DESCRIBED: &str = "#/components/schemas/DescribedAnswer";
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Array(all)) = map.get_mut("anyOf") {
+                all.retain(|it| it["$ref"] != DESCRIBED);
+                if let [only] = all.as_slice() {
+                    let only = only.clone();
+                    map.remove("anyOf");
+                    map.extend(only.as_object().unwrap().clone());
+                }
+            }
+            map.values_mut().for_each(without_described_answers);
+        }
+        Value::Array(all) => all.iter_mut().for_each(without_described_answers),
+        _ => {}
+    }
+}
+
 /// Else a client that works today fails after an upgrade.
 #[test]
 fn no_client_of_the_last_release_breaks() {
     let released = serde_json::from_str(RELEASED).unwrap();
-    let breaks = breaks(&released, &DESCRIPTION);
+    let mut now = DESCRIPTION.clone();
+    without_described_answers(&mut now);
+    let breaks = breaks(&released, &now);
     assert!(breaks.is_empty(), "clients of the last release would break:\n{}", breaks.join("\n"));
 }
 
