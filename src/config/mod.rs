@@ -181,6 +181,7 @@ impl Config {
         let (name, file) = read_file(options.config.as_deref())?;
         let (watch, loading) = plugins(&name, &file.plugins)?;
         let limits = limits(&name, &file.limits)?;
+        let loading = plugin::LoadLimits { body_bytes: limits.body_bytes, ..loading };
         let secrets = file.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -311,6 +312,7 @@ fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::
             compile_bytes: given.compile_mib.map_or(loading.compile_bytes, |mib| mib.saturating_mul(1 << 20)),
             fixtures: time(given.fixtures_ms, loading.fixtures),
             schema: time(given.schema_ms, loading.schema),
+            ..loading
         },
     ))
 }

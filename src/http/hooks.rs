@@ -17,6 +17,7 @@ use super::reply::TypedReply as _;
 use super::request_headers::IdempotencyKey;
 use crate::auth::signature::Delivery;
 use crate::auth::{AuthError, Scope};
+use crate::format::payload::DecodeError;
 use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration, Received};
 use crate::metrics::integrations::{DeliveryEnd, UNKNOWN};
@@ -81,7 +82,12 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     integration.auth.hide(&mut raw.headers, secret);
     raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
     let challenge = integration.auth.challenge(&raw.body);
+    let only_query = raw.body.is_empty() && !call.query.is_empty() && integration.rules.empty.is_none();
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
+    if only_query {
+        let stop = pipeline::unreadable(&call.app.pipeline, &integration, raw, DecodeError::OnlyQuery, sent).await;
+        return Err(Failed::of(event_id)(stop));
+    }
     let mut received = match integration.receive(raw) {
         Ok(received) => received,
         Err(unreadable) => {
@@ -200,22 +206,23 @@ async fn admit(
             }
             // Before the body, so that the request counts as its integration's from the start.
             call.belongs_to(&integration.company_id, &integration.name)?;
-            Ok((key.id.0.clone(), call.body().await?))
+            Ok((key.id.0.clone(), call.body_within(integration.rules.body_bytes).await?))
         }
         auth => {
             let delivery = Delivery { headers: &call.headers, query: &call.query, received_at: now() };
             integration.one_id(&call.headers).map_err(AuthError::Signature)?;
             let claimed = auth.claim(&delivery, secret)?;
             let (company, name) = (&integration.company_id, &integration.name);
+            let limit = integration.rules.body_bytes;
             let body = if matches!(claimed, Claimed::Proved) {
                 call.prove(company);
                 call.belongs_to(company, name)?;
-                call.body().await?
+                call.body_within(limit).await?
             } else {
-                let body = call.body().await?;
+                let body = call.body_within(limit).await?;
                 proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
                 call.belongs_to(company, name)?;
-                call.proven(company, &body).await?;
+                call.proven(company, &body, limit).await?;
                 body
             };
             // With the company: another company's integration may have had this name.

@@ -19,7 +19,7 @@ use super::request_headers::{IdempotencyKey, IfMatch};
 use super::task_body::{NewTaskBody, TaskChangeBody};
 use crate::auth::ApiKey;
 use crate::format::payload;
-use crate::format::payload::Loosened;
+use crate::format::payload::{Loosened, Rules};
 use crate::format::schema::{self, Violation};
 use crate::format::task_change::TaskChange;
 use crate::integration::stop::Stop;
@@ -51,9 +51,10 @@ pub(super) async fn create(
 ) -> Result<Answer<TaskCreated>, Failed> {
     let once = Once::of(repeat, &key.id.0, "/v1/tasks", &body);
     let raw = call.raw_event(key.company_id.clone(), body, &[]);
+    let rules = Rules { body_bytes: call.app.config.limits.body_bytes, ..key.rules() };
     let event_id = raw.id;
     let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
-    let prepared = pipeline::task(pipeline, &key.rules(), raw, once.stored(&call)).await.map_err(&failed)?;
+    let prepared = pipeline::task(pipeline, &rules, raw, once.stored(&call)).await.map_err(&failed)?;
     let ready = match prepared {
         Prepared::Superseded(superseded) => return Ok(once.superseded(superseded)?),
         Prepared::Ready(ready) => ready,

@@ -44,7 +44,7 @@ impl Integration {
     /// events.
     fn delivery_id(&self, received: &Received) -> Option<String> {
         let body = |pointers: &[String]| {
-            let payload = &received.payload(self)?.value;
+            let payload = received.payload(self)?;
             let value = |pointer: &String| payload.pointer(pointer).and_then(text).filter(|it| !it.trim().is_empty());
             joined(pointers.iter().map(value).collect::<Option<Vec<_>>>()?)
         };
@@ -61,7 +61,7 @@ impl Integration {
     #[must_use]
     pub fn order_key(&self, received: &Received) -> Option<String> {
         let pointer = self.later.order_by.as_deref()?;
-        received.payload(self)?.value.pointer(pointer).and_then(text)
+        received.payload(self)?.pointer(pointer).and_then(text)
     }
 }
 

@@ -17,7 +17,7 @@ use super::live::Integration;
 use super::stop::Stop;
 use crate::format::diff::differences;
 use crate::format::parse;
-use crate::format::payload::{Encoding, Loosened, Payload};
+use crate::format::payload::Payload;
 use crate::format::schema::Violations;
 use crate::model::ids::EventId;
 use crate::model::task::NewTask;
@@ -230,7 +230,7 @@ fn told(expected: &Value, found: &Value) -> Vec<String> {
 /// Parses the tasks as the pipeline does, so that a fixture need not repeat defaults.
 fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
     let read = |(index, value): (usize, &Value)| {
-        let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
+        let payload = Payload::of(value.clone());
         let task = NewTask::parse(payload, &integration.rules)
             .map_err(|found| format!("task {index}: {}", found.sentences()))?;
         serde_json::to_value(task.0).map_err(|e| e.to_string())

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{KEY, Reply, Server, Setup, task};
 
 fn payload(value: Value) -> Payload {
-    Payload { value, encoding: Encoding::Json, loosened: Loosened::default() }
+    Payload::of(value)
 }
 
 /// A task in which everything that can be set is set.

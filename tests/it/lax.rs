@@ -17,7 +17,7 @@ fn capture(name: &str) -> Value {
 fn read(field: &str, value: Value, encoding: Encoding) -> Result<(Value, bool), String> {
     let mut task = json!({"title": "t", "description": "d", "assigned_user_ids": ["u1"], "created_by_id": "u9", "deadline": "2026-12-01T09:00:00Z"});
     task[field] = value;
-    match task_fields(Payload { value: task, encoding, loosened: Loosened::default() }, &Rules::default()) {
+    match task_fields(Payload::new(task, encoding, Loosened::default()), &Rules::default()) {
         Ok((fields, loosened)) => {
             Ok((fields.get(field).cloned().unwrap_or(Value::Null), loosened.iter().any(|it| it == field)))
         }

@@ -1,66 +1,185 @@
-//! Decodes a body: JSON, JSON in a JSON string, forms, and JSON with another content type.
+//! Decodes a body: JSON, JSON in a JSON string, forms, XML, and any of these with another content type.
 
 use serde_json::Value;
 
+use super::charset::whole;
+use super::content_type::{BodyFormat, ContentType};
 use super::decode_error::DecodeError;
 use super::decoded::{Encoding, Loosened, Payload, Rules};
-use super::{form, json, multipart};
+use super::in_place::{DeclaredFormat, claims};
+use super::{charset, form, json, magic, multipart, stored, xml};
 use crate::format::schema::cut;
 
-/// The encoding that a content type declares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyFormat {
-    Json,
-    Form,
-    Multipart,
-    Lines,
-    Other,
-}
-
-/// Decodes a body.
+/// Decodes a body that has no content coding.
 ///
 /// # Errors
-/// Fails if the body has no known encoding, or is invalid.
+/// Fails if the body has no known format, or is invalid.
 pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<Payload, DecodeError> {
-    let content_type = content_type.unwrap_or_default();
-    let kind = kind(content_type);
-    if rules.strict && kind != BodyFormat::Json {
-        return Err(unsupported(content_type));
+    let declared = ContentType::parse(content_type.unwrap_or_default());
+    if rules.strict && declared.format != BodyFormat::Json {
+        return Err(unsupported(content_type.unwrap_or_default()));
+    }
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return rules.empty.clone().map(Payload::of).ok_or(DecodeError::Empty);
     }
     let mut loosened = Loosened::default();
-    if kind == BodyFormat::Multipart {
-        let value = multipart::parse(content_type, body, &mut loosened)?;
-        return Ok(Payload { value, encoding: Encoding::Form, loosened });
+    if declared.repeated {
+        loosened.add("content-type");
     }
-    let text = std::str::from_utf8(body).map_err(|e| DecodeError::NotUtf8 { offset: e.valid_up_to() })?;
-    // A byte order mark has no meaning in UTF-8 (RFC 8259 section 8.1 allows readers to ignore it).
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let start = text.trim_start().chars().next().ok_or(DecodeError::Empty)?;
-    match (kind, start) {
-        (BodyFormat::Json, _) => {}
-        (_, '{' | '[' | '"') => loosened.add("content-type"),
-        (BodyFormat::Form, _) => {
-            let value = form::parse(text)?;
-            return Ok(Payload { value, encoding: Encoding::Form, loosened });
+    if let Some(value) = stored::parse(&declared, body) {
+        return Ok(Payload::new(value?, Encoding::Json, loosened));
+    }
+    match rules.format {
+        Some(format) => in_format(format, &declared, body, loosened),
+        None => sniffed(&declared, body, loosened, rules),
+    }
+}
+
+/// Reads a body in the format that its sender is known to send.
+fn in_format(
+    format: DeclaredFormat,
+    declared: &ContentType<'_>,
+    body: &[u8],
+    mut loosened: Loosened,
+) -> Result<Payload, DecodeError> {
+    let (value, encoding) = match format {
+        DeclaredFormat::Form => (form::parse(body, declared)?, Encoding::Form),
+        DeclaredFormat::Multipart => (multipart::parse(declared, body, &mut loosened)?, Encoding::Form),
+        DeclaredFormat::Xml => (xml(declared, body, &mut loosened)?, Encoding::Form),
+        DeclaredFormat::Json => {
+            let text = whole(body, declared, &mut loosened)?;
+            (json::read(&text, &mut loosened)?, Encoding::Json)
         }
-        (BodyFormat::Other | BodyFormat::Lines | BodyFormat::Multipart, _) => return Err(unsupported(content_type)),
+        DeclaredFormat::Jwt => {
+            let text = whole(body, declared, &mut loosened)?;
+            (claims(&text, &mut loosened)?, Encoding::Json)
+        }
+    };
+    Ok(Payload::new(value, encoding, loosened))
+}
+
+/// Reads a body by its content type and its first characters. What the content type does not say is reported.
+fn sniffed(
+    declared: &ContentType<'_>,
+    body: &[u8],
+    mut loosened: Loosened,
+    rules: &Rules,
+) -> Result<Payload, DecodeError> {
+    let form = |value, loosened| Ok(Payload::new(value, Encoding::Form, loosened));
+    if declared.format == BodyFormat::Multipart || !rules.strict && multipart::first_boundary(body).is_some() {
+        if declared.format != BodyFormat::Multipart {
+            loosened.add("content-type");
+        }
+        let value = multipart::parse(declared, body, &mut loosened)?;
+        return form(value, loosened);
     }
-    unpack(json::parse(text)?, loosened, rules)
+    if declared.format == BodyFormat::Form && !begins_as_json(body) {
+        if rules.unwrap
+            && let Some(value) = form::json_name(body, &mut loosened)?
+        {
+            loosened.add("content-type");
+            return Ok(Payload::new(value, Encoding::Json, loosened));
+        }
+        return form(form::parse(body, declared).map_err(|it| explained(it, body))?, loosened);
+    }
+    if declared.format == BodyFormat::Xml || !rules.strict && body.trim_ascii_start().starts_with(b"<?xml") {
+        if declared.format != BodyFormat::Xml {
+            loosened.add("content-type");
+        }
+        let value = xml(declared, body, &mut loosened)?;
+        return form(value, loosened);
+    }
+    let text = whole(body, declared, &mut loosened).map_err(|it| explained(it, body))?;
+    read_text(&text, declared, body, loosened, rules)
+}
+
+fn read_text(
+    text: &str,
+    declared: &ContentType<'_>,
+    body: &[u8],
+    mut loosened: Loosened,
+    rules: &Rules,
+) -> Result<Payload, DecodeError> {
+    if rules.strict {
+        return unpack(json::parse(text)?, loosened, rules);
+    }
+    match (declared.format, text.trim_start().chars().next()) {
+        (_, None) => Err(DecodeError::Empty),
+        (BodyFormat::Form, Some('{')) => {
+            loosened.add("content-type");
+            match json::read(text, &mut loosened) {
+                Ok(value) => unpack(value, loosened, rules),
+                Err(error) => match form::json_name(body, &mut loosened)?.filter(|_| rules.unwrap) {
+                    Some(value) => Ok(Payload::new(value, Encoding::Json, loosened)),
+                    None => Err(error),
+                },
+            }
+        }
+        (_, Some('{' | '[' | '"')) => {
+            if declared.format != BodyFormat::Json {
+                loosened.add("content-type");
+            }
+            unpack(json::read(text, &mut loosened)?, loosened, rules)
+        }
+        _ if form::is_form(text) => {
+            loosened.add("content-type");
+            let value = match form::json_name(body, &mut loosened)?.filter(|_| rules.unwrap) {
+                Some(value) => return Ok(Payload::new(value, Encoding::Json, loosened)),
+                None => form::parse(text.as_bytes(), &ContentType::parse(""))?,
+            };
+            Ok(Payload::new(value, Encoding::Form, loosened))
+        }
+        (BodyFormat::Json, _) => {
+            let value = json::read(text, &mut loosened).map_err(|it| explained(it, body))?;
+            unpack(value, loosened, rules)
+        }
+        _ => Err(explained(unsupported(&declared.essence), body)),
+    }
+}
+
+/// Says what a body is that is not text.
+fn explained(error: DecodeError, body: &[u8]) -> DecodeError {
+    magic::format_of(body).map_or(error, |what| DecodeError::Binary { what })
+}
+
+fn begins_as_json(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    body.trim_ascii_start().starts_with(b"{")
+        || body.trim_ascii_start().starts_with(b"[")
+        || body.trim_ascii_start().starts_with(b"\"")
+}
+
+/// Reads XML, in the charset of the content type or of its own declaration.
+fn xml(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loosened) -> Result<Value, DecodeError> {
+    let own = xml::declared_charset(body).filter(|_| declared.parameter("charset").is_none());
+    let own = own.map(|label| {
+        let charset = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
+        charset.ok_or_else(|| charset::unknown(&label))
+    });
+    let text = match own.transpose()? {
+        // A declaration in ASCII shows that it is not UTF-16.
+        Some(charset) if charset.is_ascii_compatible() => charset::text_in(body, charset)?,
+        _ => whole(body, declared, loosened)?,
+    };
+    xml::parse(&text, loosened)
 }
 
 /// Reads JSON that was sent as a JSON string.
 pub(super) fn unpack(mut value: Value, mut loosened: Loosened, rules: &Rules) -> Result<Payload, DecodeError> {
     if let (Value::String(inner), false) = (&value, rules.strict) {
-        value = inner_json(inner)?;
+        value = match inner.trim_start().chars().next() {
+            Some('{' | '[') => json::read(inner, &mut loosened)?,
+            _ => return Err(DecodeError::NotAnObject { got: "text" }),
+        };
         loosened.add("body");
     }
-    Ok(Payload { value, encoding: Encoding::Json, loosened })
+    Ok(Payload::new(value, Encoding::Json, loosened))
 }
 
 /// Parses JSON that was sent as a JSON string, one level.
 pub(crate) fn inner_json(text: &str) -> Result<Value, DecodeError> {
     match text.trim_start().chars().next() {
-        Some('{' | '[') => json::parse(text),
+        Some('{' | '[') => json::read(text, &mut Loosened::default()),
         _ => Err(DecodeError::NotAnObject { got: "text" }),
     }
 }
@@ -68,19 +187,4 @@ pub(crate) fn inner_json(text: &str) -> Result<Value, DecodeError> {
 pub(super) fn unsupported(content_type: &str) -> DecodeError {
     let got = if content_type.trim().is_empty() { "missing".to_owned() } else { format!("\"{}\"", cut(content_type)) };
     DecodeError::UnsupportedMediaType { got }
-}
-
-pub(super) fn kind(content_type: &str) -> BodyFormat {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
-        "application/json" | "text/json" => BodyFormat::Json,
-        "application/x-www-form-urlencoded" => BodyFormat::Form,
-        "multipart/form-data" => BodyFormat::Multipart,
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-            BodyFormat::Lines
-        }
-        // RFC 6839 section 3.1.
-        other if other.ends_with("+json") => BodyFormat::Json,
-        _ => BodyFormat::Other,
-    }
 }

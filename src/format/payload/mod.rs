@@ -1,34 +1,54 @@
 //! Decodes any body to JSON of the documented form.
 //!
-//! `decode.rs` reads the encoding (with `json.rs`, `form.rs`, `multipart.rs`), `envelope.rs` removes n8n's
-//! wrappers, `lax.rs` reads loose values (with `values.rs`), `change.rs` those of a change, `time.rs` deadlines;
-//! `batch.rs` splits a body into items. [`Loosened`] lists what was read loosely.
+//! `coding.rs` removes a content coding, `decode.rs` finds the format (with `content_type.rs`, `charset.rs`, `magic.rs`)
+//! and reads it (`json.rs` with `surrogate.rs` and `number.rs`; `form.rs` and `multipart.rs` with `form_tree.rs` and
+//! `part.rs`; `xml.rs`), `in_place.rs` does what a sender's description says, `envelope.rs` removes n8n's wrappers,
+//! `lax.rs` reads loose values (with `values.rs`), `change.rs` those of a change, `time.rs` deadlines; `batch.rs` splits
+//! a body into items, `stored.rs` is the body of a redacted delivery with files, `weight.rs` estimates memory.
+//! [`Loosened`] lists what was read loosely.
 
 mod batch;
 mod change;
+mod charset;
+mod coding;
+mod content_type;
 mod decode;
 mod decode_error;
 mod decoded;
 mod envelope;
 mod event;
 mod form;
+mod form_tree;
+mod in_place;
 mod json;
 mod lax;
+mod magic;
 mod multipart;
+mod number;
+mod part;
 mod rule;
+mod stored;
+mod surrogate;
 mod time;
 mod values;
+mod weight;
+mod xml;
 
 pub use batch::{BATCH_ITEMS, split};
 pub(crate) use change::changeable;
 pub use change::task_changes;
+pub use coding::{is_coded, most_content, without_coding};
 pub use decode::decode;
 pub(crate) use decode::inner_json;
 pub use decode_error::DecodeError;
-pub use decoded::{Encoding, Loosened, Payload, Rules, weight};
+pub use decoded::{Encoding, Loosened, Payload, Rules, Wrappers};
 pub use envelope::unwrap_envelope;
-pub use event::decode_again;
+pub use event::{CODING_HEADER, SentFile, decode_again, decode_coded, file_places};
+pub use in_place::DeclaredFormat;
 pub(crate) use lax::filter_text;
 pub use lax::task_fields;
+pub use stored::StoredBody;
+pub(crate) use surrogate::without_lone_surrogates;
 pub use time::{TimeError, parse_deadline};
 pub(crate) use values::is_blank;
+pub use weight::{weight, weight_of};
