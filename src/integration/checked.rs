@@ -86,8 +86,9 @@ impl CheckedPayload {
         let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: log };
         match outcome {
             Outcome::Skip(reason) => ready.skip = Some(reason),
-            Outcome::Tasks(values) if values.is_empty() => return Err(Stop::Output(Violations::default())),
-            Outcome::Tasks(values) => {
+            Outcome::Tasks(values, _) if values.is_empty() => return Err(Stop::Output(Violations::default())),
+            Outcome::Tasks(values, loosened) => {
+                loosened.iter().for_each(|name| ready.loosened.add(name));
                 for (index, value) in values.into_iter().enumerate() {
                     ready.tasks.push(output_task(index, value, rules, &mut ready.loosened)?);
                 }

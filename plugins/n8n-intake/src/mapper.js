@@ -59,8 +59,18 @@ function endOfDay(receivedAt, days) {
   return `${day.toISOString().slice(0, 10)}T23:59:59Z`;
 }
 
+// A number with more digits than JavaScript keeps becomes its text, so that an id stays the same.
+const LONG = /\d[\d.]{15}/;
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.]*(?:[eE][-+]?\d+)?/g;
+
+function parse(text) {
+  if (!LONG.test(text)) return JSON.parse(text);
+  const exact = (token) => (token[0] === '"' || token.replace(/\D/g, "").length <= 15 ? token : `"${token}"`);
+  return JSON.parse(text.replace(TOKENS, exact));
+}
+
 export function transform(payload, context) {
-  const item = JSON.parse(payload);
+  const item = parse(payload);
   const config = JSON.parse(context.config);
   if (item.test === true || item.ping !== undefined) return { tag: "skip", val: "a test item" };
 

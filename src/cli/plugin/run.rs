@@ -108,7 +108,7 @@ fn came(came: &Came, integration: &Integration) -> (&'static str, Value) {
             ("error", json!({ "code": error.code(), "message": error.to_string(), "advice": advice }))
         }
         Came::Out(Outcome::Skip(reason)) => ("skip", json!(reason)),
-        Came::Out(Outcome::Tasks(tasks)) => {
+        Came::Out(Outcome::Tasks(tasks, _)) => {
             let mut read = Vec::new();
             for (index, value) in tasks.iter().enumerate() {
                 let payload = Payload::of(value.clone());

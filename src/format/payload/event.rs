@@ -95,7 +95,7 @@ pub fn file_places(payload: &Value) -> Vec<usize> {
 fn places(value: &Value, number: usize) -> usize {
     match value {
         Value::Object(map) => {
-            usize::from(is_file(value, number)) + map.values().map(|it| places(it, number)).sum::<usize>()
+            usize::from(is_file(value, Some(number))) + map.values().map(|it| places(it, number)).sum::<usize>()
         }
         Value::Array(items) => items.iter().map(|it| places(it, number)).sum(),
         _ => 0,

@@ -3,7 +3,7 @@
 //! `coding.rs` removes a content coding, `decode.rs` finds the format (with `content_type.rs`, `charset.rs`, `magic.rs`)
 //! and reads it (`json.rs` with `surrogate.rs` and `number.rs`; `form.rs` and `multipart.rs` with `form_tree.rs` and
 //! `part.rs`; `xml.rs`), `in_place.rs` does what a sender's description says, `envelope.rs` removes n8n's wrappers,
-//! `lax.rs` reads loose values (with `values.rs`), `change.rs` those of a change, `time.rs` deadlines; `batch.rs` splits
+//! `lax.rs` reads loose values (with `values.rs`), `change.rs` those of a change, `time.rs` and `date_text.rs` deadlines; `batch.rs` splits
 //! a body into items, `stored.rs` is the body of a redacted delivery with files, `weight.rs` estimates memory.
 //! [`Loosened`] lists what was read loosely.
 
@@ -12,6 +12,7 @@ mod change;
 mod charset;
 mod coding;
 mod content_type;
+mod date_text;
 mod decode;
 mod decode_error;
 mod decoded;

@@ -74,14 +74,16 @@ pub(super) fn file(declared: &ContentType<'_>, body: &[u8], number: usize) -> Op
 /// Returns the name of a file in a payload that describes it.
 fn named(value: &Value, number: usize) -> Option<String> {
     match value {
-        Value::Object(map) if is_file(value, number) => map.get("name")?.as_str().map(str::to_owned),
+        Value::Object(map) if is_file(value, Some(number)) => map.get("name")?.as_str().map(str::to_owned),
         Value::Object(map) => map.values().find_map(|it| named(it, number)),
         Value::Array(items) => items.iter().find_map(|it| named(it, number)),
         _ => None,
     }
 }
 
-/// Returns whether a value describes the file of this number.
-pub(super) fn is_file(value: &Value, number: usize) -> bool {
-    value.get("file").and_then(Value::as_u64) == Some(number as u64) && value.get("sha256").is_some_and(Value::is_string)
+/// Returns whether a value describes the file of this number, or any file.
+pub(super) fn is_file(value: &Value, number: Option<usize>) -> bool {
+    let found = value.get("file").and_then(Value::as_u64);
+    value.get("sha256").is_some_and(Value::is_string)
+        && number.map_or(found.is_some(), |number| found == Some(number as u64))
 }
