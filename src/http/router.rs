@@ -98,7 +98,8 @@ fn segment(sent: &str) -> Option<Cow<'_, str>> {
             bytes.push(*first);
             continue;
         }
-        let digits = std::str::from_utf8(after.get(..2)?).ok().filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits =
+            std::str::from_utf8(after.get(..2)?).ok().filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         rest = after.get(2..)?;
     }
@@ -229,7 +230,9 @@ mod tests {
         assert_eq!(find(Method::GET, "/v1/%74asks/a%2Db").unwrap(), ("show", vec!["a-b".to_owned()]));
         assert_eq!(find(Method::GET, "/v1/tasks/%2541").unwrap(), ("show", vec!["%41".to_owned()]));
         assert_eq!(find(Method::POST, "/v1/hooks/%c3%a9/%7Ex").unwrap().1, ["é", "~x"]);
-        for path in ["/v1/tasks/a%2Fb", "/v1/tasks/%00", "/v1/tasks/%ff", "/v1/tasks/%zz", "/v1/tasks/%4", "/v1/tasks/%"] {
+        for path in
+            ["/v1/tasks/a%2Fb", "/v1/tasks/%00", "/v1/tasks/%ff", "/v1/tasks/%zz", "/v1/tasks/%4", "/v1/tasks/%"]
+        {
             assert!(matches!(find(Method::GET, path), Err(Problem::NoUrl { near: None, .. })), "{path}");
         }
     }

@@ -12,8 +12,8 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, me, metrics, openapi_file, plugins, provenance,
-    replay, tasks, upkeep,
+    admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, me, metrics, openapi_file, plugins,
+    provenance, replay, tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};

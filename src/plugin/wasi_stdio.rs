@@ -9,7 +9,8 @@ use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 use super::state::CallState;
 use super::wasi_abi::{BADF, Guest, INVAL, SUCCESS};
 use super::wasi_calls::{
-    arguments, arguments_sizes, environ, environ_sizes, fd_read, fd_write, fdstat, filestat, nanos, poll, put, slice, with,
+    arguments, arguments_sizes, environ, environ_sizes, fd_read, fd_write, fdstat, filestat, nanos, poll, put, slice,
+    with,
 };
 
 /// Maximum number of random bytes per call. Generating them is the host's work, which no deadline stops.

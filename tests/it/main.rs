@@ -7,6 +7,9 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing is exported from a test binary")]
 
 mod batch;
+mod cases;
+mod cases_coded;
+mod cases_files;
 mod change;
 mod checks;
 mod cold_start;

@@ -74,6 +74,10 @@ fn sniffed(
         return form(value, loosened);
     }
     if declared.format == BodyFormat::Form && !begins_as_json(body) {
+        let is_form = std::str::from_utf8(body).is_ok_and(form::is_form);
+        if let Some(what) = magic::format_of(body).filter(|_| !is_form) {
+            return Err(DecodeError::Binary { what });
+        }
         if rules.unwrap
             && let Some(value) = form::json_name(body, &mut loosened)?
         {

@@ -151,9 +151,9 @@ impl DecodeError {
             Self::OnlyQuery => Some(
                 "send them in the body, as JSON; in n8n, turn on \"Send Body\", and to forward the query of a Webhook node use {{ $json.query }} as the body",
             ),
-            Self::NotUtf8 { .. } => {
-                Some("send the text as UTF-8, or name its charset, as in Content-Type: text/plain; charset=windows-1252")
-            }
+            Self::NotUtf8 { .. } => Some(
+                "send the text as UTF-8, or name its charset, as in Content-Type: text/plain; charset=windows-1252",
+            ),
             Self::Charset { known: true, .. } => Some("send the text as UTF-8, or correct the charset in Content-Type"),
             Self::Charset { known: false, .. } => Some("send the text as UTF-8"),
             Self::ContentCoding { .. } => {

@@ -135,4 +135,3 @@ impl Loosened {
         (!self.0.is_empty()).then(|| self.0.join(","))
     }
 }
-

@@ -70,8 +70,10 @@ fn wrapper(map: &Map<String, Value>, encoding: Encoding) -> Option<(String, Inne
         let Some(inner) = map.get(name) else { continue };
         match inner {
             Value::Object(_) => return Some((name.into(), None)),
-            // A list of texts or numbers is content.
-            Value::Array(items) if items.iter().all(Value::is_object) => return Some((name.into(), None)),
+            // A list of texts or numbers is content, unless n8n's own names are next to it.
+            Value::Array(items) if map.len() > 1 || items.iter().all(Value::is_object) => {
+                return Some((name.into(), None));
+            }
             Value::String(text) => return json_of(text, &['{', '[']).map(|inner| (name.into(), Some(inner))),
             _ => return None,
         }

@@ -30,10 +30,7 @@ pub(super) fn parse(body: &[u8], declared: &ContentType<'_>) -> Result<Value, De
 }
 
 /// Returns the declared charset, the one in the form's own field, or UTF-8.
-fn charset(
-    declared: &ContentType<'_>,
-    pairs: &[(usize, Vec<u8>, Vec<u8>)],
-) -> Result<&'static Encoding, DecodeError> {
+fn charset(declared: &ContentType<'_>, pairs: &[(usize, Vec<u8>, Vec<u8>)]) -> Result<&'static Encoding, DecodeError> {
     if let Some(charset) = declared.charset().map_err(|label| unknown(&label))? {
         return Ok(charset);
     }
@@ -150,7 +147,10 @@ mod tests {
         assert_eq!(read(b"_charset_=iso-8859-15&title=%A4", form).unwrap()["title"], "€");
         assert_eq!(read(b"a=1&title=%E9", form), Err(DecodeError::NotUtf8 { offset: 4 }));
         assert!(matches!(read(b"a=%FF", &format!("{form}; charset=utf-8")), Err(DecodeError::NotUtf8 { .. })));
-        assert!(matches!(read(b"a=1", &format!("{form}; charset=utf-7")), Err(DecodeError::Charset { known: false, .. })));
+        assert!(matches!(
+            read(b"a=1", &format!("{form}; charset=utf-7")),
+            Err(DecodeError::Charset { known: false, .. })
+        ));
         assert!(matches!(
             read(b"a=%81%20", &format!("{form}; charset=shift_jis")),
             Err(DecodeError::Charset { known: true, .. })

@@ -135,8 +135,9 @@ impl Charsets {
         let whole = match declared.charset().map_err(|label| unknown(&label))? {
             Some(charset) => charset,
             None => match own {
-                Some(label) => Encoding::for_label_no_replacement(label)
-                    .ok_or_else(|| unknown(&String::from_utf8_lossy(label)))?,
+                Some(label) => {
+                    Encoding::for_label_no_replacement(label).ok_or_else(|| unknown(&String::from_utf8_lossy(label)))?
+                }
                 None => UTF_8,
             },
         };

@@ -13,7 +13,8 @@ use crate::model::time::format_utc;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What to do about a field that is a file.
-const SENT_AS_FILE: &str = "send it as a field of the form without a filename; with curl, -F 'field=<FILE' instead of @";
+const SENT_AS_FILE: &str =
+    "send it as a field of the form without a filename; with curl, -F 'field=<FILE' instead of @";
 
 /// The result of reading a value.
 pub(super) enum ReadValue {
