@@ -130,7 +130,12 @@ pub(super) async fn change(
     let payload = payload::decode(call.header("content-type"), &body, &rules)
         .and_then(|it| payload::unwrap_envelope(it, schema::task_update().shape(), &rules))
         .map_err(Stop::Decode)?;
-    let (change, loosened) = TaskChange::parse(payload, version, &rules)?;
+    let has_files = !payload::file_places(&payload.value).is_empty();
+    let (change, mut loosened) = TaskChange::parse(payload, version, &rules)?;
+    if has_files {
+        // A change is not an event: nothing keeps them.
+        loosened.add("file");
+    }
     let updated = call.app.store.update_task(&key.company_id, id, change.version, change.patch, now()).await?;
     Ok(TaskFound { task: done(updated)?, loosened })
 }

@@ -1,7 +1,7 @@
 //! `PATCH` and `DELETE /v1/tasks/{id}`.
 
 use chrono::Utc;
-use hookmill::format::payload::{Encoding, Loosened, Payload, Rules};
+use hookmill::format::payload::{Payload, Rules};
 use hookmill::format::task_change::TaskChange;
 use hookmill::model::company::CompanyId;
 use hookmill::model::ids::TaskId;

@@ -1,49 +1,48 @@
 //! The decoder, and what is asked of it.
 
-#[path = "../../../../src/format/payload/charset.rs"]
+#[path = "../../../src/format/payload/charset.rs"]
 mod charset;
-#[path = "../../../../src/format/payload/coding.rs"]
+#[path = "../../../src/format/payload/coding.rs"]
 mod coding;
-#[path = "../../../../src/format/payload/content_type.rs"]
+#[path = "../../../src/format/payload/content_type.rs"]
 mod content_type;
-#[path = "../../../../src/format/payload/decode.rs"]
+#[path = "../../../src/format/payload/decode.rs"]
 mod decode;
-#[path = "../../../../src/format/payload/decode_error.rs"]
+#[path = "../../../src/format/payload/decode_error.rs"]
 mod decode_error;
-#[path = "../../../../src/format/payload/decoded.rs"]
+#[path = "../../../src/format/payload/decoded.rs"]
 mod decoded;
-#[path = "../../../../src/format/payload/envelope.rs"]
+#[path = "../../../src/format/payload/envelope.rs"]
 mod envelope;
-#[path = "../../../../src/format/payload/event.rs"]
+#[path = "../../../src/format/payload/event.rs"]
 mod event;
-#[path = "../../../../src/format/payload/form.rs"]
+#[path = "../../../src/format/payload/form.rs"]
 mod form;
-#[path = "../../../../src/format/payload/form_tree.rs"]
+#[path = "../../../src/format/payload/form_tree.rs"]
 mod form_tree;
-#[path = "../../../../src/format/payload/in_place.rs"]
+#[path = "../../../src/format/payload/in_place.rs"]
 mod in_place;
-#[path = "../../../../src/format/payload/json.rs"]
+#[path = "../../../src/format/payload/json.rs"]
 mod json;
-#[path = "../../../../src/format/payload/magic.rs"]
+#[path = "../../../src/format/payload/magic.rs"]
 mod magic;
-#[path = "../../../../src/format/payload/multipart.rs"]
+#[path = "../../../src/format/payload/multipart.rs"]
 mod multipart;
-#[path = "../../../../src/format/payload/number.rs"]
+#[path = "../../../src/format/payload/number.rs"]
 mod number;
-#[path = "../../../../src/format/payload/part.rs"]
+#[path = "../../../src/format/payload/part.rs"]
 mod part;
-#[path = "../../../../src/format/payload/stored.rs"]
+#[path = "../../../src/format/payload/stored.rs"]
 mod stored;
-#[path = "../../../../src/format/payload/surrogate.rs"]
+#[path = "../../../src/format/payload/surrogate.rs"]
 mod surrogate;
-#[path = "../../../../src/format/payload/weight.rs"]
+#[path = "../../../src/format/payload/weight.rs"]
 mod weight;
-#[path = "../../../../src/format/payload/xml.rs"]
+#[path = "../../../src/format/payload/xml.rs"]
 mod xml;
 
-use decoded::Rules;
-use in_place::DeclaredFormat;
-use serde_json::{Value, json};
+use decoded::{DeclaredFormat, Rules};
+use serde_json::Value;
 
 use super::schema::Schema;
 use crate::model::event::RawEvent;
@@ -86,7 +85,7 @@ pub fn run(input: &[u8]) {
     };
     let coding = CODINGS[*coding as usize % CODINGS.len()];
     let rules = self::rules(*rules);
-    let schema = Schema::new(if rules.unwrap { json!({}) } else { json!({ "data": true, "payload": true }) });
+    let schema = Schema::new(if rules.unwrap { serde_json::json!({}) } else { serde_json::json!({ "data": true, "payload": true }) });
     let raw = RawEvent {
         content_type: Some(content_type),
         headers: vec![("content-encoding".into(), coding.into())],
@@ -114,7 +113,7 @@ fn rules(choice: u8) -> Rules {
         unwrap: !on(1),
         body_bytes: LIMIT,
         format: FORMATS[(choice >> 1) as usize % FORMATS.len()],
-        empty: on(16).then(|| json!({})),
+        empty: on(16).then(|| serde_json::json!({})),
         json_in: if on(32) { pointers("/payload") } else { Vec::new() },
         base64_json_in: if on(64) { pointers("/data") } else { Vec::new() },
         unwrap_at: if on(128) { pointers("/payload") } else { Vec::new() },

@@ -84,10 +84,10 @@ fn pieces(text: &str) -> Vec<&str> {
     let (mut start, mut quoted) = (0, false);
     for (at, byte) in text.bytes().enumerate() {
         let rest = || text.get(at + 1..).unwrap_or_default().trim_start().as_bytes();
-        let begins = |top: &&str| rest().get(..top.len()).is_some_and(|it| it.eq_ignore_ascii_case(top.as_bytes()));
+        let begins = |top: &str| rest().get(..top.len()).is_some_and(|it| it.eq_ignore_ascii_case(top.as_bytes()));
         match byte {
             b'"' => quoted = !quoted,
-            b',' if !quoted && TOP_LEVELS.iter().any(|it| begins(&it)) => {
+            b',' if !quoted && TOP_LEVELS.iter().any(|it| begins(it)) => {
                 pieces.push(text.get(start..at).unwrap_or_default());
                 start = at + 1;
             }

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::charset::whole;
 use super::content_type::{BodyFormat, ContentType};
 use super::decode_error::DecodeError;
-use super::decoded::{Encoding, Loosened, Payload, Rules};
-use super::in_place::{DeclaredFormat, claims};
+use super::decoded::{DeclaredFormat, Encoding, Loosened, Payload, Rules};
+use super::in_place::claims;
 use super::{charset, form, json, magic, multipart, stored, xml};
 use crate::format::schema::cut;
 

@@ -2,10 +2,23 @@
 
 use serde_json::Value;
 
-use super::in_place::DeclaredFormat;
-
 /// Maximum size of a body without its content coding, if nothing else is set, in bytes.
 const BODY_BYTES: usize = 1 << 20;
+
+/// The format of a body, as its sender's description declares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclaredFormat {
+    /// JSON.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// `multipart/form-data`.
+    Multipart,
+    /// XML.
+    Xml,
+    /// A JSON Web Token, whose claims are the payload. Its signature is verified elsewhere.
+    Jwt,
+}
 
 /// How a sender's body is read.
 #[derive(Debug, Clone)]

@@ -9,21 +9,6 @@ use super::decode_error::DecodeError;
 use super::decoded::{Encoding, Loosened, Payload, Rules};
 use super::json;
 
-/// The format of a body, as its sender's description declares it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeclaredFormat {
-    /// JSON.
-    Json,
-    /// `application/x-www-form-urlencoded`.
-    Form,
-    /// `multipart/form-data`.
-    Multipart,
-    /// XML.
-    Xml,
-    /// A JSON Web Token, whose claims are the payload. Its signature is verified elsewhere.
-    Jwt,
-}
-
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);

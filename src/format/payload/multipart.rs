@@ -11,7 +11,7 @@ use super::decoded::Loosened;
 use super::form::CHARSET_FIELD;
 use super::form_tree;
 use super::json;
-use super::part::{Part, broken, parts};
+use super::part::{BodyPart, broken, parts};
 
 /// Name that browsers give a value which a script sends as a file.
 const BLOB: &str = "blob";
@@ -22,11 +22,11 @@ const CHARSETS_FIELD: &str = "charsets";
 
 /// A file in a multipart body.
 #[derive(Debug)]
-pub(super) struct FilePart<'a>(pub(super) Part<'a>);
+pub(super) struct FilePart<'a>(pub(super) BodyPart<'a>);
 
 /// What a part of a form is.
-enum Field<'a> {
-    Text(Part<'a>),
+enum FormField<'a> {
+    Text(BodyPart<'a>),
     Json(String, Value),
     File(FilePart<'a>),
     /// A file input in which no file was chosen.
@@ -41,15 +41,15 @@ pub(super) fn parse(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loos
     let (mut files, only) = (0, found.len() == 1);
     for field in found {
         match field {
-            Field::Nothing => {}
-            Field::Text(part) => {
+            FormField::Nothing => {}
+            FormField::Text(part) => {
                 let text = charsets.text(&part)?;
                 values.push((part.name.unwrap_or_default(), Value::String(text)));
             }
             // The only field: as in `payload={…}`, its JSON is the payload.
-            Field::Json(name, value) if only => values.push((name, Value::String(value.to_string()))),
-            Field::Json(name, value) => values.push((name, value)),
-            Field::File(file) => {
+            FormField::Json(name, value) if only => values.push((name, Value::String(value.to_string()))),
+            FormField::Json(name, value) => values.push((name, value)),
+            FormField::File(file) => {
                 values.push((file.0.name.clone().unwrap_or_else(|| "file".to_owned()), file.described(files)));
                 files += 1;
             }
@@ -61,14 +61,14 @@ pub(super) fn parse(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loos
 /// Returns the file of this number.
 pub(super) fn file<'a>(declared: &ContentType<'_>, body: &'a [u8], number: usize) -> Option<FilePart<'a>> {
     let found = fields(declared, body, &mut Loosened::default()).ok()?;
-    found.into_iter().filter_map(|it| if let Field::File(file) = it { Some(file) } else { None }).nth(number)
+    found.into_iter().filter_map(|it| if let FormField::File(file) = it { Some(file) } else { None }).nth(number)
 }
 
 fn fields<'a>(
     declared: &ContentType<'_>,
     body: &'a [u8],
     loosened: &mut Loosened,
-) -> Result<Vec<Field<'a>>, DecodeError> {
+) -> Result<Vec<FormField<'a>>, DecodeError> {
     let boundary = boundary(declared, body, loosened)?;
     Ok(parts(body, &boundary)?.into_iter().map(|part| field(part, loosened)).collect())
 }
@@ -94,10 +94,10 @@ pub(super) fn first_boundary(body: &[u8]) -> Option<String> {
 }
 
 /// Recognises a file: by its name and the part's type together.
-fn field<'a>(part: Part<'a>, loosened: &mut Loosened) -> Field<'a> {
+fn field<'a>(part: BodyPart<'a>, loosened: &mut Loosened) -> FormField<'a> {
     let labelled = part.file_name.as_deref();
     if labelled == Some("") && part.content.is_empty() {
-        return Field::Nothing;
+        return FormField::Nothing;
     }
     if part.is_json()
         && let Ok(text) = std::str::from_utf8(&part.content)
@@ -106,16 +106,16 @@ fn field<'a>(part: Part<'a>, loosened: &mut Loosened) -> Field<'a> {
         if labelled.is_some() {
             loosened.add("file");
         }
-        return Field::Json(part.name.unwrap_or_default(), value);
+        return FormField::Json(part.name.unwrap_or_default(), value);
     }
     let named = labelled.is_some_and(|it| !it.is_empty() && it != BLOB);
     if named || !part.is_text() {
-        return Field::File(FilePart(part));
+        return FormField::File(FilePart(part));
     }
     if labelled.is_some() {
         loosened.add("file");
     }
-    Field::Text(part)
+    FormField::Text(part)
 }
 
 /// The charsets of a form: of each part, of each field as another one says, and of all.
@@ -125,9 +125,9 @@ struct Charsets {
 }
 
 impl Charsets {
-    fn of(declared: &ContentType<'_>, fields: &[Field<'_>]) -> Result<Self, DecodeError> {
+    fn of(declared: &ContentType<'_>, fields: &[FormField<'_>]) -> Result<Self, DecodeError> {
         let text = |name: &str| {
-            let texts = fields.iter().filter_map(|it| if let Field::Text(part) = it { Some(part) } else { None });
+            let texts = fields.iter().filter_map(|it| if let FormField::Text(part) = it { Some(part) } else { None });
             texts.into_iter().find(|it| it.name.as_deref() == Some(name)).map(|it| &*it.content)
         };
         let named = text(CHARSETS_FIELD).and_then(|it| serde_json::from_slice(it).ok()).unwrap_or_default();
@@ -144,7 +144,7 @@ impl Charsets {
         Ok(Self { named, whole })
     }
 
-    fn text(&self, part: &Part<'_>) -> Result<String, DecodeError> {
+    fn text(&self, part: &BodyPart<'_>) -> Result<String, DecodeError> {
         let own = part.content_type.as_deref().map(ContentType::parse);
         let own = own.map_or(Ok(None), |it| it.charset()).map_err(|label| unknown(&label))?;
         let named = part.name.as_deref().and_then(|name| self.named.get(name)?.as_str());

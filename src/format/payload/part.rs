@@ -22,7 +22,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A part of a multipart body.
 #[derive(Debug)]
-pub(super) struct Part<'a> {
+pub(super) struct BodyPart<'a> {
     /// Name of the field, if it has one.
     pub(super) name: Option<String>,
     /// Name of the file, if it has one.
@@ -36,7 +36,7 @@ pub(super) struct Part<'a> {
 ///
 /// # Errors
 /// Fails if the boundary does not occur, if the end is missing, or if there are too many parts.
-pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, DecodeError> {
+pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<BodyPart<'a>>, DecodeError> {
     let mut delimiters = Delimiters { body, boundary: format!("--{boundary}").into_bytes(), at: 0 };
     let Some((_, mut start, mut last)) = delimiters.next() else {
         return Err(broken("its boundary does not occur in it"));
@@ -91,10 +91,10 @@ impl Iterator for Delimiters<'_> {
     }
 }
 
-fn part(bytes: &[u8]) -> Result<Part<'_>, DecodeError> {
+fn part(bytes: &[u8]) -> Result<BodyPart<'_>, DecodeError> {
     let (headers, content) = split(bytes)?;
     let (mut part, mut transfer) =
-        (Part { name: None, file_name: None, content_type: None, content: Cow::Borrowed(content) }, String::new());
+        (BodyPart { name: None, file_name: None, content_type: None, content: Cow::Borrowed(content) }, String::new());
     for line in unfolded(&header(headers)) {
         let Some((name, value)) = line.split_once(':') else { continue };
         match name.trim().to_ascii_lowercase().as_str() {
@@ -146,7 +146,7 @@ fn unfolded(headers: &str) -> Vec<String> {
     lines
 }
 
-impl Part<'_> {
+impl BodyPart<'_> {
     fn disposition(&mut self, value: &str) {
         let named = parameters(value.split_once(';').map_or("", |(_, rest)| rest));
         let find = |name: &str| named.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone());
@@ -218,7 +218,7 @@ fn quoted_printable(text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn one(part: &str) -> Part<'_> {
+    fn one(part: &str) -> BodyPart<'_> {
         super::part(part.as_bytes()).unwrap()
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::coding::without_coding;
 use super::content_type::{BodyFormat, ContentType};
 use super::decoded::Loosened;
-use super::part::{Part, parts};
+use super::part::{BodyPart, parts};
 
 /// Size of a value, with its name and its place in a list that has grown, in bytes.
 const VALUE: usize = 96;
@@ -33,7 +33,7 @@ fn weight_in(declared: &ContentType<'_>, content: &[u8]) -> usize {
     match boundary.and_then(|it| parts(content, &it).ok()) {
         None => weight(content),
         Some(parts) => {
-            let of = |it: &Part<'_>| if it.is_text() { weight(&it.content) } else { 8 * VALUE };
+            let of = |it: &BodyPart<'_>| if it.is_text() { weight(&it.content) } else { 8 * VALUE };
             parts.iter().map(of).fold(0, usize::saturating_add)
         }
     }
