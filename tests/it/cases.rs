@@ -1,4 +1,4 @@
-//! Bodies as senders really send them (docs/PLUGINS.md, "What is read"): what a plugin gets, or what the sender is told,
+//! Bodies as senders really send them (docs/PLUGINS.md, "What is read"): what a plugin gets, or what the sender learns,
 //! through the real server. Each kind has its neighbours.
 
 use serde_json::{Value, json};
