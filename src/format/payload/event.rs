@@ -12,7 +12,7 @@ use super::decoded::{Loosened, Payload, Rules};
 use super::envelope::unwrap_envelope;
 use super::in_place;
 use super::stored::{StoredBody, file as stored_file, is_file, with_files};
-use super::{multipart, stored};
+use super::{json, multipart, stored};
 use crate::format::schema::{Schema, Shape};
 use crate::model::event::RawEvent;
 
@@ -82,7 +82,23 @@ pub fn decode_coded(
     let content = without_coding(coding, body, rules.body_bytes, &mut loosened)?;
     let mut payload = decode(content_type, &content, rules)?;
     loosened.iter().for_each(|it| payload.loosened.add(it));
-    Ok(if rules.strict { payload } else { in_place::apply(payload, rules) })
+    if rules.strict {
+        return Ok(payload);
+    }
+    let payload = in_place::apply(payload, rules);
+    // JSON within a form or a text may be nested less deeply than both together.
+    if depth(&payload.value) >= json::DEPTH {
+        return Err(DecodeError::TooDeep { limit: json::DEPTH });
+    }
+    Ok(payload)
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Returns how many places of a payload describe each of its files.
@@ -114,6 +130,20 @@ pub fn decode_again(value: Value, shape: &Shape, rules: &Rules) -> Result<Payloa
 mod tests {
     use super::*;
     use crate::format::schema::task_create;
+
+    /// Otherwise a body is stored that can never be read again.
+    #[test]
+    fn json_within_json_is_not_deeper_than_json() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let rules = Rules { json_in: vec!["/a".into()], ..Rules::default() };
+        let read = |levels: usize| {
+            let body = serde_json::json!({ "a": nested(levels) }).to_string();
+            decode_coded(Some("application/json"), None, body.as_bytes(), &rules)
+        };
+        let text = read(json::DEPTH - 2).unwrap().value.to_string();
+        assert!(decode(None, text.as_bytes(), &Rules::default()).is_ok());
+        assert_eq!(read(json::DEPTH - 1).unwrap_err(), DecodeError::TooDeep { limit: json::DEPTH });
+    }
 
     /// Otherwise a replay of a redacted delivery gets something else than the first run.
     #[test]

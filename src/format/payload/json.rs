@@ -15,8 +15,8 @@ use super::number;
 use super::surrogate::without_lone_surrogates;
 use crate::format::schema::cut;
 
-/// serde_json's own limit, which protects the stack.
-const DEPTH: usize = 128;
+/// serde_json's own limit, which protects the stack: values are nested less deeply.
+pub(super) const DEPTH: usize = 128;
 /// Prefix that marks our own error among the parser's.
 const DUPLICATE: &str = "duplicate key: ";
 
