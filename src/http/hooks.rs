@@ -82,7 +82,7 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     integration.auth.hide(&mut raw.headers, secret);
     raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
     let challenge = integration.auth.challenge(&raw.body);
-    let only_query = raw.body.is_empty() && !call.query.is_empty() && integration.rules.empty.is_none();
+    let only_query = raw.body.trim_ascii().is_empty() && !call.query.is_empty() && integration.rules.empty.is_none();
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     if only_query {
         let stop = pipeline::unreadable(&call.app.pipeline, &integration, raw, DecodeError::OnlyQuery, sent).await;

@@ -70,6 +70,7 @@ fn content_codings_are_removed_and_those_that_change_nothing_are_ignored() {
         ("none", plain.to_vec(), "content-encoding"),
         ("8bit", plain.to_vec(), "content-encoding"),
         ("binary, gzip", gzip(plain), "content-encoding"),
+        ("\"gzip\"", gzip(plain), ""),
         // A proxy has decompressed the body.
         ("gzip", plain.to_vec(), "content-encoding"),
     ] {

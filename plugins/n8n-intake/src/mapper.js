@@ -59,8 +59,9 @@ function endOfDay(receivedAt, days) {
   return `${day.toISOString().slice(0, 10)}T23:59:59Z`;
 }
 
-// A number with more digits than JavaScript keeps becomes its text, so that an id stays the same.
-const LONG = /\d[\d.]{15}/;
+// A number with more digits than JavaScript keeps becomes its text, so that an id stays the same. The first pattern is
+// quick, because few payloads have such a number.
+const LONG = /[:,[]\s*-?\d[\d.]{15}/;
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.]*(?:[eE][-+]?\d+)?/g;
 
 function parse(text) {

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use super::decode_error::DecodeError;
 use super::decoded::Loosened;
+use super::form::is_form;
 use crate::format::schema::cut;
 
 /// Maximum number of codings of one body.
@@ -61,7 +62,7 @@ pub fn without_coding<'a>(
 
 fn codings(header: &str, loosened: &mut Loosened) -> Result<Vec<Coding>, DecodeError> {
     let mut found = Vec::new();
-    for name in header.split(',').map(str::trim) {
+    for name in header.split(',').map(|it| it.trim_matches([' ', '\t', '"'])) {
         found.push(match name.to_ascii_lowercase().as_str() {
             "" | "identity" => continue,
             // Charsets and transfer encodings, which change nothing.
@@ -86,8 +87,11 @@ fn codings(header: &str, loosened: &mut Loosened) -> Result<Vec<Coding>, DecodeE
     Ok(found)
 }
 
-/// Returns whether a body is JSON, XML or a multipart form, as far as its first byte shows.
+/// Returns whether a body is JSON, XML or a form, as far as its first byte shows.
 fn looks_plain(body: &[u8]) -> bool {
+    if std::str::from_utf8(body).is_ok_and(is_form) {
+        return true;
+    }
     let first = body.iter().find(|it| !it.is_ascii_whitespace());
     first.is_none_or(|it| matches!(it, b'{' | b'[' | b'<' | b'"')) || body.starts_with(b"--")
 }

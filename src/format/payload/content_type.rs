@@ -58,7 +58,8 @@ impl<'a> ContentType<'a> {
     /// Returns the declared charset; the error is its name, if it is not known.
     pub(super) fn charset(&self) -> Result<Option<&'static Encoding>, String> {
         let Some(label) = self.parameter("charset").filter(|it| !it.trim().is_empty()) else { return Ok(None) };
-        Encoding::for_label_no_replacement(label.trim().as_bytes()).map(Some).ok_or(label)
+        let plain = label.trim_matches(|it: char| it.is_whitespace() || it == '\'');
+        Encoding::for_label_no_replacement(plain.as_bytes()).map(Some).ok_or(label)
     }
 }
 

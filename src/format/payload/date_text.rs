@@ -5,7 +5,7 @@ use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, Tim
 /// Longest text that may be a date, in bytes.
 const LONGEST: usize = 80;
 /// Notations of a date. The month is a word, or the year comes first.
-const DATES: [&str; 6] = ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%B %d %Y", "%d %B %Y", "%d-%B-%Y"];
+const DATES: [&str; 7] = ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%B %d %Y", "%d %B %Y", "%d-%B-%Y"];
 /// Notations of a time.
 const TIMES: [&str; 6] = ["%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S", "%H%M"];
 
@@ -39,7 +39,9 @@ pub(super) fn parse(text: &str) -> Option<DateText> {
 
 /// Returns the text with single spaces, and without commas, `at`, `T`, and the ends of `1st` and `Dec.`.
 fn plain(text: &str) -> String {
-    let text = text.replace(',', " ");
+    // Java writes the name of the zone after the offset.
+    let text = text.strip_suffix(']').and_then(|it| it.split_once('[')).map_or(text, |(time, _)| time);
+    let text = text.replace(',', " ").replace(".m.", "m");
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let lower = word.to_ascii_lowercase();

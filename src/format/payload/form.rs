@@ -15,6 +15,7 @@ pub(super) const CHARSET_FIELD: &str = "_charset_";
 
 /// Parses a form.
 pub(super) fn parse(body: &[u8], declared: &ContentType<'_>) -> Result<Value, DecodeError> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let pairs: Vec<_> = pairs(body).take(form_tree::FIELDS + 1).collect();
     let charset = charset(declared, &pairs)?;
     let mut fields = Vec::with_capacity(pairs.len());
@@ -141,6 +142,8 @@ mod tests {
             (b"title=%83%65%83%58%83%67", "; charset=Shift_JIS", "テスト"),
             (b"title=100%&x=%zz", "", "100%"),
             (b"&&title=a=b&", "", "a=b"),
+            (b"\xef\xbb\xbftitle=a", "", "a"),
+            (b"title=%E9", "; charset='latin1'", "é"),
         ] {
             assert_eq!(read(body, &format!("{form}{charset}")).unwrap()["title"], expected, "{charset}");
         }

@@ -206,6 +206,9 @@ mod tests {
             "1 December 2026 17:00",
             "01-Dec-2026 17:00",
             "1 Dec 2026 17:00 UTC",
+            "December 1st, 2026 at 5:00 p.m.",
+            "2026-12-01T18:00:00+01:00[Europe/Berlin]",
+            "2026.12.01 17:00Z",
         ] {
             assert_utc(text, "2026-12-01T17:00:00Z", true);
         }
