@@ -192,3 +192,57 @@ pub(super) fn unsupported(content_type: &str) -> DecodeError {
     let got = if content_type.trim().is_empty() { "missing".to_owned() } else { format!("\"{}\"", cut(content_type)) };
     DecodeError::UnsupportedMediaType { got }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: &[u8], rules: &Rules) -> Result<Value, DecodeError> {
+        decode(Some("application/octet-stream"), body, rules).map(|it| it.value)
+    }
+
+    /// Otherwise a sender that is known to send a token, XML or nothing at all cannot be read.
+    #[test]
+    fn a_declared_format_is_read_whatever_the_content_type_says() {
+        let multipart = b"--X\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--X--";
+        for (format, body, expected) in [
+            (DeclaredFormat::Json, &b"[1]"[..], json!([1])),
+            (DeclaredFormat::Form, b"{a}=1", json!({"{a}": "1"})),
+            (DeclaredFormat::Multipart, multipart, json!({"a": "1"})),
+            (DeclaredFormat::Xml, b"<a><b>1</b></a>", json!({"a": {"b": "1"}})),
+            (DeclaredFormat::Jwt, b"eyJhbGciOiJIUzI1NiJ9.eyJjYWxsX2lkIjoxfQ.c2ln", json!({"call_id": 1})),
+        ] {
+            let rules = Rules { format: Some(format), ..Rules::default() };
+            assert_eq!(read(body, &rules), Ok(expected), "{format:?}");
+            assert!(read(b"\xff", &rules).is_err(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_counts_as_what_the_rules_say() {
+        let rules = Rules { empty: Some(json!({"event": "ping"})), ..Rules::default() };
+        assert_eq!(read(b"", &rules), Ok(json!({"event": "ping"})));
+        assert_eq!(read(b" \r\n", &rules), Ok(json!({"event": "ping"})));
+        assert_eq!(read(b"", &Rules::default()), Err(DecodeError::Empty));
+    }
+
+    /// Otherwise a strict key is not strict: what is sent is not what is stored.
+    #[test]
+    fn strict_rules_read_nothing_but_json() {
+        let rules = Rules { strict: true, ..Rules::default() };
+        let json = |body: &[u8]| decode(Some("application/json"), body, &rules).map(|it| it.value);
+        assert_eq!(json(b"{\"a\":1.5}"), Ok(json!({"a": 1.5})));
+        assert_eq!(json(b"{\"a\":1234567890.123456789}"), Err(DecodeError::InexactNumber));
+        for body in [
+            &b"a=1"[..],
+            b"{\"a\":\"\\ud83d\"}",
+            b"<?xml version=\"1.0\"?><a/>",
+            b"--X\r\nContent-Type: x\r\n\r\n1\r\n--X--",
+        ] {
+            assert!(json(body).is_err(), "{}", String::from_utf8_lossy(body));
+        }
+        assert!(matches!(read(b"{}", &rules), Err(DecodeError::UnsupportedMediaType { .. })));
+    }
+}
