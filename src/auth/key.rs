@@ -108,7 +108,7 @@ impl ApiKey {
     /// Returns how strictly values from the key's owner are read.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { strict: self.strict, timezone: self.timezone.unwrap_or_default() }
+        Rules { strict: self.strict, timezone: self.timezone.unwrap_or_default(), ..Rules::default() }
     }
 }
 

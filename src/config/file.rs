@@ -108,7 +108,8 @@ pub(super) fn read_file(path: Option<&Path>) -> Result<(String, File), ConfigErr
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    crate::format::parse::toml(text).map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
+    crate::format::parse::toml(text.trim_start_matches('\u{feff}'))
+        .map_err(|cause| ConfigError::Parse { file: path.display().to_string(), cause })
 }
 
 #[cfg(test)]

@@ -188,6 +188,7 @@ impl Config {
         let (watch, loading) = plugins(&name, &file.plugins)?;
         let limits = limits(&name, &file.limits)?;
         let sender_places = SenderPlaces { secrets_file: file.secrets_file, senders_dir: file.senders_dir };
+        let loading = plugin::LoadLimits { body_bytes: limits.body_bytes, ..loading };
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             metrics_listen: options.metrics_listen.or(file.metrics_listen),
@@ -319,6 +320,7 @@ fn plugins(file: &str, given: &PluginsFile) -> Result<(watch::Settings, plugin::
             compile_bytes: given.compile_mib.map_or(loading.compile_bytes, |mib| mib.saturating_mul(1 << 20)),
             fixtures: time(given.fixtures_ms, loading.fixtures),
             schema: time(given.schema_ms, loading.schema),
+            ..loading
         },
     ))
 }

@@ -19,6 +19,8 @@ pub(super) trait Access: Send + Sync + 'static {
     type Who: Send;
     /// Whether it is answered even when the server has no place for the request.
     const ALWAYS: bool = false;
+    /// Whether the content type may be sent more than once.
+    const ANY_TYPE: bool = false;
     /// The query parameters that say who calls.
     const QUERY: &'static [QueryParameter] = &[];
 
@@ -131,6 +133,7 @@ pub(super) struct Sender;
 
 impl Access for Sender {
     type Who = ();
+    const ANY_TYPE: bool = true;
 
     fn admit(&self, _: &mut Call) -> Result<(), Problem> {
         Ok(())

@@ -32,7 +32,7 @@ pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl<T: JsonBody> Input for Json<T> {
     async fn read(call: &mut Call) -> Result<Self, Problem> {
-        let bytes = call.body().await?;
+        let bytes = call.plain_body(call.app.config.limits.body_bytes).await?;
         Ok(Self { value: parse(&bytes)?, bytes })
     }
 
@@ -43,7 +43,7 @@ impl<T: JsonBody> Input for Json<T> {
 
 impl<T: JsonBody + Default> Input for OptionalJson<T> {
     async fn read(call: &mut Call) -> Result<Self, Problem> {
-        let bytes = call.body().await?;
+        let bytes = call.plain_body(call.app.config.limits.body_bytes).await?;
         Ok(Self(if bytes.is_empty() { T::default() } else { parse(&bytes)? }))
     }
 

@@ -13,7 +13,7 @@ use warp::http::{HeaderMap, Method};
 use super::exchange::Exchange;
 use super::problem::Problem;
 use crate::auth::{ApiKey, Scope};
-use crate::format::payload::{Loosened, Rules};
+use crate::format::payload::{CODING_HEADER, Loosened, Rules};
 use crate::format::schema::Violation;
 use crate::integration::load::direct;
 use crate::limits::memory::{Charge, Held};
@@ -103,18 +103,24 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
 impl Call {
     /// Rejects a request with two headers of the same name where that matters: a proxy in front may have used the other one.
     pub(super) fn unambiguous(&self) -> Result<(), Problem> {
-        const ONCE: [&str; 5] = ["x-api-key", "idempotency-key", "authorization", "content-type", "content-encoding"];
-        let twice = ONCE.into_iter().find(|it| self.headers.get_all(*it).iter().nth(1).is_some());
+        self.unambiguous_but(false)
+    }
+
+    /// Like [`Self::unambiguous`]; the body of a delivery is read by its content, whatever its type says.
+    fn unambiguous_but(&self, any_type: bool) -> Result<(), Problem> {
+        const ONCE: [&str; 5] = ["x-api-key", "idempotency-key", "authorization", "content-encoding", "content-type"];
+        let once = ONCE.into_iter().filter(|it| !any_type || *it != "content-type");
+        let twice = once.into_iter().find(|it| self.headers.get_all(*it).iter().nth(1).is_some());
         twice.map_or(Ok(()), |name| Err(Problem::RepeatedHeader { name }))
     }
 
     /// Takes a place among the running requests. A request with a body takes its place when the body has arrived, so that slow
-    /// senders do not block others.
-    pub(super) fn begun(mut self) -> Result<Self, Problem> {
+    /// senders do not block others. `any_type`: its content type may be sent more than once.
+    pub(super) fn begun(mut self, any_type: bool) -> Result<Self, Problem> {
         if self.exchange.wire.is_restricted() {
             return Err(Problem::Overloaded);
         }
-        self.unambiguous()?;
+        self.unambiguous_but(any_type)?;
         let reads_body = [Method::POST, Method::PATCH].contains(&self.exchange.method);
         if !(reads_body && self.exchange.has_content) {
             self.take_place()?;
@@ -158,6 +164,12 @@ impl Call {
     /// A header's value; `None` if it is missing or not text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The content type as sent. If there are several, they are joined as a list (RFC 9110 section 5.3).
+    pub(super) fn content_type(&self) -> Option<String> {
+        let sent: Vec<_> = self.headers.get_all("content-type").iter().filter_map(|it| it.to_str().ok()).collect();
+        (!sent.is_empty()).then(|| sent.join(", "))
     }
 
     /// The request's API key, if it has the scope and is within its rate limit. The request counts for its company.
@@ -216,8 +228,14 @@ impl Call {
     /// The event for this body. `keep` names headers whose values are kept in addition to the usual ones.
     pub(super) fn raw_event(&self, company_id: CompanyId, body: Bytes, keep: &[String]) -> RawEvent {
         let now = now();
-        let content_type = self.header("content-type").map(str::to_owned);
-        let headers = kept_headers(&self.headers, keep);
+        let content_type = self.content_type();
+        let mut headers = kept_headers(&self.headers, keep);
+        // The body is stored as it was sent, so it is read with its coding.
+        if let (Some(coding), Some((_, kept))) =
+            (self.header(CODING_HEADER), headers.iter_mut().find(|(name, _)| name == CODING_HEADER))
+        {
+            coding.clone_into(kept);
+        }
         let id = EventId(new_id(now));
         know(Field::Event, id);
         let trace = trace::context();

@@ -1,5 +1,6 @@
 //! Reading a request's body: its limits of size and time, and the memory that it is charged to.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use futures_util::StreamExt as _;
 use super::call::{Call, Chunks, LARGE};
 use super::problem::Problem;
 use crate::format::payload;
+use crate::format::payload::{CODING_HEADER, Loosened};
+use crate::integration::stop::Stop;
 use crate::limits::memory;
 use crate::limits::memory::{Arriving, Payer};
 use crate::model::company::CompanyId;
+use crate::model::event::Event;
 
 /// How long a large body waits for the memory to decode it.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,16 +27,24 @@ impl Call {
         self.body_within(limit).await
     }
 
+    /// Reads the whole body, and removes its content coding. For bodies that are not stored.
+    pub(super) async fn plain_body(&mut self, limit: usize) -> Result<Bytes, Problem> {
+        let body = self.body_within(limit).await?;
+        let mut loosened = Loosened::default();
+        let coding = self.header(CODING_HEADER);
+        let plain = match payload::without_coding(coding, &body, limit, &mut loosened).map_err(Stop::Decode)? {
+            Cow::Borrowed(_) => body.clone(),
+            Cow::Owned(plain) => plain.into(),
+        };
+        loosened.iter().for_each(|it| self.loosened.add(it));
+        Ok(plain)
+    }
+
     /// Reads the whole body, for a route with another size limit.
     pub(super) async fn body_within(&mut self, limit: usize) -> Result<Bytes, Problem> {
         let announced = self.header("content-length").and_then(|text| text.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(Problem::BodyTooLarge { limit });
-        }
-        if let Some(coding) =
-            self.header("content-encoding").filter(|it| !it.trim().is_empty() && !it.eq_ignore_ascii_case("identity"))
-        {
-            return Err(Problem::ContentEncoding { got: coding.chars().take(64).collect() });
         }
         let timeout = self.app.config.limits.body_timeout;
         let wire = Arc::clone(&self.exchange.wire);
@@ -47,7 +59,7 @@ impl Call {
         // A stranger's body takes a place after its proof is checked, which may wait for other proofs.
         if wire.is_proven() {
             self.take_place()?;
-            self.weigh(&body).await?;
+            self.weigh(&body, limit).await?;
         }
         Ok(body)
     }
@@ -70,25 +82,54 @@ impl Call {
     }
 
     /// Marks the request as authenticated for this company, by its body.
-    pub(super) async fn proven(&mut self, company: &CompanyId, body: &Bytes) -> Result<(), Problem> {
+    pub(super) async fn proven(&mut self, company: &CompanyId, body: &Bytes, limit: usize) -> Result<(), Problem> {
         self.prove(company);
         self.take_place()?;
         if let Some(held) = &self.held {
             held.prove(&self.app.memory.bodies, Some(company.clone()), body.len()).map_err(Problem::NoRoom)?;
         }
-        self.weigh(body).await
+        self.weigh(body, limit).await
+    }
+
+    /// Waits for the memory to decode this request's body, which may have a content coding.
+    async fn weigh(&mut self, body: &Bytes, limit: usize) -> Result<(), Problem> {
+        let (content_type, coding) = (self.content_type(), self.header(CODING_HEADER).map(str::to_owned));
+        self.weigh_as(content_type, coding, body, limit).await
+    }
+
+    /// Waits for the memory to decode a stored event's body.
+    pub(super) async fn weigh_event(&mut self, event: &Event, limit: usize) -> Result<(), Problem> {
+        let coding = event.headers.iter().find(|(name, _)| name == CODING_HEADER).map(|(_, value)| value.clone());
+        self.weigh_as(event.content_type.clone(), coding, &event.body, limit).await
     }
 
     /// Waits for the memory to decode this body, and reserves some for the response: it may be as large, and a change that was
     /// made must be acknowledged.
-    pub(super) async fn weigh(&mut self, body: &Bytes) -> Result<(), Problem> {
-        if body.len() <= memory::SMALL {
-            return Ok(());
-        }
+    async fn weigh_as(
+        &mut self,
+        content_type: Option<String>,
+        coding: Option<String>,
+        body: &Bytes,
+        limit: usize,
+    ) -> Result<(), Problem> {
         let (wire, memory) = (&self.exchange.wire, &self.app.memory);
         let company = wire.company();
-        let decoded = memory.decoded.charge_within(company.clone(), payload::weight(body), ROOM_TIMEOUT).await;
-        self.decoded = Some(decoded.ok_or(Problem::NoRoom(memory::DECODED))?);
+        let charge = async |bytes| {
+            let charge = memory.decoded.charge_within(company.clone(), bytes, ROOM_TIMEOUT).await;
+            charge.ok_or(Problem::NoRoom(memory::DECODED))
+        };
+        let weight = if payload::is_coded(coding.as_deref()) {
+            // What is in the body is not known before it is decompressed, off the reactor.
+            let _content = charge(payload::most_content(body.len(), limit)).await?;
+            let body = body.clone();
+            let weigh = move || payload::weight_of(content_type.as_deref(), coding.as_deref(), &body, limit);
+            tokio::task::spawn_blocking(weigh).await.map_err(|_| Problem::Internal)?
+        } else if body.len() > memory::SMALL {
+            payload::weight_of(content_type.as_deref(), None, body, limit)
+        } else {
+            return Ok(());
+        };
+        self.decoded = Some(charge(weight).await?);
         if body.len() > LARGE {
             // A replay is weighed twice: its body, and the event.
             drop(wire.take_reserved());

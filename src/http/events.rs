@@ -37,7 +37,7 @@ pub(super) struct EventAnswer {
 /// What was sent.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Sent {
-    /// The body as text; only for admins.
+    /// The body as text, without its content coding; only for admins.
     body: String,
     /// What the plugin would get, as the integration reads it today; null where it is not live, or cannot read it. Only for
     /// admins.
@@ -67,11 +67,13 @@ pub(super) async fn list(call: Call, reader: Reader, query: EventListQuery) -> R
 /// `GET /v1/events/{id}`; with the scope `events:read` also headers, log and reason, with `admin` what was sent as well.
 pub(super) async fn show(mut call: Call, reader: Reader, Path(id): Path<EventId>) -> Result<EventFound, Failed> {
     let event = find(&call, &reader.company, id).await?.event;
-    call.weigh(&event.body).await?;
+    let limit = body_limit(&call, &event);
+    call.weigh_event(&event, limit).await?;
     let mut sent = None;
     if let Some(admin) = reader.admin.filter(|_| event.no_body().is_none()) {
         call.app.store.note(admin.does(Action::EventRead, event.id).of(&event.company_id)).await?;
-        sent = Some(Sent { body: String::from_utf8_lossy(&event.body).into_owned(), payload: payload(&call, &event) });
+        let body = String::from_utf8_lossy(&event.raw().content(limit)).into_owned();
+        sent = Some(Sent { body, payload: payload(&call, &event) });
     }
     Ok(EventFound(EventAnswer { event, inside: reader.inside, sent }))
 }
@@ -84,6 +86,12 @@ pub(super) async fn raw(call: Call, who: CompanyAdmin, Path(id): Path<EventId>) 
     }
     call.app.store.note(who.admin.does(Action::EventRead, event.id).of(&who.company)).await?;
     Ok(RawBody(event))
+}
+
+/// The largest content of an event's body, once its coding is removed.
+pub(super) fn body_limit(call: &Call, event: &Event) -> usize {
+    let own = call.app.registry.get(&event.integration.0).filter(|it| it.company_id == event.company_id);
+    own.map_or(call.app.config.limits.body_bytes, |it| it.rules.body_bytes)
 }
 
 /// An event, with the version that a change must name.

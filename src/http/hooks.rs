@@ -19,6 +19,7 @@ use super::repeat::{Once, Told};
 use super::reply::TypedReply as _;
 use super::request_headers::IdempotencyKey;
 use crate::auth::{AuthError, Scope};
+use crate::format::payload::DecodeError;
 use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration, Received};
 use crate::metrics::integrations::{DeliveryEnd, UNKNOWN};
@@ -123,7 +124,12 @@ async fn process(
     let mut raw = call.raw_event(integration.company_id.clone(), body, &integration.keep_headers);
     integration.auth.hide(&mut raw.headers, secret);
     raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
+    let only_query = raw.body.trim_ascii().is_empty() && !call.query.is_empty() && integration.rules.empty.is_none();
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
+    if only_query {
+        let stop = pipeline::unreadable(&call.app.pipeline, integration, raw, DecodeError::OnlyQuery, sent).await;
+        return Err(Failed::of(event_id)(stop));
+    }
     let mut received = match integration.receive(raw) {
         Ok(received) => received,
         Err(unreadable) => {
@@ -226,6 +232,7 @@ enum Admitted {
 /// body is read; then the body must match the signature.
 async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&str>) -> Result<Admitted, Problem> {
     let (company, name) = (&integration.company_id, &integration.name);
+    let limit = integration.rules.body_bytes;
     if matches!(integration.auth, Auth::ApiKey) {
         let key = call.sender_key(Scope::HooksWrite, now())?;
         // Another company's key is not valid here.
@@ -234,7 +241,7 @@ async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&
         }
         // Before the body, so that the request counts as its integration's from the start.
         call.belongs_to(company, name)?;
-        return Ok(Admitted::Delivery { sender: key.id.0.clone(), body: call.body().await? });
+        return Ok(Admitted::Delivery { sender: key.id.0.clone(), body: call.body_within(limit).await? });
     }
     integration.one_id(&call.headers).map_err(AuthError::Signature)?;
     let claimed = match integration.auth.claim(&call.delivery(), secret) {
@@ -248,9 +255,9 @@ async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&
     let (body, used) = if let Claimed::Proved(used) = claimed {
         call.prove(company);
         call.belongs_to(company, name)?;
-        (call.body().await?, Some(used))
+        (call.body_within(limit).await?, Some(used))
     } else {
-        let body = call.body().await?;
+        let body = call.body_within(limit).await?;
         let used = match proof::check(&call.app, integration, claimed, &body, call.given_up()).await {
             Err(Problem::Auth(error)) if questions::may_ask(call, integration) => {
                 call.take_place()?;
@@ -260,7 +267,7 @@ async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&
             checked => checked?,
         };
         call.belongs_to(company, name)?;
-        call.proven(company, &body).await?;
+        call.proven(company, &body, limit).await?;
         (body, used)
     };
     used.inspect(|it| integration.uses.used(*it, now()));

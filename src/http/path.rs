@@ -44,6 +44,9 @@ pub(super) const NO_TASK: Problem = Problem::NotFound("no such task");
 /// No event of this company has the id.
 pub(super) const NO_EVENT: Problem = Problem::NotFound("no such event");
 
+/// The event has no file of this number.
+pub(super) const NO_FILE: Problem = Problem::NotFound("no such file in this event");
+
 impl PathParameter for TaskId {
     const NAME: &'static str = "id";
     const ABOUT: &'static str = "The task's id.";
@@ -61,6 +64,19 @@ impl PathParameter for EventId {
 
     fn parse(text: &str) -> Result<Self, Problem> {
         Uuid::parse_str(text).map(Self).map_err(|_| NO_EVENT)
+    }
+}
+
+/// The number of a file.
+pub(super) struct FileNumber(pub(super) usize);
+
+impl PathParameter for FileNumber {
+    const NAME: &'static str = "n";
+    const ABOUT: &'static str = "The file's number: `file` in the payload.";
+    type Described = u32;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        text.parse().map(Self).map_err(|_| NO_FILE)
     }
 }
 

@@ -45,8 +45,6 @@ pub(crate) enum Problem {
     BodyTimeout { timeout: Duration },
     #[error("the connection ended before the whole body arrived; send it again")]
     BodyBroken,
-    #[error("Content-Encoding \"{got}\" is not supported; send the body uncompressed")]
-    ContentEncoding { got: String },
     #[error("too many requests of this {whose}: {} a minute are allowed, {} at once; send the next one in {seconds} s", rate.per_minute, rate.burst)]
     RateLimited { whose: &'static str, rate: Rate, seconds: i64 },
     #[error("the Host header {0}; send one, e.g. Host: tasks.example.com")]
@@ -124,7 +122,6 @@ impl Problem {
             Self::HeadersTooLarge { .. } => Code::HeadersTooLarge,
             Self::BodyTimeout { .. } => Code::BodyTimeout,
             Self::BodyBroken => Code::BodyIncomplete,
-            Self::ContentEncoding { .. } => Code::UnsupportedEncoding,
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Host(_) => Code::BadHost,
             Self::Overloaded | Self::NoRoom(_) => Code::Overloaded,
@@ -194,18 +191,22 @@ fn store(error: &StoreError) -> Code {
 
 fn decode(error: &DecodeError) -> Code {
     match error {
-        DecodeError::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+        DecodeError::UnsupportedMediaType { .. } | DecodeError::Binary { .. } => Code::UnsupportedMediaType,
         DecodeError::MultipleItems { .. } => Code::MultipleItems,
         DecodeError::NotAnObject { .. } => Code::NotAnObject,
         DecodeError::NoItems => Code::NoItems,
         DecodeError::TooManyItems { .. } => Code::TooManyItems,
         DecodeError::NotAList => Code::NotAList,
-        DecodeError::Empty => Code::EmptyBody,
-        DecodeError::NotUtf8 { .. } => Code::NotUtf8,
+        DecodeError::Empty | DecodeError::OnlyQuery => Code::EmptyBody,
+        DecodeError::NotUtf8 { .. } | DecodeError::Charset { .. } => Code::NotUtf8,
+        DecodeError::ContentCoding { .. } => Code::UnsupportedEncoding,
+        DecodeError::Expanded { .. } => Code::BodyTooLarge,
+        DecodeError::Xml { .. } => Code::MalformedXml,
+        DecodeError::Jwt => Code::MalformedJwt,
         DecodeError::Json { .. } => Code::MalformedJson,
         DecodeError::TooDeep { .. } => Code::TooDeep,
         DecodeError::DuplicateKey { .. } => Code::DuplicateKey,
-        DecodeError::NumberOutOfRange => Code::NumberOutOfRange,
+        DecodeError::NumberOutOfRange | DecodeError::InexactNumber => Code::NumberOutOfRange,
         DecodeError::Form { .. } => Code::MalformedForm,
     }
 }
@@ -257,6 +258,14 @@ mod tests {
             DecodeError::TooManyItems { count: 2, limit },
             DecodeError::NotAList,
             DecodeError::Form { message: String::new() },
+            DecodeError::OnlyQuery,
+            DecodeError::Charset { got: String::new(), known: true },
+            DecodeError::ContentCoding { message: String::new() },
+            DecodeError::Expanded { limit },
+            DecodeError::InexactNumber,
+            DecodeError::Binary { what: "" },
+            DecodeError::Xml { message: String::new() },
+            DecodeError::Jwt,
         ] {
             assert_eq!(decode(&error).name(), error.code());
         }

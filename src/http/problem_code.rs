@@ -76,17 +76,21 @@ codes! {
     BodyOnGet = BAD_REQUEST InvalidRequest "body_on_get";
     /// The body is empty.
     EmptyBody = BAD_REQUEST InvalidRequest "empty_body";
-    /// The body is not UTF-8.
+    /// The body is not UTF-8, or not in the charset that it declares.
     NotUtf8 = BAD_REQUEST InvalidRequest "not_utf8";
     /// The body is not valid JSON; the message has the line and column.
     MalformedJson = BAD_REQUEST InvalidRequest "malformed_json";
     /// The form in the body cannot be read.
     MalformedForm = BAD_REQUEST InvalidRequest "malformed_form";
-    /// The JSON is nested too deeply.
+    /// The XML in the body cannot be read.
+    MalformedXml = BAD_REQUEST InvalidRequest "malformed_xml";
+    /// The body is not a JSON Web Token with a JSON payload.
+    MalformedJwt = BAD_REQUEST InvalidRequest "malformed_jwt";
+    /// The JSON or XML is nested too deeply.
     TooDeep = BAD_REQUEST InvalidRequest "too_deep";
     /// A JSON object has the same name twice.
     DuplicateKey = BAD_REQUEST InvalidRequest "duplicate_key";
-    /// A number does not fit a 64-bit float; send it as text.
+    /// A number does not fit a 64-bit float, or has too many digits for one; send it as text.
     NumberOutOfRange = BAD_REQUEST InvalidRequest "number_out_of_range";
     /// The `X-API-Key` header is missing.
     NoKey = UNAUTHORIZED AuthenticationError "no_key";
@@ -126,9 +130,9 @@ codes! {
     ShadowRefused = CONFLICT Conflict "shadow_refused";
     /// The body is larger than the server accepts.
     BodyTooLarge = PAYLOAD_TOO_LARGE InvalidRequest "body_too_large";
-    /// The body is compressed; send it uncompressed.
+    /// The body's content coding cannot be removed; send it uncompressed, or as gzip, deflate, br or zstd.
     UnsupportedEncoding = UNSUPPORTED_MEDIA_TYPE InvalidRequest "unsupported_encoding";
-    /// The body is neither JSON nor a form.
+    /// The body is neither JSON, a form nor XML.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE InvalidRequest "unsupported_media_type";
     /// One or more fields are not valid; `errors` lists them.
     InvalidField = UNPROCESSABLE_ENTITY ValidationError "invalid_field";

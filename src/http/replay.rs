@@ -8,7 +8,7 @@ use super::answer::{Answer, Failed};
 use super::body::{JsonBody, OptionalJson};
 use super::call::Call;
 use super::deliveries::told;
-use super::events::find;
+use super::events::{body_limit, find};
 use super::openapi::describer::Describer;
 use super::openapi::examples::Example;
 use super::openapi::headers;
@@ -51,7 +51,8 @@ pub(super) async fn replay(
 ) -> Result<Replayed, Failed> {
     let event = find(&call, &company, id).await?;
     trace::link(event.event.trace.as_ref());
-    call.weigh(&event.event.body).await?;
+    let limit = body_limit(&call, &event.event);
+    call.weigh_event(&event.event, limit).await?;
     let named = event.event.id;
     let name = event.event.integration.clone();
     let integration = match call.app.registry.find(&name.0) {

@@ -73,7 +73,7 @@ impl Route {
                 let writer = ResponseWriter::of(&call);
                 let writer = if A::ALWAYS { writer.exempt() } else { writer };
                 let answered = async move {
-                    let mut call = if A::ALWAYS { call } else { call.begun()? };
+                    let mut call = if A::ALWAYS { call } else { call.begun(A::ANY_TYPE)? };
                     let who = access.admit(&mut call)?;
                     check_query::<A, I>(&mut call, path)?;
                     let input = I::read(&mut call).await?;

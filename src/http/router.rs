@@ -1,5 +1,7 @@
 //! Finds the route of a request; for a URL that does not exist, finds the one that was probably meant.
 
+use std::borrow::Cow;
+
 use warp::http::Method;
 
 use super::problem::Problem;
@@ -54,8 +56,13 @@ impl<R> Router<R> {
     /// # Errors
     /// The URL does not exist, or does not support the method.
     pub(super) fn find(&self, method: &Method, sent: &Method, path: &str) -> Result<FoundRoute<'_, R>, Problem> {
-        let Some((resource, parameters)) = self.0.iter().find_map(|it| Some((it, it.parameters(parts(path))?))) else {
-            let near = self.near(&parts(path).collect::<Vec<_>>());
+        // Decoded once. A segment that is not text, or would be several, is part of no URL.
+        let decoded: Option<Vec<_>> = parts(path).map(segment).collect();
+        let find = |decoded: &Vec<Cow<'_, str>>| {
+            self.0.iter().find_map(|it| Some((it, it.parameters(decoded.iter().map(AsRef::as_ref))?)))
+        };
+        let Some((resource, parameters)) = decoded.as_ref().and_then(find) else {
+            let near = decoded.and_then(|it| self.near(&it.iter().map(AsRef::as_ref).collect::<Vec<_>>()));
             return Err(Problem::NoUrl { url: shown(path), near });
         };
         match resource.methods.iter().find(|(it, _)| it == method) {
@@ -75,6 +82,29 @@ impl<R> Router<R> {
         });
         near.min_by_key(|(cost, _)| *cost).map(|(_, url)| url)
     }
+}
+
+/// A segment without percent-encoding (RFC 3986 section 2.1); none if it is not UTF-8, or contains a `/` or a control
+/// character.
+fn segment(sent: &str) -> Option<Cow<'_, str>> {
+    if !sent.contains('%') {
+        return Some(Cow::Borrowed(sent));
+    }
+    let mut bytes = Vec::with_capacity(sent.len());
+    let mut rest = sent.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits =
+            std::str::from_utf8(after.get(..2)?).ok().filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after.get(2..)?;
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.contains(|it: char| it == '/' || it.is_control())).then_some(Cow::Owned(text))
 }
 
 /// A path's segments.
@@ -192,6 +222,19 @@ mod tests {
         assert!(
             matches!(find(Method::PUT, "/v1/tasks/7"), Err(Problem::Method { allow, .. }) if allow == "GET, HEAD, PATCH")
         );
+    }
+
+    /// Otherwise a client that escapes more than it must gets 404, or a segment becomes two.
+    #[test]
+    fn segments_are_decoded_once() {
+        assert_eq!(find(Method::GET, "/v1/%74asks/a%2Db").unwrap(), ("show", vec!["a-b".to_owned()]));
+        assert_eq!(find(Method::GET, "/v1/tasks/%2541").unwrap(), ("show", vec!["%41".to_owned()]));
+        assert_eq!(find(Method::POST, "/v1/hooks/%c3%a9/%7Ex").unwrap().1, ["é", "~x"]);
+        for path in
+            ["/v1/tasks/a%2Fb", "/v1/tasks/%00", "/v1/tasks/%ff", "/v1/tasks/%zz", "/v1/tasks/%4", "/v1/tasks/%"]
+        {
+            assert!(matches!(find(Method::GET, path), Err(Problem::NoUrl { near: None, .. })), "{path}");
+        }
     }
 
     #[test]

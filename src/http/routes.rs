@@ -12,8 +12,8 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, events, feed, health, hooks, me, metrics, openapi_file, plugins, provenance,
-    replay, tasks, upkeep,
+    admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, me, metrics, openapi_file, plugins,
+    provenance, replay, tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -22,13 +22,14 @@ use super::body::{Json, OptionalJson};
 use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
+use super::event_files::FileBytes;
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
-use super::path::{Path, SentKeyId, SentName, UrlSecret};
+use super::path::{FileNumber, Path, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::provenance::ProvenanceFound;
 use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
@@ -98,6 +99,8 @@ routes! {
     GET "/v1/events/{id}" AnyReader => events::show(Path<EventId>) -> EventFound, [200];
     /// Shows an event's body, byte for byte.
     GET "/v1/events/{id}/raw" AdminOfCompany => events::raw(Path<EventId>) -> RawBody, [200];
+    /// Shows a file that was sent with an event.
+    GET "/v1/events/{id}/files/{n}" AdminOfCompany => event_files::show(Path<EventId>, Path<FileNumber>) -> FileBytes, [200];
     /// Processes an event again.
     POST "/v1/events/{id}/replay" AdminOfCompany => replay::replay(Path<EventId>, OptionalJson<ReplayRequest>) -> Replayed, [200; 409 502];
     /// Creates an API key. The response is the only place that has the key itself.

@@ -47,7 +47,7 @@ impl Input for NewTaskBody {
 
 impl Input for TaskChangeBody {
     async fn read(call: &mut Call) -> Result<Self, Problem> {
-        call.body().await.map(Self)
+        call.plain_body(call.app.config.limits.body_bytes).await.map(Self)
     }
 
     fn describe(to: &mut Describer<'_>) {
@@ -65,7 +65,7 @@ impl Input for TaskChangeBody {
 impl Input for BatchBody {
     async fn read(call: &mut Call) -> Result<Self, Problem> {
         let limit = call.app.config.limits.body_bytes.saturating_mul(BATCH_BODIES);
-        call.body_within(limit).await.map(Self)
+        call.plain_body(limit).await.map(Self)
     }
 
     fn describe(to: &mut Describer<'_>) {

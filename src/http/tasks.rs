@@ -21,7 +21,7 @@ use super::request_headers::{IdempotencyKey, IfMatch};
 use super::task_body::{NewTaskBody, TaskChangeBody};
 use crate::auth::ApiKey;
 use crate::format::payload;
-use crate::format::payload::Loosened;
+use crate::format::payload::{Loosened, Rules};
 use crate::format::schema::{self, Violation};
 use crate::format::task_change::TaskChange;
 use crate::integration::stop::Stop;
@@ -73,9 +73,10 @@ pub(super) fn reads_task(key: &ApiKey) -> impl Reads {
 
 async fn create_once(call: &Call, key: &ApiKey, once: &Once, body: Bytes) -> Result<Answer<TaskCreated>, Failed> {
     let raw = call.raw_event(key.company_id.clone(), body, &[]);
+    let rules = Rules { body_bytes: call.app.config.limits.body_bytes, ..key.rules() };
     let event_id = raw.id;
     let (pipeline, failed) = (&call.app.pipeline, Failed::of(event_id));
-    let prepared = pipeline::task(pipeline, &key.rules(), raw, once.stored(call)).await.map_err(&failed)?;
+    let prepared = pipeline::task(pipeline, &rules, raw, once.stored(call)).await.map_err(&failed)?;
     let ready = match prepared {
         Prepared::Superseded(superseded) => return Ok(once.superseded(superseded)?),
         Prepared::Ready(ready) => ready,
@@ -154,7 +155,12 @@ pub(super) async fn change(
     let payload = payload::decode(call.header("content-type"), &body, &rules)
         .and_then(|it| payload::unwrap_envelope(it, schema::task_update().shape(), &rules))
         .map_err(Stop::Decode)?;
-    let (change, loosened) = TaskChange::parse(payload, version, &rules)?;
+    let has_files = !payload::file_places(&payload.value).is_empty();
+    let (change, mut loosened) = TaskChange::parse(payload, version, &rules)?;
+    if has_files {
+        // A change is not an event: nothing keeps them.
+        loosened.add("file");
+    }
     let updated = call.app.store.update_task(&key.company_id, id, change.version, change.patch, now()).await?;
     Ok(TaskFound { task: done(updated)?, loosened })
 }

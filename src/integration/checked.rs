@@ -9,7 +9,7 @@ use super::live::Integration;
 use super::mapped::Ready;
 use super::redact::Redact;
 use super::stop::{FailedCall, Stop};
-use crate::format::payload::{Encoding, Loosened, Payload, Rules};
+use crate::format::payload::{Loosened, Payload, Rules};
 use crate::format::schema::{Ignored, Unfit, Violation, Violations};
 use crate::model::event::RawEvent;
 use crate::model::task::NewTask;
@@ -63,7 +63,7 @@ impl CheckedPayload {
         integration.redact.apply(&mut value);
         let result = RedactedPlaces { by: vec![integration.redact.clone()] };
         let result = result.judge(|ignored| integration.schema.judge(&value, ignored));
-        let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
+        let payload = Payload::of(value);
         Self::new(payload, integration, result)
     }
 
@@ -86,8 +86,9 @@ impl CheckedPayload {
         let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: log };
         match outcome {
             Outcome::Skip(reason) => ready.skip = Some(reason),
-            Outcome::Tasks(values) if values.is_empty() => return Err(Stop::Output(Violations::default())),
-            Outcome::Tasks(values) => {
+            Outcome::Tasks(values, _) if values.is_empty() => return Err(Stop::Output(Violations::default())),
+            Outcome::Tasks(values, loosened) => {
+                loosened.iter().for_each(|name| ready.loosened.add(name));
                 for (index, value) in values.into_iter().enumerate() {
                     ready.tasks.push(output_task(index, value, rules, &mut ready.loosened)?);
                 }
@@ -98,7 +99,7 @@ impl CheckedPayload {
 }
 
 fn output_task(index: usize, value: Value, rules: &Rules, loosened: &mut Loosened) -> Result<NewTask, Stop> {
-    let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
+    let payload = Payload::of(value);
     let (task, names) =
         NewTask::parse(payload, rules).map_err(|violations| Stop::Output(in_output(index, violations)))?;
     names.iter().for_each(|name| loosened.add(name));

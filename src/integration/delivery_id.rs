@@ -44,7 +44,7 @@ impl Integration {
         let value = |source: &Source| {
             let value = match source {
                 Source::Header(name) => received.raw().header(name).map(str::to_owned),
-                Source::Body(pointer) => received.payload(self)?.value.pointer(pointer).and_then(text),
+                Source::Body(pointer) => received.payload(self)?.pointer(pointer).and_then(text),
                 // A sender file cannot name these.
                 Source::Query(_) | Source::Claim(_) => None,
             };
@@ -58,7 +58,7 @@ impl Integration {
     #[must_use]
     pub fn order_key(&self, received: &Received) -> Option<String> {
         let pointer = self.later.order_by.as_deref()?;
-        received.payload(self)?.value.pointer(pointer).and_then(text)
+        received.payload(self)?.pointer(pointer).and_then(text)
     }
 }
 

@@ -18,7 +18,7 @@ use super::live::Integration;
 use super::stop::Stop;
 use crate::format::diff::differences;
 use crate::format::parse;
-use crate::format::payload::{Encoding, Loosened, Payload};
+use crate::format::payload::Payload;
 use crate::format::schema::Violations;
 use crate::model::ids::EventId;
 use crate::model::task::NewTask;
@@ -187,7 +187,7 @@ impl Fixture {
     fn differs(&self, run: &FixtureRun, integration: &Integration) -> Option<String> {
         let read = |values: &[Value]| tasks(values, integration).ok();
         let places = match (&run.came, &self.expect) {
-            (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
+            (Came::Out(Outcome::Tasks(found, _)), Expect::Tasks(expected)) => {
                 read(expected).zip(read(found)).map(|(expected, found)| differences(&expected, &found))
             }
             _ => None,
@@ -212,7 +212,7 @@ impl Fixture {
     #[must_use]
     pub(crate) fn wrong(&self, run: &FixtureRun, integration: &Integration) -> Vec<String> {
         match (&run.came, &self.expect) {
-            (Came::Out(Outcome::Tasks(found)), Expect::Tasks(expected)) => {
+            (Came::Out(Outcome::Tasks(found, _)), Expect::Tasks(expected)) => {
                 match (tasks(expected, integration), tasks(found, integration)) {
                     (Ok(expected), Ok(found)) => told(&expected, &found),
                     (Err(cause), _) => vec![format!("the expected task is invalid: {cause}")],
@@ -241,7 +241,7 @@ fn told(expected: &Value, found: &Value) -> Vec<String> {
 /// Parses the tasks as the pipeline does, so that a fixture need not repeat defaults.
 fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
     let read = |(index, value): (usize, &Value)| {
-        let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
+        let payload = Payload::of(value.clone());
         let task = NewTask::parse(payload, &integration.rules)
             .map_err(|found| format!("task {index}: {}", found.sentences()))?;
         serde_json::to_value(task.0).map_err(|e| e.to_string())
@@ -263,7 +263,7 @@ impl Expect {
 impl Came {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Out(Outcome::Tasks(_)) => "tasks",
+            Self::Out(Outcome::Tasks(_, _)) => "tasks",
             Self::Out(Outcome::Skip(_)) => "a skip",
             Self::Violations(_) => "violations of the schema",
             Self::Failed(PluginError::Refused { .. }) => "a refusal",
@@ -286,7 +286,7 @@ impl std::fmt::Display for Expect {
 impl std::fmt::Display for Came {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Out(Outcome::Tasks(tasks)) => write!(f, "{} tasks", tasks.len()),
+            Self::Out(Outcome::Tasks(tasks, _)) => write!(f, "{} tasks", tasks.len()),
             Self::Out(Outcome::Skip(reason)) => write!(f, "the skip \"{reason}\""),
             Self::Violations(found) => write!(f, "violations of the schema: {}", found.sentences()),
             Self::Failed(PluginError::Refused { message, .. }) => write!(f, "the refusal \"{message}\""),

@@ -74,7 +74,9 @@ fn tested(
     let company = company(&manifest).map_err(wrong)?;
     let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits())?;
     let own = own_sender(folder, &manifest).map_err(wrong)?;
-    let integration = assemble(manifest, own, schema, plugin, senders, now).map_err(wrong)?;
+    let body_bytes = manifest.body_bytes().unwrap_or(host.limits().body_bytes);
+    let mut integration = assemble(manifest, own, schema, plugin, senders, now).map_err(wrong)?;
+    integration.rules.body_bytes = body_bytes;
     // With a permit, so that the fixtures' time is not spent waiting for the processor.
     let _turn = host.turn(integration.company_id.as_str());
     fixtures::run_all(&integration, folder, host.limits().fixtures)?;
@@ -176,7 +178,7 @@ pub(super) fn assemble(
     let secrets = manifest.auth.named_secrets(&senders.secrets);
     Ok(Integration {
         company_id: company(&manifest)?,
-        rules: Rules { strict: manifest.strict, timezone: timezone(&manifest)? },
+        rules: rules(&manifest, &auth)?,
         auth,
         trust,
         uses: SenderUse::new(secrets.main.len()),
@@ -203,6 +205,12 @@ pub(super) fn assemble(
         loaded_at: now,
         series: OnceLock::new(),
     })
+}
+
+/// Returns how bodies are read. A sender that signs its bodies sends no wrappers of workflow tools.
+fn rules(manifest: &Manifest, auth: &Auth) -> Result<Rules, String> {
+    let unwrap = !matches!(auth, Auth::Signature(_));
+    Ok(Rules { strict: manifest.strict, timezone: timezone(manifest)?, unwrap, ..Rules::default() })
 }
 
 pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {

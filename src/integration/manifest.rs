@@ -91,6 +91,7 @@ struct LimitsTable {
     queue: Option<usize>,
     per_minute: Option<u32>,
     burst: Option<u32>,
+    body_mib: Option<usize>,
 }
 
 /// Returns a violation without the value, because people put secrets where their names belong.
@@ -124,6 +125,11 @@ impl Manifest {
     pub(super) fn rate(&self) -> Option<Rate> {
         let (per_minute, burst) = (self.limits.per_minute?, self.limits.burst);
         Some(Rate { per_minute, burst: burst.unwrap_or(per_minute) })
+    }
+
+    /// Returns the maximum size of a delivery's body, if it is set, in bytes.
+    pub(super) fn body_bytes(&self) -> Option<usize> {
+        self.limits.body_mib.map(|mib| mib << 20)
     }
 
     /// Returns the given limits, with defaults for the others.

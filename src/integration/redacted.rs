@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::live::Integration;
 use super::received::Received;
 use super::redact::ReplacedValues;
-use crate::format::payload::{DecodeError, Payload, decode_again};
+use crate::format::payload::{CODING_HEADER, DecodeError, Payload, decode_again, file_places};
 use crate::model::event::RawEvent;
 use crate::system::log;
 use crate::system::log::SampledLine;
@@ -31,25 +33,34 @@ impl Integration {
         }
         let started = Instant::now();
         let decoded = raw.decode(&self.schema, &self.rules);
-        raw.body = bytes::Bytes::new();
         match decoded {
             Ok(mut payload) => {
+                let files = file_places(&payload.value);
                 let ReplacedValues { places, wholes } = self.redact.apply(&mut payload.value);
                 if !wholes.is_empty() {
                     self.warn_of_wholes(&wholes, &raw);
                 }
                 raw.redacted = places.into_iter().chain(wholes).collect();
-                raw.body = payload.value.to_string().into();
-                raw.content_type = Some("application/json".into());
+                self.store_redacted(&mut raw, &files, &payload.value);
                 // As a replay reads the body that is stored, without parsing it again.
-                let payload = decode_again(payload.value, self.schema.shape(), &self.rules).map(|it| self.redacted(it));
+                let again = decode_again(payload.value, self.schema.shape(), &self.rules).map(|it| self.redacted(it));
+                let payload = again.map(|it| Payload { loosened: payload.loosened, wrappers: payload.wrappers, ..it });
                 Ok(Received::decoded(raw, payload, started.elapsed()))
             }
             Err(error) => {
+                raw.body = bytes::Bytes::new();
                 raw.redacted = vec![String::new()];
                 Err(Box::new((raw, error)))
             }
         }
+    }
+
+    /// Replaces the body by the redacted payload, with the files whose places were not redacted.
+    fn store_redacted(&self, raw: &mut RawEvent, files: &[usize], redacted: &Value) {
+        let stored = raw.redacted_body(files, redacted, self.rules.body_bytes);
+        raw.body = stored.body.into();
+        raw.content_type = Some(stored.content_type);
+        raw.headers.retain(|(name, _)| name != CODING_HEADER);
     }
 
     fn redacted(&self, mut payload: Payload) -> Payload {

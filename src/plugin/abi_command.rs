@@ -12,10 +12,11 @@ use super::bounded::cut;
 use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
-use super::output::{check_size, values};
+use super::output::{check_size, parse, values};
 use super::state::{CallFailure, CallState};
 use super::wasi_stdio;
 use super::wasi_stdio::Exit;
+use crate::format::payload::Loosened;
 
 /// A command that is linked and ready to be instantiated.
 pub(super) struct CommandModule {
@@ -77,22 +78,24 @@ fn check_exports(module: &Module) -> Result<(), String> {
 }
 
 fn read(output: &[u8]) -> Result<Outcome, String> {
+    let output = output.strip_prefix(b"\xef\xbb\xbf").unwrap_or(output);
     if output.iter().all(u8::is_ascii_whitespace) {
         return Err("nothing was written to stdout".into());
     }
     // Counted before the items are stored.
     let items = serde_json::from_slice::<Vec<IgnoredAny>>(output).map_or(1, |it| it.len());
     check_size(items, values(output))?;
-    match serde_json::from_slice(output).map_err(|e| format!("stdout is not JSON: {e}"))? {
+    let mut loosened = Loosened::default();
+    match parse(output, &mut loosened).map_err(|e| format!("stdout is not JSON: {e}"))? {
         Value::Object(map) => match (map.len(), map.get("skip")) {
             (1, Some(Value::String(reason))) => Ok(Outcome::Skip(cut(reason))),
             (1, Some(_)) => Err("\"skip\" must be a string".into()),
-            _ => Ok(Outcome::Tasks(vec![Value::Object(map)])),
+            _ => Ok(Outcome::Tasks(vec![Value::Object(map)], loosened)),
         },
         Value::Array(items) if items.is_empty() => {
             Err("stdout is an empty array; write at least one task, or a skip".into())
         }
-        Value::Array(items) if items.iter().all(Value::is_object) => Ok(Outcome::Tasks(items)),
+        Value::Array(items) if items.iter().all(Value::is_object) => Ok(Outcome::Tasks(items, loosened)),
         _ => Err("stdout is JSON, but not an object or an array of objects".into()),
     }
 }
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn an_object_with_the_name_of_a_raw_value_is_an_object() {
         let output = br#"{"$serde_json::private::RawValue":"[{},{}]"}"#;
-        let Ok(Outcome::Tasks(tasks)) = read(output) else { panic!("not tasks") };
+        let Ok(Outcome::Tasks(tasks, _)) = read(output) else { panic!("not tasks") };
         assert_eq!(tasks, [serde_json::json!({ "$serde_json::private::RawValue": "[{},{}]" })]);
     }
 }

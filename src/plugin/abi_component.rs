@@ -12,8 +12,9 @@ use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
 use super::limits::Hit;
-use super::output::{check_size, values};
+use super::output::{check_size, parse, values};
 use super::state::{CallFailure, CallState};
+use crate::format::payload::Loosened;
 
 #[allow(unreachable_pub, reason = "generated; the world's own comments say it")]
 mod world {
@@ -107,14 +108,18 @@ fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Call
     let bad = |message: String| CallFailure::Error(PluginError::BadOutput(message));
     count(store, texts.iter().map(String::len).sum())?;
     check_size(texts.len(), texts.iter().map(|it| values(it.as_bytes())).sum()).map_err(bad)?;
-    let parse = |(index, text): (usize, &String)| match serde_json::from_str(text) {
+    let mut loosened = Loosened::default();
+    let mut read = |(index, text): (usize, &String)| match parse(text.as_bytes(), &mut loosened) {
         Ok(Value::Object(task)) => Ok(Value::Object(task)),
         Ok(_) => Err(bad(format!("task {index} is not a JSON object"))),
         Err(error) => Err(bad(format!("task {index} is not JSON: {error}"))),
     };
     match texts {
         [] => Err(bad("the component returned an empty list of tasks; return at least one task, or a skip".into())),
-        texts => texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Outcome::Tasks),
+        texts => {
+            let values = texts.iter().enumerate().map(&mut read).collect::<Result<_, _>>()?;
+            Ok(Outcome::Tasks(values, loosened))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::error::PluginError;
+use crate::format::payload::Loosened;
 
 /// Maximum number of bytes that a call may pass to the host at once apart from its output (a log message). A
 /// component that passes more is stopped before anything is copied.
@@ -31,8 +32,8 @@ pub struct CallContext {
 /// The successful result of a plugin call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Tasks, not parsed yet.
-    Tasks(Vec<Value>),
+    /// Tasks, not parsed yet, and what was read loosely in their JSON.
+    Tasks(Vec<Value>, Loosened),
     /// A skip, with its reason.
     Skip(String),
 }

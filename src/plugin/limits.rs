@@ -50,6 +50,8 @@ pub struct LoadLimits {
     pub compile_bytes: u64,
     /// `fixtures_ms`: maximum time for all fixtures of a plugin together; 30 s by default.
     pub fixtures: Duration,
+    /// `body_bytes` under `[limits]`: maximum size of a delivery's body, if plugin.toml has none; 1 MiB by default.
+    pub body_bytes: usize,
     /// `schema_ms`: maximum CPU time of a payload's schema check; 1 s by default.
     pub schema: Duration,
 }
@@ -61,6 +63,7 @@ impl Default for LoadLimits {
             compile: Duration::from_secs(60),
             compile_bytes: 2 << 30,
             fixtures: Duration::from_secs(30),
+            body_bytes: 1 << 20,
             schema: Duration::from_secs(1),
         }
     }

@@ -1,6 +1,10 @@
 //! Limits of a plugin's output for one event, in addition to `output_kib`, because JSON of few bytes can take much
 //! memory.
 
+use serde_json::Value;
+
+use crate::format::payload::{Loosened, without_lone_surrogates};
+
 /// Maximum number of tasks per event.
 const TASKS: usize = 1000;
 /// Maximum number of JSON values of all tasks together (approximate); each takes at least 30 bytes of memory.
@@ -23,6 +27,22 @@ pub(super) fn check_size(tasks: usize, values: usize) -> Result<(), String> {
         return Err(format!("its tasks have about {values} JSON values; the maximum is {VALUES}"));
     }
     Ok(())
+}
+
+/// Parses JSON of a plugin as it was written: with a byte order mark, and with halves of surrogate pairs.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn parse(text: &[u8], loosened: &mut Loosened) -> Result<Value, String> {
+    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    serde_json::from_str(text).or_else(|error| match without_lone_surrogates(text) {
+        Some(repaired) => {
+            loosened.add("surrogate");
+            serde_json::from_str(&repaired).map_err(|e| e.to_string())
+        }
+        None => Err(error.to_string()),
+    })
 }
 
 #[cfg(test)]

@@ -41,6 +41,22 @@ pub(super) fn nanos(state: &CallState) -> u64 {
     state.received_at.timestamp_nanos_opt().and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
 }
 
+/// The program's name, and its only argument. Some programs read it without a check.
+const PROGRAM: &[u8] = b"mapper.wasm\0";
+
+/// The file type of a character device.
+const CHARACTER_DEVICE: u8 = 2;
+
+pub(super) fn arguments_sizes(memory: &mut [u8], count: u32, size: u32) -> Result<(), i32> {
+    put(memory, count, &1_u32.to_le_bytes())?;
+    put(memory, size, &u32::try_from(PROGRAM.len()).map_err(|_| FAULT)?.to_le_bytes())
+}
+
+pub(super) fn arguments(memory: &mut [u8], list: u32, texts: u32) -> Result<(), i32> {
+    put(memory, list, &texts.to_le_bytes())?;
+    put(memory, texts, PROGRAM)
+}
+
 pub(super) fn environ_sizes(memory: &mut [u8], state: &CallState, count: u32, size: u32) -> Result<(), i32> {
     let variables = &state.stdio.environment;
     let length = |it: usize| u32::try_from(it).map_err(|_| FAULT);
@@ -115,8 +131,19 @@ pub(super) fn fdstat(memory: &mut [u8], fd: i32, out: u32) -> Result<(), i32> {
         return Err(BADF);
     }
     let mut stat = [0_u8; 24];
-    stat[0] = 2;
+    stat[0] = CHARACTER_DEVICE;
     stat[8..16].copy_from_slice(&(1_u64 << 1 | 1 << 6).to_le_bytes());
+    put(memory, out, &stat)
+}
+
+/// Reports a character device without size and times.
+pub(super) fn filestat(memory: &mut [u8], fd: i32, out: u32) -> Result<(), i32> {
+    if !(0..=2).contains(&fd) {
+        return Err(BADF);
+    }
+    let mut stat = [0_u8; 64];
+    stat[16] = CHARACTER_DEVICE;
+    stat[24] = 1;
     put(memory, out, &stat)
 }
 

@@ -8,7 +8,10 @@ use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
 use super::state::CallState;
 use super::wasi_abi::{BADF, Guest, INVAL, SUCCESS};
-use super::wasi_calls::{environ, environ_sizes, fd_read, fd_write, fdstat, nanos, poll, put, slice, with};
+use super::wasi_calls::{
+    arguments, arguments_sizes, environ, environ_sizes, fd_read, fd_write, fdstat, filestat, nanos, poll, put, slice,
+    with,
+};
 
 /// Maximum number of random bytes per call. Generating them is the host's work, which no deadline stops.
 const RANDOM_BYTES: u32 = 1 << 20;
@@ -22,7 +25,7 @@ const SPIPE: i32 = 70;
 const NOTCAPABLE: i32 = 76;
 
 /// Functions that are implemented; see [`offered`].
-const OFFERED: [&str; 14] = [
+const OFFERED: [&str; 15] = [
     "args_get",
     "args_sizes_get",
     "clock_res_get",
@@ -31,6 +34,7 @@ const OFFERED: [&str; 14] = [
     "environ_sizes_get",
     "fd_close",
     "fd_fdstat_get",
+    "fd_filestat_get",
     "fd_read",
     "fd_write",
     "poll_oneoff",
@@ -40,12 +44,11 @@ const OFFERED: [&str; 14] = [
 ];
 
 /// Functions that always fail, with the error that programs expect if the feature is missing.
-const REFUSED: [(&str, i32); 33] = [
+const REFUSED: [(&str, i32); 32] = [
     ("fd_advise", BADF),
     ("fd_allocate", BADF),
     ("fd_datasync", BADF),
     ("fd_fdstat_set_rights", BADF),
-    ("fd_filestat_get", BADF),
     ("fd_filestat_set_size", BADF),
     ("fd_filestat_set_times", BADF),
     ("fd_pread", BADF),
@@ -112,11 +115,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>, module: &Module) -> 
 fn offered(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     linker
         .func_wrap(MODULE, "args_sizes_get", |mut guest: Guest<'_>, count: u32, size: u32| {
-            with(&mut guest, |memory, _| {
-                put(memory, count, &0_u32.to_le_bytes()).and(put(memory, size, &0_u32.to_le_bytes()))
-            })
+            with(&mut guest, |memory, _| arguments_sizes(memory, count, size))
         })?
-        .func_wrap(MODULE, "args_get", |_: Guest<'_>, _: u32, _: u32| SUCCESS)?
+        .func_wrap(MODULE, "args_get", |mut guest: Guest<'_>, list: u32, texts: u32| {
+            with(&mut guest, |memory, _| arguments(memory, list, texts))
+        })?
         .func_wrap(MODULE, "environ_sizes_get", |mut guest: Guest<'_>, count: u32, size: u32| {
             with(&mut guest, |memory, state| environ_sizes(memory, state, count, size))
         })?
@@ -142,6 +145,9 @@ fn offered(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
         .func_wrap(MODULE, "fd_close", |_: Guest<'_>, fd: i32| if (0..=2).contains(&fd) { SUCCESS } else { BADF })?
         .func_wrap(MODULE, "fd_fdstat_get", |mut guest: Guest<'_>, fd: i32, out: u32| {
             with(&mut guest, |memory, _| fdstat(memory, fd, out))
+        })?
+        .func_wrap(MODULE, "fd_filestat_get", |mut guest: Guest<'_>, fd: i32, out: u32| {
+            with(&mut guest, |memory, _| filestat(memory, fd, out))
         })?
         .func_wrap(
             MODULE,

@@ -119,7 +119,13 @@ impl Folder {
     /// Fails as [`Self::read`] does, and if the text is not UTF-8.
     pub fn text(&self, file: impl AsRef<Path>, most: u64) -> Result<String> {
         let bytes = self.read(file, most)?;
-        String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
+        let mut text =
+            String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))?;
+        // Editors on Windows write a byte order mark.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Ok(text)
     }
 
     /// Overwrites an existing regular file.

@@ -1,7 +1,7 @@
 //! `PATCH` and `DELETE /v1/tasks/{id}`.
 
 use chrono::Utc;
-use hookmill::format::payload::{Encoding, Loosened, Payload, Rules};
+use hookmill::format::payload::{Payload, Rules};
 use hookmill::format::task_change::TaskChange;
 use hookmill::model::company::CompanyId;
 use hookmill::model::ids::TaskId;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{KEY, Reply, Server, Setup, task};
 
 fn payload(value: Value) -> Payload {
-    Payload { value, encoding: Encoding::Json, loosened: Loosened::default() }
+    Payload::of(value)
 }
 
 /// A task in which everything that can be set is set.

@@ -8,6 +8,9 @@
 
 mod answers;
 mod batch;
+mod cases;
+mod cases_coded;
+mod cases_files;
 mod change;
 mod checks;
 mod cold_start;

@@ -196,6 +196,10 @@ impl Tour {
         self.get(&format!("/v1/events/{direct}"));
         self.get(&format!("/v1/events/{hook}"));
         self.get(&format!("/v1/events/{hook}/raw"));
+        let form = "--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f.txt\"\r\n\r\nfile\r\n--x--";
+        let typed = [("content-type", "multipart/form-data; boundary=x")];
+        let with_file = self.server.send("POST", "/v1/hooks/guest", &typed, form.as_bytes()).expect(201);
+        self.get(&format!("/v1/events/{}/files/0", with_file.header("x-event-id")));
         self.post(200, &format!("/v1/events/{hook}/replay"), &json!({"tasks": "update"}));
         self.post(200, "/v1/events/erase", &json!({"patient_id": "nobody-at-all", "dry_run": true}));
         let reader = json!({"company_id": "company-1", "scopes": ["tasks:read"], "label": "reader"});

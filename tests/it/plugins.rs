@@ -108,6 +108,48 @@ fn files_and_sockets_are_not_there() {
     assert!(reply.message().contains("nothing was written"), "{}", reply.text);
 }
 
+/// Otherwise programs whose runtime looks at its streams, or at `argv[0]`, end before they read the payload.
+#[test]
+fn the_streams_are_character_devices_and_the_program_has_a_name() {
+    // Traps unless everything is as it should be; then writes argv[0] as the reason of a skip.
+    let wat = command(
+        r#"(data (i32.const 1000) "{\"skip\":\"           \"}")
+        (func $device (param $fd i32)
+          (i64.store (i32.const 216) (i64.const -1))
+          (if (i32.ne (call $filestat (local.get $fd) (i32.const 200)) (i32.const 0)) (then unreachable))
+          (if (i64.ne (i64.load (i32.const 216)) (i64.const 2)) (then unreachable)))
+        (func (export "_start")
+          (call $device (i32.const 0)) (call $device (i32.const 1)) (call $device (i32.const 2))
+          (if (i32.ne (call $filestat (i32.const 3) (i32.const 200)) (i32.const 8)) (then unreachable))
+          (if (i32.ne (call $filestat (i32.const 0) (i32.const 65530)) (i32.const 21)) (then unreachable))
+          (if (i32.ne (call $args_sizes (i32.const 100) (i32.const 104)) (i32.const 0)) (then unreachable))
+          (if (i32.ne (i32.load (i32.const 100)) (i32.const 1)) (then unreachable))
+          (if (i32.ne (i32.load (i32.const 104)) (i32.const 12)) (then unreachable))
+          (if (i32.ne (call $args (i32.const 108) (i32.const 300)) (i32.const 0)) (then unreachable))
+          (if (i32.ne (i32.load (i32.const 108)) (i32.const 300)) (then unreachable))
+          (if (i32.ne (i32.load8_u (i32.const 311)) (i32.const 0)) (then unreachable))
+          (memory.copy (i32.const 1009) (i32.const 300) (i32.const 11))
+          (i32.store (i32.const 0) (i32.const 1000)) (i32.store (i32.const 4) (i32.const 22))
+          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"#,
+    );
+    assert_eq!(post("", &wat).expect(200).json()["reason"], "mapper.wasm");
+}
+
+/// Otherwise a task is refused for a mark that nobody sees, or for half of an emoji that the plugin cut.
+#[test]
+fn output_is_read_as_plugins_write_it() {
+    let mut half = task().to_string();
+    half = half.replace("Refill", "\\ud83d");
+    for (output, title, loosened) in [
+        (format!("\u{feff}{}", task()), "Refill request", ""),
+        (format!("\u{feff}[{}]", task()), "Refill request", ""),
+        (half, "\u{fffd} request", "surrogate"),
+    ] {
+        let reply = post("", &says(&output)).expect(201);
+        assert_eq!((reply.json()["title"].as_str().unwrap(), reply.header("x-loosened")), (title, loosened));
+    }
+}
+
 /// The clock shows the time of the event and randomness comes from its id, so a replay produces the same bytes.
 #[test]
 fn clock_and_random_bytes_belong_to_the_event() {

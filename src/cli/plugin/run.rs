@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::say;
 use crate::config::{Config, user_cache};
-use crate::format::payload::{Encoding, Loosened, Payload};
+use crate::format::payload::Payload;
 use crate::integration::check::LimitUsage;
 use crate::integration::fixtures::Came;
 use crate::integration::{Integration, fixtures};
@@ -118,10 +118,10 @@ fn came(came: &Came, integration: &Integration) -> (&'static str, Value) {
             ("error", json!({ "code": error.code(), "message": error.to_string(), "advice": advice }))
         }
         Came::Out(Outcome::Skip(reason)) => ("skip", json!(reason)),
-        Came::Out(Outcome::Tasks(tasks)) => {
+        Came::Out(Outcome::Tasks(tasks, _)) => {
             let mut read = Vec::new();
             for (index, value) in tasks.iter().enumerate() {
-                let payload = Payload { value: value.clone(), encoding: Encoding::Json, loosened: Loosened::default() };
+                let payload = Payload::of(value.clone());
                 match NewTask::parse(payload, &integration.rules) {
                     Ok((task, _)) => read.push(json!(task)),
                     Err(found) => return ("violations", json!({ "task": index, "found": found })),

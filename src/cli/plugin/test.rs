@@ -85,7 +85,7 @@ impl Test {
 /// Replaces the expected result with the actual one. Does nothing if the plugin crashed.
 fn update(folder: &Folder, file: &Path, came: &Came) -> Result<(), String> {
     let expect = match came {
-        Came::Out(Outcome::Tasks(tasks)) => json!({ "tasks": tasks }),
+        Came::Out(Outcome::Tasks(tasks, _)) => json!({ "tasks": tasks }),
         Came::Out(Outcome::Skip(reason)) => json!({ "skip": reason }),
         Came::Failed(PluginError::Refused { message, .. }) => json!({ "refused": message }),
         Came::Violations(found) => json!({ "violations": found.iter().map(|it| &it.pointer).collect::<Vec<_>>() }),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::auth::{ApiKey, KeyId};
-use crate::format::payload::{Encoding, Loosened, Payload, Rules};
+use crate::format::payload::{Payload, Rules};
 use crate::model::audit::{Entry, OPERATOR, SERVER};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, Provenance, Reason};
@@ -106,7 +106,7 @@ impl Fields {
         let external_message_ids = self.take("external_message_ids")?;
         // The remaining fields are a request for a task, as a strict `POST /v1/tasks`.
         let rules = Rules { strict: true, ..Rules::default() };
-        let payload = Payload { value: Value::Object(self.0), encoding: Encoding::Json, loosened: Loosened::default() };
+        let payload = Payload::of(Value::Object(self.0));
         let (task, _) = NewTask::parse(payload, &rules).map_err(|violations| {
             violations.first().map_or_else(String::new, |it| format!("{}: must be {}", it.field(), it.expected))
         })?;

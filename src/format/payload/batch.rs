@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use super::decode::{BodyFormat, kind, unsupported};
+use super::content_type::{BodyFormat, ContentType};
+use super::decode::unsupported;
 use super::decode_error::DecodeError;
 use super::decoded::Rules;
 use super::json;
@@ -21,8 +22,9 @@ const NAMES: [&str; 2] = ["tasks", "data"];
 /// invalid; an invalid line affects only itself.
 pub fn split(content_type: Option<&str>, body: &Bytes, rules: &Rules) -> Result<Vec<Bytes>, DecodeError> {
     let content_type = content_type.unwrap_or_default();
-    let lines = kind(content_type) == BodyFormat::Lines;
-    if rules.strict && !lines && kind(content_type) != BodyFormat::Json {
+    let format = ContentType::parse(content_type).format;
+    let lines = format == BodyFormat::Lines;
+    if rules.strict && !lines && format != BodyFormat::Json {
         return Err(unsupported(content_type));
     }
     let text = std::str::from_utf8(body).map_err(|e| DecodeError::NotUtf8 { offset: e.valid_up_to() })?;

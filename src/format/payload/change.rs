@@ -22,7 +22,7 @@ const CLEARED: [&str; 8] =
 /// # Errors
 /// All violations, in document order.
 pub fn task_changes(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
-    let Payload { value, encoding, mut loosened } = payload;
+    let Payload { value, encoding, mut loosened, .. } = payload;
     let mut canonical = Map::new();
     let mut violations = Vec::new();
     let mut named = false;

@@ -1,16 +1,22 @@
 //! Removes wrappers that n8n and other tools put around a payload, unless the schema expects them.
+//!
+//! A wrapper holds nothing but the payload, or only n8n's own markers next to it: what is lost has no meaning.
 
 use serde_json::{Map, Value};
 
-use super::decode::inner_json;
 use super::decode_error::DecodeError;
-use super::decoded::{Payload, Rules};
+use super::decoded::{Encoding, Loosened, Payload, Rules};
+use super::json;
 use crate::format::schema::Shape;
 
 /// Maximum number of nested wrappers.
 const LEVELS: usize = 4;
-/// Fields of an n8n Webhook node's item; `body` is the payload.
-const WEBHOOK_ITEM: [&str; 6] = ["headers", "params", "query", "body", "webhookUrl", "executionMode"];
+/// Names of wrappers, each with n8n's own names next to it: those of an item, and those of the Webhook node.
+const WRAPPERS: [(&str, &[&str]); 3] = [
+    ("json", &["pairedItem", "binary"]),
+    ("body", &["headers", "params", "query", "webhookUrl", "executionMode"]),
+    ("data", &[]),
+];
 
 /// Removes wrappers around a payload.
 ///
@@ -19,75 +25,69 @@ const WEBHOOK_ITEM: [&str; 6] = ["headers", "params", "query", "body", "webhookU
 /// another value.
 pub fn unwrap_envelope(mut payload: Payload, shape: &Shape, rules: &Rules) -> Result<Payload, DecodeError> {
     for _ in 0..LEVELS {
-        if rules.strict {
+        if rules.strict || !rules.unwrap {
             break;
         }
-        match step(payload.value.take(), shape)? {
-            EnvelopeStep::Done(value) => {
-                payload.value = value;
-                break;
-            }
-            EnvelopeStep::Unwrapped(value) => {
-                payload.value = value;
-                payload.loosened.add("envelope");
-            }
+        let Some((step, inner)) = wrapped(&payload, shape)? else { break };
+        payload.enter(&step);
+        if let Some((inner, loosened)) = inner {
+            (payload.value, payload.encoding) = (inner, Encoding::Json);
+            loosened.iter().for_each(|it| payload.loosened.add(it));
         }
+        payload.loosened.add("envelope");
     }
     match &payload.value {
         Value::Object(_) => Ok(payload),
         Value::Array(_) if shape.takes_array() => Ok(payload),
+        Value::Array(items) if items.is_empty() => Err(DecodeError::NotAnObject { got: "an empty array" }),
         other => Err(DecodeError::NotAnObject { got: kind(other) }),
     }
 }
 
-enum EnvelopeStep {
-    Done(Value),
-    Unwrapped(Value),
-}
+/// JSON that was sent as text.
+type InnerJson = Option<(Value, Loosened)>;
 
-fn step(value: Value, shape: &Shape) -> Result<EnvelopeStep, DecodeError> {
-    match value {
-        Value::Array(items) if shape.takes_array() => Ok(EnvelopeStep::Done(Value::Array(items))),
-        Value::Array(mut items) => match items.len() {
-            1 => Ok(EnvelopeStep::Unwrapped(items.remove(0))),
-            0 => Err(DecodeError::NotAnObject { got: "an empty array" }),
+/// Returns the place of the payload in a value that wraps it.
+fn wrapped(payload: &Payload, shape: &Shape) -> Result<Option<(String, InnerJson)>, DecodeError> {
+    match &payload.value {
+        Value::Array(_) if shape.takes_array() => Ok(None),
+        Value::Array(items) => match items.len() {
+            0 => Ok(None),
+            1 => Ok(Some(("0".into(), None))),
             count => Err(DecodeError::MultipleItems { count }),
         },
-        Value::Object(mut map) => match wrapper(&map, shape) {
-            None => Ok(EnvelopeStep::Done(Value::Object(map))),
-            Some(name) => Ok(EnvelopeStep::Unwrapped(match map.swap_remove(name) {
-                Some(Value::String(text)) => inner_json(&text)?,
-                inner => inner.unwrap_or_default(),
-            })),
-        },
-        other => Ok(EnvelopeStep::Done(other)),
+        Value::Object(map) if !map.keys().any(|it| shape.knows(it)) => Ok(wrapper(map, payload.encoding)),
+        _ => Ok(None),
     }
 }
 
 /// Returns the name of the field with the payload, if this object is a wrapper.
-fn wrapper(map: &Map<String, Value>, shape: &Shape) -> Option<&'static str> {
-    let foreign = |name: &str| !shape.knows(name);
-    let holds = |name: &str| matches!(map.get(name), Some(Value::Object(_) | Value::Array(_) | Value::String(_)));
-    if map.keys().any(|name| !foreign(name)) {
-        return None;
+fn wrapper(map: &Map<String, Value>, encoding: Encoding) -> Option<(String, InnerJson)> {
+    for (name, markers) in WRAPPERS {
+        if !map.keys().all(|it| it == name || markers.contains(&it.as_str())) {
+            continue;
+        }
+        let Some(inner) = map.get(name) else { continue };
+        match inner {
+            Value::Object(_) => return Some((name.into(), None)),
+            // A list of texts or numbers is content, unless n8n's own names are next to it.
+            Value::Array(items) if map.len() > 1 || items.iter().all(Value::is_object) => {
+                return Some((name.into(), None));
+            }
+            Value::String(text) => return json_of(text, &['{', '[']).map(|inner| (name.into(), Some(inner))),
+            _ => return None,
+        }
     }
-    let webhook_item = map.contains_key("headers")
-        && map.contains_key("query")
-        && map.keys().all(|it| WEBHOOK_ITEM.contains(&it.as_str()));
-    if webhook_item && holds("body") {
-        return Some("body");
-    }
-    ["json", "data", "body"].into_iter().find(|name| foreign(name) && holds(name) && plain_wrapper(map, name))
+    // A form with one field whose value is an object, as GitHub and Slack send it.
+    let (name, text) = map.iter().next().filter(|_| encoding == Encoding::Form && map.len() == 1)?;
+    Some((name.clone(), Some(json_of(text.as_str()?, &['{'])?)))
 }
 
-/// Returns whether this object wraps its payload in the field `name`. An item may have n8n's own fields next to
-/// `json`; text under `data` or `body` is content, unless it is JSON.
-fn plain_wrapper(map: &Map<String, Value>, name: &str) -> bool {
-    match map.get(name) {
-        Some(Value::String(text)) => text.trim_start().starts_with(['{', '[']),
-        Some(_) => true,
-        None => false,
-    }
+/// Parses text that begins with one of these characters and is JSON.
+fn json_of(text: &str, starts: &[char]) -> Option<(Value, Loosened)> {
+    let mut loosened = Loosened::default();
+    let value = text.trim_start().starts_with(starts).then(|| json::read(text, &mut loosened))?.ok()?;
+    Some((value, loosened))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -105,7 +105,6 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use serde_json::json;
 
-    use super::super::decoded::{Encoding, Loosened};
     use super::*;
     use crate::format::schema::Schema;
 
@@ -122,7 +121,7 @@ mod tests {
 
     /// The payload, and whether a wrapper was removed.
     fn unwrapped(value: Value, shape: &Shape, strict: bool) -> Result<(Value, bool), DecodeError> {
-        let payload = Payload { value, encoding: Encoding::Json, loosened: Loosened::default() };
+        let payload = Payload::of(value);
         let rules = Rules { strict, ..Rules::default() };
         let payload = unwrap_envelope(payload, shape, &rules)?;
         Ok((payload.value, payload.loosened.iter().eq(["envelope"])))
@@ -134,7 +133,7 @@ mod tests {
         let inner = json!({ "title": "t" });
         for wrapped in [
             json!([{ "title": "t" }]),
-            json!({ "json": inner, "pairedItem": 0 }),
+            json!({ "json": inner, "pairedItem": 0, "binary": {} }),
             json!({ "data": inner }),
             json!({ "body": "{\"title\":\"t\"}" }),
             json!({ "headers": {}, "params": {}, "query": {}, "body": inner, "webhookUrl": "x", "executionMode": "test" }),
@@ -158,8 +157,72 @@ mod tests {
         // Text under `body` is content.
         let text = json!({ "body": "call back" });
         assert_eq!(unwrapped(text.clone(), &task(), false).unwrap(), (text, false));
+        for text in ["[EXTERNAL] x", "{call back}", "[1", "{\"a\":1} and more"] {
+            for sent in [json!({ "body": text }), json!({ "headers": {}, "query": {}, "body": text })] {
+                assert_eq!(unwrapped(sent.clone(), &task(), false).unwrap(), (sent, false));
+            }
+        }
         let list = shape(&json!({ "type": "array" }));
         assert_eq!(unwrapped(json!([{ "json": 1 }]), &list, false).unwrap(), (json!([{ "json": 1 }]), false));
+    }
+
+    /// Otherwise what is next to a field named `data` is lost: its ids, the subject, a task's priority.
+    #[test]
+    fn an_object_with_anything_else_is_not_a_wrapper() {
+        for kept in [
+            json!({ "subject": "Lead", "priority": "high", "data": { "title": "Dr." } }),
+            json!({ "id": "evt_1", "json": { "title": "t" } }),
+            json!({ "headers": {}, "query": {}, "body": { "title": "t" }, "id": 1 }),
+            json!({ "json": { "title": "t" }, "query": {} }),
+            json!({ "data": { "title": "t" }, "headers": {} }),
+            json!({ "data": { "title": "t" }, "body": { "title": "u" } }),
+            json!({ "data": ["a", "b"] }),
+            json!({ "data": 7 }),
+        ] {
+            assert_eq!(unwrapped(kept.clone(), &task(), false).unwrap(), (kept, false));
+        }
+        let signed = Rules { unwrap: false, ..Rules::default() };
+        let sent = json!({ "data": { "title": "t" } });
+        assert_eq!(unwrap_envelope(Payload::of(sent.clone()), &task(), &signed).unwrap().value, sent);
+    }
+
+    /// Otherwise an id next to n8n's `body` does not deduplicate, or one inside of it is looked for in the wrong place.
+    #[test]
+    fn pointers_find_what_is_around_a_payload() {
+        let sent = json!([{ "json": { "query": { "id": 7 }, "body": "{\"data\":{\"id\":8,\"x\":[1]}}" } }]);
+        let payload = unwrap_envelope(Payload::of(sent), &task(), &Rules::default()).unwrap();
+        assert_eq!(payload.value, json!({ "id": 8, "x": [1] }));
+        for (pointer, expected) in [
+            ("/0/json/query/id", Some(7)),
+            ("/0/json/body/data/id", Some(8)),
+            ("/0/json/body/data/x/0", Some(1)),
+            ("/id", Some(8)),
+            ("/x/0", Some(1)),
+            ("/0/json/missing", None),
+            ("/query/id", None),
+        ] {
+            assert_eq!(payload.pointer(pointer), expected.map(Value::from).as_ref(), "{pointer}");
+        }
+        assert_eq!(payload.pointer(""), Some(&json!([null])));
+    }
+
+    /// Otherwise a plugin gets the text of GitHub's JSON, and no pointer finds anything in it.
+    #[test]
+    fn a_form_with_nothing_but_json_is_that_json() {
+        let form = |value: Value| {
+            let payload = Payload::new(value, Encoding::Form, Loosened::default());
+            let payload = unwrap_envelope(payload, &task(), &Rules::default()).unwrap();
+            (payload.value, payload.encoding)
+        };
+        assert_eq!(form(json!({ "payload": "{\"id\":1}" })), (json!({ "id": 1 }), Encoding::Json));
+        for kept in [
+            json!({ "payload": "{\"id\":1}", "token": "x" }),
+            json!({ "payload": "{id}" }),
+            json!({ "title": "{\"id\":1}" }),
+            json!({ "patient": { "name": "x" } }),
+        ] {
+            assert_eq!(form(kept.clone()), (kept, Encoding::Form));
+        }
     }
 
     /// A strict key must get the documented form only, and a wrapper in a wrapper must not cost without an end.
@@ -181,8 +244,7 @@ mod tests {
             (json!(null), "null"),
             (json!(true), "true or false"),
             (json!([1]), "a number"),
-            (json!({ "json": ["x"] }), "text"),
-            (json!({ "headers": {}, "query": {}, "body": "call back" }), "text"),
+            (json!(["x"]), "text"),
         ] {
             let error = error(value.clone());
             assert!(matches!(&error, DecodeError::NotAnObject { got } if *got == expected), "{value}: {error}");

@@ -1,22 +1,120 @@
 //! Decodes the body of a delivery, and removes its wrappers.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
+use super::coding::without_coding;
+use super::content_type::ContentType;
 use super::decode::{decode, unpack};
 use super::decode_error::DecodeError;
 use super::decoded::{Loosened, Payload, Rules};
 use super::envelope::unwrap_envelope;
+use super::in_place;
+use super::stored::{StoredBody, file as stored_file, is_file, with_files};
+use super::{json, multipart, stored};
 use crate::format::schema::{Schema, Shape};
 use crate::model::event::RawEvent;
+
+/// Header that names the content codings of a stored body.
+pub const CODING_HEADER: &str = "content-encoding";
+
+/// A file that was sent with a delivery.
+#[derive(Debug)]
+pub struct SentFile {
+    /// Its name as sent, if it has one.
+    pub name: Option<String>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
 
 impl RawEvent {
     /// Decodes the body, and removes wrappers.
     ///
     /// # Errors
-    /// Fails if it is not JSON or a form, or has several items.
+    /// Fails if it has no known format, is invalid, or has several items.
     pub fn decode(&self, schema: &Schema, rules: &Rules) -> Result<Payload, DecodeError> {
-        let payload = decode(self.content_type.as_deref(), &self.body, rules)?;
+        let payload = decode_coded(self.content_type.as_deref(), self.header(CODING_HEADER), &self.body, rules)?;
         unwrap_envelope(payload, schema.shape(), rules)
+    }
+
+    /// Returns the body without its content coding, or as it is stored if it is not in that.
+    #[must_use]
+    pub fn content(&self, limit: usize) -> Cow<'_, [u8]> {
+        without_coding(self.header(CODING_HEADER), &self.body, limit, &mut Loosened::default())
+            .unwrap_or(Cow::Borrowed(&self.body))
+    }
+
+    /// Returns the file of this number, from 0 in the order of the body.
+    #[must_use]
+    pub fn file(&self, number: usize, limit: usize) -> Option<SentFile> {
+        let declared = ContentType::parse(self.content_type.as_deref().unwrap_or_default());
+        let content = self.content(limit);
+        if stored::is_stored(&declared) {
+            return stored_file(&declared, &content, number).map(|(name, bytes)| SentFile { name, bytes });
+        }
+        let found = multipart::file(&declared, &content, number)?.0;
+        Some(SentFile { name: found.file_name, bytes: found.content.into_owned() })
+    }
+
+    /// Returns the body in which a redacted payload is stored: with the files whose places were not redacted. `before`
+    /// are the [`file_places`] of the payload as it was sent.
+    #[must_use]
+    pub fn redacted_body(&self, before: &[usize], after: &Value, limit: usize) -> StoredBody {
+        let kept = before.iter().enumerate().filter(|(number, count)| places(after, *number) == **count);
+        let files: Vec<_> = kept.filter_map(|(number, _)| Some((number, self.file(number, limit)?.bytes))).collect();
+        let files: Vec<_> = files.iter().map(|(number, bytes)| (*number, bytes.as_slice())).collect();
+        with_files(after, &files)
+    }
+}
+
+/// Decodes a body with a content coding. Wrappers are removed only where the rules name them.
+///
+/// # Errors
+/// Fails if the coding cannot be removed, or the body has no known format or is invalid.
+pub fn decode_coded(
+    content_type: Option<&str>,
+    coding: Option<&str>,
+    body: &[u8],
+    rules: &Rules,
+) -> Result<Payload, DecodeError> {
+    let mut loosened = Loosened::default();
+    let content = without_coding(coding, body, rules.body_bytes, &mut loosened)?;
+    let mut payload = decode(content_type, &content, rules)?;
+    loosened.iter().for_each(|it| payload.loosened.add(it));
+    if rules.strict {
+        return Ok(payload);
+    }
+    let payload = in_place::apply(payload, rules);
+    // JSON within a form or a text may be nested less deeply than both together.
+    if depth(&payload.value) >= json::DEPTH {
+        return Err(DecodeError::TooDeep { limit: json::DEPTH });
+    }
+    Ok(payload)
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Returns how many places of a payload describe each of its files.
+#[must_use]
+pub fn file_places(payload: &Value) -> Vec<usize> {
+    (0..).map(|number| places(payload, number)).take_while(|count| *count > 0).collect()
+}
+
+/// Returns how many places of a payload describe the file of this number.
+fn places(value: &Value, number: usize) -> usize {
+    match value {
+        Value::Object(map) => {
+            usize::from(is_file(value, Some(number))) + map.values().map(|it| places(it, number)).sum::<usize>()
+        }
+        Value::Array(items) => items.iter().map(|it| places(it, number)).sum(),
+        _ => 0,
     }
 }
 
@@ -32,6 +130,20 @@ pub fn decode_again(value: Value, shape: &Shape, rules: &Rules) -> Result<Payloa
 mod tests {
     use super::*;
     use crate::format::schema::task_create;
+
+    /// Otherwise a body is stored that can never be read again.
+    #[test]
+    fn json_within_json_is_not_deeper_than_json() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let rules = Rules { json_in: vec!["/a".into()], ..Rules::default() };
+        let read = |levels: usize| {
+            let body = serde_json::json!({ "a": nested(levels) }).to_string();
+            decode_coded(Some("application/json"), None, body.as_bytes(), &rules)
+        };
+        let text = read(json::DEPTH - 2).unwrap().value.to_string();
+        assert!(decode(None, text.as_bytes(), &Rules::default()).is_ok());
+        assert_eq!(read(json::DEPTH - 1).unwrap_err(), DecodeError::TooDeep { limit: json::DEPTH });
+    }
 
     /// Otherwise a replay of a redacted delivery gets something else than the first run.
     #[test]

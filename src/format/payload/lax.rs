@@ -20,7 +20,7 @@ use crate::format::schema::{Violation, Violations, got};
 /// # Errors
 /// All violations, in document order.
 pub fn task_fields(payload: Payload, rules: &Rules) -> Result<(Map<String, Value>, Loosened), Violations> {
-    let Payload { value, encoding, mut loosened } = payload;
+    let Payload { value, encoding, mut loosened, .. } = payload;
     let Value::Object(source) = &value else {
         return schema::task_create().check(&value).map(|()| (Map::new(), loosened));
     };

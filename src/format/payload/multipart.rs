@@ -1,41 +1,174 @@
-//! Parses the text parts of `multipart/form-data` (RFC 7578). Files are skipped, and reported as such.
+//! Parses `multipart/form-data` (RFC 7578). The payload describes files; their bytes stay in the stored body.
 
-use bytes::Bytes;
-use futures_util::{FutureExt as _, stream};
-use serde_json::Value;
+use encoding_rs::{Encoding, UTF_8};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
+use super::charset::{text_in, unknown};
+use super::content_type::ContentType;
 use super::decode_error::DecodeError;
 use super::decoded::Loosened;
-use super::form;
+use super::form::CHARSET_FIELD;
+use super::form_tree;
+use super::json;
+use super::part::{BodyPart, broken, parts};
 
-pub(super) fn parse(content_type: &str, body: &[u8], loosened: &mut Loosened) -> Result<Value, DecodeError> {
-    let boundary = multer::parse_boundary(content_type).map_err(|e| broken(&e))?;
-    let whole = stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(body))));
-    // The body is complete, so this never waits.
-    let fields = texts(multer::Multipart::new(whole, boundary), loosened).now_or_never();
-    let fields = fields.unwrap_or_else(|| Err(DecodeError::Form { message: "it ends in the middle".into() }))?;
-    form::build(fields.into_iter())
+/// Name that browsers give a value which a script sends as a file.
+const BLOB: &str = "blob";
+/// Length of a first line with a boundary, and the beginning of a header after it (RFC 2046 section 5.1.1).
+const BOUNDARY_LINE: usize = 72 + 9;
+/// Field in which SendGrid names the charset of each field.
+const CHARSETS_FIELD: &str = "charsets";
+
+/// A file in a multipart body.
+#[derive(Debug)]
+pub(super) struct FilePart<'a>(pub(super) BodyPart<'a>);
+
+/// What a part of a form is.
+enum FormField<'a> {
+    Text(BodyPart<'a>),
+    Json(String, Value),
+    File(FilePart<'a>),
+    /// A file input in which no file was chosen.
+    Nothing,
 }
 
-async fn texts(
-    mut parts: multer::Multipart<'_>,
-    loosened: &mut Loosened,
-) -> Result<Vec<(String, String)>, DecodeError> {
-    let mut fields = Vec::new();
-    while let Some(part) = parts.next_field().await.map_err(|e| broken(&e))? {
-        let name = part.name().unwrap_or_default().to_owned();
-        let is_file = part.file_name().is_some();
-        let bytes = part.bytes().await.map_err(|e| broken(&e))?;
-        if is_file {
-            loosened.add("file");
-            continue;
+/// Parses a form.
+pub(super) fn parse(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loosened) -> Result<Value, DecodeError> {
+    let found = fields(declared, body, loosened)?;
+    let charsets = Charsets::of(declared, &found)?;
+    let mut values = Vec::with_capacity(found.len());
+    let (mut files, only) = (0, found.len() == 1);
+    for field in found {
+        match field {
+            FormField::Nothing => {}
+            FormField::Text(part) => {
+                let text = charsets.text(&part)?;
+                values.push((part.name.unwrap_or_default(), Value::String(text)));
+            }
+            // The only field: as in `payload={…}`, its JSON is the payload.
+            FormField::Json(name, value) if only => values.push((name, Value::String(value.to_string()))),
+            FormField::Json(name, value) => values.push((name, value)),
+            FormField::File(file) => {
+                values.push((file.0.name.clone().unwrap_or_else(|| "file".to_owned()), file.described(files)));
+                files += 1;
+            }
         }
-        let text = std::str::from_utf8(&bytes).map_err(|e| DecodeError::NotUtf8 { offset: e.valid_up_to() })?;
-        fields.push((name, text.to_owned()));
     }
-    Ok(fields)
+    form_tree::build(values)
 }
 
-fn broken(error: &multer::Error) -> DecodeError {
-    DecodeError::Form { message: error.to_string() }
+/// Returns the file of this number.
+pub(super) fn file<'a>(declared: &ContentType<'_>, body: &'a [u8], number: usize) -> Option<FilePart<'a>> {
+    let found = fields(declared, body, &mut Loosened::default()).ok()?;
+    found.into_iter().filter_map(|it| if let FormField::File(file) = it { Some(file) } else { None }).nth(number)
+}
+
+fn fields<'a>(
+    declared: &ContentType<'_>,
+    body: &'a [u8],
+    loosened: &mut Loosened,
+) -> Result<Vec<FormField<'a>>, DecodeError> {
+    let boundary = boundary(declared, body, loosened)?;
+    Ok(parts(body, &boundary)?.into_iter().map(|part| field(part, loosened)).collect())
+}
+
+/// Returns the declared boundary, or that of the body's first line.
+fn boundary(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loosened) -> Result<String, DecodeError> {
+    let occurs = |it: &String| memchr::memmem::find(body, format!("--{it}").as_bytes()).is_some();
+    if let Some(boundary) = declared.parameter("boundary").filter(|it| !it.is_empty() && occurs(it)) {
+        return Ok(boundary);
+    }
+    loosened.add("content-type");
+    first_boundary(body).ok_or_else(|| broken("its boundary does not occur in it"))
+}
+
+/// Returns the boundary of a body that begins with one and a part's headers.
+pub(super) fn first_boundary(body: &[u8]) -> Option<String> {
+    let head = body.strip_prefix(b"--")?;
+    let line = head.get(..head.len().min(BOUNDARY_LINE))?;
+    let (line, after) = line.split_at(line.iter().position(|it| *it == b'\n')?);
+    let text = std::str::from_utf8(line).ok()?.trim_end();
+    let is_header = after.get(1..9).is_some_and(|it| it.eq_ignore_ascii_case(b"content-"));
+    (is_header && !text.is_empty()).then(|| text.to_owned())
+}
+
+/// Recognises a file: by its name and the part's type together.
+fn field<'a>(part: BodyPart<'a>, loosened: &mut Loosened) -> FormField<'a> {
+    let labelled = part.file_name.as_deref();
+    if labelled == Some("") && part.content.is_empty() {
+        return FormField::Nothing;
+    }
+    if part.is_json()
+        && let Ok(text) = std::str::from_utf8(&part.content)
+        && let Ok(value) = json::read(text.trim_start_matches('\u{feff}'), loosened)
+    {
+        if labelled.is_some() {
+            loosened.add("file");
+        }
+        return FormField::Json(part.name.unwrap_or_default(), value);
+    }
+    let named = labelled.is_some_and(|it| !it.is_empty() && it != BLOB);
+    if named || !part.is_text() {
+        return FormField::File(FilePart(part));
+    }
+    if labelled.is_some() {
+        loosened.add("file");
+    }
+    FormField::Text(part)
+}
+
+/// The charsets of a form: of each part, of each field as another one says, and of all.
+struct Charsets {
+    named: Value,
+    whole: &'static Encoding,
+}
+
+impl Charsets {
+    fn of(declared: &ContentType<'_>, fields: &[FormField<'_>]) -> Result<Self, DecodeError> {
+        let text = |name: &str| {
+            let texts = fields.iter().filter_map(|it| if let FormField::Text(part) = it { Some(part) } else { None });
+            texts.into_iter().find(|it| it.name.as_deref() == Some(name)).map(|it| &*it.content)
+        };
+        let named = text(CHARSETS_FIELD).and_then(|it| serde_json::from_slice(it).ok()).unwrap_or_default();
+        let own = text(CHARSET_FIELD).filter(|it| !it.is_empty());
+        let whole = match declared.charset().map_err(|label| unknown(&label))? {
+            Some(charset) => charset,
+            None => match own {
+                Some(label) => {
+                    Encoding::for_label_no_replacement(label).ok_or_else(|| unknown(&String::from_utf8_lossy(label)))?
+                }
+                None => UTF_8,
+            },
+        };
+        Ok(Self { named, whole })
+    }
+
+    fn text(&self, part: &BodyPart<'_>) -> Result<String, DecodeError> {
+        let own = part.content_type.as_deref().map(ContentType::parse);
+        let own = own.map_or(Ok(None), |it| it.charset()).map_err(|label| unknown(&label))?;
+        let named = part.name.as_deref().and_then(|name| self.named.get(name)?.as_str());
+        let charset = match (own, named) {
+            (Some(own), _) => own,
+            (None, Some(label)) => {
+                Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(|| unknown(label))?
+            }
+            (None, None) => self.whole,
+        };
+        text_in(&part.content, charset).map(std::borrow::Cow::into_owned)
+    }
+}
+
+impl FilePart<'_> {
+    /// Describes a file to schemas and plugins.
+    fn described(&self, number: usize) -> Value {
+        let sha256: String = Sha256::digest(&self.0.content).iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({
+            "name": self.0.file_name,
+            "type": self.0.content_type.as_deref().unwrap_or("application/octet-stream"),
+            "size": self.0.content.len(),
+            "sha256": sha256,
+            "file": number,
+        })
+    }
 }

@@ -1,8 +1,11 @@
 //! Parses deadlines in every notation that is unambiguous.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _, Utc};
+use chrono::{DateTime, NaiveDateTime, NaiveTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
+
+use super::date_text;
+use super::date_text::DateText;
 
 /// Numbers from here on are milliseconds: as seconds they would be after the year 5138.
 const MILLIS_FROM: f64 = 1e11;
@@ -32,7 +35,9 @@ impl TimeError {
     pub fn hint(self) -> Option<&'static str> {
         match self {
             Self::Unknown => None,
-            Self::Ambiguous => Some("write the year first: 2026-12-01; in n8n, {{ $json.date.toISO() }} does"),
+            Self::Ambiguous => Some(
+                "write the year first, as in 2026-12-01, or the month as a word; in n8n, {{ $json.date.toISO() }} does",
+            ),
             Self::Number => Some("send RFC 3339 text, or seconds since 1970"),
             Self::Skipped => Some("send the offset, as in 2026-12-01T17:00:00+01:00"),
         }
@@ -68,13 +73,12 @@ fn loose(text: &str, zone: Tz) -> Result<DateTime<Utc>, TimeError> {
     if let Some(time) = rfc3339(text).or_else(|| with_offset(text)) {
         return Ok(time);
     }
-    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(drop).and_then(|date| four_digits(text, date))
-    {
-        return local(date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()), zone);
-    }
-    const LOCAL: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    if let Some(time) = LOCAL.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()) {
-        return if four_digits(text, ()).is_ok() { local(time, zone) } else { Err(TimeError::Unknown) };
+    if let Some(time) = date_text::parse(text) {
+        return match time {
+            DateText::Date(date) => local(date.and_time(NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default()), zone),
+            DateText::Local(time) => local(time, zone),
+            DateText::Time(time) => Ok(time),
+        };
     }
     if let Ok(number) = text.parse::<f64>() {
         return unix(number);
@@ -179,6 +183,60 @@ mod tests {
         assert_eq!(of("2026-10-25T02:30"), Ok("2026-10-25T00:30:00Z".into()), "the earlier of the two");
     }
 
+    /// Otherwise a deadline that people and databases write is refused, although it has one meaning only.
+    #[test]
+    fn a_text_with_one_meaning_is_read() {
+        for text in [
+            "2026-12-01T17:00Z",
+            "2026-12-01 17:00 UTC",
+            "2026-12-01 17:00:00+00",
+            "2026-12-01 17:00:00.000000+00",
+            "2026-12-01 18:00:00 +01",
+            "2026-12-01T12:00-05",
+            "20261201T170000Z",
+            "20261201T1700Z",
+            "20261201T180000+0100",
+            "2026/12/01 17:00Z",
+            "2026-12-01 5:00 PM",
+            "December 1, 2026 5:00 PM",
+            "december 1 2026, 5:00pm",
+            "Dec 1 2026 17:00",
+            "Dec. 1st, 2026 at 5 PM GMT",
+            "Tuesday, December 1, 2026 17:00:00",
+            "1 December 2026 17:00",
+            "01-Dec-2026 17:00",
+            "1 Dec 2026 17:00 UTC",
+            "December 1st, 2026 at 5:00 p.m.",
+            "2026-12-01T18:00:00+01:00[Europe/Berlin]",
+            "2026.12.01 17:00Z",
+        ] {
+            assert_utc(text, "2026-12-01T17:00:00Z", true);
+        }
+        for text in ["2026/12/01", "December 1, 2026", "1 December 2026", "Tue 1 Dec 2026", "01-Dec-2026"] {
+            assert_utc(text, "2026-12-01T23:59:59Z", true);
+        }
+        assert_eq!(parsed("Dec 1 2026 17:00", Tz::Europe__Berlin).unwrap().0, "2026-12-01T16:00:00Z");
+        for text in [
+            "Dec 2026",
+            "1 December",
+            "December 1, 26",
+            "Foo 1, 2026",
+            "2026-12-01 17:00 EST",
+            "2026-12-01T17:00+",
+            "17:00",
+            "2026-12-01 25:00",
+            "2026-13-01",
+            "Dec 32 2026",
+            "2026-12-01 13:00 PM",
+            "2026-12-01 17:00 +99",
+            "+2026-12-01",
+            "2026-12-01Z",
+            "Monday, December 1, 2026",
+        ] {
+            assert!(parsed(text, Tz::UTC).is_err(), "{text}");
+        }
+    }
+
     /// Otherwise a date without separators, or a number of days, becomes a time in 1970.
     #[test]
     fn numbers_are_seconds_or_milliseconds_within_a_plausible_range() {
@@ -196,6 +254,9 @@ mod tests {
     #[test]
     fn ambiguous_and_unknown_notations_are_refused() {
         for text in ["11/12/2026", "01.12.2026 09:00", "1-2-26", "26-12-01"] {
+            assert_eq!(parsed(text, Tz::UTC), Err(TimeError::Ambiguous), "{text}");
+        }
+        for text in ["01/02/2026", "13/02/2026 17:00", "01/02/2026 5:00 PM", "1.2.2026"] {
             assert_eq!(parsed(text, Tz::UTC), Err(TimeError::Ambiguous), "{text}");
         }
         for value in [json!("tomorrow"), json!(""), json!("226-12-01T09:00"), json!(true), json!(null)] {

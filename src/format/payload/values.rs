@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::decoded::{Encoding, Loosened, Rules};
 use super::rule::FieldRule;
+use super::stored::is_file;
 use super::time::parse_deadline;
 use super::unevaluated::Unevaluated;
 use crate::format::schema::got;
@@ -11,6 +12,10 @@ use crate::model::time::format_utc;
 
 /// Integers beyond this lose digits in a 64-bit float (IEEE 754 binary64 has 53 bits).
 const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// What to do about a field that is a file.
+const SENT_AS_FILE: &str =
+    "send it as a field of the form without a filename; with curl, -F 'field=<FILE' instead of @";
 
 /// The result of reading a value.
 pub(super) enum ReadValue {
@@ -117,6 +122,7 @@ pub(super) fn text(sent: &Value, trim: bool) -> ReadValue {
             _ if trim && maybe_rounded(number) => ReadValue::Noted(Value::String(number.to_string()), Noted::Rounded),
             _ => ReadValue::Loose(Value::String(number.to_string())),
         },
+        other if is_file(other, None) => wrong("type", "text", "was sent as a file".into(), Some(SENT_AS_FILE)),
         Value::Object(_) => {
             wrong("type", "text", format!("{} is not text", got(sent)), Some(Unevaluated::Object.hint()))
         }
@@ -140,6 +146,9 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
     let (items, mut loose) = match sent {
         Value::Array(items) => (items.clone(), false),
         Value::String(text) => (split(text), true),
+        file if is_file(file, None) => {
+            return wrong("type", "a list of texts", "was sent as a file".into(), Some(SENT_AS_FILE));
+        }
         Value::Object(_) => return wrong("type", "a list of texts", format!("{} is not a list", got(sent)), None),
         other => (vec![other.clone()], true),
     };
@@ -154,7 +163,7 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
         match item {
             item if is_blank(item) => loose = true,
             // In a form every value is text, and a list is often one text with commas.
-            Value::String(text) if encoding == Encoding::Form && text.contains(',') => {
+            Value::String(text) if encoding == Encoding::Form && text.contains([',', ';', '\n']) => {
                 loose = true;
                 texts.extend(split(text));
             }
@@ -184,14 +193,17 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
     }
 }
 
-/// Splits `u1,u2`, `["u1","u2"]`, and n8n's `[u1,u2]`.
+/// Splits `u1,u2`, `["u1","u2"]`, and n8n's `[u1,u2]`. Text without commas is split at semicolons or lines: with both,
+/// a semicolon belongs to an id.
 fn split(text: &str) -> Vec<Value> {
     let text = text.trim();
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let (Some(_), Ok(items)) = (inner, serde_json::from_str::<Vec<Value>>(text)) {
         return items;
     }
-    let parts = inner.unwrap_or(text).split(',').map(str::trim).filter(|part| !blank_text(part));
+    let inner = inner.unwrap_or(text);
+    let separator = [',', ';'].into_iter().find(|it| inner.contains(*it)).unwrap_or('\n');
+    let parts = inner.split(separator).map(str::trim).filter(|part| !blank_text(part));
     parts.map(|part| Value::String(part.to_owned())).collect()
 }
 
@@ -213,6 +225,9 @@ pub(super) fn deadline(sent: &Value, rules: &Rules) -> ReadValue {
     match parse_deadline(sent, rules.timezone) {
         Ok((time, true)) => ReadValue::Loose(Value::String(format_utc(time))),
         Ok((time, false)) => ReadValue::Exact(Value::String(format_utc(time))),
+        Err(_) if is_file(sent, None) => {
+            wrong("date_time", "RFC 3339 date-time", "was sent as a file".into(), Some(SENT_AS_FILE))
+        }
         Err(error) => wrong(
             "date_time",
             "RFC 3339 date-time",

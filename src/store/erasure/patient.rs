@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::words::{Form, Word};
-use crate::format::payload::{self, Rules};
+use crate::format::payload::{self, CODING_HEADER, Loosened, Rules};
 use crate::model::company::CompanyId;
 use crate::model::event::Event;
 use crate::model::task::Task;
 
 /// Maximum number of places that are reported per event or task.
 const PLACES: usize = 20;
+
+/// Maximum size of a body without its content coding, in bytes: the largest that plugin.toml allows.
+const CONTENT: usize = 256 << 20;
 
 /// A patient whose data are to be erased.
 #[derive(Debug, Clone)]
@@ -140,13 +143,14 @@ impl Patient {
     /// Returns where a body names the patient: by the position of the value if the body can be parsed, otherwise
     /// anywhere.
     fn in_body(&self, event: &Event) -> Vec<Match> {
-        let text = text_of(&event.body);
+        let content = content_of(event);
+        let text = text_of(&content);
         if !self.word.may_be_in(&text) {
             return Vec::new();
         }
         let mut found = Vec::new();
-        let decoded = payload::decode(event.content_type.as_deref(), &event.body, &Rules::default());
-        let value = decoded.ok().map(|it| it.value).or_else(|| serde_json::from_slice(&event.body).ok());
+        let decoded = payload::decode(event.content_type.as_deref(), &content, &Rules::default());
+        let value = decoded.ok().map(|it| it.value).or_else(|| serde_json::from_slice(&content).ok());
         if let Some(value) = &value {
             self.in_value(value, &mut String::new(), false, &mut found);
         }
@@ -205,6 +209,13 @@ impl Patient {
             Value::Null | Value::Bool(_) => {}
         }
     }
+}
+
+/// Returns an event's body without its content coding; a body that is not in it is searched as it is.
+fn content_of(event: &Event) -> Cow<'_, [u8]> {
+    let coding = event.headers.iter().find(|(name, _)| name == CODING_HEADER).map(|(_, value)| value.as_str());
+    payload::without_coding(coding, &event.body, CONTENT, &mut Loosened::default())
+        .unwrap_or(Cow::Borrowed(&event.body))
 }
 
 fn says_patient(name: &str) -> bool {

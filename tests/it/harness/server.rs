@@ -93,13 +93,18 @@ impl Server {
 
     /// Sends bytes as they are, and gives all that comes back until the server closes.
     pub fn raw(&self, bytes: &[u8]) -> String {
+        String::from_utf8_lossy(&self.raw_bytes(bytes)).into_owned()
+    }
+
+    /// Like [`Self::raw`], for content that is not text.
+    pub fn raw_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         // A server that refuses early closes while we still write.
         let _maybe_refused = stream.write_all(bytes);
         let mut answer = Vec::new();
         let _maybe_reset = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        answer
     }
 
     pub fn signal(&self, name: &str) {

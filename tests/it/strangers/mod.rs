@@ -96,7 +96,9 @@ fn a_header_that_decides_something_is_sent_once() {
     let keyed = [("x-api-key", KEY), ("content-type", "application/json"), ("idempotency-key", "k-1")];
     for path in ["/v1/tasks", "/v1/hooks/keyed"] {
         post(path, &keyed).expect(201);
-        for twice in keyed {
+        // A delivery is read by its content, whatever its type says.
+        let is_read = |name: &str| name == "content-type" && path != "/v1/tasks";
+        for twice in keyed.into_iter().filter(|(name, _)| !is_read(name)) {
             let refused = post(path, &[&keyed[..], &[twice]].concat()).expect(400);
             assert_eq!(refused.code(), "repeated_header");
             assert_eq!(refused.message(), format!("the header {} was sent more than once; send it once", twice.0));

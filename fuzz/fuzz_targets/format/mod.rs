@@ -1,0 +1,4 @@
+//! What the decoder's own files expect around them.
+
+pub mod payload;
+pub mod schema;

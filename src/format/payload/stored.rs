@@ -1,0 +1,89 @@
+//! The body of a redacted delivery with files: the redacted payload as JSON, and the files next to it, as
+//! `multipart/related` (RFC 2387). Only this server writes it.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::content_type::ContentType;
+use super::decode_error::DecodeError;
+use super::json;
+use super::part::parts;
+
+/// Start of the boundary.
+const BOUNDARY: &str = "hookmill-";
+
+/// A body and its content type.
+#[derive(Debug)]
+pub struct StoredBody {
+    /// The body.
+    pub body: Vec<u8>,
+    /// Its content type.
+    pub content_type: String,
+}
+
+/// Writes a payload with the files of these numbers. The boundary is a digest, so the content cannot contain it.
+pub(super) fn with_files(payload: &Value, files: &[(usize, &[u8])]) -> StoredBody {
+    let text = payload.to_string();
+    if files.is_empty() {
+        return StoredBody { body: text.into_bytes(), content_type: "application/json".into() };
+    }
+    let mut digest = Sha256::new_with_prefix(&text);
+    files.iter().for_each(|(_, bytes)| digest.update(bytes));
+    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let boundary = format!("{BOUNDARY}{digest}");
+    let mut body = format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n{text}").into_bytes();
+    for (number, bytes) in files {
+        let head = format!(
+            "\r\n--{boundary}\r\nContent-Disposition: attachment; name=\"{number}\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+    }
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    let content_type = format!("multipart/related; boundary={boundary}; type=\"application/json\"");
+    StoredBody { body, content_type }
+}
+
+/// Returns the payload of such a body; `None` if it is another one.
+pub(super) fn parse(declared: &ContentType<'_>, body: &[u8]) -> Option<Result<Value, DecodeError>> {
+    let found = parts(body, &boundary(declared)?);
+    Some(found.and_then(|parts| {
+        let first = parts.first().map(|it| std::str::from_utf8(&it.content).unwrap_or_default());
+        json::parse(first.unwrap_or_default())
+    }))
+}
+
+/// Returns whether a content type is that of such a body.
+pub(super) fn is_stored(declared: &ContentType<'_>) -> bool {
+    boundary(declared).is_some()
+}
+
+fn boundary(declared: &ContentType<'_>) -> Option<String> {
+    let is_related = declared.essence == "multipart/related";
+    declared.parameter("boundary").filter(|it| is_related && it.starts_with(BOUNDARY))
+}
+
+/// Returns the file of this number in such a body, with the name that its payload says.
+pub(super) fn file(declared: &ContentType<'_>, body: &[u8], number: usize) -> Option<(Option<String>, Vec<u8>)> {
+    let parts = parts(body, &boundary(declared)?).ok()?;
+    let payload: Value = serde_json::from_slice(&parts.first()?.content).ok()?;
+    let found = parts.iter().skip(1).find(|it| it.name.as_deref() == Some(number.to_string().as_str()))?;
+    Some((named(&payload, number), found.content.to_vec()))
+}
+
+/// Returns the name of a file in a payload that describes it.
+fn named(value: &Value, number: usize) -> Option<String> {
+    match value {
+        Value::Object(map) if is_file(value, Some(number)) => map.get("name")?.as_str().map(str::to_owned),
+        Value::Object(map) => map.values().find_map(|it| named(it, number)),
+        Value::Array(items) => items.iter().find_map(|it| named(it, number)),
+        _ => None,
+    }
+}
+
+/// Returns whether a value describes the file of this number, or any file.
+pub(super) fn is_file(value: &Value, number: Option<usize>) -> bool {
+    let found = value.get("file").and_then(Value::as_u64);
+    value.get("sha256").is_some_and(Value::is_string)
+        && number.map_or(found.is_some(), |number| found == Some(number as u64))
+}
