@@ -115,7 +115,15 @@ impl Question {
             message.push_str(&integration.name.0);
         }
         let raw = call.raw_event(integration.company_id.clone(), Bytes::new(), &integration.keep_headers);
-        let raw = if handshake.proof == HandshakeProof::Signed { RawEvent { body: body.clone(), ..raw } } else { raw };
+        let raw = if handshake.proof == HandshakeProof::Signed {
+            // Redacted like a delivery; a body that cannot be decoded then is not stored.
+            match integration.receive(RawEvent { body: body.clone(), ..raw }) {
+                Ok(received) => received.into_raw(),
+                Err(unreadable) => unreadable.0,
+            }
+        } else {
+            raw
+        };
         let (event_id, received_at) = (raw.id, raw.received_at);
         drop(sent);
         if let Some(learned) = learned {

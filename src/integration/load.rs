@@ -19,9 +19,9 @@ use super::sender::Auth;
 use super::sender_use::SenderUse;
 use crate::auth::Senders;
 use crate::auth::sender::SENDER_BYTES;
-use crate::auth::sender::{IdPlace, Sender, Trust};
+use crate::auth::sender::{Chosen, IdPlace, Sender, Trust};
 use crate::auth::signature::Source;
-use crate::format::payload::Rules;
+use crate::format::payload::{DeclaredFormat, Rules};
 use crate::format::schema::Schema;
 use crate::model::company::CompanyId;
 use crate::model::event::Provenance;
@@ -165,7 +165,9 @@ pub(super) fn assemble(
         schema_sha256: hex(schema.sha256()),
     };
     let ChosenSender { sender, chosen } = manifest.auth.choose(own, &senders.files)?;
-    let (dedupe, redact) = (dedupe(&manifest, sender.as_deref()), Redact::new(&manifest.redact));
+    // A token in the body is a secret: it reaches neither the disk nor the plugin.
+    let redacted: Vec<String> = manifest.redact.iter().cloned().chain(chosen.tokens_in_body()).collect();
+    let (dedupe, redact) = (dedupe(&manifest, sender.as_deref()), Redact::new(&redacted));
     not_redacted(&redact, &dedupe, manifest.order_by.as_deref())?;
     let (weak_secrets, auth) = (manifest.auth.weak(&chosen, &senders.secrets)?, manifest.auth.auth(&chosen, senders)?);
     let headers = passed_headers(&manifest, &auth, sender.as_deref())?;
@@ -178,7 +180,7 @@ pub(super) fn assemble(
     let secrets = manifest.auth.named_secrets(&senders.secrets);
     Ok(Integration {
         company_id: company(&manifest)?,
-        rules: rules(&manifest, &auth)?,
+        rules: rules(&manifest, &auth, sender.as_deref().map(|it| (it, &chosen)))?,
         auth,
         trust,
         uses: SenderUse::new(secrets.main.len()),
@@ -208,9 +210,18 @@ pub(super) fn assemble(
 }
 
 /// Returns how bodies are read. A sender that signs its bodies sends no wrappers of workflow tools.
-fn rules(manifest: &Manifest, auth: &Auth) -> Result<Rules, String> {
+fn rules(manifest: &Manifest, auth: &Auth, sender: Option<(&Sender, &Chosen)>) -> Result<Rules, String> {
     let unwrap = !matches!(auth, Auth::Signature(_));
-    Ok(Rules { strict: manifest.strict, timezone: timezone(manifest)?, unwrap, ..Rules::default() })
+    let mut rules = Rules { strict: manifest.strict, timezone: timezone(manifest)?, unwrap, ..Rules::default() };
+    if let Some((sender, chosen)) = sender {
+        rules.format = sender.body.format.map(DeclaredFormat::from);
+        rules.empty.clone_from(&sender.empty);
+        rules.json_in.clone_from(&sender.body.json_in);
+        rules.base64_json_in.clone_from(&sender.body.base64_json_in);
+        rules.unwrap_at.clone_from(&sender.body.unwrap);
+        rules.only = sender.signed_members(chosen);
+    }
+    Ok(rules)
 }
 
 pub(super) fn company(manifest: &Manifest) -> Result<CompanyId, String> {

@@ -56,6 +56,7 @@ mod reload;
 mod repeats;
 mod request_log;
 mod room;
+mod sender_keys;
 mod senders;
 mod shadow;
 mod shares;

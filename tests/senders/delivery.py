@@ -110,4 +110,9 @@ class Request:
             return as_text(at_pointer(self.claims, source["claim"]))
         if source["body"] == "":
             return self.body.decode()
+        if "/*" in source["body"]:
+            before, after = source["body"].split("/*", 1)
+            values = {as_text(at_pointer(it, after)) for it in at_pointer(self.document(), before)}
+            # All members must have the same value.
+            return "\n".join(sorted(values))
         return as_text(at_pointer(self.document(), source["body"]))

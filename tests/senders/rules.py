@@ -6,7 +6,7 @@ TABLES = {"name", "title", "group", "docs", "checked", "setup", "proof", "secret
 PROOF = {"name", "kind", "hash", "key", "strip", "key_prefix", "at", "encoding", "format", "time", "id", "text", "body_hash", "absent", "alg", "claims", "keys", "body_unsigned"}
 KINDS = {"hmac", "digest", "ed25519", "ecdsa-p256", "rsa", "jwt", "token", "basic", "url-secret", "api-key"}
 CREDENTIALS = {"token", "basic", "url-secret", "api-key"}
-DIGESTS = r"\{(sha256-hex|sha256-base64|sha1-hex|sha512-hex|crc32):body\}"
+DIGESTS = r"\{(sha256-hex|sha256-base64|sha1-hex|sha512-hex):body\}"
 
 
 def covers_body(proof, sender):

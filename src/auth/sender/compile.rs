@@ -277,6 +277,9 @@ impl SenderTable {
             proofs.push((name, declared));
         }
         unmixed(&proofs)?;
+        if self.body.signed_only {
+            keep_apart(&mut proofs);
+        }
         let ids = self.delivery.id.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         for (_, declared) in &proofs {
             if let DeclaredProof::Checked(proof) = declared
@@ -289,6 +292,25 @@ impl SenderTable {
         let handshakes = self.handshake.iter().map(Handshake::of).collect::<Result<Vec<_>, _>>()?;
         no_oracle(&proofs, &handshakes)?;
         Sender::new(self, proofs, ids, handshakes)
+    }
+}
+
+/// Where only signed members reach the mapper, a delivery must not have those that another proof signs.
+fn keep_apart(proofs: &mut [(String, DeclaredProof)]) {
+    let members = |proof: &Proof| -> Vec<Source> {
+        let body = |it: &Piece| if let Piece::From(it @ Source::Body(_)) = it { Some(it.clone()) } else { None };
+        proof.pieces().filter_map(body).collect()
+    };
+    let all: Vec<Source> = proofs
+        .iter()
+        .filter_map(|(_, it)| if let DeclaredProof::Checked(proof) = it { Some(members(proof)) } else { None })
+        .flatten()
+        .collect();
+    for (_, declared) in proofs {
+        let DeclaredProof::Checked(proof) = declared else { continue };
+        let own = members(proof);
+        let others: Vec<_> = all.iter().filter(|it| !own.contains(it) && !proof.absent.contains(it)).cloned().collect();
+        Arc::make_mut(proof).absent.extend(others);
     }
 }
 
@@ -347,11 +369,7 @@ fn id(table: &IdTable) -> Result<IdPlace, String> {
         all.iter().map(source).collect::<Result<Vec<_>, _>>().map_err(|cause| format!("delivery.id: {cause}"))?;
     let is_time = |it: &Source| {
         let (Source::Header(name) | Source::Query(name) | Source::Body(name) | Source::Claim(name)) = it;
-        let last = name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-        ["timestamp", "time", "date", "iat", "exp", "created_at", "updated_at", "created", "occurred_at"]
-            .contains(&last.as_str())
-            || last.ends_with("-timestamp")
-            || last.ends_with("_timestamp")
+        is_time_name(name.rsplit('/').next().unwrap_or_default())
     };
     match sources.as_slice() {
         [] => Err("delivery.id: names no place".into()),
@@ -362,4 +380,12 @@ fn id(table: &IdTable) -> Result<IdPlace, String> {
         all if all.iter().all(is_time) => Err("delivery.id: is a time, which is not an id".into()),
         _ => Ok(IdPlace(sources)),
     }
+}
+
+/// Returns whether the last word of a name, such as `webhook-timestamp` or `createdAt`, says that it is a time.
+fn is_time_name(name: &str) -> bool {
+    let start = name.rfind(|it: char| it.is_ascii_uppercase() || !it.is_ascii_alphanumeric()).unwrap_or(0);
+    let word = name[start..].trim_start_matches(|it: char| !it.is_ascii_alphanumeric()).to_ascii_lowercase();
+    const TIMES: [&str; 10] = ["ts", "time", "timestamp", "date", "datetime", "at", "on", "iat", "exp", "created"];
+    TIMES.contains(&word.as_str()) || word.ends_with("timestamp") || word.ends_with("time")
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::super::signature::hmac::{Algorithm, SignatureEncoding};
 use super::super::signature::proof::{KeyEncoding, TimeUnit};
 use crate::format::parse;
+use crate::format::payload::DeclaredFormat;
 use crate::format::schema::{Schema, SchemaError};
 
 /// A sender file.
@@ -241,6 +242,18 @@ pub enum BodyFormatName {
     Xml,
     /// A JSON Web Token; its claims are the payload.
     Jwt,
+}
+
+impl From<BodyFormatName> for DeclaredFormat {
+    fn from(name: BodyFormatName) -> Self {
+        match name {
+            BodyFormatName::Json => Self::Json,
+            BodyFormatName::Form => Self::Form,
+            BodyFormatName::Multipart => Self::Multipart,
+            BodyFormatName::Xml => Self::Xml,
+            BodyFormatName::Jwt => Self::Jwt,
+        }
+    }
 }
 
 /// What a sender is answered, for every outcome and for single ones.

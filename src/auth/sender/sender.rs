@@ -38,6 +38,8 @@ pub struct Sender {
     pub headers: Vec<String>,
     /// How its bodies are read.
     pub body: BodyTable,
+    /// What an empty body counts as.
+    pub empty: Option<serde_json::Value>,
     /// What it is answered.
     pub answer: AnswerTable,
     /// Its questions.
@@ -114,6 +116,7 @@ impl Sender {
             ids,
             hours: table.delivery.hours.unwrap_or(HOURS),
             headers: table.delivery.headers.iter().map(|it| it.to_ascii_lowercase()).collect(),
+            empty: empty(table.body.empty.as_deref())?,
             body: table.body,
             answer: table.answer,
             handshakes,
@@ -224,6 +227,15 @@ impl Sender {
     }
 }
 
+fn empty(text: Option<&str>) -> Result<Option<serde_json::Value>, String> {
+    let parsed = text.map(serde_json::from_str::<serde_json::Value>).transpose();
+    match parsed {
+        Ok(None) => Ok(None),
+        Ok(Some(value)) if value.is_object() => Ok(Some(value)),
+        _ => Err("body.empty: must be a JSON object, such as \"{}\"".into()),
+    }
+}
+
 impl Trust {
     /// Returns the trust in proofs that no sender file describes.
     #[must_use]
@@ -240,6 +252,15 @@ impl Chosen {
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
         let proofs = if let Self::Checked(proofs) = self { proofs.as_slice() } else { &[] };
         proofs.iter().flat_map(|it| it.pieces())
+    }
+
+    /// Returns the JSON Pointers of static tokens in the body.
+    pub fn tokens_in_body(&self) -> impl Iterator<Item = String> {
+        let proofs = if let Self::Checked(proofs) = self { proofs.as_slice() } else { &[] };
+        proofs.iter().filter_map(|it| match (&it.kind, &it.at.source) {
+            (ProofKind::Token, Source::Body(pointer)) => Some(pointer.clone()),
+            _ => None,
+        })
     }
 
     /// Returns whether the URL is signed.

@@ -40,7 +40,10 @@ impl Sender {
         for (index, vector) in self.vectors.iter().enumerate() {
             self.run(vector).map_err(|cause| format!("vector {}: {cause}", index + 1))?;
         }
-        let proven = |name: &str| self.vectors.iter().any(|it| self.proof_of(it) == Some(name));
+        // A question that is signed proves the proof as well.
+        let is_signed = |name: &str| self.handshakes.iter().any(|it| it.name == name && it.proof == HandshakeProof::Signed);
+        let checks = |it: &VectorTable| it.handshake.as_deref().is_none_or(is_signed);
+        let proven = |name: &str| self.vectors.iter().any(|it| checks(it) && self.proof_of(it) == Some(name));
         if let Some((name, _)) = self.proofs.iter().find(|(name, _)| !proven(name)) {
             return Err(format!("vector: the proof \"{name}\" has none; add one"));
         }
@@ -284,7 +287,7 @@ impl Sent {
                 .pieces()
                 .filter_map(|it| if let Piece::From(Source::Body(pointer)) = it { Some(pointer) } else { None });
             let token = if let Source::Body(pointer) = &proof.at.source { Some(pointer) } else { None };
-            return pointers.chain(token).map(|it| body.at(it).map(Into::into)).collect();
+            return pointers.chain(token).map(|it| Some(body.all_at(it).join("\n"))).collect();
         }
         if proof.text.contains(&Piece::FormSorted) && !proof.text.contains(&Piece::Body) {
             let parts = [Piece::FormSorted, Piece::FilesSha1];

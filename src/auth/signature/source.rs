@@ -110,6 +110,21 @@ impl<'a> SentBody<'a> {
         as_text(self.value()?.pointer(pointer)?)
     }
 
+    /// Returns the values at a pointer in which `*` is every member of a list or an object; nothing if one of them is missing.
+    #[must_use]
+    pub fn all_at(&self, pointer: &str) -> Vec<Cow<'_, str>> {
+        let Some((before, after)) = pointer.split_once("/*") else {
+            return self.at(pointer).into_iter().collect();
+        };
+        let members: Vec<&Value> = match self.value().and_then(|it| it.pointer(before)) {
+            Some(Value::Array(all)) => all.iter().collect(),
+            Some(Value::Object(map)) => map.values().collect(),
+            _ => return Vec::new(),
+        };
+        let texts = members.iter().map(|it| it.pointer(after).and_then(as_text));
+        texts.collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+
     /// Returns whether there is a value at a JSON Pointer; null is none.
     #[must_use]
     pub fn has(&self, pointer: &str) -> bool {
@@ -122,7 +137,7 @@ impl<'a> SentBody<'a> {
     /// Returns the body as JSON, if it is JSON or a form.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
-        let decoded = || decode(self.content_type, self.bytes, &Rules::default()).ok().map(|it| it.value);
+        let decoded = || decode(self.content_type, self.bytes, &Rules { unwrap: false, ..Rules::default() }).ok().map(|it| it.value);
         self.value.get_or_init(decoded).as_ref()
     }
 }

@@ -94,6 +94,11 @@ impl Signature {
                     Some(Err(cause)) => wrong = wrong.or(Some(cause)),
                 }
             }
+            // Anybody may know a public key, so it is no secret for another proof.
+            let is_public = |(of, key): &(usize, Key)| *of == index && matches!(key, Key::Public(_));
+            if keyed.iter().any(|it| it.keys.iter().any(is_public)) {
+                keyed.iter_mut().for_each(|it| it.keys.retain(|key| key.0 != index || is_public(key)));
+            }
             // A secret that no proof can use is a mistake; one that some proofs cannot use is not.
             if let (false, Some(cause)) = (used, wrong) {
                 return Err(cause);
@@ -319,6 +324,18 @@ impl KeyedProof {
         Ok(decoded)
     }
 
+    /// Returns the secret that every one of these values equals: a body with several messages has a token in each.
+    fn every_token(&self, values: &[Cow<'_, str>]) -> Result<Option<Option<usize>>, Mismatch> {
+        let mut found = None;
+        for value in values {
+            found = self.token(&self.candidates(value)?);
+            if found.is_none() {
+                break;
+            }
+        }
+        found.map(|it| Some(Some(it))).ok_or_else(|| Mismatch::Token { place: self.proof.at.source.to_string() })
+    }
+
     /// Returns the secret that one of the tokens equals. All secrets are compared, whichever matches.
     fn token(&self, candidates: &[Vec<u8>]) -> Option<usize> {
         let mut found = None;
@@ -348,6 +365,11 @@ impl KeyedProof {
         let absent = |it: &&Source| matches!(it, Source::Body(pointer) if body.has(pointer));
         if let Some(source) = proof.absent.iter().find(absent) {
             return Err(Mismatch::Present { place: source.to_string() });
+        }
+        if let (ProofKind::Token, Source::Body(pointer)) = (&proof.kind, &proof.at.source)
+            && pointer.contains("/*")
+        {
+            return self.every_token(&body.all_at(pointer));
         }
         let late = match &proof.at.source {
             source @ Source::Body(pointer) => Some(body.at(pointer).ok_or_else(|| source.missing())?),

@@ -41,11 +41,14 @@ pub struct Rules {
     pub base64_json_in: Vec<String>,
     /// JSON Pointers: if the body holds nothing but this value, it is the payload.
     pub unwrap_at: Vec<String>,
+    /// JSON Pointers: if there are any, only the values there are kept, because the sender signs nothing else.
+    pub only: Option<Vec<String>>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         Self {
+            only: None,
             strict: false,
             timezone: chrono_tz::Tz::default(),
             unwrap: true,

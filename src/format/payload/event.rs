@@ -35,6 +35,10 @@ impl RawEvent {
     /// Fails if it has no known format, is invalid, or has several items.
     pub fn decode(&self, schema: &Schema, rules: &Rules) -> Result<Payload, DecodeError> {
         let payload = decode_coded(self.content_type.as_deref(), self.header(CODING_HEADER), &self.body, rules)?;
+        let payload = match &rules.only {
+            Some(pointers) => in_place::only(payload, pointers),
+            None => payload,
+        };
         unwrap_envelope(payload, schema.shape(), rules)
     }
 

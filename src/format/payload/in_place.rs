@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::decode_error::DecodeError;
 use super::decoded::{Encoding, Loosened, Payload, Rules};
@@ -50,6 +50,28 @@ pub(super) fn apply(mut payload: Payload, rules: &Rules) -> Payload {
         }
     }
     payload
+}
+
+/// Drops everything but the values at these places, because the sender does not sign it.
+pub(super) fn only(mut payload: Payload, pointers: &[String]) -> Payload {
+    let mut kept = Value::Object(Map::new());
+    for pointer in pointers {
+        if let Some(value) = payload.value.pointer_mut(pointer) {
+            put(&mut kept, pointer, value.take());
+        }
+    }
+    payload.loosened.add("unsigned");
+    Payload { value: kept, ..payload }
+}
+
+/// Puts a value where a pointer leads, through objects.
+fn put(place: &mut Value, pointer: &str, value: Value) {
+    let mut place = place;
+    for step in pointer.split('/').skip(1).map(|it| it.replace("~1", "/").replace("~0", "~")) {
+        let Value::Object(map) = place else { return };
+        place = map.entry(step).or_insert_with(|| Value::Object(Map::new()));
+    }
+    *place = value;
 }
 
 /// Returns the JSON in a text; an object or a list.
