@@ -2,7 +2,7 @@
 
 use super::sender::Chosen;
 use super::signature::Proof;
-use super::signature::keys::Key;
+use super::signature::keys::ProofKey;
 use super::signature::proof::KeyEncoding;
 use crate::model::secret::Secret;
 
@@ -57,7 +57,7 @@ fn of_key<'a>(proofs: impl Iterator<Item = &'a Proof>, secret: &Secret) -> Resul
             Some(Err(cause)) if !proof.key.required.is_empty() => refused = Some(cause),
             Some(Err(cause)) => refused = refused.or(Some(cause)),
             // Anybody may know a public key.
-            Some(Ok(Key::Public(_))) => return Ok(Strength::Good),
+            Some(Ok(ProofKey::Public(_))) => return Ok(Strength::Good),
             Some(Ok(_)) if proof.key.encoding == KeyEncoding::Text => {
                 // A prefix does not count, because it need not be guessed.
                 let plain = proof.key.plain(secret.expose()).unwrap_or_default();

@@ -129,9 +129,9 @@ impl Access for Operator {
 }
 
 /// A sender of an integration. The integration decides how it authenticates, so the handler checks it.
-pub(super) struct Sender;
+pub(super) struct HookSender;
 
-impl Access for Sender {
+impl Access for HookSender {
     type Who = ();
     const ANY_TYPE: bool = true;
 

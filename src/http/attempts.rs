@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::answer::{Answer, Failed};
 use super::call::Call;
 use super::conflict::{ComparedBody, explained};
-use super::deliveries::{Delivered, told};
+use super::deliveries::Delivered;
 use super::outcome_answer;
 use super::problem::Problem;
 use super::repeat::{Once, Told};
@@ -44,7 +44,7 @@ pub(super) async fn repeated(
             PreparedAttempt::Superseded(superseded) => superseded,
             PreparedAttempt::Ready(ready) => {
                 let Told { answer, remembered } =
-                    once.tell_receipt(ready.receipt(), told(ready.receipt(), id, &integration.answers));
+                    once.tell_receipt(ready.receipt(), outcome_answer::told(ready.receipt(), id, &integration.answers));
                 match ready.commit(pipeline, remembered).await.map_err(&failed)? {
                     None => return Ok(Some(answer?)),
                     Some(superseded) => superseded,

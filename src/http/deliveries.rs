@@ -5,22 +5,18 @@ use serde::Serialize;
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::answer::{Answer, with_loosened};
+use super::answer::Answer;
 use super::call::Call;
 use super::input::Input;
 use super::openapi::describer::Describer;
 use super::openapi::document::ParameterPlace;
 use super::openapi::examples::example;
 use super::openapi::headers;
-use super::outcome_answer::shaped;
 use super::problem::Problem;
 use super::reply::{List, TypedReply};
 use super::request_headers::IdempotencyKey;
-use super::tasks::written;
-use crate::integration::Answers;
 use crate::model::ids::EventId;
 use crate::model::task::Task;
-use crate::pipeline::Receipt;
 
 /// A delivery: its headers, query and body are the sender's. The handler reads them, as how depends on the integration.
 pub(super) struct SentDelivery;
@@ -95,27 +91,7 @@ impl Delivered {
     }
 }
 
-/// The response to a processed delivery.
-pub(super) fn told(receipt: &Receipt, event_id: EventId, answers: &Answers) -> Result<Answer<Delivered>, Problem> {
-    match receipt {
-        Receipt::Created { tasks, loosened } => {
-            let answer = match tasks.as_slice() {
-                [task] => written(task, loosened, event_id)?,
-                tasks => {
-                    let answer = Answer::json(StatusCode::CREATED, &List { data: tasks.iter().collect() })?;
-                    with_loosened(answer, loosened).for_event(event_id)
-                }
-            };
-            let ids: Vec<_> = tasks.iter().map(|it| it.id).collect();
-            shaped(answer, &answers.created, event_id, &ids)
-        }
-        Receipt::Skipped { reason } => {
-            shaped(Delivered::skipped(reason, event_id).write()?, &answers.skipped, event_id, &[])
-        }
-    }
-}
-
-/// What a sender's file or `[answer]` of plugin.toml describes instead of a task: a JSON object made of ids and fixed text, or
+/// What a sender's file or `[answer]` of plugin.toml describes instead of a task: a JSON object of ids and fixed text, or
 /// the answer to a sender's question.
 #[derive(Debug)]
 struct DescribedObject;

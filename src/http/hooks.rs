@@ -8,7 +8,7 @@ use warp::http::StatusCode;
 use super::answer::{Answer, Failed};
 use super::attempts;
 use super::call::{Call, within};
-use super::deliveries::{Delivered, SentDelivery, told};
+use super::deliveries::{Delivered, SentDelivery};
 use super::outcome_answer;
 use super::path::{Path, SentName, UrlSecret};
 use super::problem::Problem;
@@ -151,8 +151,8 @@ async fn process(
     let superseded = match pipeline::hook(pipeline, integration, received, refusal).await.map_err(&failed)? {
         Prepared::Superseded(superseded) => superseded,
         Prepared::Ready(ready) => {
-            let Told { answer, remembered } =
-                once.tell_receipt(ready.receipt(), told(ready.receipt(), event_id, &integration.answers));
+            let Told { answer, remembered } = once
+                .tell_receipt(ready.receipt(), outcome_answer::told(ready.receipt(), event_id, &integration.answers));
             // Repetitions were looked up before the plugin ran.
             let committed = ready.commit(pipeline, remembered, std::future::ready(Ok(None))).await;
             match committed.map_err(|it| failed(it.into()))? {

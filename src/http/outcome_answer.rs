@@ -2,13 +2,36 @@
 
 use warp::http::StatusCode;
 
-use super::answer::{Answer, Failed};
+use super::answer::{Answer, Failed, with_loosened};
 use super::call::Call;
 use super::deliveries::Delivered;
 use super::problem::Problem;
+use super::reply::{List, TypedReply as _};
+use super::tasks::written;
 use crate::integration::{AnswerBody, Answers, Integration, OutcomeAnswer};
 use crate::model::ids::{EventId, TaskId};
+use crate::pipeline::Receipt;
 use crate::store::FirstAnswer;
+
+/// The response to a processed delivery.
+pub(super) fn told(receipt: &Receipt, event_id: EventId, answers: &Answers) -> Result<Answer<Delivered>, Problem> {
+    match receipt {
+        Receipt::Created { tasks, loosened } => {
+            let answer = match tasks.as_slice() {
+                [task] => written(task, loosened, event_id)?,
+                tasks => {
+                    let answer = Answer::json(StatusCode::CREATED, &List { data: tasks.iter().collect() })?;
+                    with_loosened(answer, loosened).for_event(event_id)
+                }
+            };
+            let ids: Vec<_> = tasks.iter().map(|it| it.id).collect();
+            shaped(answer, &answers.created, event_id, &ids)
+        }
+        Receipt::Skipped { reason } => {
+            shaped(Delivered::skipped(reason, event_id).write()?, &answers.skipped, event_id, &[])
+        }
+    }
+}
 
 /// hookmill's own answer, in the described form.
 pub(super) fn shaped(

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use warp::http::Method;
 
-use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
+use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSender, Operator, Probe, key};
 use super::route::{Route, Statuses};
 use super::{
     admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, me, metrics, openapi_file, plugins,
@@ -84,13 +84,13 @@ routes! {
     /// Shows which event, plugin and schema a task was made from.
     GET "/v1/tasks/{id}/provenance" key(Admin) => provenance::show(Path<TaskId>) -> ProvenanceFound, [200];
     /// Takes a delivery for an integration.
-    POST "/v1/hooks/{name}" Sender => hooks::receive(Path<SentName>, SentDelivery) -> Delivered, [200 201 202 204];
+    POST "/v1/hooks/{name}" HookSender => hooks::receive(Path<SentName>, SentDelivery) -> Delivered, [200 201 202 204];
     /// Answers a sender's question whether this URL accepts its deliveries.
-    GET "/v1/hooks/{name}" Sender => hooks::ask(Path<SentName>, SentDelivery) -> Delivered, [200 201 202 204; 405];
+    GET "/v1/hooks/{name}" HookSender => hooks::ask(Path<SentName>, SentDelivery) -> Delivered, [200 201 202 204; 405];
     /// Takes a delivery from a sender that can prove itself only by a secret in the URL.
-    POST "/v1/hooks/{name}/{secret}" Sender => hooks::receive_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202 204];
+    POST "/v1/hooks/{name}/{secret}" HookSender => hooks::receive_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202 204];
     /// Answers a sender's question, where the URL has a secret.
-    GET "/v1/hooks/{name}/{secret}" Sender => hooks::ask_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202 204; 405];
+    GET "/v1/hooks/{name}/{secret}" HookSender => hooks::ask_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202 204; 405];
     /// Lists events: what arrived, and what became of it.
     GET "/v1/events" AnyReader => events::list(EventListQuery) -> Page<EventAnswer>, [200];
     /// Erases what was sent about a patient.

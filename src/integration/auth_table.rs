@@ -10,7 +10,7 @@ use super::sender::{Auth, NamedSecrets};
 use crate::auth::password::Passwords;
 use crate::auth::sender::{Catalog, Chosen, Sender};
 use crate::auth::signature::hmac::{Algorithm, SignatureEncoding};
-use crate::auth::signature::{Described, Proof, Settings, Signature};
+use crate::auth::signature::{Described, Proof, SenderSettings, Signature};
 use crate::auth::strength::{BYTES_MIN, Strength};
 use crate::auth::{Secrets, Senders};
 use crate::model::secret::Secret;
@@ -232,11 +232,11 @@ impl AuthTable {
             Chosen::Checked(proofs) => {
                 for (name, secret) in &named {
                     let alone =
-                        Signature::new(proofs.iter().cloned(), Settings::default(), std::slice::from_ref(secret));
+                        Signature::new(proofs.iter().cloned(), SenderSettings::default(), std::slice::from_ref(secret));
                     alone.map_err(|cause| format!("auth: the secret {name} {cause}"))?;
                 }
                 let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?').to_owned();
-                let settings = Settings { url, values: self.settings.clone() };
+                let settings = SenderSettings { url, values: self.settings.clone() };
                 let signature = Signature::new(proofs.iter().cloned(), settings, &found)
                     .map_err(|cause| format!("auth: {cause}"))?;
                 let tolerance = self.tolerance_seconds.map(|it| TimeDelta::seconds(it.into()));

@@ -3,7 +3,7 @@
 use chrono::Duration;
 
 use crate::auth::sender::IdPlace;
-use crate::auth::signature::Source;
+use crate::auth::signature::ValueSource;
 
 /// How repeated deliveries are recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,13 +18,13 @@ impl Dedupe {
     /// Returns the headers that may contain an id, in lower case.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         let sources = self.by.iter().flat_map(|it| &it.0);
-        sources.filter_map(|it| if let Source::Header(name) = it { Some(name.as_str()) } else { None })
+        sources.filter_map(|it| if let ValueSource::Header(name) = it { Some(name.as_str()) } else { None })
     }
 
     /// Returns the JSON Pointers that may lead to an id.
     pub fn pointers(&self) -> impl Iterator<Item = &str> {
         let sources = self.by.iter().flat_map(|it| &it.0);
-        sources.filter_map(|it| if let Source::Body(pointer) = it { Some(pointer.as_str()) } else { None })
+        sources.filter_map(|it| if let ValueSource::Body(pointer) = it { Some(pointer.as_str()) } else { None })
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::live::Integration;
 use super::received::Received;
 use crate::auth::sender::IdPlace;
-use crate::auth::signature::{Mismatch, Source};
+use crate::auth::signature::{Mismatch, ValueSource};
 use crate::store::IdempotencyId;
 
 /// Maximum length of an id, in bytes; a longer text is not used as an id.
@@ -41,12 +41,12 @@ impl Integration {
     /// Returns the delivery's own id. It is never derived from the whole body, because two equal bodies may be two
     /// events.
     fn delivery_id(&self, received: &Received) -> Option<String> {
-        let value = |source: &Source| {
+        let value = |source: &ValueSource| {
             let value = match source {
-                Source::Header(name) => received.raw().header(name).map(str::to_owned),
-                Source::Body(pointer) => received.payload(self)?.pointer(pointer).and_then(text),
+                ValueSource::Header(name) => received.raw().header(name).map(str::to_owned),
+                ValueSource::Body(pointer) => received.payload(self)?.pointer(pointer).and_then(text),
                 // A sender file cannot name these.
-                Source::Query(_) | Source::Claim(_) => None,
+                ValueSource::Query(_) | ValueSource::Claim(_) => None,
             };
             value.filter(|it| !it.trim().is_empty())
         };

@@ -20,7 +20,7 @@ use super::sender_use::SenderUse;
 use crate::auth::Senders;
 use crate::auth::sender::SENDER_BYTES;
 use crate::auth::sender::{Chosen, IdPlace, Sender, Trust};
-use crate::auth::signature::Source;
+use crate::auth::signature::ValueSource;
 use crate::format::payload::{DeclaredFormat, Rules};
 use crate::format::schema::Schema;
 use crate::model::company::CompanyId;
@@ -272,8 +272,8 @@ fn passed_headers(manifest: &Manifest, auth: &Auth, sender: Option<&Sender>) -> 
 
 /// Returns where the id is: the configured place first, then the sender's own.
 fn dedupe(manifest: &Manifest, sender: Option<&Sender>) -> Dedupe {
-    let configured = manifest.dedupe.pointers().map(|it| IdPlace(it.into_iter().map(Source::Body).collect()));
-    let header = manifest.auth.id_header().map(|it| IdPlace(vec![Source::Header(it)]));
+    let configured = manifest.dedupe.pointers().map(|it| IdPlace(it.into_iter().map(ValueSource::Body).collect()));
+    let header = manifest.auth.id_header().map(|it| IdPlace(vec![ValueSource::Header(it)]));
     let own = sender.map(|it| it.ids.clone()).unwrap_or_default();
     let hours = manifest.dedupe.hours.unwrap_or_else(|| sender.map_or(HOURS, |it| it.hours));
     Dedupe { by: configured.into_iter().chain(header).chain(own).collect(), window: Duration::hours(hours.into()) }

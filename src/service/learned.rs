@@ -28,12 +28,12 @@ const FILE: &str = "learned-secrets.json";
 #[derive(Debug)]
 pub struct LearnedSecrets {
     file: Option<PathBuf>,
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<WaitingSecret>>,
 }
 
 /// One secret, as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
-struct Waiting {
+struct WaitingSecret {
     company_id: CompanyId,
     integration: IntegrationName,
     event_id: EventId,
@@ -58,7 +58,7 @@ pub struct LearnedSecret {
     pub begins_with: String,
 }
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for WaitingSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} (secret)", self.integration, self.event_id)
     }
@@ -92,9 +92,10 @@ impl LearnedSecrets {
         secret: String,
     ) -> Result<(), String> {
         let (company_id, name) = (integration.company_id.clone(), integration.name.clone());
-        let new = Waiting { company_id, integration: name, event_id, received_at, peer: peer.to_string(), secret };
+        let new =
+            WaitingSecret { company_id, integration: name, event_id, received_at, peer: peer.to_string(), secret };
         self.change(|all| {
-            let own = |it: &Waiting| it.company_id == new.company_id && it.integration == new.integration;
+            let own = |it: &WaitingSecret| it.company_id == new.company_id && it.integration == new.integration;
             all.retain(|it| received_at - it.received_at < KEPT && !(own(it) && it.secret == new.secret));
             if all.iter().filter(|it| own(it)).count() >= PER_INTEGRATION
                 && let Some(oldest) = all.iter().position(own)
@@ -109,7 +110,10 @@ impl LearnedSecrets {
     #[must_use]
     pub fn list(&self, company: Option<&CompanyId>) -> Vec<LearnedSecret> {
         let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter(|it| company.is_none_or(|company| *company == it.company_id)).map(Waiting::shown).collect()
+        all.iter()
+            .filter(|it| company.is_none_or(|company| *company == it.company_id))
+            .map(WaitingSecret::shown)
+            .collect()
     }
 
     /// Returns the secret of an event, with its integration and company.
@@ -128,7 +132,7 @@ impl LearnedSecrets {
         self.change(|all| all.retain(|it| it.event_id != event))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Waiting>)) -> Result<(), String> {
+    fn change(&self, change: impl FnOnce(&mut Vec<WaitingSecret>)) -> Result<(), String> {
         let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = all.clone();
         change(&mut changed);
@@ -141,7 +145,7 @@ impl LearnedSecrets {
     }
 }
 
-impl Waiting {
+impl WaitingSecret {
     fn shown(&self) -> LearnedSecret {
         LearnedSecret {
             integration: self.integration.clone(),

@@ -30,14 +30,14 @@ const REQUESTS: Rate = Rate { per_minute: 60, burst: 20 };
 const CACHED: usize = 256;
 
 /// What a request is for: URL, and the id of a key if each one has its own response.
-type Place = (String, Option<String>);
+type KeyPlace = (String, Option<String>);
 
 /// The keys of all senders.
 pub struct SenderKeys {
     hosts: Vec<String>,
     agent: ureq::Agent,
     requests: TokenBucket,
-    cached: Mutex<HashMap<Place, Arc<tokio::sync::Mutex<Cached>>>>,
+    cached: Mutex<HashMap<KeyPlace, Arc<tokio::sync::Mutex<Cached>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ struct Cached {
 }
 
 /// A request for keys.
-struct KeyRequest {
+struct KeyFetch {
     url: String,
     /// What is posted; it may contain a secret.
     body: Option<Value>,
@@ -73,7 +73,7 @@ impl SenderKeys {
     /// Returns the keys for a claim. Keys that cannot be fetched are an error only if none is left.
     ///
     /// # Errors
-    /// Why there is no key.
+    /// Why no key is available.
     pub async fn get(&self, wanted: Vec<WantedKey>, integration: &Integration) -> Result<FetchedKeys, String> {
         let (mut fetched, mut failed) = (FetchedKeys::default(), None);
         for it in wanted {
@@ -89,7 +89,7 @@ impl SenderKeys {
     }
 
     async fn one(&self, wanted: &WantedKey, integration: &Integration) -> Result<Arc<[NamedKey]>, String> {
-        let request = KeyRequest::of(wanted, integration)?;
+        let request = KeyFetch::of(wanted, integration)?;
         self.allows(&request.url, &wanted.from)?;
         let id = wanted.id.clone().filter(|_| request.body.is_some());
         let place = (request.url.clone(), id);
@@ -127,7 +127,7 @@ impl SenderKeys {
         }
     }
 
-    fn entry(&self, place: Place) -> Arc<tokio::sync::Mutex<Cached>> {
+    fn entry(&self, place: KeyPlace) -> Arc<tokio::sync::Mutex<Cached>> {
         let mut all = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= CACHED && !all.contains_key(&place) {
             // Entries in use are kept alive by their users.
@@ -177,7 +177,7 @@ fn is_host(pattern: &str, host: &str) -> bool {
     }
 }
 
-impl KeyRequest {
+impl KeyFetch {
     fn of(wanted: &WantedKey, integration: &Integration) -> Result<Self, String> {
         let get = |url: &str, is_certificate| Self {
             url: url.to_owned(),
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn keys_are_fetched_from_hosts_that_the_file_and_the_settings_name() {
         let keys = SenderKeys::new(vec!["sns.*.amazonaws.com".into(), "127.0.0.1:8099".into(), "keys.example".into()]);
-        let source = crate::auth::signature::Source::Body("/SigningCertURL".into());
+        let source = crate::auth::signature::ValueSource::Body("/SigningCertURL".into());
         let certificate = KeysFrom::Certificate { source, hosts: vec!["sns.*.amazonaws.com".into()] };
         let jwks = KeysFrom::Jwks(String::new());
         for (url, from, is_allowed) in [

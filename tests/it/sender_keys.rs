@@ -19,7 +19,7 @@ const CERTIFICATE: &str = include_str!("../senders/rsa-test-certificate.pem");
 const EXPIRED: &str = include_str!("../senders/rsa-test-certificate-expired.pem");
 const RSA_KEY: &str = include_str!("../senders/rsa-test-key.pem");
 
-/// A server of keys: counts requests, and answers what it is told, or never.
+/// A server of keys: counts requests, and gives one answer, or never any.
 struct KeyServer {
     address: String,
     requests: Arc<AtomicUsize>,
@@ -31,12 +31,7 @@ impl KeyServer {
     fn new(answer: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let it = Self {
-            address,
-            requests: Arc::default(),
-            answer: Arc::new(Mutex::new(answer)),
-            last: Arc::default(),
-        };
+        let it = Self { address, requests: Arc::default(), answer: Arc::new(Mutex::new(answer)), last: Arc::default() };
         let (requests, answer, last) = (Arc::clone(&it.requests), Arc::clone(&it.answer), Arc::clone(&it.last));
         std::thread::spawn(move || {
             let mut waiting = Vec::new();
@@ -46,7 +41,8 @@ impl KeyServer {
                 requests.fetch_add(1, Ordering::SeqCst);
                 match answer.lock().unwrap().clone() {
                     Some(body) => {
-                        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                        let head =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
                         let _gone = stream.write_all(format!("{head}{body}").as_bytes());
                     }
                     // It accepts, and never answers.
@@ -68,7 +64,8 @@ fn request(stream: &mut TcpStream) -> String {
     loop {
         let read = stream.read(&mut bytes).unwrap_or(0);
         text.push_str(&String::from_utf8_lossy(&bytes[..read]));
-        let length = text.split("content-length: ").nth(1).and_then(|it| it.split("\r\n").next()?.parse::<usize>().ok());
+        let length =
+            text.split("content-length: ").nth(1).and_then(|it| it.split("\r\n").next()?.parse::<usize>().ok());
         let body = text.split("\r\n\r\n").nth(1).map(str::len);
         if read == 0 || body.is_some_and(|it| it >= length.unwrap_or(0)) {
             return text;
@@ -144,7 +141,7 @@ fn keys_are_fetched_once_and_again_for_a_key_that_is_new() {
     deliver(&server, &first.token("ES256", b"{}"), b"{ }").expect(401);
     deliver(&server, &Signer::new("k1").token("ES256", b"{}"), b"{}").expect(401);
     assert_eq!(keys.count(), 1);
-    // An unknown key is looked for at most once a minute, whoever names it.
+    // An unknown key is looked for at most once a minute.
     for _ in 0..5 {
         deliver(&server, &second.token("ES256", b"{}"), b"{}").expect(401);
     }

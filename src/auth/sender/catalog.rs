@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use super::description::Sender;
 use super::file::SenderTable;
-use super::sender::Sender;
 
 /// Maximum size of a sender file, in bytes.
 pub const SENDER_BYTES: u64 = 256 * 1024;
@@ -16,8 +16,11 @@ macro_rules! shipped {
 /// The shipped files by name, sorted; a test compares the list with the folder.
 static SHIPPED: &[(&str, &str)] = include!("shipped.rs");
 
+/// A sender, or what is wrong with its file.
+type ParsedFile = Result<Arc<Sender>, String>;
+
 /// Parsed files, each at its first use: most servers use a few of them.
-static PARSED: LazyLock<Vec<OnceLock<Result<Arc<Sender>, String>>>> =
+static PARSED: LazyLock<Vec<OnceLock<ParsedFile>>> =
     LazyLock::new(|| SHIPPED.iter().map(|_| OnceLock::new()).collect());
 
 /// The senders that integrations can name.
@@ -41,7 +44,7 @@ impl Catalog {
     /// Returns a sender.
     ///
     /// # Errors
-    /// There is none with this name, or what is wrong with its file.
+    /// No sender has this name, or its file is not valid: what is wrong with it.
     pub fn get(&self, name: &str) -> Result<Arc<Sender>, String> {
         if let Some(own) = self.own.get(name) {
             return own.clone().map_err(|cause| format!("the sender file {name}.toml: {cause}"));

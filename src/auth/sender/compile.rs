@@ -4,41 +4,20 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use super::description::{DeclaredProof, IdPlace, Sender};
 use super::file::{
     BodyHashTable, EcdsaFormat, IdTable, JwtAlgorithmName, KeysTable, PlaceTable, ProofKindName, ProofTable,
-    SenderTable, SourceTable, TimeTable,
+    SenderTable, SourceTable, TimeTable, one_of, source,
 };
 use super::handshake::{Handshake, HandshakeProof};
-use super::sender::{DeclaredProof, IdPlace, Sender};
-use crate::auth::signature::Source;
+use crate::auth::signature::ValueSource;
 use crate::auth::signature::hmac::Algorithm;
 use crate::auth::signature::jwt::JwtAlgorithm;
 use crate::auth::signature::proof::{
-    BodyHash, Clock, ClockPlace, KeyEncoding, KeyFormat, KeysFrom, Notation, Place, Proof, ProofKind,
+    BodyHash, Clock, ClockPlace, KeyEncoding, KeyFormat, KeysFrom, Notation, Proof, ProofKind, SignaturePlace,
 };
 use crate::auth::signature::public_key::Signing;
 use crate::auth::signature::text::{Piece, pieces};
-
-/// Returns a source.
-///
-/// # Errors
-/// It names no place, or several.
-pub(super) fn source(it: &SourceTable) -> Result<Source, String> {
-    one_of([
-        it.header.as_ref().map(|it| Source::Header(it.to_ascii_lowercase())),
-        it.query.clone().map(Source::Query),
-        it.body.clone().map(Source::Body),
-        it.claim.clone().map(Source::Claim),
-    ])
-}
-
-fn one_of(places: [Option<Source>; 4]) -> Result<Source, String> {
-    let mut places = places.into_iter().flatten();
-    match (places.next(), places.next()) {
-        (Some(place), None) => Ok(place),
-        _ => Err("name one of header, query, body and claim".into()),
-    }
-}
 
 impl ProofTable {
     pub(super) fn declared(&self) -> Result<DeclaredProof, String> {
@@ -139,12 +118,12 @@ impl ProofTable {
                 return Err("text: use {id} and id together".into());
             }
         }
-        if let (Some(Clock { place: ClockPlace::Source(time), .. }), Some(id)) = (&proof.time, &proof.id)
+        if let (Some(Clock { place: ClockPlace::In(time), .. }), Some(id)) = (&proof.time, &proof.id)
             && time == id
         {
             return Err("id: is the time, which is not an id".into());
         }
-        if let (Some(Clock { place: ClockPlace::Source(Source::Claim(_)), .. }), false) = (&proof.time, is_jwt) {
+        if let (Some(Clock { place: ClockPlace::In(ValueSource::Claim(_)), .. }), false) = (&proof.time, is_jwt) {
             return Err("time: only a JWT has claims".into());
         }
         let is_digest = matches!(proof.kind, ProofKind::Digest(_));
@@ -165,19 +144,19 @@ impl ProofTable {
     /// A time in the body is signed with the body; one in the query with the URL.
     fn time_is_signed(&self, proof: &Proof) -> bool {
         match proof.time.as_ref().map(|it| &it.place) {
-            Some(ClockPlace::Source(source)) => self.is_signed(proof, source),
+            Some(ClockPlace::In(source)) => self.is_signed(proof, source),
             _ => false,
         }
     }
 
-    fn hash_is_signed(&self, proof: &Proof, source: &Source) -> bool {
-        matches!((source, &proof.kind), (Source::Claim(_), ProofKind::Jwt { .. })) || self.is_signed(proof, source)
+    fn hash_is_signed(&self, proof: &Proof, source: &ValueSource) -> bool {
+        matches!((source, &proof.kind), (ValueSource::Claim(_), ProofKind::Jwt { .. })) || self.is_signed(proof, source)
     }
 
-    fn is_signed(&self, proof: &Proof, source: &Source) -> bool {
+    fn is_signed(&self, proof: &Proof, source: &ValueSource) -> bool {
         let covers = |piece: &Piece| match (piece, source) {
             (Piece::From(it), _) => it == source,
-            (Piece::Body, Source::Body(_)) | (Piece::Url | Piece::Query, Source::Query(_)) => true,
+            (Piece::Body, ValueSource::Body(_)) | (Piece::Url | Piece::Query, ValueSource::Query(_)) => true,
             _ => false,
         };
         proof.is_over_text() && proof.text.iter().any(covers)
@@ -185,11 +164,11 @@ impl ProofTable {
 }
 
 impl PlaceTable {
-    fn place(&self) -> Result<Place, String> {
+    fn place(&self) -> Result<SignaturePlace, String> {
         let source = one_of([
-            self.header.as_ref().map(|it| Source::Header(it.to_ascii_lowercase())),
-            self.query.clone().map(Source::Query),
-            self.body.clone().map(Source::Body),
+            self.header.as_ref().map(|it| ValueSource::Header(it.to_ascii_lowercase())),
+            self.query.clone().map(ValueSource::Query),
+            self.body.clone().map(ValueSource::Body),
             None,
         ])
         .map_err(|cause| format!("at: {cause}"))?;
@@ -203,7 +182,7 @@ impl PlaceTable {
             }
             _ => return Err("at: use split alone, or split, pair and take together and no prefix".into()),
         };
-        Ok(Place { source, written })
+        Ok(SignaturePlace { source, written })
     }
 }
 
@@ -217,7 +196,7 @@ impl TimeTable {
         };
         let place = match &self.take {
             Some(name) => ClockPlace::Entry(name.clone()),
-            None => ClockPlace::Source(source(&table).map_err(|cause| format!("time: {cause}, or take"))?),
+            None => ClockPlace::In(source(&table).map_err(|cause| format!("time: {cause}, or take"))?),
         };
         Ok(Clock { place, unit: self.unit, tolerance: TimeDelta::seconds(self.tolerance_seconds.into()) })
     }
@@ -283,7 +262,7 @@ impl SenderTable {
         let ids = self.delivery.id.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         for (_, declared) in &proofs {
             if let DeclaredProof::Checked(proof) = declared
-                && let Some(Clock { place: ClockPlace::Source(time), .. }) = &proof.time
+                && let Some(Clock { place: ClockPlace::In(time), .. }) = &proof.time
                 && ids.iter().any(|it| it.0 == [time.clone()])
             {
                 return Err(format!("delivery.id: {time} is the time of signing, which is not an id"));
@@ -297,11 +276,11 @@ impl SenderTable {
 
 /// Where only signed members reach the mapper, a delivery must not have those that another proof signs.
 fn keep_apart(proofs: &mut [(String, DeclaredProof)]) {
-    let members = |proof: &Proof| -> Vec<Source> {
-        let body = |it: &Piece| if let Piece::From(it @ Source::Body(_)) = it { Some(it.clone()) } else { None };
+    let members = |proof: &Proof| -> Vec<ValueSource> {
+        let body = |it: &Piece| if let Piece::From(it @ ValueSource::Body(_)) = it { Some(it.clone()) } else { None };
         proof.pieces().filter_map(body).collect()
     };
-    let all: Vec<Source> = proofs
+    let all: Vec<ValueSource> = proofs
         .iter()
         .filter_map(|(_, it)| if let DeclaredProof::Checked(proof) = it { Some(members(proof)) } else { None })
         .flatten()
@@ -367,13 +346,14 @@ fn id(table: &IdTable) -> Result<IdPlace, String> {
     };
     let sources =
         all.iter().map(source).collect::<Result<Vec<_>, _>>().map_err(|cause| format!("delivery.id: {cause}"))?;
-    let is_time = |it: &Source| {
-        let (Source::Header(name) | Source::Query(name) | Source::Body(name) | Source::Claim(name)) = it;
+    let is_time = |it: &ValueSource| {
+        let (ValueSource::Header(name) | ValueSource::Query(name) | ValueSource::Body(name) | ValueSource::Claim(name)) =
+            it;
         is_time_name(name.rsplit('/').next().unwrap_or_default())
     };
     match sources.as_slice() {
         [] => Err("delivery.id: names no place".into()),
-        all if all.iter().any(|it| matches!(it, Source::Claim(_) | Source::Query(_))) => {
+        all if all.iter().any(|it| matches!(it, ValueSource::Claim(_) | ValueSource::Query(_))) => {
             Err("delivery.id: use headers and the body, which are stored".into())
         }
         // Joined with an id, a time tells versions of it apart.

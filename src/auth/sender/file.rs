@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::signature::hmac::{Algorithm, SignatureEncoding};
 use super::super::signature::proof::{KeyEncoding, TimeUnit};
+use crate::auth::signature::ValueSource;
 use crate::format::parse;
 use crate::format::payload::DeclaredFormat;
 use crate::format::schema::{Schema, SchemaError};
@@ -308,7 +309,7 @@ pub enum AnswerBodyName {
     None,
 }
 
-/// A body made of text and ids.
+/// A body that consists of text and ids.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerTemplate {
@@ -425,5 +426,26 @@ impl SenderTable {
             all.iter().map(told).collect::<Vec<_>>().join(". ")
         })?;
         serde_json::from_value(value).map_err(|error| parse::json_error(&error))
+    }
+}
+
+/// Returns a source.
+///
+/// # Errors
+/// It names no place, or several.
+pub(super) fn source(it: &SourceTable) -> Result<ValueSource, String> {
+    one_of([
+        it.header.as_ref().map(|it| ValueSource::Header(it.to_ascii_lowercase())),
+        it.query.clone().map(ValueSource::Query),
+        it.body.clone().map(ValueSource::Body),
+        it.claim.clone().map(ValueSource::Claim),
+    ])
+}
+
+pub(super) fn one_of(places: [Option<ValueSource>; 4]) -> Result<ValueSource, String> {
+    let mut places = places.into_iter().flatten();
+    match (places.next(), places.next()) {
+        (Some(place), None) => Ok(place),
+        _ => Err("name one of header, query, body and claim".into()),
     }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::compile::source;
-use super::file::{HandshakeAnswerTable, HandshakeProofName, HandshakeProofTable, HandshakeTable, SourceTable};
+use super::file::{HandshakeAnswerTable, HandshakeProofName, HandshakeProofTable, HandshakeTable, SourceTable, source};
 use crate::auth::signature::hmac::{Algorithm, HmacKey, SignatureEncoding};
 use crate::auth::signature::text::{source as named_source, split};
-use crate::auth::signature::{Delivery, Mismatch, SentBody, Source};
+use crate::auth::signature::{Delivery, Mismatch, SentBody, ValueSource};
 
 /// Maximum size of an answer, in bytes: headers and body.
 const ANSWER_MAX: usize = 1024;
@@ -39,11 +38,11 @@ pub struct Handshake {
     pub proof: HandshakeProof,
     answer: AnswerForm,
     /// Where the secret is that it sets.
-    pub learn: Option<Source>,
+    pub learn: Option<ValueSource>,
     /// What is shown to the admin.
-    pub show: Option<Source>,
+    pub show: Option<ValueSource>,
     /// The URL that is requested once.
-    pub fetch: Option<Source>,
+    pub fetch: Option<ValueSource>,
     /// Hosts of that URL.
     pub hosts: Vec<String>,
 }
@@ -58,7 +57,7 @@ pub enum HandshakeProof {
     /// A value that equals the secret with this name.
     Secret {
         /// Where the value is.
-        source: Source,
+        source: ValueSource,
         /// Name of the secret.
         name: String,
     },
@@ -70,7 +69,7 @@ struct Condition {
     query: BTreeMap<String, String>,
     header: BTreeMap<String, String>,
     body: BTreeMap<String, Value>,
-    has: Vec<Source>,
+    has: Vec<ValueSource>,
     empty: bool,
 }
 
@@ -85,8 +84,8 @@ struct AnswerForm {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum AnswerPiece {
     Text(String),
-    From(Source),
-    Hmac(Algorithm, SignatureEncoding, Source),
+    From(ValueSource),
+    Hmac(Algorithm, SignatureEncoding, ValueSource),
 }
 
 /// An answer to a question.
@@ -117,7 +116,7 @@ impl Handshake {
             fetch: one(&table.fetch)?,
             hosts: table.hosts.clone(),
         };
-        if handshake.fetch.is_some() != !handshake.hosts.is_empty() {
+        if handshake.fetch.is_some() == handshake.hosts.is_empty() {
             return Err(wrong("use fetch and hosts together".into()));
         }
         Ok(handshake)
@@ -146,10 +145,10 @@ impl Handshake {
     /// Returns whether the request's line and headers may be this question; if so, the body decides.
     #[must_use]
     pub fn may_be(&self, delivery: &Delivery<'_>) -> bool {
-        let equals = |source: Source, value: &str| source.early(delivery).is_ok_and(|it| it == value);
+        let equals = |source: ValueSource, value: &str| source.early(delivery).is_ok_and(|it| it == value);
         self.when.method == delivery.method
-            && self.when.query.iter().all(|(name, value)| equals(Source::Query(name.clone()), value))
-            && self.when.header.iter().all(|(name, value)| equals(Source::Header(name.clone()), value))
+            && self.when.query.iter().all(|(name, value)| equals(ValueSource::Query(name.clone()), value))
+            && self.when.header.iter().all(|(name, value)| equals(ValueSource::Header(name.clone()), value))
             && self.when.has.iter().filter(|it| !it.is_late()).all(|it| it.is_in(delivery))
     }
 
@@ -161,7 +160,7 @@ impl Handshake {
             && (!self.when.empty || body.bytes().iter().all(u8::is_ascii_whitespace))
             && self.when.body.iter().all(|(pointer, value)| in_body(pointer, value))
             && self.when.has.iter().all(|it| match it {
-                Source::Body(pointer) => body.has(pointer),
+                ValueSource::Body(pointer) => body.has(pointer),
                 _ => true,
             })
     }
@@ -176,7 +175,7 @@ impl Handshake {
         body: &SentBody<'_>,
         key: Option<&[u8]>,
     ) -> Result<HandshakeAnswer, Mismatch> {
-        let asked = Asked { delivery, body, key };
+        let asked = AskedRequest { delivery, body, key };
         let form = &self.answer;
         let headers =
             form.headers.iter().map(|(name, it)| Ok((name.clone(), asked.text(it)?))).collect::<Result<Vec<_>, _>>()?;
@@ -196,21 +195,24 @@ impl Handshake {
 
     /// Returns a value of the request that is learned or shown.
     #[must_use]
-    pub fn value(&self, source: &Source, delivery: &Delivery<'_>, body: &SentBody<'_>) -> Option<String> {
-        Asked { delivery, body, key: None }.value(source).ok().filter(|it| !it.is_empty() && it.len() <= 2 * ANSWER_MAX)
+    pub fn value(&self, source: &ValueSource, delivery: &Delivery<'_>, body: &SentBody<'_>) -> Option<String> {
+        AskedRequest { delivery, body, key: None }
+            .value(source)
+            .ok()
+            .filter(|it| !it.is_empty() && it.len() <= 2 * ANSWER_MAX)
     }
 }
 
-struct Asked<'a> {
+struct AskedRequest<'a> {
     delivery: &'a Delivery<'a>,
     body: &'a SentBody<'a>,
     key: Option<&'a [u8]>,
 }
 
-impl Asked<'_> {
-    fn value(&self, source: &Source) -> Result<String, Mismatch> {
+impl AskedRequest<'_> {
+    fn value(&self, source: &ValueSource) -> Result<String, Mismatch> {
         match source {
-            Source::Body(pointer) => self.body.at(pointer).map(Into::into).ok_or_else(|| source.missing()),
+            ValueSource::Body(pointer) => self.body.at(pointer).map(Into::into).ok_or_else(|| source.missing()),
             other => other.early(self.delivery).map(Into::into),
         }
     }

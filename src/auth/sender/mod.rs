@@ -6,16 +6,16 @@
 
 mod catalog;
 mod compile;
+mod description;
 mod file;
 mod handshake;
-mod sender;
 mod sign;
 mod vector;
 
 pub use catalog::{Catalog, SENDER_BYTES};
+pub use description::{Chosen, DeclaredProof, IdPlace, Sender, Trust};
 pub use file::{
     AnswerBodyName, AnswerBodyTable, AnswerTable, AnswerTemplate, BodyFormatName, BodyTable, OutcomeTable, SetupTable,
 };
 pub use handshake::{Handshake, HandshakeAnswer, HandshakeProof};
-pub use sender::{Chosen, DeclaredProof, IdPlace, Sender, Trust};
 pub use sign::{Signable, SignedRequest};

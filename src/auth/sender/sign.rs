@@ -6,12 +6,13 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 
-use super::sender::{Chosen, Sender};
+use super::description::{Chosen, Sender};
+use crate::auth::signature::digest::digest;
 use crate::auth::signature::jwt::JwtAlgorithm;
-use crate::auth::signature::keys::Key;
+use crate::auth::signature::keys::ProofKey;
 use crate::auth::signature::proof::{ClockPlace, Notation, Proof, ProofKind};
-use crate::auth::signature::text::{Piece, digest};
-use crate::auth::signature::{SentBody, Settings, Source};
+use crate::auth::signature::text::Piece;
+use crate::auth::signature::{SenderSettings, SentBody, ValueSource};
 use crate::model::secret::Secret;
 
 /// What is signed, and with what.
@@ -26,7 +27,7 @@ pub struct Signable<'a> {
     /// The user name of Basic authentication.
     pub username: &'a str,
     /// URL and other settings.
-    pub settings: &'a Settings,
+    pub settings: &'a SenderSettings,
     /// The time of signing.
     pub at: DateTime<Utc>,
     /// The id of the delivery.
@@ -65,7 +66,7 @@ impl Sender {
             Chosen::Checked(proofs) => {
                 let mut cause = "this sender has no proof that can be made here".to_owned();
                 for proof in proofs {
-                    match (Signing { proof, it }).sign() {
+                    match (ProofSigning { proof, it }).sign() {
                         Ok(signed) => return Ok(signed),
                         Err(why) => cause = why,
                     }
@@ -76,12 +77,12 @@ impl Sender {
     }
 }
 
-struct Signing<'a> {
+struct ProofSigning<'a> {
     proof: &'a Arc<Proof>,
     it: &'a Signable<'a>,
 }
 
-impl Signing<'_> {
+impl ProofSigning<'_> {
     fn sign(&self) -> Result<SignedRequest, String> {
         let (proof, it) = (self.proof, self.it);
         if proof.keys_from.is_some() || matches!(proof.kind, ProofKind::Signed(_)) {
@@ -91,23 +92,23 @@ impl Signing<'_> {
         let mut signed = SignedRequest::default();
         let time = proof.time.as_ref().map(|clock| clock.unit.write(it.at)).unwrap_or_default();
         match proof.time.as_ref().map(|it| &it.place) {
-            Some(ClockPlace::Source(Source::Header(name))) => signed.headers.push((name.clone(), time.clone())),
-            Some(ClockPlace::Source(Source::Query(name))) => signed.query.push((name.clone(), time.clone())),
+            Some(ClockPlace::In(ValueSource::Header(name))) => signed.headers.push((name.clone(), time.clone())),
+            Some(ClockPlace::In(ValueSource::Query(name))) => signed.query.push((name.clone(), time.clone())),
             _ => {}
         }
         match &proof.id {
-            Some(Source::Header(name)) => signed.headers.push((name.clone(), it.id.to_owned())),
-            Some(Source::Query(name)) => signed.query.push((name.clone(), it.id.to_owned())),
+            Some(ValueSource::Header(name)) => signed.headers.push((name.clone(), it.id.to_owned())),
+            Some(ValueSource::Query(name)) => signed.query.push((name.clone(), it.id.to_owned())),
             _ => {}
         }
         let value = match (&proof.kind, &key) {
             (ProofKind::Token, _) => proof.key.plain(it.secret.expose()).unwrap_or_default().to_owned(),
-            (ProofKind::Jwt { algorithm: JwtAlgorithm::Hs256, .. }, Key::Hmac(key)) => self.token(key),
-            (ProofKind::Hmac(_), Key::Hmac(key)) => {
+            (ProofKind::Jwt { algorithm: JwtAlgorithm::Hs256, .. }, ProofKey::Hmac(key)) => self.token(key),
+            (ProofKind::Hmac(_), ProofKey::Hmac(key)) => {
                 let text = self.text(&mut signed, &time, None)?;
                 proof.encoding.encode(&key.sign(std::iter::once(text.as_slice())))
             }
-            (ProofKind::Digest(algorithm), Key::Text(secret)) => {
+            (ProofKind::Digest(algorithm), ProofKey::Text(secret)) => {
                 let text = self.text(&mut signed, &time, Some(secret))?;
                 proof.encoding.encode(&digest(*algorithm, &[&text]))
             }
@@ -121,9 +122,9 @@ impl Signing<'_> {
             },
         };
         match &proof.at.source {
-            Source::Header(name) => signed.headers.push((name.clone(), value)),
-            Source::Query(name) => signed.query.push((name.clone(), value)),
-            Source::Body(_) | Source::Claim(_) => {
+            ValueSource::Header(name) => signed.headers.push((name.clone(), value)),
+            ValueSource::Query(name) => signed.query.push((name.clone(), value)),
+            ValueSource::Body(_) | ValueSource::Claim(_) => {
                 return Err("the token or signature is part of the body: put it there yourself".into());
             }
         }
@@ -136,9 +137,9 @@ impl Signing<'_> {
         if let Some(hash) = &self.proof.body_hash {
             let value = format!("{}{}", hash.prefix, hash.encoding.encode(&digest(hash.algorithm, &[it.body])));
             match &hash.source {
-                Source::Header(name) => signed.headers.push((name.clone(), value)),
-                Source::Query(name) => signed.query.push((name.clone(), value)),
-                Source::Body(_) | Source::Claim(_) => return Err("the digest is part of the body".into()),
+                ValueSource::Header(name) => signed.headers.push((name.clone(), value)),
+                ValueSource::Query(name) => signed.query.push((name.clone(), value)),
+                ValueSource::Body(_) | ValueSource::Claim(_) => return Err("the digest is part of the body".into()),
             }
         }
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&signed.query).finish();
@@ -163,7 +164,7 @@ impl Signing<'_> {
                     text.extend_from_slice(it.settings.values.get(name).map(String::as_bytes).unwrap_or_default());
                 }
                 Piece::Secret => text.extend_from_slice(secret.map(|it| it.expose().as_bytes()).unwrap_or_default()),
-                Piece::From(Source::Header(name)) => {
+                Piece::From(ValueSource::Header(name)) => {
                     let value = if name == "content-type" { it.content_type.to_owned() } else { it.id.to_owned() };
                     text.extend_from_slice(value.as_bytes());
                     if name != "content-type" && !signed.headers.iter().any(|(it, _)| it == name) {
@@ -181,7 +182,7 @@ impl Signing<'_> {
         let mut claims =
             serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
         if let Some(hash) = &self.proof.body_hash
-            && let Source::Claim(pointer) = &hash.source
+            && let ValueSource::Claim(pointer) = &hash.source
         {
             let value = format!("{}{}", hash.prefix, hash.encoding.encode(&digest(hash.algorithm, &[it.body])));
             claims[pointer.trim_start_matches('/')] = value.into();

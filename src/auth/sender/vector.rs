@@ -9,20 +9,22 @@ use chrono::{DateTime, Utc};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::description::{Chosen, DeclaredProof, Sender};
 use super::file::VectorTable;
 use super::handshake::{Handshake, HandshakeProof};
-use super::sender::{Chosen, DeclaredProof, Sender};
 use crate::auth::error::AuthError;
 use crate::auth::password::Passwords;
 use crate::auth::signature::proof::{KeysFrom, Notation, ProofKind};
 use crate::auth::signature::public_key::{KeyKind, PublicKey};
 use crate::auth::signature::text::Piece;
-use crate::auth::signature::{Delivery, FetchedKeys, NamedKey, Proof, SentBody, Settings, Signature, Source};
+use crate::auth::signature::{
+    Delivery, FetchedKeys, NamedKey, Proof, SenderSettings, SentBody, Signature, ValueSource,
+};
 use crate::model::secret::Secret;
 
 /// A vector as a request.
 #[derive(Clone)]
-struct Sent {
+struct VectorRequest {
     at: DateTime<Utc>,
     method: String,
     path: String,
@@ -41,7 +43,8 @@ impl Sender {
             self.run(vector).map_err(|cause| format!("vector {}: {cause}", index + 1))?;
         }
         // A question that is signed proves the proof as well.
-        let is_signed = |name: &str| self.handshakes.iter().any(|it| it.name == name && it.proof == HandshakeProof::Signed);
+        let is_signed =
+            |name: &str| self.handshakes.iter().any(|it| it.name == name && it.proof == HandshakeProof::Signed);
         let checks = |it: &VectorTable| it.handshake.as_deref().is_none_or(is_signed);
         let proven = |name: &str| self.vectors.iter().any(|it| checks(it) && self.proof_of(it) == Some(name));
         if let Some((name, _)) = self.proofs.iter().find(|(name, _)| !proven(name)) {
@@ -59,7 +62,7 @@ impl Sender {
     }
 
     fn run(&self, vector: &VectorTable) -> Result<(), String> {
-        let sent = Sent::of(vector)?;
+        let sent = VectorRequest::of(vector)?;
         if let Some(name) = &vector.handshake {
             let handshake = self.handshakes.iter().find(|it| it.name == *name);
             return self.ask(handshake.ok_or("names no handshake of this file")?, vector, &sent);
@@ -74,10 +77,10 @@ impl Sender {
         }
     }
 
-    fn run_proof(&self, proof: &Arc<Proof>, vector: &VectorTable, sent: &Sent) -> Result<(), String> {
+    fn run_proof(&self, proof: &Arc<Proof>, vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
         let signature = signature(std::iter::once(proof), vector)?;
         let fetched = fetched(proof, vector)?;
-        let passes = |it: &Sent| it.passes(&signature, &fetched);
+        let passes = |it: &VectorRequest| it.passes(&signature, &fetched);
         passes(sent).map_err(|cause| format!("does not pass: {cause}"))?;
         let chosen = Chosen::Checked(vec![Arc::clone(proof)]);
         for changed in sent.changes(proof, self.signed_members(&chosen).as_deref()) {
@@ -88,7 +91,7 @@ impl Sender {
         if let Some(clock) = &proof.time {
             let far = clock.tolerance + chrono::TimeDelta::seconds(2);
             for at in [sent.at + far * 2, sent.at - far * 2] {
-                if passes(&Sent { at, ..sent.clone() }).is_ok() {
+                if passes(&VectorRequest { at, ..sent.clone() }).is_ok() {
                     return Err("still passes at another time".into());
                 }
             }
@@ -96,7 +99,7 @@ impl Sender {
         Ok(())
     }
 
-    fn ask(&self, handshake: &Handshake, vector: &VectorTable, sent: &Sent) -> Result<(), String> {
+    fn ask(&self, handshake: &Handshake, vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
         let headers = sent.header_map().ok_or("has headers that cannot be sent")?;
         let delivery = sent.delivery(&headers);
         let body = sent.sent_body(&headers);
@@ -157,7 +160,8 @@ impl Sender {
 }
 
 fn signature<'a>(proofs: impl Iterator<Item = &'a Arc<Proof>>, vector: &VectorTable) -> Result<Signature, String> {
-    let settings = Settings { url: vector.auth_url.trim_end_matches('?').to_owned(), values: vector.settings.clone() };
+    let settings =
+        SenderSettings { url: vector.auth_url.trim_end_matches('?').to_owned(), values: vector.settings.clone() };
     let secrets = if vector.secret.is_empty() { Vec::new() } else { vec![Secret::new(vector.secret.clone())] };
     Signature::new(proofs.cloned(), settings, &secrets).map_err(|cause| format!("the secret {cause}"))
 }
@@ -183,12 +187,12 @@ fn fetched(proof: &Arc<Proof>, vector: &VectorTable) -> Result<FetchedKeys, Stri
 }
 
 /// A vector with one change.
-struct Changed {
+struct ChangedVector {
     what: String,
-    sent: Sent,
+    sent: VectorRequest,
 }
 
-impl Sent {
+impl VectorRequest {
     fn of(vector: &VectorTable) -> Result<Self, String> {
         let at = match &vector.at {
             Some(at) => DateTime::parse_from_rfc3339(at).map_err(|_| "at must be as in RFC 3339")?.to_utc(),
@@ -234,29 +238,32 @@ impl Sent {
     }
 
     /// Returns the vector with each byte changed that a proof covers.
-    fn changes(&self, proof: &Proof, members: Option<&[String]>) -> Vec<Changed> {
+    fn changes(&self, proof: &Proof, members: Option<&[String]>) -> Vec<ChangedVector> {
         let mut changes = Vec::new();
         let mut named: Vec<&str> = proof.signed_headers().collect();
-        if let Source::Header(name) = &proof.at.source {
+        if let ValueSource::Header(name) = &proof.at.source {
             named.push(name);
         }
         for (index, (name, value)) in
             self.headers.iter().enumerate().filter(|(_, (name, _))| named.contains(&name.as_str()))
         {
             let spans = match (&proof.at.written, &proof.at.source) {
-                (Notation::Pairs { name: entry, .. }, Source::Header(it)) if it == name => {
+                (Notation::Pairs { name: entry, .. }, ValueSource::Header(it)) if it == name => {
                     spans(value, proof.at.entries(value, entry))
                 }
-                _ => vec![0..value.len()],
+                _ => Vec::from([0..value.len()]),
             };
             for at in spans.into_iter().flatten() {
                 let mut changed = self.clone();
                 changed.headers[index].1 = flipped(value, at);
-                changes.push(Changed { what: format!("byte {} of the header {name} changed", at + 1), sent: changed });
+                changes.push(ChangedVector {
+                    what: format!("byte {} of the header {name} changed", at + 1),
+                    sent: changed,
+                });
             }
             let mut without = self.clone();
             without.headers.remove(index);
-            changes.push(Changed { what: format!("no header {name}"), sent: without });
+            changes.push(ChangedVector { what: format!("no header {name}"), sent: without });
         }
         let seen = self.seen(proof, members);
         for at in 0..self.body.len() {
@@ -264,7 +271,7 @@ impl Sent {
             changed.body[at] ^= 1;
             // What the proof and the mapper see is the same, such as the letter case of %2a in a form.
             if changed.seen(proof, members) != seen {
-                changes.push(Changed { what: format!("byte {} of the body changed", at + 1), sent: changed });
+                changes.push(ChangedVector { what: format!("byte {} of the body changed", at + 1), sent: changed });
             }
         }
         changes
@@ -285,8 +292,8 @@ impl Sent {
         if !proof.covers_body() {
             let pointers = proof
                 .pieces()
-                .filter_map(|it| if let Piece::From(Source::Body(pointer)) = it { Some(pointer) } else { None });
-            let token = if let Source::Body(pointer) = &proof.at.source { Some(pointer) } else { None };
+                .filter_map(|it| if let Piece::From(ValueSource::Body(pointer)) = it { Some(pointer) } else { None });
+            let token = if let ValueSource::Body(pointer) = &proof.at.source { Some(pointer) } else { None };
             return pointers.chain(token).map(|it| Some(body.all_at(it).join("\n"))).collect();
         }
         if proof.text.contains(&Piece::FormSorted) && !proof.text.contains(&Piece::Body) {
@@ -318,7 +325,7 @@ fn each_changed(text: &str) -> impl Iterator<Item = String> + '_ {
     (0..text.len()).map(|at| flipped(text, at))
 }
 
-fn basic(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
+fn basic(vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
     let passwords = Passwords::new(&[Secret::new(vector.secret.clone())]);
     let header = sent.headers.iter().find(|(name, _)| name == "authorization").map(|(_, it)| it.as_str());
     let check = |it: Option<&str>| passwords.basic(it, &vector.username);
@@ -330,7 +337,7 @@ fn basic(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
     if passes.is_some() { Err("still passes with another password".into()) } else { Ok(()) }
 }
 
-fn url_secret(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
+fn url_secret(vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
     let secrets = Passwords::new(&[Secret::new(vector.secret.clone())]);
     let segment = sent.path.rsplit('/').next().unwrap_or_default();
     secrets.in_url(Some(segment)).map_err(|it| format!("does not pass: {}", it.detail()))?;
@@ -338,7 +345,7 @@ fn url_secret(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
     if passes { Err("still passes with another secret".into()) } else { Ok(()) }
 }
 
-fn api_key(vector: &VectorTable, sent: &Sent) -> Result<(), String> {
+fn api_key(vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
     let key = sent.headers.iter().find(|(name, _)| name == "x-api-key").map(|(_, it)| it.as_str());
     if key == Some(vector.secret.as_str()) && !vector.secret.is_empty() {
         Ok(())

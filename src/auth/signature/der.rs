@@ -10,7 +10,7 @@ const BIT_STRING: u8 = 0x03;
 /// `[0] EXPLICIT`: the version of a certificate.
 const VERSION: u8 = 0xA0;
 
-/// Returns the content of the first PEM block; `None` if the text is none.
+/// Returns the content of the first PEM block; `None` if the text does not begin with one.
 pub(super) fn pem(text: &str) -> Option<Result<Vec<u8>, String>> {
     let rest = text.trim().strip_prefix("-----BEGIN ")?;
     let refused = || "is not a complete PEM".to_owned();

@@ -2,8 +2,8 @@
 
 use super::TOLERANCE;
 use super::hmac::{Algorithm, SignatureEncoding};
-use super::proof::{Clock, ClockPlace, KeyFormat, Notation, Place, Proof, ProofKind, TimeUnit};
-use super::source::Source;
+use super::proof::{Clock, ClockPlace, KeyFormat, Notation, Proof, ProofKind, SignaturePlace, TimeUnit};
+use super::source::ValueSource;
 use super::text::{Piece, split};
 
 /// A scheme as described in plugin.toml.
@@ -44,13 +44,12 @@ impl Proof {
             _ if id != it.id_header.is_some() => return Err("payload: use {id} and id_header together".into()),
             _ => {}
         }
-        let header = |name: &str| Source::Header(name.to_ascii_lowercase());
-        let clock =
-            |name| Clock { place: ClockPlace::Source(header(name)), unit: TimeUnit::Unix, tolerance: TOLERANCE };
+        let header = |name: &str| ValueSource::Header(name.to_ascii_lowercase());
+        let clock = |name| Clock { place: ClockPlace::In(header(name)), unit: TimeUnit::Unix, tolerance: TOLERANCE };
         Ok(Self {
             name: "hmac".into(),
             kind: ProofKind::Hmac(it.algorithm),
-            at: Place { source: header(it.header), written: Notation::Whole { prefix: it.prefix.to_owned() } },
+            at: SignaturePlace { source: header(it.header), written: Notation::Whole { prefix: it.prefix.to_owned() } },
             encoding: it.encoding,
             time: it.timestamp_header.map(clock),
             id: it.id_header.map(header),

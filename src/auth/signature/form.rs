@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use super::delivery::Mismatch;
-use super::hmac::Algorithm;
+use super::digest::{Algorithm, digest, hex};
 use super::source::SentBody;
-use super::text::{digest, hex};
 
 /// Maximum number of fields of a form, which are sorted before they are hashed. Senders send a few dozen.
 const FIELDS_MAX: usize = 1000;
@@ -15,7 +14,7 @@ const FIELDS_MAX: usize = 1000;
 /// # Errors
 /// The form has too many fields, or cannot be read.
 pub(super) fn sorted(body: &SentBody<'_>) -> Result<String, Mismatch> {
-    let mut fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = match boundary(body) {
+    let mut fields: Fields<'_> = match boundary(body) {
         Some(_) => texts(body)?,
         None => {
             if memchr::memchr_iter(b'&', body.bytes()).count() >= FIELDS_MAX {
@@ -58,20 +57,23 @@ fn boundary<'a>(body: &SentBody<'a>) -> Option<&'a str> {
     .filter(|it| !it.is_empty())
 }
 
-fn texts<'a>(body: &SentBody<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Mismatch> {
-    let text = |it: Part<'a>| (Cow::Owned(it.name), String::from_utf8_lossy(it.content));
+/// Names and values.
+type Fields<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn texts<'a>(body: &SentBody<'a>) -> Result<Fields<'a>, Mismatch> {
+    let text = |it: FormPart<'a>| (Cow::Owned(it.name), String::from_utf8_lossy(it.content));
     Ok(parts(body)?.into_iter().filter(|it| !it.is_file).map(text).collect())
 }
 
 /// A part of a `multipart/form-data` body, byte for byte.
-struct Part<'a> {
+struct FormPart<'a> {
     name: String,
     is_file: bool,
     content: &'a [u8],
 }
 
 /// Splits the body at its boundary (RFC 2046, section 5.1.1).
-fn parts<'a>(body: &SentBody<'a>) -> Result<Vec<Part<'a>>, Mismatch> {
+fn parts<'a>(body: &SentBody<'a>) -> Result<Vec<FormPart<'a>>, Mismatch> {
     let broken = || Mismatch::Unreadable { place: "the body".into(), cause: "it is not a complete multipart form" };
     let (bytes, delimiter) = (body.bytes(), format!("--{}", boundary(body).ok_or_else(broken)?));
     let mut at = memchr::memmem::find(bytes, delimiter.as_bytes()).ok_or_else(broken)? + delimiter.len();
@@ -86,7 +88,7 @@ fn parts<'a>(body: &SentBody<'a>) -> Result<Vec<Part<'a>>, Mismatch> {
         let end = head + memchr::memmem::find(&bytes[head..], next.as_bytes()).ok_or_else(broken)?;
         let header = String::from_utf8_lossy(&bytes[from..head]);
         let content = bytes.get(head + 4..end).unwrap_or_default();
-        parts.push(Part {
+        parts.push(FormPart {
             name: quoted(&header, "name").ok_or_else(broken)?,
             is_file: quoted(&header, "filename").is_some(),
             content,

@@ -8,8 +8,8 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
-use super::delivery::decode_hex;
-use super::text::hex;
+pub use super::digest::Algorithm;
+use super::digest::{decode_hex, hex};
 
 /// Encoding of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -23,19 +23,6 @@ pub enum SignatureEncoding {
     /// Base64 for URLs (RFC 4648, section 5), with or without padding.
     #[serde(rename = "base64url")]
     Base64Url,
-}
-
-/// The hash function (FIPS 180-4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Algorithm {
-    /// HMAC-SHA1: broken for other uses, but not for this one (RFC 6194, section 3.3).
-    Sha1,
-    /// HMAC-SHA256.
-    #[default]
-    Sha256,
-    /// HMAC-SHA512.
-    Sha512,
 }
 
 impl SignatureEncoding {
@@ -73,17 +60,6 @@ impl SignatureEncoding {
             Self::Hex => "hexadecimal digits",
             Self::Base64 => "base64",
             Self::Base64Url => "base64url",
-        }
-    }
-}
-
-impl Algorithm {
-    /// Returns the number of bytes of a signature.
-    pub(in crate::auth) fn bytes(self) -> usize {
-        match self {
-            Self::Sha1 => 20,
-            Self::Sha256 => 32,
-            Self::Sha512 => 64,
         }
     }
 }

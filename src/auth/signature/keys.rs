@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::delivery::decode_hex;
+use super::digest::decode_hex;
 use super::hmac::{Algorithm, HmacKey};
 use super::jwt::JwtAlgorithm;
 use super::proof::{KeyEncoding, KeyFormat, KeysFrom, Proof, ProofKind};
@@ -15,7 +15,7 @@ use crate::model::secret::Secret;
 
 /// A secret as a proof uses it.
 #[derive(Clone)]
-pub(in crate::auth) enum Key {
+pub(in crate::auth) enum ProofKey {
     Hmac(HmacKey),
     Public(PublicKey),
     /// A secret that is part of the hashed text.
@@ -24,7 +24,7 @@ pub(in crate::auth) enum Key {
     Token([u8; 32]),
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for ProofKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(key)")
     }
@@ -76,21 +76,21 @@ impl Proof {
     ///
     /// # Errors
     /// What it must be, to be shown after its name; never the secret itself.
-    pub(in crate::auth) fn key(&self, secret: &Secret) -> Option<Result<Key, String>> {
+    pub(in crate::auth) fn key(&self, secret: &Secret) -> Option<Result<ProofKey, String>> {
         let hmac = |algorithm| {
-            Some(self.key.bytes(secret.expose())?.and_then(|it| HmacKey::new(algorithm, &it)).map(Key::Hmac))
+            Some(self.key.bytes(secret.expose())?.and_then(|it| HmacKey::new(algorithm, &it)).map(ProofKey::Hmac))
         };
         match &self.kind {
             ProofKind::Hmac(algorithm) => hmac(*algorithm),
             ProofKind::Jwt { algorithm: JwtAlgorithm::Hs256, .. } => hmac(Algorithm::Sha256),
             ProofKind::Jwt { algorithm, .. } => self.public(algorithm.signing()?, secret),
             ProofKind::Signed(signing) => self.public(*signing, secret),
-            ProofKind::Digest(_) => Some(Ok(Key::Text(Secret::new(self.key.plain(secret.expose())?.to_owned())))),
-            ProofKind::Token => Some(Ok(Key::Token(token(self.key.plain(secret.expose())?)))),
+            ProofKind::Digest(_) => Some(Ok(ProofKey::Text(Secret::new(self.key.plain(secret.expose())?.to_owned())))),
+            ProofKind::Token => Some(Ok(ProofKey::Token(token(self.key.plain(secret.expose())?)))),
         }
     }
 
-    fn public(&self, signing: Signing, secret: &Secret) -> Option<Result<Key, String>> {
+    fn public(&self, signing: Signing, secret: &Secret) -> Option<Result<ProofKey, String>> {
         if self.keys_from.is_some() {
             return None;
         }
@@ -100,7 +100,7 @@ impl Proof {
             ("", _) | (_, None) => cause,
             (prefix, Some(what)) => format!("must be {prefix} and {what}"),
         };
-        Some(key.map(Key::Public).map_err(with_prefix))
+        Some(key.map(ProofKey::Public).map_err(with_prefix))
     }
 }
 

@@ -7,6 +7,7 @@
 mod delivery;
 mod der;
 mod described;
+pub(super) mod digest;
 mod ed25519;
 mod form;
 pub mod hmac;
@@ -25,6 +26,6 @@ pub use described::Described;
 pub use keys::FetchedKeys;
 pub use proof::{KeysFrom, Proof};
 pub use public_key::{NamedKey, PublicKey};
-pub use source::{SentBody, Source};
-pub use text::Settings;
+pub use source::{SentBody, ValueSource};
+pub use text::SenderSettings;
 pub use verify::{Signature, SignatureClaim, WantedKey};

@@ -9,7 +9,7 @@ use super::delivery::{Delivery, Mismatch};
 use super::hmac::{Algorithm, SignatureEncoding};
 use super::jwt::JwtAlgorithm;
 use super::public_key::Signing;
-use super::source::Source;
+use super::source::ValueSource;
 use super::text::Piece;
 
 /// Maximum number of signatures of the right length in one header. Senders send one, or two while a secret is being
@@ -22,13 +22,13 @@ pub struct Proof {
     /// Its name in the sender's file.
     pub(in crate::auth) name: String,
     pub(in crate::auth) kind: ProofKind,
-    pub(in crate::auth) at: Place,
+    pub(in crate::auth) at: SignaturePlace,
     pub(in crate::auth) encoding: SignatureEncoding,
     pub(in crate::auth) time: Option<Clock>,
-    pub(in crate::auth) id: Option<Source>,
+    pub(in crate::auth) id: Option<ValueSource>,
     pub(in crate::auth) text: Vec<Piece>,
     pub(in crate::auth) body_hash: Option<BodyHash>,
-    pub(in crate::auth) absent: Vec<Source>,
+    pub(in crate::auth) absent: Vec<ValueSource>,
     pub(in crate::auth) key: KeyFormat,
     pub(in crate::auth) keys_from: Option<Arc<KeysFrom>>,
 }
@@ -50,8 +50,8 @@ pub(in crate::auth) enum ProofKind {
 
 /// Where signatures or tokens are, and how they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::auth) struct Place {
-    pub(in crate::auth) source: Source,
+pub(in crate::auth) struct SignaturePlace {
+    pub(in crate::auth) source: ValueSource,
     pub(in crate::auth) written: Notation,
 }
 
@@ -76,7 +76,7 @@ pub(in crate::auth) struct Clock {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::auth) enum ClockPlace {
-    Source(Source),
+    In(ValueSource),
     /// The entry with this name, next to the signature.
     Entry(String),
 }
@@ -99,7 +99,7 @@ pub(in crate::auth) enum TimeUnit {
 /// A digest of the body that the signed text, or the token, contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::auth) struct BodyHash {
-    pub(in crate::auth) source: Source,
+    pub(in crate::auth) source: ValueSource,
     pub(in crate::auth) prefix: String,
     pub(in crate::auth) algorithm: Algorithm,
     pub(in crate::auth) encoding: SignatureEncoding,
@@ -136,7 +136,7 @@ pub enum KeysFrom {
     /// A certificate, at the URL that the delivery names, on one of these hosts.
     Certificate {
         /// Where its URL is.
-        source: Source,
+        source: ValueSource,
         /// Allowed hosts; `*` is one label.
         hosts: Vec<String>,
     },
@@ -151,7 +151,7 @@ pub enum KeysFrom {
     },
 }
 
-impl Place {
+impl SignaturePlace {
     /// Returns the candidates in a value.
     pub(super) fn candidates<'a>(&'a self, value: &'a str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         match &self.written {
@@ -199,7 +199,7 @@ fn without<'a>(value: &'a str, prefix: &str) -> Option<&'a str> {
 
 impl Clock {
     /// Checks that the time of signing is close enough to the time of receipt.
-    pub(super) fn check(&self, text: &str, place: &Source, delivery_at: DateTime<Utc>) -> Result<(), Mismatch> {
+    pub(super) fn check(&self, text: &str, place: &ValueSource, delivery_at: DateTime<Utc>) -> Result<(), Mismatch> {
         let at = self.unit.read(text).map_err(|cause| place.malformed(cause))?;
         let age = delivery_at - at;
         if age.abs() <= self.tolerance {
@@ -213,12 +213,12 @@ impl Clock {
     pub(super) fn early<'a>(
         &'a self,
         delivery: &Delivery<'a>,
-        at: &'a Place,
+        at: &'a SignaturePlace,
         value: Option<&'a str>,
     ) -> Result<Option<String>, Mismatch> {
         let text = match (&self.place, value) {
-            (ClockPlace::Source(source), _) if source.is_late() => return Ok(None),
-            (ClockPlace::Source(source), _) => source.early(delivery)?.into_owned(),
+            (ClockPlace::In(source), _) if source.is_late() => return Ok(None),
+            (ClockPlace::In(source), _) => source.early(delivery)?.into_owned(),
             (ClockPlace::Entry(_), None) => return Ok(None),
             (ClockPlace::Entry(_), Some(value)) => self.entry(at, value)?.to_owned(),
         };
@@ -226,14 +226,14 @@ impl Clock {
         Ok(Some(text))
     }
 
-    pub(super) fn entry<'a>(&'a self, at: &'a Place, value: &'a str) -> Result<&'a str, Mismatch> {
+    pub(super) fn entry<'a>(&'a self, at: &'a SignaturePlace, value: &'a str) -> Result<&'a str, Mismatch> {
         let ClockPlace::Entry(name) = &self.place else { return Err(at.source.malformed("it contains no time")) };
         at.entries(value, name).next().ok_or_else(|| at.source.malformed("it contains no time"))
     }
 
-    pub(super) fn source<'a>(&'a self, at: &'a Place) -> &'a Source {
+    pub(super) fn source<'a>(&'a self, at: &'a SignaturePlace) -> &'a ValueSource {
         match &self.place {
-            ClockPlace::Source(source) => source,
+            ClockPlace::In(source) => source,
             ClockPlace::Entry(_) => &at.source,
         }
     }
@@ -271,7 +271,7 @@ impl TimeUnit {
 impl Proof {
     /// Returns whether it covers every byte of the body.
     pub(in crate::auth) fn covers_body(&self) -> bool {
-        let in_token = matches!(self.kind, ProofKind::Jwt { .. }) && self.at.source == Source::Body(String::new());
+        let in_token = matches!(self.kind, ProofKind::Jwt { .. }) && self.at.source == ValueSource::Body(String::new());
         in_token || self.body_hash.is_some() || (self.is_over_text() && self.text.iter().any(Piece::covers_body))
     }
 
@@ -292,7 +292,7 @@ impl Proof {
     /// Returns the headers whose values it needs, in lower case, apart from that of the signature or token.
     pub(in crate::auth) fn named_headers(&self) -> impl Iterator<Item = &str> {
         let certificate = self.keys_from.as_deref().and_then(|it| match it {
-            KeysFrom::Certificate { source: Source::Header(name), .. } => Some(name.as_str()),
+            KeysFrom::Certificate { source: ValueSource::Header(name), .. } => Some(name.as_str()),
             _ => None,
         });
         self.signed_headers().chain(certificate)
@@ -301,13 +301,12 @@ impl Proof {
     /// Returns the headers whose values it checks, in lower case, apart from that of the signature or token.
     pub(in crate::auth) fn signed_headers(&self) -> impl Iterator<Item = &str> {
         let sources = self.pieces().filter_map(|it| if let Piece::From(source) = it { Some(source) } else { None });
-        let clock =
-            self.time.as_ref().and_then(|it| if let ClockPlace::Source(it) = &it.place { Some(it) } else { None });
+        let clock = self.time.as_ref().and_then(|it| if let ClockPlace::In(it) = &it.place { Some(it) } else { None });
         let hash = self.body_hash.as_ref().map(|it| &it.source);
         sources
             .chain(clock)
             .chain(&self.id)
             .chain(hash)
-            .filter_map(|it| if let Source::Header(name) = it { Some(name.as_str()) } else { None })
+            .filter_map(|it| if let ValueSource::Header(name) = it { Some(name.as_str()) } else { None })
     }
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use ring::signature as ring_signature;
 use serde::Deserialize;
 
-use super::delivery::decode_hex;
 use super::der;
+use super::digest::decode_hex;
 use super::ed25519::Ed25519Key;
 use super::hmac::Algorithm;
 

@@ -10,7 +10,7 @@ use crate::format::payload::{Rules, decode};
 
 /// Where a value is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum ValueSource {
     /// In the header with this name, in lower case.
     Header(String),
     /// In the parameter of the URL's query with this name.
@@ -21,7 +21,7 @@ pub enum Source {
     Claim(String),
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for ValueSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Header(name) => write!(f, "the header {name}"),
@@ -33,7 +33,7 @@ impl std::fmt::Display for Source {
     }
 }
 
-impl Source {
+impl ValueSource {
     /// Returns whether the value can be read only once the body has arrived.
     pub(in crate::auth) fn is_late(&self) -> bool {
         matches!(self, Self::Body(_) | Self::Claim(_))
@@ -125,7 +125,7 @@ impl<'a> SentBody<'a> {
         texts.collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
-    /// Returns whether there is a value at a JSON Pointer; null is none.
+    /// Returns whether there is a value at a JSON Pointer; null does not count.
     #[must_use]
     pub fn has(&self, pointer: &str) -> bool {
         if pointer.is_empty() {
@@ -137,7 +137,9 @@ impl<'a> SentBody<'a> {
     /// Returns the body as JSON, if it is JSON or a form.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
-        let decoded = || decode(self.content_type, self.bytes, &Rules { unwrap: false, ..Rules::default() }).ok().map(|it| it.value);
+        let decoded = || {
+            decode(self.content_type, self.bytes, &Rules { unwrap: false, ..Rules::default() }).ok().map(|it| it.value)
+        };
         self.value.get_or_init(decoded).as_ref()
     }
 }

@@ -14,7 +14,7 @@ use super::described::Described;
 use super::hmac::{Algorithm, SignatureEncoding};
 use super::keys::FetchedKeys;
 use super::proof::{Proof, SIGNATURES_MAX};
-use super::text::Settings;
+use super::text::SenderSettings;
 use super::verify::{Signature, VERIFICATIONS_MAX};
 use crate::auth::sender::{Catalog, Chosen};
 use crate::model::secret::Secret;
@@ -91,13 +91,13 @@ fn secrets(all: &[&str]) -> Vec<Secret> {
 }
 
 /// The proofs of a shipped sender file.
-fn shipped(name: &str, secrets: &[Secret], settings: Settings) -> Result<Signature, String> {
+fn shipped(name: &str, secrets: &[Secret], settings: SenderSettings) -> Result<Signature, String> {
     let Chosen::Checked(proofs) = Catalog::default().get(name).unwrap().choose(None, false).unwrap() else { panic!() };
     Signature::new(proofs, settings, secrets)
 }
 
 fn preset(name: &str, secret: &str) -> Signature {
-    shipped(name, &secrets(&["aW4gdXNlIHNvbWUgdGltZQ==", secret]), Settings::default()).unwrap()
+    shipped(name, &secrets(&["aW4gdXNlIHNvbWUgdGltZQ==", secret]), SenderSettings::default()).unwrap()
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn standard_webhooks_own_example() {
     assert_eq!(standard(secret, rotated).check(), Ok(()));
     // The MAC is not an ed25519 signature, even if it is marked as one.
     assert!(standard(secret, "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=").check().is_err());
-    let refused = shipped("standard-webhooks", &secrets(&["whsec_not base64"]), Settings::default()).unwrap_err();
+    let refused = shipped("standard-webhooks", &secrets(&["whsec_not base64"]), SenderSettings::default()).unwrap_err();
     assert_eq!(refused, "must be whsec_ and base64");
 }
 
@@ -150,7 +150,7 @@ fn standard_webhooks_with_a_public_key() {
     let value = "v1a,fldxM4gAKugP6nnt1hdz3sgGfZ6d99nzrMFnZOELIxbzEHoVmAb2ADpkJK7zgPePmPsle0zV9jSeGlHFG2NVAw==";
     standard(key, value).stands_alone("Standard Webhooks v1a");
     assert!(standard(key, &value.replace("v1a", "v1")).check().is_err());
-    let refused = |key: &str| shipped("standard-webhooks", &secrets(&[key]), Settings::default()).unwrap_err();
+    let refused = |key: &str| shipped("standard-webhooks", &secrets(&[key]), SenderSettings::default()).unwrap_err();
     assert!(refused("whpk_AAAA").contains("32 bytes"));
     // The identity and a point of order 4: anyone can create signatures for these. The last one is not a point.
     for weak in
@@ -208,7 +208,7 @@ fn the_cost_of_a_claim_is_what_checking_it_hashes() {
     let public = shipped(
         "standard-webhooks",
         &secrets(&["whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]),
-        Settings::default(),
+        SenderSettings::default(),
     );
     let word = format!("v1a,{} ", BASE64_STANDARD.encode([7; 64]));
     let headers = [("webhook-id", "msg"), ("webhook-timestamp", "1614265330"), ("webhook-signature", &word.repeat(3))];
@@ -220,7 +220,7 @@ fn the_cost_of_a_claim_is_what_checking_it_hashes() {
 fn ed25519_verifications_of_one_delivery_are_few() {
     let keys =
         ["whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="];
-    let signature = shipped("standard-webhooks", &secrets(&keys), Settings::default()).unwrap();
+    let signature = shipped("standard-webhooks", &secrets(&keys), SenderSettings::default()).unwrap();
     let with = |count: usize| {
         let wrong = format!("v1a,{} ", BASE64_STANDARD.encode([7; 64]));
         let headers =
@@ -286,7 +286,7 @@ fn the_body_s_signature_in_base64() {
 }
 
 fn twilio(signature: &str, query: &str, body: &[u8]) -> Good {
-    let settings = Settings { url: "https://mycompany.com/myapp.php".into(), ..Settings::default() };
+    let settings = SenderSettings { url: "https://mycompany.com/myapp.php".into(), ..SenderSettings::default() };
     let scheme = shipped("twilio", &secrets(&["other", "12345"]), settings).unwrap();
     Good { query: query.into(), ..Good::new(scheme, &[("x-twilio-signature", signature)], body) }
 }
@@ -324,7 +324,7 @@ fn described<'a>(algorithm: Algorithm, encoding: SignatureEncoding) -> Described
 
 fn generic(it: &Described<'_>, secret: &str) -> Signature {
     let proof = Arc::new(Proof::described(it).unwrap());
-    Signature::new([proof], Settings::default(), &secrets(&["other", secret])).unwrap()
+    Signature::new([proof], SenderSettings::default(), &secrets(&["other", secret])).unwrap()
 }
 
 /// RFC 4231, test case 2.

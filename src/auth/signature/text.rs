@@ -4,13 +4,11 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use sha1::Sha1;
-use sha2::{Sha256, Sha512};
 
 use super::delivery::{Delivery, Mismatch};
+use super::digest::{Algorithm, digest, hex};
 use super::form;
-use super::hmac::Algorithm;
-use super::source::{SentBody, Source};
+use super::source::{SentBody, ValueSource};
 
 /// A part of the signed text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub(in crate::auth) enum Piece {
     Query,
     FormSorted,
     FilesSha1,
-    From(Source),
+    From(ValueSource),
     Setting(String),
     Length,
     BodyDigest(Algorithm, DigestEncoding),
@@ -48,7 +46,7 @@ impl Piece {
             Self::Body | Self::FormSorted | Self::BodyDigest(..) => true,
             // Anybody can change a body so that its CRC-32 remains the same.
             Self::BodyCrc32 => false,
-            Self::From(source) => *source == Source::Body(String::new()),
+            Self::From(source) => *source == ValueSource::Body(String::new()),
             _ => false,
         }
     }
@@ -60,7 +58,7 @@ impl Piece {
     pub(in crate::auth) fn early(
         &self,
         delivery: &Delivery<'_>,
-        settings: &Settings,
+        settings: &SenderSettings,
     ) -> Result<Option<String>, Mismatch> {
         Ok(Some(match self {
             Self::Url => settings.url_with(delivery.query),
@@ -82,10 +80,12 @@ impl Piece {
             Self::Text(text) => Cow::Borrowed(text.as_bytes()),
             Self::FormSorted => Cow::Owned(form::sorted(body)?.into_bytes()),
             Self::FilesSha1 => Cow::Owned(form::files(body)?.into_bytes()),
-            Self::From(source @ Source::Body(pointer)) => match body.at(pointer).ok_or_else(|| source.missing())? {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            },
+            Self::From(source @ ValueSource::Body(pointer)) => {
+                match body.at(pointer).ok_or_else(|| source.missing())? {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                }
+            }
             Self::Length => Cow::Owned(body.bytes().len().to_string().into_bytes()),
             Self::BodyCrc32 => Cow::Owned(crc32fast::hash(body.bytes()).to_string().into_bytes()),
             Self::BodyDigest(algorithm, encoding) => {
@@ -111,14 +111,14 @@ impl Piece {
 
 /// What plugin.toml says about a sender apart from its secrets.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub struct SenderSettings {
     /// The address that the sender calls, without its query.
     pub url: String,
     /// Other values, by name.
     pub values: std::collections::BTreeMap<String, String>,
 }
 
-impl Settings {
+impl SenderSettings {
     fn url_with(&self, query: &str) -> String {
         if query.is_empty() { self.url.clone() } else { format!("{}?{query}", self.url) }
     }
@@ -127,24 +127,6 @@ impl Settings {
         let (_, rest) = self.url.split_once("://")?;
         rest.find('/').map(|at| &rest[at..])
     }
-}
-
-/// Returns the digest of these parts.
-pub(in crate::auth) fn digest(algorithm: Algorithm, parts: &[&[u8]]) -> Vec<u8> {
-    fn of<D: sha2::Digest>(parts: &[&[u8]]) -> Vec<u8> {
-        parts.iter().fold(D::new(), |digest, it| digest.chain_update(it)).finalize().to_vec()
-    }
-    match algorithm {
-        Algorithm::Sha1 => of::<Sha1>(parts),
-        Algorithm::Sha256 => of::<Sha256>(parts),
-        Algorithm::Sha512 => of::<Sha512>(parts),
-    }
-}
-
-/// Returns bytes in hexadecimal digits.
-pub(in crate::auth) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|it| [DIGITS[usize::from(it >> 4)], DIGITS[usize::from(it & 15)]]).map(char::from).collect()
 }
 
 /// Splits a text at its placeholders, which are read by `placeholder`.
@@ -213,11 +195,13 @@ fn placeholder(name: &str) -> Option<Piece> {
 }
 
 /// Reads `header:x`, `query:x` and `body:/pointer`.
-pub(in crate::auth) fn source(text: &str) -> Option<Source> {
+pub(in crate::auth) fn source(text: &str) -> Option<ValueSource> {
     match text.split_once(':')? {
-        ("header", name) if !name.is_empty() => Some(Source::Header(name.to_ascii_lowercase())),
-        ("query", name) if !name.is_empty() => Some(Source::Query(name.to_owned())),
-        ("body", pointer) if pointer.is_empty() || pointer.starts_with('/') => Some(Source::Body(pointer.to_owned())),
+        ("header", name) if !name.is_empty() => Some(ValueSource::Header(name.to_ascii_lowercase())),
+        ("query", name) if !name.is_empty() => Some(ValueSource::Query(name.to_owned())),
+        ("body", pointer) if pointer.is_empty() || pointer.starts_with('/') => {
+            Some(ValueSource::Body(pointer.to_owned()))
+        }
         _ => None,
     }
 }

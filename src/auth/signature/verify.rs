@@ -7,12 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use subtle::ConstantTimeEq as _;
 
 use super::delivery::{Delivery, Mismatch};
+use super::digest::digest;
 use super::jwt::{HEADER_TOKEN_MAX, Token};
-use super::keys::{FetchedKeys, Key, token};
+use super::keys::{FetchedKeys, ProofKey, token};
 use super::proof::{Clock, KeysFrom, Notation, Proof, ProofKind, SIGNATURES_MAX};
 use super::public_key::Signing;
-use super::source::{SentBody, Source, as_text};
-use super::text::{Piece, Settings, digest};
+use super::source::{SentBody, ValueSource, as_text};
+use super::text::{Piece, SenderSettings};
 use crate::model::secret::Secret;
 
 /// Maximum number of verifications with public keys per delivery. Each one hashes the body again.
@@ -24,7 +25,7 @@ const VERIFICATION_BYTES: usize = 32 * 1024;
 #[derive(Debug, Clone)]
 pub struct Signature {
     proofs: Vec<KeyedProof>,
-    settings: Settings,
+    settings: SenderSettings,
     secrets: usize,
 }
 
@@ -32,7 +33,7 @@ pub struct Signature {
 struct KeyedProof {
     proof: Arc<Proof>,
     /// The keys, and to which secret they belong.
-    keys: Vec<(usize, Key)>,
+    keys: Vec<(usize, ProofKey)>,
 }
 
 /// What a delivery's headers and URL claim; checked against the body by [`Signature::check`].
@@ -76,7 +77,7 @@ impl Signature {
     /// What is wrong with a secret; never the secret itself.
     pub fn new(
         proofs: impl IntoIterator<Item = Arc<Proof>>,
-        settings: Settings,
+        settings: SenderSettings,
         secrets: &[Secret],
     ) -> Result<Self, String> {
         let mut keyed: Vec<_> = proofs.into_iter().map(|proof| KeyedProof { proof, keys: Vec::new() }).collect();
@@ -95,7 +96,7 @@ impl Signature {
                 }
             }
             // Anybody may know a public key, so it is no secret for another proof.
-            let is_public = |(of, key): &(usize, Key)| *of == index && matches!(key, Key::Public(_));
+            let is_public = |(of, key): &(usize, ProofKey)| *of == index && matches!(key, ProofKey::Public(_));
             if keyed.iter().any(|it| it.keys.iter().any(is_public)) {
                 keyed.iter_mut().for_each(|it| it.keys.retain(|key| key.0 != index || is_public(key)));
             }
@@ -127,7 +128,7 @@ impl Signature {
     /// Returns whether this header (in lower case) contains a signature or a token.
     #[must_use]
     pub fn is_in(&self, header: &str) -> bool {
-        self.proofs.iter().any(|it| matches!(&it.proof.at.source, Source::Header(name) if name == header))
+        self.proofs.iter().any(|it| matches!(&it.proof.at.source, ValueSource::Header(name) if name == header))
     }
 
     /// Returns whether there is a secret, or a key that is fetched.
@@ -192,7 +193,9 @@ impl Signature {
             let proof = &self.proofs[claim.proof].proof;
             let from = proof.keys_from.clone()?;
             let url = match &*from {
-                KeysFrom::Certificate { source: Source::Body(pointer), .. } => Some(body.at(pointer)?.into_owned()),
+                KeysFrom::Certificate { source: ValueSource::Body(pointer), .. } => {
+                    Some(body.at(pointer)?.into_owned())
+                }
                 KeysFrom::Certificate { .. } => claim.key_url.clone(),
                 KeysFrom::Jwks(_) | KeysFrom::Post { .. } => None,
             };
@@ -226,7 +229,7 @@ impl Signature {
 
     fn mismatch(&self, proof: &Proof) -> Mismatch {
         let place = match &proof.at.source {
-            Source::Header(name) => name.clone(),
+            ValueSource::Header(name) => name.clone(),
             other => other.to_string(),
         };
         match proof.kind {
@@ -255,7 +258,7 @@ fn nearer(before: Option<Mismatch>, now: Mismatch) -> Mismatch {
 }
 
 impl KeyedProof {
-    fn claim(&self, index: usize, delivery: &Delivery<'_>, settings: &Settings) -> Result<ProofClaim, Mismatch> {
+    fn claim(&self, index: usize, delivery: &Delivery<'_>, settings: &SenderSettings) -> Result<ProofClaim, Mismatch> {
         let proof = &*self.proof;
         if let Some(source) = proof.absent.iter().find(|it| it.is_in(delivery)) {
             return Err(Mismatch::Present { place: source.to_string() });
@@ -267,7 +270,7 @@ impl KeyedProof {
             }
             _ => None,
         };
-        let early = |source: &Source| {
+        let early = |source: &ValueSource| {
             if source.is_late() { Ok(None) } else { source.early(delivery).map(|it| Some(it.into_owned())) }
         };
         let id = proof.id.as_ref().map(early).transpose()?.flatten().unwrap_or_default();
@@ -285,13 +288,13 @@ impl KeyedProof {
     fn candidates(&self, value: &str) -> Result<Vec<Vec<u8>>, Mismatch> {
         let (proof, source) = (&*self.proof, &self.proof.at.source);
         let most = |most: usize, of: usize| {
-            let header = || if let Source::Header(name) = source { name.clone() } else { source.to_string() };
+            let header = || if let ValueSource::Header(name) = source { name.clone() } else { source.to_string() };
             if of > most { Err(Mismatch::TooMany { header: header(), most }) } else { Ok(()) }
         };
         let all = || proof.at.candidates(value);
         let decoded: Vec<_> = match &proof.kind {
             ProofKind::Token | ProofKind::Jwt { .. } => {
-                let limit = if *source == Source::Body(String::new()) { usize::MAX } else { HEADER_TOKEN_MAX };
+                let limit = if *source == ValueSource::Body(String::new()) { usize::MAX } else { HEADER_TOKEN_MAX };
                 let tokens: Vec<_> =
                     all().filter(|it| !it.is_empty() && it.len() <= limit).map(|it| it.as_bytes().to_vec()).collect();
                 most(VERIFICATIONS_MAX, tokens.len())?;
@@ -342,7 +345,7 @@ impl KeyedProof {
         for it in candidates.iter().filter_map(|it| std::str::from_utf8(it).ok()) {
             let sent = token(it);
             for (secret, key) in &self.keys {
-                if let Key::Token(hash) = key
+                if let ProofKey::Token(hash) = key
                     && bool::from(hash.ct_eq(&sent))
                 {
                     found = Some(*secret);
@@ -358,21 +361,21 @@ impl KeyedProof {
         claim: &ProofClaim,
         body: &SentBody<'_>,
         now: DateTime<Utc>,
-        settings: &Settings,
+        settings: &SenderSettings,
         fetched: &FetchedKeys,
     ) -> Result<Option<Option<usize>>, Mismatch> {
         let proof = &*self.proof;
-        let absent = |it: &&Source| matches!(it, Source::Body(pointer) if body.has(pointer));
+        let absent = |it: &&ValueSource| matches!(it, ValueSource::Body(pointer) if body.has(pointer));
         if let Some(source) = proof.absent.iter().find(absent) {
             return Err(Mismatch::Present { place: source.to_string() });
         }
-        if let (ProofKind::Token, Source::Body(pointer)) = (&proof.kind, &proof.at.source)
+        if let (ProofKind::Token, ValueSource::Body(pointer)) = (&proof.kind, &proof.at.source)
             && pointer.contains("/*")
         {
             return self.every_token(&body.all_at(pointer));
         }
         let late = match &proof.at.source {
-            source @ Source::Body(pointer) => Some(body.at(pointer).ok_or_else(|| source.missing())?),
+            source @ ValueSource::Body(pointer) => Some(body.at(pointer).ok_or_else(|| source.missing())?),
             _ => None,
         };
         let read = late.as_deref().map(|it| self.candidates(it)).transpose()?;
@@ -383,12 +386,12 @@ impl KeyedProof {
             _ => {
                 let time = self.late_time(claim, body, late.as_deref(), now)?;
                 let id = match &proof.id {
-                    Some(source @ Source::Body(pointer)) => body.at(pointer).ok_or_else(|| source.missing())?,
+                    Some(source @ ValueSource::Body(pointer)) => body.at(pointer).ok_or_else(|| source.missing())?,
                     _ => Cow::Borrowed(claim.id.as_str()),
                 };
                 if let Some(hash) = &proof.body_hash {
                     let sent = match (&hash.source, &claim.body_hash) {
-                        (Source::Body(pointer), _) => body.at(pointer),
+                        (ValueSource::Body(pointer), _) => body.at(pointer),
                         (_, sent) => sent.as_deref().map(Cow::Borrowed),
                     };
                     hash.check(sent.as_deref(), body.bytes())?;
@@ -412,8 +415,8 @@ impl KeyedProof {
         };
         let source = clock.source(&proof.at);
         let text = match (source, value) {
-            (Source::Body(pointer), None) => body.at(pointer).ok_or_else(|| source.missing())?,
-            (Source::Body(pointer), Some(_)) if source != &proof.at.source => {
+            (ValueSource::Body(pointer), None) => body.at(pointer).ok_or_else(|| source.missing())?,
+            (ValueSource::Body(pointer), Some(_)) if source != &proof.at.source => {
                 body.at(pointer).ok_or_else(|| source.missing())?
             }
             (_, Some(value)) => Cow::Owned(clock.entry(&proof.at, value)?.to_owned()),
@@ -427,14 +430,14 @@ impl KeyedProof {
         let pieces = || text.iter().map(|it| &**it);
         match &self.proof.kind {
             ProofKind::Hmac(_) => {
-                let fits = |(secret, key): &(usize, Key)| match key {
-                    Key::Hmac(key) => key.fits_one(pieces(), candidates).then_some(Some(*secret)),
+                let fits = |(secret, key): &(usize, ProofKey)| match key {
+                    ProofKey::Hmac(key) => key.fits_one(pieces(), candidates).then_some(Some(*secret)),
                     _ => None,
                 };
                 self.keys.iter().find_map(fits)
             }
             ProofKind::Digest(algorithm) => self.keys.iter().find_map(|(secret, key)| {
-                let Key::Text(text) = key else { return None };
+                let ProofKey::Text(text) = key else { return None };
                 let secret_piece = |(piece, it): (&Piece, &_)| -> Vec<u8> {
                     if *piece == Piece::Secret {
                         text.expose().as_bytes().to_vec()
@@ -480,7 +483,7 @@ impl KeyedProof {
             return { keys }.any(|it| fits(&it.key)).then_some(None);
         }
         self.keys.iter().find_map(|(secret, key)| match key {
-            Key::Public(key) => fits(key).then_some(Some(*secret)),
+            ProofKey::Public(key) => fits(key).then_some(Some(*secret)),
             _ => None,
         })
     }
@@ -491,7 +494,7 @@ impl KeyedProof {
         claim: &ProofClaim,
         body: &SentBody<'_>,
         now: DateTime<Utc>,
-        settings: &Settings,
+        settings: &SenderSettings,
         fetched: &FetchedKeys,
     ) -> Result<Option<Option<usize>>, Mismatch> {
         let place = || self.proof.at.source.to_string();
@@ -506,7 +509,7 @@ impl KeyedProof {
                     self.verified(signing, token.signed.as_bytes(), signature, token.key_id.as_deref(), fetched)
                 }
                 None => self.keys.iter().find_map(|(secret, key)| match key {
-                    Key::Hmac(key) => {
+                    ProofKey::Hmac(key) => {
                         key.fits_one(std::iter::once(token.signed.as_bytes()), signature).then_some(Some(*secret))
                     }
                     _ => None,
@@ -517,7 +520,7 @@ impl KeyedProof {
             let at = |pointer: &str| claims.pointer(pointer).and_then(as_text);
             if let Some(clock) = &self.proof.time {
                 let source = clock.source(&self.proof.at);
-                let Source::Claim(pointer) = source else { return Err(source.missing()) };
+                let ValueSource::Claim(pointer) = source else { return Err(source.missing()) };
                 // Claims may have fractions of a second.
                 let text = at(pointer).ok_or_else(|| source.missing())?;
                 clock.check(text.split('.').next().unwrap_or_default(), source, now)?;
@@ -529,14 +532,14 @@ impl KeyedProof {
                 done += template.len();
                 if !holds(claims.pointer(pointer), &wanted) {
                     return Err(Mismatch::Jwt {
-                        place: Source::Claim(pointer.clone()).to_string(),
+                        place: ValueSource::Claim(pointer.clone()).to_string(),
                         cause: "it has not the required value",
                     });
                 }
             }
             if let Some(hash) = &self.proof.body_hash {
                 let sent = match &hash.source {
-                    Source::Claim(pointer) => at(pointer),
+                    ValueSource::Claim(pointer) => at(pointer),
                     _ => claim.body_hash.as_deref().map(Cow::Borrowed),
                 };
                 hash.check(sent.as_deref(), body.bytes())?;
@@ -557,7 +560,7 @@ fn holds(claim: Option<&serde_json::Value>, wanted: &[u8]) -> bool {
     }
 }
 
-/// What the signed text is made of.
+/// What the signed text consists of, apart from the body.
 struct Text<'a> {
     claim: &'a ProofClaim,
     time: &'a str,
@@ -599,7 +602,7 @@ impl super::proof::BodyHash {
 impl Proof {
     /// Returns whether checking it parses the body.
     fn needs_parsing(&self) -> bool {
-        let in_body = |it: &Source| matches!(it, Source::Body(pointer) if !pointer.is_empty());
+        let in_body = |it: &ValueSource| matches!(it, ValueSource::Body(pointer) if !pointer.is_empty());
         let piece = |it: &Piece| match it {
             Piece::FormSorted | Piece::FilesSha1 => true,
             Piece::From(source) => in_body(source),

@@ -7,7 +7,7 @@ use super::file::{AnswerTable, BodyTable, SenderTable, SetupTable, VectorTable};
 use super::handshake::Handshake;
 use crate::auth::signature::proof::ProofKind;
 use crate::auth::signature::text::Piece;
-use crate::auth::signature::{KeysFrom, Proof, Source};
+use crate::auth::signature::{KeysFrom, Proof, ValueSource};
 
 /// A sender, as its file describes it.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Sender {
     pub setup: SetupTable,
     /// Other secrets that plugin.toml must name, with what they are.
     pub secrets: BTreeMap<String, String>,
-    /// Settings that plugin.toml must have, with what they are.
+    /// SenderSettings that plugin.toml must have, with what they are.
     pub settings: BTreeMap<String, String>,
     /// The ways in which it proves its deliveries, by name.
     pub proofs: Vec<(String, DeclaredProof)>,
@@ -62,7 +62,7 @@ pub enum DeclaredProof {
 
 /// Where an id is; several values are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdPlace(pub Vec<Source>);
+pub struct IdPlace(pub Vec<ValueSource>);
 
 /// How far a delivery's content can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -216,8 +216,9 @@ impl Sender {
             return None;
         }
         let of = |proof: &Arc<Proof>| -> Vec<String> {
-            let body =
-                |it: &Piece| if let Piece::From(Source::Body(pointer)) = it { Some(pointer.clone()) } else { None };
+            let body = |it: &Piece| {
+                if let Piece::From(ValueSource::Body(pointer)) = it { Some(pointer.clone()) } else { None }
+            };
             proof.pieces().filter_map(body).collect()
         };
         let mut all: Vec<String> = proofs.iter().flat_map(of).collect();
@@ -258,7 +259,7 @@ impl Chosen {
     pub fn tokens_in_body(&self) -> impl Iterator<Item = String> {
         let proofs = if let Self::Checked(proofs) = self { proofs.as_slice() } else { &[] };
         proofs.iter().filter_map(|it| match (&it.kind, &it.at.source) {
-            (ProofKind::Token, Source::Body(pointer)) => Some(pointer.clone()),
+            (ProofKind::Token, ValueSource::Body(pointer)) => Some(pointer.clone()),
             _ => None,
         })
     }
