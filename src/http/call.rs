@@ -20,7 +20,7 @@ use crate::limits::memory::{Charge, Held};
 use crate::limits::shares::Share;
 use crate::model::company::CompanyId;
 use crate::model::event::RawEvent;
-use crate::model::headers::kept_headers;
+use crate::model::headers::{content_type, kept_headers};
 use crate::model::ids::{EventId, IntegrationName, new_id};
 use crate::model::peer::Peer;
 use crate::model::time::now;
@@ -168,8 +168,7 @@ impl Call {
 
     /// The content type as sent. If there are several, they are joined as a list (RFC 9110 section 5.3).
     pub(super) fn content_type(&self) -> Option<String> {
-        let sent: Vec<_> = self.headers.get_all("content-type").iter().filter_map(|it| it.to_str().ok()).collect();
-        (!sent.is_empty()).then(|| sent.join(", "))
+        content_type(&self.headers)
     }
 
     /// The request's API key, if it has the scope and is within its rate limit. The request counts for its company.

@@ -73,7 +73,12 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let integration = found(&call, name)?;
     know(Field::Integration, integration.name.clone());
     let result = if questions::has_no_body(&call) {
-        questions::without_body(&call, &integration, secret).await
+        match questions::without_body(&call, &integration, secret).await {
+            Err(Failed { problem: problem @ (Problem::Auth(_) | Problem::RateLimited { .. }), .. }) => {
+                Err(reject(&call, &integration, secret, problem).await)
+            }
+            answered => answered,
+        }
     } else {
         process(&mut call, &integration, secret).await
     };
@@ -109,9 +114,16 @@ async fn process(
     let admitted = trace::stage("authenticate").end(admit(call, integration, secret).await);
     let (sender, body) = match admitted {
         Ok(Admitted::Delivery { sender, body }) => (sender, body),
-        Ok(Admitted::Question(question, body)) => return question.answer(call, integration, body).await,
+        Ok(Admitted::Question(question, body)) => {
+            return match question.answer(call, integration, secret, body).await {
+                Err(Failed { problem: problem @ (Problem::Auth(_) | Problem::RateLimited { .. }), .. }) => {
+                    Err(reject(call, integration, secret, problem).await)
+                }
+                answered => answered,
+            };
+        }
         // The server is busy, which says nothing about the delivery.
-        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_) | Problem::SenderKeys(_))) => {
+        Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_) | Problem::SenderKeys)) => {
             integration.series().delivered(DeliveryEnd::Failed);
             return Err(problem.into());
         }
@@ -174,7 +186,7 @@ async fn supersede(
 ) -> Result<Answer<Delivered>, Failed> {
     match superseded {
         Superseded::Before(first) => attempts::copied(call, integration, once, raw, first).await,
-        Superseded::Erased => Ok(Delivered::erased(raw.id).write()?),
+        Superseded::Erased => Ok(outcome_answer::erased(raw.id, &integration.answers)?),
     }
 }
 

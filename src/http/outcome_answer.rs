@@ -43,10 +43,17 @@ pub(super) fn shaped(
     let status = form.status.and_then(|it| StatusCode::from_u16(it).ok()).unwrap_or(answer.written.status);
     let Some((content_type, body)) = form.body.written(event_id, tasks) else { return Ok(answer.status(status)) };
     let mut described = Answer::described(status, content_type, body.into_bytes()).for_event(event_id);
-    if let Some(again) = answer.written.headers.get("idempotent-replayed") {
-        described.written.headers.insert("idempotent-replayed", again.clone());
+    for name in ["idempotent-replayed", "preference-applied"] {
+        if let Some(value) = answer.written.headers.get(name) {
+            described.written.headers.insert(name, value.clone());
+        }
     }
     Ok(described)
+}
+
+/// The answer to a delivery whose patient's data was erased meanwhile.
+pub(super) fn erased(event_id: EventId, answers: &Answers) -> Result<Answer<Delivered>, Problem> {
+    shaped(Delivered::erased(event_id).write()?, &answers.skipped, event_id, &[])
 }
 
 /// The answer to a repetition. The first answer may be from before the form was described, so it is written again.

@@ -13,6 +13,7 @@ use crate::limits::shares::UsedUp;
 use crate::model::ids::IntegrationName;
 use crate::pipeline::moved;
 use crate::plugin::PluginError;
+use crate::service::sender_keys::KeyFailure;
 use crate::store::StoreError;
 use crate::system::rate::Rate;
 
@@ -85,8 +86,10 @@ pub(crate) enum Problem {
     Invalid(String),
     #[error("the delivery is in quarantine and can be replayed; its event says why")]
     Withheld(Code),
-    #[error("the keys of this sender cannot be fetched right now ({0}); send the delivery again later")]
-    SenderKeys(String),
+    #[error(
+        "the public keys of this sender cannot be fetched right now, so its signature cannot be checked; send the delivery again later"
+    )]
+    SenderKeys,
     #[error(transparent)]
     Stop(#[from] Stop),
     #[error(transparent)]
@@ -95,6 +98,15 @@ pub(crate) enum Problem {
     Operation(String),
     #[error("the server failed; its log has the cause under this request id")]
     Internal,
+}
+
+impl From<KeyFailure> for Problem {
+    fn from(failure: KeyFailure) -> Self {
+        match failure {
+            KeyFailure::Refused(mismatch) => AuthError::Signature(mismatch).into(),
+            KeyFailure::Unavailable => Self::SenderKeys,
+        }
+    }
 }
 
 impl From<Vec<Violation>> for Problem {
@@ -142,7 +154,7 @@ impl Problem {
             Self::BodyOnGet => Code::BodyOnGet,
             Self::Invalid(_) => Code::InvalidField,
             Self::Withheld(code) => *code,
-            Self::SenderKeys(_) => Code::SenderKeysUnavailable,
+            Self::SenderKeys => Code::SenderKeysUnavailable,
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
             Self::Operation(_) => Code::OperationFailed,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::problem::Problem;
+use crate::auth::signature::FetchedKeys;
 use crate::integration::{Claimed, Integration};
 use crate::service::app::App;
 
@@ -23,8 +24,19 @@ pub(super) async fn check(
     given_up: impl Future<Output = &'static str>,
 ) -> Result<Option<usize>, Problem> {
     let cost = integration.auth.cost(&claimed, body.len());
-    let wanted = integration.auth.wanted(&claimed, body);
-    let fetched = app.sender_keys.get(wanted, integration).await.map_err(Problem::SenderKeys)?;
+    let given_up = std::pin::pin!(given_up);
+    let mut given_up = given_up;
+    let (mut claimed, mut fetched) = (claimed, FetchedKeys::default());
+    if integration.auth.may_want(&claimed) {
+        let (of, sent) = (Arc::clone(integration), body.clone());
+        let (wanted, same) =
+            run(&app.proofs, cost, given_up.as_mut(), move || (of.auth.wanted(&claimed, &sent), claimed)).await?;
+        claimed = same;
+        fetched = tokio::select! {
+            fetched = app.sender_keys.get(wanted?, integration) => fetched?,
+            setting = given_up.as_mut() => return Err(Problem::NoRoom(setting)),
+        };
+    }
     let (integration, body) = (Arc::clone(integration), body.clone());
     Ok(run(&app.proofs, cost, given_up, move || integration.auth.check(&claimed, &body, &fetched)).await??)
 }

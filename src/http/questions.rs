@@ -12,10 +12,11 @@ use super::deliveries::Delivered;
 use super::problem::Problem;
 use super::proof;
 use crate::auth::AuthError;
-use crate::auth::sender::{Handshake, HandshakeProof, Sender};
-use crate::auth::signature::{Delivery, SentBody};
+use crate::auth::sender::{Handshake, HandshakeAnswer, HandshakeProof, Sender};
+use crate::auth::signature::{BodyHints, Delivery, SentBody, ValueSource};
 use crate::integration::{Auth, Claimed, Integration};
 use crate::model::event::RawEvent;
+use crate::model::headers::few_headers;
 use crate::model::time::now;
 use crate::pipeline;
 use crate::system::rate::Rate;
@@ -40,6 +41,17 @@ impl Call {
     }
 }
 
+/// What a question says.
+struct Said {
+    answered: HandshakeAnswer,
+    /// The URL that is requested once.
+    to_open: Option<String>,
+    /// What is shown to the admin.
+    shown: Option<String>,
+    /// The secret that it sets.
+    learned: Option<String>,
+}
+
 /// A question, and where its sender's file has the answer.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -60,7 +72,8 @@ impl Question {
         which: impl Fn(&Handshake) -> bool,
     ) -> Option<Self> {
         let sender = integration.sender.as_ref().filter(|it| !it.handshakes.is_empty())?;
-        let (delivery, body) = (call.delivery(), SentBody::new(body, call.header("content-type")));
+        let (delivery, kind) = (call.delivery(), call.content_type());
+        let body = SentBody::new(body, hints(call, integration, kind.as_deref()));
         let index = sender.handshakes.iter().position(|it| which(it) && it.asks(&delivery, &body))?;
         Some(Self { sender: Arc::clone(sender), index })
     }
@@ -69,15 +82,20 @@ impl Question {
     fn admit(&self, call: &Call, integration: &Integration, body: &Bytes) -> Result<(), Problem> {
         match &self.handshake().proof {
             HandshakeProof::Signed => Ok(()),
-            HandshakeProof::None if integration.uses.may_ask(now()) => Ok(()),
-            HandshakeProof::None => Err(Problem::RateLimited { whose: "integration", rate: QUESTIONS, seconds: 6 }),
+            _ if !integration.uses.may_ask(call.peer(), now()) => {
+                Err(Problem::RateLimited { whose: "integration", rate: QUESTIONS, seconds: 6 })
+            }
+            HandshakeProof::None => Ok(()),
             HandshakeProof::Secret { source, name } => {
                 let secrets = integration.secrets.others.get(name).map(Vec::as_slice).unwrap_or_default();
                 if secrets.is_empty() {
                     return Err(AuthError::NotConfigured.into());
                 }
-                let body = SentBody::new(body, call.header("content-type"));
-                let sent = self.handshake().value(source, &call.delivery(), &body).unwrap_or_default();
+                let kind = call.content_type();
+                let body = SentBody::new(body, hints(call, integration, kind.as_deref()));
+                let sent = self.handshake().value(source, &call.delivery(), &body);
+                let missing = AuthError::Credentials("the value that must equal the verify token is missing");
+                let sent = sent.filter(|it| !it.trim().is_empty()).ok_or(missing)?;
                 let equals = |it: &(_, crate::model::secret::Secret)| {
                     bool::from(it.1.expose().as_bytes().ct_eq(sent.as_bytes()))
                 };
@@ -91,41 +109,37 @@ impl Question {
         }
     }
 
-    /// Answers it, and stores it as a skipped event. Of a question from nobody in particular, only the few usual headers are
-    /// stored, and not the body.
+    /// Answers it, and stores it as a skipped event.
     pub(super) async fn answer(
         self,
         call: &Call,
         integration: &Integration,
+        secret: Option<&str>,
         body: Bytes,
     ) -> Result<Answer<Delivered>, Failed> {
-        let handshake = self.handshake();
         self.admit(call, integration, &body)?;
-        let sent = SentBody::new(&body, call.header("content-type"));
-        let key = integration.secrets.main.first().and_then(|(_, it)| self.sender.handshake_key(it));
-        let answered = handshake.answer(&call.delivery(), &sent, key.as_deref()).map_err(AuthError::Signature)?;
-        let value = |source| handshake.value(source, &call.delivery(), &sent);
+        let Said { answered, to_open, shown, learned } = self.said(call, integration, &body)?;
+        let handshake = self.handshake();
         let mut message = format!("question \"{}\" of {}: answered", handshake.name, self.sender.title);
-        if let Some(shown) = handshake.show.as_ref().and_then(value) {
+        let opened = match &to_open {
+            Some(url) => Some(call.app.sender_keys.open(url, &handshake.hosts).await),
+            None => None,
+        };
+        match &opened {
+            Some(Ok(())) => message.push_str("; its link was opened"),
+            Some(Err(cause)) => message.push_str(&format!("; its link was not opened: {cause}")),
+            None => {}
+        }
+        if let (Some(shown), false) = (shown, matches!(opened, Some(Ok(())))) {
+            let shown: String = shown.chars().filter(|it| !it.is_control()).collect();
             message.push_str(&format!("; to confirm, open {shown}"));
         }
-        let learned = handshake.learn.as_ref().and_then(value);
         if learned.is_some() {
             message.push_str("; it sets the secret, once an admin has confirmed it: hookmill sender confirm ");
             message.push_str(&integration.name.0);
         }
-        let raw = call.raw_event(integration.company_id.clone(), Bytes::new(), &integration.keep_headers);
-        let raw = if handshake.proof == HandshakeProof::Signed {
-            // Redacted like a delivery; a body that cannot be decoded then is not stored.
-            match integration.receive(RawEvent { body: body.clone(), ..raw }) {
-                Ok(received) => received.into_raw(),
-                Err(unreadable) => unreadable.0,
-            }
-        } else {
-            raw
-        };
+        let raw = self.stored(call, integration, secret, body);
         let (event_id, received_at) = (raw.id, raw.received_at);
-        drop(sent);
         if let Some(learned) = learned {
             call.app
                 .learned
@@ -137,6 +151,45 @@ impl Question {
         let answer = Answer::described(status, answered.content_type, answered.body.into_bytes()).for_event(event_id);
         Ok(answered.headers.iter().fold(answer, |answer, (name, value)| answer.with_described(name, value)))
     }
+
+    /// What the question says, as far as its sender's file looks for it.
+    fn said(&self, call: &Call, integration: &Integration, body: &Bytes) -> Result<Said, Problem> {
+        let (handshake, delivery) = (self.handshake(), call.delivery());
+        let kind = call.content_type();
+        let sent = SentBody::new(body, hints(call, integration, kind.as_deref()));
+        let key = integration.secrets.main.first().and_then(|(_, it)| self.sender.handshake_key(it));
+        let answered = handshake.answer(&delivery, &sent, key.as_deref()).map_err(AuthError::Signature)?;
+        let value = |source: &Option<ValueSource>| handshake.value(source.as_ref()?, &delivery, &sent);
+        // A stranger must not make the server request anything.
+        let is_signed = handshake.proof == HandshakeProof::Signed;
+        let to_open = value(&handshake.fetch).filter(|_| is_signed);
+        let (shown, learned) = (value(&handshake.show), value(&handshake.learn));
+        Ok(Said { answered, to_open, shown, learned })
+    }
+
+    /// What is stored. Of a question that is not signed, only the few usual headers, and not the body.
+    fn stored(&self, call: &Call, integration: &Integration, secret: Option<&str>, body: Bytes) -> RawEvent {
+        let mut raw = call.raw_event(integration.company_id.clone(), Bytes::new(), &integration.keep_headers);
+        let is_signed = self.handshake().proof == HandshakeProof::Signed;
+        if !is_signed {
+            (raw.headers, raw.content_type) = (few_headers(&call.headers), None);
+        }
+        integration.auth.hide(&mut raw.headers, secret);
+        raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
+        if !is_signed {
+            return raw;
+        }
+        // Redacted like a delivery; a body that cannot be decoded then is not stored.
+        match integration.receive(RawEvent { body, ..raw }) {
+            Ok(received) => received.into_raw(),
+            Err(unreadable) => unreadable.0,
+        }
+    }
+}
+
+/// How the body is read, as for a delivery.
+fn hints<'a>(call: &'a Call, integration: &Integration, content_type: Option<&'a str>) -> BodyHints<'a> {
+    BodyHints { content_type, coding: call.header("content-encoding"), format: integration.rules.format }
 }
 
 /// Whether a request that does not prove itself may be a question that nobody is authenticated for.
@@ -178,7 +231,7 @@ pub(super) async fn without_body(
             proof::check(&call.app, integration, claimed, &body, call.given_up()).await?;
         }
     }
-    question.answer(call, integration, body).await
+    question.answer(call, integration, secret, body).await
 }
 
 /// Whether the method of a request has no body here.

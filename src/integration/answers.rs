@@ -65,7 +65,11 @@ impl Answers {
                 .or(own.body.as_ref())
                 .or(from_one.and_then(|it| it.body.as_ref()))
                 .or(from.body.as_ref());
-            Ok(OutcomeAnswer { status, body: body.map(AnswerBody::of).transpose()?.unwrap_or_default() })
+            let body = body.map(AnswerBody::of).transpose()?.unwrap_or_default();
+            if status == Some(204) && body != AnswerBody::Nothing {
+                return Err("answer: status 204 has no body; set body = \"none\"".into());
+            }
+            Ok(OutcomeAnswer { status, body })
         };
         let quarantined = if own.quarantined.is_some() || from.quarantined.is_some() {
             Some(merged(|it| &it.quarantined)?)

@@ -13,6 +13,7 @@ use crate::auth::signature::hmac::{Algorithm, SignatureEncoding};
 use crate::auth::signature::{Described, Proof, SenderSettings, Signature};
 use crate::auth::strength::{BYTES_MIN, Strength};
 use crate::auth::{Secrets, Senders};
+use crate::format::payload::DeclaredFormat;
 use crate::model::secret::Secret;
 
 /// The table, as accepted by the manifest's schema.
@@ -188,6 +189,19 @@ impl AuthTable {
         if let Some(name) = self.secrets.keys().find(|it| !sender.secrets.contains_key(*it)) {
             return Err(format!("secrets.{name} is not a secret of the sender {}", sender.name));
         }
+        for (is_set, is_used, name) in [
+            (self.url.is_some(), chosen.uses_url(), "url"),
+            (self.username.is_some(), matches!(chosen, Chosen::Basic), "username"),
+            (self.tolerance_seconds.is_some(), chosen.uses_time(), "tolerance_seconds"),
+        ] {
+            // Nothing is ignored silently.
+            if is_set && !is_used && self.scheme.is_none() {
+                return Err(format!("{name} is not used by the sender {}; remove it", sender.name));
+            }
+        }
+        if let Some((name, what)) = sender.secrets.iter().find(|(name, _)| !self.secrets.contains_key(*name)) {
+            return Err(format!("secrets.{name} is required by the sender {}: {what}", sender.name));
+        }
         if self.secret.as_slice().is_empty() && chosen.needs_secret() {
             return Err(format!("secret is required by the sender {}", sender.name));
         }
@@ -200,8 +214,12 @@ impl AuthTable {
     /// Which secret is empty, can never match, or is weak without being allowed; never the secret itself.
     pub(super) fn weak(&self, chosen: &Chosen, secrets: &Secrets) -> Result<Vec<String>, String> {
         let mut weak = Vec::new();
-        for (name, secret) in self.secret.found(secrets) {
-            match chosen.strength(&secret) {
+        let main = self.secret.found(secrets).into_iter().map(|(name, secret)| (chosen.strength(&secret), name));
+        let others = self.secrets.values().flat_map(|it| it.found(secrets));
+        // They are compared with a value of the request, like a password.
+        let others = others.map(|(name, secret)| (Chosen::Basic.strength(&secret), name));
+        for (strength, name) in main.chain(others) {
+            match strength {
                 Ok(Strength::Good) => {}
                 Ok(Strength::Weak) if self.allow_weak_secret => weak.push(name),
                 Ok(Strength::Weak) => {
@@ -220,7 +238,7 @@ impl AuthTable {
     ///
     /// # Errors
     /// What is wrong with a secret; never the secret itself.
-    pub(super) fn auth(&self, chosen: &Chosen, senders: &Senders) -> Result<Auth, String> {
+    pub(super) fn auth(&self, chosen: &Chosen, senders: &Senders, sender: Option<&Sender>) -> Result<Auth, String> {
         let named = self.secret.found(&senders.secrets);
         let found: Vec<Secret> = named.iter().map(|(_, it)| it.clone()).collect();
         Ok(match chosen {
@@ -239,6 +257,8 @@ impl AuthTable {
                 let settings = SenderSettings { url, values: self.settings.clone() };
                 let signature = Signature::new(proofs.iter().cloned(), settings, &found)
                     .map_err(|cause| format!("auth: {cause}"))?;
+                let format = sender.and_then(|it| it.body.format).map(DeclaredFormat::from);
+                let signature = signature.reading(format);
                 let tolerance = self.tolerance_seconds.map(|it| TimeDelta::seconds(it.into()));
                 Auth::Signature(Box::new(match tolerance {
                     Some(tolerance) => signature.within(tolerance),

@@ -169,7 +169,8 @@ pub(super) fn assemble(
     let redacted: Vec<String> = manifest.redact.iter().cloned().chain(chosen.tokens_in_body()).collect();
     let (dedupe, redact) = (dedupe(&manifest, sender.as_deref()), Redact::new(&redacted));
     not_redacted(&redact, &dedupe, manifest.order_by.as_deref())?;
-    let (weak_secrets, auth) = (manifest.auth.weak(&chosen, &senders.secrets)?, manifest.auth.auth(&chosen, senders)?);
+    let (weak_secrets, auth) =
+        (manifest.auth.weak(&chosen, &senders.secrets)?, manifest.auth.auth(&chosen, senders, sender.as_deref())?);
     let headers = passed_headers(&manifest, &auth, sender.as_deref())?;
     let telling = chosen.telling_headers().chain(headers.iter().cloned());
     let keep_headers = keep_headers(&manifest, &auth, &dedupe, telling)?;
@@ -180,7 +181,7 @@ pub(super) fn assemble(
     let secrets = manifest.auth.named_secrets(&senders.secrets);
     Ok(Integration {
         company_id: company(&manifest)?,
-        rules: rules(&manifest, &auth, sender.as_deref().map(|it| (it, &chosen)))?,
+        rules: rules(&manifest, &chosen, sender.as_deref())?,
         auth,
         trust,
         uses: SenderUse::new(secrets.main.len()),
@@ -210,10 +211,11 @@ pub(super) fn assemble(
 }
 
 /// Returns how bodies are read. A sender that signs its bodies sends no wrappers of workflow tools.
-fn rules(manifest: &Manifest, auth: &Auth, sender: Option<(&Sender, &Chosen)>) -> Result<Rules, String> {
-    let unwrap = !matches!(auth, Auth::Signature(_));
+fn rules(manifest: &Manifest, chosen: &Chosen, sender: Option<&Sender>) -> Result<Rules, String> {
+    // A sender that signs its bodies sends no wrappers.
+    let unwrap = !chosen.signs();
     let mut rules = Rules { strict: manifest.strict, timezone: timezone(manifest)?, unwrap, ..Rules::default() };
-    if let Some((sender, chosen)) = sender {
+    if let Some(sender) = sender {
         rules.format = sender.body.format.map(DeclaredFormat::from);
         rules.empty.clone_from(&sender.empty);
         rules.json_in.clone_from(&sender.body.json_in);

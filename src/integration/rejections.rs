@@ -23,6 +23,7 @@ pub struct Rejections {
     all: TokenBucket,
     peers: Mutex<HashMap<Peer, TokenBucket>>,
     other_peers: TokenBucket,
+    of_a_peer: Rate,
     stored: AtomicU64,
     not_stored: AtomicU64,
     /// Number of deliveries that were not stored since the last stored one.
@@ -31,18 +32,24 @@ pub struct Rejections {
 
 impl Default for Rejections {
     fn default() -> Self {
+        Self::of(ALL, OF_A_PEER)
+    }
+}
+
+impl Rejections {
+    /// Creates buckets with these rates: of all together, and of each peer.
+    pub(super) fn of(all: Rate, of_a_peer: Rate) -> Self {
         Self {
-            all: TokenBucket::of(ALL),
+            all: TokenBucket::of(all),
             peers: Mutex::default(),
-            other_peers: TokenBucket::of(OF_A_PEER),
+            other_peers: TokenBucket::of(of_a_peer),
+            of_a_peer,
             stored: AtomicU64::new(0),
             not_stored: AtomicU64::new(0),
             omitted: AtomicU64::new(0),
         }
     }
-}
 
-impl Rejections {
     /// Decides whether this one is stored. If so, returns how many before it were not.
     pub fn admit(&self, peer: Peer, now: DateTime<Utc>) -> Option<u64> {
         if self.of_peer(peer, now) && self.all.take(now) {
@@ -68,7 +75,7 @@ impl Rejections {
                 return self.other_peers.take(now);
             }
         }
-        peers.entry(peer).or_insert_with(|| TokenBucket::of(OF_A_PEER)).take(now)
+        peers.entry(peer).or_insert_with(|| TokenBucket::of(self.of_a_peer)).take(now)
     }
 }
 

@@ -97,12 +97,22 @@ impl Auth {
         settings.into_iter().flatten()
     }
 
-    /// Returns the keys that must be fetched before the claim can be checked.
+    /// Returns whether keys may have to be fetched for a claim.
     #[must_use]
-    pub fn wanted(&self, claimed: &Claimed, body: &[u8]) -> Vec<WantedKey> {
+    pub fn may_want(&self, claimed: &Claimed) -> bool {
+        matches!((self, claimed), (Self::Signature(signature), Claimed::Signed(claim)) if signature.may_want(claim))
+    }
+
+    /// Returns the keys that must be fetched before the claim can be checked.
+    ///
+    /// # Errors
+    /// What is wrong with the proof, whatever the keys are.
+    pub fn wanted(&self, claimed: &Claimed, body: &[u8]) -> Result<Vec<WantedKey>, AuthError> {
         match (self, claimed) {
-            (Self::Signature(signature), Claimed::Signed(claim)) => signature.wanted(claim, body),
-            _ => Vec::new(),
+            (Self::Signature(signature), Claimed::Signed(claim)) => {
+                signature.wanted(claim, body).map_err(AuthError::Signature)
+            }
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -67,6 +67,13 @@ pub fn kept_headers(headers: &HeaderMap, more: &[String]) -> Headers {
     said.map(|(name, it)| (name.as_str().to_owned(), value(name.as_str(), it))).collect()
 }
 
+/// Returns the content type as sent. If there are several, they are joined as a list (RFC 9110, section 5.3).
+#[must_use]
+pub fn content_type(headers: &HeaderMap) -> Option<String> {
+    let sent: Vec<_> = headers.get_all("content-type").iter().filter_map(|it| it.to_str().ok()).collect();
+    (!sent.is_empty()).then(|| sent.join(", "))
+}
+
 /// Returns the few headers that are stored for a rejected delivery, truncated, because unauthenticated senders can
 /// send as many as they like.
 #[must_use]

@@ -97,10 +97,13 @@ impl LearnedSecrets {
         self.change(|all| {
             let own = |it: &WaitingSecret| it.company_id == new.company_id && it.integration == new.integration;
             all.retain(|it| received_at - it.received_at < KEPT && !(own(it) && it.secret == new.secret));
-            if all.iter().filter(|it| own(it)).count() >= PER_INTEGRATION
-                && let Some(oldest) = all.iter().position(own)
-            {
-                all.remove(oldest);
+            if all.iter().filter(|it| own(it)).count() >= PER_INTEGRATION {
+                // One peer cannot push out what another one has sent.
+                let of_peer = |peer: &str| all.iter().filter(|it| own(it) && it.peer == peer).count();
+                let most = all.iter().filter(|it| own(it)).map(|it| of_peer(&it.peer)).max().unwrap_or(0);
+                if let Some(oldest) = all.iter().position(|it| own(it) && of_peer(&it.peer) == most) {
+                    all.remove(oldest);
+                }
             }
             all.push(new.clone());
         })

@@ -8,11 +8,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use crate::auth::signature::{FetchedKeys, KeysFrom, NamedKey, WantedKey};
+use crate::auth::signature::{FetchedKeys, KeysFrom, Mismatch, NamedKey, ValueSource, WantedKey};
 use crate::integration::Integration;
+use crate::model::company::CompanyId;
+use crate::model::ids::IntegrationName;
 use crate::model::secret::Secret;
 use crate::model::time::now;
-use crate::system::rate::{Rate, TokenBucket};
+use crate::system::log;
+use crate::system::log::SampledLine;
 
 /// How long a request for a key may take; a delivery waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,23 +27,44 @@ const FRESH: TimeDelta = TimeDelta::hours(1);
 const STALE: TimeDelta = TimeDelta::hours(24);
 /// After this time, a failed request, or one that did not have a token's key, is made again.
 const RETRY: TimeDelta = TimeDelta::seconds(60);
-/// Requests of all senders together: strangers can name any key.
-const REQUESTS: Rate = Rate { per_minute: 60, burst: 20 };
-/// Maximum number of cached responses; the oldest is dropped.
-const CACHED: usize = 256;
+/// Maximum number of cached responses per integration: a stranger can name any key.
+const CACHED: usize = 16;
 
-/// What a request is for: URL, and the id of a key if each one has its own response.
-type KeyPlace = (String, Option<String>);
+/// What a request is for. The secret of an integration may be part of it, so each integration has its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct KeyPlace {
+    company_id: CompanyId,
+    integration: IntegrationName,
+    url: String,
+    /// The id of the key, if each one has its own response.
+    id: Option<String>,
+}
+
+/// Why no key is available.
+#[derive(Debug)]
+pub enum KeyFailure {
+    /// The delivery names a key that its sender cannot have.
+    Refused(Mismatch),
+    /// It cannot be fetched right now.
+    Unavailable,
+}
 
 /// The keys of all senders.
 pub struct SenderKeys {
     hosts: Vec<String>,
     agent: ureq::Agent,
-    requests: TokenBucket,
-    cached: Mutex<HashMap<KeyPlace, Arc<tokio::sync::Mutex<Cached>>>>,
+    cached: Mutex<HashMap<KeyPlace, Arc<KeyEntry>>>,
 }
 
+/// One response. Its keys are read without waiting for a request.
 #[derive(Debug, Default)]
+struct KeyEntry {
+    cached: Mutex<Cached>,
+    /// Held during a request.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone, Default)]
 struct Cached {
     keys: Option<Arc<[NamedKey]>>,
     fetched_at: Option<DateTime<Utc>>,
@@ -67,100 +91,183 @@ impl SenderKeys {
             .user_agent(concat!("hookmill/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Self { hosts, agent, requests: TokenBucket::of(REQUESTS), cached: Mutex::default() }
+        Self { hosts, agent, cached: Mutex::default() }
     }
 
-    /// Returns the keys for a claim. Keys that cannot be fetched are an error only if none is left.
+    /// Returns the keys for a claim. A key that cannot be fetched is a failure only if no other one is left.
     ///
     /// # Errors
-    /// Why no key is available.
-    pub async fn get(&self, wanted: Vec<WantedKey>, integration: &Integration) -> Result<FetchedKeys, String> {
+    /// Why there are no keys.
+    pub async fn get(&self, wanted: Vec<WantedKey>, integration: &Integration) -> Result<FetchedKeys, KeyFailure> {
         let (mut fetched, mut failed) = (FetchedKeys::default(), None);
         for it in wanted {
             match self.one(&it, integration).await {
                 Ok(keys) => fetched.0.push((it.from, keys)),
-                Err(cause) => failed = Some(cause),
+                Err(failure) => failed = Some(failure),
             }
         }
         match failed {
-            Some(cause) if fetched.0.is_empty() => Err(cause),
+            Some(failure) if fetched.0.is_empty() => Err(failure),
             _ => Ok(fetched),
         }
     }
 
-    async fn one(&self, wanted: &WantedKey, integration: &Integration) -> Result<Arc<[NamedKey]>, String> {
-        let request = KeyFetch::of(wanted, integration)?;
-        self.allows(&request.url, &wanted.from)?;
-        let id = wanted.id.clone().filter(|_| request.body.is_some());
-        let place = (request.url.clone(), id);
-        let entry = self.entry(place);
+    async fn one(&self, wanted: &WantedKey, integration: &Integration) -> Result<Arc<[NamedKey]>, KeyFailure> {
+        let request = KeyFetch::of(wanted, integration).map_err(KeyFailure::Refused)?;
+        let unavailable = |cause: String| {
+            if let Some(turn) = log::sample(SampledLine::SenderKeys, &integration.name.0, now()) {
+                let omitted = turn.omitted;
+                tracing::warn!(integration = %integration.name, cause, omitted, "the keys of a sender are not available");
+            }
+            KeyFailure::Unavailable
+        };
+        self.allows(&request.url, &wanted.from).map_err(|refused| match refused {
+            HostRefused::Delivery(cause) => {
+                KeyFailure::Refused(Mismatch::Unreadable { place: "the URL of the sender's keys".into(), cause })
+            }
+            HostRefused::Setting(cause) => unavailable(cause),
+        })?;
+        let entry = self.entry(KeyPlace {
+            company_id: integration.company_id.clone(),
+            integration: integration.name.clone(),
+            url: request.url.clone(),
+            id: wanted.id.clone().filter(|_| request.body.is_some()),
+        });
+        if let Some(keys) = entry.usable(wanted, now(), entry.turn.try_lock().is_err()) {
+            return Ok(keys);
+        }
         // One request at a time; others wait for its response.
-        let mut cached = entry.lock().await;
+        let _turn = entry.turn.lock().await;
         let at = now();
-        let within = |since: Option<DateTime<Utc>>, limit| since.is_some_and(|it| at - it < limit);
-        let has =
-            |keys: &Arc<[NamedKey]>| wanted.id.is_none() || keys.iter().any(|it| it.id.is_none() || it.id == wanted.id);
-        let may_try = !within(cached.tried_at, RETRY);
-        let current = cached.keys.clone().filter(|_| within(cached.fetched_at, STALE));
-        match &current {
-            Some(keys) if has(keys) && (within(cached.fetched_at, FRESH) || !may_try) => return Ok(Arc::clone(keys)),
-            _ if !may_try => return current.ok_or_else(|| "the last request for them failed".into()),
-            _ => {}
+        let before = entry.get();
+        if let Some(keys) = entry.usable(wanted, at, before.tried_within(RETRY, at)) {
+            return Ok(keys);
         }
-        if !self.requests.take(at) {
-            return current.ok_or_else(|| "too many requests for keys".into());
+        let stale = before.keys.clone().filter(|_| before.fetched_within(STALE, at));
+        if before.tried_within(RETRY, at) {
+            return stale.ok_or_else(|| unavailable("the last request for them failed".into()));
         }
-        cached.tried_at = Some(at);
+        if !integration.uses.may_fetch(at) {
+            return stale.ok_or_else(|| unavailable("too many different keys were asked for".into()));
+        }
+        entry.change(|it| it.tried_at = Some(at));
         let agent = self.agent.clone();
-        let url = request.url.clone();
         let result = tokio::task::spawn_blocking(move || request.fetch(&agent, at)).await;
-        match result.map_err(|_| "the request for them was abandoned".to_owned())? {
+        match result.unwrap_or_else(|_| Err("the request for them was abandoned".into())) {
             Ok(keys) => {
                 let keys: Arc<[NamedKey]> = keys.into();
-                (cached.keys, cached.fetched_at) = (Some(Arc::clone(&keys)), Some(at));
+                entry.change(|it| (it.keys, it.fetched_at) = (Some(Arc::clone(&keys)), Some(at)));
                 Ok(keys)
             }
             Err(cause) => {
-                tracing::warn!(integration = %integration.name, url, cause, "the keys of a sender cannot be fetched");
-                current.ok_or(cause)
+                let failure = unavailable(cause);
+                stale.ok_or(failure)
             }
         }
     }
 
-    fn entry(&self, place: KeyPlace) -> Arc<tokio::sync::Mutex<Cached>> {
+    /// Requests a URL once, such as one that confirms a subscription. Its response does not matter.
+    ///
+    /// # Errors
+    /// Why it was not requested.
+    pub async fn open(&self, url: &str, hosts: &[String]) -> Result<(), String> {
+        let source = ValueSource::Body(String::new());
+        let from = KeysFrom::Certificate { source, hosts: hosts.to_vec() };
+        self.allows(url, &from).map_err(|it| it.to_string())?;
+        let (agent, url) = (self.agent.clone(), url.to_owned());
+        let opened = tokio::task::spawn_blocking(move || agent.get(&url).call().map(drop).map_err(refused)).await;
+        opened.unwrap_or_else(|_| Err("the request was abandoned".into()))
+    }
+
+    fn entry(&self, place: KeyPlace) -> Arc<KeyEntry> {
         let mut all = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= CACHED && !all.contains_key(&place) {
-            // Entries in use are kept alive by their users.
-            let fetched =
-                |it: &Arc<tokio::sync::Mutex<Cached>>| it.try_lock().ok().map(|it| it.fetched_at.or(it.tried_at));
-            let oldest =
-                all.iter().filter_map(|(place, it)| Some((fetched(it)?, place))).min().map(|(_, place)| place.clone());
-            oldest.map(|it| all.remove(&it));
+        if !all.contains_key(&place) {
+            let is_own = |it: &KeyPlace| it.company_id == place.company_id && it.integration == place.integration;
+            let own = all.iter().filter(|(it, _)| is_own(it));
+            // Entries without keys go first; those in use are kept alive by their users.
+            let age = |it: &KeyEntry| {
+                let cached = it.get();
+                (cached.keys.is_some(), cached.fetched_at.or(cached.tried_at))
+            };
+            let aged: Vec<_> = own.map(|(place, it)| (age(it), place.clone())).collect();
+            if aged.len() >= CACHED
+                && let Some((_, oldest)) = aged.into_iter().min_by_key(|(age, _)| *age)
+            {
+                all.remove(&oldest);
+            }
         }
         Arc::clone(all.entry(place).or_default())
     }
 
     /// Checks that a URL is on a host that both the file and hookmill.toml allow.
-    fn allows(&self, url: &str, from: &KeysFrom) -> Result<(), String> {
-        let uri: hyper::Uri = url.parse().map_err(|_| "their URL is not valid".to_owned())?;
+    fn allows(&self, url: &str, from: &KeysFrom) -> Result<(), HostRefused> {
+        let uri: hyper::Uri = url.parse().map_err(|_| HostRefused::Delivery("it is not a URL"))?;
         let authority = uri.authority().map(|it| it.as_str().to_ascii_lowercase()).unwrap_or_default();
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let is_local = ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str());
         if authority.contains('@')
             || !(uri.scheme_str() == Some("https") || (is_local && uri.scheme_str() == Some("http")))
         {
-            return Err("their URL must begin with https:// and have no user name".into());
+            return Err(HostRefused::Delivery("it must begin with https:// and have no user name"));
         }
         if let KeysFrom::Certificate { hosts, .. } = from
             && !hosts.iter().any(|it| is_host(it, &host))
         {
-            return Err("their URL is on a host that the sender's file does not name".into());
+            return Err(HostRefused::Delivery("it is on a host that the sender's file does not name"));
         }
         if self.hosts.iter().any(|it| is_host(it, &host) || *it == authority) {
             Ok(())
         } else {
-            Err(format!("add \"{host}\" to hosts in [outbound] of hookmill.toml"))
+            Err(HostRefused::Setting(format!("add \"{host}\" to hosts in [outbound] of hookmill.toml")))
         }
+    }
+}
+
+/// Why nothing is requested from a host.
+#[derive(Debug, thiserror::Error)]
+enum HostRefused {
+    /// The delivery names the wrong place.
+    #[error("{0}")]
+    Delivery(&'static str),
+    /// hookmill.toml does not allow it.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl KeyEntry {
+    fn get(&self) -> Cached {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Cached)) {
+        change(&mut self.cached.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Returns keys that need no request: they have the one that is wanted, and are fresh, or another request is not due.
+    fn usable(&self, wanted: &WantedKey, at: DateTime<Utc>, is_not_due: bool) -> Option<Arc<[NamedKey]>> {
+        let cached = self.get();
+        let has =
+            |keys: &Arc<[NamedKey]>| wanted.id.is_none() || keys.iter().any(|it| it.id.is_none() || it.id == wanted.id);
+        let is_good = cached.fetched_within(FRESH, at) || (is_not_due && cached.fetched_within(STALE, at));
+        cached.keys.filter(|keys| is_good && has(keys))
+    }
+}
+
+impl Cached {
+    fn fetched_within(&self, limit: TimeDelta, at: DateTime<Utc>) -> bool {
+        self.fetched_at.is_some_and(|it| at - it < limit)
+    }
+
+    fn tried_within(&self, limit: TimeDelta, at: DateTime<Utc>) -> bool {
+        self.tried_at.is_some_and(|it| at - it < limit)
+    }
+}
+
+fn refused(error: ureq::Error) -> String {
+    match error {
+        ureq::Error::StatusCode(status) => format!("their server answered {status}"),
+        ureq::Error::Timeout(_) => "their server did not answer in time".to_owned(),
+        _ => "their server cannot be reached".to_owned(),
     }
 }
 
@@ -178,7 +285,8 @@ fn is_host(pattern: &str, host: &str) -> bool {
 }
 
 impl KeyFetch {
-    fn of(wanted: &WantedKey, integration: &Integration) -> Result<Self, String> {
+    fn of(wanted: &WantedKey, integration: &Integration) -> Result<Self, Mismatch> {
+        let missing = |place: &str| Mismatch::Absent { place: place.to_owned() };
         let get = |url: &str, is_certificate| Self {
             url: url.to_owned(),
             body: None,
@@ -188,11 +296,11 @@ impl KeyFetch {
         match &*wanted.from {
             KeysFrom::Jwks(url) => Ok(get(url, false)),
             KeysFrom::Certificate { .. } => {
-                let url = wanted.url.as_deref().ok_or("the delivery does not name its certificate")?;
+                let url = wanted.url.as_deref().ok_or_else(|| missing("the URL of the certificate"))?;
                 Ok(get(url, true))
             }
             KeysFrom::Post { url, send, pointer } => {
-                let id = wanted.id.as_deref().ok_or("the token does not name its key")?;
+                let id = wanted.id.as_deref().ok_or_else(|| missing("the id of the token's key"))?;
                 let filled = |(name, template): &(String, String)| {
                     (name.clone(), Value::String(integration.filled(template).replace("{kid}", id)))
                 };
@@ -203,11 +311,6 @@ impl KeyFetch {
     }
 
     fn fetch(&self, agent: &ureq::Agent, at: DateTime<Utc>) -> Result<Vec<NamedKey>, String> {
-        let refused = |error: ureq::Error| match error {
-            ureq::Error::StatusCode(status) => format!("their server answered {status}"),
-            ureq::Error::Timeout(_) => "their server did not answer in time".to_owned(),
-            _ => "their server cannot be reached".to_owned(),
-        };
         let response = match &self.body {
             None => agent.get(&self.url).call(),
             Some(body) => agent.post(&self.url).send_json(body),
@@ -244,7 +347,7 @@ mod tests {
     #[test]
     fn keys_are_fetched_from_hosts_that_the_file_and_the_settings_name() {
         let keys = SenderKeys::new(vec!["sns.*.amazonaws.com".into(), "127.0.0.1:8099".into(), "keys.example".into()]);
-        let source = crate::auth::signature::ValueSource::Body("/SigningCertURL".into());
+        let source = ValueSource::Body("/SigningCertURL".into());
         let certificate = KeysFrom::Certificate { source, hosts: vec!["sns.*.amazonaws.com".into()] };
         let jwks = KeysFrom::Jwks(String::new());
         for (url, from, is_allowed) in [

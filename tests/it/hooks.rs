@@ -12,7 +12,7 @@ use crate::harness;
 use crate::harness::{Setup, shipped_plugins};
 
 /// The shipped plugins, all with the API key: their fixtures have no signatures.
-fn all_with_a_key() -> Setup {
+pub(crate) fn all_with_a_key() -> Setup {
     let setup = Setup::new();
     for plugin in SHIPPED {
         let (from, to) = (shipped_plugins().join(plugin), setup.plugins.join(plugin));

@@ -127,13 +127,23 @@ impl ProofTable {
             return Err("time: only a JWT has claims".into());
         }
         let is_digest = matches!(proof.kind, ProofKind::Digest(_));
-        if is_digest != has(&Piece::Secret) {
+        let in_claims = is_jwt && proof.pieces().any(|it| *it == Piece::Secret);
+        if is_digest != has(&Piece::Secret) || in_claims {
             return Err("text: a digest needs {secret}, and nothing else may contain it".into());
         }
         if let Some(hash) = &proof.body_hash
             && !self.hash_is_signed(proof, &hash.source)
         {
             return Err("body_hash: must itself be signed: put its place into the text".into());
+        }
+        if proof.absent.iter().any(|it| matches!(it, ValueSource::Claim(_))) {
+            return Err("absent: use headers, the query and the body".into());
+        }
+        if let (ProofKind::Jwt { claims, .. }, Some(KeysFrom::Jwks(_))) = (&proof.kind, proof.keys_from.as_deref()) {
+            let is_ours = claims.values().flatten().any(|it| matches!(it, Piece::Setting(_) | Piece::Url));
+            if !is_ours && proof.body_hash.is_none() {
+                return Err("claims: one must equal a setting, such as \"/aud\" = \"{setting:audience}\", or tokens for others would pass".into());
+            }
         }
         if matches!(proof.kind, ProofKind::Token) && (proof.time.is_some() || proof.body_hash.is_some()) {
             return Err("a token signs nothing: remove time and body_hash".into());
@@ -328,7 +338,14 @@ fn no_oracle(proofs: &[(String, DeclaredProof)], handshakes: &[Handshake]) -> Re
         }
         _ => false,
     };
-    let open = handshakes.iter().find(|it| it.proof == HandshakeProof::None && it.answers_with_hmac());
+    // A signature that does not cover the body proves nothing about what is asked.
+    let covers = |it: &(String, DeclaredProof)| matches!(&it.1, DeclaredProof::Checked(proof) if proof.covers_body());
+    let is_open = |it: &&Handshake| match it.proof {
+        HandshakeProof::None => true,
+        HandshakeProof::Signed => !proofs.iter().all(covers),
+        HandshakeProof::Secret { .. } => false,
+    };
+    let open = handshakes.iter().filter(|it| it.answers_with_hmac()).find(is_open);
     match open {
         Some(it) if proofs.iter().any(|(_, it)| signs(it)) => Err(format!(
             "handshake {}: anybody could have deliveries signed; an answer with an HMAC needs a proof where the secret also signs deliveries",
@@ -362,10 +379,42 @@ fn id(table: &IdTable) -> Result<IdPlace, String> {
     }
 }
 
-/// Returns whether the last word of a name, such as `webhook-timestamp` or `createdAt`, says that it is a time.
+/// Returns whether a name, such as `webhook-timestamp`, `createdAt` or `ts_ms`, says that it is a time.
 fn is_time_name(name: &str) -> bool {
-    let start = name.rfind(|it: char| it.is_ascii_uppercase() || !it.is_ascii_alphanumeric()).unwrap_or(0);
-    let word = name[start..].trim_start_matches(|it: char| !it.is_ascii_alphanumeric()).to_ascii_lowercase();
-    const TIMES: [&str; 10] = ["ts", "time", "timestamp", "date", "datetime", "at", "on", "iat", "exp", "created"];
-    TIMES.contains(&word.as_str()) || word.ends_with("timestamp") || word.ends_with("time")
+    const TIMES: [&str; 10] = ["ts", "time", "timestamp", "date", "datetime", "epoch", "iat", "exp", "when", "stamp"];
+    // These end the name of a time, and also begin others.
+    const ENDS: [&str; 3] = ["at", "on", "created"];
+    // Whatever else the name says, it is an id.
+    const IDS: [&str; 6] = ["id", "uuid", "guid", "key", "token", "number"];
+    let mut words = vec![String::new()];
+    let mut before_is_lower = false;
+    for it in name.chars() {
+        if !it.is_ascii_alphanumeric() || (it.is_ascii_uppercase() && before_is_lower) {
+            words.push(String::new());
+        }
+        before_is_lower = it.is_ascii_lowercase();
+        if let (true, Some(word)) = (it.is_ascii_alphanumeric(), words.last_mut()) {
+            word.push(it.to_ascii_lowercase());
+        }
+    }
+    let last = words.iter().rev().map(String::as_str).find(|it| *it != "ms").unwrap_or_default();
+    let is_time = |it: &String| TIMES.contains(&it.as_str()) || it.ends_with("timestamp") || it.ends_with("time");
+    !IDS.contains(&last) && (ENDS.contains(&last) || words.iter().any(is_time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise two deliveries of one second are taken for one, or a repetition is never recognised.
+    #[test]
+    fn names_of_times_are_known_and_those_of_ids_are_not() {
+        let times = "ts event_ts createdAt event_time eventTime EVENTTIME sent_at x-date timestamp_ms received_at_ms date_received eventTimeMs time_stamp epoch when webhook-timestamp created";
+        for name in times.split(' ') {
+            assert!(is_time_name(name), "{name}");
+        }
+        for name in "id event_id time_id messageId runtimeId format state uuid x-request-uuid contact".split(' ') {
+            assert!(!is_time_name(name), "{name}");
+        }
+    }
 }

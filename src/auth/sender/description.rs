@@ -264,10 +264,29 @@ impl Chosen {
         })
     }
 
+    /// Returns whether it is a signature, whatever that covers.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        matches!(self, Self::Checked(proofs) if proofs.iter().any(|it| it.kind != ProofKind::Token))
+    }
+
     /// Returns whether the URL is signed.
     #[must_use]
     pub fn needs_url(&self) -> bool {
         self.pieces().any(|it| *it == Piece::Url)
+    }
+
+    /// Returns whether the URL is signed, or its path.
+    #[must_use]
+    pub fn uses_url(&self) -> bool {
+        self.pieces().any(|it| matches!(it, Piece::Url | Piece::Path))
+    }
+
+    /// Returns whether the time of signing is checked.
+    #[must_use]
+    pub fn uses_time(&self) -> bool {
+        let proofs = if let Self::Checked(proofs) = self { proofs.as_slice() } else { &[] };
+        proofs.iter().any(|it| it.time.is_some())
     }
 
     /// Returns whether a proof contains this setting, or where its keys are from does.

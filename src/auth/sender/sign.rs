@@ -7,6 +7,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 
 use super::description::{Chosen, Sender};
+use crate::auth::signature::BodyHints;
 use crate::auth::signature::digest::digest;
 use crate::auth::signature::jwt::JwtAlgorithm;
 use crate::auth::signature::keys::ProofKey;
@@ -133,7 +134,7 @@ impl ProofSigning<'_> {
 
     fn text(&self, signed: &mut SignedRequest, time: &str, secret: Option<&Secret>) -> Result<Vec<u8>, String> {
         let it = self.it;
-        let body = SentBody::new(it.body, Some(it.content_type));
+        let body = SentBody::new(it.body, BodyHints { content_type: Some(it.content_type), ..BodyHints::default() });
         if let Some(hash) = &self.proof.body_hash {
             let value = format!("{}{}", hash.prefix, hash.encoding.encode(&digest(hash.algorithm, &[it.body])));
             match &hash.source {

@@ -14,12 +14,13 @@ use super::file::VectorTable;
 use super::handshake::{Handshake, HandshakeProof};
 use crate::auth::error::AuthError;
 use crate::auth::password::Passwords;
-use crate::auth::signature::proof::{KeysFrom, Notation, ProofKind};
+use crate::auth::signature::proof::{ClockPlace, KeysFrom, Notation, ProofKind};
 use crate::auth::signature::public_key::{KeyKind, PublicKey};
 use crate::auth::signature::text::Piece;
 use crate::auth::signature::{
-    Delivery, FetchedKeys, NamedKey, Proof, SenderSettings, SentBody, Signature, ValueSource,
+    BodyHints, Delivery, FetchedKeys, NamedKey, Proof, SenderSettings, SentBody, Signature, ValueSource,
 };
+use crate::format::payload::DeclaredFormat;
 use crate::model::secret::Secret;
 
 /// A vector as a request.
@@ -31,6 +32,8 @@ struct VectorRequest {
     query: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// The format that the file names.
+    format: Option<DeclaredFormat>,
 }
 
 impl Sender {
@@ -62,7 +65,7 @@ impl Sender {
     }
 
     fn run(&self, vector: &VectorTable) -> Result<(), String> {
-        let sent = VectorRequest::of(vector)?;
+        let sent = VectorRequest::of(vector, self.body.format.map(DeclaredFormat::from))?;
         if let Some(name) = &vector.handshake {
             let handshake = self.handshakes.iter().find(|it| it.name == *name);
             return self.ask(handshake.ok_or("names no handshake of this file")?, vector, &sent);
@@ -78,7 +81,7 @@ impl Sender {
     }
 
     fn run_proof(&self, proof: &Arc<Proof>, vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
-        let signature = signature(std::iter::once(proof), vector)?;
+        let signature = signature(std::iter::once(proof), vector)?.reading(sent.format);
         let fetched = fetched(proof, vector)?;
         let passes = |it: &VectorRequest| it.passes(&signature, &fetched);
         passes(sent).map_err(|cause| format!("does not pass: {cause}"))?;
@@ -120,7 +123,7 @@ impl Sender {
                         .flat_map(|it| it.0)
                         .collect(),
                 );
-                let signature = signature(chosen.into_iter(), vector)?;
+                let signature = signature(chosen.into_iter(), vector)?.reading(sent.format);
                 sent.passes(&signature, &fetched).map_err(|cause| format!("is not proved: {cause}"))?;
             }
             HandshakeProof::Secret { source, name } => {
@@ -193,7 +196,7 @@ struct ChangedVector {
 }
 
 impl VectorRequest {
-    fn of(vector: &VectorTable) -> Result<Self, String> {
+    fn of(vector: &VectorTable, format: Option<DeclaredFormat>) -> Result<Self, String> {
         let at = match &vector.at {
             Some(at) => DateTime::parse_from_rfc3339(at).map_err(|_| "at must be as in RFC 3339")?.to_utc(),
             None => DateTime::UNIX_EPOCH,
@@ -212,6 +215,7 @@ impl VectorRequest {
             query: query.to_owned(),
             headers: vector.headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect(),
             body,
+            format,
         })
     }
 
@@ -228,7 +232,8 @@ impl VectorRequest {
     }
 
     fn sent_body<'a>(&'a self, headers: &'a HeaderMap) -> SentBody<'a> {
-        SentBody::new(&self.body, headers.get("content-type").and_then(|it| it.to_str().ok()))
+        let content_type = headers.get("content-type").and_then(|it| it.to_str().ok());
+        SentBody::new(&self.body, BodyHints { content_type, coding: None, format: self.format })
     }
 
     fn passes(&self, signature: &Signature, fetched: &FetchedKeys) -> Result<(), String> {
@@ -249,7 +254,11 @@ impl VectorRequest {
         {
             let spans = match (&proof.at.written, &proof.at.source) {
                 (Notation::Pairs { name: entry, .. }, ValueSource::Header(it)) if it == name => {
-                    spans(value, proof.at.entries(value, entry))
+                    let time = match proof.time.as_ref().map(|it| &it.place) {
+                        Some(ClockPlace::Entry(time)) => Some(proof.at.entries(value, time)),
+                        _ => None,
+                    };
+                    spans(value, proof.at.entries(value, entry).chain(time.into_iter().flatten()))
                 }
                 _ => Vec::from([0..value.len()]),
             };
@@ -265,6 +274,7 @@ impl VectorRequest {
             without.headers.remove(index);
             changes.push(ChangedVector { what: format!("no header {name}"), sent: without });
         }
+        changes.extend(self.changed_queries(proof));
         let seen = self.seen(proof, members);
         for at in 0..self.body.len() {
             let mut changed = self.clone();
@@ -273,6 +283,29 @@ impl VectorRequest {
             if changed.seen(proof, members) != seen {
                 changes.push(ChangedVector { what: format!("byte {} of the body changed", at + 1), sent: changed });
             }
+        }
+        changes
+    }
+
+    /// Returns the vector with each byte of a signed parameter changed.
+    fn changed_queries(&self, proof: &Proof) -> Vec<ChangedVector> {
+        let mut names: Vec<&str> = proof.signed_parameters().collect();
+        if let ValueSource::Query(name) = &proof.at.source {
+            names.push(name);
+        }
+        let is_whole = proof.pieces().any(|it| matches!(it, Piece::Url | Piece::Query));
+        let mut changes = Vec::new();
+        let mut start = 0;
+        for pair in self.query.split('&') {
+            let name = pair.split('=').next().unwrap_or_default();
+            if is_whole || names.contains(&name) {
+                let from = if is_whole { start } else { start + (name.len() + 1).min(pair.len()) };
+                for at in from..start + pair.len() {
+                    let sent = VectorRequest { query: flipped(&self.query, at), ..self.clone() };
+                    changes.push(ChangedVector { what: format!("byte {} of the query changed", at + 1), sent });
+                }
+            }
+            start += pair.len() + 1;
         }
         changes
     }

@@ -26,6 +26,6 @@ pub use described::Described;
 pub use keys::FetchedKeys;
 pub use proof::{KeysFrom, Proof};
 pub use public_key::{NamedKey, PublicKey};
-pub use source::{SentBody, ValueSource};
+pub use source::{BodyHints, SentBody, ValueSource};
 pub use text::SenderSettings;
 pub use verify::{Signature, SignatureClaim, WantedKey};

@@ -271,7 +271,9 @@ impl TimeUnit {
 impl Proof {
     /// Returns whether it covers every byte of the body.
     pub(in crate::auth) fn covers_body(&self) -> bool {
-        let in_token = matches!(self.kind, ProofKind::Jwt { .. }) && self.at.source == ValueSource::Body(String::new());
+        let whole = self.at.written == Notation::Whole { prefix: String::new() };
+        let in_token =
+            whole && matches!(self.kind, ProofKind::Jwt { .. }) && self.at.source == ValueSource::Body(String::new());
         in_token || self.body_hash.is_some() || (self.is_over_text() && self.text.iter().any(Piece::covers_body))
     }
 
@@ -300,13 +302,20 @@ impl Proof {
 
     /// Returns the headers whose values it checks, in lower case, apart from that of the signature or token.
     pub(in crate::auth) fn signed_headers(&self) -> impl Iterator<Item = &str> {
+        self.signed_sources()
+            .filter_map(|it| if let ValueSource::Header(name) = it { Some(name.as_str()) } else { None })
+    }
+
+    /// Returns the parameters of the query whose values it checks, apart from that of the signature or token.
+    pub(in crate::auth) fn signed_parameters(&self) -> impl Iterator<Item = &str> {
+        self.signed_sources()
+            .filter_map(|it| if let ValueSource::Query(name) = it { Some(name.as_str()) } else { None })
+    }
+
+    fn signed_sources(&self) -> impl Iterator<Item = &ValueSource> {
         let sources = self.pieces().filter_map(|it| if let Piece::From(source) = it { Some(source) } else { None });
         let clock = self.time.as_ref().and_then(|it| if let ClockPlace::In(it) = &it.place { Some(it) } else { None });
         let hash = self.body_hash.as_ref().map(|it| &it.source);
-        sources
-            .chain(clock)
-            .chain(&self.id)
-            .chain(hash)
-            .filter_map(|it| if let ValueSource::Header(name) = it { Some(name.as_str()) } else { None })
+        sources.chain(clock).chain(&self.id).chain(hash)
     }
 }

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use super::delivery::{Delivery, Mismatch};
-use crate::format::payload::{Rules, decode};
+use crate::format::payload::{DeclaredFormat, Rules, decode, is_coded};
 
 /// Where a value is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,19 +75,35 @@ impl ValueSource {
     }
 }
 
-/// A body whose values are looked up; it is decoded at most once.
+/// What says how a body is read. The mapper reads the body by the same, so that both see the same values.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BodyHints<'a> {
+    /// `Content-Type`, as [`content_type`](crate::model::headers::content_type) joins it.
+    pub content_type: Option<&'a str>,
+    /// `Content-Encoding`.
+    pub coding: Option<&'a str>,
+    /// The format that the sender's file names.
+    pub format: Option<DeclaredFormat>,
+}
+
+/// A body whose values are looked up; it is decoded at most once. Values of a body with a content coding are not looked up:
+/// strangers could send small bodies that become large.
 #[derive(Debug)]
 pub struct SentBody<'a> {
     bytes: &'a [u8],
-    content_type: Option<&'a str>,
+    hints: BodyHints<'a>,
     value: OnceCell<Option<Value>>,
 }
 
 impl<'a> SentBody<'a> {
     /// A body as it was sent.
     #[must_use]
-    pub fn new(bytes: &'a [u8], content_type: Option<&'a str>) -> Self {
-        Self { bytes, content_type, value: OnceCell::new() }
+    pub fn new(bytes: &'a [u8], hints: BodyHints<'a>) -> Self {
+        Self { bytes, hints, value: OnceCell::new() }
+    }
+
+    pub(super) fn is_coded(&self) -> bool {
+        is_coded(self.hints.coding)
     }
 
     /// Returns the body, byte for byte.
@@ -97,7 +113,7 @@ impl<'a> SentBody<'a> {
     }
 
     pub(super) fn content_type(&self) -> Option<&'a str> {
-        self.content_type
+        self.hints.content_type
     }
 
     /// Returns the value at a JSON Pointer as text, if it is text, a number, or true or false. The empty pointer is the whole
@@ -138,8 +154,12 @@ impl<'a> SentBody<'a> {
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         let decoded = || {
-            decode(self.content_type, self.bytes, &Rules { unwrap: false, ..Rules::default() }).ok().map(|it| it.value)
+            let rules = Rules { unwrap: false, format: self.hints.format, ..Rules::default() };
+            decode(self.hints.content_type, self.bytes, &rules).ok().map(|it| it.value)
         };
+        if self.is_coded() {
+            return None;
+        }
         self.value.get_or_init(decoded).as_ref()
     }
 }

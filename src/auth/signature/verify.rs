@@ -8,12 +8,15 @@ use subtle::ConstantTimeEq as _;
 
 use super::delivery::{Delivery, Mismatch};
 use super::digest::digest;
+use super::form;
 use super::jwt::{HEADER_TOKEN_MAX, Token};
 use super::keys::{FetchedKeys, ProofKey, token};
-use super::proof::{Clock, KeysFrom, Notation, Proof, ProofKind, SIGNATURES_MAX};
+use super::proof::{Clock, KeysFrom, Notation, Proof, ProofKind, SIGNATURES_MAX, TimeUnit};
 use super::public_key::Signing;
-use super::source::{SentBody, ValueSource, as_text};
+use super::source::{BodyHints, SentBody, ValueSource, as_text};
 use super::text::{Piece, SenderSettings};
+use crate::format::payload::DeclaredFormat;
+use crate::model::headers::content_type;
 use crate::model::secret::Secret;
 
 /// Maximum number of verifications with public keys per delivery. Each one hashes the body again.
@@ -27,6 +30,8 @@ pub struct Signature {
     proofs: Vec<KeyedProof>,
     settings: SenderSettings,
     secrets: usize,
+    /// The format of bodies, if the sender's file names one.
+    format: Option<DeclaredFormat>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +46,15 @@ struct KeyedProof {
 pub struct SignatureClaim {
     claims: Vec<ProofClaim>,
     content_type: Option<String>,
+    coding: Option<String>,
     received_at: DateTime<Utc>,
+}
+
+impl SignatureClaim {
+    fn body<'a>(&'a self, bytes: &'a [u8], format: Option<DeclaredFormat>) -> SentBody<'a> {
+        let hints = BodyHints { content_type: self.content_type.as_deref(), coding: self.coding.as_deref(), format };
+        SentBody::new(bytes, hints)
+    }
 }
 
 /// One proof's claim.
@@ -105,7 +118,13 @@ impl Signature {
                 return Err(cause);
             }
         }
-        Ok(Self { proofs: keyed, settings, secrets: secrets.len() })
+        Ok(Self { proofs: keyed, settings, secrets: secrets.len(), format: None })
+    }
+
+    /// Returns these proofs for bodies of this format.
+    #[must_use]
+    pub fn reading(self, format: Option<DeclaredFormat>) -> Self {
+        Self { format, ..self }
     }
 
     /// Returns these proofs with another tolerance for the time of signing.
@@ -156,7 +175,8 @@ impl Signature {
             _ if claims.is_empty() => Err(Mismatch::Missing { header: "with a signature".into() }),
             _ => Ok(SignatureClaim {
                 claims,
-                content_type: delivery.headers.get("content-type").and_then(|it| it.to_str().ok()).map(str::to_owned),
+                content_type: content_type(delivery.headers),
+                coding: delivery.headers.get("content-encoding").and_then(|it| it.to_str().ok()).map(str::to_owned),
                 received_at: delivery.received_at,
             }),
         }
@@ -185,25 +205,35 @@ impl Signature {
         claim.claims.iter().map(of).fold(0, usize::saturating_add)
     }
 
-    /// Returns the keys that must be fetched before this claim can be checked.
+    /// Returns whether keys may have to be fetched for this claim.
     #[must_use]
-    pub fn wanted(&self, claim: &SignatureClaim, body: &[u8]) -> Vec<WantedKey> {
-        let body = SentBody::new(body, claim.content_type.as_deref());
-        let want = |claim: &ProofClaim| {
-            let proof = &self.proofs[claim.proof].proof;
-            let from = proof.keys_from.clone()?;
-            let url = match &*from {
-                KeysFrom::Certificate { source: ValueSource::Body(pointer), .. } => {
-                    Some(body.at(pointer)?.into_owned())
-                }
-                KeysFrom::Certificate { .. } => claim.key_url.clone(),
-                KeysFrom::Jwks(_) | KeysFrom::Post { .. } => None,
-            };
-            let token = claim.candidates.first().and_then(|it| std::str::from_utf8(it).ok());
-            let id = token.filter(|_| !proof.is_over_text()).and_then(|it| Token::parse(it).ok()?.key_id);
-            Some(WantedKey { from, url, id })
-        };
-        claim.claims.iter().filter_map(want).collect()
+    pub fn may_want(&self, claim: &SignatureClaim) -> bool {
+        claim.claims.iter().any(|it| self.proofs[it.proof].proof.keys_from.is_some())
+    }
+
+    /// Returns the keys that must be fetched before this claim can be checked. A claim that cannot hold whatever the key is
+    /// wants none.
+    ///
+    /// # Errors
+    /// Why no claim can hold.
+    pub fn wanted(&self, claim: &SignatureClaim, body: &[u8]) -> Result<Vec<WantedKey>, Mismatch> {
+        let body = claim.body(body, self.format);
+        let (mut wanted, mut wrong) = (Vec::new(), None);
+        for it in &claim.claims {
+            match self.proofs[it.proof].wanted(it, &body) {
+                Ok(key) => wanted.extend(key),
+                Err(mismatch) => wrong = Some(nearer(wrong, mismatch)),
+            }
+        }
+        match wrong {
+            Some(mismatch)
+                if wanted.is_empty()
+                    && claim.claims.iter().all(|it| self.proofs[it.proof].proof.keys_from.is_some()) =>
+            {
+                Err(mismatch)
+            }
+            _ => Ok(wanted),
+        }
     }
 
     /// Checks that one of the claims holds for this body. Computes one HMAC per secret, however many signatures are
@@ -212,10 +242,10 @@ impl Signature {
     /// # Errors
     /// Which check failed.
     pub fn check(&self, claim: &SignatureClaim, body: &[u8], fetched: &FetchedKeys) -> Result<Option<usize>, Mismatch> {
-        let body = SentBody::new(body, claim.content_type.as_deref());
+        let body = claim.body(body, self.format);
         let mut wrong = None;
         for it in &claim.claims {
-            match self.proofs[it.proof].check(it, &body, claim.received_at, &self.settings, fetched) {
+            match self.proofs[it.proof].check(it, &body, claim.received_at, fetched) {
                 Ok(Some(secret)) => return Ok(secret),
                 Ok(None) => {
                     let mismatch = self.mismatch(&self.proofs[it.proof].proof);
@@ -282,6 +312,38 @@ impl KeyedProof {
             _ => None,
         };
         Ok(ProofClaim { proof: index, candidates, time, id, early: pieces, body_hash, key_url })
+    }
+
+    /// Returns the key that must be fetched for a claim.
+    fn wanted(&self, claim: &ProofClaim, body: &SentBody<'_>) -> Result<Option<WantedKey>, Mismatch> {
+        let proof = &*self.proof;
+        let Some(from) = proof.keys_from.clone() else { return Ok(None) };
+        proof.is_not_absent(body)?;
+        let late = match &proof.at.source {
+            source @ ValueSource::Body(pointer) => {
+                let value = body.at(pointer).ok_or_else(|| source.missing())?;
+                Some(self.candidates(&value)?)
+            }
+            _ => None,
+        };
+        let url = match &*from {
+            KeysFrom::Certificate { source: source @ ValueSource::Body(pointer), .. } => {
+                Some(body.at(pointer).ok_or_else(|| source.missing())?.into_owned())
+            }
+            KeysFrom::Certificate { .. } => claim.key_url.clone(),
+            KeysFrom::Jwks(_) | KeysFrom::Post { .. } => None,
+        };
+        let candidates = late.as_deref().unwrap_or(&claim.candidates);
+        let mut id = None;
+        if let (false, Some(token)) = (proof.is_over_text(), candidates.first()) {
+            let place = || proof.at.source.to_string();
+            let text = std::str::from_utf8(token).unwrap_or_default();
+            id = Token::parse(text).map_err(|cause| Mismatch::Jwt { place: place(), cause })?.key_id;
+            if id.is_none() && matches!(&*from, KeysFrom::Post { .. }) {
+                return Err(Mismatch::Jwt { place: place(), cause: "it does not name its key" });
+            }
+        }
+        Ok(Some(WantedKey { from, url, id }))
     }
 
     /// Reads signatures and tokens from the value of their place. A wrong token is refused at once.
@@ -361,14 +423,10 @@ impl KeyedProof {
         claim: &ProofClaim,
         body: &SentBody<'_>,
         now: DateTime<Utc>,
-        settings: &SenderSettings,
         fetched: &FetchedKeys,
     ) -> Result<Option<Option<usize>>, Mismatch> {
         let proof = &*self.proof;
-        let absent = |it: &&ValueSource| matches!(it, ValueSource::Body(pointer) if body.has(pointer));
-        if let Some(source) = proof.absent.iter().find(absent) {
-            return Err(Mismatch::Present { place: source.to_string() });
-        }
+        proof.is_not_absent(body)?;
         if let (ProofKind::Token, ValueSource::Body(pointer)) = (&proof.kind, &proof.at.source)
             && pointer.contains("/*")
         {
@@ -382,7 +440,7 @@ impl KeyedProof {
         let candidates = read.as_deref().unwrap_or(&claim.candidates);
         match &proof.kind {
             ProofKind::Token => Ok(self.token(candidates).map(Some)),
-            ProofKind::Jwt { .. } => self.check_tokens(candidates, claim, body, now, settings, fetched),
+            ProofKind::Jwt { .. } => self.check_tokens(candidates, claim, body, now, fetched),
             _ => {
                 let time = self.late_time(claim, body, late.as_deref(), now)?;
                 let id = match &proof.id {
@@ -395,6 +453,12 @@ impl KeyedProof {
                         (_, sent) => sent.as_deref().map(Cow::Borrowed),
                     };
                     hash.check(sent.as_deref(), body.bytes())?;
+                }
+                let signs = |piece| proof.text.contains(&piece);
+                if signs(Piece::FormSorted) && !signs(Piece::Body) && !signs(Piece::FilesSha1) && form::has_files(body)
+                {
+                    let cause = "it has files, which this sender does not sign";
+                    return Err(Mismatch::Unreadable { place: "the body".into(), cause });
                 }
                 let text = Text { claim, time: &time, id: &id }.of(&proof.text, 0, body)?;
                 Ok(self.matches(&text, candidates, fetched))
@@ -494,15 +558,17 @@ impl KeyedProof {
         claim: &ProofClaim,
         body: &SentBody<'_>,
         now: DateTime<Utc>,
-        settings: &SenderSettings,
         fetched: &FetchedKeys,
     ) -> Result<Option<Option<usize>>, Mismatch> {
         let place = || self.proof.at.source.to_string();
         let wrong = |cause| Mismatch::Jwt { place: place(), cause };
         let ProofKind::Jwt { algorithm, claims: required } = &self.proof.kind else { return Ok(None) };
         for candidate in candidates.iter().filter_map(|it| std::str::from_utf8(it).ok()) {
-            let token = Token::parse(candidate).map_err(wrong)?;
-            token.is_signed_with(*algorithm).map_err(wrong)?;
+            let token = match Token::parse(candidate).and_then(|it| it.is_signed_with(*algorithm).map(|()| it)) {
+                Ok(token) => token,
+                Err(cause) if candidates.len() == 1 => return Err(wrong(cause)),
+                Err(_) => continue,
+            };
             let signature = std::slice::from_ref(&token.signature);
             let matches = match algorithm.signing() {
                 Some(signing) => {
@@ -521,11 +587,12 @@ impl KeyedProof {
             if let Some(clock) = &self.proof.time {
                 let source = clock.source(&self.proof.at);
                 let ValueSource::Claim(pointer) = source else { return Err(source.missing()) };
-                // Claims may have fractions of a second.
                 let text = at(pointer).ok_or_else(|| source.missing())?;
-                clock.check(text.split('.').next().unwrap_or_default(), source, now)?;
+                // A Unix time may have fractions of a second.
+                let whole =
+                    if clock.unit == TimeUnit::Rfc3339 { &*text } else { text.split('.').next().unwrap_or_default() };
+                clock.check(whole, source, now)?;
             }
-            let _ = settings;
             let mut done = self.proof.text.len();
             for (pointer, template) in required {
                 let wanted = Text { claim, time: "", id: "" }.of(template, done, body)?.concat();
@@ -600,6 +667,19 @@ impl super::proof::BodyHash {
 }
 
 impl Proof {
+    /// Checks that the body has nothing that only other deliveries have.
+    fn is_not_absent(&self, body: &SentBody<'_>) -> Result<(), Mismatch> {
+        let in_body = |it: &ValueSource| matches!(it, ValueSource::Body(pointer) if !pointer.is_empty());
+        if self.absent.iter().any(in_body) && body.value().is_none() {
+            return Err(Mismatch::Unreadable { place: "the body".into(), cause: "its values cannot be looked up" });
+        }
+        let is_there = |it: &&ValueSource| matches!(it, ValueSource::Body(pointer) if body.has(pointer));
+        match self.absent.iter().find(is_there) {
+            Some(source) => Err(Mismatch::Present { place: source.to_string() }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns whether checking it parses the body.
     fn needs_parsing(&self) -> bool {
         let in_body = |it: &ValueSource| matches!(it, ValueSource::Body(pointer) if !pointer.is_empty());

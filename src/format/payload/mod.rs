@@ -48,6 +48,7 @@ pub use envelope::unwrap_envelope;
 pub use event::{CODING_HEADER, SentFile, decode_again, decode_coded, file_places};
 pub use lax::task_fields;
 pub(crate) use lax::{FilterText, filter_text};
+pub(crate) use multipart::{SignedPart, signed_parts};
 pub(crate) use rule::is_task_field;
 pub use stored::StoredBody;
 pub(crate) use surrogate::without_lone_surrogates;

@@ -1,5 +1,7 @@
 //! Parses `multipart/form-data` (RFC 7578). The payload describes files; their bytes stay in the stored body.
 
+use std::borrow::Cow;
+
 use encoding_rs::{Encoding, UTF_8};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -56,6 +58,44 @@ pub(super) fn parse(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loos
         }
     }
     form_tree::build(values)
+}
+
+/// A part of a form, as signatures see it.
+#[derive(Debug)]
+pub(crate) struct SignedPart<'a> {
+    /// Name of the field.
+    pub(crate) name: String,
+    /// Whether it is a file.
+    pub(crate) is_file: bool,
+    /// The content.
+    pub(crate) content: Cow<'a, [u8]>,
+}
+
+/// Returns the parts of a body whose content type says that it is a multipart form; `None` if it does not.
+///
+/// # Errors
+/// Fails if it cannot be read.
+pub(crate) fn signed_parts<'a>(content_type: &str, body: &'a [u8]) -> Option<Result<Vec<SignedPart<'a>>, DecodeError>> {
+    let declared = ContentType::parse(content_type);
+    if !content_type.trim_start().get(..10).is_some_and(|it| it.eq_ignore_ascii_case("multipart/")) {
+        return None;
+    }
+    let plain = |part: BodyPart<'a>, is_file| SignedPart {
+        name: part.name.unwrap_or_default(),
+        is_file,
+        content: part.content,
+    };
+    let signed = |field| match field {
+        FormField::Text(part) => Some(plain(part, false)),
+        FormField::File(FilePart(part)) => Some(plain(part, true)),
+        // A script sent text as a file.
+        FormField::Json(name, value) => {
+            Some(SignedPart { name, is_file: true, content: Cow::Owned(value.to_string().into_bytes()) })
+        }
+        FormField::Nothing => None,
+    };
+    let found = fields(&declared, body, &mut Loosened::default());
+    Some(found.map(|it| it.into_iter().filter_map(signed).collect()))
 }
 
 /// Returns the file of this number.

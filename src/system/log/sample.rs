@@ -30,11 +30,14 @@ pub(crate) enum SampledLine {
     Accept,
     /// Spans that could not be exported.
     Traces,
+    /// Public keys of a sender that are not available.
+    SenderKeys,
 }
 
 impl SampledLine {
     fn message(self) -> &'static str {
         match self {
+            Self::SenderKeys => "the keys of a sender are not available",
             Self::Unknown => "delivery for an unknown integration",
             Self::Rejected => "delivery rejected",
             Self::Failed => "request failed",
@@ -49,7 +52,7 @@ impl SampledLine {
     /// The rate per subject. Lines caused by strangers are written less often than those of a known sender.
     fn rate(self) -> Rate {
         match self {
-            Self::Unknown | Self::Rejected | Self::Accept => Rate { per_minute: 12, burst: 20 },
+            Self::Unknown | Self::Rejected | Self::Accept | Self::SenderKeys => Rate { per_minute: 12, burst: 20 },
             Self::Traces => Rate { per_minute: 1, burst: 3 },
             Self::Failed | Self::Quarantined | Self::Differs | Self::Redacted => Rate { per_minute: 60, burst: 100 },
         }
