@@ -110,7 +110,7 @@ routes! {
     GET "/v1/admin/audit" AnyAdmin => audit::list(AuditQuery) -> Page<Entry>, [200];
     /// Lists plugins, and how their calls go.
     GET "/v1/admin/plugins" AnyAdmin => plugins::list() -> List<PluginAnswer>, [200];
-    /// Reloads the plugins folder now.
+    /// Reads secrets, sender files and the plugins folder again now.
     POST "/v1/admin/plugins/reload" AnyAdmin => plugins::reload() -> Success<Pass>, [200; 404];
     /// Runs a plugin that is not live over stored events, and compares.
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;

@@ -1,8 +1,6 @@
 //! Secrets that senders have sent in a handshake, until an admin confirms them. They are kept in a file in the data
 //! directory that only its owner can read, so that a restart does not lose them.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +13,7 @@ use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::model::peer::Peer;
 use crate::model::secret::Secret;
+use crate::system::private_file::write_private;
 
 /// Maximum number of secrets per integration that wait for confirmation; the oldest is dropped, so that strangers cannot fill
 /// the disk.
@@ -151,17 +150,4 @@ impl Waiting {
             begins_with: self.secret.chars().take(4).collect(),
         }
     }
-}
-
-/// Replaces a file in one step; only its owner can read it.
-///
-/// # Errors
-/// Fails if it cannot be written.
-pub fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = file.with_extension("new");
-    drop(std::fs::remove_file(&new));
-    let mut written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    written.write_all(bytes)?;
-    written.sync_all()?;
-    std::fs::rename(&new, file)
 }
