@@ -26,6 +26,8 @@ mod plugin;
 mod print;
 mod progress;
 mod remote;
+mod secret;
+mod sender;
 mod serve;
 mod store;
 mod transfer;
@@ -61,6 +63,10 @@ enum Command {
     Events(events::EventsCommand),
     /// Create, check, test and compare plugins; list and reload those of the server
     Plugin(plugin::PluginCommand),
+    /// List, show and check senders; sign examples; confirm secrets of handshakes
+    Sender(sender::SenderCommand),
+    /// Set, remove and list the secrets of integrations
+    Secret(secret::SecretCommand),
     /// Show the audit log: who did what, and when
     Audit(audit::Audit),
     /// Back up, restore, export, import, check and measure the database
@@ -83,6 +89,8 @@ impl Command {
             Self::Key(it) => it.options(),
             Self::Events(it) => it.options(),
             Self::Plugin(it) => it.options(),
+            Self::Sender(it) => it.options(),
+            Self::Secret(it) => it.options(),
             Self::Audit(it) => it.options(),
             Self::Store(it) => it.options(),
             Self::Openapi | Self::Compile { .. } => Options::default(),
@@ -135,6 +143,8 @@ pub fn run(args: &Args) -> ExitCode {
             Command::Key(key) => key.run(&config),
             Command::Events(events) => events.run(&config),
             Command::Plugin(plugin) => plugin.run(&config),
+            Command::Sender(sender) => sender.run(&config),
+            Command::Secret(secret) => secret.run(&config),
             Command::Audit(audit) => audit.run(&config),
             Command::Store(store) => store.run(&config),
             Command::Openapi | Command::Compile { .. } => Ok(()),

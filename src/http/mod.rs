@@ -28,6 +28,7 @@ mod feed;
 mod health;
 mod hooks;
 mod input;
+mod learned_secrets;
 mod me;
 mod metrics;
 pub(crate) mod openapi;

@@ -83,6 +83,8 @@ pub(crate) enum Problem {
     Withheld(Code),
     #[error("the keys of this sender cannot be fetched right now ({0}); send the delivery again later")]
     SenderKeys(String),
+    #[error("{0}")]
+    SecretPlace(String),
     #[error(transparent)]
     Stop(#[from] Stop),
     #[error(transparent)]
@@ -139,6 +141,7 @@ impl Problem {
             Self::Invalid(_) => Code::InvalidField,
             Self::Withheld(code) => *code,
             Self::SenderKeys(_) => Code::SenderKeysUnavailable,
+            Self::SecretPlace(_) => Code::SecretNotSet,
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
             Self::Operation(_) => Code::OperationFailed,

@@ -12,8 +12,8 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, Operator, Probe, Sender, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, events, feed, health, hooks, me, metrics, openapi_file, plugins, provenance,
-    replay, tasks, upkeep,
+    admin, audit, batch, dry_run, erase, events, feed, health, hooks, learned_secrets, me, metrics, openapi_file,
+    plugins, provenance, replay, tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -25,6 +25,7 @@ use super::erase::{EraseRequest, ErasureAnswer};
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
+use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
@@ -44,6 +45,7 @@ use crate::model::audit::Entry;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
+use crate::service::learned::LearnedSecret;
 use crate::service::watch::Pass;
 use crate::store::Stats;
 use crate::store::embedded::CheckReport as BackupReport;
@@ -116,6 +118,12 @@ routes! {
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
     /// Shows how a plugin's shadow compares with it.
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
+    /// Lists secrets that senders have sent in a handshake, and that wait for an admin; not the secrets themselves.
+    GET "/v1/admin/learned-secrets" AnyAdmin => learned_secrets::list() -> List<LearnedSecret>, [200];
+    /// Sets a secret that a sender has sent in a handshake.
+    POST "/v1/admin/learned-secrets/{id}/confirm" AnyAdmin => learned_secrets::confirm(Path<EventId>) -> Success<SecretConfirmed>, [200; 409];
+    /// Forgets a secret that a sender has sent in a handshake.
+    DELETE "/v1/admin/learned-secrets/{id}" AnyAdmin => learned_secrets::reject(Path<EventId>) -> NoContent, [204];
     /// Shows counts and sizes of the store.
     GET "/v1/admin/store" Operator => upkeep::stats() -> Success<Stats>, [200];
     /// Backs the store up into a new directory on the server's machine.

@@ -127,6 +127,11 @@ impl AuthTable {
         self.secret.as_slice().iter().chain(self.secrets.values().flat_map(SecretNames::as_slice))
     }
 
+    /// Returns the names of the main secrets.
+    pub(super) fn main_names(&self) -> Vec<String> {
+        self.secret.as_slice().to_vec()
+    }
+
     /// Returns the names of its secrets that are not set.
     pub(super) fn unset<'a>(&'a self, secrets: &Secrets) -> Vec<&'a String> {
         self.secret_names().filter(|name| secrets.get(name).is_none()).collect()

@@ -98,12 +98,6 @@ pub(crate) fn fingerprint(folder: &Folder, senders: &Senders) -> u64 {
     fingerprint.value()
 }
 
-/// Returns the names of the secrets that a folder's plugin.toml names, if it can be read.
-#[must_use]
-pub fn secret_names(folder: &Folder) -> Option<Vec<String>> {
-    Some(manifest(folder).ok()?.auth.secret_names().cloned().collect())
-}
-
 /// The shadow's folder is next to the live one, as the manifest's schema requires.
 fn shadow_name(named: &str) -> &str {
     named.trim_start_matches("../")

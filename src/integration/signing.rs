@@ -19,8 +19,10 @@ pub struct SigningParts {
     pub sender: Option<Arc<Sender>>,
     /// How deliveries are proved.
     pub chosen: Chosen,
-    /// The names of its secrets.
+    /// The names of its main secrets.
     pub secret_names: Vec<String>,
+    /// The names of its other secrets.
+    pub other_names: Vec<String>,
     /// The first secret that is set, with its name.
     pub secret: Option<(String, Secret)>,
     /// The user name of Basic authentication.
@@ -40,12 +42,14 @@ impl SigningParts {
         let manifest = Manifest::parse(&text).map_err(wrong)?;
         let own = own_sender(folder, &manifest).map_err(wrong)?;
         let chosen = manifest.auth.choose(own, &senders.files).map_err(wrong)?;
+        let main = manifest.auth.main_names();
         let (secret, username, settings) = manifest.auth.signing(&senders.secrets);
         Ok(Self {
             name: manifest.name,
             sender: chosen.sender,
             chosen: chosen.chosen,
-            secret_names: manifest.auth.secret_names().cloned().collect(),
+            other_names: manifest.auth.secret_names().skip(main.len()).cloned().collect(),
+            secret_names: main,
             secret,
             username,
             settings,

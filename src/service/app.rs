@@ -70,6 +70,8 @@ pub struct App {
     pub senders: Arc<CurrentSenders>,
     /// Secrets of handshakes that wait for an admin.
     pub learned: LearnedSecrets,
+    /// Held while a learned secret is confirmed or rejected.
+    pub(crate) confirming: tokio::sync::Mutex<()>,
     /// Public keys of senders.
     pub sender_keys: SenderKeys,
     /// Rate limits of the keys, if keys are limited: at most one per key.
@@ -112,6 +114,7 @@ impl App {
             proxies: Proxies::new(config.trusted_proxies.clone()),
             senders: Arc::new(CurrentSenders::new(config.sender_places.clone(), config.senders.clone())),
             learned: LearnedSecrets::open(&config.data_dir),
+            confirming: tokio::sync::Mutex::default(),
             sender_keys: SenderKeys::new(config.outbound_hosts.clone()),
             config,
             store,

@@ -15,6 +15,14 @@ impl Sender {
         deliveries.filter_map(value).find(serde_json::Value::is_object)
     }
 
+    /// Returns the content type of the first vector that is a delivery, if it has one.
+    #[must_use]
+    pub fn example_type(&self) -> Option<&str> {
+        let delivery = self.vectors.iter().find(|it| it.handshake.is_none())?;
+        let header = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        header.map(|(_, value)| value.as_str())
+    }
+
     /// Returns the hosts that must be reachable, with what for: where keys are fetched, and where questions are confirmed.
     #[must_use]
     pub fn outbound_hosts(&self) -> Vec<(String, String)> {
