@@ -49,6 +49,8 @@ mod reload;
 mod repeats;
 mod request_log;
 mod room;
+mod secrets;
+mod sender_cli;
 mod senders;
 mod shadow;
 mod shares;

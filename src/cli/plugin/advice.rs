@@ -22,10 +22,10 @@ pub(super) fn advice(integration: &Integration, manifest: &Path, hosts: &[String
     }
     if integration.trust == Trust::Weak {
         let reason =
-            "the sender proves its deliveries weakly: whoever knows the URL, or sees one delivery, can send others";
+            "the sender proves its deliveries weakly: anyone who knows the URL, or sees one delivery, can send others";
         warn(reason.into(), "Use another proof of this sender if it has one, and let only it reach the URL");
     }
-    // Answers to a signature alone: whoever has an API key or a password may read the tasks.
+    // Answers to a signature alone: anyone who has an API key or a password may read the tasks.
     if integration.trust == Trust::Signed && integration.answers.returns_tasks() {
         warn(
             "the sender gets the task back, which may contain a patient's data, and may keep it in its delivery log"

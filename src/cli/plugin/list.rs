@@ -89,7 +89,8 @@ fn print_list(answer: &Value) {
 fn print_proof(it: &Value) {
     let Some(trust) = it["trust"].as_str() else { return };
     let sender = it["sender"].as_str().map_or_else(String::new, |it| format!("sender {it}, "));
-    let warning = if trust == "weak" { ": whoever knows the URL, or sees one delivery, can send others" } else { "" };
+    let warning =
+        if trust == "weak" { ": anyone who knows the URL, or sees one delivery, can send others" } else { "" };
     if trust == "weak" || !sender.is_empty() {
         say!("  {sender}{trust}{warning}");
     }

@@ -6,13 +6,12 @@ use console::Term;
 use serde_json::{Value, json};
 
 use super::named::{integrations, names};
-use super::secrets_file;
 use crate::auth::strength::{BYTES_MIN, Strength};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::{say, tell};
 use crate::cli::remote::{Remote, text};
-use crate::config::Config;
+use crate::config::{Config, SecretsFile};
 use crate::integration::SigningParts;
 use crate::model::secret::Secret;
 
@@ -91,6 +90,13 @@ fn other_place(remote: &Remote, name: &str) -> Option<&'static str> {
         "file" => Some("the file that a variable of its environment names"),
         _ => None,
     }
+}
+
+/// The file that is changed.
+fn secrets_file(config: &Config) -> Result<SecretsFile, Failure> {
+    let path = config.sender_places.secrets_file.as_deref();
+    let none = || Failure::usage("no secrets_file is configured: add secrets_file = \"secrets.toml\" to hookmill.toml");
+    path.map(SecretsFile::new).ok_or_else(none)
 }
 
 /// Checks the name against `schemas/plugin-manifest.schema.json`.

@@ -6,7 +6,7 @@ mod named;
 
 use super::failure::Failure;
 use super::flags::{DataDirFlag, PluginsDirFlag};
-use crate::config::{Config, Options, SecretsFile};
+use crate::config::{Config, Options};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -25,8 +25,6 @@ pub(super) struct SecretCommand {
     action: SecretAction,
     #[command(flatten)]
     data: DataDirFlag,
-    #[command(flatten)]
-    plugins: PluginsDirFlag,
     /// Print JSON for scripts
     #[arg(long, global = true)]
     json: bool,
@@ -35,37 +33,35 @@ pub(super) struct SecretCommand {
 #[derive(Debug, clap::Subcommand)]
 enum SecretAction {
     /// Set a secret in secrets_file, from a prompt or from stdin
-    Set {
-        /// Its name, as in plugin.toml
-        name: String,
-    },
+    Set(NamedSecret),
     /// Remove a secret from secrets_file
-    Unset {
-        /// Its name, as in plugin.toml
-        name: String,
-    },
+    Unset(NamedSecret),
     /// List the names of secrets; never the secrets
-    List,
+    List(PluginsDirFlag),
+}
+
+#[derive(Debug, clap::Args)]
+struct NamedSecret {
+    /// Its name, as in plugin.toml
+    name: String,
+    #[command(flatten)]
+    plugins: PluginsDirFlag,
 }
 
 impl SecretCommand {
     pub(super) fn options(&self) -> Options {
-        let writes = !matches!(self.action, SecretAction::List);
-        Options { plugins_dir: self.plugins.options().plugins_dir, without_senders: writes, ..self.data.options() }
+        let (plugins, writes) = match &self.action {
+            SecretAction::Set(it) | SecretAction::Unset(it) => (&it.plugins, true),
+            SecretAction::List(plugins) => (plugins, false),
+        };
+        Options { plugins_dir: plugins.options().plugins_dir, without_senders: writes, ..self.data.options() }
     }
 
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         match &self.action {
-            SecretAction::Set { name } => change::set(config, name, self.json),
-            SecretAction::Unset { name } => change::unset(config, name, self.json),
-            SecretAction::List => list::list(config, self.json),
+            SecretAction::Set(it) => change::set(config, &it.name, self.json),
+            SecretAction::Unset(it) => change::unset(config, &it.name, self.json),
+            SecretAction::List(_) => list::list(config, self.json),
         }
     }
-}
-
-/// The file that is changed.
-fn secrets_file(config: &Config) -> Result<SecretsFile, Failure> {
-    let path = config.sender_places.secrets_file.as_deref();
-    let none = || Failure::usage("no secrets_file is configured: add secrets_file = \"secrets.toml\" to hookmill.toml");
-    path.map(SecretsFile::new).ok_or_else(none)
 }
