@@ -86,16 +86,21 @@ impl Command {
     fn options(&self) -> Options {
         match self {
             Self::Serve(it) => it.options(),
-            Self::Key(it) => it.options(),
-            Self::Events(it) => it.options(),
+            Self::Key(it) => without_senders(it.options()),
+            Self::Events(it) => without_senders(it.options()),
             Self::Plugin(it) => it.options(),
             Self::Sender(it) => it.options(),
             Self::Secret(it) => it.options(),
-            Self::Audit(it) => it.options(),
-            Self::Store(it) => it.options(),
+            Self::Audit(it) => without_senders(it.options()),
+            Self::Store(it) => without_senders(it.options()),
             Self::Openapi | Self::Compile { .. } => Options::default(),
         }
     }
+}
+
+/// For commands that use no secrets: a typo in the secrets file must not keep anybody from revoking a key.
+fn without_senders(options: Options) -> Options {
+    Options { without_senders: true, ..options }
 }
 
 /// Reports a panic by its place in the code, without its message, which may contain a payload. sled's panics about

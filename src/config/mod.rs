@@ -57,7 +57,7 @@ pub struct Options {
     pub plugins_dir: Option<PathBuf>,
     /// Proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Option<Vec<Network>>,
-    /// Secrets and sender files need not be readable, for a command that writes them.
+    /// Secrets and sender files need not be readable, for a command that does not use them.
     pub without_senders: bool,
 }
 

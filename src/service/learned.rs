@@ -13,6 +13,7 @@ use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::model::peer::Peer;
 use crate::model::secret::Secret;
+use crate::model::time::now;
 use crate::system::private_file::write_private;
 
 /// Maximum number of secrets per integration that wait for confirmation; the oldest is dropped, so that strangers cannot fill
@@ -94,7 +95,7 @@ impl LearnedSecrets {
         let new = Waiting { company_id, integration: name, event_id, received_at, peer: peer.to_string(), secret };
         self.change(|all| {
             let own = |it: &Waiting| it.company_id == new.company_id && it.integration == new.integration;
-            all.retain(|it| received_at - it.received_at < KEPT && !(own(it) && it.secret == new.secret));
+            all.retain(|it| it.is_kept(received_at) && !(own(it) && it.secret == new.secret));
             if all.iter().filter(|it| own(it)).count() >= PER_INTEGRATION
                 && let Some(oldest) = all.iter().position(own)
             {
@@ -108,14 +109,15 @@ impl LearnedSecrets {
     #[must_use]
     pub fn list(&self, company: Option<&CompanyId>) -> Vec<LearnedSecret> {
         let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter(|it| company.is_none_or(|company| *company == it.company_id)).map(Waiting::shown).collect()
+        let seen = |it: &&Waiting| it.is_kept(now()) && company.is_none_or(|company| *company == it.company_id);
+        all.iter().filter(seen).map(Waiting::shown).collect()
     }
 
     /// Returns the secret of an event, with its integration and company.
     #[must_use]
     pub fn find(&self, event: EventId) -> Option<(CompanyId, IntegrationName, Secret)> {
         let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = all.iter().find(|it| it.event_id == event)?;
+        let found = all.iter().find(|it| it.event_id == event && it.is_kept(now()))?;
         Some((found.company_id.clone(), found.integration.clone(), Secret::new(found.secret.clone())))
     }
 
@@ -141,6 +143,10 @@ impl LearnedSecrets {
 }
 
 impl Waiting {
+    fn is_kept(&self, now: DateTime<Utc>) -> bool {
+        now - self.received_at < KEPT
+    }
+
     fn shown(&self) -> LearnedSecret {
         LearnedSecret {
             integration: self.integration.clone(),

@@ -210,6 +210,10 @@ impl Tour {
         self.get("/v1/admin/plugins");
         self.send(200, &operator, "GET", "/v1/admin/plugins", &[], &Value::Null);
         self.post(200, "/v1/admin/plugins/reload", &Value::Null);
+        self.get("/v1/admin/learned-secrets");
+        let nobody = "/v1/admin/learned-secrets/0198f2c4-0000-7000-8000-000000000000";
+        self.send(404, KEY, "POST", &format!("{nobody}/confirm"), &[], &Value::Null);
+        self.send(404, KEY, "DELETE", nobody, &[], &Value::Null);
         let candidate = json!({"dir": setup.plugins.join(".guest-next")});
         self.send(200, &operator, "POST", "/v1/admin/plugins/diff", &[], &candidate);
         self.get("/v1/admin/plugins/guest/shadow");

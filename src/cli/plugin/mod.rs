@@ -72,7 +72,9 @@ enum PluginAction {
 impl PluginCommand {
     pub(super) fn options(&self) -> Options {
         match &self.action {
-            PluginAction::List(data) | PluginAction::Reload(data) => data.options(),
+            PluginAction::List(data) | PluginAction::Reload(data) => {
+                Options { without_senders: true, ..data.options() }
+            }
             PluginAction::New(new) => new.options(),
             PluginAction::Diff(diff) => diff.options(),
             PluginAction::Shadow(shadow) => shadow.options(),
