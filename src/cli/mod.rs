@@ -48,6 +48,7 @@ Examples:
   hookmill serve --listen 0.0.0.0:80 --data-dir /srv/hookmill
   hookmill key create --company clinic-7 --scope tasks:write --scope tasks:read
   hookmill key list --json
+  hookmill sender show retell                     setup steps, and lines for plugin.toml
   hookmill store backup /backups/monday           while the server runs
   hookmill store check
 

@@ -157,3 +157,27 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a secret that a stranger sent weeks ago is confirmed by mistake.
+    #[test]
+    fn a_secret_waits_for_seven_days() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = |minutes: i64| Waiting {
+            company_id: CompanyId::parse("company-1").unwrap(),
+            integration: IntegrationName("fax".into()),
+            event_id: EventId(crate::model::ids::new_id(now())),
+            received_at: now() - KEPT + TimeDelta::minutes(minutes),
+            peer: "127.0.0.1".into(),
+            secret: "0123456789abcdef".into(),
+        };
+        let (old, young) = (waiting(-1), waiting(60));
+        std::fs::write(dir.path().join(FILE), serde_json::to_vec(&[&old, &young]).unwrap()).unwrap();
+        let learned = LearnedSecrets::open(dir.path());
+        assert_eq!(learned.list(None).len(), 1);
+        assert!(learned.find(old.event_id).is_none() && learned.find(young.event_id).is_some());
+    }
+}

@@ -124,6 +124,29 @@ fn a_variable_names_a_file_with_the_secret_which_is_read_again() {
     assert_says_no_secret(&server.stop());
 }
 
+/// An operator who sets a secret in two places must know which one is used.
+#[test]
+fn a_variable_takes_precedence_over_a_file_and_that_over_the_secrets_file() {
+    let mut setup = with_file(setup(), &format!("GUEST = \"{OLD}\"\n"));
+    drop(setup.command());
+    let place = |setup: &Setup| {
+        let listed: Value = serde_json::from_str(&said(&run(setup, &["secret", "list", "--json"], ""))).unwrap();
+        listed["data"][0]["place"].clone()
+    };
+    assert_eq!(place(&setup), "secrets_file");
+    let file = beside(&setup, "mounted");
+    std::fs::write(&file, NEW).unwrap();
+    setup = setup.env("GUEST_FILE", file.to_str().unwrap());
+    assert_eq!(place(&setup), "file");
+    setup = setup.env("GUEST", NEW);
+    assert_eq!(place(&setup), "environment");
+    let server = setup.start();
+    let out = run(&setup, &["secret", "set", "GUEST"], OLD);
+    let text = said(&out);
+    assert!(out.status.success() && text.contains("the server uses GUEST from its environment"), "{text}");
+    deliver(&server, NEW).expect(201);
+}
+
 /// Otherwise the integration is refused for a line break that nobody sees, or accepts it and nobody is told.
 #[test]
 fn whitespace_around_a_secret_is_removed_and_reported() {

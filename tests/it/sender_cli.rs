@@ -94,7 +94,27 @@ fn a_new_plugin_for_a_sender_passes_its_check() {
     let text = good(&run(&setup, &["plugin", "new", "js", "--sender", "retell", "--lang", "js"], b""));
     assert!(text.contains("build.sh") && setup.plugins.join("js/mapper.js").exists(), "{text}");
     good(&run(&setup, &["plugin", "check", "js"], b""));
-    assert!(said(&run(&setup, &["plugin", "check", "google-pubsub"], b"")).contains("to hosts in [outbound]"));
+}
+
+/// An author must see before the first delivery what a sender gets back, and which host is missing.
+#[test]
+fn check_says_what_is_in_effect_for_a_sender() {
+    let setup = asana();
+    let text = good(&run(&setup, &["plugin", "check", "guest"], b""));
+    for part in ["sender asana (Asana), signed", "answers the questions x-hook-secret", "created: 200 the event's id"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let returns = "the sender gets the task back";
+    assert!(!text.contains(returns), "{text}");
+    let manifest = setup.plugins.join("guest/plugin.toml");
+    let before = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("{before}[answer]\nbody = \"task\"\n")).unwrap();
+    assert!(good(&run(&setup, &["plugin", "check", "guest"], b"")).contains(returns));
+    good(&run(&setup, &["plugin", "new", "push", "--sender", "google-pubsub"], b""));
+    let host = "Add \"www.googleapis.com\" to hosts in [outbound]";
+    assert!(good(&run(&setup, &["plugin", "check", "push"], b"")).contains(host));
+    let setup = setup.config("[outbound]\nhosts = [\"www.googleapis.com\"]\n");
+    assert!(!good(&run(&setup, &["plugin", "check", "push"], b"")).contains("[outbound]"));
 }
 
 /// The command is for trying an integration: a signature that the server refuses is worse than none.
