@@ -125,7 +125,7 @@ fn what_sign_makes_is_accepted_by_the_server() {
     std::fs::write(&secrets, "").unwrap();
     let setup = setup.config(&format!("secrets_file = {:?}\n", secrets.to_str().unwrap()));
     let json: &[u8] = b"{\"a\":\"it's 100% \\u00e9\"}\n";
-    let cases: [(&str, &[u8]); 14] = [
+    let cases: [(&str, &[u8]); 15] = [
         ("retell", json),
         ("github", json),
         ("stripe", json),
@@ -140,6 +140,7 @@ fn what_sign_makes_is_accepted_by_the_server() {
         ("vapi", json),
         ("srfax", b"a=b"),
         ("documo", json),
+        ("livekit", json),
     ];
     for (sender, _) in cases {
         good(&run(&setup, &["plugin", "new", sender, "--sender", sender], b""));

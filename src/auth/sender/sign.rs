@@ -190,6 +190,16 @@ impl Signing<'_> {
         let it = self.it;
         let mut claims =
             serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
+        if let ProofKind::Jwt { claims: required, .. } = &self.proof.kind {
+            for (pointer, pieces) in required {
+                let text = |piece: &Piece| match piece {
+                    Piece::Text(text) => text.clone(),
+                    Piece::Setting(name) => it.settings.values.get(name).cloned().unwrap_or_default(),
+                    _ => String::new(),
+                };
+                claims[pointer.trim_start_matches('/')] = pieces.iter().map(text).collect::<String>().into();
+            }
+        }
         if let Some(hash) = &self.proof.body_hash
             && let Source::Claim(pointer) = &hash.source
         {

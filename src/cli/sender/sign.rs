@@ -159,6 +159,9 @@ impl SignCommand {
         match &parts.secret {
             Some(found) => Ok(found.clone()),
             None if needless => Ok((String::new(), Secret::new(String::new()))),
+            None if matches!(parts.chosen, Chosen::ApiKey) => Err(Failure::usage(
+                "its deliveries have an API key with the scope hooks:write: name the variable that contains one with --secret-name",
+            )),
             None if parts.secret_names.is_empty() => {
                 Err(Failure::usage("name the secret with --secret-name; never the secret itself"))
             }
