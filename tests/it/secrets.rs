@@ -24,13 +24,13 @@ fn setup_with(auth: &str) -> Setup {
     Setup::new().plugin("guest", auth, &says(&task().to_string()))
 }
 
-fn beside(setup: &Setup, name: &str) -> PathBuf {
+fn next_to(setup: &Setup, name: &str) -> PathBuf {
     setup.data.with_file_name(name)
 }
 
 /// With this content of secrets_file.
 fn with_file(setup: Setup, content: &str) -> Setup {
-    let path = beside(&setup, "secrets.toml");
+    let path = next_to(&setup, "secrets.toml");
     std::fs::write(&path, content).unwrap();
     setup.config(&format!("secrets_file = {:?}\n", path.to_str().unwrap()))
 }
@@ -54,7 +54,7 @@ fn run(setup: &Setup, args: &[&str], stdin: &str) -> Output {
     let mut command = binary();
     command.args(args).arg("--config").arg(setup.data.with_extension("toml")).envs(setup.env.iter().cloned());
     command.env("HOOKMILL_DATA_DIR", &setup.data).env("HOOKMILL_PLUGINS_DIR", &setup.plugins);
-    command.env("XDG_CACHE_HOME", beside(setup, "cache"));
+    command.env("XDG_CACHE_HOME", next_to(setup, "cache"));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _may_not_read = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child.wait_with_output().unwrap()
@@ -70,14 +70,14 @@ fn assert_says_no_secret(log: &str) {
     assert!(!log.contains(OLD) && !log.contains(NEW), "a secret is in the log: {log}");
 }
 
-/// An operator who changes a secret would have to restart the server, and deliveries would be refused meanwhile.
+/// An operator who changes a secret would restart the server, and deliveries would be refused meanwhile.
 #[test]
 fn a_reload_uses_a_changed_secret_though_the_folder_is_unchanged() {
     let setup = with_file(setup(), &format!("\u{feff}GUEST = \"{OLD}\"\n"));
     let server = setup.start();
     deliver(&server, OLD).expect(201);
     assert_eq!(reload(&server, &setup)["unchanged"], json!(["guest"]), "nothing has changed");
-    std::fs::write(beside(&setup, "secrets.toml"), format!("GUEST = \"{NEW}\"\n")).unwrap();
+    std::fs::write(next_to(&setup, "secrets.toml"), format!("GUEST = \"{NEW}\"\n")).unwrap();
     deliver(&server, OLD).expect(201);
     assert_eq!(reload(&server, &setup)["loaded"], json!(["guest"]));
     deliver(&server, NEW).expect(201);
@@ -90,7 +90,7 @@ fn a_reload_uses_a_changed_secret_though_the_folder_is_unchanged() {
 fn a_secrets_file_that_cannot_be_read_changes_nothing_and_is_named() {
     let setup = with_file(setup(), &format!("GUEST = \"{OLD}\"\n"));
     let server = setup.start();
-    std::fs::write(beside(&setup, "secrets.toml"), format!("GUEST = {NEW}\n")).unwrap();
+    std::fs::write(next_to(&setup, "secrets.toml"), format!("GUEST = {NEW}\n")).unwrap();
     let pass = reload(&server, &setup);
     let unread = pass["unread"][0].as_str().unwrap();
     assert!(unread.contains("secrets.toml") && unread.contains("stays in use") && !unread.contains(NEW), "{pass}");
@@ -108,7 +108,7 @@ fn a_secrets_file_that_cannot_be_read_changes_nothing_and_is_named() {
 #[test]
 fn a_variable_names_a_file_with_the_secret_which_is_read_again() {
     let mut setup = setup();
-    let file = beside(&setup, "mounted");
+    let file = next_to(&setup, "mounted");
     std::fs::write(&file, format!("{OLD}\n")).unwrap();
     setup = setup.env("GUEST_FILE", file.to_str().unwrap());
     let server = setup.start();
@@ -134,7 +134,7 @@ fn a_variable_takes_precedence_over_a_file_and_that_over_the_secrets_file() {
         listed["data"][0]["place"].clone()
     };
     assert_eq!(place(&setup), "secrets_file");
-    let file = beside(&setup, "mounted");
+    let file = next_to(&setup, "mounted");
     std::fs::write(&file, NEW).unwrap();
     setup = setup.env("GUEST_FILE", file.to_str().unwrap());
     assert_eq!(place(&setup), "file");
@@ -147,7 +147,7 @@ fn a_variable_takes_precedence_over_a_file_and_that_over_the_secrets_file() {
     deliver(&server, NEW).expect(201);
 }
 
-/// Otherwise the integration is refused for a line break that nobody sees, or accepts it and nobody is told.
+/// Otherwise the integration is refused for a line break that nobody sees, or accepts it and nobody learns that.
 #[test]
 fn whitespace_around_a_secret_is_removed_and_reported() {
     let setup = setup().env("GUEST", &format!("{OLD}\n"));
@@ -206,7 +206,7 @@ fn secret_set_reads_a_pipe_writes_a_private_file_and_reloads_the_server() {
     let text = said(&out);
     assert!(out.status.success() && text.contains("integrations that name it: guest"), "{text}");
     deliver(&server, NEW).expect(201);
-    let path = beside(&setup, "secrets.toml");
+    let path = next_to(&setup, "secrets.toml");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(
         std::fs::read_to_string(&path).unwrap(),
@@ -235,15 +235,15 @@ fn secret_set_refuses_what_can_never_match_and_repeats_nothing() {
         let text = said(&out);
         assert!(!out.status.success() && text.contains(message), "{name}: {text}");
     }
-    assert_eq!(std::fs::read_to_string(beside(&setup, "secrets.toml")).unwrap(), "");
+    assert_eq!(std::fs::read_to_string(next_to(&setup, "secrets.toml")).unwrap(), "");
     // A file that does not exist yet is created.
-    std::fs::remove_file(beside(&setup, "secrets.toml")).unwrap();
+    std::fs::remove_file(next_to(&setup, "secrets.toml")).unwrap();
     let out = run(&setup, &["secret", "set", "GUEST"], "whsec_bmV3IHNlY3JldCBvZiAxNiBieXRlcw==\n");
     assert!(out.status.success(), "{}", said(&out));
-    assert!(Path::new(&beside(&setup, "secrets.toml")).exists());
+    assert!(Path::new(&next_to(&setup, "secrets.toml")).exists());
 }
 
-/// A sender changes its header: the operator edits the file, and must not have to restart the server.
+/// A sender changes its header: the operator edits the file, and needs no restart.
 #[test]
 fn a_reload_uses_a_changed_sender_file() {
     let file = |header: &str| {
@@ -252,7 +252,7 @@ fn a_reload_uses_a_changed_sender_file() {
     };
     let setup =
         setup_with("[auth]\nsender = \"ours\"\nsecret = \"GUEST\"\n[answer]\nbody = \"task\"\n").env("GUEST", OLD);
-    let dir = beside(&setup, "senders");
+    let dir = next_to(&setup, "senders");
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("ours.toml"), file("x-other")).unwrap();
     let setup = setup.config(&format!("senders_dir = {:?}\n", dir.to_str().unwrap()));

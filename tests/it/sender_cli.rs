@@ -80,7 +80,7 @@ fn a_shipped_file_is_a_starting_point_and_test_finds_what_is_wrong() {
     assert!(text.contains("good: ./mine.toml") && text.contains("error: ./worse.toml: "), "{text}");
 }
 
-/// A setting that somebody has to guess is an integration that never works. The module must be what its source says.
+/// A setting that somebody must guess is an integration that never works. The module must be what its source says.
 #[test]
 fn a_new_plugin_for_a_sender_passes_its_check() {
     let wat = wat::parse_str(include_str!("../../templates/sender/mapper.wat")).unwrap();
