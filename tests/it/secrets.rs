@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::guests::says;
-use crate::harness::{Reply, Server, Setup, binary, task};
+use crate::harness::{Reply, Server, Setup, binary, task, until};
 
 const OLD: &str = "old-secret-of-16-bytes-or-more";
 const NEW: &str = "new-secret-of-16-bytes-or-more";
@@ -82,6 +82,9 @@ fn a_reload_uses_a_changed_secret_though_the_folder_is_unchanged() {
     assert_eq!(reload(&server, &setup)["loaded"], json!(["guest"]));
     deliver(&server, NEW).expect(201);
     assert_eq!(deliver(&server, OLD).expect(401).code(), "wrong_signature");
+    std::fs::write(next_to(&setup, "secrets.toml"), format!("GUEST = \"{OLD}\"\n")).unwrap();
+    server.signal("HUP");
+    until("the secret of before", || deliver(&server, OLD).status == 201);
     assert_says_no_secret(&server.stop());
 }
 
