@@ -13,5 +13,5 @@ pub mod strength;
 pub use error::AuthError;
 pub use key::{ApiKey, KeyId, KeyRing};
 pub use scope::{Scope, Scopes};
-pub use secrets::Secrets;
+pub use secrets::{Fingerprint, FoundSecret, SecretPlace, Secrets};
 pub use senders::Senders;

@@ -26,6 +26,8 @@ mod plugin;
 mod print;
 mod progress;
 mod remote;
+mod secret;
+mod sender;
 mod serve;
 mod store;
 mod transfer;
@@ -46,6 +48,7 @@ Examples:
   hookmill serve --listen 0.0.0.0:80 --data-dir /srv/hookmill
   hookmill key create --company clinic-7 --scope tasks:write --scope tasks:read
   hookmill key list --json
+  hookmill sender show retell                     setup steps, and lines for plugin.toml
   hookmill store backup /backups/monday           while the server runs
   hookmill store check
 
@@ -61,6 +64,10 @@ enum Command {
     Events(events::EventsCommand),
     /// Create, check, test and compare plugins; list and reload those of the server
     Plugin(plugin::PluginCommand),
+    /// List, show and check senders; sign examples; confirm secrets of handshakes
+    Sender(sender::SenderCommand),
+    /// Set, remove and list the secrets of integrations
+    Secret(secret::SecretCommand),
     /// Show the audit log: who did what, and when
     Audit(audit::Audit),
     /// Back up, restore, export, import, check and measure the database
@@ -80,14 +87,21 @@ impl Command {
     fn options(&self) -> Options {
         match self {
             Self::Serve(it) => it.options(),
-            Self::Key(it) => it.options(),
-            Self::Events(it) => it.options(),
+            Self::Key(it) => without_senders(it.options()),
+            Self::Events(it) => without_senders(it.options()),
             Self::Plugin(it) => it.options(),
-            Self::Audit(it) => it.options(),
-            Self::Store(it) => it.options(),
+            Self::Sender(it) => it.options(),
+            Self::Secret(it) => it.options(),
+            Self::Audit(it) => without_senders(it.options()),
+            Self::Store(it) => without_senders(it.options()),
             Self::Openapi | Self::Compile { .. } => Options::default(),
         }
     }
+}
+
+/// For commands that use no secrets: a typo in the secrets file must not keep anybody from revoking a key.
+fn without_senders(options: Options) -> Options {
+    Options { without_senders: true, ..options }
 }
 
 /// Reports a panic by its place in the code, without its message, which may contain a payload. sled's panics about
@@ -135,6 +149,8 @@ pub fn run(args: &Args) -> ExitCode {
             Command::Key(key) => key.run(&config),
             Command::Events(events) => events.run(&config),
             Command::Plugin(plugin) => plugin.run(&config),
+            Command::Sender(sender) => sender.run(&config),
+            Command::Secret(secret) => secret.run(&config),
             Command::Audit(audit) => audit.run(&config),
             Command::Store(store) => store.run(&config),
             Command::Openapi | Command::Compile { .. } => Ok(()),

@@ -304,7 +304,7 @@ fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<
         ))
     };
     let mut loader =
-        Loader::new(host, dir, app.config.senders.clone(), Arc::clone(&app.registry), Arc::clone(&app.shadows));
+        Loader::new(host, dir, Arc::clone(&app.senders), Arc::clone(&app.registry), Arc::clone(&app.shadows));
     loader.done = Some(done);
     Watch::start(loader, app.config.watch).map_err(told)
 }

@@ -5,6 +5,7 @@
 mod error;
 mod file;
 mod secret;
+mod secrets_file;
 mod senders;
 mod traces;
 pub(super) mod watch;
@@ -21,6 +22,7 @@ use crate::system::trace::TraceSettings;
 use crate::{plugin, store};
 use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 use secret::preset;
+pub use secrets_file::SecretsFile;
 pub use senders::SenderPlaces;
 use traces::traces;
 
@@ -55,6 +57,8 @@ pub struct Options {
     pub plugins_dir: Option<PathBuf>,
     /// Proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Option<Vec<Network>>,
+    /// Secrets and sender files need not be readable, for a command that does not use them.
+    pub without_senders: bool,
 }
 
 /// Limits of requests; `[limits]` in `hookmill.toml`.
@@ -197,7 +201,11 @@ impl Config {
             plugins_dir: options.plugins_dir.clone().or(file.plugins_dir).unwrap_or_else(|| "plugins".into()),
             trusted_proxies: options.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default(),
             bootstrap_key: preset(BOOTSTRAP_KEY)?,
-            senders: sender_places.read()?,
+            senders: if options.without_senders {
+                sender_places.read_again(&Senders::default()).0
+            } else {
+                sender_places.read()?
+            },
             sender_places,
             outbound_hosts: file.outbound.hosts,
             store: store::embedded::StoreOptions {

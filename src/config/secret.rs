@@ -11,8 +11,10 @@ use crate::model::secret::Secret;
 pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { file: file.clone(), cause })?;
+    // Editors on Windows put it there.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     // The parser's own message quotes the line, which contains a secret.
-    let table: HashMap<String, String> = toml::from_str(text.trim_start_matches('\u{feff}'))
+    let table: HashMap<String, String> = toml::from_str(text)
         .map_err(|_| ConfigError::Parse { file, cause: "every line must be NAME = \"secret\"".into() })?;
     Ok(table.into_iter().map(|(name, secret)| (name, Secret::new(secret))).collect())
 }

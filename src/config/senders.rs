@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::secret::read_secrets;
-use crate::auth::Senders;
 use crate::auth::sender::{Catalog, SENDER_BYTES};
+use crate::auth::{Secrets, Senders};
 
 /// Maximum number of files in `senders_dir`.
 const FILES: usize = 1000;
@@ -25,9 +25,29 @@ impl SenderPlaces {
     /// # Errors
     /// What cannot be read. A sender file that is not valid is reported by the integrations that name it.
     pub fn read(&self) -> Result<Senders, ConfigError> {
-        let secrets = self.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
-        let files = self.senders_dir.as_deref().map(sender_files).transpose()?.unwrap_or_default();
-        Ok(Senders { secrets, files: Catalog::with(files) })
+        Ok(Senders { secrets: self.secrets()?, files: self.files()? })
+    }
+
+    /// Reads them again. What cannot be read stays as it was, and is returned as sentences.
+    #[must_use]
+    pub fn read_again(&self, before: &Senders) -> (Senders, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut told = |it: ConfigError| problems.push(format!("{it}; what was read before stays in use"));
+        let secrets = self.secrets().map(|it| it.after(&before.secrets)).map_err(&mut told);
+        let files = self.files().map_err(&mut told);
+        let senders = Senders {
+            secrets: secrets.unwrap_or_else(|()| before.secrets.again()),
+            files: files.unwrap_or_else(|()| before.files.clone()),
+        };
+        (senders, problems)
+    }
+
+    fn secrets(&self) -> Result<Secrets, ConfigError> {
+        Ok(self.secrets_file.as_deref().map(read_secrets).transpose()?.unwrap_or_default())
+    }
+
+    fn files(&self) -> Result<Catalog, ConfigError> {
+        Ok(Catalog::with(self.senders_dir.as_deref().map(sender_files).transpose()?.unwrap_or_default()))
     }
 }
 

@@ -124,7 +124,7 @@ fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
     }
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
     let folder = Folder::open(dir).map_err(|e| Problem::Invalid(format!("dir: {e}")))?;
-    let checked = open(host.aside(), &folder, &app.config.senders, now());
+    let checked = open(host.aside(), &folder, &app.senders.get(), now());
     let why = checked.findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
     checked.integration.ok_or_else(|| Problem::Invalid(format!("dir: {why}")))
 }

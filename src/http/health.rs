@@ -11,6 +11,7 @@ use super::call::Call;
 use super::openapi::describer::Describer;
 use super::problem::Problem;
 use super::reply::{Success, TypedReply};
+use crate::auth::sender::Trust;
 use crate::model::ids::IntegrationName;
 use crate::model::time::now;
 use crate::service::app::Admin;
@@ -34,6 +35,8 @@ pub(super) struct Readiness {
     loading_plugins: usize,
     /// How many plugin folders were refused.
     refused_plugins: usize,
+    /// How many live integrations have weak proofs: a secret in the URL, or a signature that does not cover the body.
+    weak_integrations: usize,
     /// How many queued events cannot be read.
     unreadable_events: u64,
     /// Names, for the operator, and for each admin those of its company.
@@ -62,6 +65,7 @@ struct ReadyNames {
     integrations: Vec<IntegrationName>,
     loading_plugins: Vec<String>,
     refused_plugins: Vec<String>,
+    weak_integrations: Vec<IntegrationName>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -92,6 +96,7 @@ pub(super) async fn ready(call: Call, (): (), (): ()) -> Result<Readiness, Faile
         integrations: live.len(),
         loading_plugins: loading.len(),
         refused_plugins: refused.len(),
+        weak_integrations: live.iter().filter(|it| it.trust == Trust::Weak).count(),
         unreadable_events: call.app.queue.unreadable(),
         names: None,
         store_error: None,
@@ -101,11 +106,13 @@ pub(super) async fn ready(call: Call, (): (), (): ()) -> Result<Readiness, Faile
         let operator = admin == Admin::Operator;
         let mine = live.iter().filter(|it| admin.manages(&it.company_id)).map(|it| it.name.clone());
         let mine: Vec<_> = mine.collect();
+        let weak = live.iter().filter(|it| admin.manages(&it.company_id) && it.trust == Trust::Weak);
         // The company of a folder that was never live is unknown.
         let seen = |name: &&String| operator || mine.iter().any(|it| *it.0 == ***name);
         shown.names = Some(ReadyNames {
             loading_plugins: loading.iter().filter(seen).cloned().collect(),
             refused_plugins: refused.keys().filter(seen).cloned().collect(),
+            weak_integrations: weak.map(|it| it.name.clone()).collect(),
             integrations: mine,
         });
         shown.store_error = operator.then(|| store.err().map(|error| error.to_string()));

@@ -31,6 +31,7 @@ mod health;
 mod hooks;
 mod input;
 mod key_conflict;
+mod learned_secrets;
 mod me;
 mod metrics;
 pub(crate) mod openapi;

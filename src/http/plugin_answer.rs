@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::auth::SecretPlace;
+use crate::auth::sender::Trust;
 use crate::integration::{Integration, Refused};
 use crate::model::company::CompanyId;
 use crate::plugin::{Abi, CallSummary};
@@ -56,6 +58,12 @@ struct LivePlugin {
     /// What the module imports.
     imports: Vec<String>,
     limits: LimitsAnswer,
+    /// The sender, if plugin.toml names one.
+    sender: Option<String>,
+    /// How far the content of its deliveries can be trusted.
+    trust: Trust,
+    /// Its secrets, the main ones first.
+    secrets: Vec<SecretAnswer>,
     /// Names of secrets that are too short.
     weak_secrets: Vec<String>,
     rejected: RejectedDeliveries,
@@ -64,6 +72,22 @@ struct LivePlugin {
     calls: CallSummary,
     /// The candidate that runs next to it, if there is one.
     shadow: Option<ShadowSummary>,
+}
+
+/// A secret of an integration, without the secret.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PluginSecret")]
+struct SecretAnswer {
+    /// Its name in plugin.toml.
+    name: String,
+    /// Whether it is set.
+    is_set: bool,
+    /// Where it is set.
+    place: Option<SecretPlace>,
+    /// When it last authenticated a delivery, since this version went live; null if never, or if it does not authenticate
+    /// deliveries.
+    #[serde(serialize_with = "crate::model::time::utc_or_null")]
+    last_used_at: Option<DateTime<Utc>>,
 }
 
 /// The limits of a plugin's calls, as in plugin.toml.
@@ -172,12 +196,29 @@ impl LivePlugin {
                 concurrency: limits.concurrency,
                 queue: limits.queue,
             },
+            sender: it.sender.as_ref().map(|it| it.name.clone()),
+            trust: it.trust,
+            secrets: SecretAnswer::all(it),
             weak_secrets: it.weak_secrets.clone(),
             rejected: RejectedDeliveries { stored, not_stored },
             loaded_at: it.loaded_at,
             calls: it.plugin.summary(),
             shadow: shadow.map(ShadowSummary::of),
         }
+    }
+}
+
+impl SecretAnswer {
+    fn all(it: &Integration) -> Vec<Self> {
+        let last = it.uses.last();
+        let used =
+            |name: &String| it.secrets.main.iter().position(|(main, _)| main == name).and_then(|at| *last.get(at)?);
+        let names = it.secrets.names.iter().chain(&it.secrets.other_names);
+        let shown = |name: &String| {
+            let place = it.secrets.places.get(name).copied();
+            Self { name: name.clone(), is_set: place.is_some(), place, last_used_at: used(name) }
+        };
+        names.map(shown).collect()
     }
 }
 

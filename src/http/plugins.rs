@@ -33,13 +33,16 @@ pub(super) async fn list(call: Call, admin: Admin, (): ()) -> Result<List<Plugin
     Ok(List { data })
 }
 
-/// `POST /v1/admin/plugins/reload`: scans the plugins folder now, and returns what changed.
+/// `POST /v1/admin/plugins/reload`: reads secrets and sender files again, scans the plugins folder, and returns what changed.
 pub(super) async fn reload(call: Call, admin: Admin, (): ()) -> Result<Success<Pass>, Failed> {
     let watch = call.app.watch.as_ref().ok_or(Problem::NotFound("this server has no plugins folder"))?;
     let mut pass = watch.reload().await.map_err(Problem::Operation)?;
     let counts =
         format!("{} loaded, {} refused, {} removed", pass.loaded.len(), pass.refused.len(), pass.removed.len());
     call.app.store.note(admin.does(Action::PluginsReloaded, "plugins").with(counts)).await?;
+    if admin != Admin::Operator && !pass.unread.is_empty() {
+        pass.unread = vec!["secrets or sender files could not be read; the operator sees why".into()];
+    }
     // The reason names files, and may quote fixtures.
     for (name, message) in &mut pass.refused {
         let refused = call.app.registry.refused();

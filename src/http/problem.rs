@@ -90,6 +90,8 @@ pub(crate) enum Problem {
         "the public keys of this sender cannot be fetched right now, so its signature cannot be checked; send the delivery again later"
     )]
     SenderKeys,
+    #[error("{0}")]
+    SecretPlace(String),
     #[error(transparent)]
     Stop(#[from] Stop),
     #[error(transparent)]
@@ -155,6 +157,7 @@ impl Problem {
             Self::Invalid(_) => Code::InvalidField,
             Self::Withheld(code) => *code,
             Self::SenderKeys => Code::SenderKeysUnavailable,
+            Self::SecretPlace(_) => Code::SecretNotSet,
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
             Self::Operation(_) => Code::OperationFailed,

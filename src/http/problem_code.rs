@@ -128,6 +128,8 @@ codes! {
     Erased = CONFLICT Conflict "erased";
     /// The plugin's shadow is not running; the message says why.
     ShadowRefused = CONFLICT Conflict "shadow_refused";
+    /// A learned secret cannot be set; the message says what to do.
+    SecretNotSet = CONFLICT Conflict "secret_not_set";
     /// The body is larger than the server accepts.
     BodyTooLarge = PAYLOAD_TOO_LARGE InvalidRequest "body_too_large";
     /// The body's content coding cannot be removed; send it uncompressed, or as gzip, deflate, br or zstd.

@@ -12,8 +12,8 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSender, Operator, Probe, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, me, metrics, openapi_file, plugins,
-    provenance, replay, tasks, upkeep,
+    admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, learned_secrets, me, metrics,
+    openapi_file, plugins, provenance, replay, tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -26,6 +26,7 @@ use super::event_files::FileBytes;
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
+use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
@@ -45,6 +46,7 @@ use crate::model::audit::Entry;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
+use crate::service::learned::LearnedSecret;
 use crate::service::watch::Pass;
 use crate::store::Stats;
 use crate::store::embedded::CheckReport as BackupReport;
@@ -113,12 +115,18 @@ routes! {
     GET "/v1/admin/audit" AnyAdmin => audit::list(AuditQuery) -> Page<Entry>, [200];
     /// Lists plugins, and how their calls go.
     GET "/v1/admin/plugins" AnyAdmin => plugins::list() -> List<PluginAnswer>, [200];
-    /// Reloads the plugins folder now.
+    /// Reads secrets, sender files and the plugins folder again now.
     POST "/v1/admin/plugins/reload" AnyAdmin => plugins::reload() -> Success<Pass>, [200; 404];
     /// Runs a plugin that is not live over stored events, and compares.
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
     /// Shows how a plugin's shadow compares with it.
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
+    /// Lists secrets that senders have sent in a handshake, and that wait for an admin; not the secrets themselves.
+    GET "/v1/admin/learned-secrets" AnyAdmin => learned_secrets::list() -> List<LearnedSecret>, [200];
+    /// Sets a secret that a sender has sent in a handshake.
+    POST "/v1/admin/learned-secrets/{id}/confirm" AnyAdmin => learned_secrets::confirm(Path<EventId>) -> Success<SecretConfirmed>, [200; 409];
+    /// Forgets a secret that a sender has sent in a handshake.
+    DELETE "/v1/admin/learned-secrets/{id}" AnyAdmin => learned_secrets::reject(Path<EventId>) -> NoContent, [204];
     /// Shows counts and sizes of the store.
     GET "/v1/admin/store" Operator => upkeep::stats() -> Success<Stats>, [200];
     /// Backs the store up into a new directory on the server's machine.

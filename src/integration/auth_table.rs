@@ -128,6 +128,11 @@ impl AuthTable {
         self.secret.as_slice().iter().chain(self.secrets.values().flat_map(SecretNames::as_slice))
     }
 
+    /// Returns the names of the main secrets.
+    pub(super) fn main_names(&self) -> Vec<String> {
+        self.secret.as_slice().to_vec()
+    }
+
     /// Returns the names of its secrets that are not set.
     pub(super) fn unset<'a>(&'a self, secrets: &Secrets) -> Vec<&'a String> {
         self.secret_names().filter(|name| secrets.get(name).is_none()).collect()
@@ -270,8 +275,23 @@ impl AuthTable {
 
     /// Returns the secrets by what they are for: the main ones, and those that a sender file names.
     pub(super) fn named_secrets(&self, secrets: &Secrets) -> NamedSecrets {
-        let others = self.secrets.iter().map(|(name, it)| (name.clone(), it.found(secrets))).collect();
-        NamedSecrets { names: self.secret.as_slice().to_vec(), main: self.secret.found(secrets), others }
+        let found: Vec<_> = self.secret_names().filter_map(|it| Some((it.clone(), secrets.find(it)?))).collect();
+        NamedSecrets {
+            names: self.secret.as_slice().to_vec(),
+            main: self.secret.found(secrets),
+            others: self.secrets.iter().map(|(name, it)| (name.clone(), it.found(secrets))).collect(),
+            other_names: self.secrets.values().flat_map(SecretNames::as_slice).cloned().collect(),
+            trimmed: found.iter().filter_map(|(name, it)| Some((name.clone(), it.trimmed?))).collect(),
+            places: found.into_iter().map(|(name, it)| (name, it.place)).collect(),
+            problems: self.secret_names().filter_map(|it| secrets.problem(it)).collect(),
+        }
+    }
+
+    /// Returns what a delivery is signed with: the first secret that is set, and the settings.
+    pub(super) fn signing(&self, secrets: &Secrets) -> (Option<(String, Secret)>, String, SenderSettings) {
+        let url = self.url.as_deref().unwrap_or_default().trim_end_matches('?').to_owned();
+        let settings = SenderSettings { url, values: self.settings.clone() };
+        (self.secret.found(secrets).into_iter().next(), self.username.clone().unwrap_or_default(), settings)
     }
 
     /// Returns the header with the delivery's id of an `hmac-…` scheme, in lower case.

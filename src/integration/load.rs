@@ -17,10 +17,10 @@ use super::redact::Redact;
 use super::rejections::Rejections;
 use super::sender::Auth;
 use super::sender_use::SenderUse;
-use crate::auth::Senders;
 use crate::auth::sender::SENDER_BYTES;
 use crate::auth::sender::{Chosen, IdPlace, Sender, Trust};
 use crate::auth::signature::ValueSource;
+use crate::auth::{Fingerprint, Senders};
 use crate::format::payload::{DeclaredFormat, Rules};
 use crate::format::schema::Schema;
 use crate::model::company::CompanyId;
@@ -87,6 +87,17 @@ fn tested(
 pub(crate) fn shadow_of(folder: &Folder) -> Option<Folder> {
     let named = manifest(folder).ok()?.shadow?;
     folder.sibling(shadow_name(&named)).ok()
+}
+
+/// Returns a fingerprint of what a folder's integration uses outside the folder: its secrets, and the file of its sender.
+pub(crate) fn fingerprint(folder: &Folder, senders: &Senders) -> u64 {
+    let mut fingerprint = Fingerprint::default();
+    if let Ok(manifest) = manifest(folder) {
+        manifest.auth.secret_names().for_each(|it| senders.secrets.add_to(it, &mut fingerprint));
+        let text = manifest.auth.sender_name().and_then(|it| senders.files.text(it));
+        fingerprint.add(text.unwrap_or_default());
+    }
+    fingerprint.value()
 }
 
 /// The shadow's folder is next to the live one, as the manifest's schema requires.

@@ -25,6 +25,7 @@ mod registry;
 mod rejections;
 mod sender;
 mod sender_use;
+mod signing;
 pub(super) mod stop;
 
 pub use answers::{AnswerBody, Answers, OutcomeAnswer};
@@ -38,3 +39,4 @@ pub use registry::{Found, Refused, Registry};
 pub use rejections::Rejections;
 pub use sender::{Auth, Claimed, NamedSecrets};
 pub use sender_use::SenderUse;
+pub use signing::SigningParts;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::auth::AuthError;
 use crate::auth::password::Passwords;
 use crate::auth::signature::{Delivery, FetchedKeys, Signature, SignatureClaim, WantedKey};
+use crate::auth::{AuthError, SecretPlace};
 use crate::model::headers::Headers;
 use crate::model::secret::Secret;
 
@@ -40,6 +40,14 @@ pub struct NamedSecrets {
     pub main: Vec<(String, Secret)>,
     /// The secrets of a sender file, by what they are for.
     pub others: BTreeMap<String, Vec<(String, Secret)>>,
+    /// The names of the other secrets, whether they are set or not.
+    pub other_names: Vec<String>,
+    /// Where each secret is set.
+    pub places: BTreeMap<String, SecretPlace>,
+    /// The secrets from which whitespace was removed, and what it was.
+    pub trimmed: Vec<(String, &'static str)>,
+    /// What is wrong with files that secrets are read from.
+    pub problems: Vec<String>,
 }
 
 /// A sender whose headers and URL are valid so far.

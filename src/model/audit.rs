@@ -87,6 +87,12 @@ pub enum Action {
     /// An export was imported.
     #[serde(rename = "store.imported")]
     StoreImported,
+    /// A secret that a sender sent in a handshake was set.
+    #[serde(rename = "secret.confirmed")]
+    SecretConfirmed,
+    /// A secret that a sender sent in a handshake was forgotten.
+    #[serde(rename = "secret.rejected")]
+    SecretRejected,
 }
 
 impl Entry {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use super::current_senders::CurrentSenders;
 use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
 use super::operations::{Operations, Owner};
@@ -65,8 +66,12 @@ pub struct App {
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
+    /// Sender files and secrets that are in use.
+    pub senders: Arc<CurrentSenders>,
     /// Secrets of handshakes that wait for an admin.
     pub learned: LearnedSecrets,
+    /// Held while a learned secret is confirmed or rejected.
+    pub(crate) confirming: tokio::sync::Mutex<()>,
     /// Public keys of senders.
     pub sender_keys: SenderKeys,
     /// Rate limits of the keys, if keys are limited: at most one per key.
@@ -107,7 +112,9 @@ impl App {
             shares: Shares::new(config.limits.concurrency, Rule::PLACES),
             memory: Memory::new(memory_sizes(&config.limits)),
             proxies: Proxies::new(config.trusted_proxies.clone()),
+            senders: Arc::new(CurrentSenders::new(config.sender_places.clone(), config.senders.clone())),
             learned: LearnedSecrets::open(&config.data_dir),
+            confirming: tokio::sync::Mutex::default(),
             sender_keys: SenderKeys::new(config.outbound_hosts.clone()),
             config,
             store,

@@ -1,8 +1,6 @@
 //! Secrets that senders have sent in a handshake, until an admin confirms them. They are kept in a file in the data
 //! directory that only its owner can read, so that a restart does not lose them.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +13,8 @@ use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::model::peer::Peer;
 use crate::model::secret::Secret;
+use crate::model::time::now;
+use crate::system::private_file::write_private;
 
 /// Maximum number of secrets per integration that wait for confirmation; the oldest is dropped, so that strangers cannot fill
 /// the disk.
@@ -96,7 +96,7 @@ impl LearnedSecrets {
             WaitingSecret { company_id, integration: name, event_id, received_at, peer: peer.to_string(), secret };
         self.change(|all| {
             let own = |it: &WaitingSecret| it.company_id == new.company_id && it.integration == new.integration;
-            all.retain(|it| received_at - it.received_at < KEPT && !(own(it) && it.secret == new.secret));
+            all.retain(|it| it.is_kept(received_at) && !(own(it) && it.secret == new.secret));
             if all.iter().filter(|it| own(it)).count() >= PER_INTEGRATION {
                 // One peer cannot push out what another one has sent.
                 let of_peer = |peer: &str| all.iter().filter(|it| own(it) && it.peer == peer).count();
@@ -113,17 +113,15 @@ impl LearnedSecrets {
     #[must_use]
     pub fn list(&self, company: Option<&CompanyId>) -> Vec<LearnedSecret> {
         let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter()
-            .filter(|it| company.is_none_or(|company| *company == it.company_id))
-            .map(WaitingSecret::shown)
-            .collect()
+        let seen = |it: &&WaitingSecret| it.is_kept(now()) && company.is_none_or(|company| *company == it.company_id);
+        all.iter().filter(seen).map(WaitingSecret::shown).collect()
     }
 
     /// Returns the secret of an event, with its integration and company.
     #[must_use]
     pub fn find(&self, event: EventId) -> Option<(CompanyId, IntegrationName, Secret)> {
         let all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = all.iter().find(|it| it.event_id == event)?;
+        let found = all.iter().find(|it| it.event_id == event && it.is_kept(now()))?;
         Some((found.company_id.clone(), found.integration.clone(), Secret::new(found.secret.clone())))
     }
 
@@ -149,6 +147,10 @@ impl LearnedSecrets {
 }
 
 impl WaitingSecret {
+    fn is_kept(&self, now: DateTime<Utc>) -> bool {
+        now - self.received_at < KEPT
+    }
+
     fn shown(&self) -> LearnedSecret {
         LearnedSecret {
             integration: self.integration.clone(),
@@ -160,15 +162,26 @@ impl WaitingSecret {
     }
 }
 
-/// Replaces a file in one step; only its owner can read it.
-///
-/// # Errors
-/// Fails if it cannot be written.
-pub fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = file.with_extension("new");
-    drop(std::fs::remove_file(&new));
-    let mut written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    written.write_all(bytes)?;
-    written.sync_all()?;
-    std::fs::rename(&new, file)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a secret that a stranger sent weeks ago is confirmed by mistake.
+    #[test]
+    fn a_secret_waits_for_seven_days() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = |minutes: i64| WaitingSecret {
+            company_id: CompanyId::parse("company-1").unwrap(),
+            integration: IntegrationName("fax".into()),
+            event_id: EventId(crate::model::ids::new_id(now())),
+            received_at: now() - KEPT + TimeDelta::minutes(minutes),
+            peer: "127.0.0.1".into(),
+            secret: "0123456789abcdef".into(),
+        };
+        let (old, young) = (waiting(-1), waiting(60));
+        std::fs::write(dir.path().join(FILE), serde_json::to_vec(&[&old, &young]).unwrap()).unwrap();
+        let learned = LearnedSecrets::open(dir.path());
+        assert_eq!(learned.list(None).len(), 1);
+        assert!(learned.find(old.event_id).is_none() && learned.find(young.event_id).is_some());
+    }
 }

@@ -1,6 +1,7 @@
 //! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, long operations.
 
 pub mod app;
+pub mod current_senders;
 pub mod dry_run;
 pub mod learned;
 pub mod operations;

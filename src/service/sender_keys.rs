@@ -272,7 +272,7 @@ fn refused(error: ureq::Error) -> String {
 }
 
 /// Returns whether a host matches a pattern, in which `*` is one label.
-fn is_host(pattern: &str, host: &str) -> bool {
+pub(crate) fn is_host(pattern: &str, host: &str) -> bool {
     let (mut pattern, mut host) = (pattern.split('.'), host.split('.'));
     loop {
         match (pattern.next(), host.next()) {

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub mod folder;
 pub(crate) mod log;
+pub(crate) mod private_file;
 pub mod rate;
 pub mod text;
 pub mod trace;

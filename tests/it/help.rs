@@ -17,7 +17,7 @@ fn help(command: &[&str]) -> String {
 fn each_command_shows_only_the_flags_that_it_uses() {
     let remote = &["--config", "--data-dir", "--server", "--api-key"][..];
     let here = &["--config", "--data-dir"][..];
-    let cases: [(&[&str], &[&str]); 20] = [
+    let cases: [(&[&str], &[&str]); 26] = [
         (&[], &["--config"]),
         (&["serve"], &["--config", "--listen", "--data-dir", "--plugins-dir", "--trusted-proxies"]),
         (&["key"], remote),
@@ -37,6 +37,12 @@ fn each_command_shows_only_the_flags_that_it_uses() {
         (&["plugin", "new"], &["--config", "--plugins-dir"]),
         (&["plugin", "check"], &["--config"]),
         (&["plugin", "test"], &["--config"]),
+        (&["sender", "list"], &["--config"]),
+        (&["sender", "show"], &["--config"]),
+        (&["sender", "sign"], &["--config", "--plugins-dir"]),
+        (&["sender", "confirm"], remote),
+        (&["secret", "set"], &["--config", "--data-dir", "--plugins-dir"]),
+        (&["secret", "list"], &["--config", "--data-dir", "--plugins-dir"]),
         (&["plugin", "bench"], &["--config"]),
     ];
     for (command, expected) in cases {

@@ -56,6 +56,8 @@ mod reload;
 mod repeats;
 mod request_log;
 mod room;
+mod secrets;
+mod sender_cli;
 mod sender_keys;
 mod senders;
 mod shadow;

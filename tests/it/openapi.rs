@@ -77,8 +77,12 @@ fn every_schema_has_a_name_of_its_own_and_every_reference_a_target() {
 fn setup() -> Setup {
     let makes = says(&task().to_string());
     let with = |rest: &str| format!("{rest}[auth]\nscheme = \"api-key\"\n");
-    let setup = Setup::new()
-        .config("[plugins]\nwatch = false\nsettle_ms = 0\n")
+    let setup = Setup::new();
+    let secrets = setup.data.with_file_name("secrets.toml");
+    std::fs::write(&secrets, "").unwrap();
+    let setup = setup
+        .config(&format!("secrets_file = {secrets:?}\n[plugins]\nwatch = false\nsettle_ms = 0\n"))
+        .plugin("asks", "[auth]\nsender = \"asana\"\nsecret = \"ASKS\"\n", &makes)
         .env("URL_SECRET", "a-secret-in-the-url-0123456789")
         .plugin("guest", &with("shadow = \"../.guest-next\"\n"), &makes)
         .plugin(".guest-next", "", &makes)
@@ -211,12 +215,28 @@ impl Tour {
         self.send(204, KEY, "DELETE", &format!("/v1/admin/keys/{id}"), &[], &Value::Null);
     }
 
+    /// The answer to a handshake is the sender's own, so it is not compared.
+    fn learned_secrets(&mut self) {
+        for secret in ["0123456789abcdef-1", "0123456789abcdef-2"] {
+            let head =
+                format!("POST /v1/hooks/asks HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-hook-secret: {secret}");
+            self.server.raw(format!("{head}\r\ncontent-length: 0\r\n\r\n").as_bytes());
+        }
+        let waiting = self.get("/v1/admin/learned-secrets").json();
+        let path =
+            |at: usize| format!("/v1/admin/learned-secrets/{}", waiting["data"][at]["event_id"].as_str().unwrap());
+        self.send(200, KEY, "POST", &format!("{}/confirm", path(0)), &[], &Value::Null);
+        self.send(204, KEY, "DELETE", &path(1), &[], &Value::Null);
+        self.send(404, KEY, "DELETE", &path(1), &[], &Value::Null);
+    }
+
     fn admin(&mut self, setup: &Setup) {
         let operator = self.operator.clone();
         self.get("/v1/admin/audit");
         self.get("/v1/admin/plugins");
         self.send(200, &operator, "GET", "/v1/admin/plugins", &[], &Value::Null);
         self.post(200, "/v1/admin/plugins/reload", &Value::Null);
+        self.learned_secrets();
         let candidate = json!({"dir": setup.plugins.join(".guest-next")});
         self.send(200, &operator, "POST", "/v1/admin/plugins/diff", &[], &candidate);
         self.get("/v1/admin/plugins/guest/shadow");

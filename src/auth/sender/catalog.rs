@@ -27,7 +27,14 @@ static PARSED: LazyLock<Vec<OnceLock<ParsedFile>>> =
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// Files of the admin's folder. An own file takes the place of a shipped one with its name.
-    own: Arc<BTreeMap<String, Result<Arc<Sender>, String>>>,
+    own: Arc<BTreeMap<String, OwnFile>>,
+}
+
+/// A file of the admin's folder.
+#[derive(Debug, Clone)]
+struct OwnFile {
+    text: String,
+    sender: Result<Arc<Sender>, String>,
 }
 
 impl Catalog {
@@ -35,8 +42,9 @@ impl Catalog {
     #[must_use]
     pub fn with(files: impl IntoIterator<Item = (String, Result<String, String>)>) -> Self {
         let read = |(name, text): (String, Result<String, String>)| {
-            let sender = text.and_then(|it| Sender::parse(&it, Some(&name))).map(Arc::new);
-            (name, sender)
+            let (text, cause) = text.map_or_else(|cause| (String::new(), Some(cause)), |text| (text, None));
+            let sender = cause.map_or_else(|| Sender::parse(&text, Some(&name)).map(Arc::new), Err);
+            (name, OwnFile { text, sender })
         };
         Self { own: Arc::new(files.into_iter().map(read).collect()) }
     }
@@ -47,7 +55,7 @@ impl Catalog {
     /// No sender has this name, or its file is not valid: what is wrong with it.
     pub fn get(&self, name: &str) -> Result<Arc<Sender>, String> {
         if let Some(own) = self.own.get(name) {
-            return own.clone().map_err(|cause| format!("the sender file {name}.toml: {cause}"));
+            return own.sender.clone().map_err(|cause| format!("the sender file {name}.toml: {cause}"));
         }
         match SHIPPED.binary_search_by_key(&name, |(it, _)| it) {
             Ok(at) => PARSED[at].get_or_init(|| Sender::parse(SHIPPED[at].1, Some(name)).map(Arc::new)).clone(),
@@ -65,10 +73,19 @@ impl Catalog {
         names
     }
 
-    /// Returns the text of a shipped file.
+    /// Returns whether a sender has a file in the admin's folder.
     #[must_use]
-    pub fn text(name: &str) -> Option<&'static str> {
-        SHIPPED.iter().find(|(it, _)| *it == name).map(|(_, text)| *text)
+    pub fn is_own(&self, name: &str) -> bool {
+        self.own.contains_key(name)
+    }
+
+    /// Returns the text of a sender's file, whether it is valid or not.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.own.get(name) {
+            Some(own) => Some(&own.text),
+            None => SHIPPED.iter().find(|(it, _)| *it == name).map(|(_, text)| *text),
+        }
     }
 
     fn unknown(&self, name: &str) -> String {

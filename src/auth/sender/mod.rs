@@ -2,11 +2,13 @@
 //! (docs/SENDER-FILES.md).
 //!
 //! `file.rs` has the tables of a file, `compile.rs` makes a [`Sender`] of them, `vector.rs` runs its test vectors, and
-//! `catalog.rs` has the shipped files and finds others. `handshake.rs` answers questions, `sign.rs` signs an example.
+//! `catalog.rs` has the shipped files and finds others. `handshake.rs` answers questions, `sign.rs` signs an example,
+//! and `example.rs` shows one.
 
 mod catalog;
 mod compile;
 mod description;
+mod example;
 mod file;
 mod handshake;
 mod sign;

@@ -47,24 +47,34 @@ pub struct SignedRequest {
 }
 
 impl Sender {
-    /// Signs a delivery with the first of these proofs that can be made here: not those that need the sender's private key.
+    /// Signs a delivery with the first of these proofs that can be made here.
     ///
     /// # Errors
     /// Why no valid request can be made.
     pub fn sign(&self, chosen: &Chosen, it: &Signable<'_>) -> Result<SignedRequest, String> {
+        chosen.sign(it)
+    }
+}
+
+impl Chosen {
+    /// Signs a delivery with the first of these proofs that can be made here: not those that need the sender's private key.
+    ///
+    /// # Errors
+    /// Why no valid request can be made.
+    pub fn sign(&self, it: &Signable<'_>) -> Result<SignedRequest, String> {
         let secret = it.secret.expose();
         let header = |name: &str, value: String| SignedRequest {
             headers: vec![(name.to_owned(), value)],
             ..SignedRequest::default()
         };
-        match chosen {
-            Chosen::ApiKey => Ok(header("x-api-key", secret.to_owned())),
-            Chosen::UrlSecret => Ok(SignedRequest { segment: Some(secret.to_owned()), ..SignedRequest::default() }),
-            Chosen::Basic => Ok(header(
+        match self {
+            Self::ApiKey => Ok(header("x-api-key", secret.to_owned())),
+            Self::UrlSecret => Ok(SignedRequest { segment: Some(secret.to_owned()), ..SignedRequest::default() }),
+            Self::Basic => Ok(header(
                 "authorization",
                 format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{secret}", it.username))),
             )),
-            Chosen::Checked(proofs) => {
+            Self::Checked(proofs) => {
                 let mut cause = "this sender has no proof that can be made here".to_owned();
                 for proof in proofs {
                     match (ProofSigning { proof, it }).sign() {
@@ -182,6 +192,16 @@ impl ProofSigning<'_> {
         let it = self.it;
         let mut claims =
             serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
+        if let ProofKind::Jwt { claims: required, .. } = &self.proof.kind {
+            for (pointer, pieces) in required {
+                let text = |piece: &Piece| match piece {
+                    Piece::Text(text) => text.clone(),
+                    Piece::Setting(name) => it.settings.values.get(name).cloned().unwrap_or_default(),
+                    _ => String::new(),
+                };
+                claims[pointer.trim_start_matches('/')] = pieces.iter().map(text).collect::<String>().into();
+            }
+        }
         if let Some(hash) = &self.proof.body_hash
             && let ValueSource::Claim(pointer) = &hash.source
         {

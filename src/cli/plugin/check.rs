@@ -5,6 +5,7 @@ use std::path::Path;
 use console::style;
 use serde_json::json;
 
+use super::advice::{advice, in_effect};
 use super::runnable::{folder, host};
 use crate::cli::failure::Failure;
 use crate::cli::print;
@@ -14,7 +15,11 @@ use crate::integration::check::{Checked, Severity, check};
 use crate::model::time::now;
 
 pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
-    let checked = check(&host(config)?, &folder(dir)?, &config.senders, now());
+    let folder = folder(dir)?;
+    let mut checked = check(&host(config)?, &folder, &config.senders, now());
+    let manifest = folder.join("plugin.toml");
+    let more = checked.integration.as_ref().map(|it| advice(it, &manifest, &config.outbound_hosts));
+    checked.findings.extend(more.into_iter().flatten());
     if as_json {
         print::json(&json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
     } else {
@@ -39,6 +44,7 @@ fn print(dir: &Path, checked: &Checked) {
         let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
         say!("{} {}: a {:?}, sha256 {}", it.name, it.version, it.plugin.abi(), it.provenance.module_sha256);
         say!("imports {imports}");
+        in_effect(it).iter().for_each(|line| say!("{line}"));
     }
     if checked.is_good() {
         print::styled(style("good").green().bold(), format_args!(": the server would load {}", dir.display()));
@@ -50,6 +56,7 @@ fn plugin(checked: &Checked) -> Option<serde_json::Value> {
         json!({
             "name": it.name, "version": it.version, "abi": it.plugin.abi(), "imports": it.plugin.imports(),
             "sha256": it.provenance.module_sha256, "schema_sha256": it.provenance.schema_sha256,
+            "sender": it.sender.as_ref().map(|it| &it.name), "trust": it.trust, "in_effect": in_effect(it),
         })
     })
 }

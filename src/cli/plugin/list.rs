@@ -26,6 +26,9 @@ pub(super) fn reload(config: &Config, as_json: bool) -> Result<(), Failure> {
         print_pass(&pass)
     }
     let refused = pass["refused"].as_object().is_some_and(|it| !it.is_empty());
+    if pass["unread"].as_array().is_some_and(|it| !it.is_empty()) {
+        return Err(Failure::new("not everything could be read again"));
+    }
     if refused { Err(Failure::new("not every plugin could be loaded")) } else { Ok(()) }
 }
 
@@ -58,6 +61,7 @@ fn print_list(answer: &Value) {
         if !it["message"].is_null() {
             say!("  {}", text(&it["message"]));
         }
+        print_proof(it);
         let weak: Vec<_> = it["weak_secrets"].as_array().into_iter().flatten().map(text).collect();
         if !weak.is_empty() {
             say!("  weak secret: {}", weak.join(", "));
@@ -78,6 +82,25 @@ fn print_list(answer: &Value) {
                 shown(&error["event_id"])
             );
         }
+    }
+}
+
+/// Prints how an integration's senders are proved, and its secrets: which one is still used.
+fn print_proof(it: &Value) {
+    let Some(trust) = it["trust"].as_str() else { return };
+    let sender = it["sender"].as_str().map_or_else(String::new, |it| format!("sender {it}, "));
+    let warning =
+        if trust == "weak" { ": anyone who knows the URL, or sees one delivery, can send others" } else { "" };
+    if trust == "weak" || !sender.is_empty() {
+        say!("  {sender}{trust}{warning}");
+    }
+    for secret in it["secrets"].as_array().into_iter().flatten() {
+        let state = match (secret["is_set"].as_bool(), secret["last_used_at"].as_str()) {
+            (Some(false), _) => "is not set".to_owned(),
+            (_, Some(at)) => format!("last used {at}"),
+            (_, None) => "not used yet".to_owned(),
+        };
+        say!("  secret {}: {state}", text(&secret["name"]));
     }
 }
 
@@ -103,6 +126,9 @@ fn print_pass(pass: &Value) {
         if !names.is_empty() {
             say!("{what}: {}", names.join(", "));
         }
+    }
+    for problem in pass["unread"].as_array().into_iter().flatten() {
+        say!("not read again: {}", text(problem));
     }
     for (name, message) in pass["refused"].as_object().into_iter().flatten() {
         say!("refused: {name}: {}", text(message));

@@ -1,11 +1,13 @@
 //! `hookmill plugin list|reload|shadow|new|check|test|run|diff|bench`
 
+mod advice;
 mod bench;
 mod check;
 mod diff;
 mod differences;
 mod list;
 mod new;
+mod new_sender;
 mod run;
 mod runnable;
 mod shadow;
@@ -22,6 +24,7 @@ use runnable::runnable;
 #[command(after_help = "\
 Examples:
   hookmill plugin new orders --lang js             a folder in plugins/ that builds and passes its fixtures
+  hookmill plugin new calls --sender retell        one for a sender, which skips everything until you write its mapping
   hookmill plugin check plugins/orders             lists everything that is wrong with it, and how to fix it
   hookmill plugin test plugins/orders              runs its fixtures; --update writes the actual results into them
   hookmill plugin run plugins/orders < order.json  shows the tasks for one payload, and what the call costs
@@ -69,7 +72,9 @@ enum PluginAction {
 impl PluginCommand {
     pub(super) fn options(&self) -> Options {
         match &self.action {
-            PluginAction::List(data) | PluginAction::Reload(data) => data.options(),
+            PluginAction::List(data) | PluginAction::Reload(data) => {
+                Options { without_senders: true, ..data.options() }
+            }
             PluginAction::New(new) => new.options(),
             PluginAction::Diff(diff) => diff.options(),
             PluginAction::Shadow(shadow) => shadow.options(),

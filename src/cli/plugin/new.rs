@@ -1,8 +1,9 @@
-//! `hookmill plugin new NAME --lang LANG`
+//! `hookmill plugin new NAME --lang LANG`, or for a sender
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::new_sender::NewSender;
 use crate::cli::failure::Failure;
 use crate::cli::flags::PluginsDirFlag;
 use crate::cli::print::say;
@@ -13,8 +14,11 @@ pub(super) struct New {
     /// Name of the plugin, its folder and its URL: /v1/hooks/NAME
     name: String,
     /// Language of the mapping
-    #[arg(long, value_enum)]
-    lang: Lang,
+    #[arg(long, value_enum, required_unless_present = "sender")]
+    lang: Option<Lang>,
+    /// Whose deliveries it gets, from `hookmill sender list`
+    #[arg(long)]
+    sender: Option<String>,
     /// Create the folder here [default: the plugins folder]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
@@ -139,18 +143,43 @@ impl New {
         if folder.exists() {
             return Err(Failure::usage(format!("{} is there already; choose another name", folder.display())));
         }
-        let template = self.lang.template();
-        for (path, text) in COMMON.iter().chain(template.files) {
-            write(&folder.join(path), &self.filled(text, &template))?;
+        let sender = match &self.sender {
+            Some(name) => Some(NewSender { sender: config.senders.files.get(name).map_err(Failure::usage)? }),
+            None => None,
+        };
+        let template = self.lang.map(Lang::template);
+        let common = COMMON.iter().filter(|(path, _)| sender.is_none() || !path.starts_with("fixtures/"));
+        for (template, (path, text)) in
+            template.iter().flat_map(|it| common.clone().chain(it.files).map(move |file| (it, file)))
+        {
+            write(&folder.join(path), self.filled(text, template).as_bytes())?;
         }
-        write(&folder.join(".gitignore"), &format!("{}\n", template.ignored))?;
+        for (path, content) in sender.iter().flat_map(|it| it.files(&self.name, COMMON[0].1, template.is_some())) {
+            write(&folder.join(path), &content)?;
+        }
+        if let Some(template) = &template {
+            write(&folder.join(".gitignore"), format!("{}\n", template.ignored).as_bytes())?;
+        }
+        self.print(&folder, template.as_ref(), sender.as_ref());
+        Ok(())
+    }
+
+    fn print(&self, folder: &Path, template: Option<&Template>, sender: Option<&NewSender>) {
+        if let Some(sender) = sender {
+            say!(
+                "{} is a plugin for {}; it skips every delivery until you write its mapping.",
+                folder.display(),
+                sender.sender.title
+            );
+            sender.print_steps(&self.name);
+        }
+        let Some(template) = template else { return };
         say!("{} is a plugin in {}. Build it and try it:", folder.display(), template.called);
         say!();
         say!("  {}/build.sh", folder.display());
         say!("  hookmill plugin test {0}", folder.display());
         say!();
         say!("Then edit {} and the fixtures. See README.md in the folder.", template.source);
-        Ok(())
     }
 
     /// Checks the name against `schemas/plugin-manifest.schema.json`.
@@ -175,12 +204,12 @@ impl New {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    std::fs::write(path, text).map_err(failed)?;
+    std::fs::write(path, content).map_err(failed)?;
     if path.extension().is_some_and(|it| it == "sh") {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }

@@ -40,8 +40,9 @@ fn names<'de, T: Deserialize<'de>>() -> BTreeSet<&'static str> {
 }
 
 /// The tables of hookmill.toml, with the names of their settings.
-fn tables() -> [(&'static str, BTreeSet<&'static str>); 5] {
+fn tables() -> [(&'static str, BTreeSet<&'static str>); 6] {
     [
+        ("outbound", names::<OutboundFile>()),
         ("limits", names::<LimitsFile>()),
         ("store", names::<StoreFile>()),
         ("retention", names::<RetentionFile>()),

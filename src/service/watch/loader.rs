@@ -14,7 +14,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::changed::Changed;
 use super::folder::{Loaded, company, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
-use crate::auth::Senders;
 use crate::integration::load::shadow_of;
 use crate::integration::{Integration, Refused, Registry};
 use crate::metrics::plugins::PLUGINS;
@@ -23,6 +22,7 @@ use crate::model::company::CompanyId;
 use crate::model::ids::IntegrationName;
 use crate::model::time::now;
 use crate::plugin::Host;
+use crate::service::current_senders::CurrentSenders;
 use crate::service::dry_run::Shadows;
 use crate::system::folder::Folder;
 
@@ -46,6 +46,8 @@ pub struct Pass {
     pub unchanged: Vec<String>,
     /// Folders that are still being written; these are loaded later.
     pub changing: Vec<String>,
+    /// Why secrets or sender files could not be read again; what was read before stays in use.
+    pub unread: Vec<String>,
 }
 
 /// Loads plugin folders into a registry.
@@ -56,7 +58,7 @@ pub struct Loader {
     /// The plugins folder.
     pub dir: PathBuf,
     /// Sender files and secrets.
-    pub senders: Senders,
+    pub senders: Arc<CurrentSenders>,
     /// Registry of live integrations.
     pub registry: Arc<Registry>,
     /// Shadows of the live plugins.
@@ -83,11 +85,18 @@ impl Look {
 impl Loader {
     /// Creates a loader that has not loaded anything.
     #[must_use]
-    pub fn new(host: Host, dir: PathBuf, senders: Senders, registry: Arc<Registry>, shadows: Arc<Shadows>) -> Self {
+    pub fn new(
+        host: Host,
+        dir: PathBuf,
+        senders: Arc<CurrentSenders>,
+        registry: Arc<Registry>,
+        shadows: Arc<Shadows>,
+    ) -> Self {
         Self { host, dir, senders, registry, shadows, done: None, tried: HashMap::new() }
     }
 
-    /// Loads new and changed folders, and removes those that are gone. `again`: refused folders are retried.
+    /// Loads new and changed folders, and removes those that are gone. `again`: secrets and sender files are read again, and
+    /// refused folders are retried.
     ///
     /// A folder that is still being written, or has just disappeared, is waited for, `settle` at a time; other
     /// folders do not wait for it. A folder that changes while it is loaded is not used, so no folder is loaded
@@ -98,6 +107,7 @@ impl Loader {
     pub fn pass(&mut self, settle: Duration, again: bool) -> std::io::Result<Pass> {
         let mut pass = Pass::default();
         if again {
+            pass.unread = self.senders.read_again();
             // The names remain known, so that removed folders are noticed. The empty stamp differs from every
             // existing folder.
             let refused = self.registry.refused();
@@ -108,7 +118,7 @@ impl Loader {
         let names: Vec<_> = changed.iter().map(|it| it.name.clone()).collect();
         self.know(&names);
         self.registry.load(&names);
-        let (host, senders, shadows) = (self.host.clone(), self.senders.clone(), Arc::clone(&self.shadows));
+        let (host, senders, shadows) = (self.host.clone(), self.senders.get(), Arc::clone(&self.shadows));
         let mut live = Vec::new();
         // Each plugin goes live as soon as it is loaded, without waiting for others or for a shadow.
         each(fair(changed), |it| load_one(&host, &senders, it), |it| live.extend(self.take(it, &mut pass)));
@@ -162,12 +172,13 @@ impl Loader {
     }
 
     fn look(&self) -> std::io::Result<Look> {
+        let senders = self.senders.get();
         let text = |it: OsString| (it.to_string_lossy().into_owned(), it);
         let there: Vec<_> = folders(&self.dir)?.into_iter().map(text).collect();
         let gone = self.tried.keys().filter(|name| !there.iter().any(|(it, _)| it == *name)).cloned().collect();
         let mut look = Look { changed: Vec::new(), unchanged: Vec::new(), gone };
         for (name, file_name) in there {
-            let Some(stamp) = Stamp::of(&self.dir, &file_name) else { continue };
+            let Some(stamp) = Stamp::of(&self.dir, &file_name, &senders) else { continue };
             let path = self.dir.join(file_name);
             if self.tried.get(&name) == Some(&stamp) {
                 look.unchanged.push(name);
@@ -194,7 +205,8 @@ impl Loader {
         Loaded { name, path, stamp, result }: Loaded,
         pass: &mut Pass,
     ) -> Option<(PathBuf, Arc<Integration>)> {
-        if Stamp::of(&self.dir, path.file_name().unwrap_or_default()).as_ref() != Some(&stamp) {
+        let file_name = path.file_name().unwrap_or_default();
+        if Stamp::of(&self.dir, file_name, &self.senders.get()).as_ref() != Some(&stamp) {
             // The folder was changed in the meantime, so what was loaded may be inconsistent. The next pass loads
             // it.
             tracing::info!(plugin = name, "plugin changed while it was being loaded; it is loaded again");
@@ -221,6 +233,12 @@ impl Loader {
         if !plugin.weak_secrets.is_empty() {
             let secrets = plugin.weak_secrets.join(", ");
             tracing::warn!(plugin = name, secrets, "plugin has a weak secret that is easy to guess");
+        }
+        for (secret, what) in &plugin.secrets.trimmed {
+            tracing::warn!(plugin = name, "the secret {secret} had {what}, which was removed");
+        }
+        for problem in &plugin.secrets.problems {
+            tracing::warn!(plugin = name, "{problem}");
         }
         let what = format!("version {}, module sha256 {sha256}", plugin.version);
         self.note(Action::PluginLive, &name, Some(&plugin), &what);

@@ -7,14 +7,17 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::integration::load::shadow_of;
+use crate::auth::Senders;
+use crate::integration::load::{fingerprint, shadow_of};
 use crate::system::folder::{Folder, names};
 
 /// The stamp of a folder: its own regular files, those of `fixtures/`, and the same of its shadow's folder, but no
-/// sources or build folders. It reads only what the loader reads, so nothing outside the folder matters.
+/// sources or build folders; and fingerprints of its secrets and sender file. It reads only what the loader reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     files: Vec<(PathBuf, Identity)>,
+    /// Fingerprints of the secrets and sender files that it and its shadow name.
+    named: Vec<u64>,
     /// Why some of it cannot be listed. The loader finds the same problem, and refuses the folder.
     unlisted: Vec<String>,
 }
@@ -25,7 +28,7 @@ type Identity = (u64, u64, i128, i128);
 impl Stamp {
     /// Computes the stamp of a folder; `None` if the folder is gone. A file that disappears in the meantime is
     /// skipped.
-    pub(super) fn of(plugins: &Path, name: &OsStr) -> Option<Self> {
+    pub(super) fn of(plugins: &Path, name: &OsStr, senders: &Senders) -> Option<Self> {
         let mut stamp = Self::default();
         let folder = match Folder::open_in(plugins, name) {
             Ok(folder) => folder,
@@ -35,15 +38,16 @@ impl Stamp {
                 return Some(stamp);
             }
         };
-        stamp.add(&folder);
+        stamp.add(&folder, senders);
         if let Some(shadow) = shadow_of(&folder) {
-            stamp.add(&shadow);
+            stamp.add(&shadow, senders);
         }
         stamp.files.sort();
         Some(stamp)
     }
 
-    fn add(&mut self, folder: &Folder) {
+    fn add(&mut self, folder: &Folder, senders: &Senders) {
+        self.named.push(fingerprint(folder, senders));
         for within in ["", "fixtures"].map(Path::new) {
             match folder.list(if within.as_os_str().is_empty() { Path::new(".") } else { within }) {
                 Ok(names) => {

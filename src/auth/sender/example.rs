@@ -1,0 +1,51 @@
+//! What a sender file shows as examples: a delivery, and the hosts that keys are fetched from.
+
+use super::description::{DeclaredProof, Sender};
+use crate::auth::signature::{BodyHints, KeysFrom, SentBody};
+
+impl Sender {
+    /// Returns the body of the first vector that is a delivery, as JSON.
+    #[must_use]
+    pub fn example(&self) -> Option<serde_json::Value> {
+        let deliveries = self.vectors.iter().filter(|it| it.handshake.is_none() && it.body_base64.is_none());
+        let value = |it: &super::file::VectorTable| {
+            let header = it.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            SentBody::new(
+                it.body.as_bytes(),
+                BodyHints { content_type: header.map(|(_, value)| value.as_str()), ..BodyHints::default() },
+            )
+            .value()
+            .cloned()
+        };
+        deliveries.filter_map(value).find(serde_json::Value::is_object)
+    }
+
+    /// Returns the content type of the first vector that is a delivery, if it has one.
+    #[must_use]
+    pub fn example_type(&self) -> Option<&str> {
+        let delivery = self.vectors.iter().find(|it| it.handshake.is_none())?;
+        let header = delivery.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        header.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the hosts that must be reachable, with what for: where keys are fetched, and where questions are confirmed.
+    #[must_use]
+    pub fn outbound_hosts(&self) -> Vec<(String, String)> {
+        let host = |url: &str| url.parse::<hyper::Uri>().ok().and_then(|it| it.host().map(str::to_owned));
+        let mut hosts = Vec::new();
+        for (name, proof) in &self.proofs {
+            let DeclaredProof::Checked(proof) = proof else { continue };
+            let found: Vec<String> = match proof.keys_from.as_deref() {
+                Some(KeysFrom::Jwks(url) | KeysFrom::Post { url, .. }) => host(url).into_iter().collect(),
+                Some(KeysFrom::Certificate { hosts, .. }) => hosts.clone(),
+                None => Vec::new(),
+            };
+            hosts.extend(found.into_iter().map(|it| (it, format!("the keys of its proof \"{name}\""))));
+        }
+        for it in &self.handshakes {
+            let what = || format!("the confirmation of its question \"{}\"", it.name);
+            hosts.extend(it.hosts.iter().map(|host| (host.clone(), what())));
+        }
+        hosts
+    }
+}
