@@ -7,13 +7,10 @@ use std::path::Path;
 use chrono::Utc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hookmill::auth::Senders;
-use hookmill::auth::signature::Preset;
-use hookmill::auth::signature::{Delivery, Signature};
 use hookmill::format::payload::{Rules, decode, unwrap_envelope};
 use hookmill::format::schema::task_create;
 use hookmill::integration::load::load;
 use hookmill::model::ids::{EventId, new_id};
-use hookmill::model::secret::Secret;
 use hookmill::model::task::NewTask;
 use hookmill::plugin::Host;
 use hookmill::system::folder::Folder;
@@ -26,22 +23,6 @@ fn stages(c: &mut Criterion) {
     c.bench_function("decode JSON", |b| b.iter(read));
     let payload = unwrap_envelope(read(), task_create().shape(), &rules).unwrap();
     c.bench_function("lax values and task schema", |b| b.iter(|| NewTask::parse(payload.clone(), &rules).unwrap()));
-}
-
-/// A delivery of 2 KB.
-fn signature(c: &mut Criterion) {
-    use hmac::{Hmac, KeyInit as _, Mac as _};
-    let body = vec![b'x'; 2048];
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"secret").unwrap();
-    mac.update(&body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut headers = hyper::header::HeaderMap::new();
-    headers.insert("x-hub-signature-256", format!("sha256={hex}").parse().unwrap());
-    let scheme = Signature::preset(Preset::Github, &[Secret::new("secret".into())]).unwrap();
-    let delivery = Delivery { headers: &headers, query: "", received_at: Utc::now() };
-    c.bench_function("GitHub's signature of 2 KB", |b| {
-        b.iter(|| scheme.check(&scheme.claim(black_box(&delivery)).unwrap(), &body).unwrap())
-    });
 }
 
 #[rustfmt::skip]
@@ -84,7 +65,7 @@ fn plugins(c: &mut Criterion) {
         let payload = serde_json::from_str::<serde_json::Value>(&text).unwrap()["payload"].clone();
         let text = payload.to_string();
         let now = chrono::Utc::now();
-        let context = integration.context(EventId(new_id(now)), now);
+        let context = integration.context_with(EventId(new_id(now)), now, Default::default());
         c.bench_function(&format!("{name}: schema"), |b| {
             b.iter(|| integration.schema.check(black_box(&payload)).unwrap())
         });
@@ -94,5 +75,5 @@ fn plugins(c: &mut Criterion) {
     }
 }
 
-criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, signature, native, plugins }
+criterion_group! { name = benches; config = Criterion::default().sample_size(30); targets = stages, native, plugins }
 criterion_main!(benches);

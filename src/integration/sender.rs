@@ -105,7 +105,7 @@ impl Auth {
         settings.into_iter().flatten()
     }
 
-    /// Returns whether keys may have to be fetched for a claim.
+    /// Returns whether keys may be needed that must be fetched for a claim.
     #[must_use]
     pub fn may_want(&self, claimed: &Claimed) -> bool {
         matches!((self, claimed), (Self::Signature(signature), Claimed::Signed(claim)) if signature.may_want(claim))

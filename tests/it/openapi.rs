@@ -89,7 +89,7 @@ fn setup() -> Setup {
         .plugin("several", "", &says(&json!([task(), task()]).to_string()))
         .plugin("skips", "", &says(r#"{"skip":"nothing to do"}"#))
         .plugin("broken", "", &says("no json"))
-        .plugin("asks", "[auth]\nsender = \"dropbox\"\nsecret = \"URL_SECRET\"\n", &makes)
+        .plugin("greets", "[auth]\nsender = \"dropbox\"\nsecret = \"URL_SECRET\"\n", &makes)
         .plugin("secret", "[auth]\nsender = \"mailchimp\"\nsecret = \"URL_SECRET\"\n", &makes);
     let manifest = setup.plugins.join(".guest-next/plugin.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
@@ -191,7 +191,7 @@ impl Tour {
         self.post(404, "/v1/hooks/nobody", &json!({}));
         self.send(201, KEY, "POST", "/v1/hooks/secret/a-secret-in-the-url-0123456789", &[], &json!({}));
         self.get("/v1/hooks/secret/a-secret-in-the-url-0123456789");
-        self.get("/v1/hooks/asks?challenge=c");
+        self.get("/v1/hooks/greets?challenge=c");
         first.header("x-event-id").to_owned()
     }
 

@@ -118,6 +118,14 @@ impl Sender {
 mod tests {
     use super::*;
 
+    /// Otherwise the example in the documentation is refused, and so is what people write after it.
+    #[test]
+    fn the_example_of_the_documentation_is_a_valid_file() {
+        let page = include_str!("../../../docs/SENDER-FILES.md");
+        let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        Sender::parse(example, Some("retell")).unwrap();
+    }
+
     /// Otherwise a file is shipped that no integration can name, or that fails when it is named.
     #[test]
     fn every_file_in_the_folder_is_shipped_and_passes_its_vectors() {

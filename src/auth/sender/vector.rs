@@ -260,7 +260,7 @@ impl VectorRequest {
                     };
                     spans(value, proof.at.entries(value, entry).chain(time.into_iter().flatten()))
                 }
-                _ => Vec::from([0..value.len()]),
+                _ => spans(value, std::iter::once(value.as_str())),
             };
             for at in spans.into_iter().flatten() {
                 let mut changed = self.clone();

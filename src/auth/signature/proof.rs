@@ -269,6 +269,12 @@ impl TimeUnit {
 }
 
 impl Proof {
+    /// Returns where its keys are fetched from, if they are.
+    #[must_use]
+    pub fn keys_from(&self) -> Option<Arc<KeysFrom>> {
+        self.keys_from.clone()
+    }
+
     /// Returns whether it covers every byte of the body.
     pub(in crate::auth) fn covers_body(&self) -> bool {
         let whole = self.at.written == Notation::Whole { prefix: String::new() };

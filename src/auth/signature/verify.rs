@@ -205,7 +205,7 @@ impl Signature {
         claim.claims.iter().map(of).fold(0, usize::saturating_add)
     }
 
-    /// Returns whether keys may have to be fetched for this claim.
+    /// Returns whether keys may be needed that must be fetched for this claim.
     #[must_use]
     pub fn may_want(&self, claim: &SignatureClaim) -> bool {
         claim.claims.iter().any(|it| self.proofs[it.proof].proof.keys_from.is_some())

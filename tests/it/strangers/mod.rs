@@ -134,7 +134,7 @@ fn readiness_is_counts_for_strangers_and_names_for_those_who_may_know_them() {
     let server = setup.start();
     let counts = json!({
         "status": "ready", "store": "ok", "integrations": 2, "loading_plugins": 0, "refused_plugins": 1,
-        "unreadable_events": 0,
+        "weak_integrations": 0, "unreadable_events": 0,
     });
     let reader = setup.key("company-1", &["tasks:read"]);
     for headers in [&[][..], &[("x-api-key", "wrong")], &[("x-api-key", reader.as_str())]] {
@@ -205,7 +205,7 @@ fn secrets_that_are_empty_weak_or_never_right_are_refused_when_they_are_loaded()
         ("SHORT_WHSEC", "whsec_MDEyMzQ1Njc4OWFiY2Rl"),
         ("ALIKE", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
         ("PATH_SECRET", "0123456789/0123456789"),
-        ("LINE", "0123456789-0123456789\n"),
+        ("LINE", "0123456789-\n0123456789"),
         ("IDENTITY", "whpk_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         ("SHORT_KEY", "whpk_AQAA"),
     ] {
