@@ -141,7 +141,7 @@ fn readiness_is_counts_for_strangers_and_names_for_those_who_may_know_them() {
         assert_eq!(server.send_as("GET", "/readyz", headers, b"").expect(200).json(), counts, "{headers:?}");
     }
     let of = |key: &str| server.send_as("GET", "/readyz", &[("x-api-key", key)], b"").expect(200).json();
-    let names = |live: Value, refused: Value| json!({ "integrations": live, "loading_plugins": [], "refused_plugins": refused });
+    let names = |live: Value, refused: Value| json!({ "integrations": live, "loading_plugins": [], "refused_plugins": refused, "weak_integrations": [] });
     assert_eq!(of(KEY)["names"], names(json!(["mine"]), json!([])));
     assert_eq!(of(&setup.key("company-2", &["admin"]))["names"], names(json!(["theirs"]), json!([])));
     assert_eq!(of(&setup.operator())["names"], names(json!(["mine", "theirs"]), json!(["bad"])));
