@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::live::Integration;
 use super::received::Received;
 use super::redact::ReplacedValues;
-use crate::format::payload::{CODING_HEADER, DecodeError, Payload, decode_again, file_places};
+use crate::format::payload::{CODING_HEADER, DecodeError, Payload, Rules, StoredBody, decode_again, file_places};
 use crate::model::event::RawEvent;
 use crate::system::log;
 use crate::system::log::SampledLine;
@@ -18,7 +18,17 @@ impl Integration {
     /// # Errors
     /// Fails if it cannot be decoded.
     pub fn payload(&self, raw: &RawEvent) -> Result<Payload, DecodeError> {
+        if self.rules.format.is_some() && self.is_stored_payload(raw) {
+            // It is no longer what the sender's file says.
+            let rules = Rules { format: None, ..self.rules.clone() };
+            return Ok(self.redacted(raw.decode(&self.schema, &rules)?));
+        }
         Ok(self.redacted(raw.decode(&self.schema, &self.rules)?))
+    }
+
+    /// Returns whether a delivery's body is a redacted payload, and not what was sent.
+    fn is_stored_payload(&self, raw: &RawEvent) -> bool {
+        (!self.redact.is_empty() || !raw.redacted.is_empty()) && StoredBody::is_type(raw.content_type.as_deref())
     }
 
     /// Redacts a delivery before it is stored. If this integration redacts values, the body becomes the redacted

@@ -12,6 +12,9 @@ use super::part::parts;
 /// Start of the boundary.
 const BOUNDARY: &str = "hookmill-";
 
+/// Content type of a redacted payload without files.
+const PAYLOAD: &str = "application/json";
+
 /// A body and its content type.
 #[derive(Debug)]
 pub struct StoredBody {
@@ -21,11 +24,19 @@ pub struct StoredBody {
     pub content_type: String,
 }
 
+impl StoredBody {
+    /// Returns whether a body of this content type may be one.
+    #[must_use]
+    pub fn is_type(content_type: Option<&str>) -> bool {
+        content_type == Some(PAYLOAD) || content_type.is_some_and(|it| is_stored(&ContentType::parse(it)))
+    }
+}
+
 /// Writes a payload with the files of these numbers. The boundary is a digest, so the content cannot contain it.
 pub(super) fn with_files(payload: &Value, files: &[(usize, &[u8])]) -> StoredBody {
     let text = payload.to_string();
     if files.is_empty() {
-        return StoredBody { body: text.into_bytes(), content_type: "application/json".into() };
+        return StoredBody { body: text.into_bytes(), content_type: PAYLOAD.into() };
     }
     let mut digest = Sha256::new_with_prefix(&text);
     files.iter().for_each(|(_, bytes)| digest.update(bytes));
