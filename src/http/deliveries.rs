@@ -46,7 +46,7 @@ impl Input for SentDelivery {
     }
 }
 
-/// What the sender of a delivery is answered; tasks are written by [`told`].
+/// What the sender of a delivery is answered; `outcome_answer.rs` writes tasks.
 pub(super) enum Delivered {
     /// 200: nothing was created.
     Skipped(Skipped),

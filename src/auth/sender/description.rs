@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::file::{AnswerTable, BodyTable, SenderTable, SetupTable, VectorTable};
+use super::answer_table::AnswerTable;
+use super::file::{BodyTable, SenderTable, SetupTable, VectorTable};
 use super::handshake::Handshake;
 use crate::auth::signature::proof::ProofKind;
 use crate::auth::signature::text::Piece;

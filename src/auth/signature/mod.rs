@@ -1,9 +1,12 @@
 //! Signatures and tokens by which senders prove their deliveries.
 //!
-//! A [`Proof`] says where a signature is, and what is signed ([`text`]); it comes from a sender's file. `verify.rs` reads the
-//! claims of a delivery's headers, and checks them against its body. `hmac.rs`, `public_key.rs` and `jwt.rs` are the
-//! schemes, `keys.rs` makes secrets into keys, `source.rs` reads values of a delivery, `form.rs` sorts forms.
+//! A [`Proof`] says where a signature is, and what is signed (`text.rs`); it comes from a sender's file. `claim.rs` reads the
+//! claim of a delivery's headers, `check.rs` and `tokens.rs` check it against the body, and `verify.rs` does both for all
+//! proofs of a sender. `hmac.rs`, `public_key.rs` and `jwt.rs` are the schemes, `keys.rs` makes secrets into keys,
+//! `source.rs` looks up values of a delivery, `form.rs` sorts forms.
 
+mod check;
+mod claim;
 mod delivery;
 mod der;
 mod described;
@@ -19,8 +22,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 pub(super) mod text;
+mod tokens;
 mod verify;
 
+pub use claim::WantedKey;
 pub use delivery::{Delivery, Mismatch, TOLERANCE};
 pub use described::Described;
 pub use keys::FetchedKeys;
@@ -28,4 +33,4 @@ pub use proof::{KeysFrom, Proof};
 pub use public_key::{NamedKey, PublicKey};
 pub use source::{BodyHints, SentBody, ValueSource};
 pub use text::SenderSettings;
-pub use verify::{Signature, SignatureClaim, WantedKey};
+pub use verify::{Signature, SignatureClaim};

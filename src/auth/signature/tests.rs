@@ -9,13 +9,14 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, TimeDelta};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::claim::VERIFICATIONS_MAX;
 use super::delivery::{Delivery, Mismatch};
 use super::described::Described;
 use super::hmac::{Algorithm, SignatureEncoding};
 use super::keys::FetchedKeys;
 use super::proof::{Proof, SIGNATURES_MAX};
 use super::text::SenderSettings;
-use super::verify::{Signature, VERIFICATIONS_MAX};
+use super::verify::Signature;
 use crate::auth::sender::{Catalog, Chosen};
 use crate::model::secret::Secret;
 
