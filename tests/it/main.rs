@@ -57,6 +57,7 @@ mod repeats;
 mod request_log;
 mod room;
 mod secrets;
+mod sender_attacks;
 mod sender_cli;
 mod sender_keys;
 mod senders;
