@@ -73,12 +73,8 @@ async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result
     let integration = found(&call, name)?;
     know(Field::Integration, integration.name.clone());
     let result = if questions::has_no_body(&call) {
-        match questions::without_body(&call, &integration, secret).await {
-            Err(Failed { problem: problem @ (Problem::Auth(_) | Problem::RateLimited { .. }), .. }) => {
-                Err(reject(&call, &integration, secret, problem).await)
-            }
-            answered => answered,
-        }
+        let answered = questions::without_body(&call, &integration, secret).await;
+        or_rejected(&call, &integration, secret, answered).await
     } else {
         process(&mut call, &integration, secret).await
     };
@@ -115,12 +111,8 @@ async fn process(
     let (sender, body) = match admitted {
         Ok(Admitted::Delivery { sender, body }) => (sender, body),
         Ok(Admitted::Question(question, body)) => {
-            return match question.answer(call, integration, secret, body).await {
-                Err(Failed { problem: problem @ (Problem::Auth(_) | Problem::RateLimited { .. }), .. }) => {
-                    Err(reject(call, integration, secret, problem).await)
-                }
-                answered => answered,
-            };
+            let answered = question.answer(call, integration, secret, body).await;
+            return or_rejected(call, integration, secret, answered).await;
         }
         // The server is busy, which says nothing about the delivery.
         Err(problem @ (Problem::Overloaded | Problem::NoRoom(_) | Problem::Share(_) | Problem::SenderKeys)) => {
@@ -288,6 +280,21 @@ async fn admit(call: &mut Call, integration: &Arc<Integration>, secret: Option<&
     }
     // With the company: another company's integration may have had this name.
     Ok(Admitted::Delivery { sender: format!("{company}/{name}"), body })
+}
+
+/// The answer to a question; one that is not admitted is stored like a rejected delivery.
+async fn or_rejected(
+    call: &Call,
+    integration: &Integration,
+    secret: Option<&str>,
+    answered: Result<Answer<Delivered>, Failed>,
+) -> Result<Answer<Delivered>, Failed> {
+    match answered {
+        Err(Failed { problem: problem @ (Problem::Auth(_) | Problem::RateLimited { .. }), .. }) => {
+            Err(reject(call, integration, secret, problem).await)
+        }
+        answered => answered,
+    }
 }
 
 /// Stores a rejected delivery without its body. If too many are rejected, they are only counted.
