@@ -96,6 +96,10 @@ pub(super) fn id(table: &IdTable) -> Result<IdPlace, String> {
     };
     match sources.as_slice() {
         [] => Err("delivery.id: names no place".into()),
+        // Two equal bodies may be two events.
+        all if all.contains(&ValueSource::Body(String::new())) => {
+            Err("delivery.id: the whole body is not an id".into())
+        }
         all if all.iter().any(|it| matches!(it, ValueSource::Claim(_) | ValueSource::Query(_))) => {
             Err("delivery.id: use headers and the body, which are stored".into())
         }
@@ -109,7 +113,7 @@ pub(super) fn id(table: &IdTable) -> Result<IdPlace, String> {
 fn is_time_name(name: &str) -> bool {
     const TIMES: [&str; 10] = ["ts", "time", "timestamp", "date", "datetime", "epoch", "iat", "exp", "when", "stamp"];
     // These end the name of a time, and also begin others.
-    const ENDS: [&str; 3] = ["at", "on", "created"];
+    const ENDS: [&str; 4] = ["at", "on", "created", "updated"];
     // Whatever else the name says, it is an id.
     const IDS: [&str; 6] = ["id", "uuid", "guid", "key", "token", "number"];
     let mut words = vec![String::new()];
@@ -135,7 +139,7 @@ mod tests {
     /// Otherwise two deliveries of one second are taken for one, or a repetition is never recognised.
     #[test]
     fn names_of_times_are_known_and_those_of_ids_are_not() {
-        let times = "ts event_ts createdAt event_time eventTime EVENTTIME sent_at x-date timestamp_ms received_at_ms date_received eventTimeMs time_stamp epoch when webhook-timestamp created";
+        let times = "ts event_ts createdAt event_time eventTime EVENTTIME sent_at x-date timestamp_ms received_at_ms date_received eventTimeMs time_stamp epoch when webhook-timestamp created updated";
         for name in times.split(' ') {
             assert!(is_time_name(name), "{name}");
         }
