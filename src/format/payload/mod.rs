@@ -51,6 +51,7 @@ pub(crate) use lax::{FilterText, filter_text};
 pub(crate) use multipart::{SignedPart, signed_parts};
 pub(crate) use rule::is_task_field;
 pub use stored::StoredBody;
+pub(crate) use stored::is_file;
 pub(crate) use surrogate::without_lone_surrogates;
 pub use time::{TimeError, parse_deadline};
 pub(crate) use unevaluated::Unevaluated;
