@@ -1,6 +1,6 @@
 //! Reads a content type leniently: only the type, the charset and the boundary matter.
 
-use super::charset::Charset;
+use super::named_charset::Charset;
 
 /// The format that a content type declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

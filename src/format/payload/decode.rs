@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::charset::{Charset, unknown, whole};
+use super::charset::{unknown, whole};
 use super::content_type::{BodyFormat, ContentType};
 use super::decode_error::DecodeError;
 use super::decoded::{DeclaredFormat, Encoding, Loosened, Payload, Rules};
 use super::in_place::claims;
+use super::named_charset::Charset;
 use super::{form, json, magic, multipart, stored, xml};
 use crate::format::schema::cut;
 
@@ -151,7 +152,7 @@ fn read_text(
             loosened.add("content-type");
             let value = match form::json_name(body, &mut loosened)?.filter(|_| rules.unwrap) {
                 Some(value) => return Ok(Payload::new(value, Encoding::Json, loosened)),
-                // Escapes in a form are of the declared charset, unless the whole text had to be decoded.
+                // Escapes in a form are of the declared charset, unless the whole text is not UTF-8.
                 None if text.as_bytes() == body => form::parse(body, declared, &mut loosened)?,
                 None => form::parse(text.as_bytes(), &ContentType::parse(""), &mut loosened)?,
             };

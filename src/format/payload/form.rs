@@ -3,12 +3,13 @@
 use encoding_rs::UTF_8;
 use serde_json::Value;
 
-use super::charset::{Charset, unknown};
+use super::charset::unknown;
 use super::content_type::ContentType;
 use super::decode_error::DecodeError;
 use super::decoded::Loosened;
 use super::form_tree;
 use super::json;
+use super::named_charset::Charset;
 
 /// Field in which a form names its charset.
 pub(super) const CHARSET_FIELD: &str = "_charset_";

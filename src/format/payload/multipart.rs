@@ -6,13 +6,14 @@ use encoding_rs::UTF_8;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::charset::{Charset, unknown};
+use super::charset::unknown;
 use super::content_type::ContentType;
 use super::decode_error::DecodeError;
 use super::decoded::{Encoding, Loosened};
 use super::form::CHARSET_FIELD;
 use super::form_tree;
 use super::json;
+use super::named_charset::Charset;
 use super::part::{BodyPart, broken, parts, without_mark};
 
 /// Name that browsers give a value which a script sends as a file.

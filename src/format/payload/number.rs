@@ -60,9 +60,11 @@ fn is_inexact(token: &str) -> bool {
         0 => false,
         ..=KEPT_DIGITS if KEPT_EXPONENTS.contains(&exponent) => false,
         count @ ..=DIGITS => {
-            // The float with as many digits: 0.10000000000000001 is how some languages write 0.1.
-            let written = token.parse::<f64>().map(|it| format!("{it:.*e}", count - 1)).unwrap_or_default();
-            significant(&written) != Some((digits, exponent))
+            // The float in its shortest notation, or with as many digits: 0.10000000000000001 is how some languages
+            // write 0.1. The two differ next to powers of two.
+            let float = token.parse::<f64>().unwrap_or_default();
+            let is_written = |text: &str| significant(text).is_some_and(|it| it == (digits.clone(), exponent));
+            !is_written(&format!("{float:e}")) && !is_written(&format!("{float:.*e}", count - 1))
         }
         _ => true,
     }
@@ -108,6 +110,9 @@ mod tests {
             "0e99999999999999999999",
             "100000000000000000000.0",
             "52.520008",
+            // The powers of two whose shortest notation is not the nearest one with as many digits.
+            "5.684341886080802e-14",
+            "9.007199254740992e15",
             "4.35",
             "123456789.12345679",
             "0.000000000000000000000000000000000000012",
