@@ -107,6 +107,8 @@ fn forms_keep_their_structure_and_their_charset() {
     ] {
         assert_read(&server, &format!("{FORM}{charset}"), body, payload, "");
     }
+    let typed = "text/plain; charset=windows-1252";
+    assert_read(&server, typed, b"title=%E9", json!({"title": "\u{e9}"}), "content-type");
     // Software that names ASCII by default sends UTF-8 all the same.
     let read = json!({"title": "é"});
     assert_read(&server, &format!("{FORM}; charset=us-ascii"), b"title=%C3%A9", read.clone(), "charset");

@@ -222,6 +222,9 @@ fn a_copy_that_a_killed_process_left_behind_is_removed() {
 /// Body, headers, where the patient is named and how.
 type Sent<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
 
+/// The same, with a body that may not be text.
+type SentBytes<'a> = (Vec<u8>, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 /// A person looks for an id in every way in which senders write it, and so must an erasure: what it misses stays for good.
 #[test]
 fn a_patient_is_found_however_the_id_is_written() {
@@ -300,7 +303,7 @@ fn a_patient_is_found_wherever_an_integration_reads_the_id() {
     let json = [("content-type", "application/json")];
     let xml = [("content-type", "application/xml")];
     let plain = [("content-type", "text/plain")];
-    let sent: Vec<(Vec<u8>, &[(&str, &str)], &str, &str)> = vec![
+    let sent: Vec<SentBytes<'_>> = vec![
         // The claims of a token: {"patient":"4714"}
         (b"eyJhbGciOiJIUzI1NiJ9.eyJwYXRpZW50IjoiNDcxNCJ9.c2ln".to_vec(), &plain, "body /patient", "text"),
         // {"patient":{"id":4714}}
