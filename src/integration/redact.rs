@@ -6,14 +6,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::format::payload::inner_json;
+use crate::format::payload::{inner_json, is_file};
 
 /// Replacement for a text. Numbers become 0, booleans false, lists and objects empty: types are kept, so that a
 /// plugin that reads them continues to work.
 pub const PLACEHOLDER: &str = "[redacted]";
 
-/// Names under which senders and workflow tools wrap a payload.
-const WRAPPERS: [&str; 4] = ["json", "data", "body", "payload"];
+/// Names under which senders and workflow tools wrap a payload, and of what n8n puts next to it.
+const WRAPPERS: [&str; 9] = ["json", "data", "body", "payload", "query", "params", "headers", "items", "event"];
 
 /// Places in a payload: JSON Pointers (RFC 6901), in which `*` matches every member of an object or a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -187,6 +187,11 @@ fn replace<'a>(value: &mut Value, active: &[Active<'a>], found: &mut Replacement
     match value {
         Value::Null => {}
         Value::Bool(_) | Value::Number(_) => whole(value, active, found),
+        // A file in place of an object may contain what must not be stored, so it goes.
+        Value::Object(_) if is_file(value) && active.iter().any(|it| it.done > 0) => {
+            let within: Vec<_> = active.iter().filter(|it| it.done > 0).copied().collect();
+            whole(value, &within, found);
+        }
         Value::String(text) if text.trim().is_empty() => {}
         Value::String(text) => match inner_json(text) {
             Ok(mut inner) => {
@@ -232,6 +237,9 @@ fn in_members<'a>(
             if let Some(next) = it.into_member(name) {
                 missing.retain(|missing| !std::ptr::eq(missing.place, it.place));
                 below.push(next);
+            } else if is_position(name, member) && !it.rest().first().is_some_and(|step| step.is_index) {
+                // A form's list with a name among its indexes is an object.
+                below.push(*it);
             }
         }
         if !below.is_empty() {
@@ -252,6 +260,16 @@ fn in_members<'a>(
     }
     missing.retain(|it| it.done > 0 && it.rest().first().is_some_and(|step| step.is_index));
     missing
+}
+
+/// Returns whether a member may be an item of a list: its name is an index, and it has values of its own.
+fn is_position(name: &str, member: &Value) -> bool {
+    name.bytes().all(|it| it.is_ascii_digit())
+        && match member {
+            Value::Array(_) | Value::Object(_) => true,
+            Value::String(text) => inner_json(text).is_ok(),
+            _ => false,
+        }
 }
 
 /// Handles a value that is neither object nor list, or not the one that a place expects.

@@ -56,6 +56,9 @@ fn only_a_wrapper_that_holds_nothing_else_is_removed() {
         (r#"{"subject":"s","body":"[EXTERNAL] x"}"#, None, ""),
         (r#"{"body":"[EXTERNAL] x"}"#, None, ""),
         (r#"{"data":"{call back}"}"#, None, ""),
+        (r#"{"body":"[1,2]"}"#, None, ""),
+        (r#"{"body":"[{\"a\":1},{\"a\":2}]"}"#, None, ""),
+        (r#"{"body":"[{\"title\":\"t\"}]"}"#, Some(json!({"title": "t"})), "envelope"),
         (r#"{"data":{"title":"t"}}"#, Some(json!({"title": "t"})), "envelope"),
         (r#"[{"json":{"title":"t"},"pairedItem":{"item":0}}]"#, Some(json!({"title": "t"})), "envelope"),
         (
@@ -104,6 +107,13 @@ fn forms_keep_their_structure_and_their_charset() {
     ] {
         assert_read(&server, &format!("{FORM}{charset}"), body, payload, "");
     }
+    let typed = "text/plain; charset=windows-1252";
+    assert_read(&server, typed, b"title=%E9", json!({"title": "\u{e9}"}), "content-type");
+    // Software that names ASCII by default sends UTF-8 all the same.
+    let read = json!({"title": "é"});
+    assert_read(&server, &format!("{FORM}; charset=us-ascii"), b"title=%C3%A9", read.clone(), "charset");
+    assert_read(&server, &format!("{FORM}; charset=us-ascii"), b"title=%E9", read.clone(), "charset");
+    assert_read(&server, FORM, b"_charset_=ascii&title=e", json!({"_charset_": "ascii", "title": "e"}), "");
     assert_refused(&server, FORM, b"title=%E9", 400, "not_utf8", "charset=windows-1252");
     assert_refused(&server, &format!("{FORM}; charset=utf-7"), b"title=a", 400, "not_utf8", "utf-7");
 }
@@ -204,6 +214,12 @@ fn a_number_is_exact_or_refused() {
         assert_eq!(reply.json()["patient_id"], expected);
         let expected = if number.len() < 20 && !number.contains('.') { "patient_id" } else { "number" };
         assert_eq!(reply.header("x-loosened"), expected, "{number}");
+    }
+    // A plugin gets text in place of a number that it would get wrong.
+    let server = open().start();
+    for number in ["9007199254740993.0", "1234567890123456.7", "1e-400"] {
+        let body = format!("{{\"n\":{number},\"m\":0.10000000000000001}}");
+        assert_read(&server, "application/json", body.as_bytes(), json!({"n": number, "m": 0.1}), "number");
     }
     let body = task().to_string().replacen('{', "{\"patient_id\":1e30,", 1);
     let reply = server.send("POST", "/v1/tasks", &json, body.as_bytes()).expect(422);

@@ -76,15 +76,46 @@ fn a_part_is_read_in_its_charset_and_its_transfer_encoding() {
         (vec![("name=\"text\"", b"\xe9"), ("name=\"_charset_\"", b"iso-8859-1")], "text", "é"),
         (vec![("name=\"text\"\r\nContent-Transfer-Encoding: base64", b"w6k=")], "text", "é"),
         (vec![("name=\"text\"\r\nContent-Transfer-Encoding: quoted-printable", b"=C3=A9=\r\n!")], "text", "é!"),
+        (vec![("name=\"text\"\r\nContent-Type: text/plain; charset=us-ascii", "é".as_bytes())], "text", "é"),
+        (vec![("name=\"text\"\r\nContent-Type: text/plain; charset=US-ASCII", b"\xe9")], "text", "é"),
+        (vec![("name=\"text\"\r\nContent-Type: text/plain; charset=utf-16", b"\xff\xfee\0")], "text", "e"),
+        (vec![("name=\"text\"", "\u{feff}é".as_bytes())], "text", "é"),
+        (vec![("name=\"text\"\r\nContent-Type: text/plain; charset=unknown-8bit", "é".as_bytes())], "text", "é"),
         (vec![("name=\"a[1][b]\"", b"1"), ("name=\"a[1][c]\"", b"2")], "a", "1"),
     ] {
         let reply = send(&server, "multipart/form-data; boundary=XX", &form(&parts)).expect(201);
         let payload = payload(&server, &reply);
         let found = if payload[name].is_array() { &payload[name][0]["b"] } else { &payload[name] };
         assert_eq!(found, text, "{payload}");
+        let is_named = ["ascii", "unknown"].iter().any(|it| parts[0].0.to_lowercase().contains(it));
+        assert_eq!(reply.header("x-loosened"), if is_named { "charset" } else { "" }, "{payload}");
     }
     let body = form(&[("name=\"text\"", b"\xe9")]);
     assert_eq!(send(&server, "multipart/form-data; boundary=XX", &body).expect(400).code(), "not_utf8");
+}
+
+/// Otherwise every field is lost without a word: a body with a byte order mark was an empty payload.
+#[test]
+fn what_is_before_the_first_boundary_is_named_or_refused() {
+    let server = open("").start();
+    let plain = form(&[("name=\"title\"", b"t")]);
+    for (before, content_type, loosened) in [
+        (&b"\xef\xbb\xbf"[..], "multipart/form-data; boundary=XX", ""),
+        (b"\xef\xbb\xbf", "text/plain", "content-type"),
+        (b"\r\n", "multipart/form-data; boundary=XX", ""),
+        (b"This is a multi-part message.\r\n", "multipart/form-data; boundary=XX", "preamble"),
+    ] {
+        let reply = send(&server, content_type, &[before, &plain].concat()).expect(201);
+        assert_eq!(payload(&server, &reply), json!({"title": "t"}), "{loosened}");
+        assert_eq!(reply.header("x-loosened"), loosened);
+    }
+    for body in [[&b"x"[..], &plain].concat(), b"title=t\r\n--XX--".to_vec()] {
+        let reply = send(&server, "multipart/form-data; boundary=XX", &body).expect(400);
+        assert_eq!(reply.code(), "malformed_form", "{}", reply.text);
+    }
+    let twice = [&plain[..], &form(&[("name=\"description\"", b"lost")])].concat();
+    let reply = send(&server, "multipart/form-data; boundary=XX", &twice).expect(201);
+    assert_eq!(reply.header("x-loosened"), "epilogue");
 }
 
 /// Otherwise a PDF is taken for text and refused, or JSON for a file and lost.
@@ -107,6 +138,12 @@ fn a_file_is_recognised_by_its_name_and_type() {
         let found = payload(&server, &reply)["f"].clone();
         let expected = if is_file { json!(content.len()) } else { json!(1) };
         assert_eq!(found[if is_file { "size" } else { "a" }], expected, "{headers}: {found}");
+    }
+    // The only field: an object is the payload, as in `payload={…}`, and anything else is the field's value.
+    for (json, expected) in [("{\"a\":1}", json!({"a": 1})), ("[\"a\"]", json!({"f": ["a"]})), ("7", json!({"f": 7}))] {
+        let body = form(&[("name=\"f\"\r\nContent-Type: application/json", json.as_bytes())]);
+        let reply = send(&server, "multipart/form-data; boundary=XX", &body).expect(201);
+        assert_eq!(payload(&server, &reply), expected);
     }
     let body = form(&[("name=\"note\"; filename=\"blob\"\r\nContent-Type: text/plain", b"hi"), ("name=\"x\"", b"1")]);
     let reply = send(&server, "multipart/form-data; boundary=XX", &body).expect(201);
@@ -186,6 +223,45 @@ fn redaction_keeps_files_unless_their_place_is_redacted() {
         (&event["body"], &event["content_type"]),
         (&json!("{\"from\":\"[redacted]\"}"), &json!("application/json"))
     );
+}
+
+/// Otherwise a form with n8n's binary field `data` becomes the description of its file, or loses it.
+#[test]
+fn a_file_is_no_part_of_a_wrapper() {
+    let server = open("redact = [\"/x\"]\n[auth]\nscheme = \"api-key\"\n").start();
+    let pdf = "filename=\"R.pdf\"\r\nContent-Type: application/pdf";
+    let json = "name=\"json\"\r\nContent-Type: application/json";
+    for (parts, name) in [
+        (vec![(format!("name=\"data\"; {pdf}"), PDF)], "data"),
+        (vec![(json.to_owned(), &b"{\"a\":1}"[..]), (format!("name=\"binary\"; {pdf}"), PDF)], "binary"),
+    ] {
+        let parts: Vec<_> = parts.iter().map(|(headers, content)| (headers.as_str(), *content)).collect();
+        let reply = send(&server, "multipart/form-data; boundary=XX", &form(&parts)).expect(201);
+        assert_eq!(payload(&server, &reply)[name]["size"], PDF.len(), "{name}");
+        assert_eq!(file(&server, &reply, "0").2, PDF, "{name}");
+    }
+}
+
+/// Otherwise what must not be stored is stored as a file, if the sender puts a file where its object was.
+#[test]
+fn a_file_in_place_of_an_object_that_is_redacted_is_not_stored() {
+    let pdf = "filename=\"p.json\"\r\nContent-Type: text/plain";
+    let body = form(&[
+        (&format!("name=\"patient\"; {pdf}"), b"{\"ssn\": \"SECRET\"}"),
+        (&format!("name=\"items[0]\"; {pdf}"), b"SECRET"),
+        (&format!("name=\"deep[card][number]\"; {pdf}"), b"SECRET"),
+        (&format!("name=\"fax\"; {pdf}"), b"kept"),
+    ]);
+    let redact = "redact = [\"/patient/ssn\", \"/items/*/name\", \"/deep/card\"]\n[auth]\nscheme = \"api-key\"\n";
+    let server = open(redact).start();
+    let reply = send(&server, "multipart/form-data; boundary=XX", &body).expect(201);
+    let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+    assert_eq!(event["redacted"], json!(["/deep/card", "/patient", "/items/*"]), "{event}");
+    assert!(!event["body"].as_str().unwrap().contains("SECRET"), "{event}");
+    assert_eq!(file(&server, &reply, "3").2, b"kept");
+    for number in ["0", "1", "2"] {
+        assert_eq!(file(&server, &reply, number).0, 404, "{number}");
+    }
 }
 
 /// Otherwise a fax of more than a megabyte cannot be received without opening the whole server for it.

@@ -222,6 +222,9 @@ fn a_copy_that_a_killed_process_left_behind_is_removed() {
 /// Body, headers, where the patient is named and how.
 type Sent<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
 
+/// The same, with a body that may not be text.
+type SentBytes<'a> = (Vec<u8>, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 /// A person looks for an id in every way in which senders write it, and so must an erasure: what it misses stays for good.
 #[test]
 fn a_patient_is_found_however_the_id_is_written() {
@@ -281,6 +284,57 @@ fn a_patient_is_found_however_the_id_is_written() {
     }
     server.stop();
     check(&setup.data);
+}
+
+/// An integration reads more than a body's text shows. What it read and an erasure misses stays for good, also when the
+/// integration is gone.
+#[test]
+fn a_patient_is_found_wherever_an_integration_reads_the_id() {
+    let refuses = command("(func (export \"_start\") (call $exit (i32.const 1)))");
+    let setup = Setup::new().config(SMALL).plugin("refuses", "", &refuses);
+    let server = setup.start();
+    let multipart = [("content-type", "multipart/form-data; boundary=X")];
+    let part = |headers: &str, content: &[u8]| {
+        let head = format!("--X\r\nContent-Disposition: form-data; name=\"who\"{headers}\r\n\r\n");
+        [head.as_bytes(), content, b"\r\n--X--\r\n"].concat()
+    };
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let pdf = "; filename=\"a.txt\"\r\nContent-Transfer-Encoding: base64";
+    let json = [("content-type", "application/json")];
+    let xml = [("content-type", "application/xml")];
+    let plain = [("content-type", "text/plain")];
+    let sent: Vec<SentBytes<'_>> = vec![
+        // The claims of a token: {"patient":"4714"}
+        (b"eyJhbGciOiJIUzI1NiJ9.eyJwYXRpZW50IjoiNDcxNCJ9.c2ln".to_vec(), &plain, "body /patient", "text"),
+        // {"patient":{"id":4714}}
+        (br#"{"message":{"data":"eyJwYXRpZW50Ijp7ImlkIjo0NzE0fX0="}}"#.to_vec(), &json, "body /message/data", "base64"),
+        (part("\r\nContent-Transfer-Encoding: base64", b"NDcxNA=="), &multipart, "body /who", "text"),
+        (part("\r\nContent-Transfer-Encoding: quoted-printable", b"47=\r\n14"), &multipart, "body /who", "text"),
+        (part("\r\nContent-Type: text/plain; charset=utf-16le", &wide("4714")), &multipart, "body /who", "text"),
+        (part(pdf, b"NDcxNA=="), &multipart, "body", "base64"),
+        (wide(r#"{"a":"4714"}"#), &json, "body /a", "text"),
+        (wide("no JSON 4714"), &json, "body", "text"),
+        (b"<p><id>47<!-- x -->14</id></p>".to_vec(), &xml, "body /p/id", "text"),
+        (b"<p><id>47<![CDATA[14]]></id></p>".to_vec(), &plain, "body /p/id", "text"),
+    ];
+    let mut expected = std::collections::BTreeMap::new();
+    for (body, headers, place, form) in sent {
+        let reply = server.send("POST", "/v1/hooks/refuses", headers, &body);
+        expected.insert(reply.header("x-event-id").to_owned(), (place.to_owned(), form.to_owned()));
+    }
+    let other = post(&server, "refuses", r#"{"data":"eyJpZCI6IjE0NzE0In0="}"#, &[]);
+    server.stop();
+    // Nothing knows the integration any more.
+    std::fs::remove_dir_all(setup.plugins.join("refuses")).unwrap();
+    let (_, shown, _) = erase(&setup.data, &["--patient", "4714"]);
+    let found: std::collections::BTreeMap<_, _> = shown["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (text(&it["id"]), (text(&it["matches"][0]["place"]), text(&it["matches"][0]["form"]))))
+        .collect();
+    assert_eq!(found, expected);
+    assert!(!found.contains_key(&other), "14714 is another patient");
 }
 
 /// A remembered response holds what its task says, in the view, in the journal and in a snapshot.

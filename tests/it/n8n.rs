@@ -152,6 +152,7 @@ fn text_in_place_of_a_value_is_rejected_and_the_message_says_what_to_do() {
         ("title", "undefined", "is blank"),
         ("description", "={{ $json.text }}", "switch the field from Fixed to Expression"),
         ("description", "[Execute previous nodes for preview]", "switch the field to Expression"),
+        ("description", "[Object: {\"text\":\"x\"}]", "switch the field to Expression"),
         ("deadline", "Invalid DateTime", "check the date's format"),
         ("deadline", "{{ $now }}", "switch the field from Fixed to Expression"),
         ("patient_id", "{{ $json.patient }}", "switch the field from Fixed to Expression"),
@@ -190,6 +191,7 @@ fn prose_may_mention_an_expression_and_a_strict_key_takes_any_text() {
         server.post("/v1/tasks", &with("description", description)).expect(201).header("x-loosened").to_owned()
     };
     assert_eq!(named("Use {{name}} in the letter, and {{ other }}"), "");
+    assert_eq!(named("[Object: swallowed button battery, X-ray done]"), "");
     assert_eq!(named("The workflow sent {{ $json.title }} as its title"), "unevaluated:description");
     let strict = json!({"company_id": "company-1", "label": "s", "scopes": ["tasks:write"], "strict": true});
     let key = server.post("/v1/admin/keys", &strict).expect(201).json()["key"].as_str().unwrap().to_owned();

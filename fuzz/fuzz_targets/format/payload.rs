@@ -28,6 +28,8 @@ mod json;
 mod magic;
 #[path = "../../../src/format/payload/multipart.rs"]
 mod multipart;
+#[path = "../../../src/format/payload/named_charset.rs"]
+mod named_charset;
 #[path = "../../../src/format/payload/number.rs"]
 mod number;
 #[path = "../../../src/format/payload/part.rs"]

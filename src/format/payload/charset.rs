@@ -1,30 +1,14 @@
-//! Decodes bytes to text. Nothing is replaced: bytes that are not of the charset are an error.
+//! Decodes a body to text. Nothing is replaced: bytes that are not of the charset are an error.
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use super::content_type::ContentType;
 use super::decode_error::DecodeError;
 use super::decoded::Loosened;
+use super::named_charset::{Charset, text_in, utf8};
 use crate::format::schema::cut;
-
-/// Decodes text of this charset.
-///
-/// # Errors
-/// Fails if the bytes are not of this charset.
-pub(super) fn text_in<'a>(bytes: &'a [u8], charset: &'static Encoding) -> Result<Cow<'a, str>, DecodeError> {
-    if charset == UTF_8 {
-        return utf8(bytes).map(Cow::Borrowed);
-    }
-    let text = charset.decode_without_bom_handling_and_without_replacement(bytes);
-    text.ok_or_else(|| DecodeError::Charset { got: charset.name().to_owned(), known: true })
-}
-
-/// Decodes UTF-8.
-pub(super) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
-    std::str::from_utf8(bytes).map_err(|e| DecodeError::NotUtf8 { offset: e.valid_up_to() })
-}
 
 /// Decodes a body that is one text: by its byte order mark, as UTF-8 if it is valid (JSON is, whatever was declared:
 /// RFC 8259 section 8.1), and otherwise in the declared charset. A byte order mark is not part of the text.
@@ -55,8 +39,9 @@ pub(super) fn whole<'a>(
     };
     match declared.charset() {
         Ok(None) => Err(broken),
-        Ok(Some(charset)) if charset == UTF_8 => Err(broken),
-        Ok(Some(charset)) => of_charset(bytes, charset, loosened),
+        Ok(Some(Charset::Of(charset))) if charset == UTF_8 => Err(broken),
+        Ok(Some(Charset::Of(charset))) => of_charset(bytes, charset, loosened),
+        Ok(Some(Charset::Ascii)) => of_charset(bytes, WINDOWS_1252, loosened),
         Err(label) => Err(unknown(&label)),
     }
 }

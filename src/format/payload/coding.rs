@@ -49,13 +49,20 @@ pub fn without_coding<'a>(
 ) -> Result<Cow<'a, [u8]>, DecodeError> {
     let mut content = Cow::Borrowed(body);
     for coding in codings(header.unwrap_or_default(), loosened)?.into_iter().rev() {
-        if !coding.is_in(&content) && looks_plain(&content) {
+        let decoded = match coding.is_in(&content) {
+            Some(false) if looks_plain(&content) => None,
+            Some(_) => Some(coding.remove(&content, most_content(body.len(), limit))?),
+            // Only decoding shows whether a body that begins as a text is one.
+            None => match coding.remove(&content, most_content(body.len(), limit)) {
+                Err(_) if looks_plain(&content) && is_text(&content) => None,
+                decoded => Some(decoded?),
+            },
+        };
+        match decoded {
+            Some(decoded) => content = Cow::Owned(decoded),
             // A proxy has removed the coding, but not the header.
-            loosened.add("content-encoding");
-            continue;
+            None => loosened.add("content-encoding"),
         }
-        let allowed = most_content(body.len(), limit);
-        content = Cow::Owned(coding.remove(&content, allowed)?);
     }
     Ok(content)
 }
@@ -96,6 +103,12 @@ fn looks_plain(body: &[u8]) -> bool {
     first.is_none_or(|it| matches!(it, b'{' | b'[' | b'<' | b'"')) || body.starts_with(b"--")
 }
 
+/// Returns whether a body is text, or a form that may contain files.
+fn is_text(body: &[u8]) -> bool {
+    let is_text = |it: &u8| !it.is_ascii_control() || it.is_ascii_whitespace();
+    body.starts_with(b"--") || std::str::from_utf8(body).is_ok() && body.iter().all(is_text)
+}
+
 impl Coding {
     fn name(self) -> &'static str {
         match self {
@@ -106,13 +119,15 @@ impl Coding {
         }
     }
 
-    /// Returns whether a body begins as one in this coding does, where that can be seen.
-    fn is_in(self, body: &[u8]) -> bool {
+    /// Returns whether a body begins as one in this coding does; `None` if that cannot be seen.
+    fn is_in(self, body: &[u8]) -> Option<bool> {
         match self {
-            Self::Gzip => body.starts_with(&[0x1f, 0x8b]),
-            Self::Deflate => is_zlib(body),
-            Self::Brotli => false,
-            Self::Zstd => body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || body.get(1..4) == Some(&[0x2a, 0x4d, 0x18]),
+            _ if body.is_empty() => Some(false),
+            Self::Gzip => Some(body.starts_with(&[0x1f, 0x8b])),
+            Self::Deflate | Self::Brotli => None,
+            Self::Zstd => {
+                Some(body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || body.get(1..4) == Some(&[0x2a, 0x4d, 0x18]))
+            }
         }
     }
 
@@ -121,12 +136,36 @@ impl Coding {
             Self::Gzip => self.all_of(flate2::read::MultiGzDecoder::new(body), limit),
             // Senders disagree on whether this is zlib or raw deflate.
             Self::Deflate if is_zlib(body) => self
-                .all_of(flate2::read::ZlibDecoder::new(body), limit)
-                .or_else(|_| self.all_of(flate2::read::DeflateDecoder::new(body), limit)),
-            Self::Deflate => self.all_of(flate2::read::DeflateDecoder::new(body), limit),
-            Self::Brotli => self.all_of(brotli_decompressor::Decompressor::new(body, 4096), limit),
+                .whole(body, |source| self.all_of(flate2::bufread::ZlibDecoder::new(source), limit))
+                .or_else(|_| self.raw_deflate(body, limit)),
+            Self::Deflate => self.raw_deflate(body, limit),
+            Self::Brotli => self.whole(body, |source| self.brotli(source, limit)),
             Self::Zstd => self.frames(body, limit),
         }
+    }
+
+    fn raw_deflate(self, body: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
+        self.whole(body, |source| self.all_of(flate2::bufread::DeflateDecoder::new(source), limit))
+    }
+
+    fn brotli(self, source: &mut &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
+        let mut decoder = brotli_decompressor::Decompressor::new(source, 4096);
+        let content = self.all_of(&mut decoder, limit)?;
+        // Reading on after the end fails if there is more in the decoder's buffer.
+        decoder.read(&mut [0]).map_err(|_| self.broken())?;
+        Ok(content)
+    }
+
+    /// Decodes a body in a coding that does not say where it ends: nothing but a line's end follows. Otherwise text is
+    /// taken for a coded body if it begins as one does, and lost.
+    fn whole(
+        self,
+        body: &[u8],
+        decode: impl FnOnce(&mut &[u8]) -> Result<Vec<u8>, DecodeError>,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let mut rest = body;
+        let content = decode(&mut rest)?;
+        if rest.trim_ascii().is_empty() { Ok(content) } else { Err(self.broken()) }
     }
 
     fn all_of(self, decoder: impl Read, limit: usize) -> Result<Vec<u8>, DecodeError> {

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::charset::whole;
+use super::charset::{unknown, whole};
 use super::content_type::{BodyFormat, ContentType};
 use super::decode_error::DecodeError;
 use super::decoded::{DeclaredFormat, Encoding, Loosened, Payload, Rules};
 use super::in_place::claims;
-use super::{charset, form, json, magic, multipart, stored, xml};
+use super::named_charset::Charset;
+use super::{form, json, magic, multipart, stored, xml};
 use crate::format::schema::cut;
 
 /// Decodes a body that has no content coding.
@@ -16,8 +17,8 @@ use crate::format::schema::cut;
 /// Fails if the body has no known format, or is invalid.
 pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<Payload, DecodeError> {
     let declared = ContentType::parse(content_type.unwrap_or_default());
-    if rules.strict && declared.format != BodyFormat::Json {
-        return Err(unsupported(content_type.unwrap_or_default()));
+    if rules.strict {
+        return strictly(&declared, content_type.unwrap_or_default(), body, rules);
     }
     if body.iter().all(u8::is_ascii_whitespace) {
         return rules.empty.clone().map(Payload::of).ok_or(DecodeError::Empty);
@@ -35,6 +36,30 @@ pub fn decode(content_type: Option<&str>, body: &[u8], rules: &Rules) -> Result<
     }
 }
 
+/// Reads JSON of the documented form: in UTF-8, with one content type that says so.
+fn strictly(
+    declared: &ContentType<'_>,
+    content_type: &str,
+    body: &[u8],
+    rules: &Rules,
+) -> Result<Payload, DecodeError> {
+    let charset = declared.charset().map_err(|label| unknown(&label))?;
+    let is_utf8 = charset.is_none_or(|it| it == Charset::Of(encoding_rs::UTF_8));
+    if declared.format != BodyFormat::Json || declared.repeated || !is_utf8 {
+        return Err(unsupported(content_type));
+    }
+    if body.trim_ascii().is_empty() {
+        return rules.empty.clone().map(Payload::of).ok_or(DecodeError::Empty);
+    }
+    let mut loosened = Loosened::default();
+    let text = whole(body, declared, &mut loosened)?;
+    if loosened.header_value().is_some() {
+        // UTF-16.
+        return Err(DecodeError::NotUtf8 { offset: 0 });
+    }
+    unpack(json::parse(&text)?, loosened, rules)
+}
+
 /// Reads a body in the format that its sender is known to send.
 fn in_format(
     format: DeclaredFormat,
@@ -43,8 +68,8 @@ fn in_format(
     mut loosened: Loosened,
 ) -> Result<Payload, DecodeError> {
     let (value, encoding) = match format {
-        DeclaredFormat::Form => (form::parse(body, declared)?, Encoding::Form),
-        DeclaredFormat::Multipart => (multipart::parse(declared, body, &mut loosened)?, Encoding::Form),
+        DeclaredFormat::Form => (form::parse(body, declared, &mut loosened)?, Encoding::Form),
+        DeclaredFormat::Multipart => multipart::parse(declared, body, &mut loosened)?,
         DeclaredFormat::Xml => (xml(declared, body, &mut loosened)?, Encoding::Form),
         DeclaredFormat::Json => {
             let text = whole(body, declared, &mut loosened)?;
@@ -66,12 +91,12 @@ fn sniffed(
     rules: &Rules,
 ) -> Result<Payload, DecodeError> {
     let form = |value, loosened| Ok(Payload::new(value, Encoding::Form, loosened));
-    if declared.format == BodyFormat::Multipart || !rules.strict && multipart::first_boundary(body).is_some() {
+    if declared.format == BodyFormat::Multipart || multipart::first_boundary(body).is_some() {
         if declared.format != BodyFormat::Multipart {
             loosened.add("content-type");
         }
-        let value = multipart::parse(declared, body, &mut loosened)?;
-        return form(value, loosened);
+        let (value, encoding) = multipart::parse(declared, body, &mut loosened)?;
+        return Ok(Payload::new(value, encoding, loosened));
     }
     if declared.format == BodyFormat::Form && !begins_as_json(body) {
         let is_form = std::str::from_utf8(body).is_ok_and(form::is_form);
@@ -84,9 +109,10 @@ fn sniffed(
             loosened.add("content-type");
             return Ok(Payload::new(value, Encoding::Json, loosened));
         }
-        return form(form::parse(body, declared).map_err(|it| explained(it, body))?, loosened);
+        let value = form::parse(body, declared, &mut loosened).map_err(|it| explained(it, body))?;
+        return form(value, loosened);
     }
-    if declared.format == BodyFormat::Xml || !rules.strict && body.trim_ascii_start().starts_with(b"<?xml") {
+    if declared.format == BodyFormat::Xml || body.trim_ascii_start().starts_with(b"<?xml") {
         if declared.format != BodyFormat::Xml {
             loosened.add("content-type");
         }
@@ -104,9 +130,6 @@ fn read_text(
     mut loosened: Loosened,
     rules: &Rules,
 ) -> Result<Payload, DecodeError> {
-    if rules.strict {
-        return unpack(json::parse(text)?, loosened, rules);
-    }
     match (declared.format, text.trim_start().chars().next()) {
         (_, None) => Err(DecodeError::Empty),
         (BodyFormat::Form, Some('{')) => {
@@ -129,7 +152,9 @@ fn read_text(
             loosened.add("content-type");
             let value = match form::json_name(body, &mut loosened)?.filter(|_| rules.unwrap) {
                 Some(value) => return Ok(Payload::new(value, Encoding::Json, loosened)),
-                None => form::parse(text.as_bytes(), &ContentType::parse(""))?,
+                // Escapes in a form are of the declared charset, unless the whole text is not UTF-8.
+                None if text.as_bytes() == body => form::parse(body, declared, &mut loosened)?,
+                None => form::parse(text.as_bytes(), &ContentType::parse(""), &mut loosened)?,
             };
             Ok(Payload::new(value, Encoding::Form, loosened))
         }
@@ -156,14 +181,12 @@ fn begins_as_json(body: &[u8]) -> bool {
 /// Reads XML, in the charset of the content type or of its own declaration.
 fn xml(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loosened) -> Result<Value, DecodeError> {
     let own = xml::declared_charset(body).filter(|_| declared.parameter("charset").is_none());
-    let own = own.map(|label| {
-        let charset = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
-        charset.ok_or_else(|| charset::unknown(&label))
-    });
+    let own = own.map(|label| Charset::named(label.as_bytes()).ok_or_else(|| unknown(&label)));
     let text = match own.transpose()? {
         // A declaration in ASCII shows that it is not UTF-16.
-        Some(charset) if charset.is_ascii_compatible() => charset::text_in(body, charset)?,
-        _ => whole(body, declared, loosened)?,
+        Some(Charset::Of(charset)) if !charset.is_ascii_compatible() => whole(body, declared, loosened)?,
+        Some(charset) => charset.text(body, loosened)?,
+        None => whole(body, declared, loosened)?,
     };
     xml::parse(&text, loosened)
 }
@@ -182,6 +205,7 @@ pub(super) fn unpack(mut value: Value, mut loosened: Loosened, rules: &Rules) ->
 
 /// Parses JSON that was sent as a JSON string, one level.
 pub(crate) fn inner_json(text: &str) -> Result<Value, DecodeError> {
+    let text = text.trim_start_matches('\u{feff}');
     match text.trim_start().chars().next() {
         Some('{' | '[') => json::read(text, &mut Loosened::default()),
         _ => Err(DecodeError::NotAnObject { got: "text" }),
@@ -244,5 +268,16 @@ mod tests {
             assert!(json(body).is_err(), "{}", String::from_utf8_lossy(body));
         }
         assert!(matches!(read(b"{}", &rules), Err(DecodeError::UnsupportedMediaType { .. })));
+        for content_type in [
+            "application/json; charset=iso-8859-1",
+            "application/json; charset=us-ascii",
+            "application/json, application/json",
+            "text/plain, application/json",
+        ] {
+            let read = decode(Some(content_type), b"{}", &rules);
+            assert!(matches!(read, Err(DecodeError::UnsupportedMediaType { .. })), "{content_type}");
+        }
+        assert!(matches!(json(b"{\0}\0"), Err(DecodeError::NotUtf8 { .. })));
+        assert!(decode(Some("application/json; charset=UTF-8"), b"{}", &rules).is_ok());
     }
 }

@@ -69,6 +69,8 @@ pub enum Encoding {
     Json,
     /// A form: every value is text.
     Form,
+    /// A form whose only field is JSON.
+    JsonField,
 }
 
 /// A decoded body.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::decode_error::DecodeError;
 use super::decoded::{Encoding, Loosened, Payload, Rules};
 use super::json;
+use super::stored::is_file;
 use crate::format::schema::Shape;
 
 /// Maximum number of nested wrappers.
@@ -31,8 +32,12 @@ pub fn unwrap_envelope(mut payload: Payload, shape: &Shape, rules: &Rules) -> Re
         let Some((step, inner)) = wrapped(&payload, shape)? else { break };
         payload.enter(&step);
         if let Some((inner, loosened)) = inner {
-            (payload.value, payload.encoding) = (inner, Encoding::Json);
+            payload.value = inner;
+            payload.encoding = Encoding::Json;
             loosened.iter().for_each(|it| payload.loosened.add(it));
+        }
+        if payload.encoding == Encoding::JsonField {
+            payload.encoding = Encoding::Json;
         }
         payload.loosened.add("envelope");
     }
@@ -64,7 +69,8 @@ fn wrapped(payload: &Payload, shape: &Shape) -> Result<Option<(String, InnerJson
 /// Returns the name of the field with the payload, if this object is a wrapper.
 fn wrapper(map: &Map<String, Value>, encoding: Encoding) -> Option<(String, InnerJson)> {
     for (name, markers) in WRAPPERS {
-        if !map.keys().all(|it| it == name || markers.contains(&it.as_str())) {
+        // A file next to the payload, or in its place, would be lost.
+        if !map.keys().all(|it| it == name || markers.contains(&it.as_str())) || map.values().any(holds_file) {
             continue;
         }
         let Some(inner) = map.get(name) else { continue };
@@ -74,13 +80,29 @@ fn wrapper(map: &Map<String, Value>, encoding: Encoding) -> Option<(String, Inne
             Value::Array(items) if map.len() > 1 || items.iter().all(Value::is_object) => {
                 return Some((name.into(), None));
             }
-            Value::String(text) => return json_of(text, &['{', '[']).map(|inner| (name.into(), Some(inner))),
+            Value::String(text) => {
+                let inner = json_of(text, &['{', '[']).filter(|(value, _)| is_one_object(value));
+                return inner.map(|inner| (name.into(), Some(inner)));
+            }
             _ => return None,
         }
     }
     // A form with one field whose value is an object, as GitHub and Slack send it.
-    let (name, text) = map.iter().next().filter(|_| encoding == Encoding::Form && map.len() == 1)?;
-    Some((name.clone(), Some(json_of(text.as_str()?, &['{'])?)))
+    let (name, value) = map.iter().next().filter(|_| encoding != Encoding::Json && map.len() == 1)?;
+    if encoding == Encoding::JsonField && value.is_object() {
+        return Some((name.clone(), None));
+    }
+    Some((name.clone(), Some(json_of(value.as_str()?, &['{'])?)))
+}
+
+/// Returns whether a value is a file, or a list with one.
+fn holds_file(value: &Value) -> bool {
+    is_file(value) || value.as_array().is_some_and(|items| items.iter().any(is_file))
+}
+
+/// Returns whether a value is an object, or a list of one: any other list in a text is content.
+fn is_one_object(value: &Value) -> bool {
+    value.is_object() || value.as_array().is_some_and(|it| matches!(it.as_slice(), [Value::Object(_)]))
 }
 
 /// Parses text that begins with one of these characters and is JSON.

@@ -1,6 +1,7 @@
 //! Decodes the body of a delivery, and removes its wrappers.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::decode_error::DecodeError;
 use super::decoded::{Loosened, Payload, Rules};
 use super::envelope::unwrap_envelope;
 use super::in_place;
-use super::stored::{StoredBody, file as stored_file, is_file, with_files};
+use super::stored::{StoredBody, file as stored_file, file_number, with_files};
 use super::{json, multipart, stored};
 use crate::format::schema::{Schema, Shape};
 use crate::model::event::RawEvent;
@@ -65,10 +66,19 @@ impl RawEvent {
     /// are the [`file_places`] of the payload as it was sent.
     #[must_use]
     pub fn redacted_body(&self, before: &[usize], after: &Value, limit: usize) -> StoredBody {
-        let kept = before.iter().enumerate().filter(|(number, count)| places(after, *number) == **count);
-        let files: Vec<_> = kept.filter_map(|(number, _)| Some((number, self.file(number, limit)?.bytes))).collect();
-        let files: Vec<_> = files.iter().map(|(number, bytes)| (*number, bytes.as_slice())).collect();
-        with_files(after, &files)
+        let after_places = places(after);
+        let is_kept = |number: usize| before.get(number).is_some_and(|count| after_places.get(&number) == Some(count));
+        let declared = ContentType::parse(self.content_type.as_deref().unwrap_or_default());
+        let content = self.content(limit);
+        let files = if before.is_empty() {
+            Vec::new()
+        } else if stored::is_stored(&declared) {
+            stored::files(&declared, &content)
+        } else {
+            multipart::files(&declared, &content).into_iter().map(|it| it.0.content).enumerate().collect()
+        };
+        let kept: Vec<_> = files.iter().filter(|(number, _)| is_kept(*number)).map(|(at, it)| (*at, &**it)).collect();
+        with_files(after, &kept)
     }
 }
 
@@ -84,6 +94,10 @@ pub fn decode_coded(
 ) -> Result<Payload, DecodeError> {
     let mut loosened = Loosened::default();
     let content = without_coding(coding, body, rules.body_bytes, &mut loosened)?;
+    if rules.strict && loosened.header_value().is_some() {
+        let message = "Content-Encoding names something else than the body's coding".to_owned();
+        return Err(DecodeError::ContentCoding { message });
+    }
     let mut payload = decode(content_type, &content, rules)?;
     loosened.iter().for_each(|it| payload.loosened.add(it));
     if rules.strict {
@@ -108,17 +122,27 @@ fn depth(value: &Value) -> usize {
 /// Returns how many places of a payload describe each of its files.
 #[must_use]
 pub fn file_places(payload: &Value) -> Vec<usize> {
-    (0..).map(|number| places(payload, number)).take_while(|count| *count > 0).collect()
+    let found = places(payload);
+    (0..).map_while(|number| found.get(&number).copied()).collect()
 }
 
-/// Returns how many places of a payload describe the file of this number.
-fn places(value: &Value, number: usize) -> usize {
+/// Returns how many places of a value describe the file of each number.
+fn places(value: &Value) -> BTreeMap<usize, usize> {
+    let mut found = BTreeMap::new();
+    count_places(value, &mut found);
+    found
+}
+
+fn count_places(value: &Value, found: &mut BTreeMap<usize, usize>) {
     match value {
         Value::Object(map) => {
-            usize::from(is_file(value, Some(number))) + map.values().map(|it| places(it, number)).sum::<usize>()
+            if let Some(number) = file_number(value).and_then(|it| usize::try_from(it).ok()) {
+                *found.entry(number).or_default() += 1;
+            }
+            map.values().for_each(|it| count_places(it, found));
         }
-        Value::Array(items) => items.iter().map(|it| places(it, number)).sum(),
-        _ => 0,
+        Value::Array(items) => items.iter().for_each(|it| count_places(it, found)),
+        _ => {}
     }
 }
 
@@ -147,6 +171,17 @@ mod tests {
         let text = read(json::DEPTH - 2).unwrap().value.to_string();
         assert!(decode(None, text.as_bytes(), &Rules::default()).is_ok());
         assert_eq!(read(json::DEPTH - 1).unwrap_err(), DecodeError::TooDeep { limit: json::DEPTH });
+    }
+
+    /// Otherwise a strict key reads what another server would read as something else.
+    #[test]
+    fn strict_rules_take_a_content_coding_at_its_word() {
+        let rules = Rules { strict: true, ..Rules::default() };
+        for coding in ["gzip", "utf-8", "br"] {
+            let read = decode_coded(Some("application/json"), Some(coding), b"{}", &rules);
+            assert!(matches!(read, Err(DecodeError::ContentCoding { .. })), "{coding}");
+        }
+        assert!(decode_coded(Some("application/json"), Some("identity"), b"{}", &rules).is_ok());
     }
 
     /// Otherwise a replay of a redacted delivery gets something else than the first run.

@@ -1,26 +1,27 @@
 //! Parses `application/x-www-form-urlencoded`, in the charset that the form declares.
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::UTF_8;
 use serde_json::Value;
 
-use super::charset::{text_in, unknown};
+use super::charset::unknown;
 use super::content_type::ContentType;
 use super::decode_error::DecodeError;
 use super::decoded::Loosened;
 use super::form_tree;
 use super::json;
+use super::named_charset::Charset;
 
 /// Field in which a form names its charset.
 pub(super) const CHARSET_FIELD: &str = "_charset_";
 
 /// Parses a form.
-pub(super) fn parse(body: &[u8], declared: &ContentType<'_>) -> Result<Value, DecodeError> {
+pub(super) fn parse(body: &[u8], declared: &ContentType<'_>, loosened: &mut Loosened) -> Result<Value, DecodeError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let pairs: Vec<_> = pairs(body).take(form_tree::FIELDS + 1).collect();
     let charset = charset(declared, &pairs)?;
     let mut fields = Vec::with_capacity(pairs.len());
     for (at, name, value) in pairs {
-        let text = |bytes: &[u8]| match text_in(bytes, charset) {
+        let mut text = |bytes: &[u8]| match charset.text(bytes, loosened) {
             Ok(text) => Ok(text.into_owned()),
             Err(DecodeError::NotUtf8 { .. }) => Err(DecodeError::NotUtf8 { offset: at }),
             Err(other) => Err(other),
@@ -31,13 +32,13 @@ pub(super) fn parse(body: &[u8], declared: &ContentType<'_>) -> Result<Value, De
 }
 
 /// Returns the declared charset, the one in the form's own field, or UTF-8.
-fn charset(declared: &ContentType<'_>, pairs: &[(usize, Vec<u8>, Vec<u8>)]) -> Result<&'static Encoding, DecodeError> {
+fn charset(declared: &ContentType<'_>, pairs: &[(usize, Vec<u8>, Vec<u8>)]) -> Result<Charset, DecodeError> {
     if let Some(charset) = declared.charset().map_err(|label| unknown(&label))? {
         return Ok(charset);
     }
     let own = pairs.iter().find(|(_, name, value)| name == CHARSET_FIELD.as_bytes() && !value.is_empty());
-    own.map_or(Ok(UTF_8), |(_, _, label)| {
-        Encoding::for_label_no_replacement(label).ok_or_else(|| unknown(&String::from_utf8_lossy(label)))
+    own.map_or(Ok(Charset::Of(UTF_8)), |(_, _, label)| {
+        Charset::named(label).ok_or_else(|| unknown(&String::from_utf8_lossy(label)))
     })
 }
 
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     fn read(body: &[u8], content_type: &str) -> Result<Value, DecodeError> {
-        parse(body, &ContentType::parse(content_type))
+        parse(body, &ContentType::parse(content_type), &mut Loosened::default())
     }
 
     /// Otherwise a name with an umlaut is stored with U+FFFD, and nobody can restore it.

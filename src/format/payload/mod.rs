@@ -1,6 +1,6 @@
 //! Decodes any body to JSON of the documented form.
 //!
-//! `coding.rs` removes a content coding, `decode.rs` finds the format (with `content_type.rs`, `charset.rs`, `magic.rs`)
+//! `coding.rs` removes a content coding, `decode.rs` finds the format (with `content_type.rs`, `charset.rs`, `named_charset.rs`, `magic.rs`)
 //! and reads it (`json.rs` with `surrogate.rs` and `number.rs`; `form.rs` and `multipart.rs` with `form_tree.rs` and
 //! `part.rs`; `xml.rs`), `in_place.rs` does what a sender's description says, `envelope.rs` removes n8n's wrappers,
 //! `lax.rs` reads loose values (with `values.rs`, and `unevaluated.rs` for text in place of a value), `change.rs` those of a change, `time.rs` and `date_text.rs` deadlines; `batch.rs` splits
@@ -25,6 +25,7 @@ mod json;
 mod lax;
 mod magic;
 mod multipart;
+mod named_charset;
 mod number;
 mod part;
 mod rule;
@@ -51,6 +52,7 @@ pub(crate) use lax::{FilterText, filter_text};
 pub(crate) use multipart::{SignedPart, signed_parts};
 pub(crate) use rule::is_task_field;
 pub use stored::StoredBody;
+pub(crate) use stored::is_file;
 pub(crate) use surrogate::without_lone_surrogates;
 pub use time::{TimeError, parse_deadline};
 pub(crate) use unevaluated::Unevaluated;

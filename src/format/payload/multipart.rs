@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::UTF_8;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::charset::{text_in, unknown};
+use super::charset::unknown;
 use super::content_type::ContentType;
 use super::decode_error::DecodeError;
-use super::decoded::Loosened;
+use super::decoded::{Encoding, Loosened};
 use super::form::CHARSET_FIELD;
 use super::form_tree;
 use super::json;
-use super::part::{BodyPart, broken, parts};
+use super::named_charset::Charset;
+use super::part::{BodyPart, broken, parts, without_mark};
 
 /// Name that browsers give a value which a script sends as a file.
 const BLOB: &str = "blob";
@@ -36,20 +37,23 @@ enum FormField<'a> {
 }
 
 /// Parses a form.
-pub(super) fn parse(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loosened) -> Result<Value, DecodeError> {
+pub(super) fn parse(
+    declared: &ContentType<'_>,
+    body: &[u8],
+    loosened: &mut Loosened,
+) -> Result<(Value, Encoding), DecodeError> {
     let found = fields(declared, body, loosened)?;
+    let encoding = if matches!(found.as_slice(), [FormField::Json(..)]) { Encoding::JsonField } else { Encoding::Form };
     let charsets = Charsets::of(declared, &found)?;
     let mut values = Vec::with_capacity(found.len());
-    let (mut files, only) = (0, found.len() == 1);
+    let mut files = 0;
     for field in found {
         match field {
             FormField::Nothing => {}
             FormField::Text(part) => {
-                let text = charsets.text(&part)?;
+                let text = charsets.text(&part, loosened)?;
                 values.push((part.name.unwrap_or_default(), Value::String(text)));
             }
-            // The only field: as in `payload={…}`, its JSON is the payload.
-            FormField::Json(name, value) if only => values.push((name, Value::String(value.to_string()))),
             FormField::Json(name, value) => values.push((name, value)),
             FormField::File(file) => {
                 values.push((file.0.name.clone().unwrap_or_else(|| "file".to_owned()), file.described(files)));
@@ -57,7 +61,7 @@ pub(super) fn parse(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loos
             }
         }
     }
-    form_tree::build(values)
+    Ok((form_tree::build(values)?, encoding))
 }
 
 /// A part of a form, as signatures see it.
@@ -100,8 +104,13 @@ pub(crate) fn signed_parts<'a>(content_type: &str, body: &'a [u8]) -> Option<Res
 
 /// Returns the file of this number.
 pub(super) fn file<'a>(declared: &ContentType<'_>, body: &'a [u8], number: usize) -> Option<FilePart<'a>> {
-    let found = fields(declared, body, &mut Loosened::default()).ok()?;
-    found.into_iter().filter_map(|it| if let FormField::File(file) = it { Some(file) } else { None }).nth(number)
+    files(declared, body).into_iter().nth(number)
+}
+
+/// Returns all files, in their order.
+pub(super) fn files<'a>(declared: &ContentType<'_>, body: &'a [u8]) -> Vec<FilePart<'a>> {
+    let found = fields(declared, body, &mut Loosened::default()).unwrap_or_default();
+    found.into_iter().filter_map(|it| if let FormField::File(file) = it { Some(file) } else { None }).collect()
 }
 
 fn fields<'a>(
@@ -110,7 +119,7 @@ fn fields<'a>(
     loosened: &mut Loosened,
 ) -> Result<Vec<FormField<'a>>, DecodeError> {
     let boundary = boundary(declared, body, loosened)?;
-    Ok(parts(body, &boundary)?.into_iter().map(|part| field(part, loosened)).collect())
+    Ok(parts(body, &boundary, loosened)?.into_iter().map(|part| field(part, loosened)).collect())
 }
 
 /// Returns the declared boundary, or that of the body's first line.
@@ -125,7 +134,7 @@ fn boundary(declared: &ContentType<'_>, body: &[u8], loosened: &mut Loosened) ->
 
 /// Returns the boundary of a body that begins with one and a part's headers.
 pub(super) fn first_boundary(body: &[u8]) -> Option<String> {
-    let head = body.strip_prefix(b"--")?;
+    let head = without_mark(body).trim_ascii_start().strip_prefix(b"--")?;
     let line = head.get(..head.len().min(BOUNDARY_LINE))?;
     let (line, after) = line.split_at(line.iter().position(|it| *it == b'\n')?);
     let text = std::str::from_utf8(line).ok()?.trim_end();
@@ -161,7 +170,7 @@ fn field<'a>(part: BodyPart<'a>, loosened: &mut Loosened) -> FormField<'a> {
 /// The charsets of a form: of each part, of each field as another one says, and of all.
 struct Charsets {
     named: Value,
-    whole: &'static Encoding,
+    whole: Charset,
 }
 
 impl Charsets {
@@ -175,27 +184,35 @@ impl Charsets {
         let whole = match declared.charset().map_err(|label| unknown(&label))? {
             Some(charset) => charset,
             None => match own {
-                Some(label) => {
-                    Encoding::for_label_no_replacement(label).ok_or_else(|| unknown(&String::from_utf8_lossy(label)))?
-                }
-                None => UTF_8,
+                Some(label) => Charset::named(label).ok_or_else(|| unknown(&String::from_utf8_lossy(label)))?,
+                None => Charset::Of(UTF_8),
             },
         };
         Ok(Self { named, whole })
     }
 
-    fn text(&self, part: &BodyPart<'_>) -> Result<String, DecodeError> {
+    /// Decodes a part. One whose charset is not known is UTF-8 if it can be, as `unknown-8bit` of a mail program often
+    /// is; otherwise one text would cost the whole email.
+    fn text(&self, part: &BodyPart<'_>, loosened: &mut Loosened) -> Result<String, DecodeError> {
         let own = part.content_type.as_deref().map(ContentType::parse);
-        let own = own.map_or(Ok(None), |it| it.charset()).map_err(|label| unknown(&label))?;
         let named = part.name.as_deref().and_then(|name| self.named.get(name)?.as_str());
-        let charset = match (own, named) {
-            (Some(own), _) => own,
-            (None, Some(label)) => {
-                Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(|| unknown(label))?
-            }
-            (None, None) => self.whole,
+        let charset = match (own.map_or(Ok(None), |it| it.charset()), named) {
+            (Ok(Some(own)), _) => Ok(own),
+            (Ok(None), Some(label)) => Charset::named(label.as_bytes()).ok_or_else(|| label.to_owned()),
+            (Ok(None), None) => Ok(self.whole),
+            (Err(label), _) => Err(label),
         };
-        text_in(&part.content, charset).map(std::borrow::Cow::into_owned)
+        let text = match charset {
+            Ok(charset) => charset.text(&part.content, loosened)?,
+            Err(label) => {
+                // In UTF-7, ASCII is not what it says.
+                let is_plain = !label.to_ascii_lowercase().contains("utf-7");
+                let text = Charset::Of(UTF_8).text(&part.content, loosened).ok().filter(|_| is_plain);
+                loosened.add("charset");
+                text.ok_or_else(|| unknown(&label))?
+            }
+        };
+        Ok(text.into_owned())
     }
 }
 

@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use encoding_rs::Encoding;
+use memchr::memmem::Finder;
 
 use super::charset::header;
 use super::content_type::{ContentType, parameters};
 use super::decode_error::DecodeError;
+use super::decoded::Loosened;
 use super::form_tree;
 
 /// Maximum size of a part's headers, in bytes.
@@ -34,17 +36,35 @@ pub(super) struct BodyPart<'a> {
 
 /// Splits a body into its parts.
 ///
+/// What is before the first boundary or after the last one is not a part (RFC 2046 section 5.1.1), and is named.
+///
 /// # Errors
-/// Fails if the boundary does not occur, if the end is missing, or if there are too many parts.
-pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<BodyPart<'a>>, DecodeError> {
-    let mut delimiters = Delimiters { body, boundary: format!("--{boundary}").into_bytes(), at: 0 };
-    let Some((_, mut start, mut last)) = delimiters.next() else {
+/// Fails if the boundary does not occur, if the end is missing, if there are too many parts, or if the first boundary
+/// is not a line of its own.
+pub(super) fn parts<'a>(
+    body: &'a [u8],
+    boundary: &str,
+    loosened: &mut Loosened,
+) -> Result<Vec<BodyPart<'a>>, DecodeError> {
+    let body = without_mark(body);
+    let boundary = format!("--{boundary}");
+    let mut delimiters = Delimiters { body, boundary: Finder::new(&boundary), at: 0 };
+    let Some((before, mut start, mut last)) = delimiters.next() else {
         return Err(broken("its boundary does not occur in it"));
     };
-    let mut found = Vec::new();
+    let preamble = body.get(..before).unwrap_or_default();
+    if !preamble.trim_ascii().is_empty() {
+        // Otherwise the part that follows is lost, because its boundary is not a line of its own.
+        if last || delimiters.boundary.find(preamble).is_some() {
+            return Err(broken("it does not begin with its boundary"));
+        }
+        loosened.add("preamble");
+    }
+    let (mut found, mut lines) = (Vec::new(), 1);
     while !last {
         let Some((end, next, is_last)) = delimiters.next() else { return Err(broken("it ends in the middle")) };
-        if found.len() == form_tree::FIELDS {
+        lines += 1;
+        if lines > form_tree::FIELDS + 1 {
             return Err(form_tree::too_many());
         }
         // Two boundaries without anything between them are not a part.
@@ -53,7 +73,15 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<BodyPart<'
         }
         (start, last) = (next, is_last);
     }
+    if !body.get(start..).unwrap_or_default().trim_ascii().is_empty() {
+        loosened.add("epilogue");
+    }
     Ok(found)
+}
+
+/// Removes a byte order mark.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 pub(super) fn broken(message: &str) -> DecodeError {
@@ -64,7 +92,7 @@ pub(super) fn broken(message: &str) -> DecodeError {
 /// last one.
 struct Delimiters<'a> {
     body: &'a [u8],
-    boundary: Vec<u8>,
+    boundary: Finder<'a>,
     at: usize,
 }
 
@@ -73,15 +101,19 @@ impl Iterator for Delimiters<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let found = self.at + memchr::memmem::find(self.body.get(self.at..)?, &self.boundary)?;
-            self.at = found + self.boundary.len();
+            let found = self.at + self.boundary.find(self.body.get(self.at..)?)?;
+            self.at = found + self.boundary.needle().len();
             let before = self.body.get(..found)?;
+            // Checked first, so that each line is read only once, however often the boundary is in it.
+            if !before.is_empty() && !before.ends_with(b"\n") {
+                continue;
+            }
             let after = self.body.get(self.at..)?;
             let line = after.iter().position(|it| *it == b'\n').map_or(after.len(), |end| end + 1);
             let is_last = after.starts_with(b"--");
             let is_blank = after.get(..line)?.iter().all(u8::is_ascii_whitespace);
             // Otherwise the boundary is within a text, or the start of a longer one.
-            if (before.is_empty() || before.ends_with(b"\n")) && (is_last || is_blank) {
+            if is_last || is_blank {
                 let end = before.strip_suffix(b"\n").unwrap_or(before);
                 let end = end.strip_suffix(b"\r").unwrap_or(end).len();
                 self.at += line;
@@ -251,7 +283,8 @@ mod tests {
     #[test]
     fn parts_end_at_their_boundary_only() {
         let contents = |body: &str| {
-            parts(body.as_bytes(), "a").map(|it| it.iter().map(|it| it.content.to_vec()).collect::<Vec<_>>())
+            parts(body.as_bytes(), "a", &mut Loosened::default())
+                .map(|it| it.iter().map(|it| it.content.to_vec()).collect::<Vec<_>>())
         };
         let body = "preamble\r\n--a\r\n\r\nx --a y\r\n--ab\r\n--a \r\n\r\n\r\n--a--\r\nepilogue";
         assert_eq!(contents(body).unwrap(), [b"x --a y\r\n--ab".to_vec(), Vec::new()]);
@@ -259,5 +292,39 @@ mod tests {
         for body in ["--a\r\n\r\nx\r\n", "--b\r\n\r\nx\r\n--b--", "", "--a"] {
             assert!(contents(body).is_err(), "{body}");
         }
+    }
+
+    /// Otherwise fields are dropped without a word, because of a byte order mark or a line that is not a boundary.
+    #[test]
+    fn what_is_before_the_first_boundary_is_named_or_refused() {
+        let read = |body: &str| {
+            let mut loosened = Loosened::default();
+            parts(body.as_bytes(), "a", &mut loosened).map(|it| (it.len(), loosened.header_value().unwrap_or_default()))
+        };
+        for (body, count, loosened) in [
+            ("\u{feff}--a\r\n\r\nx\r\n--a--", 1, ""),
+            ("\r\n--a\r\n\r\nx\r\n--a--\r\n", 1, ""),
+            ("a MIME message\r\n--a\r\n\r\nx\r\n--a--", 1, "preamble"),
+            ("--a\r\n\r\nx\r\n--a--\r\n--a\r\n\r\ny\r\n--a--", 1, "epilogue"),
+            ("--a--", 0, ""),
+        ] {
+            assert_eq!(read(body), Ok((count, loosened.to_owned())), "{body}");
+        }
+        for body in ["x--a\r\n\r\nx\r\n--a--", " --a\r\n\r\nx\r\n--a\r\n\r\ny\r\n--a--", "text\r\n--a--"] {
+            assert!(read(body).is_err(), "{body}");
+        }
+    }
+
+    /// Otherwise one request without a key keeps a core busy for minutes, and all large deliveries wait for it.
+    #[test]
+    fn a_boundary_that_is_everywhere_takes_linear_time() {
+        let size = 1 << 20;
+        let of = |text: &str| format!("--a\r\n\r\n{}", text.repeat(size / text.len()));
+        // Each of these took minutes when a line was read again for each boundary in it.
+        for text in ["x--a", "x--a \r", "-"] {
+            assert!(parts(of(text).as_bytes(), "a", &mut Loosened::default()).is_err(), "{text}");
+        }
+        let lines = of("--a\n");
+        assert_eq!(parts(lines.as_bytes(), "a", &mut Loosened::default()).unwrap_err(), form_tree::too_many());
     }
 }

@@ -1,11 +1,14 @@
 //! The body of a redacted delivery with files: the redacted payload as JSON, and the files next to it, as
 //! `multipart/related` (RFC 2387). Only this server writes it.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::content_type::ContentType;
 use super::decode_error::DecodeError;
+use super::decoded::Loosened;
 use super::json;
 use super::part::parts;
 
@@ -57,7 +60,7 @@ pub(super) fn with_files(payload: &Value, files: &[(usize, &[u8])]) -> StoredBod
 
 /// Returns the payload of such a body; `None` if it is another one.
 pub(super) fn parse(declared: &ContentType<'_>, body: &[u8]) -> Option<Result<Value, DecodeError>> {
-    let found = parts(body, &boundary(declared)?);
+    let found = parts(body, &boundary(declared)?, &mut Loosened::default());
     Some(found.and_then(|parts| {
         let first = parts.first().map(|it| std::str::from_utf8(&it.content).unwrap_or_default());
         json::parse(first.unwrap_or_default())
@@ -76,25 +79,36 @@ fn boundary(declared: &ContentType<'_>) -> Option<String> {
 
 /// Returns the file of this number in such a body, with the name that its payload says.
 pub(super) fn file(declared: &ContentType<'_>, body: &[u8], number: usize) -> Option<(Option<String>, Vec<u8>)> {
-    let parts = parts(body, &boundary(declared)?).ok()?;
+    let parts = parts(body, &boundary(declared)?, &mut Loosened::default()).ok()?;
     let payload: Value = serde_json::from_slice(&parts.first()?.content).ok()?;
     let found = parts.iter().skip(1).find(|it| it.name.as_deref() == Some(number.to_string().as_str()))?;
     Some((named(&payload, number), found.content.to_vec()))
 }
 
+/// Returns all files in such a body, each with its number.
+pub(super) fn files<'a>(declared: &ContentType<'_>, body: &'a [u8]) -> Vec<(usize, Cow<'a, [u8]>)> {
+    let found = boundary(declared).and_then(|it| parts(body, &it, &mut Loosened::default()).ok());
+    let files = found.into_iter().flatten().skip(1);
+    files.filter_map(|it| Some((it.name?.parse().ok()?, it.content))).collect()
+}
+
 /// Returns the name of a file in a payload that describes it.
 fn named(value: &Value, number: usize) -> Option<String> {
     match value {
-        Value::Object(map) if is_file(value, Some(number)) => map.get("name")?.as_str().map(str::to_owned),
+        Value::Object(map) if file_number(value) == Some(number as u64) => map.get("name")?.as_str().map(str::to_owned),
         Value::Object(map) => map.values().find_map(|it| named(it, number)),
         Value::Array(items) => items.iter().find_map(|it| named(it, number)),
         _ => None,
     }
 }
 
-/// Returns whether a value describes the file of this number, or any file.
-pub(super) fn is_file(value: &Value, number: Option<usize>) -> bool {
-    let found = value.get("file").and_then(Value::as_u64);
-    value.get("sha256").is_some_and(Value::is_string)
-        && number.map_or(found.is_some(), |number| found == Some(number as u64))
+/// Returns the number of the file that a value describes.
+pub(super) fn file_number(value: &Value) -> Option<u64> {
+    value.get("sha256").filter(|it| it.is_string())?;
+    value.get("file").and_then(Value::as_u64)
+}
+
+/// Returns whether a value describes a file.
+pub(crate) fn is_file(value: &Value) -> bool {
+    file_number(value).is_some()
 }

@@ -18,16 +18,74 @@ pub(crate) enum Unevaluated {
 }
 
 /// What n8n's expressions begin with, apart from `$`: functions and objects without it.
-const VARIABLES: [&str; 3] = ["DateTime.", "JSON.", "Object."];
-/// The n8n editor's texts for a value that it does not have yet: whole ones, and how others begin.
-const PREVIEWS: [&str; 7] = [
-    "[Execute previous nodes for preview]",
-    "[Execute node ",
-    "[Object: ",
-    "[Array: ",
-    "[DateTime: ",
-    "[undefined]",
-    "[null]",
+const VARIABLES: [&str; 5] = ["DateTime.", "JSON.", "Math.", "Object.", "new Date("];
+/// n8n's own variables and functions, without `$`. Others are those of another tool, or an amount of money.
+const NAMES: [&str; 36] = [
+    "binary",
+    "customData",
+    "data",
+    "env",
+    "evaluateExpression",
+    "execution",
+    "fromAI",
+    "getNodeParameter",
+    "if",
+    "ifEmpty",
+    "input",
+    "item",
+    "itemIndex",
+    "items",
+    "jmespath",
+    "jmesPath",
+    "json",
+    "max",
+    "min",
+    "mode",
+    "node",
+    "nodeId",
+    "nodeVersion",
+    "now",
+    "pageCount",
+    "parameter",
+    "position",
+    "prevNode",
+    "request",
+    "response",
+    "runIndex",
+    "secrets",
+    "today",
+    "vars",
+    "webhookId",
+    "workflow",
+];
+/// The n8n editor's texts for a value that it does not have yet.
+const PREVIEWS: [&str; 3] = ["[Execute previous nodes for preview]", "[undefined]", "[null]"];
+/// What JavaScript objects call themselves in `[object Object]`.
+const OBJECTS: [&str; 24] = [
+    "Arguments",
+    "Array",
+    "ArrayBuffer",
+    "AsyncFunction",
+    "Blob",
+    "Boolean",
+    "Date",
+    "Error",
+    "File",
+    "FormData",
+    "Function",
+    "Headers",
+    "Map",
+    "Null",
+    "Number",
+    "Object",
+    "Promise",
+    "RegExp",
+    "Request",
+    "Response",
+    "Set",
+    "String",
+    "Uint8Array",
+    "Undefined",
 ];
 
 impl Unevaluated {
@@ -38,17 +96,17 @@ impl Unevaluated {
             return Some(Self::Expression);
         }
         let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
-        if inner.is_some_and(is_expression) {
+        let is_one = |inner: &str| if inner.contains("}}") { has_expression(text) } else { is_expression(inner) };
+        if inner.is_some_and(is_one) {
             return Some(Self::Expression);
         }
-        if text.strip_prefix("[object ").and_then(|it| it.strip_suffix(']')).is_some_and(is_name) {
+        if text.strip_prefix("[object ").and_then(|it| it.strip_suffix(']')).is_some_and(|it| OBJECTS.contains(&it)) {
             return Some(Self::Object);
         }
         if ["Invalid DateTime", "Invalid Date"].contains(&text) {
             return Some(Self::Date);
         }
-        let is_preview = |it: &str| text == it || (!it.ends_with(']') && text.starts_with(it) && text.ends_with(']'));
-        PREVIEWS.iter().any(|it| is_preview(it)).then_some(Self::Preview)
+        (PREVIEWS.contains(&text) || is_preview(text)).then_some(Self::Preview)
     }
 
     /// Recognizes a text that contains one.
@@ -99,16 +157,33 @@ fn has_expression(text: &str) -> bool {
 
 /// Whether the text between braces is one of n8n's expressions: `{{ name }}` may be another tool's template.
 fn is_expression(inner: &str) -> bool {
-    let starts_name = |c: char| c.is_ascii_alphabetic() || c == '(';
+    let is_own = |rest: &str| {
+        let name = rest.split(|it: char| !it.is_ascii_alphanumeric() && it != '_').next().unwrap_or_default();
+        rest.starts_with('(') || NAMES.contains(&name)
+    };
     let is_variable = |(at, _): (usize, &str)| {
         // `US$each` is no variable.
-        !inner[..at].ends_with(char::is_alphanumeric) && inner[at + 1..].starts_with(starts_name)
+        !inner[..at].ends_with(char::is_alphanumeric) && is_own(&inner[at + 1..])
     };
     inner.match_indices('$').any(is_variable) || VARIABLES.iter().any(|it| inner.trim_start().starts_with(it))
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric())
+/// Whether the text begins as an ISO date does.
+fn is_date(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(year, _)| year.len() == 4 && year.bytes().all(|it| it.is_ascii_digit()))
+}
+
+/// Whether the text is how the n8n editor shows a value: `[Object: {"id":1}]`, `[Array: [1]]`, `[DateTime: 2026-…]`, or
+/// asks for one: `[Execute node 'Webhook' for preview]`. A person may begin a text with the same words.
+fn is_preview(text: &str) -> bool {
+    let Some(inner) = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')) else { return false };
+    let within = |name: &str, begin: char, end: char| {
+        inner.strip_prefix(name).is_some_and(|it| it.starts_with(begin) && it.ends_with(end))
+    };
+    within("Object: ", '{', '}')
+        || within("Array: ", '[', ']')
+        || inner.strip_prefix("DateTime: ").is_some_and(is_date)
+        || inner.starts_with("Execute node ") && inner.ends_with(" for preview")
 }
 
 #[cfg(test)]
@@ -127,6 +202,8 @@ mod tests {
             ("={{", Expression),
             ("{{ DateTime.now() }}", Expression),
             ("{{ $now }}", Expression),
+            ("{{ $json.first }} {{ $json.last }}", Expression),
+            ("{{ new Date() }}", Expression),
             ("[object Object]", Object),
             ("[object Undefined]", Object),
             ("Invalid DateTime", Date),
@@ -134,6 +211,9 @@ mod tests {
             ("[Execute previous nodes for preview]", Preview),
             ("[Execute node 'Webhook' for preview]", Preview),
             ("[undefined]", Preview),
+            ("[Object: {\"id\":1}]", Preview),
+            ("[Array: [1,2]]", Preview),
+            ("[DateTime: 2026-12-01T17:00:00.000Z]", Preview),
         ] {
             assert_eq!(Unevaluated::whole(text), Some(is), "{text}");
         }
@@ -147,11 +227,21 @@ mod tests {
             "{{name}}",
             "{{ first_name }} pays $5",
             "{{ 5$each }}",
+            "{{a}} costs $five {{b}}",
+            "Template {{US $Dollar}}",
+            "{{ $labels.instance }}",
             "[nullable] call back]",
             "Invalid date of birth on the form",
             "The workflow sent {{ $json.title }} as a title",
             "=SUM(A1:A2)",
             "[urgent] call back",
+            "[Object: swallowed button battery, X-ray done]",
+            "[Array: no longer in use]",
+            "[DateTime: unknown]",
+            "[DateTime: 5 pm on the 3rd]",
+            "[Execute node check]",
+            "[object removed]",
+            "[object Removed]",
             "{{ unclosed $json",
             "",
         ] {

@@ -122,7 +122,7 @@ pub(super) fn text(sent: &Value, trim: bool) -> ReadValue {
             _ if trim && maybe_rounded(number) => ReadValue::Noted(Value::String(number.to_string()), Noted::Rounded),
             _ => ReadValue::Loose(Value::String(number.to_string())),
         },
-        other if is_file(other, None) => wrong("type", "text", "was sent as a file".into(), Some(SENT_AS_FILE)),
+        other if is_file(other) => wrong("type", "text", "was sent as a file".into(), Some(SENT_AS_FILE)),
         Value::Object(_) => {
             wrong("type", "text", format!("{} is not text", got(sent)), Some(Unevaluated::Object.hint()))
         }
@@ -146,7 +146,7 @@ pub(super) fn list(sent: &Value, required: bool, encoding: Encoding) -> ReadValu
     let (items, mut loose) = match sent {
         Value::Array(items) => (items.clone(), false),
         Value::String(text) => (split(text), true),
-        file if is_file(file, None) => {
+        file if is_file(file) => {
             return wrong("type", "a list of texts", "was sent as a file".into(), Some(SENT_AS_FILE));
         }
         Value::Object(_) => return wrong("type", "a list of texts", format!("{} is not a list", got(sent)), None),
@@ -225,7 +225,7 @@ pub(super) fn deadline(sent: &Value, rules: &Rules) -> ReadValue {
     match parse_deadline(sent, rules.timezone) {
         Ok((time, true)) => ReadValue::Loose(Value::String(format_utc(time))),
         Ok((time, false)) => ReadValue::Exact(Value::String(format_utc(time))),
-        Err(_) if is_file(sent, None) => {
+        Err(_) if is_file(sent) => {
             wrong("date_time", "RFC 3339 date-time", "was sent as a file".into(), Some(SENT_AS_FILE))
         }
         Err(error) => wrong(

@@ -30,7 +30,7 @@ pub fn weight_of(content_type: Option<&str>, coding: Option<&str>, body: &[u8], 
 
 fn weight_in(declared: &ContentType<'_>, content: &[u8]) -> usize {
     let boundary = declared.parameter("boundary").filter(|_| declared.format == BodyFormat::Multipart);
-    match boundary.and_then(|it| parts(content, &it).ok()) {
+    match boundary.and_then(|it| parts(content, &it, &mut Loosened::default()).ok()) {
         None => weight(content),
         Some(parts) => {
             let of = |it: &BodyPart<'_>| if it.is_text() { weight(&it.content) } else { 8 * VALUE };

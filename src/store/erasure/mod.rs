@@ -1,8 +1,9 @@
 //! Erasing what was sent of a patient: how the patient is found (`patient.rs`, with `words.rs` and `escapes.rs` for the
-//! spellings of an id), and what an erasure returns (`report.rs`).
+//! spellings of an id, and `readings.rs` for what a body may be read as), and what an erasure returns (`report.rs`).
 
 mod escapes;
 pub(super) mod patient;
+mod readings;
 pub(super) mod report;
 mod words;
 

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::readings;
 use super::words::{Form, Word};
-use crate::format::payload::{self, CODING_HEADER, Loosened, Rules};
+use crate::format::payload::{self, CODING_HEADER, Loosened};
 use crate::model::company::CompanyId;
 use crate::model::event::Event;
 use crate::model::task::Task;
@@ -144,32 +145,39 @@ impl Patient {
     /// anywhere.
     fn in_body(&self, event: &Event) -> Vec<Match> {
         let content = content_of(event);
-        let text = text_of(&content);
-        if !self.word.may_be_in(&text) {
-            return Vec::new();
-        }
+        let content_type = event.content_type.as_deref();
         let mut found = Vec::new();
-        let decoded = payload::decode(event.content_type.as_deref(), &content, &Rules::default());
-        let value = decoded.ok().map(|it| it.value).or_else(|| serde_json::from_slice(&content).ok());
-        if let Some(value) = &value {
-            self.in_value(value, &mut String::new(), false, &mut found);
+        for value in readings::values(content_type, &content) {
+            if found.is_empty() {
+                self.in_value(&value, &mut String::new(), false, &mut found);
+            }
+        }
+        if found.is_empty() {
+            // The body is neither JSON nor a form, or it names the patient outside of values.
+            let texts = readings::texts(content_type, &content);
+            let form = texts.iter().find_map(|text| self.in_text(text, false));
+            return form.map(|form| Match { place: "body".into(), form }).into_iter().collect();
         }
         let named = |pointer: String| if pointer.is_empty() { "body".to_owned() } else { format!("body {pointer}") };
         // The unparsed text, in case it differs from the parsed values.
         let raw = self
             .word
-            .find(&text, true)
+            .find(&readings::text_of(&content), true)
             .filter(|it| matches!(it, Form::PercentEncoded | Form::JsonEscaped | Form::XmlEscaped));
         for it in &mut found {
             let plain = matches!(it.form, Form::Number | Form::Text | Form::Reference);
             it.form = raw.filter(|_| plain).unwrap_or(it.form);
             it.place = named(std::mem::take(&mut it.place));
         }
-        if found.is_empty() {
-            // The body is neither JSON nor a form, or it names the patient outside of values.
-            found.extend(self.word.find(&text, false).map(|form| Match { place: "body".into(), form }));
-        }
         found
+    }
+
+    /// Returns how a text names the patient, as it is or in base64.
+    fn in_text(&self, text: &str, named: bool) -> Option<Form> {
+        self.word.find(text, named).or_else(|| {
+            let decoded = readings::in_base64(text);
+            decoded.iter().any(|it| self.word.find(it, named).is_some()).then_some(Form::Base64)
+        })
     }
 
     /// Collects where a value names the patient. `named`: one of the names above it contains "patient".
@@ -198,7 +206,7 @@ impl Patient {
                 }
             }
             Value::String(text) => {
-                found.extend(self.word.find(text, named).map(|form| Match { place: pointer.clone(), form }));
+                found.extend(self.in_text(text, named).map(|form| Match { place: pointer.clone(), form }));
             }
             Value::Number(number) => {
                 if let Some(form) = self.word.find(&number.to_string(), named) {
@@ -230,19 +238,5 @@ fn mentions(value: &Value, name: &str, text: &str) -> bool {
         }
         Value::Array(items) => items.iter().any(|it| mentions(it, name, text)),
         _ => false,
-    }
-}
-
-/// Returns a body as text: UTF-8, UTF-16 with a byte order mark, or else Latin 1, in which every byte is a
-/// character.
-fn text_of(body: &[u8]) -> Cow<'_, str> {
-    let units = |of: fn([u8; 2]) -> u16| body.chunks_exact(2).map(|it| of([it[0], it[1]])).collect::<Vec<_>>();
-    match body {
-        [0xff, 0xfe, ..] => String::from_utf16_lossy(&units(u16::from_le_bytes)).into(),
-        [0xfe, 0xff, ..] => String::from_utf16_lossy(&units(u16::from_be_bytes)).into(),
-        _ => match std::str::from_utf8(body) {
-            Ok(text) => text.into(),
-            Err(_) => body.iter().copied().map(char::from).collect::<String>().into(),
-        },
     }
 }
