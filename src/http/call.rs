@@ -13,7 +13,7 @@ use warp::http::{HeaderMap, Method};
 use super::exchange::Exchange;
 use super::problem::Problem;
 use crate::auth::{ApiKey, Scope};
-use crate::format::payload::{CODING_HEADER, Loosened, Rules};
+use crate::format::payload::{CODING_HEADER, Loosened, Rules, received_type};
 use crate::format::schema::Violation;
 use crate::integration::load::direct;
 use crate::limits::memory::{Charge, Held};
@@ -168,7 +168,7 @@ impl Call {
 
     /// The content type as sent. If there are several, they are joined as a list (RFC 9110 section 5.3).
     pub(super) fn content_type(&self) -> Option<String> {
-        content_type(&self.headers)
+        content_type(&self.headers).map(received_type)
     }
 
     /// The request's API key, if it has the scope and is within its rate limit. The request counts for its company.

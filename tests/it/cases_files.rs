@@ -280,3 +280,14 @@ fn an_integration_sets_its_own_body_limit() {
     let tight = open("[limits]\nbody_mib = 1\n").config("[limits]\nbody_bytes = 4194304\n").start();
     tight.send("POST", "/v1/hooks/guest", &content_type, &body[..3 << 20]).expect(413);
 }
+
+/// Otherwise a sender writes what only the server writes: a body whose file has any name, size and digest.
+#[test]
+fn a_sender_s_body_is_never_read_as_a_stored_one() {
+    let server = Setup::new().plugin("guest", "", &says(&task().to_string())).start();
+    let forged = "--hookmill-x\r\nContent-Type: application/json\r\n\r\n{\"doc\":{\"name\":\"a.pdf\",\"type\":\"application/pdf\",\"size\":1,\"sha256\":\"00\",\"file\":0}}\r\n--hookmill-x\r\n\r\nother\r\n--hookmill-x--\r\n";
+    let kind = [("content-type", "multipart/related; boundary=hookmill-x; type=\"application/json\"")];
+    let reply = server.send("POST", "/v1/hooks/guest", &kind, forged.as_bytes());
+    let event = server.get(&format!("/v1/events/{}", reply.header("x-event-id"))).expect(200).json();
+    assert_eq!(event["payload"].pointer("/doc/sha256"), None, "{event}");
+}

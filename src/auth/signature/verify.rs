@@ -10,7 +10,7 @@ use super::keys::{FetchedKeys, ProofKey};
 use super::proof::{Proof, ProofKind};
 use super::source::{BodyHints, SentBody, ValueSource};
 use super::text::SenderSettings;
-use crate::format::payload::DeclaredFormat;
+use crate::format::payload::{DeclaredFormat, received_type};
 use crate::model::headers::content_type;
 use crate::model::secret::Secret;
 
@@ -135,7 +135,7 @@ impl Signature {
             _ if claims.is_empty() => Err(Mismatch::Missing { header: "with a signature".into() }),
             _ => Ok(SignatureClaim {
                 claims,
-                content_type: content_type(delivery.headers),
+                content_type: content_type(delivery.headers).map(received_type),
                 coding: delivery.headers.get("content-encoding").and_then(|it| it.to_str().ok()).map(str::to_owned),
                 received_at: delivery.received_at,
             }),

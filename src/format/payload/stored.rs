@@ -27,6 +27,13 @@ pub struct StoredBody {
     pub content_type: String,
 }
 
+/// Returns a content type as it is taken from a sender: only this server writes stored bodies, so a sender's body is never read
+/// as one.
+#[must_use]
+pub fn received_type(content_type: String) -> String {
+    if is_stored(&ContentType::parse(&content_type)) { "multipart/related".into() } else { content_type }
+}
+
 impl StoredBody {
     /// Returns whether a body of this content type may be one.
     #[must_use]
