@@ -43,7 +43,7 @@ pub(super) struct AuthTable {
     url: Option<String>,
     username: Option<String>,
     #[serde(default)]
-    allow_weak_secret: bool,
+    pub(super) allow_weak_secret: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

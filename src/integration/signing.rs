@@ -23,6 +23,8 @@ pub struct SigningParts {
     pub secret_names: Vec<String>,
     /// The names of its other secrets.
     pub other_names: Vec<String>,
+    /// Whether a secret may be easy to guess.
+    pub allows_weak: bool,
     /// The first secret that is set, with its name.
     pub secret: Option<(String, Secret)>,
     /// The user name of Basic authentication.
@@ -50,6 +52,7 @@ impl SigningParts {
             chosen: chosen.chosen,
             other_names: manifest.auth.secret_names().skip(main.len()).cloned().collect(),
             secret_names: main,
+            allows_weak: manifest.auth.allow_weak_secret,
             secret,
             username,
             settings,

@@ -55,6 +55,9 @@ pub struct SetupTable {
     /// What else to know.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Whether a secret that is learned in a handshake must be entered at the sender.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enter_secret: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -67,7 +67,7 @@ fn print_sender(sender: &Sender, file: &Value) {
     );
     let named = |(name, what): (&String, &String)| format!("{name}: {what}");
     section("Other secrets", sender.secrets.iter().map(named));
-    section("SenderSettings", sender.settings.iter().map(named));
+    section("Settings", sender.settings.iter().map(named));
     section("A delivery's id", list(&file["delivery"]["id"]).map(described::id));
     section("Remembered for", std::iter::once(format!("{} hours", sender.hours)));
     section("Headers for the mapper", sender.headers.iter().cloned());

@@ -140,6 +140,7 @@ impl SignCommand {
             chosen,
             secret_names: Vec::new(),
             other_names: Vec::new(),
+            allows_weak: false,
             secret: None,
             username: self.username.clone().unwrap_or_default(),
             settings,
