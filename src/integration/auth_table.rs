@@ -133,6 +133,13 @@ impl AuthTable {
         self.secret.as_slice().to_vec()
     }
 
+    /// Returns the names of the settings that still have the value of `hookmill plugin new`.
+    pub(super) fn placeholders(&self) -> Vec<String> {
+        let url = self.url.iter().filter(|it| it.contains("://hooks.example.com/")).map(|_| "url".to_owned());
+        let settings = self.settings.iter().filter(|(_, it)| *it == "replace-me");
+        url.chain(settings.map(|(name, _)| format!("settings.{name}"))).collect()
+    }
+
     /// Returns the names of its secrets that are not set.
     pub(super) fn unset<'a>(&'a self, secrets: &Secrets) -> Vec<&'a String> {
         self.secret_names().filter(|name| secrets.get(name).is_none()).collect()

@@ -15,6 +15,8 @@ use crate::system::folder::Folder;
 pub struct SigningParts {
     /// The integration's name.
     pub name: String,
+    /// Its company, if it is an integration.
+    pub company_id: Option<String>,
     /// Its sender, if it names one.
     pub sender: Option<Arc<Sender>>,
     /// How deliveries are proved.
@@ -48,6 +50,7 @@ impl SigningParts {
         let (secret, username, settings) = manifest.auth.signing(&senders.secrets);
         Ok(Self {
             name: manifest.name,
+            company_id: Some(manifest.company_id),
             sender: chosen.sender,
             chosen: chosen.chosen,
             other_names: manifest.auth.secret_names().skip(main.len()).cloned().collect(),

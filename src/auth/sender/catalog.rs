@@ -107,7 +107,8 @@ impl Sender {
     pub fn parse(text: &str, name: Option<&str>) -> Result<Self, String> {
         let sender = SenderTable::parse(text)?.compile()?;
         if name.is_some_and(|it| it != sender.name) {
-            return Err("name: differs from the file's name; make them equal".into());
+            let (name, own) = (name.unwrap_or_default(), &sender.name);
+            return Err(format!("name: is \"{own}\" and must be \"{name}\", as the file's name or [auth] sender says"));
         }
         sender.test()?;
         Ok(sender)

@@ -320,8 +320,7 @@ pub(super) struct HandshakeAnswerTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VectorTable {
-    #[serde(rename = "source")]
-    _source: String,
+    pub(super) source: String,
     pub(super) proof: Option<String>,
     #[serde(default)]
     pub(super) secret: String,

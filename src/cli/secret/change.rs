@@ -26,9 +26,9 @@ pub(super) fn set(config: &Config, name: &str, forced: bool, as_json: bool) -> R
     let secret = ask(name)?;
     let users: Vec<_> = integrations(config).into_iter().filter(|it| names(it, name)).collect();
     let warnings = match check(name, &secret, &users) {
-        Checked::Good(warnings) => warnings,
-        Checked::Refused(causes) if forced => causes,
-        Checked::Refused(causes) => {
+        SecretCheck::Good(warnings) => warnings,
+        SecretCheck::Refused(causes) if forced => causes,
+        SecretCheck::Refused(causes) => {
             let causes = causes.join(". ");
             return Err(Failure::new(format!("{causes}; nothing was changed (--force sets it anyway)")));
         }
@@ -156,8 +156,8 @@ fn has_no_other(config: &Config, it: &SigningParts, removed: &str) -> bool {
     it.secret_names.iter().any(|name| name == removed) && !it.secret_names.iter().any(is_set)
 }
 
-/// What the integrations that name a secret would make of it.
-enum Checked {
+/// Whether the integrations that name a secret would accept it.
+enum SecretCheck {
     /// All of them accept it; with warnings.
     Good(Vec<String>),
     /// Why some of them refuse it.
@@ -165,7 +165,7 @@ enum Checked {
 }
 
 /// Checks that the integrations that name the secret can use it. Never quotes the secret.
-fn check(name: &str, secret: &Secret, users: &[SigningParts]) -> Checked {
+fn check(name: &str, secret: &Secret, users: &[SigningParts]) -> SecretCheck {
     let (mut warnings, mut refused) = (Vec::new(), Vec::new());
     for it in users {
         let is_main = it.secret_names.iter().any(|it| it == name);
@@ -187,5 +187,5 @@ fn check(name: &str, secret: &Secret, users: &[SigningParts]) -> Checked {
     if users.is_empty() && secret.expose().len() < BYTES_MIN {
         warnings.push(format!("the secret is short: integrations need {BYTES_MIN} bytes or more"));
     }
-    if refused.is_empty() { Checked::Good(warnings) } else { Checked::Refused(refused) }
+    if refused.is_empty() { SecretCheck::Good(warnings) } else { SecretCheck::Refused(refused) }
 }

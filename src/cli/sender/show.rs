@@ -92,7 +92,12 @@ fn answers(file: &Value) -> Vec<String> {
     let outcomes = ["created", "skipped", "duplicate", "queued", "quarantined"];
     let single = outcomes.iter().filter(|it| file[**it].is_object());
     let single = single.map(|it| format!("{it}: {}", described::answer(&file[*it])));
-    std::iter::once(format!("every outcome: {}", described::answer(file))).chain(single).collect()
+    let error = "quarantined: an error, 4xx or 502".to_owned();
+    let error = (!file["quarantined"].is_object()).then_some(error);
+    std::iter::once(format!("every outcome but quarantine: {}", described::answer(file)))
+        .chain(single)
+        .chain(error)
+        .collect()
 }
 
 fn section(title: &str, lines: impl IntoIterator<Item = String>) {
