@@ -39,7 +39,9 @@ fn senders_are_listed_with_proof_and_group_and_own_files_are_marked() {
     std::fs::create_dir(&dir).unwrap();
     let own = include_str!("../../senders/phaxio.toml").replace("name = \"phaxio\"", "name = \"our-fax\"");
     std::fs::write(dir.join("our-fax.toml"), own).unwrap();
+    std::fs::write(dir.join("retell.toml"), include_str!("../../senders/retell.toml")).unwrap();
     let setup = setup.config(&format!("senders_dir = {:?}\n", dir.to_str().unwrap()));
+    assert!(good(&run(&setup, &["sender", "list"], b"")).contains("own file, in place of the shipped one"));
     let listed: Value =
         serde_json::from_str(&good(&run(&setup, &["sender", "list", "--group", "fax", "--json"], b""))).unwrap();
     let all = listed["data"].as_array().unwrap();
@@ -476,6 +478,20 @@ fn test_refuses_what_has_no_effect_and_finds_the_file_that_is_meant() {
         let out = run(&setup, &["sender", "test", "retell.toml"], b"");
         assert!(out.status.code() == Some(1) && said(&out).contains(part), "{part}: {}", said(&out));
     }
+    // In words, and not in the terms of JSON Schema.
+    for (from, to, part) in [
+        ("[answer]", "[answers]", "the file has unknown fields: answers"),
+        ("checked = \"2", "checked = \"x2", "checked: is not a date, such as 2026-11-25"),
+        ("name = \"retell\"", "name = \"Retell AI\"", "name: is not a name of lower-case letters"),
+    ] {
+        std::fs::write(setup.plugins.join("retell.toml"), retell.replacen(from, to, 1)).unwrap();
+        let text = said(&run(&setup, &["sender", "test", "retell.toml"], b""));
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let both = "[auth]\nsender = \"retell\"\nscheme = \"basic\"\nsecret = \"S\"\n";
+    let setup = setup.plugin("both", both, &says(&task().to_string()));
+    let text = said(&run(&setup, &["plugin", "check", "both"], b""));
+    assert!(text.contains("name a sender or a scheme, not both") && !text.contains("oneOf"), "{text}");
     std::fs::write(setup.plugins.join("mine.toml"), retell).unwrap();
     let text = said(&run(&setup, &["sender", "test", "mine.toml"], b""));
     assert!(text.contains("is \"retell\" and must be \"mine\""), "{text}");

@@ -79,6 +79,12 @@ impl Catalog {
         self.own.contains_key(name)
     }
 
+    /// Returns whether a file in the admin's folder takes the place of a shipped one.
+    #[must_use]
+    pub fn replaces(&self, name: &str) -> bool {
+        self.is_own(name) && SHIPPED.iter().any(|(it, _)| *it == name)
+    }
+
     /// Returns the text of a sender's file, whether it is valid or not.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

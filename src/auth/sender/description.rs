@@ -101,7 +101,12 @@ impl Sender {
         handshakes: Vec<Handshake>,
     ) -> Result<Self, String> {
         let text = |(name, it): (String, serde_json::Value)| {
-            let text = it.as_str().map_or_else(|| "required".to_owned(), str::to_owned);
+            let usual = match name.as_str() {
+                "url" => "the address that is entered at the sender",
+                "username" => "the user name that is entered at the sender",
+                _ => "required",
+            };
+            let text = it.as_str().map_or_else(|| usual.to_owned(), str::to_owned);
             (name, text)
         };
         let sender = Self {

@@ -357,13 +357,9 @@ impl SenderTable {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let value: Value = parse::toml(text.strip_prefix('\u{feff}').unwrap_or(text))?;
         let schema = SCHEMA.as_ref().map_err(ToString::to_string)?;
-        schema.check(&value).map_err(|all| {
-            let told = |it: &crate::format::schema::Violation| match it.code.as_str() {
-                "required" | "unknown_field" | "min_length" => it.message.clone(),
-                _ => format!("{}: is not {}", it.field(), it.expected),
-            };
-            all.iter().map(told).collect::<Vec<_>>().join(". ")
-        })?;
+        schema
+            .check(&value)
+            .map_err(|all| all.iter().map(crate::format::schema::Violation::in_file).collect::<Vec<_>>().join(". "))?;
         serde_json::from_value(value).map_err(|error| parse::json_error(&error))
     }
 }
