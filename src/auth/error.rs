@@ -7,11 +7,14 @@ use super::signature;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No `X-API-Key` header.
-    #[error("no API key: send it in the X-API-Key header")]
+    #[error("no API key: send it in the X-API-Key header, not as Authorization: Bearer")]
     NoKey,
     /// The key is unknown, expired or revoked; the response does not say which.
     #[error("the API key in X-API-Key is not valid")]
     WrongKey,
+    /// The key is in quotation marks.
+    #[error("the API key in X-API-Key is not valid: send it without quotation marks")]
+    QuotedKey,
     /// The key lacks a scope.
     #[error("this API key lacks the scope {0}")]
     Scope(Scope),

@@ -168,14 +168,16 @@ impl KeyRing {
     /// about stored keys to a guesser, and compared again in constant time.
     ///
     /// # Errors
-    /// [`AuthError::NoKey`] or [`AuthError::WrongKey`].
+    /// [`AuthError::NoKey`], [`AuthError::WrongKey`] or [`AuthError::QuotedKey`].
     pub fn check(&self, sent: Option<&str>, now: DateTime<Utc>) -> Result<Arc<ApiKey>, AuthError> {
         let sent = sent.map(str::trim).filter(|key| !key.is_empty()).ok_or(AuthError::NoKey)?;
         if sent.len() > LONGEST {
             return Err(AuthError::WrongKey);
         }
         let hash = hash(sent);
-        let key = self.by_hash.load().get(&hash).cloned().ok_or(AuthError::WrongKey)?;
+        // Copied from JSON or from a shell's line.
+        let wrong = if sent.starts_with(['"', '\'']) { AuthError::QuotedKey } else { AuthError::WrongKey };
+        let key = self.by_hash.load().get(&hash).cloned().ok_or(wrong)?;
         if bool::from(key.hash.ct_eq(&hash)) && key.is_good(now) { Ok(key) } else { Err(AuthError::WrongKey) }
     }
 }
@@ -205,6 +207,7 @@ mod tests {
         ring.merge(vec![key("one", Some(now))]);
         ring.merge(vec![key("one", None), key("two", None)]);
         assert_eq!(ring.check(Some("one"), now).unwrap_err(), AuthError::WrongKey);
+        assert_eq!(ring.check(Some("\"one\""), now).unwrap_err(), AuthError::QuotedKey);
         assert!(ring.check(Some("two"), now).is_ok());
         ring.merge(Vec::new());
         assert_eq!(ring.list().len(), 2);

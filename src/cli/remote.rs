@@ -45,6 +45,11 @@ impl Remote {
         running_server(dir).map(|running| Self::new(&running.url, &running.operator_token))
     }
 
+    /// Returns the server's base URL.
+    pub(super) fn base(&self) -> &str {
+        &self.url
+    }
+
     pub(super) fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {
         let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not respond: {e}", self.url));
         let agent: ureq::Agent = ureq::Agent::config_builder()

@@ -16,6 +16,14 @@ pub enum ConfigError {
         /// Error of the operating system.
         cause: std::io::Error,
     },
+    /// The secrets file does not exist.
+    #[error(
+        "{file}, the secrets_file of the settings, does not exist: `hookmill secret set NAME` creates it with the first secret, and `install -m 600 /dev/null {file}` without any"
+    )]
+    NoSecretsFile {
+        /// Path of the file.
+        file: String,
+    },
     /// A file is invalid.
     #[error("{file}: {cause}")]
     Parse {

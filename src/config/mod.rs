@@ -207,7 +207,7 @@ impl Config {
                 sender_places.read()?
             },
             sender_places,
-            outbound_hosts: file.outbound.hosts,
+            outbound_hosts: outbound_hosts(&name, file.outbound.hosts)?,
             store: store::embedded::StoreOptions {
                 page_bytes: limits.page_bytes,
                 ..store_options(&name, &file.store, &file.retention)?
@@ -217,6 +217,26 @@ impl Config {
             loading,
             traces: traces(&name, &file.traces)?,
         })
+    }
+}
+
+/// Checks that each entry can be a host: a pattern that is never matched refuses deliveries later, when keys are fetched.
+fn outbound_hosts(file: &str, hosts: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let is_label =
+        |it: &str| it == "*" || (!it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-'));
+    let without_port = |it: &str| match it.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
+        _ => it.to_owned(),
+    };
+    let is_host = |it: &str| it.split('.').all(is_label) && it.split('.').any(|it| it != "*");
+    match hosts.iter().find(|it| !is_host(&without_port(it))) {
+        Some(wrong) => Err(ConfigError::Parse {
+            file: file.to_owned(),
+            cause: format!(
+                "outbound.hosts: {wrong:?} is not a host's name, such as \"www.googleapis.com\" or \"sns.*.amazonaws.com\"; leave scheme and path out"
+            ),
+        }),
+        None => Ok(hosts),
     }
 }
 

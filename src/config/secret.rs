@@ -10,13 +10,23 @@ use crate::model::secret::Secret;
 
 pub(super) fn read_secrets(path: &Path) -> Result<Secrets, ConfigError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { file: file.clone(), cause })?;
+    let text = std::fs::read_to_string(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => ConfigError::NoSecretsFile { file: file.clone() },
+        _ => ConfigError::Read { file: file.clone(), cause },
+    })?;
     // Editors on Windows put it there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     // The parser's own message quotes the line, which contains a secret.
-    let table: HashMap<String, String> = toml::from_str(text)
-        .map_err(|_| ConfigError::Parse { file, cause: "every line must be NAME = \"secret\"".into() })?;
+    let table: HashMap<String, String> =
+        toml::from_str(text).map_err(|error| ConfigError::Parse { file, cause: wrong_line(text, error.span()) })?;
     Ok(table.into_iter().map(|(name, secret)| (name, Secret::new(secret))).collect())
+}
+
+/// What is wrong with a secrets file, without its text: only the line's number.
+pub(super) fn wrong_line(text: &str, at: Option<std::ops::Range<usize>>) -> String {
+    let line = at.and_then(|it| text.get(..it.start)).map(|it| it.matches('\n').count() + 1);
+    let line = line.map(|it| format!("line {it}: ")).unwrap_or_default();
+    format!("{line}every line must be NAME = \"secret\"")
 }
 
 /// A key that the environment presets, where this variable is set.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
+use super::secret::wrong_line;
 use crate::model::secret::Secret;
 use crate::system::private_file::{lock_folder_of, write_private};
 
@@ -75,7 +76,7 @@ fn changed(text: &str, name: &str, secret: Option<&str>) -> Result<(String, bool
     // The parser's own message quotes the line, which contains a secret.
     let parse = |text: &str| {
         toml::from_str::<Places>(text.strip_prefix('\u{feff}').unwrap_or(text))
-            .map_err(|_| "every line must be NAME = \"secret\"".to_owned())
+            .map_err(|error| wrong_line(text, error.span()))
     };
     let mark = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
     let before = parse(text)?;
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(changed(&marked, "FAX", None).unwrap().0, format!("\u{feff}{}", set("FAX", None).0));
         assert_eq!(changed("", "A", Some("b")).unwrap().0, "A = \"b\"\n");
         assert!(!changed("FAX = secret in the clear", "A", Some("b")).unwrap_err().contains("clear"));
+        assert!(changed("A = \"b\"\nFAX = bad", "A", Some("c")).unwrap_err().starts_with("line 2: "));
         assert!(changed("[table]\nA = \"b\"", "A", Some("c")).is_err());
     }
 

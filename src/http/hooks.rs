@@ -299,6 +299,10 @@ async fn or_rejected(
 
 /// Stores a rejected delivery without its body. If too many are rejected, they are only counted.
 async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, problem: Problem) -> Failed {
+    let problem = match problem {
+        Problem::BodyTooLarge { limit } if limit == integration.rules.body_bytes => Problem::DeliveryTooLarge { limit },
+        other => other,
+    };
     integration.series().delivered(DeliveryEnd::Rejected);
     let (now, announced) = (now(), call.header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0));
     let code = problem.code().name();
@@ -307,14 +311,32 @@ async fn reject(call: &Call, integration: &Integration, secret: Option<&str>, pr
     }
     let Some(omitted) = integration.rejections.admit(call.peer(), now) else { return problem.into() };
     let id = EventId(new_id(now));
-    let mut why = if let Problem::Auth(error) = &problem { error.detail() } else { problem.to_string() };
+    let mut why = match &problem {
+        Problem::Auth(AuthError::NotConfigured) => not_configured(integration),
+        Problem::Auth(error) => error.detail(),
+        other => other.to_string(),
+    };
     if omitted > 0 {
         why.push_str(&format!(" ({omitted} rejected deliveries before this one were not stored)"));
     }
     let mut headers = few_headers(&call.headers);
     integration.auth.hide(&mut headers, secret);
-    let event = pipeline::rejected(integration, id, now, headers, code, &why, announced);
+    let stage = if matches!(problem, Problem::Auth(_)) { "auth" } else { "decode" };
+    let reason = crate::model::event::Reason { stage: stage.into(), code: code.into(), message: why };
+    let event = pipeline::rejected(integration, id, now, headers, reason, announced);
     // The sender is rejected either way; a failing store has its own log line.
     let stored = call.app.store.commit(event.into()).await.is_ok();
     Failed { problem, event_id: stored.then_some(id) }
+}
+
+/// Names the secrets, for the admin.
+fn not_configured(integration: &Integration) -> String {
+    let names = &integration.secrets.names;
+    let all = names.join(", ");
+    match names.first() {
+        Some(first) => {
+            format!("none of its secrets is set on the server ({all}); set one with: hookmill secret set {first}")
+        }
+        None => AuthError::NotConfigured.detail(),
+    }
 }

@@ -27,6 +27,8 @@ pub(super) struct SecretConfirmed {
     integration: IntegrationName,
     /// Its name in plugin.toml and in the secrets file.
     name: String,
+    /// Whether the secret must also be entered at the sender, to finish its setup.
+    enter_at_sender: bool,
 }
 
 /// `GET /v1/admin/learned-secrets`. The operator sees those of every company, an admin those of its own.
@@ -58,7 +60,9 @@ pub(super) async fn confirm(
     app.store.note(entry.with(format!("event {event}, as {name}"))).await?;
     app.learned.remove(event).map_err(Problem::Operation)?;
     tracing::info!(%integration, name, "a learned secret was confirmed");
-    Ok(Success(SecretConfirmed { integration, name }))
+    let live = app.registry.get(&integration.0);
+    let enter_at_sender = live.and_then(|it| it.sender.as_ref().map(|it| it.setup.enter_secret)).unwrap_or(false);
+    Ok(Success(SecretConfirmed { integration, name, enter_at_sender }))
 }
 
 /// `DELETE /v1/admin/learned-secrets/{id}`: the secret is forgotten.

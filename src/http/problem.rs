@@ -40,6 +40,10 @@ pub(crate) enum Problem {
     Method { method: String, allow: String },
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
+    #[error(
+        "the body is larger than {limit} bytes; the server's admin can allow more with body_mib in [limits] of the integration's plugin.toml, or for all with limits.body_bytes"
+    )]
+    DeliveryTooLarge { limit: usize },
     #[error("the headers are larger than {limit} bytes")]
     HeadersTooLarge { limit: usize },
     #[error("the body did not arrive within {} seconds; send it again", timeout.as_secs_f64())]
@@ -132,7 +136,7 @@ impl Problem {
             Self::UnknownIntegration { .. } => Code::UnknownIntegration,
             Self::RepeatedHeader { .. } => Code::RepeatedHeader,
             Self::Method { .. } => Code::MethodNotAllowed,
-            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::BodyTooLarge { .. } | Self::DeliveryTooLarge { .. } => Code::BodyTooLarge,
             Self::HeadersTooLarge { .. } => Code::HeadersTooLarge,
             Self::BodyTimeout { .. } => Code::BodyTimeout,
             Self::BodyBroken => Code::BodyIncomplete,
@@ -169,7 +173,7 @@ impl Problem {
 fn auth(error: &AuthError) -> Code {
     match error {
         AuthError::NoKey => Code::NoKey,
-        AuthError::WrongKey => Code::WrongKey,
+        AuthError::WrongKey | AuthError::QuotedKey => Code::WrongKey,
         AuthError::Signature(_) => Code::WrongSignature,
         AuthError::Credentials(_) | AuthError::Password(_) => Code::WrongCredentials,
         AuthError::NotConfigured => Code::AuthNotConfigured,

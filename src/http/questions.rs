@@ -141,10 +141,11 @@ impl Question {
         let raw = self.stored(call, integration, secret, body);
         let (event_id, received_at) = (raw.id, raw.received_at);
         if let Some(learned) = learned {
-            call.app
-                .learned
-                .add(integration, event_id, received_at, call.peer(), learned)
-                .map_err(Problem::Operation)?;
+            let added = call.app.learned.add(integration, event_id, received_at, call.peer(), learned);
+            if let Some(dropped) = added.map_err(Problem::Operation)? {
+                message.push_str(&format!("; too many wait, so the secret of event {dropped} was dropped"));
+                tracing::warn!(integration = %integration.name, event.id = %dropped, "a secret that waited for confirmation was dropped, because too many wait");
+            }
         }
         pipeline::question(&call.app.pipeline, integration, raw, message).await?;
         let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::OK);

@@ -24,8 +24,9 @@ pub(super) struct IdempotencyKey(pub(super) Option<String>);
 const NAME: &str = "Idempotency-Key";
 
 /// Whether this header has no key: it is blank, or a workflow tool's text of a value that does not exist, perhaps with the
-/// number of an item: n8n writes `{{ $json.missing }}-{{ $itemIndex }}` as `-0`. As keys, these would name the items of every
-/// run.
+/// number of an item: n8n writes `{{ $json.missing }}-{{ $itemIndex }}` as `-0`, and `refill-{{ $json.missing }}` as `refill-`.
+/// As keys, these would name the items of every run. Other text must be plain words: an id from random characters may begin or end
+/// with a separator, and an execution's number makes a key.
 fn is_no_key(sent: &HeaderValue) -> bool {
     let Ok(text) = sent.to_str() else { return false };
     let text = text.trim().trim_matches('"').trim();
@@ -37,7 +38,14 @@ fn is_no_key(sent: &HeaderValue) -> bool {
     };
     let is_item = |part: &str| part.len() <= 3 && part.bytes().all(|it| it.is_ascii_digit());
     let parts = || text.split(['-', '_', ':', '/', '.']).map(str::trim);
-    parts().any(is_missing) && parts().all(|it| is_missing(it) || is_item(it))
+    parts().any(is_missing) && parts().all(|it| is_missing(it) || is_word(it) || is_item(it))
+}
+
+/// Whether a part is empty, or a word as people write it: letters, all small, all capital, or one capital first.
+fn is_word(part: &str) -> bool {
+    let mut rest = part.bytes().skip(1);
+    part.bytes().all(|it| it.is_ascii_alphabetic())
+        && (rest.all(|it| it.is_ascii_lowercase()) || part.bytes().all(|it| it.is_ascii_uppercase()))
 }
 
 impl IdempotencyKey {
@@ -68,7 +76,7 @@ impl IdempotencyKey {
     pub(super) fn described(to: &mut Describer<'_>) {
         let about = "Names this request: a request that is sent again with the same key and body takes effect once, and \
                      gets the first response, for 24 hours by default. Blank, `undefined`, `null`, `NaN` and `[object Object]` \
-                     count as no key, alone or with the number of an item (`-0`), and `X-Loosened` names the header.";
+                     count as no key, alone or next to words and numbers of items (`refill-`, `refill-undefined`, `-0`), and `X-Loosened` names the header.";
         to.header(
             ParameterPlace::Header,
             "Idempotency-Key",
@@ -125,5 +133,48 @@ impl Input for IfMatch {
         let schema = json!({"type": "string", "pattern": pattern, "examples": ["\"1\""]});
         to.header(ParameterPlace::Header, "If-Match", about, schema);
         to.fails(&[409, 422]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise the second item of an n8n workflow with a missing field is lost, or an id from random characters protects
+    /// nothing.
+    #[test]
+    fn a_key_without_its_value_is_none_and_an_id_is_a_key() {
+        let is_none = |it: &str| is_no_key(&HeaderValue::from_str(it).unwrap());
+        for key in [
+            "",
+            " ",
+            "-0",
+            "refill-",
+            "-refill",
+            "refill--0",
+            "refill-undefined",
+            "null-3",
+            "--0-0-create-task",
+            "Refill:",
+            "undefined",
+            "refill-null-7",
+            "[object Object]",
+        ] {
+            assert!(is_none(key), "{key}");
+        }
+        for key in [
+            "refill-7",
+            "refill",
+            "-V1StGXR8_Z5jdHi6B-myT",
+            "V1StGXR8Z5jdHi6BmyT-",
+            "aBcDeFgHiJkLm-",
+            "0",
+            "r2-",
+            "6f1ed002-ab5d-4f6e-9c8b-000000000000",
+            "create-task-12",
+            "wf-2310-undefined",
+        ] {
+            assert!(!is_none(key), "{key}");
+        }
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct AuthTable {
     url: Option<String>,
     username: Option<String>,
     #[serde(default)]
-    allow_weak_secret: bool,
+    pub(super) allow_weak_secret: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -131,6 +131,13 @@ impl AuthTable {
     /// Returns the names of the main secrets.
     pub(super) fn main_names(&self) -> Vec<String> {
         self.secret.as_slice().to_vec()
+    }
+
+    /// Returns the names of the settings that still have the value of `hookmill plugin new`.
+    pub(super) fn placeholders(&self) -> Vec<String> {
+        let url = self.url.iter().filter(|it| it.contains("://hooks.example.com/")).map(|_| "url".to_owned());
+        let settings = self.settings.iter().filter(|(_, it)| *it == "replace-me");
+        url.chain(settings.map(|(name, _)| format!("settings.{name}"))).collect()
     }
 
     /// Returns the names of its secrets that are not set.

@@ -178,12 +178,17 @@ fn manifest(folder: &Folder, senders: &Senders, checked: &mut Checked) -> Option
     if let Err(reason) = timezone(&manifest) {
         checked.error(&file, reason, "Name a zone of the IANA time zone database");
     }
+    for name in manifest.auth.placeholders() {
+        let reason = format!("{name} in [auth] is a placeholder, so every delivery would be refused");
+        checked.warn(&file, reason, "Enter the value that is configured at the sender");
+    }
     let (names, unset) = (manifest.auth.secret_names().count(), manifest.auth.unset(&senders.secrets));
     for name in &unset {
         let all = unset.len() == names;
         let so = if all { "so every sender would be refused" } else { "so senders that use it would be refused" };
         let reason = format!("the secret {name} is not set here, {so}");
-        checked.warn(&file, reason, "Set it in the server's environment, or in its secrets file");
+        let fix = format!("Set it with `hookmill secret set {name}`, or in the server's environment");
+        checked.warn(&file, reason, &fix);
     }
     Some(manifest)
 }

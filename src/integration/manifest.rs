@@ -94,14 +94,6 @@ struct LimitsTable {
     body_mib: Option<usize>,
 }
 
-/// Returns a violation without the value, because people put secrets where their names belong.
-fn sentence(it: &Violation) -> String {
-    match it.code.as_str() {
-        "required" | "unknown_field" | "min_length" => it.message.clone(),
-        _ => format!("{}: is not {}", it.field(), it.expected),
-    }
-}
-
 static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
     LazyLock::new(|| Schema::compile(include_str!("../../schemas/plugin-manifest.schema.json")));
 
@@ -116,7 +108,7 @@ impl Manifest {
         let one = |sentence: String| vec![(sentence, None)];
         let value: Value = parse::toml(text).map_err(one)?;
         let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
-        let told = |it: &Violation| (sentence(it), it.hint.clone());
+        let told = |it: &Violation| (it.in_file(), it.hint.clone());
         schema.check(&value).map_err(|all| all.iter().map(told).collect::<Vec<_>>())?;
         serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))
     }

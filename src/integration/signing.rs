@@ -15,6 +15,8 @@ use crate::system::folder::Folder;
 pub struct SigningParts {
     /// The integration's name.
     pub name: String,
+    /// Its company, if it is an integration.
+    pub company_id: Option<String>,
     /// Its sender, if it names one.
     pub sender: Option<Arc<Sender>>,
     /// How deliveries are proved.
@@ -23,6 +25,8 @@ pub struct SigningParts {
     pub secret_names: Vec<String>,
     /// The names of its other secrets.
     pub other_names: Vec<String>,
+    /// Whether a secret may be easy to guess.
+    pub allows_weak: bool,
     /// The first secret that is set, with its name.
     pub secret: Option<(String, Secret)>,
     /// The user name of Basic authentication.
@@ -46,10 +50,12 @@ impl SigningParts {
         let (secret, username, settings) = manifest.auth.signing(&senders.secrets);
         Ok(Self {
             name: manifest.name,
+            company_id: Some(manifest.company_id),
             sender: chosen.sender,
             chosen: chosen.chosen,
             other_names: manifest.auth.secret_names().skip(main.len()).cloned().collect(),
             secret_names: main,
+            allows_weak: manifest.auth.allow_weak_secret,
             secret,
             username,
             settings,

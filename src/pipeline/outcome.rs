@@ -178,13 +178,11 @@ pub fn rejected(
     id: EventId,
     now: DateTime<Utc>,
     headers: Headers,
-    code: &str,
-    message: &str,
+    reason: Reason,
     body_bytes: u64,
 ) -> Ingested {
     const MESSAGE_CHARACTERS: usize = 300;
-    let message = message.chars().take(MESSAGE_CHARACTERS).collect();
-    let reason = Reason { stage: "auth".into(), code: code.into(), message };
+    let reason = Reason { message: reason.message.chars().take(MESSAGE_CHARACTERS).collect(), ..reason };
     let raw = RawEvent {
         id,
         received_at: now,

@@ -54,8 +54,10 @@ pub struct LearnedSecret {
     pub received_at: DateTime<Utc>,
     /// Where it came from.
     pub peer: String,
-    /// Its first characters, to compare with what the sender shows.
+    /// Its first characters, to compare with what the sender shows: after a prefix such as `secret_`, four.
     pub begins_with: String,
+    /// Its last four characters; none of a secret that is shorter than 16.
+    pub ends_with: String,
 }
 
 impl std::fmt::Debug for WaitingSecret {
@@ -79,7 +81,7 @@ impl LearnedSecrets {
         Self { file: Some(file), waiting: Mutex::new(waiting) }
     }
 
-    /// Adds a secret.
+    /// Adds a secret. Returns the event of an older one that was dropped for it.
     ///
     /// # Errors
     /// It cannot be stored.
@@ -90,10 +92,11 @@ impl LearnedSecrets {
         received_at: DateTime<Utc>,
         peer: Peer,
         secret: String,
-    ) -> Result<(), String> {
+    ) -> Result<Option<EventId>, String> {
         let (company_id, name) = (integration.company_id.clone(), integration.name.clone());
         let new =
             WaitingSecret { company_id, integration: name, event_id, received_at, peer: peer.to_string(), secret };
+        let mut dropped = None;
         self.change(|all| {
             let own = |it: &WaitingSecret| it.company_id == new.company_id && it.integration == new.integration;
             all.retain(|it| it.is_kept(received_at) && !(own(it) && it.secret == new.secret));
@@ -102,11 +105,12 @@ impl LearnedSecrets {
                 let of_peer = |peer: &str| all.iter().filter(|it| own(it) && it.peer == peer).count();
                 let most = all.iter().filter(|it| own(it)).map(|it| of_peer(&it.peer)).max().unwrap_or(0);
                 if let Some(oldest) = all.iter().position(|it| own(it) && of_peer(&it.peer) == most) {
-                    all.remove(oldest);
+                    dropped = Some(all.remove(oldest).event_id);
                 }
             }
             all.push(new.clone());
-        })
+        })?;
+        Ok(dropped)
     }
 
     /// Returns what waits, for the operator or a company.
@@ -157,9 +161,22 @@ impl WaitingSecret {
             event_id: self.event_id,
             received_at: self.received_at,
             peer: self.peer.clone(),
-            begins_with: self.secret.chars().take(4).collect(),
+            begins_with: beginning(&self.secret),
+            ends_with: ending(&self.secret),
         }
     }
+}
+
+/// Returns a prefix such as `secret_`, which every secret of a sender has, and four more characters.
+fn beginning(secret: &str) -> String {
+    let prefix = secret.find('_').filter(|at| *at < 12 && secret[..*at].bytes().all(|it| it.is_ascii_alphabetic()));
+    secret.chars().take(prefix.map_or(0, |at| at + 1) + 4).collect()
+}
+
+/// Returns the last four characters, if that leaves enough to guess.
+fn ending(secret: &str) -> String {
+    let count = secret.chars().count();
+    if count < 16 { String::new() } else { secret.chars().skip(count - 4).collect() }
 }
 
 #[cfg(test)]
@@ -183,5 +200,15 @@ mod tests {
         let learned = LearnedSecrets::open(dir.path());
         assert_eq!(learned.list(None).len(), 1);
         assert!(learned.find(old.event_id).is_none() && learned.find(young.event_id).is_some());
+    }
+
+    /// Otherwise an admin cannot tell two secrets apart that begin with the same prefix, or most of a short one is shown.
+    #[test]
+    fn a_secret_is_shown_by_what_differs_and_a_short_one_by_its_beginning() {
+        let shown = |it: &str| (beginning(it), ending(it));
+        assert_eq!(shown("secret_tMrlL1qK5vuQAh1b6c"), ("secret_tMrl".into(), "1b6c".into()));
+        assert_eq!(shown("b537207f20cbfa02"), ("b537".into(), "fa02".into()));
+        assert_eq!(shown("b537207f20cbfa0"), ("b537".into(), String::new()));
+        assert_eq!(shown("é_éééééé"), ("é_éé".into(), String::new()));
     }
 }

@@ -39,7 +39,7 @@ fn each_command_shows_only_the_flags_that_it_uses() {
         (&["plugin", "test"], &["--config"]),
         (&["sender", "list"], &["--config"]),
         (&["sender", "show"], &["--config"]),
-        (&["sender", "sign"], &["--config", "--plugins-dir"]),
+        (&["sender", "sign"], &["--config", "--data-dir", "--plugins-dir"]),
         (&["sender", "confirm"], remote),
         (&["secret", "set"], &["--config", "--data-dir", "--plugins-dir"]),
         (&["secret", "list"], &["--config", "--data-dir", "--plugins-dir"]),

@@ -246,6 +246,44 @@ fn secret_set_refuses_what_can_never_match_and_repeats_nothing() {
     assert!(Path::new(&next_to(&setup, "secrets.toml")).exists());
 }
 
+/// Otherwise an admin replaces a working secret with one that the next start refuses, and every delivery is lost.
+#[test]
+fn secret_set_changes_nothing_if_an_integration_would_refuse_the_secret() {
+    let setup = with_file(setup(), &format!("GUEST = \"{OLD}\"\n"));
+    let server = setup.start();
+    let file = || std::fs::read_to_string(next_to(&setup, "secrets.toml")).unwrap();
+    let out = run(&setup, &["secret", "set", "GUEST"], "tiny");
+    let text = said(&out);
+    assert!(out.status.code() == Some(1) && text.contains("nothing was changed (--force"), "{text}");
+    assert!(!text.contains("tiny"), "{text}");
+    assert!(file().contains(OLD));
+    deliver(&server, OLD).expect(201);
+    drop(server);
+    let out = run(&setup, &["secret", "set", "GUEST", "--force"], "tiny");
+    assert!(out.status.success() && said(&out).contains("warning: guest: the secret is weak"), "{}", said(&out));
+    assert!(file().contains("tiny"));
+    // Where it is allowed, a warning is enough.
+    let manifest = setup.plugins.join("guest/plugin.toml");
+    let before = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, before.replace("[auth]\n", "[auth]\nallow_weak_secret = true\n")).unwrap();
+    let out = run(&setup, &["secret", "set", "GUEST"], "small");
+    assert!(out.status.success() && said(&out).contains("the secret is weak"), "{}", said(&out));
+    let out = run(&setup, &["secret", "unset", "GUEST"], "");
+    assert!(said(&out).contains("guest has no other secret: its deliveries are refused"), "{}", said(&out));
+}
+
+/// At the first start, nothing else says how the file is made, or where its mistake is; the message must not quote a secret.
+#[test]
+fn a_secrets_file_that_is_missing_or_wrong_says_how_to_make_it_and_which_line() {
+    let setup = with_file(setup(), &format!("OTHER = \"x\"\nGUEST = {NEW}\n"));
+    drop(setup.command());
+    let out = run(&setup, &["secret", "list"], "");
+    assert!(out.status.code() == Some(2) && said(&out).contains("line 2: every line must be"), "{}", said(&out));
+    std::fs::remove_file(next_to(&setup, "secrets.toml")).unwrap();
+    let out = run(&setup, &["secret", "list"], "");
+    assert!(out.status.code() == Some(2) && said(&out).contains("hookmill secret set NAME"), "{}", said(&out));
+}
+
 /// A sender changes its header: the operator edits the file, and needs no restart.
 #[test]
 fn a_reload_uses_a_changed_sender_file() {

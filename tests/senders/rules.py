@@ -60,7 +60,7 @@ def findings(sender, path):
     times = [it["time"] for it in sender.get("proof", []) if "time" in it]
     for proof in sender.get("proof", []):
         yield from proof_findings(proof, sender)
-    yield from (f"setup: unknown member {it}" for it in sender.get("setup", {}).keys() - {"url", "secret", "note"})
+    yield from (f"setup: unknown member {it}" for it in sender.get("setup", {}).keys() - {"url", "secret", "note", "enter_secret"})
     for handshake in sender.get("handshake", []):
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", handshake["name"]):
             yield f"the handshake's name {handshake['name']} is not in kebab case"

@@ -79,6 +79,12 @@ impl Catalog {
         self.own.contains_key(name)
     }
 
+    /// Returns whether a file in the admin's folder takes the place of a shipped one.
+    #[must_use]
+    pub fn replaces(&self, name: &str) -> bool {
+        self.is_own(name) && SHIPPED.iter().any(|(it, _)| *it == name)
+    }
+
     /// Returns the text of a sender's file, whether it is valid or not.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -107,7 +113,8 @@ impl Sender {
     pub fn parse(text: &str, name: Option<&str>) -> Result<Self, String> {
         let sender = SenderTable::parse(text)?.compile()?;
         if name.is_some_and(|it| it != sender.name) {
-            return Err("name: differs from the file's name; make them equal".into());
+            let (name, own) = (name.unwrap_or_default(), &sender.name);
+            return Err(format!("name: is \"{own}\" and must be \"{name}\", as the file's name or [auth] sender says"));
         }
         sender.test()?;
         Ok(sender)

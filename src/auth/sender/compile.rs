@@ -10,7 +10,7 @@ use super::file::{
     SourceTable, TimeTable, one_of, source,
 };
 use super::handshake::Handshake;
-use super::rules::{id, keep_apart, no_oracle, unmixed};
+use super::rules::{hides_credentials, id, keep_apart, no_oracle, unmixed};
 use crate::auth::signature::ValueSource;
 use crate::auth::signature::hmac::Algorithm;
 use crate::auth::signature::jwt::JwtAlgorithm;
@@ -58,6 +58,9 @@ impl ProofTable {
     fn proof(&self) -> Result<Proof, String> {
         let at = self.at.as_ref().ok_or("at: is required")?;
         let time = self.time.as_ref().map(TimeTable::clock).transpose()?;
+        if self.kind == ProofKindName::Token && self.text.is_some() {
+            return Err("text: a token signs nothing; remove it".into());
+        }
         let text =
             pieces(self.text.as_deref().unwrap_or(if self.kind == ProofKindName::Token { "" } else { "{body}" }))?;
         let kind = self.kind()?;
@@ -89,6 +92,9 @@ impl ProofTable {
                 EcdsaFormat::Raw => Signing::EcdsaRaw,
             }),
             ProofKindName::Rsa => ProofKind::Signed(Signing::Rsa(self.hash)),
+            ProofKindName::Jwt if self.alg == Some(JwtAlgorithmName::HS256) && self.keys.is_some() => {
+                return Err("keys: HS256 uses a shared secret; remove keys, or use RS256 or ES256".into());
+            }
             ProofKindName::Jwt => ProofKind::Jwt {
                 algorithm: match self.alg.ok_or("alg: is required")? {
                     JwtAlgorithmName::HS256 => JwtAlgorithm::Hs256,
@@ -228,6 +234,9 @@ impl BodyHashTable {
 
 impl KeysTable {
     fn from(&self) -> Result<KeysFrom, String> {
+        if let Some(url) = self.jwks.iter().chain(&self.jwk_post).find(|it| !is_private(it)) {
+            return Err(format!("keys: {url} must begin with https://, or anybody on the way could replace the keys"));
+        }
         match (&self.jwks, &self.certificate, &self.jwk_post) {
             (Some(url), None, None) => Ok(KeysFrom::Jwks(url.clone())),
             (None, Some(place), None) if !self.hosts.is_empty() => {
@@ -242,6 +251,12 @@ impl KeysTable {
             _ => Err("keys: name one of jwks, certificate and jwk_post".into()),
         }
     }
+}
+
+/// Whether nobody on the way can change what a URL returns.
+fn is_private(url: &str) -> bool {
+    let host = url.parse::<hyper::Uri>().ok().and_then(|it| it.host().map(str::to_owned));
+    url.starts_with("https://") || host.is_some_and(|it| ["localhost", "127.0.0.1", "[::1]"].contains(&it.as_str()))
 }
 
 impl SenderTable {
@@ -267,6 +282,12 @@ impl SenderTable {
             proofs.push((name, declared));
         }
         unmixed(&proofs)?;
+        hides_credentials(&self.delivery.headers, &proofs)?;
+        let is_token =
+            |it: &(String, DeclaredProof)| matches!(&it.1, DeclaredProof::Checked(it) if it.kind == ProofKind::Token);
+        if self.body.signed_only && proofs.iter().all(is_token) {
+            return Err("body.signed_only: a token signs no members; remove it".into());
+        }
         if self.body.signed_only {
             keep_apart(&mut proofs);
         }

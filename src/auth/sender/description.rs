@@ -101,7 +101,12 @@ impl Sender {
         handshakes: Vec<Handshake>,
     ) -> Result<Self, String> {
         let text = |(name, it): (String, serde_json::Value)| {
-            let text = it.as_str().map_or_else(|| "required".to_owned(), str::to_owned);
+            let usual = match name.as_str() {
+                "url" => "the address that is entered at the sender",
+                "username" => "the user name that is entered at the sender",
+                _ => "required",
+            };
+            let text = it.as_str().map_or_else(|| usual.to_owned(), str::to_owned);
             (name, text)
         };
         let sender = Self {
@@ -128,6 +133,7 @@ impl Sender {
     }
 
     fn settings_are_declared(&self) -> Result<(), String> {
+        self.settings_are_used()?;
         for proof in self.checked() {
             for piece in proof.pieces() {
                 match piece {
@@ -150,6 +156,25 @@ impl Sender {
         let named = self.handshakes.iter().filter_map(Handshake::secret);
         match named.into_iter().find(|it| !self.secrets.contains_key(*it)) {
             Some(name) => Err(format!("secrets: \"{name}\" is used and not described")),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is asked of an admin that changes nothing.
+    fn settings_are_used(&self) -> Result<(), String> {
+        let checked = Chosen::Checked(self.checked().cloned().collect());
+        let has_basic = self.proofs.iter().any(|(_, it)| matches!(it, DeclaredProof::Basic));
+        let is_used = |name: &str| match name {
+            "url" => checked.uses_url(),
+            "username" => has_basic,
+            name => checked.needs_setting(name),
+        };
+        if let Some(name) = self.settings.keys().find(|it| !is_used(it)) {
+            return Err(format!("settings: \"{name}\" is described and not used; remove it"));
+        }
+        let named: Vec<_> = self.handshakes.iter().filter_map(Handshake::secret).collect();
+        match self.secrets.keys().find(|it| !named.contains(&it.as_str())) {
+            Some(name) => Err(format!("secrets: \"{name}\" is described and not used; remove it")),
             None => Ok(()),
         }
     }

@@ -55,6 +55,9 @@ pub struct SetupTable {
     /// What else to know.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Whether a secret that is learned in a handshake must be entered at the sender.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enter_secret: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -317,8 +320,7 @@ pub(super) struct HandshakeAnswerTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VectorTable {
-    #[serde(rename = "source")]
-    _source: String,
+    pub(super) source: String,
     pub(super) proof: Option<String>,
     #[serde(default)]
     pub(super) secret: String,
@@ -355,13 +357,9 @@ impl SenderTable {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let value: Value = parse::toml(text.strip_prefix('\u{feff}').unwrap_or(text))?;
         let schema = SCHEMA.as_ref().map_err(ToString::to_string)?;
-        schema.check(&value).map_err(|all| {
-            let told = |it: &crate::format::schema::Violation| match it.code.as_str() {
-                "required" | "unknown_field" | "min_length" => it.message.clone(),
-                _ => format!("{}: is not {}", it.field(), it.expected),
-            };
-            all.iter().map(told).collect::<Vec<_>>().join(". ")
-        })?;
+        schema
+            .check(&value)
+            .map_err(|all| all.iter().map(crate::format::schema::Violation::in_file).collect::<Vec<_>>().join(". "))?;
         serde_json::from_value(value).map_err(|error| parse::json_error(&error))
     }
 }

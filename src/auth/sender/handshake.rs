@@ -113,6 +113,11 @@ impl Handshake {
             fetch: one(&table.fetch)?,
             hosts: table.hosts.clone(),
         };
+        if handshake.when.method == "GET" && handshake.when.says_nothing() && !handshake.answer.is_empty() {
+            return Err(wrong(
+                "when: would be every GET request; name what tells it apart, or answer with nothing".into(),
+            ));
+        }
         if handshake.fetch.is_some() == handshake.hosts.is_empty() {
             return Err(wrong("use fetch and hosts together".into()));
         }
@@ -160,6 +165,31 @@ impl Handshake {
                 ValueSource::Body(pointer) => body.has(pointer),
                 _ => true,
             })
+    }
+
+    /// Returns the first condition that a request does not meet, for the author of a file.
+    pub(super) fn unmet(&self, delivery: &Delivery<'_>, body: &SentBody<'_>) -> Option<String> {
+        let when = &self.when;
+        let early = |source: ValueSource| source.early(delivery).ok();
+        if !delivery.method.eq_ignore_ascii_case(&when.method) {
+            return Some(format!("its method is not {}", when.method));
+        }
+        for (name, value) in &when.query {
+            if early(ValueSource::Query(name.clone())).is_none_or(|it| it != *value) {
+                return Some(format!("the parameter {name} of its URL differs"));
+            }
+        }
+        for (name, value) in &when.header {
+            if early(ValueSource::Header(name.clone())).is_none_or(|it| it != *value) {
+                return Some(format!("its header {name} differs"));
+            }
+        }
+        let member = |pointer: &str| body.value().and_then(|it| it.pointer(pointer));
+        let differs = when.body.iter().find(|(pointer, value)| member(pointer) != Some(*value));
+        if let Some((pointer, _)) = differs {
+            return Some(format!("{pointer} in its body differs"));
+        }
+        when.empty.then(|| "its body is not empty".to_owned())
     }
 
     /// Returns the answer. `key` is the sender's secret.
@@ -254,18 +284,22 @@ impl Condition {
             has: table.has.iter().map(source).collect::<Result<_, _>>()?,
             empty: table.empty,
         };
-        let says_nothing = condition.query.is_empty()
-            && condition.header.is_empty()
-            && condition.body.is_empty()
-            && condition.has.is_empty();
-        if condition.method == "POST" && says_nothing && !condition.empty {
+        if condition.method == "POST" && condition.says_nothing() && !condition.empty {
             return Err("when: would be every delivery; name what tells it apart".into());
         }
         Ok(condition)
     }
+
+    fn says_nothing(&self) -> bool {
+        self.query.is_empty() && self.header.is_empty() && self.body.is_empty() && self.has.is_empty()
+    }
 }
 
 impl AnswerForm {
+    fn is_empty(&self) -> bool {
+        self.text.is_none() && self.json.is_none() && self.headers.is_empty()
+    }
+
     fn of(table: &HandshakeAnswerTable) -> Result<Self, String> {
         if table.text.is_some() && table.json.is_some() {
             return Err("answer: use text or json".into());

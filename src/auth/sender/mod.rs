@@ -10,11 +10,13 @@ mod catalog;
 mod compile;
 mod description;
 mod example;
+mod expected;
 mod file;
 mod handshake;
 mod rules;
 mod sign;
 mod vector;
+mod vector_keys;
 
 pub use answer_table::{AnswerBodyName, AnswerBodyTable, AnswerTable, AnswerTemplate, OutcomeTable};
 pub use catalog::{Catalog, SENDER_BYTES};

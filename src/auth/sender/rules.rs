@@ -9,6 +9,7 @@ use crate::auth::signature::jwt::JwtAlgorithm;
 use crate::auth::signature::proof::{KeyEncoding, ProofKind};
 use crate::auth::signature::text::Piece;
 use crate::auth::signature::{Proof, ValueSource};
+use crate::model::headers::SECRET_HEADERS;
 
 /// Where only signed members reach the mapper, a delivery must not have those that another proof signs.
 pub(super) fn keep_apart(proofs: &mut [(String, DeclaredProof)]) {
@@ -78,6 +79,21 @@ pub(super) fn no_oracle(proofs: &[(String, DeclaredProof)], handshakes: &[Handsh
             it.name
         )),
         _ => Ok(()),
+    }
+}
+
+/// Checks that the mapper gets no header that proves a delivery.
+pub(super) fn hides_credentials(headers: &[String], proofs: &[(String, DeclaredProof)]) -> Result<(), String> {
+    let proves = |name: &str| {
+        proofs.iter().any(|(_, it)| {
+            matches!(it, DeclaredProof::Checked(it) if matches!(&it.at.source, ValueSource::Header(at) if at == name))
+        })
+    };
+    let name =
+        headers.iter().map(|it| it.to_ascii_lowercase()).find(|it| SECRET_HEADERS.contains(&it.as_str()) || proves(it));
+    match name {
+        Some(name) => Err(format!("delivery.headers: {name} contains the sender's credentials and is never passed on")),
+        None => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 use super::description::{Chosen, Sender};
 use crate::auth::signature::BodyHints;
@@ -44,6 +45,8 @@ pub struct SignedRequest {
     pub query: Vec<(String, String)>,
     /// The last segment of the URL's path, if that is the secret.
     pub segment: Option<String>,
+    /// The body with the token in it, if it belongs there.
+    pub body: Option<Vec<u8>>,
 }
 
 impl Sender {
@@ -57,6 +60,13 @@ impl Sender {
 }
 
 impl Chosen {
+    /// Returns whether somebody who has the secret can sign: not where only the sender has the private key.
+    #[must_use]
+    pub fn is_signable(&self) -> bool {
+        let private = |it: &Arc<Proof>| it.keys_from.is_some() || matches!(it.kind, ProofKind::Signed(_));
+        !matches!(self, Self::Checked(proofs) if proofs.iter().all(private))
+    }
+
     /// Signs a delivery with the first of these proofs that can be made here: not those that need the sender's private key.
     ///
     /// # Errors
@@ -135,8 +145,11 @@ impl ProofSigning<'_> {
         match &proof.at.source {
             ValueSource::Header(name) => signed.headers.push((name.clone(), value)),
             ValueSource::Query(name) => signed.query.push((name.clone(), value)),
-            ValueSource::Body(_) | ValueSource::Claim(_) => {
-                return Err("the token or signature is part of the body: put it there yourself".into());
+            ValueSource::Body(pointer) if proof.kind == ProofKind::Token => {
+                signed.body = Some(with_member(it.body, pointer, &value)?);
+            }
+            place @ (ValueSource::Body(_) | ValueSource::Claim(_)) => {
+                return Err(format!("the signature is {place}: put it there yourself"));
             }
         }
         Ok(signed)
@@ -212,5 +225,58 @@ impl ProofSigning<'_> {
         let signed = format!("{}.{}", part(&serde_json::json!({ "alg": "HS256", "typ": "JWT" })), part(&claims));
         let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(std::iter::once(signed.as_bytes())));
         format!("{signed}.{signature}")
+    }
+}
+
+/// Returns a JSON body with a text at a pointer, in which `*` is every item; missing objects on the way to it are created.
+fn with_member(body: &[u8], pointer: &str, text: &str) -> Result<Vec<u8>, String> {
+    let wrong = || format!("the token is {pointer} in the body, which must be JSON that has a place for it");
+    let mut root = match body.trim_ascii() {
+        b"" => Value::Object(Map::new()),
+        body => serde_json::from_slice(body).map_err(|_| wrong())?,
+    };
+    let parts: Vec<_> = pointer.split('/').skip(1).map(|it| it.replace("~1", "/").replace("~0", "~")).collect();
+    if !put(&mut root, &parts, text) {
+        return Err(wrong());
+    }
+    serde_json::to_vec(&root).map_err(|_| wrong())
+}
+
+/// Puts a text at a place. Returns whether there is one.
+fn put(value: &mut Value, parts: &[String], text: &str) -> bool {
+    let Some((part, rest)) = parts.split_first() else {
+        *value = Value::String(text.to_owned());
+        return true;
+    };
+    match value {
+        Value::Array(items) if part == "*" => !items.is_empty() && items.iter_mut().all(|it| put(it, rest, text)),
+        Value::Array(items) => {
+            part.parse::<usize>().ok().and_then(|at| items.get_mut(at)).is_some_and(|it| put(it, rest, text))
+        }
+        Value::Object(members) => {
+            put(members.entry(part.clone()).or_insert_with(|| Value::Object(Map::new())), rest, text)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise an integration of Aircall or Microsoft Graph cannot be tried, or a body is changed in another place.
+    #[test]
+    fn a_token_is_put_into_the_body_at_its_pointer() {
+        let with = |body: &str, pointer: &str| {
+            with_member(body.as_bytes(), pointer, "t").map(|it| String::from_utf8(it).unwrap())
+        };
+        assert_eq!(with("{\"a\":1}", "/token").unwrap(), "{\"a\":1,\"token\":\"t\"}");
+        assert_eq!(with("", "/a/b~1c").unwrap(), "{\"a\":{\"b/c\":\"t\"}}");
+        assert_eq!(with("{\"v\":[{}]}", "/v/0/s").unwrap(), "{\"v\":[{\"s\":\"t\"}]}");
+        assert_eq!(with("{\"v\":[{},{}]}", "/v/*/s").unwrap(), "{\"v\":[{\"s\":\"t\"},{\"s\":\"t\"}]}");
+        for (body, pointer) in [("{\"v\":[]}", "/v/0/s"), ("{\"v\":[]}", "/v/*/s"), ("a=b", "/token"), ("1", "/token")]
+        {
+            assert!(with(body, pointer).unwrap_err().contains(pointer), "{body}");
+        }
     }
 }

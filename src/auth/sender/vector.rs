@@ -12,14 +12,12 @@ use serde_json::Value;
 use super::description::{Chosen, DeclaredProof, Sender};
 use super::file::VectorTable;
 use super::handshake::{Handshake, HandshakeProof};
+use super::vector_keys::{fetched, signature};
 use crate::auth::error::AuthError;
 use crate::auth::password::Passwords;
-use crate::auth::signature::proof::{ClockPlace, KeysFrom, Notation, ProofKind};
-use crate::auth::signature::public_key::{KeyKind, PublicKey};
+use crate::auth::signature::proof::{ClockPlace, Notation};
 use crate::auth::signature::text::Piece;
-use crate::auth::signature::{
-    BodyHints, Delivery, FetchedKeys, NamedKey, Proof, SenderSettings, SentBody, Signature, ValueSource,
-};
+use crate::auth::signature::{BodyHints, Delivery, FetchedKeys, Mismatch, Proof, SentBody, Signature, ValueSource};
 use crate::format::payload::DeclaredFormat;
 use crate::model::secret::Secret;
 
@@ -60,11 +58,11 @@ impl Sender {
         }
     }
 
-    fn proof_of<'a>(&'a self, vector: &'a VectorTable) -> Option<&'a str> {
+    pub(super) fn proof_of<'a>(&'a self, vector: &'a VectorTable) -> Option<&'a str> {
         vector.proof.as_deref().or_else(|| self.proofs.first().map(|(name, _)| name.as_str()))
     }
 
-    fn run(&self, vector: &VectorTable) -> Result<(), String> {
+    pub(super) fn run(&self, vector: &VectorTable) -> Result<(), String> {
         let sent = VectorRequest::of(vector, self.body.format.map(DeclaredFormat::from))?;
         if let Some(name) = &vector.handshake {
             let handshake = self.handshakes.iter().find(|it| it.name == *name);
@@ -81,11 +79,17 @@ impl Sender {
     }
 
     fn run_proof(&self, proof: &Arc<Proof>, vector: &VectorTable, sent: &VectorRequest) -> Result<(), String> {
+        let chosen = Chosen::Checked(vec![Arc::clone(proof)]);
+        if vector.secret.is_empty() && proof.keys_from.is_none() {
+            return Err("secret: required".into());
+        }
+        if vector.at.is_none() && chosen.uses_time() {
+            return Err("at: required, the time at which it was sent".into());
+        }
         let signature = signature(std::iter::once(proof), vector)?.reading(sent.format);
         let fetched = fetched(proof, vector)?;
         let passes = |it: &VectorRequest| it.passes(&signature, &fetched);
         passes(sent).map_err(|cause| format!("does not pass: {cause}"))?;
-        let chosen = Chosen::Checked(vec![Arc::clone(proof)]);
         for changed in sent.changes(proof, self.signed_members(&chosen).as_deref()) {
             if passes(&changed.sent).is_ok() {
                 return Err(format!("still passes with {}", changed.what));
@@ -107,7 +111,8 @@ impl Sender {
         let delivery = sent.delivery(&headers);
         let body = sent.sent_body(&headers);
         if !handshake.asks(&delivery, &body) {
-            return Err(format!("is not the question \"{}\"", handshake.name));
+            let why = handshake.unmet(&delivery, &body).unwrap_or_else(|| "a value of `has` is missing".to_owned());
+            return Err(format!("is not the question \"{}\": {why}", handshake.name));
         }
         let checked: Vec<_> = self.checked().cloned().collect();
         match &handshake.proof {
@@ -145,11 +150,16 @@ impl Sender {
         let got: BTreeMap<_, _> = answer.headers.iter().cloned().collect();
         let headers: BTreeMap<_, _> =
             wanted.headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect();
-        let same = answer.status == wanted.status.unwrap_or(200)
-            && text == wanted.text
-            && json == wanted.json.clone().map(Value::Object)
-            && got == headers;
-        if same { Ok(()) } else { Err("is answered with something else".into()) }
+        let differs = if answer.status != wanted.status.unwrap_or(200) {
+            Some("status")
+        } else if text != wanted.text {
+            Some("text")
+        } else if json != wanted.json.clone().map(Value::Object) {
+            Some("json")
+        } else {
+            (got != headers).then_some("headers")
+        };
+        differs.map_or(Ok(()), |it| Err(format!("is answered with something else: `{it}` of its answer differs")))
     }
 
     /// Returns the key of a handshake's HMACs: the secret as the first proof uses it.
@@ -160,33 +170,6 @@ impl Sender {
             None => Some(secret.expose().as_bytes().to_vec()),
         }
     }
-}
-
-fn signature<'a>(proofs: impl Iterator<Item = &'a Arc<Proof>>, vector: &VectorTable) -> Result<Signature, String> {
-    let settings =
-        SenderSettings { url: vector.auth_url.trim_end_matches('?').to_owned(), values: vector.settings.clone() };
-    let secrets = if vector.secret.is_empty() { Vec::new() } else { vec![Secret::new(vector.secret.clone())] };
-    Signature::new(proofs.cloned(), settings, &secrets).map_err(|cause| format!("the secret {cause}"))
-}
-
-/// Returns the keys that would be fetched.
-fn fetched(proof: &Arc<Proof>, vector: &VectorTable) -> Result<FetchedKeys, String> {
-    let (Some(from), Some(text)) = (&proof.keys_from, &vector.keys) else { return Ok(FetchedKeys::default()) };
-    let keys = match &**from {
-        KeysFrom::Certificate { .. } => {
-            let kind = match &proof.kind {
-                ProofKind::Signed(signing) => signing.kind(),
-                _ => KeyKind::Rsa,
-            };
-            let key = PublicKey::parse(kind, text, false).map_err(|cause| format!("keys {cause}"))?;
-            vec![NamedKey { id: None, key }]
-        }
-        KeysFrom::Jwks(_) | KeysFrom::Post { .. } => {
-            let json = serde_json::from_str(text).map_err(|_| "keys is not JSON")?;
-            NamedKey::set(&json)?
-        }
-    };
-    Ok(FetchedKeys(vec![(Arc::clone(from), keys.into())]))
 }
 
 /// A vector with one change.
@@ -239,7 +222,13 @@ impl VectorRequest {
     fn passes(&self, signature: &Signature, fetched: &FetchedKeys) -> Result<(), String> {
         let headers = self.header_map().ok_or("it has headers that cannot be sent")?;
         let claim = signature.claim(&self.delivery(&headers)).map_err(|it| it.to_string())?;
-        signature.check(&claim, &self.body, fetched).map(drop).map_err(|it| it.to_string())
+        signature.check(&claim, &self.body, fetched).map(drop).map_err(|it| match it {
+            // No sender and no proxy is involved.
+            Mismatch::Wrong { header, .. } => format!(
+                "the signature in {header} does not match; compare `text`, `key`, `strip`, `hash` and `encoding` with the sender's documentation, and the unit of `time`"
+            ),
+            other => other.to_string(),
+        })
     }
 
     /// Returns the vector with each byte changed that a proof covers.

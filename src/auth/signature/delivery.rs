@@ -132,13 +132,16 @@ pub enum Mismatch {
     },
     /// The signature does not match.
     #[error(
-        "no signature in {header} matches the body with any of the {secrets} secrets; check that the sender uses the same secret, and that no proxy changes the body"
+        "no signature in {header} matches the body with any of the {secrets} secrets; {}check that the sender uses the same secret, and that no proxy changes the body",
+        if *.signs_url { "check that `url` in [auth] is exactly the address that is entered at the sender, then " } else { "" }
     )]
     Wrong {
         /// The header with the signature.
         header: String,
         /// Number of secrets that were tried.
         secrets: usize,
+        /// Whether the URL is signed as well.
+        signs_url: bool,
     },
     /// A digest of the body does not match it.
     #[error("{place} does not match the body")]

@@ -227,7 +227,11 @@ impl Signature {
             ProofKind::Jwt { .. } => {
                 Mismatch::Jwt { place: proof.at.source.to_string(), cause: "no key matches its signature" }
             }
-            _ => Mismatch::Wrong { header: place, secrets: self.secrets },
+            _ => Mismatch::Wrong {
+                header: place,
+                secrets: self.secrets,
+                signs_url: proof.text.contains(&super::text::Piece::Url),
+            },
         }
     }
 }

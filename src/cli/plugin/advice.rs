@@ -1,10 +1,11 @@
 //! What a plugin's author should know about its sender: how it is proved, asked and answered.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::auth::sender::Trust;
 use crate::integration::check::{Finding, Severity};
-use crate::integration::{AnswerBody, Integration, OutcomeAnswer};
+use crate::integration::{AnswerBody, Auth, Integration, OutcomeAnswer};
 use crate::service::sender_keys::is_host;
 
 /// Returns warnings about an integration's sender. `hosts` are those of `[outbound]`.
@@ -25,18 +26,28 @@ pub(super) fn advice(integration: &Integration, manifest: &Path, hosts: &[String
             "the sender proves its deliveries weakly: anyone who knows the URL, or sees one delivery, can send others";
         warn(reason.into(), "Use another proof of this sender if it has one, and let only it reach the URL");
     }
-    // Answers to a signature alone: anyone who has an API key or a password may read the tasks.
-    if integration.trust == Trust::Signed && integration.answers.returns_tasks() {
+    // An API key may read the tasks.
+    let is_senders = integration.trust == Trust::Signed || integration.sender.is_some();
+    let has_key = matches!(integration.auth, Auth::ApiKey);
+    if is_senders && !has_key && integration.answers.returns_tasks() {
         warn(
             "the sender gets the task back, which may contain a patient's data, and may keep it in its delivery log"
                 .into(),
             "Add [answer] with body = \"event_id\", if the sender does not need the task",
         );
     }
+    let mut hosts_needed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (host, what) in integration.sender.iter().flat_map(|it| it.outbound_hosts()) {
+        let uses = hosts_needed.entry(host).or_default();
+        if !uses.contains(&what) {
+            uses.push(what);
+        }
+    }
+    for (host, what) in hosts_needed {
+        let what = what.join(", ");
         let allowed = hosts.iter().any(|it| *it == host || is_host(it, &host) || is_host(&host, it));
         if !allowed {
-            let fix = format!("Add \"{host}\" to hosts in [outbound] of hookmill.toml");
+            let fix = format!("Add \"{host}\" to hosts in [outbound] of hookmill.toml, and restart the server");
             warn(format!("auth: sender: the host {host} is not allowed, which is needed for {what}"), &fix);
         }
     }
@@ -75,7 +86,7 @@ pub(super) fn in_effect(integration: &Integration) -> Vec<String> {
 
 fn answer(it: &OutcomeAnswer) -> String {
     let body = match &it.body {
-        AnswerBody::Task => "as documented",
+        AnswerBody::Task => "the task",
         AnswerBody::EventId => "the event's id",
         AnswerBody::Nothing => "no body",
         AnswerBody::Text(_) => "text",

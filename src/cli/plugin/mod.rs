@@ -10,6 +10,7 @@ mod new;
 mod new_sender;
 mod run;
 mod runnable;
+mod setup_steps;
 mod shadow;
 mod test;
 
@@ -88,7 +89,7 @@ impl PluginCommand {
         match &self.action {
             PluginAction::List(_) => list::list(config, self.json),
             PluginAction::Reload(_) => list::reload(config, self.json),
-            PluginAction::New(new) => new.run(config),
+            PluginAction::New(new) => new.run(config, self.json),
             PluginAction::Check { dir } => check::run(config, dir, self.json),
             PluginAction::Test(test) => test.run(config, self.json),
             PluginAction::Run(run) => run.run(config, self.json),

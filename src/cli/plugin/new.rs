@@ -3,9 +3,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::new_sender::NewSender;
+use serde_json::json;
+
+use super::new_sender::{NewSender, README_LANGUAGE};
+use super::setup_steps::SetupSteps;
 use crate::cli::failure::Failure;
 use crate::cli::flags::PluginsDirFlag;
+use crate::cli::print;
 use crate::cli::print::say;
 use crate::config::{Config, Options};
 
@@ -137,7 +141,7 @@ impl New {
         self.plugins.options()
     }
 
-    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+    pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         self.check_name()?;
         let folder = self.into.as_ref().unwrap_or(&config.plugins_dir).join(&self.name);
         if folder.exists() {
@@ -152,13 +156,26 @@ impl New {
         for (template, (path, text)) in
             template.iter().flat_map(|it| common.clone().chain(it.files).map(move |file| (it, file)))
         {
-            write(&folder.join(path), self.filled(text, template).as_bytes())?;
+            let text = match &sender {
+                Some(it) if *path == "README.md" => it.readme(&self.name, README_LANGUAGE),
+                Some(_) => NewSender::skipping(path, text),
+                None => (*text).to_owned(),
+            };
+            write(&folder.join(path), self.filled(&text, template).as_bytes())?;
         }
         for (path, content) in sender.iter().flat_map(|it| it.files(&self.name, COMMON[0].1, template.is_some())) {
             write(&folder.join(path), &content)?;
         }
         if let Some(template) = &template {
             write(&folder.join(".gitignore"), format!("{}\n", template.ignored).as_bytes())?;
+        }
+        if as_json {
+            let steps = sender.as_ref().map(|it| SetupSteps::of(&it.sender, &self.name));
+            let (there, here) = steps.map(|it| (it.there, it.here)).unwrap_or_default();
+            print::json(
+                &json!({ "folder": folder, "source": template.as_ref().map(|it| it.source), "at_the_sender": there, "here": here }),
+            );
+            return Ok(());
         }
         self.print(&folder, template.as_ref(), sender.as_ref());
         Ok(())

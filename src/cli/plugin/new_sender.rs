@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::setup_steps::SetupSteps;
 use crate::auth::sender::Sender;
 use crate::cli::print;
 use crate::cli::print::say;
@@ -13,6 +14,9 @@ use crate::cli::sender::auth_lines;
 const MODULE: &[u8] = include_bytes!("../../../templates/sender/mapper.wasm");
 /// Why it skips them.
 const SKIPPED: &str = "the mapping is not written yet";
+const RUST: &str = include_str!("../../../templates/sender/lib.rs");
+/// For a plugin with a language's template.
+pub(super) const README_LANGUAGE: &str = include_str!("../../../templates/sender/README-language.md");
 const README: &str = include_str!("../../../templates/sender/README.md");
 
 /// The sender of a new plugin.
@@ -41,10 +45,17 @@ impl NewSender {
             ("mapper.wasm", MODULE.to_vec()),
         ];
         if !has_template {
-            let text = README.replace("{{title}}", &self.sender.title).replace("{{docs}}", &self.sender.docs);
-            files.push(("README.md", text.replace("{{name}}", name).into_bytes()));
+            files.push(("README.md", self.readme(name, README).into_bytes()));
         }
         files
+    }
+
+    /// Returns a README with what depends on the sender.
+    pub(super) fn readme(&self, name: &str, text: &str) -> String {
+        text.replace("{{title}}", &self.sender.title)
+            .replace("{{docs}}", &self.sender.docs)
+            .replace("{{steps}}", &self.steps(name))
+            .replace("{{name}}", name)
     }
 
     /// Returns the template with this sender's `[auth]`.
@@ -53,37 +64,56 @@ impl NewSender {
         let description = serde_json::Value::from(format!("Deliveries of {}", self.sender.title)).to_string();
         let template = template.replace("{{name}}", name).replace("\"Maps messages to tasks\"", &description);
         match (template.split_once("[auth]\n"), template.split_once("[config]")) {
-            (Some((head, _)), Some((_, tail))) => format!("{head}{lines}\n[config]{tail}"),
+            (Some((head, _)), Some((_, tail))) => format!("{head}{lines}\n{}[config]{tail}", self.limits()),
             _ => template,
+        }
+    }
+
+    /// Documents and recordings are larger than the default.
+    fn limits(&self) -> &'static str {
+        if self.sender.group == "fax" || self.sender.name == "elevenlabs" {
+            "[limits]\nbody_mib = 20                    # a delivery contains the document or the recording\n\n"
+        } else {
+            ""
         }
     }
 
     /// Prints how to set the sender up.
     pub(super) fn print_steps(&self, name: &str) {
-        let setup = &self.sender.setup;
+        let steps = SetupSteps::of(&self.sender, name);
         say!("At {} ({}):", self.sender.title, self.sender.docs);
-        print::indented(&format!("URL: https://YOUR-HOST/v1/hooks/{name}"));
-        for (what, text) in [("where to enter it", &setup.url), ("secret", &setup.secret), ("note", &setup.note)] {
-            if !text.is_empty() {
-                print::indented(&format!("{what}: {text}"));
-            }
-        }
+        steps.there.iter().for_each(|it| print::indented(it));
         say!("Here:");
-        for secret in secret_names(&self.manifest_lines(name)) {
-            print::indented(&format!("hookmill secret set {secret}"));
-        }
-        print::indented(&format!("hookmill sender sign --plugin {name} --run < delivery.json"));
+        steps.here.iter().for_each(|it| print::indented(it));
     }
 
-    fn manifest_lines(&self, name: &str) -> toml::Table {
-        toml::from_str(&auth_lines(&self.sender, name)).unwrap_or_default()
+    /// Returns the steps for README.md.
+    fn steps(&self, name: &str) -> String {
+        let steps = SetupSteps::of(&self.sender, name);
+        let listed = |all: &[String]| all.iter().map(|it| format!("- {it}\n")).collect::<String>();
+        let there = listed(&steps.there);
+        format!("At {}:\n\n{there}\nHere:\n\n{}", self.sender.title, listed(&steps.here))
     }
-}
 
-/// Returns the names of the secrets in `[auth]`.
-fn secret_names(manifest: &toml::Table) -> Vec<String> {
-    let auth = manifest.get("auth");
-    let main = auth.and_then(|it| it.get("secret")).into_iter();
-    let others = auth.and_then(|it| it.get("secrets")).and_then(toml::Value::as_table);
-    main.chain(others.into_iter().flat_map(|it| it.values())).filter_map(|it| it.as_str().map(str::to_owned)).collect()
+    /// Returns a template's source with a mapping that skips whatever arrives: the template's own expects other payloads.
+    pub(super) fn skipping(path: &str, text: &str) -> String {
+        let skip = format!("\"{SKIPPED}\"");
+        let (before, line) = match path {
+            "src/lib.rs" => return RUST.to_owned(),
+            "mapper.js" => ("  // To refuse", format!("  return {{ tag: \"skip\", val: {skip} }};\n")),
+            "app.py" => ("        # To refuse", format!("        return Outcome_Skip({skip})\n")),
+            "main.go" => {
+                let line = format!("\twrite(map[string]string{{\"skip\": {skip}}})\n\tif true {{\n\t\treturn\n\t}}\n");
+                ("\tvar in message\n", line)
+            }
+            "src/main.c" => {
+                let line = format!(
+                    "    json_put(&out, \"{{\\\"skip\\\":\\\"{SKIPPED}\\\"}}\");\n    write_all(&out);\n    return 0;\n"
+                );
+                ("    if (json_is", line)
+            }
+            _ => return text.to_owned(),
+        };
+        text.replacen(before, &format!("{line}{before}"), 1)
+    }
 }

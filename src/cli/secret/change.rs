@@ -6,6 +6,7 @@ use console::Term;
 use serde_json::{Value, json};
 
 use super::named::{integrations, names};
+use crate::auth::sender::Chosen;
 use crate::auth::strength::{BYTES_MIN, Strength};
 use crate::cli::failure::Failure;
 use crate::cli::print;
@@ -18,12 +19,20 @@ use crate::model::secret::Secret;
 /// Maximum size of a secret, in bytes.
 const BYTES: u64 = 64 * 1024;
 
-pub(super) fn set(config: &Config, name: &str, as_json: bool) -> Result<(), Failure> {
+/// Sets a secret. One that an integration would refuse is set only if `forced`.
+pub(super) fn set(config: &Config, name: &str, forced: bool, as_json: bool) -> Result<(), Failure> {
     check_name(name)?;
     let file = secrets_file(config)?;
     let secret = ask(name)?;
     let users: Vec<_> = integrations(config).into_iter().filter(|it| names(it, name)).collect();
-    let warnings = check(name, &secret, &users)?;
+    let warnings = match check(name, &secret, &users) {
+        SecretCheck::Good(warnings) => warnings,
+        SecretCheck::Refused(causes) if forced => causes,
+        SecretCheck::Refused(causes) => {
+            let causes = causes.join(". ");
+            return Err(Failure::new(format!("{causes}; nothing was changed (--force sets it anyway)")));
+        }
+    };
     let replaced = file.set(name, &secret).map_err(Failure::new)?;
     warnings.iter().for_each(|it| tell!("warning: {it}"));
     let what = if replaced { "replaced" } else { "set" };
@@ -35,6 +44,9 @@ pub(super) fn unset(config: &Config, name: &str, as_json: bool) -> Result<(), Fa
     let users: Vec<_> = integrations(config).into_iter().filter(|it| names(it, name)).collect();
     if !secrets_file(config)?.unset(name).map_err(Failure::new)? {
         return Err(Failure::new(format!("{name} is not set in the secrets file")));
+    }
+    for it in users.iter().filter(|it| has_no_other(config, it, name)) {
+        tell!("warning: {} has no other secret: its deliveries are refused from now on", it.name);
     }
     finish(config, name, "removed", &users, as_json)
 }
@@ -138,22 +150,42 @@ fn ask(name: &str) -> Result<Secret, Failure> {
     Ok(Secret::new(plain.to_owned()))
 }
 
-/// Checks that the integrations that name the secret can use it. Returns warnings; never the secret.
-fn check(name: &str, secret: &Secret, users: &[SigningParts]) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
-    let main: Vec<_> = users.iter().filter(|it| it.secret_names.iter().any(|it| it == name)).collect();
-    for it in &main {
-        match it.chosen.strength(secret) {
+/// Whether an integration has lost its last secret with this one.
+fn has_no_other(config: &Config, it: &SigningParts, removed: &str) -> bool {
+    let is_set = |name: &String| name != removed && config.senders.secrets.get(name).is_some();
+    it.secret_names.iter().any(|name| name == removed) && !it.secret_names.iter().any(is_set)
+}
+
+/// Whether the integrations that name a secret would accept it.
+enum SecretCheck {
+    /// All of them accept it; with warnings.
+    Good(Vec<String>),
+    /// Why some of them refuse it.
+    Refused(Vec<String>),
+}
+
+/// Checks that the integrations that name the secret can use it. Never quotes the secret.
+fn check(name: &str, secret: &Secret, users: &[SigningParts]) -> SecretCheck {
+    let (mut warnings, mut refused) = (Vec::new(), Vec::new());
+    for it in users {
+        let is_main = it.secret_names.iter().any(|it| it == name);
+        // The others are compared with a value of the request, like a password.
+        let chosen = if is_main { &it.chosen } else { &Chosen::Basic };
+        match chosen.strength(secret) {
             Ok(Strength::Good) => {}
-            Ok(Strength::Weak) => warnings.push(format!(
-                "{}: the secret is weak, and refused unless [auth] has allow_weak_secret: it needs {BYTES_MIN} bytes or more",
+            Ok(Strength::Weak) if it.allows_weak => warnings.push(format!(
+                "{}: the secret is weak: use {BYTES_MIN} bytes or more, at least four of them different",
                 it.name
             )),
-            Err(cause) => return Err(Failure::new(format!("{}: the secret {name} {cause}; nothing was changed", it.name))),
+            Ok(Strength::Weak) => refused.push(format!(
+                "{}: the secret is weak, and refused unless [auth] has allow_weak_secret = true: it needs {BYTES_MIN} bytes or more, at least four of them different",
+                it.name
+            )),
+            Err(cause) => refused.push(format!("{}: the secret {name} {cause}", it.name)),
         }
     }
-    if main.is_empty() && secret.expose().len() < BYTES_MIN {
+    if users.is_empty() && secret.expose().len() < BYTES_MIN {
         warnings.push(format!("the secret is short: integrations need {BYTES_MIN} bytes or more"));
     }
-    Ok(warnings)
+    if refused.is_empty() { SecretCheck::Good(warnings) } else { SecretCheck::Refused(refused) }
 }

@@ -33,11 +33,20 @@ pub(super) struct SecretCommand {
 #[derive(Debug, clap::Subcommand)]
 enum SecretAction {
     /// Set a secret in secrets_file, from a prompt or from stdin
-    Set(NamedSecret),
+    Set(SetSecret),
     /// Remove a secret from secrets_file
     Unset(NamedSecret),
     /// List the names of secrets; never the secrets
     List(PluginsDirFlag),
+}
+
+#[derive(Debug, clap::Args)]
+struct SetSecret {
+    #[command(flatten)]
+    named: NamedSecret,
+    /// Set it even if an integration refuses it
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +60,8 @@ struct NamedSecret {
 impl SecretCommand {
     pub(super) fn options(&self) -> Options {
         let (plugins, writes) = match &self.action {
-            SecretAction::Set(it) | SecretAction::Unset(it) => (&it.plugins, true),
+            SecretAction::Set(it) => (&it.named.plugins, true),
+            SecretAction::Unset(it) => (&it.plugins, true),
             SecretAction::List(plugins) => (plugins, false),
         };
         Options { plugins_dir: plugins.options().plugins_dir, without_senders: writes, ..self.data.options() }
@@ -59,7 +69,7 @@ impl SecretCommand {
 
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         match &self.action {
-            SecretAction::Set(it) => change::set(config, &it.name, self.json),
+            SecretAction::Set(it) => change::set(config, &it.named.name, it.force, self.json),
             SecretAction::Unset(it) => change::unset(config, &it.name, self.json),
             SecretAction::List(_) => list::list(config, self.json),
         }

@@ -26,7 +26,7 @@ impl ListCommand {
                     if self.group.as_ref().is_none_or(|group| *group == it.group) {
                         rows.push(json!({
                             "name": name, "title": it.title, "group": it.group, "proof": trust_of(&it),
-                            "checked": it.checked, "own": files.is_own(&name),
+                            "checked": it.checked, "own": files.is_own(&name), "replaces_shipped": files.replaces(&name),
                         }));
                     }
                 }
@@ -53,7 +53,11 @@ fn print_rows(rows: &[Value], broken: &[Value]) {
     let title = rows.iter().map(|it| text(it, "title").chars().count()).max().unwrap_or(0).max(5);
     say!("{:<width$}  {:<title$}  {:<10}  {:<10}  DOCS READ", "NAME", "TITLE", "GROUP", "PROOF");
     for it in rows {
-        let own = if it["own"] == true { "  own file" } else { "" };
+        let own = match (&it["own"], &it["replaces_shipped"]) {
+            (Value::Bool(true), Value::Bool(true)) => "  own file, in place of the shipped one",
+            (Value::Bool(true), _) => "  own file",
+            _ => "",
+        };
         say!(
             "{:<width$}  {:<title$}  {:<10}  {:<10}  {}{own}",
             text(it, "name"),

@@ -19,8 +19,8 @@ pub(super) use auth_lines::auth_lines;
 Examples:
   hookmill sender list --group fax                  every sender of faxes, and how it proves its deliveries
   hookmill sender show retell                       setup steps, proofs, and lines for plugin.toml
-  hookmill sender show retell --toml > mine.toml    its file, to begin one of your own with
-  hookmill sender test mine.toml                    checks a file as the server does, with its vectors
+  hookmill sender show retell --toml > mine.toml    its file, to begin one of your own with: its `name` must be mine
+  hookmill sender test mine.toml                    checks a file, runs its vectors, and says what a signature should be
   hookmill sender sign --plugin retell-calls < call.json     prints a curl command with a valid signature
   hookmill sender confirm asana-tasks               sets the secret that Asana has sent in its handshake
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::say;
+use crate::cli::remote::Remote;
 use crate::system::text::is_unprintable;
 
 /// Maximum size of a body that is an argument of curl: Linux allows 128 KiB for one.
@@ -43,8 +44,8 @@ impl SignedCall {
         json!({ "method": "POST", "url": self.url, "headers": headers })
     }
 
-    /// Sends it, and prints the answer.
-    pub(super) fn run(&self, as_json: bool) -> Result<(), Failure> {
+    /// Sends it, and prints the answer, and what became of the event.
+    pub(super) fn run(&self, own: Option<(&Remote, &str)>, as_json: bool) -> Result<(), Failure> {
         // Without what follows the host: it may contain the secret.
         let server = self.url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{server} does not respond: {e}"));
@@ -62,18 +63,31 @@ impl SignedCall {
         let status = response.status();
         let text = response.body_mut().read_to_string().map_err(|e| failed(&e))?;
         let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok());
+        let stored = header("x-event-id").zip(own).and_then(|(it, (server, company))| {
+            server.call("GET", &format!("/v1/events/{it}?company_id={company}"), None).ok()
+        });
+        let stored = stored.unwrap_or_default();
         if as_json {
-            print::json(&json!({ "status": status.as_u16(), "event_id": header("x-event-id"), "body": text }));
+            let (outcome, reason) = (&stored["status"], &stored["reason"]);
+            print::json(
+                &json!({ "status": status.as_u16(), "event_id": header("x-event-id"), "body": text, "outcome": outcome, "reason": reason }),
+            );
         } else {
             say!("{status}");
             if let Some(event) = header("x-event-id") {
                 say!("event {event}");
             }
+            if let Some(outcome) = stored["status"].as_str() {
+                let reason = stored["reason"]["message"].as_str().map(|it| format!(": {it}"));
+                say!("{outcome}{}", reason.unwrap_or_default());
+            }
             if !text.is_empty() {
                 print::indented(&text);
             }
         }
-        if status.is_success() { Ok(()) } else { Err(Failure::new("the delivery was not accepted")) }
+        // Some senders are answered 200 whatever happens.
+        let is_quarantined = stored["status"] == "quarantined";
+        if status.is_success() && !is_quarantined { Ok(()) } else { Err(Failure::new("the delivery was not accepted")) }
     }
 }
 

@@ -67,7 +67,7 @@ fn print_sender(sender: &Sender, file: &Value) {
     );
     let named = |(name, what): (&String, &String)| format!("{name}: {what}");
     section("Other secrets", sender.secrets.iter().map(named));
-    section("SenderSettings", sender.settings.iter().map(named));
+    section("Settings", sender.settings.iter().map(named));
     section("A delivery's id", list(&file["delivery"]["id"]).map(described::id));
     section("Remembered for", std::iter::once(format!("{} hours", sender.hours)));
     section("Headers for the mapper", sender.headers.iter().cloned());
@@ -92,7 +92,12 @@ fn answers(file: &Value) -> Vec<String> {
     let outcomes = ["created", "skipped", "duplicate", "queued", "quarantined"];
     let single = outcomes.iter().filter(|it| file[**it].is_object());
     let single = single.map(|it| format!("{it}: {}", described::answer(&file[*it])));
-    std::iter::once(format!("every outcome: {}", described::answer(file))).chain(single).collect()
+    let error = "quarantined: an error, 4xx or 502".to_owned();
+    let error = (!file["quarantined"].is_object()).then_some(error);
+    std::iter::once(format!("every outcome but quarantine: {}", described::answer(file)))
+        .chain(single)
+        .chain(error)
+        .collect()
 }
 
 fn section(title: &str, lines: impl IntoIterator<Item = String>) {

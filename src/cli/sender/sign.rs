@@ -7,9 +7,10 @@ use super::request::SignedCall;
 use crate::auth::sender::{BodyFormatName, Chosen, Sender, Signable, SignedRequest};
 use crate::auth::signature::SenderSettings;
 use crate::cli::failure::Failure;
-use crate::cli::flags::PluginsDirFlag;
+use crate::cli::flags::{DataDirFlag, PluginsDirFlag};
 use crate::cli::print;
 use crate::cli::print::say;
+use crate::cli::remote::Remote;
 use crate::config::{Config, Options};
 use crate::integration::SigningParts;
 use crate::model::ids::new_id;
@@ -29,7 +30,7 @@ The secret is read as the server reads it: from the environment variable with it
 secrets_file. A signature with a time is valid for a few minutes.")]
 pub(super) struct SignCommand {
     /// The sender's name, from `hookmill sender list`
-    #[arg(required_unless_present = "plugin", conflicts_with = "plugin")]
+    #[arg(conflicts_with = "plugin")]
     name: Option<String>,
     /// Take sender, secret and settings from this plugin's folder: a name in the plugins folder, or a path
     #[arg(long, value_name = "PLUGIN")]
@@ -37,7 +38,7 @@ pub(super) struct SignCommand {
     /// Name of the secret [default: the first one of the plugin that is set]
     #[arg(long, value_name = "NAME")]
     secret_name: Option<String>,
-    /// Where to send it [default: the integration on the address of the settings]
+    /// Where to send it [default: the integration on the running server, or on the address of the settings]
     #[arg(long)]
     url: Option<String>,
     /// The address that the sender signs, if it signs one and it differs from --url
@@ -49,8 +50,8 @@ pub(super) struct SignCommand {
     /// The user name of Basic authentication
     #[arg(long, conflicts_with = "plugin")]
     username: Option<String>,
-    /// Which of the sender's proofs
-    #[arg(long, conflicts_with = "plugin")]
+    /// Which of the sender's proofs [default: that of the plugin, or the first one that can be made here]
+    #[arg(long)]
     proof: Option<String>,
     /// Content-Type of the body [default: that of the sender's bodies]
     #[arg(long, value_name = "TYPE")]
@@ -66,17 +67,22 @@ pub(super) struct SignCommand {
     show_secret: bool,
     #[command(flatten)]
     plugins: PluginsDirFlag,
+    #[command(flatten)]
+    data: DataDirFlag,
 }
 
 impl SignCommand {
     pub(super) fn options(&self) -> Options {
-        self.plugins.options()
+        Options { plugins_dir: self.plugins.options().plugins_dir, ..self.data.options() }
     }
 
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
         let mut parts = self.parts(config)?;
         let (secret_name, secret) = self.secret(&parts, config)?;
-        let url = self.url.clone().unwrap_or_else(|| format!("http://{}/v1/hooks/{}", config.listen, parts.name));
+        let server = Remote::holding(&config.data_dir);
+        let listen = || format!("http://{}", config.listen);
+        let base = server.as_ref().map_or_else(listen, |it| it.base().to_owned());
+        let url = self.url.clone().unwrap_or_else(|| format!("{base}/v1/hooks/{}", parts.name));
         if parts.settings.url.is_empty() {
             parts.settings.url.clone_from(&url);
         }
@@ -92,18 +98,22 @@ impl SignCommand {
             at: now(),
             id: &id,
         };
-        let signed = parts.chosen.sign(&signable).map_err(Failure::new)?;
+        let mut signed = parts.chosen.sign(&signable).map_err(Failure::new)?;
         let reveals = reveals(&signed, &parts.chosen, &secret);
-        let call = call(signed, &url, content_type, body);
+        let changed = signed.body.take();
+        // A file has the body without its token.
+        let body_file = self.body_file.as_deref().filter(|_| changed.is_none());
+        let call = call(signed, &url, content_type, changed.unwrap_or(body));
         if self.run {
-            return call.run(as_json);
+            let own = server.as_ref().filter(|it| url.starts_with(it.base())).zip(parts.company_id.as_deref());
+            return call.run(own, as_json);
         }
         if reveals && !self.show_secret {
             return Err(Failure::usage(format!(
                 "a request of this sender contains the secret {secret_name} itself: use --run, or --show-secret to print it"
             )));
         }
-        let command = call.curl(self.body_file.as_deref());
+        let command = call.curl(body_file);
         if as_json {
             let mut shown = call.json();
             shown["command"] = command.into();
@@ -118,12 +128,33 @@ impl SignCommand {
         if let Some(plugin) = &self.plugin {
             let is_path = plugin.join("plugin.toml").is_file() || plugin.components().count() > 1;
             let path = if is_path { plugin.clone() } else { config.plugins_dir.join(plugin) };
-            let folder = Folder::open(&path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
-            return SigningParts::of(&folder, &config.senders).map_err(Failure::new);
+            let none = |e| {
+                Failure::new(format!(
+                    "{}: {e}; name a folder of {}, or its path",
+                    path.display(),
+                    config.plugins_dir.display()
+                ))
+            };
+            let folder = Folder::open(&path).map_err(none)?;
+            let mut parts = SigningParts::of(&folder, &config.senders).map_err(Failure::new)?;
+            if let (Some(proof), Some(sender)) = (&self.proof, &parts.sender) {
+                parts.chosen = sender.choose(Some(proof), !parts.username.is_empty()).map_err(Failure::usage)?;
+            }
+            return Ok(parts);
         }
-        let name = self.name.clone().unwrap_or_default();
+        let Some(name) = self.name.clone() else {
+            return Err(Failure::usage("name a sender, or an integration with --plugin"));
+        };
+        if self.run && self.url.is_none() {
+            return Err(Failure::usage(format!(
+                "{name} is a sender, and an integration may have another name: use --plugin, or add --url"
+            )));
+        }
         let sender = config.senders.files.get(&name).map_err(Failure::usage)?;
         let chosen = sender.choose(self.proof.as_deref(), self.username.is_some()).map_err(Failure::usage)?;
+        if matches!(chosen, Chosen::Basic) && self.username.is_none() {
+            return Err(Failure::usage(format!("{name} sends a user name and a password: add --username")));
+        }
         let mut settings =
             SenderSettings { url: self.signed_url.clone().unwrap_or_default(), ..SenderSettings::default() };
         for it in &self.settings {
@@ -136,10 +167,12 @@ impl SignCommand {
         }
         Ok(SigningParts {
             name,
+            company_id: None,
             sender: Some(sender),
             chosen,
             secret_names: Vec::new(),
             other_names: Vec::new(),
+            allows_weak: false,
             secret: None,
             username: self.username.clone().unwrap_or_default(),
             settings,
@@ -161,12 +194,21 @@ impl SignCommand {
             Some(found) => Ok(found.clone()),
             None if needless => Ok((String::new(), Secret::new(String::new()))),
             None if matches!(parts.chosen, Chosen::ApiKey) => Err(Failure::usage(
-                "its deliveries have an API key with the scope hooks:write: name the variable that contains one with --secret-name",
+                "its deliveries have an API key with the scope hooks:write: `hookmill key create` makes one; put it into an environment variable, and name that with --secret-name",
             )),
             None if parts.secret_names.is_empty() => {
                 Err(Failure::usage("name the secret with --secret-name; never the secret itself"))
             }
-            None => Err(Failure::usage(format!("none of its secrets is set here: {}", parts.secret_names.join(", ")))),
+            None => {
+                let learns = parts.sender.iter().flat_map(|it| &it.handshakes).any(|it| it.learn.is_some());
+                let how = if learns {
+                    format!("the sender sends it in a handshake, then `hookmill sender confirm {}` sets it", parts.name)
+                } else {
+                    "set it with `hookmill secret set NAME`".to_owned()
+                };
+                let names = parts.secret_names.join(", ");
+                Err(Failure::usage(format!("none of its secrets is set here ({names}): {how}")))
+            }
         }
     }
 
@@ -200,7 +242,10 @@ fn content_type(parts: &SigningParts) -> &str {
 fn reveals(signed: &SignedRequest, chosen: &Chosen, secret: &Secret) -> bool {
     let secret = secret.expose();
     let contains = |all: &[(String, String)]| !secret.is_empty() && all.iter().any(|(_, it)| it.contains(secret));
-    !matches!(chosen, Chosen::Checked(_)) || contains(&signed.headers) || contains(&signed.query)
+    !matches!(chosen, Chosen::Checked(_))
+        || signed.body.is_some()
+        || contains(&signed.headers)
+        || contains(&signed.query)
 }
 
 fn call(signed: SignedRequest, url: &str, content_type: &str, body: Vec<u8>) -> SignedCall {

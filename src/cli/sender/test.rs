@@ -36,6 +36,7 @@ impl TestCommand {
                     None => print::styled(style("good").green().bold(), format_args!(": {}", file.display())),
                     Some(cause) => {
                         print::styled(style("error").red().bold(), format_args!(": {}: {cause}", file.display()));
+                        print_expected(file);
                     }
                 }
             }
@@ -48,14 +49,36 @@ impl TestCommand {
     }
 }
 
+/// Prints what the vectors of a file should contain.
+fn print_expected(file: &Path) {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    for (number, headers) in Sender::expected(&text) {
+        let headers = headers.iter().map(|(name, it)| format!("{name} = {}", serde_json::Value::from(it.as_str())));
+        let headers = headers.collect::<Vec<_>>().join(", ");
+        print::indented(&format!("vector {number} would pass with headers = {{ {headers} }}"));
+    }
+}
+
 /// Returns the files that a path means.
 fn found(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Failure::new(format!(
+            "{0}: no such file; `hookmill sender show NAME --toml > NAME.toml` writes a shipped one",
+            path.display()
+        )),
+        _ => Failure::new(format!("{}: {e}", path.display())),
+    };
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(failed)?;
     let all = entries.map(|it| it.map(|it| it.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    // A plugin's folder has one sender file, and other files in TOML.
+    if all.iter().any(|it| it.ends_with("plugin.toml")) {
+        let own = path.join("sender.toml");
+        let none = || Failure::new(format!("{}: this plugin has no sender.toml", path.display()));
+        return if own.is_file() { Ok(vec![own]) } else { Err(none()) };
+    }
     let mut files: Vec<_> = all.into_iter().filter(|it| it.extension().is_some_and(|it| it == "toml")).collect();
     files.sort();
     if files.is_empty() {
