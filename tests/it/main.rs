@@ -59,6 +59,7 @@ mod room;
 mod secrets;
 mod sender_cli;
 mod sender_keys;
+mod sender_setup;
 mod senders;
 mod shadow;
 mod shares;
