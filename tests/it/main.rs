@@ -60,6 +60,7 @@ mod secrets;
 mod sender_attacks;
 mod sender_cli;
 mod sender_keys;
+mod sender_setup;
 mod senders;
 mod shadow;
 mod shares;
