@@ -22,6 +22,7 @@ def map_case(context, case):
             as_the_key_is_read(case)
             if isinstance(case.body, dict) and "external_message_ids" in case.body:
                 case.body["external_message_ids"] = without_nul(case.body["external_message_ids"])
+            case.body = with_held_numbers(case.body)
         without_contradiction(case)
     return case
 
@@ -71,6 +72,17 @@ def without_nul(value):
     if isinstance(value, list):
         return [without_nul(it) for it in value]
     return value.replace("\0", "") if isinstance(value, str) else value
+
+
+def with_held_numbers(value):
+    """An integer beyond 64 bits is sent as the shortest number that a float holds; one with more digits is rejected."""
+    if isinstance(value, dict):
+        return {name: with_held_numbers(it) for name, it in value.items()}
+    if isinstance(value, list):
+        return [with_held_numbers(it) for it in value]
+    if isinstance(value, int) and not -2**63 <= value < 2**64:
+        return float(value) if abs(value) < 2**1023 else 0
+    return value
 
 
 def as_form(body):
