@@ -35,7 +35,7 @@ impl TaskChange {
                 return Err(missing.map_or(violations.clone(), |it| violations.and(it.into())));
             }
         };
-        let in_body = canonical.shift_remove("version").and_then(|it| it.as_u64());
+        let in_body = canonical.shift_remove("version").and_then(|it| payload::whole(&it));
         let version = match (in_body, if_match) {
             (Some(body), Some(header)) if body != header => return Err(versions_differ(body, header).into()),
             (body, header) => body.or(header).ok_or_else(|| Violations::from(version_missing()))?,

@@ -42,6 +42,24 @@ fn changed(mut body: Value, strict: bool) -> Result<(Value, Option<String>), Str
     Ok((value, loosened.header_value()))
 }
 
+/// JSON Schema takes `3.0` for an integer, and so do we: a strict key was told that the version is missing.
+#[test]
+fn a_version_may_be_a_whole_number_in_any_notation() {
+    for strict in [true, false] {
+        let rules = Rules { strict, ..Rules::default() };
+        let read = |version: &str| {
+            let body = serde_json::from_str(&format!(r#"{{"title": "new", "version": {version}}}"#)).unwrap();
+            TaskChange::parse(payload(body), None, &rules).map(|(it, _)| it.version).ok()
+        };
+        for version in ["3", "3.0", "0.3e1"] {
+            assert_eq!(read(version), Some(3), "{version}");
+        }
+        for version in ["3.5", "-3.0", "1e300", "true"] {
+            assert_eq!(read(version), None, "{version}");
+        }
+    }
+}
+
 #[test]
 fn absent_keeps_null_clears_and_a_value_takes_the_old_ones_place() {
     for (field, sent, expected) in [

@@ -56,5 +56,5 @@ pub use stored::{StoredBody, received_type};
 pub(crate) use surrogate::without_lone_surrogates;
 pub use time::{TimeError, parse_deadline};
 pub(crate) use unevaluated::Unevaluated;
-pub(crate) use values::is_blank;
+pub(crate) use values::{is_blank, whole};
 pub use weight::{weight, weight_of};

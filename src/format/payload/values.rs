@@ -249,10 +249,21 @@ pub(super) fn object(sent: &Value) -> ReadValue {
     }
 }
 
+/// Returns a number that is whole: `3`, and `3.0`, which JSON Schema takes for an integer too (draft 2020-12, 4.2.3).
+pub(crate) fn whole(sent: &Value) -> Option<u64> {
+    // Beyond this, a float is not exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = || sent.as_f64().filter(|it| it.fract() == 0.0 && (0.0..=EXACT).contains(it));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and in range")]
+    sent.as_u64().or_else(|| float().map(|it| it as u64))
+}
+
 /// Reads a version; the schema checks its minimum.
 pub(super) fn version(sent: &Value) -> ReadValue {
+    if let Some(number) = whole(sent) {
+        return ReadValue::Exact(number.into());
+    }
     let number = match sent {
-        Value::Number(number) if number.is_u64() => return ReadValue::Exact(sent.clone()),
         Value::String(text) => text.trim().parse::<u64>().ok(),
         _ => None,
     };
