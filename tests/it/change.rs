@@ -42,7 +42,7 @@ fn changed(mut body: Value, strict: bool) -> Result<(Value, Option<String>), Str
     Ok((value, loosened.header_value()))
 }
 
-/// JSON Schema takes `3.0` for an integer, and so do we: a strict key was told that the version is missing.
+/// JSON Schema takes `3.0` for an integer, and so do we: a strict key got "version: required".
 #[test]
 fn a_version_may_be_a_whole_number_in_any_notation() {
     for strict in [true, false] {
