@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Requests allocate on one thread and free on another, which the C library's allocator is slow at (docs/decisions/0018).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    hookmill::cli::run(&hookmill::cli::Args::parse())
+    hookmill::cli::run(&hookmill::cli::Args::parsed())
 }

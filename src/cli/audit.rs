@@ -6,11 +6,9 @@ use super::failure::Failure;
 use super::flags::DataDirFlag;
 use super::print::say;
 use super::remote::{Elsewhere, text};
-use super::{print, runtime};
+use super::{open, print, runtime};
 use crate::config::{Config, Options};
 use crate::model::company::CompanyId;
-use crate::store::Embedded;
-use crate::store::verbs::*;
 
 /// Number of entries per request.
 const PAGE: usize = 1000;
@@ -22,7 +20,8 @@ Examples:
   hookmill audit --company clinic-7 --limit 500 --json
 
 Entries are listed newest first: when, who (a key's id, operator, command line or server), what, and for which company. The log
-is append-only. Without a running server, the command reads the data directory or a backup.")]
+is append-only. Without a running server, the command reads the data directory, a backup, or the database of
+--database-url.")]
 pub(super) struct Audit {
     /// Only entries of this company
     #[arg(long)]
@@ -48,7 +47,7 @@ impl Audit {
         let entries = match self.elsewhere.remote(&config.data_dir) {
             Some(remote) => self.ask(&|path| remote.call("GET", path, None))?,
             None => {
-                let store = Embedded::open(&config.data_dir, &config.store)?;
+                let store = open::store(config)?;
                 let entries = runtime()?.block_on(store.audit(self.company.as_ref(), None, self.limit))?;
                 entries.into_iter().map(|it| json!(it)).collect()
             }

@@ -125,7 +125,7 @@ fn remembered(task: &Task) -> Idempotency {
         head: format!("application/json, etag 1, location /v1/tasks/{}, content-type", task.id).into(),
         body: serde_json::to_vec(task).unwrap_or_default().into(),
     };
-    Idempotency { id: IdempotencyId::of("bench", "/v1/tasks", &task.id.to_string()), answer }
+    Idempotency { id: IdempotencyId::of(Some(&task.company_id), "bench", "/v1/tasks", &task.id.to_string()), answer }
 }
 
 /// Runs writers that each send the next write when the last was acknowledged. Returns acknowledgements per second.
@@ -305,6 +305,8 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         plugin_log: String::new(),
         content_type: Some("application/json".into()),
         headers: Vec::new(),
+        query: Vec::new(),
+        path: String::new(),
         stages: Vec::new(),
         redacted: Vec::new(),
         erased_at: None,

@@ -7,14 +7,13 @@ use super::failure::Failure;
 use super::print::say;
 use super::progress::Progress;
 use super::remote::{Remote, text};
-use super::{print, runtime};
+use super::{open, print, runtime};
 use crate::config::Config;
 use crate::model::audit::{Action, COMMAND_LINE, Entry};
 use crate::model::company::CompanyId;
 use crate::model::time::now;
 use crate::store::erasure::{Erased, Patient};
-use crate::store::verbs::*;
-use crate::store::{Embedded, embedded};
+use crate::store::{Store, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -22,11 +21,12 @@ Examples:
   hookmill events erase --company company-1 --patient p-4711                  lists what would be erased
   hookmill events erase --company company-1 --patient p-4711 --yes
   hookmill events erase --company company-1 --patient p-4711 --yes --data-dir /backups/monday
+  hookmill events erase --company company-1 --patient p-4711 --database-url postgres:///hookmill?user=hookmill
 
 An event belongs to the patient if it created a task with this patient_id, or if its body, a header, its reason or its plugin's
 log names the patient. The id must be a separate word, in any letter case, and may be percent-, JSON- or XML-escaped. An id of
-four characters or more is searched everywhere; a shorter one counts only where \"patient\" is in a name above it or just
-before it. Other encodings (base64, compressed data, images) are not searched. Check the list before you use --yes.
+four characters or more is searched everywhere, also in base64; a shorter one counts only where \"patient\" is in a name above
+it or just before it. Compressed data and images are not searched. Check the list before you use --yes.
 Bodies, headers, reasons and plugin logs are erased from the journal, and so are remembered responses. The events stay, marked
 as erased. Tasks that name the patient are listed, and stay.
 Exit codes: 0 done; 2 wrong arguments; 3 a server holds the data directory and does not respond; 4 the journal is damaged, so
@@ -69,23 +69,31 @@ impl Erase {
         Err(Failure { message: message.into(), status: ExitStatus::Damaged })
     }
 
-    /// Erases in a directory without a running server: a data directory or a backup.
+    /// Erases without a running server: in a data directory, a backup or a database.
     fn here(&self, config: &Config) -> Result<Erased, Failure> {
         let patient = Patient::new(self.company.clone(), &self.patient);
         let patient = patient.ok_or_else(|| Failure::usage("--patient: is empty"))?;
         let patient = patient.any_leading_zeros(self.leading_zeros);
+        if config.database.is_some() {
+            return self.in_store(&*open::store(config)?, &patient);
+        }
         // A backup has no view, and must not get one.
         if self.yes && embedded::has_view(&config.data_dir) {
-            let store = Embedded::open(&config.data_dir, &config.store)?;
-            let erased = store.erase(&patient, now(), false)?;
-            let (events, bytes) = (erased.events.len(), erased.body_bytes);
-            let entry = Entry::new(COMMAND_LINE, Action::EventsErased, "events", now()).of(&self.company);
-            runtime()?.block_on(store.note(entry.with(format!("{events} events, {bytes} bytes"))))?;
-            return Ok(erased);
+            return self.in_store(&*open::store(config)?, &patient);
         }
         let mut progress = Progress::new("bytes read", 0);
         let erased = embedded::erase(&config.data_dir, &patient, now(), !self.yes, &mut |it| progress.add(it))?;
         progress.finish();
+        Ok(erased)
+    }
+
+    fn in_store(&self, store: &dyn Store, patient: &Patient) -> Result<Erased, Failure> {
+        let erased = store.erase(patient, now(), !self.yes)?;
+        if self.yes {
+            let (events, bytes) = (erased.events.len(), erased.body_bytes);
+            let entry = Entry::new(COMMAND_LINE, Action::EventsErased, "events", now()).of(&self.company);
+            runtime()?.block_on(store.note(entry.with(format!("{events} events, {bytes} bytes"))))?;
+        }
         Ok(erased)
     }
 

@@ -23,6 +23,7 @@ Examples:
   hookmill events show 01a20f92-f38c-7145-a565-df7733d05cfc --company company-1
   hookmill events replay --company company-1 --integration calendly --reason schema --since 7d
   hookmill events replay --company company-1 --integration calendly --status stored --tasks update
+  hookmill events replay --company company-1 --integration calendly --status captured
   hookmill events erase --company company-1 --patient p-4711          lists a patient's events; --yes erases their content
 
 replay runs every matching event through the pipeline again, newest first, with the plugin that is live now. An event keeps its
@@ -73,7 +74,7 @@ struct Filter {
     /// Only events of this integration
     #[arg(long)]
     integration: Option<String>,
-    /// Only this status: queued, stored, skipped, duplicate, quarantined or rejected
+    /// Only this status: queued, captured, stored, skipped, duplicate, quarantined or rejected
     #[arg(long)]
     status: Option<String>,
     /// Only this reason: the stage that ended the pipeline, or the error code

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Options;
+use crate::model::secret::Secret;
 
 /// `--config`: every command reads the settings file.
 #[derive(Debug, clap::Args)]
@@ -25,12 +26,21 @@ pub(super) struct DataDirFlag {
     /// Data directory, with the database; one server at a time [default: data]
     #[arg(long, env = "HOOKMILL_DATA_DIR", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
+    /// PostgreSQL database, such as postgres://USER:PASSWORD@HOST/DATABASE; the variable keeps the password out of process
+    /// lists [default: none; the data is in the data directory]
+    #[arg(long, env = "HOOKMILL_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true, value_parser = secret)]
+    database_url: Option<Secret>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers return a result")]
+pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text.to_owned()))
 }
 
 impl DataDirFlag {
     /// These flags alone.
     pub(super) fn options(&self) -> Options {
-        Options { data_dir: self.data_dir.clone(), ..Options::default() }
+        Options { data_dir: self.data_dir.clone(), database_url: self.database_url.clone(), ..Options::default() }
     }
 }
 

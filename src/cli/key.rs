@@ -11,15 +11,14 @@ use super::failure::Failure;
 use super::flags::DataDirFlag;
 use super::print::{say, tell};
 use super::remote::{Elsewhere, Remote, text};
-use super::{print, runtime};
+use super::{open, print, runtime};
 use crate::auth::{ApiKey, Scope, key};
 use crate::config::{Config, Options};
 use crate::model::audit::{Action, COMMAND_LINE, Entry};
 use crate::model::company::CompanyId;
 use crate::model::time::now;
 use crate::service::app::KeyRequest;
-use crate::store::verbs::*;
-use crate::store::{Embedded, StoreError};
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,8 +27,10 @@ Examples:
   hookmill key create --company company-1 --scope tasks:read --expires 2027-01-31T00:00:00Z --json
   hookmill key list
   hookmill key revoke key_4f0c31a2b7d9
+  HOOKMILL_DATABASE_URL=postgres://hookmill:…@db.example.org/hookmill hookmill key list
 
-If a server is running on --data-dir, the commands use its admin API. Otherwise they open the data directory themselves.
+If a server is running on --data-dir, the commands use its admin API. Otherwise they open the data directory themselves,
+or the database of --database-url or the settings file; running servers on that database notice the change at once.
 For a server on another machine, use --server URL and an admin key in HOOKMILL_API_KEY.")]
 pub(super) struct Key {
     #[command(subcommand)]
@@ -86,8 +87,8 @@ impl Key {
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
         let answer = match self.elsewhere.remote(&config.data_dir) {
             Some(remote) => self.through(&remote)?,
-            None => match Embedded::open(&config.data_dir, &config.store) {
-                Ok(store) => runtime()?.block_on(self.directly(&store))?,
+            None => match open::store(config) {
+                Ok(store) => runtime()?.block_on(self.directly(&*store))?,
                 Err(StoreError::InUse { dir, holder }) => {
                     return Err(Failure {
                         message: format!("{dir} is held by {holder}, which is still starting; try again in a moment"),
@@ -109,7 +110,7 @@ impl Key {
         }
     }
 
-    async fn directly(&self, store: &Embedded) -> Result<Value, Failure> {
+    async fn directly(&self, store: &dyn Store) -> Result<Value, Failure> {
         match &self.action {
             Asked::Create(create) => {
                 let (id, secret) = key::generate().map_err(Failure::new)?;

@@ -5,6 +5,8 @@ mod runtime;
 
 use std::process::ExitCode;
 
+use clap::Parser as _;
+
 use crate::config::{Config, Options};
 use crate::plugin::{SUBCOMMAND, compile_here};
 use exit::ExitStatus;
@@ -21,15 +23,19 @@ mod events;
 mod exit;
 mod flags;
 mod key;
+mod migrate;
+mod open;
 mod openapi;
 mod plugin;
 mod print;
 mod progress;
 mod remote;
+mod schema;
 mod secret;
 mod sender;
 mod serve;
 mod store;
+mod sums;
 mod transfer;
 
 /// A webhook adapter and WebAssembly plugin host: any JSON in, the documented task out.
@@ -51,8 +57,47 @@ Examples:
   hookmill sender show retell                     setup steps, and lines for plugin.toml
   hookmill store backup /backups/monday           while the server runs
   hookmill store check
+  hookmill store migrate --to postgres:///hookmill?user=hookmill
 
 `hookmill COMMAND --help` shows the flags and examples of a command.";
+
+impl Args {
+    /// Parses the arguments of this process. Ends it with a message if they are wrong, or ask for help.
+    #[must_use]
+    pub fn parsed() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let text = error.to_string();
+            let masked = without_urls(&text);
+            // Help is an error too.
+            if masked == text || !error.use_stderr() {
+                error.exit();
+            }
+            tell!("{masked}");
+            std::process::exit(ExitStatus::Usage.code().into());
+        })
+    }
+}
+
+/// Replaces the URLs of databases: a message quotes arguments that no command takes, and these contain passwords.
+fn without_urls(text: &str) -> String {
+    let mut parts = text.split("postgres");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        masked.push_str("postgres");
+        match part.find("://").filter(|at| *at <= "ql".len()) {
+            Some(at) => {
+                let end = part[at..]
+                    .find(|it: char| it.is_whitespace() || "'\"".contains(it))
+                    .map_or(part.len(), |it| at + it);
+                masked.push_str(&part[..at]);
+                masked.push_str("://…");
+                masked.push_str(&part[end..]);
+            }
+            None => masked.push_str(part),
+        }
+    }
+    masked
+}
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
@@ -70,7 +115,7 @@ enum Command {
     Secret(secret::SecretCommand),
     /// Show the audit log: who did what, and when
     Audit(audit::Audit),
-    /// Back up, restore, export, import, check and measure the database
+    /// Back up, restore, export, import, check, measure and migrate the database
     Store(store::StoreCommand),
     /// Print the API description (OpenAPI 3.1), as the server has it at /openapi.json
     Openapi,

@@ -65,7 +65,10 @@ impl Progress {
     fn line(&self) -> String {
         let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
         let of = if self.total > 0 { format!(" of {}", self.total) } else { String::new() };
-        format!("{}: {}{of}, {rate:.0}/s", self.what, self.done)
+        let left = self.total.saturating_sub(self.done);
+        let time = Duration::try_from_secs_f64((left as f64 / rate).ceil()).unwrap_or_default();
+        let left = if left > 0 { format!(", {} left", indicatif::HumanDuration(time)) } else { String::new() };
+        format!("{}: {}{of}, {rate:.0}/s{left}", self.what, self.done)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::store::embedded::running_server;
+use crate::store::running_server;
 
 /// Options for a server on another machine.
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,20 @@ impl Remote {
     /// Returns the server's base URL.
     pub(super) fn base(&self) -> &str {
         &self.url
+    }
+
+    /// Returns the bytes at a path.
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{} does not respond: {e}", self.url));
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = agent.get(format!("{}{path}", self.url)).header("x-api-key", &self.key);
+        let mut response = request.call().map_err(|e| failed(&e))?;
+        if response.status().is_success() {
+            // The server has limited it already.
+            return response.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(|e| failed(&e));
+        }
+        let answer: Value = response.body_mut().read_json().map_err(|e| failed(&e))?;
+        Err(Failure::new(text(&answer["message"])))
     }
 
     pub(super) fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Failure> {

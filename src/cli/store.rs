@@ -1,4 +1,4 @@
-//! `hookmill store backup|restore|export|import|check|stats|compact`
+//! `hookmill store backup|restore|export|import|check|stats|compact|bench|migrate|migrate-schema`
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -11,14 +11,13 @@ use super::failure::Failure;
 use super::flags::DataDirFlag;
 use super::print::{say, tell};
 use super::remote::{Remote, text};
-use super::{bench, print, progress, runtime, transfer};
+use super::{bench, migrate, open, print, progress, runtime, schema, transfer};
 use crate::config::{Config, Options};
 use crate::model::audit;
 use crate::model::audit::{COMMAND_LINE, Entry};
 use crate::model::time::now;
 use crate::store::embedded::CheckReport;
-use crate::store::verbs::*;
-use crate::store::{Embedded, Stats, embedded};
+use crate::store::{Embedded, Stats, Store, embedded};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -29,8 +28,10 @@ Examples:
   hookmill store import tasks.ndjson --data-dir new
   hookmill store check --json                      reads everything; exits with 4 if something is lost
   hookmill store stats
+  hookmill store export all.ndjson --database-url postgres:///hookmill?user=hookmill
 
-If a server is running on --data-dir, backup, stats and compact use its admin API. For the other commands, stop it first.")]
+If a server is running on --data-dir, backup, stats and compact use its admin API. For the other commands, stop it first.
+With a PostgreSQL database, export, import and stats work while servers run; use pg_dump or pg_basebackup for backups.")]
 pub(super) struct StoreCommand {
     #[command(subcommand)]
     action: StoreAction,
@@ -75,6 +76,34 @@ enum StoreAction {
     Compact,
     /// Measure durable writes on this disk, next to the limit that the disk sets
     Bench(bench::Bench),
+    /// Copy the data directory to a PostgreSQL database, and compare both
+    Migrate(migrate::Migrate),
+    /// Create or update the tables of a PostgreSQL database
+    MigrateSchema(schema::MigrateSchema),
+}
+
+impl StoreAction {
+    /// What to do instead, for an operation on the files of a data directory.
+    fn instead(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Backup { .. } => Some((
+                "backup",
+                "back it up with pg_dump or pg_basebackup; `hookmill store export` writes all data as lines",
+            )),
+            Self::Restore { .. } => Some((
+                "restore",
+                "restore it with pg_restore or from a base backup; `hookmill store import` reads exported lines",
+            )),
+            Self::Check { .. } => Some(("check", "check it with pg_amcheck, and enable data checksums")),
+            Self::Compact => {
+                Some(("compact", "PostgreSQL frees space by itself (autovacuum); VACUUM returns it sooner"))
+            }
+            Self::Bench(_) => {
+                Some(("bench", "measure the database with pgbench, and servers with scripts/bench-postgres"))
+            }
+            Self::Export { .. } | Self::Import { .. } | Self::Stats | Self::Migrate(_) | Self::MigrateSchema(_) => None,
+        }
+    }
 }
 
 impl StoreCommand {
@@ -83,6 +112,12 @@ impl StoreCommand {
     }
 
     pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        if let (Some(database), Some((name, instead))) = (&config.database, self.action.instead()) {
+            let shown = database.url.shown();
+            return Err(Failure::usage(format!(
+                "store {name} is for data directories, and the data is in {shown}: {instead}"
+            )));
+        }
         let answer = match &self.action {
             StoreAction::Backup { dir } => whole(backup(config, dir)?)?,
             StoreAction::Restore { dir } => {
@@ -97,8 +132,10 @@ impl StoreCommand {
             StoreAction::Bench(bench) => return bench.run(&config.data_dir),
             StoreAction::Stats => match Remote::holding(&config.data_dir) {
                 Some(remote) => remote.call("GET", "/v1/admin/store", None)?,
-                None => stats(&open(config)?)?,
+                None => stats(&*open::store(config)?)?,
             },
+            StoreAction::Migrate(migrate) => return migrate.run(config, self.json),
+            StoreAction::MigrateSchema(_) => return schema::MigrateSchema::run(config, self.json),
             StoreAction::Compact => compact(config)?,
         };
         self.print(&answer);
@@ -106,27 +143,31 @@ impl StoreCommand {
     }
 
     fn export(&self, config: &Config, file: Option<&Path>) -> Result<Value, Failure> {
-        let store = open(config)?;
+        let store = open::store(config)?;
         let mut out: Box<dyn Write> = match file {
             Some(path) => Box::new(private_file(path).map_err(|e| in_file(path, &e))?),
             None => Box::new(std::io::stdout().lock()),
         };
         // Before the first line, because everyone who has the lines has read the data.
-        note(&store, audit::Action::StoreExported, file)?;
-        let counts = transfer::export(&store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
+        note(&*store, audit::Action::StoreExported, file)?;
+        let counts = transfer::export(&*store, &mut BufWriter::with_capacity(1 << 20, &mut out))?;
         // If the lines go to stdout, nothing else does.
         if file.is_none() { Ok(Value::Null) } else { Ok(counts) }
     }
 
     fn import(&self, config: &Config, file: Option<&Path>) -> Result<Value, Failure> {
-        let store = open(config)?;
+        let store = open::store(config)?;
+        if config.database.is_some() {
+            // Lines from a pipe are copied there.
+            open::create(&config.data_dir).map_err(|e| in_file(&config.data_dir, &e))?;
+        }
         let input = match file {
             Some(path) => seekable(&config.data_dir, File::open(path).map_err(|e| in_file(path, &e))?),
             None => kept(&config.data_dir, &mut std::io::stdin().lock()),
         };
         let input = input.map_err(|e| Failure::new(format!("the lines cannot be read: {e}")))?;
-        let counts = runtime()?.block_on(transfer::import(&store, &mut BufReader::with_capacity(1 << 20, input)))?;
-        note(&store, audit::Action::StoreImported, file)?;
+        let counts = runtime()?.block_on(transfer::import(&*store, &mut BufReader::with_capacity(1 << 20, input)))?;
+        note(&*store, audit::Action::StoreImported, file)?;
         Ok(counts)
     }
 
@@ -155,11 +196,12 @@ impl StoreCommand {
             }
             StoreAction::Restore { dir } => say!("restored from {}: {} changes", dir.display(), answer["sequence"]),
             _ => say!(
-                "{} tasks, {} events, {} API keys, {} entries of the audit log{}",
+                "{} tasks, {} events, {} API keys, {} entries of the audit log, {} stored responses{}",
                 answer["tasks"],
                 answer["events"],
                 answer["api_keys"],
                 answer["audit_entries"],
+                answer["answers"],
                 answer["skipped"]
                     .as_u64()
                     .filter(|it| *it > 0)
@@ -173,12 +215,12 @@ impl StoreCommand {
     }
 }
 
-fn open(config: &Config) -> Result<Embedded, Failure> {
+fn files(config: &Config) -> Result<Embedded, Failure> {
     Ok(Embedded::open(&config.data_dir, &config.store)?)
 }
 
 /// Adds an audit entry for an operation without a running server.
-fn note(store: &Embedded, action: audit::Action, file: Option<&Path>) -> Result<(), Failure> {
+fn note(store: &dyn Store, action: audit::Action, file: Option<&Path>) -> Result<(), Failure> {
     let target = file.map_or_else(|| "-".to_owned(), |it| it.display().to_string());
     Ok(runtime()?.block_on(store.note(Entry::new(COMMAND_LINE, action, target, now())))?)
 }
@@ -187,7 +229,7 @@ fn backup(config: &Config, dir: &Path) -> Result<Value, Failure> {
     let dir = std::path::absolute(dir).map_err(Failure::new)?;
     match Remote::holding(&config.data_dir) {
         Some(remote) => remote.call("POST", "/v1/admin/store/backup", Some(json!({ "dir": dir }))),
-        None => serde_json::to_value(open(config)?.backup(&dir)?).map_err(Failure::new),
+        None => serde_json::to_value(files(config)?.backup(&dir)?).map_err(Failure::new),
     }
 }
 
@@ -199,7 +241,7 @@ fn compact(config: &Config) -> Result<Value, Failure> {
             || rebuilt(remote.call("GET", "/v1/admin/store", None).ok()?),
         ),
         None => {
-            let store = open(config)?;
+            let store = files(config)?;
             let built = progress::follow("entries rebuilt", || store.compact(), || rebuilt(stats(&store).ok()?));
             built?;
             stats(&store)
@@ -222,7 +264,7 @@ fn whole(report: Value) -> Result<Value, Failure> {
     Err(Failure { message: format!("the copy is damaged: {}", damages.join("; ")), status: ExitStatus::Damaged })
 }
 
-fn stats(store: &Embedded) -> Result<Value, Failure> {
+fn stats(store: &dyn Store) -> Result<Value, Failure> {
     serde_json::to_value(runtime()?.block_on(store.stats())?).map_err(Failure::new)
 }
 

@@ -45,6 +45,14 @@ pub enum ConfigError {
         /// Name of the limit, with its table.
         name: String,
     },
+    /// The URL of the database is invalid. It is not quoted, because it may contain a password.
+    #[error("{named}: {why}")]
+    DatabaseUrl {
+        /// Flag and variable.
+        named: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// Positions in a segment are 32-bit numbers.
     #[error("{file}: store.segment_mib must be at most 1024")]
     SegmentTooLarge {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::ConfigError;
+use super::watch::PluginSource;
 use crate::model::peer::Network;
 
 /// The content of `hookmill.toml`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
@@ -33,9 +34,13 @@ pub(super) struct OutboundFile {
     pub(super) hosts: Vec<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StoreFile {
+    pub(super) url: Option<String>,
+    pub(super) pool: Option<usize>,
+    pub(super) pool_wait_ms: Option<u64>,
+    pub(super) lease_ms: Option<u64>,
     pub(super) segment_mib: Option<u32>,
     pub(super) reserve_mib: Option<u32>,
     pub(super) snapshot_mib: Option<u32>,
@@ -78,6 +83,7 @@ pub(super) struct LimitsFile {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PluginsFile {
+    pub(super) source: Option<PluginSource>,
     pub(super) watch: Option<bool>,
     pub(super) settle_ms: Option<u64>,
     pub(super) module_mib: Option<u64>,

@@ -2,6 +2,7 @@
 //!
 //! Precedence: flag, environment variable, `hookmill.toml`, default.
 
+mod database;
 mod error;
 mod file;
 mod secret;
@@ -53,6 +54,8 @@ pub struct Options {
     pub metrics_listen: Option<SocketAddr>,
     /// Data directory.
     pub data_dir: Option<PathBuf>,
+    /// URL of the PostgreSQL database.
+    pub database_url: Option<Secret>,
     /// Plugins folder.
     pub plugins_dir: Option<PathBuf>,
     /// Proxies whose `X-Forwarded-For` counts.
@@ -162,8 +165,12 @@ pub struct Config {
     pub outbound_hosts: Vec<String>,
     /// Limits of the HTTP server.
     pub limits: Limits,
-    /// Settings of the store.
+    /// Settings of the store in the data directory.
     pub store: store::embedded::StoreOptions,
+    /// Settings of the PostgreSQL database; `None` keeps the data in the data directory.
+    pub database: Option<store::postgres::PostgresOptions>,
+    /// `plugins.source`: where plugins come from; their folder by default.
+    pub plugin_source: watch::PluginSource,
     /// How the plugins folder is watched.
     pub watch: watch::Settings,
     /// Limits for loading a plugin.
@@ -193,6 +200,11 @@ impl Config {
         let limits = limits(&name, &file.limits)?;
         let sender_places = SenderPlaces { secrets_file: file.secrets_file, senders_dir: file.senders_dir };
         let loading = plugin::LoadLimits { body_bytes: limits.body_bytes, ..loading };
+        let store = store::embedded::StoreOptions {
+            page_bytes: limits.page_bytes,
+            ..store_options(&name, &file.store, &file.retention)?
+        };
+        let database = database::options(&name, options.database_url.as_ref(), &file.store, &store)?;
         Ok(Self {
             listen: options.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             metrics_listen: options.metrics_listen.or(file.metrics_listen),
@@ -208,11 +220,10 @@ impl Config {
             },
             sender_places,
             outbound_hosts: outbound_hosts(&name, file.outbound.hosts)?,
-            store: store::embedded::StoreOptions {
-                page_bytes: limits.page_bytes,
-                ..store_options(&name, &file.store, &file.retention)?
-            },
+            store,
+            database,
             limits,
+            plugin_source: file.plugins.source.unwrap_or_default(),
             watch,
             loading,
             traces: traces(&name, &file.traces)?,

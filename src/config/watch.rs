@@ -1,6 +1,17 @@
-//! How the plugins folder is watched.
+//! Where plugins come from, and how their folder is watched.
 
 use std::time::Duration;
+
+/// Where a server's plugins come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginSource {
+    /// The plugins folder.
+    #[default]
+    Folder,
+    /// The active versions in the PostgreSQL database.
+    Database,
+}
 
 /// How the folder is watched.
 #[derive(Debug, Clone, Copy)]

@@ -4,5 +4,6 @@ pub mod diff;
 pub(crate) mod parse;
 pub mod payload;
 pub mod schema;
+pub(crate) mod schema_of;
 pub mod task;
 pub mod task_change;

@@ -68,7 +68,7 @@ pub(super) async fn create_key(
     admin: Admin,
     (repeat, Json { value: asked, bytes }): (IdempotencyKey, Json<CreateKey>),
 ) -> Result<Answer<Created<KeyCreated>>, Failed> {
-    let once = Once::of(repeat, admin.name(), "/v1/admin/keys", &bytes);
+    let once = Once::of(repeat, admin.company(), admin.name(), "/v1/admin/keys", &bytes);
     if let Some(answer) = once.before(&call).await? {
         return Ok(answer);
     }

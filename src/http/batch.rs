@@ -95,7 +95,7 @@ pub(super) async fn create(
     key: Arc<ApiKey>,
     (repeat, query, BatchBody(body)): (IdempotencyKey, BatchQuery, BatchBody),
 ) -> Result<Answer<BatchAnswer>, Failed> {
-    let once = Once::of(repeat, &key.id.0, "/v1/tasks/batch", &body);
+    let once = Once::of(repeat, Some(&key.company_id), &key.id.0, "/v1/tasks/batch", &body);
     let items = match payload::split(call.header("content-type"), &body, &key.rules()) {
         Ok(items) => items,
         // Nothing is committed, so a repetition is looked up here.
@@ -130,6 +130,8 @@ async fn create_once(
         company_id: key.company_id.clone(),
         content_type: Some(ITEM_TYPE.into()),
         headers: Vec::new(),
+        query: Vec::new(),
+        path: String::new(),
         body,
         redacted: Vec::new(),
         trace: trace::context(),
@@ -183,8 +185,8 @@ fn item(index: usize, event_id: EventId, result: Result<Receipt, Stop>, shown: &
             let (status, task) = (StatusCode::CREATED.as_u16(), tasks.into_iter().next());
             return BatchItem::Created { index, status, task, event_id, loosened };
         }
-        // Only plugins skip, and a batch has none.
-        Ok(Receipt::Skipped { .. }) => Problem::Internal,
+        // Only integrations skip and capture.
+        Ok(Receipt::Skipped { .. } | Receipt::Captured) => Problem::Internal,
         Err(Stop::Schema(violations)) => {
             let violations = violations.at_most(*shown.max(&mut 1));
             *shown = shown.saturating_sub(violations.len());

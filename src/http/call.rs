@@ -238,7 +238,19 @@ impl Call {
         let id = EventId(new_id(now));
         know(Field::Event, id);
         let trace = trace::context();
-        RawEvent { id, received_at: now, company_id, content_type, headers, body, redacted: Vec::new(), trace }
+        let (query, path) = (Vec::new(), String::new());
+        RawEvent {
+            id,
+            received_at: now,
+            company_id,
+            content_type,
+            headers,
+            query,
+            path,
+            body,
+            redacted: Vec::new(),
+            trace,
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Input for SentDelivery {
         to.content("multipart/form-data", any("Any form; its text parts are read."), &[]);
         to.text("Any query parameters are accepted: senders append their own.");
         to.text("A delivery that fails is in quarantine: its event says why, and can be replayed.");
-        to.fails(&[404, 502]);
+        to.fails(&[404, 414, 502]);
     }
 }
 
@@ -50,7 +50,7 @@ impl Input for SentDelivery {
 pub(super) enum Delivered {
     /// 200: nothing was created.
     Skipped(Skipped),
-    /// 202: the delivery is durable, and will be processed.
+    /// 202: the delivery is durable, and will be processed, or was captured.
     Queued(Queued),
 }
 
@@ -65,12 +65,12 @@ pub(super) struct Skipped {
     event_id: EventId,
 }
 
-/// The delivery is durable, and will be processed.
+/// The delivery is durable, and will be processed, or is captured until it is replayed.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Queued {
     /// The event; look it up to see what became of it.
     event_id: EventId,
-    /// Always `queued`.
+    /// `queued`, or `captured` if the integration only captures deliveries.
     status: &'static str,
 }
 
@@ -83,6 +83,11 @@ impl Delivered {
     /// The delivery is durable.
     pub(super) fn queued(event_id: EventId) -> Self {
         Self::Queued(Queued { event_id, status: "queued" })
+    }
+
+    /// The delivery is durable, and is not mapped.
+    pub(super) fn captured(event_id: EventId) -> Self {
+        Self::Queued(Queued { event_id, status: "captured" })
     }
 
     /// The patient's data was erased meanwhile. 200, because the sender cannot fix that and must not retry.
@@ -126,10 +131,13 @@ impl TypedReply for Delivered {
     fn write(self) -> Result<Answer<Self>, Problem> {
         match self {
             Self::Skipped(skipped) => Ok(Answer::json(StatusCode::OK, &skipped)?.for_event(skipped.event_id)),
-            Self::Queued(queued) => Ok(Answer::json(StatusCode::ACCEPTED, &queued)?
-                .for_event(queued.event_id)
-                .with("location", &format!("/v1/events/{}", queued.event_id))
-                .with("preference-applied", "respond-async")),
+            Self::Queued(queued) => {
+                let answer = Answer::json(StatusCode::ACCEPTED, &queued)?
+                    .for_event(queued.event_id)
+                    .with("location", &format!("/v1/events/{}", queued.event_id));
+                let is_later = queued.status == "queued";
+                Ok(if is_later { answer.with("preference-applied", "respond-async") } else { answer })
+            }
         }
     }
 
@@ -147,6 +155,6 @@ impl TypedReply for Delivered {
         to.answers::<List<Task>>(200, "", &again);
         to.answers::<Queued>(200, "", &again);
         let queued = [headers::EVENT_ID, headers::LOCATION, headers::PREFERENCE_APPLIED];
-        to.answers::<Queued>(202, "The delivery is durable, and will be processed.", &queued);
+        to.answers::<Queued>(202, "The delivery is durable, and will be processed, or is captured.", &queued);
     }
 }

@@ -21,6 +21,11 @@ use crate::metrics::http::{HTTP, RouteSeries};
 use crate::service::app::App;
 use crate::system::trace;
 
+/// The URLs of a server that only processes queued events.
+const ABOUT_HEALTH: [&str; 3] = ["/healthz", "/readyz", metrics::PATH];
+/// What it answers to other requests.
+const ONLY_WORKS: &str = "this server only processes queued events (--role worker); send requests to another one";
+
 static ROUTER: LazyLock<Router<Route>> =
     LazyLock::new(|| Router::new(routes::routes().into_iter().map(|route| (route.method.clone(), route.path, route))));
 
@@ -56,6 +61,9 @@ fn scrape(method: &Method, path: &str, call: &Call) -> Response {
 
 async fn dispatch(method: Method, path: FullPath, mut call: Call) -> Response {
     match ROUTER.find(&method, &call.exchange.method, path.as_str()) {
+        Ok(FoundRoute { route, .. }) if call.app.only_works && !ABOUT_HEALTH.contains(&route.path) => {
+            Problem::NotFound(ONLY_WORKS).reply(None)
+        }
         Ok(FoundRoute { route, parameters }) => {
             trace::route(route.path);
             let _only_one_does = call.exchange.route.set(route.series);

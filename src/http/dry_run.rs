@@ -18,6 +18,7 @@ use super::reply::Success;
 use super::upkeep::begin;
 use crate::integration::Integration;
 use crate::integration::check::open;
+use crate::integration::load::NO_MAPPING;
 use crate::model::audit::Action;
 use crate::model::ids::IntegrationName;
 use crate::model::time::now;
@@ -126,5 +127,8 @@ fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
     let folder = Folder::open(dir).map_err(|e| Problem::Invalid(format!("dir: {e}")))?;
     let checked = open(host.aside(), &folder, &app.senders.get(), now());
     let why = checked.findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
+    if checked.integration.as_ref().is_some_and(|it| it.plugin.is_none()) {
+        return Err(Problem::Invalid(format!("dir: plugin.toml: {NO_MAPPING}")));
+    }
     checked.integration.ok_or_else(|| Problem::Invalid(format!("dir: {why}")))
 }

@@ -37,6 +37,9 @@ pub(super) struct Readiness {
     refused_plugins: usize,
     /// How many live integrations have weak proofs: a secret in the URL, or a signature that does not cover the body.
     weak_integrations: usize,
+    /// How many plugins are not the same on all servers that share the database; only with a database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differing_plugins: Option<usize>,
     /// How many queued events cannot be read.
     unreadable_events: u64,
     /// Names, for the operator, and for each admin those of its company.
@@ -66,6 +69,8 @@ struct ReadyNames {
     loading_plugins: Vec<String>,
     refused_plugins: Vec<String>,
     weak_integrations: Vec<IntegrationName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differing_plugins: Option<Vec<String>>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -74,7 +79,8 @@ pub(super) async fn live(_: Call, (): (), (): ()) -> Result<Success<Liveness>, F
 }
 
 /// `GET /readyz`: 200 if deliveries can be accepted. 503 if the store accepts no writes, or if the plugins that were present at
-/// the start are still being loaded. Refused plugins are counted, and do not cause 503. The operator, and each admin for its
+/// the start are still being loaded. Refused plugins, and those that differ between servers, are counted, and do not cause 503. The
+/// operator, and each admin for its
 /// company, also gets names.
 pub(super) async fn ready(call: Call, (): (), (): ()) -> Result<Readiness, Failed> {
     call.unambiguous()?;
@@ -90,6 +96,7 @@ pub(super) async fn ready(call: Call, (): (), (): ()) -> Result<Readiness, Faile
     };
     // In this order: a folder becomes live or refused before it stops being "loading".
     let (loading, live, refused) = (registry.loading(), registry.list(), registry.refused());
+    let differing = call.app.store.cluster().is_some().then(|| call.app.nodes.differing());
     let mut shown = Readiness {
         status,
         store: store.as_ref().map_or_else(|error| error.word(), |()| "ok"),
@@ -97,6 +104,7 @@ pub(super) async fn ready(call: Call, (): (), (): ()) -> Result<Readiness, Faile
         loading_plugins: loading.len(),
         refused_plugins: refused.len(),
         weak_integrations: live.iter().filter(|it| it.trust == Trust::Weak).count(),
+        differing_plugins: differing.as_ref().map(|it| it.len()),
         unreadable_events: call.app.queue.unreadable(),
         names: None,
         store_error: None,
@@ -113,6 +121,7 @@ pub(super) async fn ready(call: Call, (): (), (): ()) -> Result<Readiness, Faile
             loading_plugins: loading.iter().filter(seen).cloned().collect(),
             refused_plugins: refused.keys().filter(seen).cloned().collect(),
             weak_integrations: weak.map(|it| it.name.clone()).collect(),
+            differing_plugins: differing.map(|it| it.keys().filter(seen).cloned().collect()),
             integrations: mine,
         });
         shown.store_error = operator.then(|| store.err().map(|error| error.to_string()));

@@ -9,8 +9,10 @@ use super::answer::{Answer, Failed};
 use super::attempts;
 use super::call::{Call, within};
 use super::deliveries::{Delivered, SentDelivery};
+use super::input::Input;
+use super::openapi::describer::Describer;
 use super::outcome_answer;
-use super::path::{Path, SentName, UrlSecret};
+use super::path::{Path, SentName, SentRest, UrlSecret};
 use super::problem::Problem;
 use super::proof;
 use super::questions;
@@ -20,6 +22,7 @@ use super::reply::TypedReply as _;
 use super::request_headers::IdempotencyKey;
 use crate::auth::{AuthError, Scope};
 use crate::format::payload::DecodeError;
+use crate::integration::sent_url::{SentUrl, URL_BYTES};
 use crate::integration::stop::Stop;
 use crate::integration::{Auth, Claimed, Found, Integration, Received};
 use crate::metrics::integrations::{DeliveryEnd, UNKNOWN};
@@ -39,16 +42,25 @@ pub(super) async fn receive(
     (): (),
     (Path(SentName(name)), SentDelivery): (Path<SentName>, SentDelivery),
 ) -> Result<Answer<Delivered>, Failed> {
-    delivered(call, name, None).await
+    delivered(call, name, &[]).await
 }
 
-/// `POST /v1/hooks/{integration}/{secret}`, for senders that can authenticate only by a secret in the URL.
+/// `POST /v1/hooks/{integration}/{secret}`, for senders that can authenticate only by a secret in the URL, and for URLs that say more after the name.
 pub(super) async fn receive_with_secret(
     call: Call,
     (): (),
     (Path(SentName(name)), Path(UrlSecret(secret)), SentDelivery): (Path<SentName>, Path<UrlSecret>, SentDelivery),
 ) -> Result<Answer<Delivered>, Failed> {
-    delivered(call, name, Some(&secret)).await
+    delivered(call, name, &[secret]).await
+}
+
+/// `POST /v1/hooks/{integration}/…/…`, where the first part is the secret if the integration has one.
+pub(super) async fn receive_at_path(
+    call: Call,
+    (): (),
+    (Path(SentName(name)), HookPath(parts), SentDelivery): (Path<SentName>, HookPath, SentDelivery),
+) -> Result<Answer<Delivered>, Failed> {
+    delivered(call, name, &parts).await
 }
 
 /// `GET /v1/hooks/{integration}`: a sender's question whether this URL accepts its deliveries.
@@ -57,7 +69,7 @@ pub(super) async fn ask(
     (): (),
     (Path(SentName(name)), SentDelivery): (Path<SentName>, SentDelivery),
 ) -> Result<Answer<Delivered>, Failed> {
-    delivered(call, name, None).await
+    delivered(call, name, &[]).await
 }
 
 /// `GET /v1/hooks/{integration}/{secret}`
@@ -66,17 +78,51 @@ pub(super) async fn ask_with_secret(
     (): (),
     (Path(SentName(name)), Path(UrlSecret(secret)), SentDelivery): (Path<SentName>, Path<UrlSecret>, SentDelivery),
 ) -> Result<Answer<Delivered>, Failed> {
-    delivered(call, name, Some(&secret)).await
+    delivered(call, name, &[secret]).await
 }
 
-async fn delivered(mut call: Call, name: String, secret: Option<&str>) -> Result<Answer<Delivered>, Failed> {
+/// `GET /v1/hooks/{integration}/…/…`
+pub(super) async fn ask_at_path(
+    call: Call,
+    (): (),
+    (Path(SentName(name)), HookPath(parts), SentDelivery): (Path<SentName>, HookPath, SentDelivery),
+) -> Result<Answer<Delivered>, Failed> {
+    delivered(call, name, &parts).await
+}
+
+/// What follows the integration's name, of two parts or more.
+pub(super) struct HookPath([String; 2]);
+
+impl Input for HookPath {
+    async fn read(call: &mut Call) -> Result<Self, Problem> {
+        let (Path(UrlSecret(first)), Path(SentRest(rest))) = (Path::read(call).await?, Path::read(call).await?);
+        Ok(Self([first, rest]))
+    }
+
+    fn describe(to: &mut Describer<'_>) {
+        Path::<UrlSecret>::describe(to);
+        Path::<SentRest>::describe(to);
+    }
+}
+
+/// Divides what follows the name into the secret, if the integration has one in its URL, and the rest, which begins with `/`.
+fn divided<'a>(integration: &Integration, parts: &'a [String]) -> (Option<&'a str>, String) {
+    let (secret, rest) = match (&integration.auth, parts) {
+        (Auth::UrlSecret { .. }, [secret, rest @ ..]) => (Some(secret.as_str()), rest),
+        (_, all) => (None, all),
+    };
+    (secret, rest.iter().map(|it| format!("/{it}")).collect())
+}
+
+async fn delivered(mut call: Call, name: String, parts: &[String]) -> Result<Answer<Delivered>, Failed> {
     let integration = found(&call, name)?;
     know(Field::Integration, integration.name.clone());
+    let (secret, rest) = divided(&integration, parts);
     let result = if questions::has_no_body(&call) {
         let answered = questions::without_body(&call, &integration, secret).await;
         or_rejected(&call, &integration, secret, answered).await
     } else {
-        process(&mut call, &integration, secret).await
+        process(&mut call, &integration, secret, &rest).await
     };
     match result {
         Err(failed) => outcome_answer::failed(failed, &integration.answers),
@@ -106,6 +152,7 @@ async fn process(
     call: &mut Call,
     integration: &Arc<Integration>,
     secret: Option<&str>,
+    rest: &str,
 ) -> Result<Answer<Delivered>, Failed> {
     let admitted = trace::stage("authenticate").end(admit(call, integration, secret).await);
     let (sender, body) = match admitted {
@@ -125,10 +172,18 @@ async fn process(
         within("integration", *rate, bucket, now())
             .inspect_err(|_| integration.series().delivered(DeliveryEnd::Failed))?;
     }
+    let Some(SentUrl { query, path }) = integration.sent_url(&call.query, rest, secret) else {
+        return Err(reject(call, integration, secret, Problem::UrlTooLarge { limit: URL_BYTES }).await);
+    };
     let mut raw = call.raw_event(integration.company_id.clone(), body, &integration.keep_headers);
     integration.auth.hide(&mut raw.headers, secret);
     raw.content_type = raw.content_type.filter(|it| !integration.auth.is_in(it, secret));
-    let only_query = raw.body.trim_ascii().is_empty() && !call.query.is_empty() && integration.rules.empty.is_none();
+    (raw.query, raw.path) = (query, path);
+    // Whatever is sent is captured.
+    let only_query = !integration.captures
+        && raw.body.trim_ascii().is_empty()
+        && !call.query.is_empty()
+        && integration.rules.empty.is_none();
     let (event_id, sent) = (raw.id, raw.body.len() as u64);
     if only_query {
         let stop = pipeline::unreadable(&call.app.pipeline, integration, raw, DecodeError::OnlyQuery, sent).await;
@@ -147,7 +202,7 @@ async fn process(
     if let Some(answer) = attempts::repeated(call, integration, &once, &mut received).await? {
         return Ok(answer);
     }
-    if integration.later.always || call.header("prefer").is_some_and(prefers_later) {
+    if !integration.captures && (integration.later.always || call.header("prefer").is_some_and(prefers_later)) {
         return later(call, integration, &once, received).await;
     }
     let (same, refusal) = (received.raw().clone(), once.refusal(event_id, &received.raw().body));
@@ -203,7 +258,8 @@ async fn later(
             .write()
             .and_then(|it| outcome_answer::shaped(it, &integration.answers.queued, raw.id, &[])),
     );
-    match pipeline::accept(&call.app.pipeline, integration, raw.clone(), remembered).await? {
+    let lane = integration.lane(&received);
+    match pipeline::accept(&call.app.pipeline, integration, raw.clone(), remembered, lane).await? {
         None => {
             call.app.queue.push(integration, &received, Some(place));
             Ok(answer?)
@@ -220,8 +276,8 @@ fn once(call: &Call, integration: &Integration, sender: &str, received: &Receive
     }
     let route = format!("/v1/hooks/{}", integration.name);
     let key = || IdempotencyKey::sent(&call.headers);
-    let before = Once::of(key()?, &integration.name.0, &route, &raw.body).id();
-    Ok(Once::of(key()?, sender, &route, &raw.body).known_before_as(before, company))
+    let before = Once::of(key()?, Some(company), &integration.name.0, &route, &raw.body).id();
+    Ok(Once::of(key()?, Some(company), sender, &route, &raw.body).known_before_as(before, company))
 }
 
 /// An authenticated request.

@@ -39,6 +39,7 @@ mod openapi_file;
 mod outcome_answer;
 mod path;
 mod plugin_answer;
+mod plugin_node;
 mod plugins;
 mod problem;
 mod problem_code;

@@ -27,6 +27,7 @@ pub(super) fn told(receipt: &Receipt, event_id: EventId, answers: &Answers) -> R
             let ids: Vec<_> = tasks.iter().map(|it| it.id).collect();
             shaped(answer, &answers.created, event_id, &ids)
         }
+        Receipt::Captured => shaped(Delivered::captured(event_id).write()?, &answers.queued, event_id, &[]),
         Receipt::Skipped { reason } => {
             shaped(Delivered::skipped(reason, event_id).write()?, &answers.skipped, event_id, &[])
         }

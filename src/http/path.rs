@@ -108,12 +108,26 @@ impl PathParameter for SentName {
     }
 }
 
-/// A sender's secret in the URL.
+/// What follows the integration's name: a sender's secret, or else the first part of the rest of the path.
 pub(super) struct UrlSecret(pub(super) String);
 
 impl PathParameter for UrlSecret {
     const NAME: &'static str = "secret";
-    const ABOUT: &'static str = "The sender's secret, for an integration of the scheme `url-secret`.";
+    const ABOUT: &'static str = "The sender's secret, for an integration of the scheme `url-secret`; for others, a part of the path that a plugin may ask for.";
+    type Described = String;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The rest of the path, decoded, without the `/` before it.
+pub(super) struct SentRest(pub(super) String);
+
+impl PathParameter for SentRest {
+    const NAME: &'static str = "path";
+    const ABOUT: &'static str =
+        "The rest of the path, which may have several parts; a plugin gets it if it asks for it.";
     type Described = String;
 
     fn parse(text: &str) -> Result<Self, Problem> {

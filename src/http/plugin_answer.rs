@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::plugin_node::NodeAnswer;
 use crate::auth::SecretPlace;
 use crate::auth::sender::Trust;
 use crate::integration::{Integration, Refused};
 use crate::model::company::CompanyId;
-use crate::plugin::{Abi, CallSummary};
+use crate::plugin::{Abi, CallSummary, Plugin};
 use crate::service::app::Admin;
 use crate::service::dry_run::AttachedShadow;
 
@@ -24,6 +25,9 @@ pub(super) struct PluginAnswer {
     /// The version that is live, if there is one.
     #[serde(flatten)]
     live: Option<LivePlugin>,
+    /// Where several servers share a database, and this plugin is not the same on all of them: each server that has tried it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Vec<NodeAnswer>>,
 }
 
 /// The state of a plugin folder.
@@ -38,6 +42,8 @@ enum PluginState {
     Refused,
     /// It is being loaded for the first time.
     Loading,
+    /// Only other servers on the database have it.
+    Elsewhere,
 }
 
 /// A plugin that serves.
@@ -49,14 +55,18 @@ struct LivePlugin {
     description: String,
     /// The company that its tasks belong to.
     company_id: CompanyId,
-    /// SHA-256 of the module, hexadecimal.
+    /// SHA-256 of the module, hexadecimal; of the interpreter's module, for a script.
     sha256: String,
+    /// SHA-256 of the script with the files that it imports, or of the expressions, hexadecimal.
+    script_sha256: Option<String>,
     /// SHA-256 of input.schema.json, hexadecimal.
     schema_sha256: String,
     /// How it is called.
-    abi: Abi,
+    abi: ShownAbi,
     /// What the module imports.
     imports: Vec<String>,
+    /// Whether deliveries are only captured (`mode = "capture"`): stored, and not mapped.
+    captures: bool,
     limits: LimitsAnswer,
     /// The sender, if plugin.toml names one.
     sender: Option<String>,
@@ -88,6 +98,32 @@ struct SecretAnswer {
     /// deliveries.
     #[serde(serialize_with = "crate::model::time::utc_or_null")]
     last_used_at: Option<DateTime<Utc>>,
+}
+
+/// How a plugin is called.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "PluginAbi")]
+#[serde(rename_all = "snake_case")]
+enum ShownAbi {
+    /// A component of the world in `wit/mapper.wit`.
+    Component,
+    /// A WASI preview 1 program: payload on stdin, tasks on stdout.
+    Command,
+    /// A script, or expressions, in hookmill's interpreter.
+    Script,
+    /// Not at all: there is no mapping yet, and deliveries are only captured.
+    None,
+}
+
+impl ShownAbi {
+    fn of(plugin: Option<&Plugin>) -> Self {
+        match plugin.map(Plugin::abi) {
+            Some(Abi::Component) => Self::Component,
+            Some(Abi::Command) => Self::Command,
+            Some(Abi::Script) => Self::Script,
+            None => Self::None,
+        }
+    }
 }
 
 /// The limits of a plugin's calls, as in plugin.toml.
@@ -161,33 +197,49 @@ impl PluginAnswer {
             _ => refused.message.clone(),
         });
         let state = if refused.is_some() { PluginState::Outdated } else { PluginState::Live };
-        Self { name: it.name.to_string(), state, message, live: Some(LivePlugin::of(it, shadow)) }
+        Self { name: it.name.to_string(), state, message, live: Some(LivePlugin::of(it, shadow)), nodes: None }
     }
 
     /// A folder that has never been live.
     pub(super) fn refused(it: &Refused) -> Self {
         let (name, message) = (it.name.clone(), Some(it.message.clone()));
-        Self { name, state: PluginState::Refused, message, live: None }
+        Self { name, state: PluginState::Refused, message, live: None, nodes: None }
     }
 
     /// A folder that is being loaded for the first time.
     pub(super) fn loading(name: &str) -> Self {
-        Self { name: name.to_owned(), state: PluginState::Loading, message: None, live: None }
+        Self { name: name.to_owned(), state: PluginState::Loading, message: None, live: None, nodes: None }
+    }
+
+    /// A plugin that this server does not have.
+    pub(super) fn elsewhere(name: &str, nodes: Vec<NodeAnswer>) -> Self {
+        Self { name: name.to_owned(), state: PluginState::Elsewhere, message: None, live: None, nodes: Some(nodes) }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says that servers differ.
+    pub(super) fn differs(&mut self, nodes: Vec<NodeAnswer>) {
+        self.nodes = Some(nodes);
     }
 }
 
 impl LivePlugin {
     fn of(it: &Integration, shadow: Option<&AttachedShadow>) -> Self {
-        let limits = it.plugin.limits();
+        let (limits, plugin) = (&it.limits, it.plugin.as_ref());
         let (stored, not_stored) = it.rejections.counts();
         Self {
             version: it.version.clone(),
             description: it.description.clone(),
             company_id: it.company_id.clone(),
             sha256: it.provenance.module_sha256.clone(),
+            script_sha256: it.provenance.script_sha256.clone(),
             schema_sha256: it.provenance.schema_sha256.clone(),
-            abi: it.plugin.abi(),
-            imports: it.plugin.imports().to_vec(),
+            abi: ShownAbi::of(plugin),
+            imports: plugin.map(|it| it.imports().to_vec()).unwrap_or_default(),
+            captures: it.captures,
             limits: LimitsAnswer {
                 time_ms: limits.time.as_millis(),
                 memory_mib: limits.memory_bytes >> 20,
@@ -202,7 +254,7 @@ impl LivePlugin {
             weak_secrets: it.weak_secrets.clone(),
             rejected: RejectedDeliveries { stored, not_stored },
             loaded_at: it.loaded_at,
-            calls: it.plugin.summary(),
+            calls: plugin.map(Plugin::summary).unwrap_or_default(),
             shadow: shadow.map(ShadowSummary::of),
         }
     }

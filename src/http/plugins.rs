@@ -4,6 +4,7 @@ use super::answer::Failed;
 use super::call::Call;
 use super::path::{Path, SentName};
 use super::plugin_answer::PluginAnswer;
+use super::plugin_node::NodeAnswer;
 use super::problem::Problem;
 use super::query::routes::ShadowQuery;
 use super::reply::{List, Success};
@@ -13,7 +14,8 @@ use crate::service::app::Admin;
 use crate::service::dry_run::ShadowReport;
 use crate::service::watch::Pass;
 
-/// `GET /v1/admin/plugins`. The operator sees every folder, an admin those of its company.
+/// `GET /v1/admin/plugins`. The operator sees every folder, an admin those of its company. With several servers on one
+/// database, also plugins that only other servers have.
 pub(super) async fn list(call: Call, admin: Admin, (): ()) -> Result<List<PluginAnswer>, Failed> {
     // In this order: a folder becomes live or refused before it stops being "loading".
     let loading = call.app.registry.loading();
@@ -29,6 +31,14 @@ pub(super) async fn list(call: Call, admin: Admin, (): ()) -> Result<List<Plugin
         data.extend(refused.values().filter(|it| never_live(&it.name)).map(PluginAnswer::refused));
         let first = loading.iter().filter(|name| never_live(name) && !refused.contains_key(*name));
         data.extend(first.map(|it| PluginAnswer::loading(it)));
+    }
+    for (name, nodes) in call.app.nodes.differing().iter() {
+        let nodes_seen = NodeAnswer::all(nodes, &admin);
+        if let Some(it) = data.iter_mut().find(|it| it.name() == name) {
+            it.differs(nodes_seen);
+        } else if NodeAnswer::concern(nodes, &admin) {
+            data.push(PluginAnswer::elsewhere(name, nodes_seen));
+        }
     }
     Ok(List { data })
 }

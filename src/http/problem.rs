@@ -44,6 +44,10 @@ pub(crate) enum Problem {
         "the body is larger than {limit} bytes; the server's admin can allow more with body_mib in [limits] of the integration's plugin.toml, or for all with limits.body_bytes"
     )]
     DeliveryTooLarge { limit: usize },
+    #[error(
+        "the path after the integration's name, and the parameters of the query that it asks for, are together larger than {limit} bytes"
+    )]
+    UrlTooLarge { limit: usize },
     #[error("the headers are larger than {limit} bytes")]
     HeadersTooLarge { limit: usize },
     #[error("the body did not arrive within {} seconds; send it again", timeout.as_secs_f64())]
@@ -137,6 +141,7 @@ impl Problem {
             Self::RepeatedHeader { .. } => Code::RepeatedHeader,
             Self::Method { .. } => Code::MethodNotAllowed,
             Self::BodyTooLarge { .. } | Self::DeliveryTooLarge { .. } => Code::BodyTooLarge,
+            Self::UrlTooLarge { .. } => Code::UrlTooLarge,
             Self::HeadersTooLarge { .. } => Code::HeadersTooLarge,
             Self::BodyTimeout { .. } => Code::BodyTimeout,
             Self::BodyBroken => Code::BodyIncomplete,
@@ -201,7 +206,9 @@ fn store(error: &StoreError) -> Code {
         | StoreError::Open { .. }
         | StoreError::Journal(_)
         | StoreError::Rebuilding(_)
+        | StoreError::Unavailable(_)
         | StoreError::Write(_)
+        | StoreError::Unstorable(_)
         | StoreError::OutOfRows { .. }
         | StoreError::Closed => Code::StorageUnavailable,
         StoreError::Read(_) | StoreError::Damaged { .. } => Code::StorageDamaged,
@@ -241,7 +248,8 @@ fn plugin(error: &PluginError) -> Code {
         PluginError::Table { .. } => Code::PluginTable,
         PluginError::Output { .. } => Code::PluginOutput,
         PluginError::Stack => Code::PluginStack,
-        PluginError::Trap { .. } => Code::PluginTrap,
+        PluginError::Trap { .. } | PluginError::Crashed { .. } => Code::PluginTrap,
+        PluginError::Exception { .. } => Code::PluginException,
         PluginError::Host => Code::PluginHost,
     }
 }
@@ -295,7 +303,9 @@ mod tests {
             PluginError::Output { limit },
             PluginError::Stack,
             PluginError::Trap { reason: String::new(), frames: Vec::new() },
+            PluginError::Crashed { message: String::new() },
             PluginError::Refused { message: String::new(), pointer: None },
+            PluginError::Exception { message: String::new(), place: None },
             PluginError::BadOutput(String::new()),
             PluginError::Busy,
             PluginError::Removed,

@@ -160,6 +160,8 @@ codes! {
     OperationRunning = TOO_MANY_REQUESTS RateLimited "operation_running";
     /// The headers are larger than the server accepts.
     HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE InvalidRequest "headers_too_large";
+    /// The parameters and the path of the URL that the integration asks for are larger than the server stores.
+    UrlTooLarge = URI_TOO_LONG InvalidRequest "url_too_large";
     /// The server failed; its log has the request id.
     Internal = INTERNAL_SERVER_ERROR Internal "internal";
     /// The operation failed; the message has the cause.
@@ -180,6 +182,8 @@ codes! {
     PluginStack = BAD_GATEWAY PluginFailed "plugin_stack";
     /// The plugin crashed.
     PluginTrap = BAD_GATEWAY PluginFailed "plugin_trap";
+    /// The plugin's script threw an error.
+    PluginException = BAD_GATEWAY PluginFailed "plugin_exception";
     /// The plugin could not be run.
     PluginHost = BAD_GATEWAY PluginFailed "plugin_host";
     /// The server is busy; try again.

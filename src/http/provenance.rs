@@ -33,8 +33,10 @@ pub(super) struct TaskProvenance {
     received_at: Option<DateTime<Utc>>,
     /// `version` in plugin.toml.
     plugin_version: Option<String>,
-    /// SHA-256 of the plugin's module, hexadecimal.
+    /// SHA-256 of the plugin's module, hexadecimal; of the interpreter's module, for a script.
     module_sha256: Option<String>,
+    /// SHA-256 of the script with the files that it imports, or of the expressions, hexadecimal.
+    script_sha256: Option<String>,
     /// SHA-256 of input.schema.json, hexadecimal.
     schema_sha256: Option<String>,
 }
@@ -55,6 +57,7 @@ pub(super) async fn show(call: Call, key: Arc<ApiKey>, Path(id): Path<TaskId>) -
         received_at: event.as_ref().map(|it| it.received_at),
         plugin_version: derived.map(|it| it.plugin_version.clone()),
         module_sha256: derived.map(|it| it.module_sha256.clone()),
+        script_sha256: derived.and_then(|it| it.script_sha256.clone()),
         schema_sha256: derived.map(|it| it.schema_sha256.clone()),
     }))
 }

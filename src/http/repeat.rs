@@ -47,9 +47,15 @@ struct OnceKey {
 
 impl Once {
     /// A request with this key. The key names one request per `sender` and `route`.
-    pub(super) fn of(IdempotencyKey(text): IdempotencyKey, sender: &str, route: &str, body: &[u8]) -> Self {
+    pub(super) fn of(
+        IdempotencyKey(text): IdempotencyKey,
+        company: Option<&CompanyId>,
+        sender: &str,
+        route: &str,
+        body: &[u8],
+    ) -> Self {
         let key = text.map(|text| OnceKey {
-            id: IdempotencyId::of(sender, route, &text),
+            id: IdempotencyId::of(company, sender, route, &text),
             text: Some(text),
             fingerprint: FirstAnswer::fingerprint(body),
             at: now(),
@@ -66,7 +72,7 @@ impl Once {
 
     /// What to remember of a quarantined delivery, so that its next copy is an attempt of the same event.
     pub(super) fn refusal(&self, event: EventId, body: &[u8]) -> Option<Idempotency> {
-        self.key.as_ref().map(|it| pipeline::refusal(it.id, event, body, it.at))
+        self.key.as_ref().map(|it| pipeline::refusal(it.id.clone(), event, body, it.at))
     }
 
     /// Whether it has the body of this earlier request.
@@ -103,9 +109,9 @@ impl Once {
     /// Like [`Self::first`], for a request whose commit detects repetitions.
     pub(super) async fn stored(&self, call: &Call) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(key) = &self.key else { return Ok(None) };
-        let first = call.app.store.first_answer(key.id, key.at).await?;
+        let first = call.app.store.first_answer(key.id.clone(), key.at).await?;
         let (None, Some((id, company))) = (&first, &key.before) else { return Ok(first) };
-        let Some(first) = call.app.store.first_answer(*id, key.at).await? else { return Ok(None) };
+        let Some(first) = call.app.store.first_answer(id.clone(), key.at).await? else { return Ok(None) };
         let Some(event) = first.event_id else { return Ok(None) };
         Ok(call.app.store.event(company, event).await?.map(|_| first))
     }
@@ -120,7 +126,7 @@ impl Once {
 
     /// Its id.
     pub(super) fn id(&self) -> Option<IdempotencyId> {
-        self.key.as_ref().map(|it| it.id)
+        self.key.as_ref().map(|it| it.id.clone())
     }
 
     /// The response, and what to remember of it.
@@ -132,7 +138,7 @@ impl Once {
     /// What is stored together with what the request does.
     pub(super) fn remember<T>(&self, answer: &Answer<T>) -> Option<Idempotency> {
         let key = self.key.as_ref()?;
-        Some(Idempotency { id: key.id, answer: answer.first(key.fingerprint, key.at) })
+        Some(Idempotency { id: key.id.clone(), answer: answer.first(key.fingerprint, key.at) })
     }
 
     /// The request's response, or that of an equal request that was stored first.

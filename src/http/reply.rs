@@ -115,6 +115,9 @@ pub(super) struct Pagination {
     pub(super) has_more: bool,
     /// How many items there are on all pages.
     pub(super) total: u64,
+    /// Only present, and false, where there are more items than were counted: `total` is then the number that was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) total_is_exact: Option<bool>,
     /// The page's number; 1 for a page behind a cursor, which is not counted.
     pub(super) page: u64,
     /// Most items of a page.

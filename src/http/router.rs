@@ -26,7 +26,12 @@ enum PathPart {
     Literal(&'static str),
     /// Its name.
     Parameter(&'static str),
+    /// All further segments, at least one: the parameter `path`.
+    Rest,
 }
+
+/// The name of the parameter that takes all further segments.
+const REST: &str = "path";
 
 /// A route that was found, and the values of its path parameters by name.
 pub(super) struct FoundRoute<'r, R> {
@@ -84,9 +89,13 @@ impl<R> Router<R> {
     }
 }
 
-/// A segment without percent-encoding (RFC 3986 section 2.1); none if it is not UTF-8, or contains a `/` or a control
-/// character.
+/// A segment without percent-encoding (RFC 3986 section 2.1); none if it is not UTF-8, contains a `/` or a control
+/// character, or is `.` or `..`: a proxy may read these as another URL.
 fn segment(sent: &str) -> Option<Cow<'_, str>> {
+    unescaped(sent).filter(|it| !matches!(it.as_ref(), "." | ".."))
+}
+
+fn unescaped(sent: &str) -> Option<Cow<'_, str>> {
     if !sent.contains('%') {
         return Some(Cow::Borrowed(sent));
     }
@@ -121,6 +130,13 @@ impl<R> Resource<R> {
             match (part, sent.next()?) {
                 (PathPart::Literal(literal), sent) if *literal == sent => {}
                 (PathPart::Parameter(name), sent) if !sent.is_empty() => values.push((*name, sent.to_owned())),
+                (PathPart::Rest, first) => {
+                    let all: Vec<&str> = std::iter::once(first).chain(sent.by_ref()).collect();
+                    if all.contains(&"") {
+                        return None;
+                    }
+                    values.push((REST, all.join("/")));
+                }
                 _ => return None,
             }
         }
@@ -153,18 +169,19 @@ impl<R> Resource<R> {
 impl PathPart {
     fn new(text: &'static str) -> Self {
         match text.strip_prefix('{').and_then(|it| it.strip_suffix('}')) {
+            Some(REST) => Self::Rest,
             Some(name) => Self::Parameter(name),
             None => Self::Literal(text),
         }
     }
 
     fn is_parameter(&self) -> bool {
-        matches!(self, Self::Parameter(_))
+        matches!(self, Self::Parameter(_) | Self::Rest)
     }
 
     fn distance(self, sent: &str) -> Option<usize> {
         match self {
-            Self::Parameter(_) => (!sent.is_empty()).then_some(0),
+            Self::Parameter(_) | Self::Rest => (!sent.is_empty()).then_some(0),
             Self::Literal(literal) if literal == sent => Some(0),
             Self::Literal(literal) => {
                 if literal.eq_ignore_ascii_case(sent) {
@@ -180,6 +197,7 @@ impl PathPart {
         match self {
             Self::Literal(literal) => format!("/{literal}"),
             Self::Parameter(name) if sent.is_empty() || name == "secret" => format!("/{{{name}}}"),
+            Self::Rest => format!("/{{{REST}}}"),
             Self::Parameter(_) => format!("/{sent}"),
         }
     }
@@ -196,6 +214,7 @@ mod tests {
             (Method::PATCH, "/v1/tasks/{id}", "change"),
             (Method::POST, "/v1/tasks/batch", "batch"),
             (Method::POST, "/v1/hooks/{name}/{secret}", "receive"),
+            (Method::POST, "/v1/hooks/{name}/{secret}/{path}", "receive more"),
             (Method::GET, "/healthz", "live"),
         ])
     }
@@ -237,6 +256,20 @@ mod tests {
         }
     }
 
+    /// Otherwise a sender whose URL says more after the name gets 404, or a mapper gets another path than was sent.
+    #[test]
+    fn the_rest_of_a_path_is_all_further_segments() {
+        assert_eq!(
+            find(Method::POST, "/v1/hooks/fax/a/b").unwrap(),
+            ("receive more", vec!["fax".into(), "a".into(), "b".into()])
+        );
+        assert_eq!(find(Method::POST, "/v1/hooks/fax/a/b%20c/%C3%A9/").unwrap().1, ["fax", "a", "b c/é"]);
+        for path in ["a//b", "a/b//", "a/..", "a/b/..", "a/%2e%2E/b", "a/.", "a/b%2Fc", "a/b%00", "a/b%ff", "a/%4"] {
+            let path = format!("/v1/hooks/fax/{path}");
+            assert!(matches!(find(Method::POST, &path), Err(Problem::NoUrl { .. })), "{path}");
+        }
+    }
+
     #[test]
     fn a_url_that_does_not_exist_names_the_one_that_is_most_like_it() {
         for (sent, meant) in [
@@ -249,6 +282,7 @@ mod tests {
             ("/v1/tsaks", Some("/v1/tasks")),
             ("/helathz", Some("/healthz")),
             ("/hook/fax/s3cret", Some("/v1/hooks/fax/{secret}")),
+            ("/hook/fax/s3cret/more", Some("/v1/hooks/fax/{secret}/{path}")),
             ("/", None),
             ("/v2/tasks/1/2/3", None),
         ] {

@@ -26,6 +26,7 @@ use super::event_files::FileBytes;
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
+use super::hooks::HookPath;
 use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
@@ -93,6 +94,10 @@ routes! {
     POST "/v1/hooks/{name}/{secret}" HookSender => hooks::receive_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202 204];
     /// Answers a sender's question, where the URL has a secret.
     GET "/v1/hooks/{name}/{secret}" HookSender => hooks::ask_with_secret(Path<SentName>, Path<UrlSecret>, SentDelivery) -> Delivered, [200 201 202 204; 405];
+    /// Takes a delivery whose URL says more after the integration's name, or after the secret.
+    POST "/v1/hooks/{name}/{secret}/{path}" HookSender => hooks::receive_at_path(Path<SentName>, HookPath, SentDelivery) -> Delivered, [200 201 202 204];
+    /// Answers a sender's question, where the URL says more after the integration's name.
+    GET "/v1/hooks/{name}/{secret}/{path}" HookSender => hooks::ask_at_path(Path<SentName>, HookPath, SentDelivery) -> Delivered, [200 201 202 204; 405];
     /// Lists events: what arrived, and what became of it.
     GET "/v1/events" AnyReader => events::list(EventListQuery) -> Page<EventAnswer>, [200];
     /// Erases what was sent about a patient.

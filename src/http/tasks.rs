@@ -51,7 +51,7 @@ pub(super) async fn create(
     key: Arc<ApiKey>,
     (repeat, NewTaskBody(body)): (IdempotencyKey, NewTaskBody),
 ) -> Result<Answer<TaskCreated>, Failed> {
-    let once = Once::of(repeat, &key.id.0, "/v1/tasks", &body);
+    let once = Once::of(repeat, Some(&key.company_id), &key.id.0, "/v1/tasks", &body);
     let created = create_once(&call, &key, &once, body.clone()).await;
     match created {
         Err(failed) => {
@@ -92,7 +92,7 @@ fn created(receipt: &Receipt, event_id: EventId) -> Result<Answer<TaskCreated>, 
             [task] => written(task, loosened, event_id),
             _ => Err(Problem::Internal),
         },
-        Receipt::Skipped { .. } => Err(Problem::Internal),
+        Receipt::Skipped { .. } | Receipt::Captured => Err(Problem::Internal),
     }
 }
 
@@ -115,7 +115,14 @@ pub(super) async fn list(call: Call, key: Arc<ApiKey>, query: TaskListQuery) -> 
         store::PageRequest::After { .. } => 1,
     };
     let next_cursor = found.next.map(|it| it.to_string());
-    let pagination = Pagination { has_more: next_cursor.is_some(), total: found.total, page, limit, next_cursor };
+    let pagination = Pagination {
+        has_more: next_cursor.is_some(),
+        total: found.total,
+        total_is_exact: (!found.total_is_exact).then_some(false),
+        page,
+        limit,
+        next_cursor,
+    };
     Ok(Page { data: found.tasks, pagination })
 }
 

@@ -65,9 +65,12 @@ pub(super) async fn compact(call: Call, (): (), (): ()) -> Result<Success<Stats>
 pub(super) fn for_the_operator<T>(done: Result<Result<T, StoreError>, Failed>) -> Result<T, Failed> {
     match done? {
         Err(StoreError::Open { dir, cause }) => Err(Problem::Invalid(format!("dir: {dir}: {cause}")).into()),
-        Err(error @ (StoreError::Write(_) | StoreError::NoSpace(_) | StoreError::Full { .. })) => {
-            Err(Problem::Operation(error.to_string()).into())
-        }
+        Err(
+            error @ (StoreError::Write(_)
+            | StoreError::Unstorable(_)
+            | StoreError::NoSpace(_)
+            | StoreError::Full { .. }),
+        ) => Err(Problem::Operation(error.to_string()).into()),
         result => Ok(result?),
     }
 }

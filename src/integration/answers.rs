@@ -14,7 +14,7 @@ pub struct Answers {
     pub skipped: OutcomeAnswer,
     /// A repetition.
     pub duplicate: OutcomeAnswer,
-    /// It is durable, and will be processed.
+    /// It is durable, and will be processed, or is captured.
     pub queued: OutcomeAnswer,
     /// It is in quarantine; `None` for the error.
     pub quarantined: Option<OutcomeAnswer>,

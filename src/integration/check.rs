@@ -7,17 +7,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::files::LoadFailure;
+use super::files::{LoadFailure, read};
 use super::fixtures;
 use super::fixtures::{Fixture, FixtureRun};
 use super::live::Integration;
-use super::load::{
-    Candidate, assemble, candidate, check_name, company, own_sender, read_manifest, read_schema, timezone,
-};
+use super::load::{Candidate, assemble, candidate, check_name, company, outdated, own_sender, read_schema, timezone};
 use super::manifest::Manifest;
+use super::mapping::Mapping;
+use super::mapping_load;
 use crate::auth::Senders;
+use crate::format::schema::ignored_keywords;
 use crate::plugin::{Host, Usage};
-use crate::system::folder::Folder;
+use crate::system::folder::{Folder, SCHEMA_BYTES};
 
 /// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -108,7 +109,6 @@ pub fn open(host: &Host, folder: &Folder, senders: &Senders, now: DateTime<Utc>)
     let Some(manifest) = manifest(folder, senders, &mut checked) else { return checked };
     let schema = read_schema(folder, &manifest).map(|it| it.within(host.limits().schema));
     let schema = schema.map_err(|it| checked.failure(&it, "Write a JSON Schema (draft 2020-12) for the payload"));
-    let module = folder.join(&manifest.module);
     let company = match company(&manifest) {
         Ok(company) => company,
         Err(reason) => {
@@ -116,17 +116,22 @@ pub fn open(host: &Host, folder: &Folder, senders: &Senders, now: DateTime<Utc>)
             return checked;
         }
     };
-    let plugin = host.load(&company, &manifest.name, folder, &manifest.module, manifest.limits());
-    let plugin = plugin.map_err(|it| {
-        let fix = "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; see docs/PLUGINS.md";
-        checked.error(&module, &it.cause, fix);
+    let zone = timezone(&manifest).unwrap_or_default();
+    let plugin = mapping_load::load(host, &company, folder, &manifest, zone).map_err(|it| match it {
+        LoadFailure::Module(it) => checked.error(Path::new(&it.file), &it.cause, how_to_fix(&manifest)),
+        other => checked.failure(&other, "docs/PLUGINS.md describes the files of a folder"),
     });
+    if let Some((module, reason)) = outdated(folder, &manifest) {
+        checked.warn(&folder.join(module), reason, "Build it again, such as with ./build.sh");
+    }
+    if schema.is_ok() {
+        keywords(folder, &manifest, &mut checked);
+    }
     let (Ok(schema), Ok(plugin)) = (schema, plugin) else { return checked };
-    let schema_file = folder.join(&manifest.schema);
     // A schema that accepts an empty object accepts nearly everything.
-    if schema.check(&serde_json::json!({})).is_ok() {
+    if let Some(file) = manifest.schema.as_ref().filter(|_| schema.check(&serde_json::json!({})).is_ok()) {
         checked.warn(
-            &schema_file,
+            &folder.join(file),
             "the schema accepts an empty object",
             "List what the plugin needs under \"required\"",
         );
@@ -154,9 +159,19 @@ pub fn open(host: &Host, folder: &Folder, senders: &Senders, now: DateTime<Utc>)
     checked
 }
 
+fn how_to_fix(manifest: &Manifest) -> &'static str {
+    match manifest.mapping() {
+        Some(Mapping::Module(_)) => {
+            "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; see docs/PLUGINS.md"
+        }
+        Some(Mapping::Expressions(_)) => "docs/PLUGINS.md says what expressions can use",
+        Some(Mapping::Script(_)) | None => "",
+    }
+}
+
 fn manifest(folder: &Folder, senders: &Senders, checked: &mut Checked) -> Option<Manifest> {
     let file = folder.join("plugin.toml");
-    let text = match read_manifest(folder) {
+    let text = match Manifest::text(folder) {
         Ok(text) => text,
         Err(failure) => {
             checked.failure(&failure, "Name a plugin's folder; create one with `hookmill plugin new`");
@@ -193,7 +208,24 @@ fn manifest(folder: &Folder, senders: &Senders, checked: &mut Checked) -> Option
     Some(manifest)
 }
 
+/// Warns about keywords of the schema that are ignored.
+fn keywords(folder: &Folder, manifest: &Manifest, checked: &mut Checked) {
+    let Some(file) = &manifest.schema else { return };
+    let text = read(folder, file, SCHEMA_BYTES).unwrap_or_default();
+    let schema = serde_json::from_str(&text).unwrap_or_default();
+    for it in ignored_keywords(&schema) {
+        let place = if it.place.is_empty() { String::new() } else { format!("at {}: ", it.place) };
+        let reason =
+            format!("{place}\"{}\" is not a keyword of JSON Schema, so it is ignored ({})", it.keyword, it.instead);
+        checked.warn(&folder.join(file), reason, "Correct it, or begin the names of your own keywords with x-");
+    }
+}
+
 fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checked) {
+    // Without a mapping, there is nothing to test.
+    if integration.plugin.is_none() {
+        return;
+    }
     let files = match fixtures::list(folder) {
         Ok(files) => files,
         Err(failure) => return checked.failure(&failure, ""),
@@ -211,7 +243,7 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
         let run = Fixture::read(folder, &name).and_then(|fixture| {
             let failed = |it: super::stop::Stop| LoadFailure::Fixture { file: file.clone(), cause: it.to_string() };
             let run =
-                fixtures::run(integration, &fixture.payload, fixture.received_at, &fixture.headers).map_err(failed)?;
+                fixtures::run(integration, &fixture.payload, fixture.received_at, fixture.request()).map_err(failed)?;
             Ok((fixture, run))
         });
         match run {
@@ -233,7 +265,7 @@ fn run_fixtures(integration: &Integration, folder: &Folder, checked: &mut Checke
 }
 
 /// Warns about usage close to a limit, which a larger delivery or a busy machine could exceed.
-fn near_limits(integration: &Integration, run: &FixtureRun, file: &Path, checked: &mut Checked) {
+pub(crate) fn near_limits(integration: &Integration, run: &FixtureRun, file: &Path, checked: &mut Checked) {
     let limit = integration.schema.limit().unwrap_or(Duration::MAX);
     if run.checked > limit / 2 {
         let (took, limit) = (run.checked.as_millis(), limit.as_millis());
@@ -270,7 +302,7 @@ impl LimitUsage {
     /// Returns the usage of every limit, from a call's usage and duration.
     #[must_use]
     pub fn of_usage(integration: &Integration, usage: &Usage, took: Duration) -> Vec<Self> {
-        let limits = integration.plugin.limits();
+        let limits = &integration.limits;
         let micros = |it: Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
         let share = |name: &'static str, used, limit, unit: &'static str| Self {
             name: name.into(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::checks::NotChecked;
@@ -9,10 +10,9 @@ use super::live::Integration;
 use super::mapped::Ready;
 use super::redact::Redact;
 use super::stop::{FailedCall, Stop};
-use crate::format::payload::{Loosened, Payload, Rules};
+use crate::format::payload::{Loosened, Payload};
 use crate::format::schema::{Ignored, Unfit, Violation, Violations};
 use crate::model::event::RawEvent;
-use crate::model::task::NewTask;
 use crate::plugin::{Outcome, PluginError};
 
 /// A payload that has passed its integration's schema.
@@ -82,7 +82,13 @@ impl CheckedPayload {
     }
 
     /// Parses the plugin's output. `log` is the plugin's.
-    pub(crate) fn ready(self, outcome: Outcome, log: String, rules: &Rules) -> Result<Ready, Stop> {
+    pub(crate) fn ready(
+        self,
+        outcome: Outcome,
+        log: String,
+        integration: &Integration,
+        received_at: DateTime<Utc>,
+    ) -> Result<Ready, Stop> {
         let mut ready = Ready { tasks: Vec::new(), skip: None, loosened: self.loosened, plugin_log: log };
         match outcome {
             Outcome::Skip(reason) => ready.skip = Some(reason),
@@ -90,20 +96,15 @@ impl CheckedPayload {
             Outcome::Tasks(values, loosened) => {
                 loosened.iter().for_each(|name| ready.loosened.add(name));
                 for (index, value) in values.into_iter().enumerate() {
-                    ready.tasks.push(output_task(index, value, rules, &mut ready.loosened)?);
+                    let task = integration.task(value, received_at);
+                    let (task, names) = task.map_err(|it| Stop::Output(in_output(index, it)))?;
+                    names.iter().for_each(|name| ready.loosened.add(name));
+                    ready.tasks.push(task);
                 }
             }
         }
         Ok(ready)
     }
-}
-
-fn output_task(index: usize, value: Value, rules: &Rules, loosened: &mut Loosened) -> Result<NewTask, Stop> {
-    let payload = Payload::of(value);
-    let (task, names) =
-        NewTask::parse(payload, rules).map_err(|violations| Stop::Output(in_output(index, violations)))?;
-    names.iter().for_each(|name| loosened.add(name));
-    Ok(task)
 }
 
 /// Converts pointers into one task to pointers into the plugin's output.

@@ -2,6 +2,7 @@
 
 use hyper::header::HeaderMap;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::live::Integration;
 use super::received::Received;
@@ -33,9 +34,12 @@ impl Integration {
     /// Returns the idempotency id, and the one that hookmill 0.1 stored, which does not contain the company.
     #[must_use]
     pub fn deliveries(&self, received: &Received) -> Option<(IdempotencyId, IdempotencyId)> {
-        let (company, name, window) = (self.company_id.as_str(), &self.name.0, self.dedupe.window);
+        let (company, name, window) = (&self.company_id, &self.name.0, self.dedupe.window);
         let id = self.delivery_id(received)?;
-        Some((IdempotencyId::delivery_to(company, name, &id, window), IdempotencyId::delivery(name, &id, window)))
+        Some((
+            IdempotencyId::delivery_to(company, name, &id, window),
+            IdempotencyId::delivery(company, name, &id, window),
+        ))
     }
 
     /// Returns the delivery's own id. It is never derived from the whole body, because two equal bodies may be two
@@ -59,6 +63,14 @@ impl Integration {
     pub fn order_key(&self, received: &Received) -> Option<String> {
         let pointer = self.later.order_by.as_deref()?;
         received.payload(self)?.pointer(pointer).and_then(text)
+    }
+
+    /// Returns the lane of an event with such a key: the same on every server, and in later versions, because events wait in
+    /// the store with it.
+    #[must_use]
+    pub fn lane(&self, received: &Received) -> Option<i64> {
+        let hash: [u8; 32] = Sha256::digest(self.order_key(received)?).into();
+        hash.first_chunk().map(|it| i64::from_be_bytes(*it))
     }
 }
 

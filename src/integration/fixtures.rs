@@ -14,15 +14,13 @@ use uuid::Uuid;
 
 use super::checked::CheckedPayload;
 use super::files::{LoadFailure, read};
-use super::live::Integration;
+use super::live::{Integration, PassedRequest};
 use super::stop::Stop;
-use crate::format::diff::differences;
+use crate::format::diff::{Differences, differences};
 use crate::format::parse;
-use crate::format::payload::Payload;
 use crate::format::schema::Violations;
 use crate::model::ids::EventId;
-use crate::model::task::NewTask;
-use crate::plugin::{Outcome, PluginError, Usage};
+use crate::plugin::{Called, Outcome, PluginError, Usage};
 use crate::system::folder::{FIXTURE_BYTES, FIXTURES, FIXTURES_BYTES, Folder};
 
 /// Event id under which every fixture runs.
@@ -42,10 +40,60 @@ pub(crate) struct Fixture {
     /// Headers that the plugin gets.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Parameters of the query that the plugin gets.
+    #[serde(default)]
+    pub query: FixtureQuery,
+    /// The rest of the path that the plugin gets.
+    #[serde(default)]
+    pub path: String,
     /// The payload, decoded.
     pub payload: Value,
     /// The expected result.
     pub expect: Expect,
+}
+
+/// Parameters of a query: names with their values, or a list of pairs where their order matters.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum FixtureQuery {
+    /// By name.
+    Named(BTreeMap<String, ParameterValues>),
+    /// In order.
+    Pairs(Vec<(String, String)>),
+}
+
+/// One value, or those of a parameter that is repeated.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ParameterValues {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Default for FixtureQuery {
+    fn default() -> Self {
+        Self::Pairs(Vec::new())
+    }
+}
+
+impl FixtureQuery {
+    fn pairs(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Pairs(pairs) => pairs.clone(),
+            Self::Named(named) => {
+                let each = |(name, values): (&String, &ParameterValues)| {
+                    let values = match values {
+                        ParameterValues::One(value) => vec![value.clone()],
+                        ParameterValues::Several(values) => values.clone(),
+                    };
+                    values.into_iter().map(|it| (name.clone(), it)).collect::<Vec<_>>()
+                };
+                named.iter().flat_map(each).collect()
+            }
+        }
+    }
 }
 
 /// The expected result of a fixture.
@@ -80,6 +128,8 @@ pub struct FixtureRun {
     pub came: Came,
     /// The plugin's log.
     pub log: String,
+    /// The first bytes of invalid output, for the plugin's author only.
+    pub excerpt: Option<String>,
     /// Resources used by the call; zero if the payload violates the schema.
     pub usage: Usage,
     /// Duration of the call.
@@ -108,7 +158,7 @@ pub(crate) fn run_all(integration: &Integration, folder: &Folder, limit: Duratio
             )));
         }
         let fixture = Fixture::read(folder, file)?;
-        let run = run(integration, &fixture.payload, fixture.received_at, &fixture.headers)
+        let run = run(integration, &fixture.payload, fixture.received_at, fixture.request())
             .map_err(|it| failed(it.to_string()))?;
         if let Some(where_it_differs) = fixture.differs(&run, integration) {
             return Err(failed(format!(
@@ -151,7 +201,7 @@ pub(crate) fn run(
     integration: &Integration,
     payload: &Value,
     received_at: DateTime<Utc>,
-    headers: &BTreeMap<String, String>,
+    request: PassedRequest,
 ) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let result = CheckedPayload::example(integration, payload.clone());
@@ -159,37 +209,55 @@ pub(crate) fn run(
     let checked = match result {
         Ok(checked) => checked,
         Err(Stop::Schema(found)) => {
-            let (came, usage) = (Came::Violations(found), Usage::default());
-            return Ok(FixtureRun { came, log: String::new(), usage, took: Duration::ZERO, checked: check_took });
+            let (came, usage, log) = (Came::Violations(found), Usage::default(), String::new());
+            return Ok(FixtureRun { came, log, excerpt: None, usage, took: Duration::ZERO, checked: check_took });
         }
         Err(other) => return Err(other),
     };
-    let headers = headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect();
-    let context = integration.context_with(EVENT_ID, received_at, headers);
+    let context = integration.context_with(EVENT_ID, received_at, request);
     let started = Instant::now();
-    let called = integration.plugin.map_blocking(checked.text(), &context);
+    let called = integration.map_blocking(checked.text(), &context);
     let took = started.elapsed();
-    let came = called.result.map_or_else(Came::Failed, Came::Out);
-    Ok(FixtureRun { came, log: called.log, usage: called.usage, took, checked: check_took })
+    let Called { result, log, usage, excerpt } = called;
+    let came = result.map_or_else(Came::Failed, Came::Out);
+    Ok(FixtureRun { came, log, excerpt, usage, took, checked: check_took })
 }
 
 impl Fixture {
+    /// Returns what the plugin gets of the request apart from its body.
+    #[must_use]
+    pub(crate) fn request(&self) -> PassedRequest {
+        PassedRequest {
+            headers: self.headers.iter().map(|(name, it)| (name.to_ascii_lowercase(), it.clone())).collect(),
+            query: self.query.pairs().into(),
+            path: self.path.as_str().into(),
+        }
+    }
+
     /// Reads a fixture's file.
     ///
     /// # Errors
     /// Fails if the file cannot be read, or is not a fixture.
     pub(crate) fn read(folder: &Folder, file: &Path) -> Result<Self, LoadFailure> {
-        let failed = |cause| LoadFailure::Fixture { file: folder.join(file), cause: format!("not a fixture: {cause}") };
-        parse::json(&read(folder, file, FIXTURE_BYTES)?).map_err(failed)
+        let text = read(folder, file, FIXTURE_BYTES)?;
+        let failed = |cause: String| {
+            let cause = if is_raw(&text) {
+                format!(
+                    "it is a payload, and not a fixture; `hookmill plugin test {} --adopt` makes it one",
+                    folder.path().display()
+                )
+            } else {
+                format!("not a fixture: {cause}")
+            };
+            LoadFailure::Fixture { file: folder.join(file), cause }
+        };
+        parse::json(&text).map_err(failed)
     }
 
     /// Returns how a run differs from the expectation, without values: these are shown to the plugin's author only.
     fn differs(&self, run: &FixtureRun, integration: &Integration) -> Option<String> {
-        let read = |values: &[Value]| tasks(values, integration).ok();
-        let places = match (&run.came, &self.expect) {
-            (Came::Out(Outcome::Tasks(found, _)), Expect::Tasks(expected)) => {
-                read(expected).zip(read(found)).map(|(expected, found)| differences(&expected, &found))
-            }
+        let places = match self.expect {
+            Expect::Tasks(_) => self.places(run, integration),
             _ => None,
         };
         match places {
@@ -208,15 +276,34 @@ impl Fixture {
         }
     }
 
+    /// Returns where a run differs from the expectation, if both are of the same kind and can be compared.
+    #[must_use]
+    pub(crate) fn places(&self, run: &FixtureRun, integration: &Integration) -> Option<Differences> {
+        match (&run.came, &self.expect) {
+            (Came::Out(Outcome::Tasks(found, _)), Expect::Tasks(expected)) => {
+                let read = |values: &[Value]| tasks(values, integration, self.received_at).ok();
+                Some(differences(&read(expected)?, &read(found)?))
+            }
+            (Came::Out(Outcome::Skip(found)), Expect::Skip(expected)) => {
+                Some(differences(&json!({ "skip": expected }), &json!({ "skip": found })))
+            }
+            (Came::Violations(found), Expect::Violations(expected)) => {
+                let found: Vec<_> = found.iter().map(|it| &it.pointer).collect();
+                Some(differences(&json!({ "violations": expected }), &json!({ "violations": found })))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns all differences between a run and the expectation, as sentences; empty if the fixture passes.
     #[must_use]
     pub(crate) fn wrong(&self, run: &FixtureRun, integration: &Integration) -> Vec<String> {
         match (&run.came, &self.expect) {
             (Came::Out(Outcome::Tasks(found, _)), Expect::Tasks(expected)) => {
-                match (tasks(expected, integration), tasks(found, integration)) {
+                match (tasks(expected, integration, self.received_at), tasks(found, integration, self.received_at)) {
                     (Ok(expected), Ok(found)) => told(&expected, &found),
-                    (Err(cause), _) => vec![format!("the expected task is invalid: {cause}")],
                     (_, Err(cause)) => vec![format!("the plugin's task is invalid: {cause}")],
+                    (Err(cause), _) => vec![format!("the expected task is invalid: {cause}")],
                 }
             }
             (Came::Out(Outcome::Skip(found)), Expect::Skip(expected)) if found == expected => Vec::new(),
@@ -227,8 +314,25 @@ impl Fixture {
                 let found: Vec<_> = found.iter().map(|it| &it.pointer).collect();
                 told(&json!(expected), &json!(found))
             }
-            (came, expect) => vec![format!("expected {expect}, got {came}")],
+            (came, expect) => {
+                let output = run.excerpt.as_ref().map(|it| format!("its output begins with: {it}"));
+                std::iter::once(format!("expected {expect}, got {came}")).chain(output).collect()
+            }
         }
+    }
+}
+
+/// The members of a fixture.
+const MEMBERS: [&str; 5] = ["name", "received_at", "headers", "payload", "expect"];
+
+/// Returns whether the text of a file that is not a fixture is a payload: JSON that does not look like an incomplete fixture.
+pub(crate) fn is_raw(text: &str) -> bool {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(map)) if map.is_empty() => false,
+        Ok(Value::Object(map)) if map.contains_key("expect") => false,
+        Ok(Value::Object(map)) => !map.contains_key("payload") || map.keys().any(|it| !MEMBERS.contains(&it.as_str())),
+        Ok(Value::Array(items)) => !items.is_empty(),
+        _ => false,
     }
 }
 
@@ -239,11 +343,10 @@ fn told(expected: &Value, found: &Value) -> Vec<String> {
 }
 
 /// Parses the tasks as the pipeline does, so that a fixture need not repeat defaults.
-fn tasks(values: &[Value], integration: &Integration) -> Result<Value, String> {
+fn tasks(values: &[Value], integration: &Integration, received_at: DateTime<Utc>) -> Result<Value, String> {
     let read = |(index, value): (usize, &Value)| {
-        let payload = Payload::of(value.clone());
-        let task = NewTask::parse(payload, &integration.rules)
-            .map_err(|found| format!("task {index}: {}", found.sentences()))?;
+        let task = integration.task(value.clone(), received_at);
+        let task = task.map_err(|found| format!("task {index}: {}", found.sentences()))?;
         serde_json::to_value(task.0).map_err(|e| e.to_string())
     };
     values.iter().enumerate().map(read).collect()

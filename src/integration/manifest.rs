@@ -7,10 +7,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth_table::AuthTable;
+use super::defaults::Defaults;
+use super::files::{LoadFailure, read};
+use super::mapping::Mapping;
 use crate::auth::sender::AnswerTable;
 use crate::format::parse;
-use crate::format::schema::{Schema, SchemaError, Violation};
+use crate::format::schema::{FileError, FileSchema, SchemaError};
 use crate::plugin;
+use crate::system::folder::{Folder, MANIFEST_BYTES};
 use crate::system::rate::Rate;
 
 /// A plugin.toml that the schema has accepted.
@@ -20,8 +24,13 @@ pub(super) struct Manifest {
     pub(super) version: String,
     #[serde(default)]
     pub(super) description: String,
-    pub(super) module: String,
-    pub(super) schema: String,
+    module: Option<String>,
+    script: Option<String>,
+    task: Option<Value>,
+    #[serde(default)]
+    pub(super) defaults: Defaults,
+    /// A folder that only captures may have none.
+    pub(super) schema: Option<String>,
     pub(super) company_id: String,
     #[serde(default)]
     pub(super) strict: bool,
@@ -44,6 +53,10 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) headers: Vec<String>,
     #[serde(default)]
+    pub(super) query: Vec<String>,
+    #[serde(default)]
+    pub(super) path: bool,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     pub(super) config: Map<String, Value>,
@@ -55,6 +68,8 @@ pub(super) enum Mode {
     #[default]
     Sync,
     Async,
+    /// Deliveries are stored and not mapped.
+    Capture,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,23 +109,50 @@ struct LimitsTable {
     body_mib: Option<usize>,
 }
 
-static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
-    LazyLock::new(|| Schema::compile(include_str!("../../schemas/plugin-manifest.schema.json")));
+/// Said if nothing maps payloads.
+const NO_MAPPING: &str = "it names no mapping; write `script = \"mapper.js\"`, `module = \"mapper.wasm\"` or a table [task], or `mode = \"capture\"` to store deliveries first";
+
+static SCHEMA: LazyLock<Result<FileSchema, SchemaError>> =
+    LazyLock::new(|| FileSchema::compile(include_str!("../../schemas/plugin-manifest.schema.json")));
 
 impl Manifest {
+    /// Reads a folder's plugin.toml.
+    pub(super) fn of(folder: &Folder) -> Result<Self, LoadFailure> {
+        let wrong = |cause| LoadFailure::Manifest { file: folder.join("plugin.toml"), cause };
+        Self::parse(&Self::text(folder)?).map_err(wrong)
+    }
+
+    /// Reads the text of a folder's plugin.toml.
+    pub(super) fn text(folder: &Folder) -> Result<String, LoadFailure> {
+        read(folder, "plugin.toml", MANIFEST_BYTES)
+    }
+
     /// Parses the file; the error has one or several sentences.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Self::check(text).map_err(|all| all.into_iter().map(|(sentence, _)| sentence).collect::<Vec<_>>().join(". "))
     }
 
     /// Parses the file. The error has all sentences, with hints if there is more to say.
-    pub(super) fn check(text: &str) -> Result<Self, Vec<(String, Option<String>)>> {
+    pub(super) fn check(text: &str) -> Result<Self, Vec<FileError>> {
         let one = |sentence: String| vec![(sentence, None)];
         let value: Value = parse::toml(text).map_err(one)?;
         let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
-        let told = |it: &Violation| (it.in_file(), it.hint.clone());
-        schema.check(&value).map_err(|all| all.iter().map(told).collect::<Vec<_>>())?;
-        serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))
+        schema.check(&value)?;
+        let manifest: Self = serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))?;
+        let named = [manifest.module.is_some(), manifest.script.is_some(), manifest.task.is_some()];
+        match named.iter().filter(|it| **it).count() {
+            0 if manifest.mode != Mode::Capture => Err(one(NO_MAPPING.into())),
+            0 | 1 => Ok(manifest),
+            _ => Err(one("it names more than one mapping; keep one of `script`, `module` and [task]".into())),
+        }
+    }
+
+    /// Returns what maps payloads; `None` in a folder that only captures.
+    pub(super) fn mapping(&self) -> Option<Mapping> {
+        let module = self.module.clone().map(Mapping::Module);
+        module
+            .or_else(|| self.script.clone().map(Mapping::Script))
+            .or_else(|| self.task.clone().map(Mapping::Expressions))
     }
 
     /// Returns the rate limit of its senders, if there is one.

@@ -4,13 +4,16 @@
 //! `integration/checks.rs` runs long checks of payloads, `integration/check.rs` reports all problems of a folder
 //! for a plugin's author, and `integration/registry.rs` has the live integrations. `integration/dedupe.rs`
 //! determines the ids of deliveries, `integration/redact.rs` redacts values before they are stored.
+//! `integration/bundle.rs` has a folder's files as one piece, `integration/sources.rs` notices a module that is older than its sources.
 
 mod answers;
 mod auth_table;
+pub mod bundle;
 pub mod check;
 pub(super) mod checked;
 mod checks;
 mod dedupe;
+mod defaults;
 mod delivery_id;
 mod files;
 pub(super) mod fixtures;
@@ -18,6 +21,9 @@ mod live;
 pub mod load;
 mod manifest;
 pub(super) mod mapped;
+mod mapping;
+mod mapping_load;
+mod output;
 mod received;
 mod redact;
 mod redacted;
@@ -25,14 +31,18 @@ mod registry;
 mod rejections;
 mod sender;
 mod sender_use;
+pub mod sent_url;
 mod signing;
+mod sources;
 pub(super) mod stop;
 
 pub use answers::{AnswerBody, Answers, OutcomeAnswer};
+pub use bundle::Bundle;
 pub use checks::{Checks, NotChecked};
 pub use dedupe::{Dedupe, Later};
+pub use defaults::Defaults;
 pub use files::LoadFailure;
-pub use live::Integration;
+pub use live::{Integration, PassedRequest};
 pub use received::Received;
 pub use redact::{PLACEHOLDER, Redact};
 pub use registry::{Found, Refused, Registry};

@@ -36,6 +36,8 @@ struct Loading {
     /// Whether the server has just started, and not all folders have been tried yet.
     first_pass: bool,
     names: BTreeSet<String>,
+    /// Those that other servers run too. One that is not live here is not unknown: a sender may reach another server next.
+    shared: BTreeSet<String>,
 }
 
 /// The result of looking up a name.
@@ -43,7 +45,7 @@ struct Loading {
 pub enum Found {
     /// A live integration.
     Live(Arc<Integration>),
-    /// A folder whose first version is being loaded.
+    /// A folder whose first version is being loaded, or an integration that other servers run and this one has refused.
     Loading,
     /// No integration with this name.
     Unknown,
@@ -92,6 +94,11 @@ impl Registry {
         self.change_loading(|it| it.names.extend(names.iter().cloned()));
     }
 
+    /// Records the integrations that all servers on the store are to run.
+    pub fn share(&self, names: &BTreeSet<String>) {
+        self.change_loading(|it| it.shared.clone_from(names));
+    }
+
     /// Records the folders at the server's start, none of which has been tried yet.
     pub fn start(&self, names: &[String]) {
         self.load(names);
@@ -101,6 +108,7 @@ impl Registry {
     /// Records that all folders of the start have been tried.
     pub fn started(&self) {
         self.change_loading(|it| it.first_pass = false);
+        self.changed.send_replace(());
     }
 
     /// Returns whether some folders of the start have not been tried yet.
@@ -115,7 +123,8 @@ impl Registry {
         self.loading.load().names.clone()
     }
 
-    /// Returns a receiver that wakes when an integration goes live, is refused or removed.
+    /// Returns a receiver that wakes when an integration goes live, is refused or removed, and when all folders of the start
+    /// have been tried.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -148,7 +157,8 @@ impl Registry {
     #[must_use]
     pub fn find(&self, name: &str) -> Found {
         // In this order, because a loaded folder goes live before it leaves `loading`.
-        let loading = self.loading.load().names.contains(name);
+        let loading = self.loading.load();
+        let loading = loading.names.contains(name) || loading.shared.contains(name);
         match self.get(name) {
             Some(integration) => Found::Live(integration),
             None if loading => Found::Loading,

@@ -50,6 +50,18 @@ pub struct NamedSecrets {
     pub problems: Vec<String>,
 }
 
+impl NamedSecrets {
+    /// Returns whether a text contains one of the secrets, in any case and encoding.
+    pub(super) fn are_in(&self, text: &str) -> bool {
+        let all = self.main.iter().chain(self.others.values().flatten());
+        let text = plain(text);
+        all.map(|(_, it)| plain(it.expose())).any(|it| it.len() >= SHORTEST && text.contains(&it))
+    }
+}
+
+/// Minimum length of a secret that is searched for, in bytes: a shorter one may be part of any text.
+const SHORTEST: usize = 8;
+
 /// A sender whose headers and URL are valid so far.
 #[derive(Debug)]
 pub enum Claimed {
@@ -64,6 +76,12 @@ impl Auth {
     #[must_use]
     pub fn proves(&self, header: &str) -> bool {
         if let Self::Signature(signature) = self { signature.is_in(header) } else { false }
+    }
+
+    /// Returns whether this parameter of the query contains the proof.
+    #[must_use]
+    pub fn proves_by_parameter(&self, name: &str) -> bool {
+        if let Self::Signature(signature) = self { signature.is_in_parameter(name) } else { false }
     }
 
     /// Clears the values of headers that contain the URL's secret, because proxies copy URLs to headers. `in_url`
@@ -164,7 +182,8 @@ fn plain(text: &str) -> String {
 /// Maximum number of times that a text may have been percent-encoded, by one proxy after another.
 const DECODED: usize = 8;
 
-fn decoded(bytes: &[u8]) -> Vec<u8> {
+/// Removes percent-encoding once; what is not a code stays as it is.
+pub(super) fn decoded(bytes: &[u8]) -> Vec<u8> {
     let (mut plain, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     while let [first, after @ ..] = rest {
         let byte = match after {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::load::{own_sender, read_manifest};
+use super::load::own_sender;
 use super::manifest::Manifest;
 use crate::auth::Senders;
 use crate::auth::sender::{Chosen, Sender};
@@ -41,7 +41,7 @@ impl SigningParts {
     /// # Errors
     /// What is wrong with its plugin.toml or sender file.
     pub fn of(folder: &Folder, senders: &Senders) -> Result<Self, String> {
-        let text = read_manifest(folder).map_err(|it| it.to_string())?;
+        let text = Manifest::text(folder).map_err(|it| it.to_string())?;
         let wrong = |cause: String| format!("{}: {cause}", folder.join("plugin.toml").display());
         let manifest = Manifest::parse(&text).map_err(wrong)?;
         let own = own_sender(folder, &manifest).map_err(wrong)?;

@@ -35,8 +35,8 @@ pub enum Stop {
     /// The plugin's output is not a valid task: the plugin needs to be fixed, not the payload.
     #[error("the plugin's output is not a valid task. {}", .0.sentences())]
     Output(Violations),
-    /// The integration's first version is still being loaded.
-    #[error("the integration \"{0}\" is being loaded; send it again in a few seconds")]
+    /// The integration's first version is still being loaded, or this server has refused it and others run it.
+    #[error("the integration \"{0}\" is not ready on this server; send it again in a few seconds")]
     Loading(IntegrationName),
     /// It could not be made durable.
     #[error(transparent)]

@@ -49,11 +49,13 @@ pub(crate) enum DeliveryEnd {
     Failed,
     /// Its data was erased while it was processed.
     Erased,
+    /// It is stored, and not mapped.
+    Captured,
 }
 
 /// Outcomes, in the order of [`DeliveryEnd::place`].
-const OUTCOMES: [&str; 8] =
-    ["created", "skipped", "duplicate", "quarantined", "rejected", "queued", "failed", "erased"];
+const OUTCOMES: [&str; 9] =
+    ["created", "skipped", "duplicate", "quarantined", "rejected", "queued", "failed", "erased", "captured"];
 
 impl DeliveryEnd {
     /// Returns the outcome of a delivery that this stage quarantined.
@@ -71,6 +73,7 @@ impl DeliveryEnd {
             Self::Queued => 5,
             Self::Failed => 6,
             Self::Erased => 7,
+            Self::Captured => 8,
         }
     }
 }
@@ -228,9 +231,9 @@ mod tests {
     #[test]
     fn every_outcome_has_a_count() {
         let series = IntegrationSeries::new("x");
-        use DeliveryEnd::{Created, Duplicate, Erased, Failed, Queued, Rejected, Skipped};
+        use DeliveryEnd::{Captured, Created, Duplicate, Erased, Failed, Queued, Rejected, Skipped};
         let quarantined = DeliveryEnd::quarantined;
-        for how in [Created(3), Skipped, Duplicate, quarantined("schema"), Rejected, Queued, Failed, Erased] {
+        for how in [Created(3), Skipped, Duplicate, quarantined("schema"), Rejected, Queued, Failed, Erased, Captured] {
             series.delivered(how);
         }
         assert!(series.outcomes.iter().all(|it| it.get() == 1));

@@ -17,6 +17,10 @@ pub(crate) struct Observed {
     pub(crate) concurrency: u64,
     pub(crate) concurrency_limit: u64,
     pub(crate) queue_limit: u64,
+    /// Queued deliveries of all servers, if they share the store.
+    pub(crate) queue_stored: Option<u64>,
+    /// Whether the store is in files of this server, whose sizes and backups are its own.
+    pub(crate) has_files: bool,
     /// `store.reserve_mib`, in bytes.
     pub(crate) reserve_bytes: u64,
 }

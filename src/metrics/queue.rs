@@ -57,10 +57,15 @@ impl QueueSeries {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).ages.first().map(|it| it.0)
     }
 
+    fn all(&self) -> u64 {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).ages.len() as u64
+    }
+
     /// Writes everything except the depth, which is one of the integrations' series.
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far smaller")]
     pub(super) fn write(&self, to: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
         let age = self.oldest().map_or(0, |it| observed.now_ms.saturating_sub(it).max(0));
+        to.gauge(&series::QUEUE_STORED, observed.queue_stored.unwrap_or_else(|| self.all()))?;
         to.gauge(&series::QUEUE_LIMIT, observed.queue_limit)?;
         to.gauge(&series::QUEUE_OLDEST, age as f64 / 1000.0)?;
         to.counter(&series::QUEUE_SETTLED, self.settled.get())?;

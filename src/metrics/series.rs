@@ -47,6 +47,7 @@ series! {
     EVENT_REPLAYS: Counter "hookmill_event_replays_total" ["outcome"] "Replays of stored events.";
 
     QUEUE_DEPTH: Gauge "hookmill_queue_depth" ["integration"] "Deliveries that were answered 202 and are not settled.";
+    QUEUE_STORED: Gauge "hookmill_queue_stored" [] "Deliveries in the queue of the store; of all servers that share it, as of a few seconds ago.";
     QUEUE_LIMIT: Gauge "hookmill_queue_limit" [] "limits.queue.";
     QUEUE_OLDEST: Gauge "hookmill_queue_oldest_age_seconds" [] "Age of the oldest delivery in the queue; 0 while it is empty.";
     QUEUE_SETTLED: Counter "hookmill_queue_settled_total" [] "Deliveries whose result was stored, so that they left the queue.";
@@ -78,6 +79,7 @@ series! {
     STORE_BYTES: Gauge "hookmill_store_size_bytes" ["part"] "Size of the database on the disk.";
     STORE_FREE: Gauge "hookmill_store_free_bytes" [] "Free space on the disk of the database.";
     STORE_RESERVE: Gauge "hookmill_store_reserve_bytes" [] "store.reserve_mib: with less than this free, writes are refused.";
+    STORE_READY: Gauge "hookmill_store_ready" [] "1 while the store can be used, 0 while /readyz says that it cannot.";
     STORE_SAMPLED: Gauge "hookmill_store_sampled_timestamp_seconds" [] "When sizes and free space were last looked up.";
     SNAPSHOTS: Counter "hookmill_snapshots_total" ["result"] "Snapshots of the read view.";
     BACKUPS: Counter "hookmill_backups_total" ["result"] "Backups by this process.";

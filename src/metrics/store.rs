@@ -61,6 +61,7 @@ pub(crate) struct StoreSample {
     pub(crate) segments: Gauge,
     pub(crate) unverified: Gauge,
     pub(crate) free_bytes: Gauge,
+    pub(crate) ready: Gauge,
     pub(crate) journal_bytes: Gauge,
     pub(crate) snapshot_bytes: Gauge,
     pub(crate) view_bytes: Gauge,
@@ -110,6 +111,7 @@ impl StoreSeries {
                 segments: Gauge::new(),
                 unverified: Gauge::new(),
                 free_bytes: Gauge::new(),
+                ready: Gauge::new(),
                 journal_bytes: Gauge::new(),
                 snapshot_bytes: Gauge::new(),
                 view_bytes: Gauge::new(),
@@ -133,9 +135,18 @@ impl StoreSeries {
 
     pub(super) fn write(&self, to: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
         to.histogram(&series::GROUP_CHANGES, &self.changes)?;
+        to.counter(&series::JOURNAL_ERRORS, self.write_errors.get())?;
+        to.gauge(&series::STORE_READY, self.sampled.ready.get())?;
+        to.counter(&series::ERASURES, self.erasures.get())?;
+        to.counter(&series::ERASED_EVENTS, self.erased_events.get())?;
+        to.counter(&series::AUDIT_ENTRIES, self.audit_entries.get())?;
+        if observed.has_files { self.write_files(to, observed) } else { Ok(()) }
+    }
+
+    /// Writes what only a store in files has: its journal, its read view, sizes and backups.
+    fn write_files(&self, to: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
         to.counter(&series::JOURNAL_BYTES, self.written_bytes.get())?;
         to.histogram(&series::JOURNAL_SYNC, &self.sync)?;
-        to.counter(&series::JOURNAL_ERRORS, self.write_errors.get())?;
         to.gauge(&series::JOURNAL_FAILED, self.journal_failed.get())?;
         to.gauge(&series::JOURNAL_SEGMENTS, self.sampled.segments.get())?;
         to.gauge(&series::JOURNAL_UNVERIFIED, self.sampled.unverified.get())?;
@@ -151,10 +162,7 @@ impl StoreSeries {
         self.write_sizes(to, observed)?;
         self.snapshots.write(to, &series::SNAPSHOTS)?;
         self.backups.write(to, &series::BACKUPS)?;
-        to.gauge(&series::LAST_BACKUP, seconds(&self.backup_ms))?;
-        to.counter(&series::ERASURES, self.erasures.get())?;
-        to.counter(&series::ERASED_EVENTS, self.erased_events.get())?;
-        to.counter(&series::AUDIT_ENTRIES, self.audit_entries.get())
+        to.gauge(&series::LAST_BACKUP, seconds(&self.backup_ms))
     }
 
     fn write_sizes(&self, to: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {

@@ -93,6 +93,18 @@ pub enum Action {
     /// A secret that a sender sent in a handshake was forgotten.
     #[serde(rename = "secret.rejected")]
     SecretRejected,
+    /// A version of a plugin was stored in the database.
+    #[serde(rename = "plugin.published")]
+    PluginPublished,
+    /// A version of a plugin in the database was made the active one.
+    #[serde(rename = "plugin.activated")]
+    PluginActivated,
+    /// The version of a plugin that was active before was made the active one again.
+    #[serde(rename = "plugin.rolled_back")]
+    PluginRolledBack,
+    /// No version of a plugin in the database is the active one any more.
+    #[serde(rename = "plugin.deactivated")]
+    PluginDeactivated,
 }
 
 impl Entry {

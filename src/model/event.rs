@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::company::CompanyId;
 use super::headers::Headers;
 use super::ids::{EventId, IntegrationName, TaskId};
+use super::provenance::Provenance;
+use super::sent_url::SentParameter;
 use crate::system::trace::TraceContext;
 
 /// The status of an event.
@@ -25,6 +27,9 @@ pub enum EventStatus {
     Duplicate,
     /// It is durable and acknowledged, but not processed yet.
     Queued,
+    /// Its integration only captures deliveries (`mode = "capture"`): it is not mapped yet, and can be replayed. The reason is
+    /// what its body or the schema would have failed with.
+    Captured,
 }
 
 /// A stage of the pipeline.
@@ -74,17 +79,6 @@ pub struct Reason {
     pub message: String,
 }
 
-/// The exact plugin and schema that processed an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Provenance {
-    /// `version` in plugin.toml.
-    pub plugin_version: String,
-    /// SHA-256 of the module, in hexadecimal.
-    pub module_sha256: String,
-    /// SHA-256 of input.schema.json, in hexadecimal.
-    pub schema_sha256: String,
-}
-
 /// An authenticated delivery, before its content is examined.
 #[derive(Debug, Clone)]
 pub struct RawEvent {
@@ -98,6 +92,10 @@ pub struct RawEvent {
     pub content_type: Option<String>,
     /// The stored headers; see [`kept_headers`](super::headers::kept_headers).
     pub headers: Headers,
+    /// The parameters of the query, in the order in which they were sent.
+    pub query: Vec<SentParameter>,
+    /// The path after the integration's name; see [`passed_path`](super::sent_url::passed_path).
+    pub path: String,
     /// The body, byte for byte, unless values in it were redacted.
     pub body: Bytes,
     /// JSON Pointers of redacted values; the empty pointer if the whole body was removed because it could not be
@@ -143,6 +141,12 @@ pub struct Event {
     #[serde(serialize_with = "shown")]
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub headers: Headers,
+    /// The parameters of the query, in the order in which they were sent; the values of those that plugin.toml names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<SentParameter>,
+    /// The path after the integration's name, decoded; `(removed)` if plugin.toml does not ask for it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
     /// The stages with their durations; the last one is the stage that failed, if one did.
     pub stages: Vec<StageTime>,
     /// JSON Pointers of values that were redacted before the event was stored.
@@ -208,12 +212,42 @@ impl NoBody {
 
 impl Event {
     /// Fields that may repeat what the sender sent; not shown to keys that may only read tasks.
-    pub const INSIDE: [&str; 5] = ["reason", "plugin_log", "content_type", "headers", "trace"];
+    pub const INSIDE: [&str; 7] = ["reason", "plugin_log", "content_type", "headers", "query", "path", "trace"];
 
     /// Returns whether another copy of the delivery counts as an attempt of this event.
     #[must_use]
     pub fn may_come_again(&self) -> bool {
         self.status == EventStatus::Quarantined && self.no_body().is_none()
+    }
+
+    /// Returns what is known about an event that cannot be read.
+    #[must_use]
+    pub fn unreadable(company: &CompanyId, id: EventId, integration: &IntegrationName, reason: Reason) -> Self {
+        let (seconds, nanos) = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
+        Self {
+            id,
+            integration: integration.clone(),
+            company_id: company.clone(),
+            received_at: chrono::DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), nanos)
+                .unwrap_or_default(),
+            status: EventStatus::Quarantined,
+            reason: Some(reason),
+            task_ids: Vec::new(),
+            provenance: None,
+            plugin_log: String::new(),
+            content_type: None,
+            headers: Vec::new(),
+            query: Vec::new(),
+            path: String::new(),
+            stages: Vec::new(),
+            redacted: Vec::new(),
+            erased_at: None,
+            attempts: 1,
+            last_attempt_at: None,
+            trace: None,
+            body_bytes: 0,
+            body: Bytes::new(),
+        }
     }
 
     /// Returns why there is no body; `None` if there is one.
@@ -239,6 +273,8 @@ impl Event {
             company_id: self.company_id.clone(),
             content_type: self.content_type.clone(),
             headers: self.headers.clone(),
+            query: self.query.clone(),
+            path: self.path.clone(),
             body: self.body.clone(),
             redacted: self.redacted.clone(),
             trace: self.trace.clone(),

@@ -6,6 +6,8 @@ pub mod event;
 pub mod headers;
 pub mod ids;
 pub mod peer;
+pub mod provenance;
 pub mod secret;
+pub mod sent_url;
 pub mod task;
 pub mod time;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::captured::captured;
 use super::counted;
 use super::hook::mapped_line;
 use super::outcome;
@@ -60,6 +61,18 @@ pub async fn attempt<'a>(
     let mut received = Received::new(read.event.raw());
     let delivery = integration.delivery(&received);
     let mut stages = Stages::start();
+    if integration.captures {
+        let failed = |_: &Stop| integration.series().delivered(DeliveryEnd::Failed);
+        let ingested = captured(integration, received, stages).await.inspect_err(failed)?;
+        let (replace, read) = (Box::new(Replace::of(ingested, read.version)), Box::new(read));
+        return Ok(PreparedAttempt::Ready(ReadyAttempt {
+            integration,
+            replace,
+            read,
+            receipt: Receipt::Captured,
+            now,
+        }));
+    }
     let result = mapped_line(integration, &mut received, &mut stages).await;
     let raw = received.into_raw();
     pipeline.observers.see(integration, &raw, &result);

@@ -19,6 +19,7 @@ pub(super) fn as_stored(event: &Event) -> DeliveryEnd {
         EventStatus::Quarantined => DeliveryEnd::quarantined(event.reason.as_ref().map_or("", |it| &it.stage)),
         EventStatus::Rejected => DeliveryEnd::Rejected,
         EventStatus::Queued => DeliveryEnd::Queued,
+        EventStatus::Captured => DeliveryEnd::Captured,
     }
 }
 

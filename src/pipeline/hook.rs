@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::captured::captured;
 use super::counted;
 use super::outcome;
-use super::outcome::Superseded;
+use super::outcome::{Receipt, Superseded};
 use super::parts::Pipeline;
 use super::prepared::{Prepared, ReadyRun};
 use super::stages::{Stages, timed};
@@ -19,7 +20,8 @@ use crate::model::event::{RawEvent, Stage};
 use crate::model::task::NewTask;
 use crate::store::{Commit, FirstAnswer, Idempotency, StoreError};
 
-/// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin, up to the commit. `refusal` is stored if the
+/// `POST /v1/hooks/{integration}`: the whole pipeline, including the plugin unless deliveries are only captured, up to the
+/// commit. `refusal` is stored if the
 /// event is quarantined, which happens here.
 ///
 /// # Errors
@@ -31,6 +33,11 @@ pub async fn hook<'a>(
     refusal: Option<Idempotency>,
 ) -> Result<Prepared<'a>, Stop> {
     let mut stages = Stages::start();
+    if integration.captures {
+        let failed = |_: &Stop| integration.series().delivered(DeliveryEnd::Failed);
+        let ingested = Box::new(captured(integration, received, stages).await.inspect_err(failed)?);
+        return Ok(Prepared::Ready(ReadyRun { integration: Some(integration), ingested, receipt: Receipt::Captured }));
+    }
     let result = mapped_line(integration, &mut received, &mut stages).await;
     let raw = received.into_raw();
     pipeline.observers.see(integration, &raw, &result);
@@ -80,9 +87,9 @@ pub(super) async fn mapped_line(
     let checked = CheckedPayload::of(integration, raw, payload).await;
     let checked = stages.end(Stage::Schema, checked)?;
     let context = integration.context(raw);
-    let called = integration.plugin.map(Arc::clone(checked.text()), context).await;
+    let called = integration.map(Arc::clone(checked.text()), context).await;
     match stages.end(Stage::Plugin, called.result) {
-        Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, &integration.rules)),
+        Ok(outcome) => stages.end(Stage::Task, checked.ready(outcome, called.log, integration, raw.received_at)),
         Err(error) => Err(FailedCall::stop(error, called.log, integration, raw.id, checked.text().len())),
     }
 }
@@ -121,7 +128,7 @@ impl<'a> StagedRun<'a> {
         }
         let ingested = outcome::quarantined(self.integration, self.raw, &stop, self.stages.done());
         let how = counted::as_stored(&ingested.event);
-        let commit = Commit { ingested: vec![ingested], idempotency: refusal };
+        let commit = Commit { ingested: vec![ingested], idempotency: refusal, lane: None };
         let ended = timed(pipeline.store.commit(commit)).await.map(Superseded::of);
         counted::ended(self.integration, how, &ended);
         ended?.map_or(Err(stop), |it| Ok(Prepared::Superseded(it)))

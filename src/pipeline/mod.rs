@@ -6,11 +6,12 @@
 //! `hook.rs` runs a delivery or a task up to the commit, `prepared.rs` is what the caller then writes its response from and
 //! commits, `outcome.rs` is what is stored at the end, `stages.rs` how long each stage
 //! took. `batch.rs` runs many tasks with one commit, `later.rs` deliveries that were acknowledged first, `redrive.rs`
-//! replays, `attempt.rs` another attempt of a sender, `rehearsal.rs` runs that store nothing, and `noted.rs` stores
+//! replays, `captured.rs` deliveries that are stored and not mapped, `attempt.rs` another attempt of a sender, `rehearsal.rs` runs that store nothing, and `noted.rs` stores
 //! deliveries that are not run. `parts.rs` is what they share, `observers.rs` passes results on to shadows.
 
 mod attempt;
 mod batch;
+mod captured;
 mod counted;
 mod hook;
 mod later;
@@ -28,7 +29,7 @@ pub use attempt::{PreparedAttempt, ReadyAttempt, SupersededAttempt, attempt};
 pub use batch::{PreparedBatch, batch};
 pub use hook::{hook, task};
 pub(crate) use later::moved;
-pub use later::{accept, panicked, work};
+pub use later::{QueuedEvent, accept, interrupted, panicked, unstorable, work};
 pub use noted::{duplicate, question, unreadable};
 pub use observers::{Observer, Observers};
 pub use outcome::{HANDSHAKE, Receipt, Superseded, refusal, rejected};

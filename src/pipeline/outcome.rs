@@ -30,6 +30,8 @@ pub enum Receipt {
         /// Reason of the skip.
         reason: String,
     },
+    /// The integration only captures: the event is durable, and not mapped.
+    Captured,
 }
 
 /// Why a run stored nothing.
@@ -118,6 +120,20 @@ pub(super) fn quarantined(
     Ingested { event, tasks: Vec::new() }
 }
 
+/// Creates the event of a captured delivery. `why` is what its body or the schema would have failed with.
+pub(super) fn captured(
+    integration: &Integration,
+    raw: RawEvent,
+    why: Option<&Stop>,
+    stages: Vec<StageTime>,
+) -> Ingested {
+    let reason = why.map(|it| Reason { stage: it.stage().into(), code: it.code().into(), message: it.to_string() });
+    let mut event = event(Some(integration), raw, EventStatus::Captured, reason);
+    // No plugin has processed it.
+    (event.provenance, event.stages) = (None, stages);
+    Ingested { event, tasks: Vec::new() }
+}
+
 /// Creates the stored response of a quarantined delivery: its next copy is an attempt of the same event. `at` is
 /// the time of receipt.
 #[must_use]
@@ -189,6 +205,8 @@ pub fn rejected(
         company_id: integration.company_id.clone(),
         content_type: None,
         headers,
+        query: Vec::new(),
+        path: String::new(),
         body: bytes::Bytes::new(),
         redacted: Vec::new(),
         trace: None,
@@ -218,6 +236,8 @@ pub(super) fn event(
         plugin_log: String::new(),
         content_type: raw.content_type,
         headers: raw.headers,
+        query: raw.query,
+        path: raw.path,
         stages: Vec::new(),
         redacted: raw.redacted,
         erased_at: None,

@@ -79,6 +79,8 @@ impl std::fmt::Debug for Asking<'_> {
     }
 }
 
+const CAPTURES: &str = "its integration only captures deliveries (mode = \"capture\"); set another mode in its plugin.toml, and replay the event then";
+
 const CHANGED: &str = "it was changed by another replay or attempt in the meantime; check its current state";
 
 /// A replay whose stages are complete.
@@ -136,6 +138,9 @@ async fn replayed<'a>(
             return refused(pipeline, &asking, "a duplicate; replay the event that it repeats").await;
         }
         _ => {}
+    }
+    if integration.is_some_and(|it| it.captures) {
+        return refused(pipeline, &asking, CAPTURES).await;
     }
     let had = event.task_ids.len();
     if had > 0 && asking.existing == Existing::Leave {
@@ -200,7 +205,7 @@ impl<'a> Redrive<'a> {
         let (raw, now) = (self.event.raw(), self.asking.now);
         let (ingested, _) = outcome::stored(self.integration, raw, ready, self.stages.clone(), now);
         // A skipped event is not remembered, so that the sender's next copy is processed as a new delivery.
-        let forget = self.delivery;
+        let forget = self.delivery.clone();
         self.without_tasks(ingested, forget).await
     }
 

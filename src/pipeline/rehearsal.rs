@@ -31,10 +31,10 @@ fn line(integration: &Integration, raw: &RawEvent, call: &mut Option<(Usage, Dur
     let checked = CheckedPayload::rehearsed(integration, raw, integration.payload(raw)?)?;
     let context = integration.context(raw);
     let started = Instant::now();
-    let called = integration.plugin.map_blocking(checked.text(), &context);
+    let called = integration.map_blocking(checked.text(), &context);
     *call = Some((called.usage, started.elapsed()));
     match called.result {
-        Ok(outcome) => checked.ready(outcome, called.log, &integration.rules),
+        Ok(outcome) => checked.ready(outcome, called.log, integration, raw.received_at),
         Err(error) => Err(FailedCall::stop(error, called.log, integration, raw.id, checked.text().len())),
     }
 }

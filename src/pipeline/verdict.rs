@@ -1,7 +1,7 @@
 //! The comparable result of a pipeline run.
 
 use crate::integration::mapped::Ready;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::format::diff::{Differences, differences};
 use crate::format::schema::Violation;
@@ -21,6 +21,8 @@ pub enum Verdict {
     Failed(Box<RunFailure>),
     /// Tasks that were created, but changed by a replay since: only whether the other run passes can be compared.
     Lost,
+    /// The event was captured, and has no result yet.
+    Captured,
 }
 
 /// Why a pipeline run failed.
@@ -47,9 +49,9 @@ pub enum Class {
     Same,
     /// Both passed with different results, or both failed for different reasons.
     Changed,
-    /// Only the first passed.
+    /// Only the first passed, or the event was captured and has no first result.
     NewlyFailing,
-    /// Only the second passed.
+    /// Only the second passed, or the event was captured and has no first result.
     NewlyPassing,
     /// Both passed, but the first result is no longer known.
     Uncompared,
@@ -74,6 +76,7 @@ impl Verdict {
             EventStatus::Stored => Some(Self::tasks(tasks.into_iter().map(NewTask::from))),
             EventStatus::Skipped => Some(Self::Skip(reason(event).message)),
             EventStatus::Quarantined => Some(Self::Failed(Box::new(reason(event)))),
+            EventStatus::Captured => Some(Self::Captured),
             EventStatus::Rejected | EventStatus::Duplicate | EventStatus::Queued => None,
         }
     }
@@ -98,13 +101,19 @@ impl Verdict {
             (Self::Failed(before), Self::Failed(after)) if before.is_like(after) => Class::Same,
             (Self::Failed(_), Self::Failed(_)) => Class::Changed,
             (Self::Failed(_), _) => Class::NewlyPassing,
+            (Self::Captured, Self::Failed(_)) => Class::NewlyFailing,
+            (Self::Captured, _) => Class::NewlyPassing,
             (_, Self::Failed(_)) => Class::NewlyFailing,
             (Self::Lost, _) | (_, Self::Lost) => Class::Uncompared,
             (before, after) if before == after => Class::Same,
             _ => Class::Changed,
         };
-        let differences =
-            if class == Class::Changed { differences(&self.json(), &other.json()) } else { Differences::default() };
+        let differences = match (self, class) {
+            (_, Class::Changed) => differences(&self.json(), &other.json()),
+            // Everything that the mapping makes of it.
+            (Self::Captured, Class::NewlyPassing) => differences(&Value::Object(Map::new()), &other.json()),
+            _ => Differences::default(),
+        };
         (class, differences)
     }
 
@@ -115,7 +124,7 @@ impl Verdict {
             Self::Tasks(tasks) => json!({ "tasks": tasks }),
             Self::Skip(reason) => json!({ "skip": reason }),
             Self::Failed(it) => json!({ "failed": { "stage": it.stage, "code": it.code } }),
-            Self::Lost => Value::Null,
+            Self::Lost | Self::Captured => Value::Null,
         }
     }
 }

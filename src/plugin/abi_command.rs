@@ -1,6 +1,6 @@
 //! The command ABI: any WASI preview 1 program. The payload is its stdin; its stdout is one task object, an array
 //! of task objects, or `{"skip":"reason"}`. A non-zero exit code is a refusal, with the last line of stderr as the
-//! message.
+//! message, or a crash if stderr has a Go panic.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::bounded::cut;
 use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
-use super::output::{check_size, parse, values};
+use super::output::{check_size, excerpt, parse, values};
 use super::state::{CallFailure, CallState};
 use super::wasi_stdio;
 use super::wasi_stdio::Exit;
@@ -62,7 +62,11 @@ impl CommandModule {
                 None => return Err(CallFailure::Wasm(error)),
             },
         }
-        read(store.data().stdio.output()).map_err(|message| CallFailure::Error(PluginError::BadOutput(message)))
+        let state = store.data_mut();
+        read(state.stdio.output()).map_err(|message| {
+            state.excerpt = Some(excerpt(state.stdio.output())).filter(|it| !it.is_empty());
+            CallFailure::Error(PluginError::BadOutput(message))
+        })
     }
 }
 
@@ -77,16 +81,19 @@ fn check_exports(module: &Module) -> Result<(), String> {
     module.get_export("memory").and_then(|it| it.memory().cloned()).map(drop).ok_or_else(|| missing("memory"))
 }
 
+/// The usual cause of invalid output is a `print` in the plugin.
+const NOTHING_ELSE: &str = "write only tasks to stdout, and everything else to stderr, which is the log";
+
 fn read(output: &[u8]) -> Result<Outcome, String> {
     let output = output.strip_prefix(b"\xef\xbb\xbf").unwrap_or(output);
     if output.iter().all(u8::is_ascii_whitespace) {
-        return Err("nothing was written to stdout".into());
+        return Err("nothing was written to stdout; write a task, or a skip".into());
     }
     // Counted before the items are stored.
     let items = serde_json::from_slice::<Vec<IgnoredAny>>(output).map_or(1, |it| it.len());
     check_size(items, values(output))?;
     let mut loosened = Loosened::default();
-    match parse(output, &mut loosened).map_err(|e| format!("stdout is not JSON: {e}"))? {
+    match parse(output, &mut loosened).map_err(|e| format!("stdout is not JSON: {e}; {NOTHING_ELSE}"))? {
         Value::Object(map) => match (map.len(), map.get("skip")) {
             (1, Some(Value::String(reason))) => Ok(Outcome::Skip(cut(reason))),
             (1, Some(_)) => Err("\"skip\" must be a string".into()),

@@ -12,7 +12,7 @@ use super::call::{CallContext, Outcome};
 use super::engine::Engine;
 use super::error::PluginError;
 use super::limits::Hit;
-use super::output::{check_size, parse, values};
+use super::output::{check_size, excerpt, parse, values};
 use super::state::{CallFailure, CallState};
 use crate::format::payload::Loosened;
 
@@ -21,8 +21,11 @@ mod world {
     wasmtime::component::bindgen!({ path: "wit", world: "mapper" });
 }
 
-/// Everything that a component may import, of both versions.
-const OFFERED: [&str; 5] = [
+/// Everything that a component may import, of all versions, the newest first.
+const OFFERED: [&str; 8] = [
+    "hookmill:mapper/log@1.2.0",
+    "hookmill:mapper/types@1.2.0",
+    "hookmill:mapper/request@1.2.0",
     "hookmill:mapper/log@1.1.0",
     "hookmill:mapper/types@1.1.0",
     "hookmill:mapper/request@1.1.0",
@@ -70,7 +73,10 @@ impl Component {
         payload: &str,
         context: &CallContext,
     ) -> Result<Outcome, CallFailure> {
-        store.data_mut().headers.clone_from(&context.headers);
+        let state = store.data_mut();
+        state.headers.clone_from(&context.headers);
+        state.query.clone_from(&context.query);
+        state.path.clone_from(&context.path);
         let context = types::Context {
             event_id: context.event_id.clone(),
             integration: context.integration.clone(),
@@ -109,10 +115,14 @@ fn tasks(store: &mut Store<CallState>, texts: &[String]) -> Result<Outcome, Call
     count(store, texts.iter().map(String::len).sum())?;
     check_size(texts.len(), texts.iter().map(|it| values(it.as_bytes())).sum()).map_err(bad)?;
     let mut loosened = Loosened::default();
-    let mut read = |(index, text): (usize, &String)| match parse(text.as_bytes(), &mut loosened) {
-        Ok(Value::Object(task)) => Ok(Value::Object(task)),
-        Ok(_) => Err(bad(format!("task {index} is not a JSON object"))),
-        Err(error) => Err(bad(format!("task {index} is not JSON: {error}"))),
+    let mut read = |(index, text): (usize, &String)| {
+        let said = match parse(text.as_bytes(), &mut loosened) {
+            Ok(Value::Object(task)) => return Ok(Value::Object(task)),
+            Ok(_) => format!("task {index} is not a JSON object"),
+            Err(error) => format!("task {index} is not JSON: {error}"),
+        };
+        store.data_mut().excerpt = Some(excerpt(text.as_bytes()));
+        Err(bad(said))
     };
     match texts {
         [] => Err(bad("the component returned an empty list of tasks; return at least one task, or a skip".into())),
@@ -129,18 +139,24 @@ impl request::Host for CallState {
     fn headers(&mut self) -> Vec<(String, String)> {
         self.headers.to_vec()
     }
+
+    fn query(&mut self) -> Vec<(String, String)> {
+        self.query.to_vec()
+    }
+
+    fn path(&mut self) -> String {
+        self.path.to_string()
+    }
 }
 
 impl log::Host for CallState {
     fn write(&mut self, level: Level, message: String) {
         let level = match level {
-            Level::Debug => "debug: ",
-            Level::Info => "info: ",
-            Level::Warn => "warn: ",
-            Level::Error => "error: ",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
         };
-        for piece in [level, &message, "\n"] {
-            self.log.write(piece.as_bytes());
-        }
+        self.say(level, &message);
     }
 }

@@ -161,7 +161,7 @@ fn deserialize(engine: &Engine, abi: Abi, artefact: &[u8]) -> wasmtime::Result<M
     unsafe {
         match abi {
             Abi::Component => Component::deserialize(engine, artefact).map(MachineCode::Component),
-            Abi::Command => Module::deserialize(engine, artefact).map(MachineCode::Module),
+            Abi::Command | Abi::Script => Module::deserialize(engine, artefact).map(MachineCode::Module),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::PluginError;
 use crate::format::payload::Loosened;
@@ -27,6 +27,26 @@ pub struct CallContext {
     pub config: Arc<str>,
     /// The headers that the sender's file and plugin.toml name: names in lower case, and values.
     pub headers: Arc<[(String, String)]>,
+    /// The parameters of the query that plugin.toml names, decoded, in the order in which they were sent.
+    pub query: Arc<[(String, String)]>,
+    /// The path after the integration's name, such as `/issues/opened`, if plugin.toml asks for it; else empty.
+    pub path: Arc<str>,
+}
+
+impl CallContext {
+    /// Returns the parameters of the query as a JSON object, in which repeated ones are lists.
+    pub(super) fn query_object(&self) -> Value {
+        let mut object = Map::new();
+        for (name, value) in &*self.query {
+            let value = Value::from(value.as_str());
+            match object.get_mut(name) {
+                None => drop(object.insert(name.clone(), value)),
+                Some(Value::Array(all)) => all.push(value),
+                Some(one) => *one = Value::Array(vec![one.take(), value]),
+            }
+        }
+        Value::Object(object)
+    }
 }
 
 /// The successful result of a plugin call.
@@ -47,6 +67,8 @@ pub struct Called {
     pub log: String,
     /// Resources that the call used.
     pub usage: Usage,
+    /// The first bytes of output that is invalid, for the plugin's author only: it may contain the payload.
+    pub excerpt: Option<String>,
 }
 
 /// Resources that a call used.
@@ -79,19 +101,20 @@ impl Usage {
 }
 
 /// How a module receives its payload. It is detected from the module's first bytes, not its file name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[schemars(rename = "PluginAbi")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Abi {
     /// A component of the world in `wit/mapper.wit`.
     Component,
     /// A WASI preview 1 program: payload on stdin, tasks on stdout.
     Command,
+    /// A script, or expressions, in hookmill's interpreter.
+    Script,
 }
 
 impl Called {
     /// Returns the result of a call that was not run.
-    pub(super) fn not_made(error: PluginError) -> Self {
-        Self { result: Err(error), log: String::new(), usage: Usage::default() }
+    pub(crate) fn not_made(error: PluginError) -> Self {
+        Self { result: Err(error), log: String::new(), usage: Usage::default(), excerpt: None }
     }
 }

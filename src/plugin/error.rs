@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::script::{MappingPlace, located};
+
 /// Why a call failed. Its store is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PluginError {
@@ -39,6 +41,20 @@ pub enum PluginError {
         reason: String,
         /// Names of the guest's functions, innermost first.
         frames: Vec<String>,
+    },
+    /// A script threw an error.
+    #[error("{}", located(message, place.as_ref()))]
+    Exception {
+        /// The error's name and message.
+        message: String,
+        /// Where it was thrown, if that is known.
+        place: Option<MappingPlace>,
+    },
+    /// It crashed, and said why before it did: an exception or a panic.
+    #[error("the plugin crashed: {message}")]
+    Crashed {
+        /// File, line and text, in the plugin's words.
+        message: String,
     },
     /// It reports that this payload cannot be mapped.
     #[error("{message}")]
@@ -80,6 +96,12 @@ impl PluginError {
             Self::Trap { .. } => Some(
                 "Repeat the call with `hookmill plugin run` and this payload; build the plugin with debug names to see its functions",
             ),
+            Self::Exception { .. } => {
+                Some("Repeat the call with `hookmill plugin run` and this payload; its log shows the callers")
+            }
+            Self::Crashed { .. } => {
+                Some("Repeat the call with `hookmill plugin run` and this payload; the plugin's log may have the stack")
+            }
             Self::Refused { .. } | Self::BadOutput(_) | Self::Busy | Self::Removed | Self::Host => None,
         }
     }
@@ -93,7 +115,8 @@ impl PluginError {
             Self::Table { .. } => "plugin_table",
             Self::Output { .. } => "plugin_output",
             Self::Stack => "plugin_stack",
-            Self::Trap { .. } => "plugin_trap",
+            Self::Trap { .. } | Self::Crashed { .. } => "plugin_trap",
+            Self::Exception { .. } => "plugin_exception",
             Self::Refused { .. } => "plugin_refused",
             Self::BadOutput(_) => "plugin_output_invalid",
             Self::Busy => "plugin_busy",

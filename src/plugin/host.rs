@@ -1,26 +1,46 @@
 //! Loads plugins: from a file to a [`Plugin`] whose threads accept calls.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use wasmtime::Store;
 
 use super::abi_command::CommandModule;
 use super::abi_component::Component;
 use super::cache::Cache;
+use super::call::Abi;
 use super::compile;
 use super::compile::{Compiler, Permit, Turns};
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
 use super::error::{HostError, LoadError};
 use super::limits::{LoadLimits, PluginLimits};
 use super::loaded::Plugin;
-use super::priority::Habit;
+use super::priority::{Habit, Pace};
 use super::program::{Code, Program};
-use super::room::Seats;
+use super::room::{Need, Seats};
+use super::script::{INTERPRETER, Interpreter, MappingSource, ScriptCode};
+use super::state::CallState;
 use super::threads::Workers;
 use crate::model::company::CompanyId;
 use crate::system::folder::Folder;
 
 /// Path of this program, valid even after an upgrade has replaced the file.
 const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// Memory with which the interpreter can map an ordinary payload, in bytes.
+const SCRIPT_MEMORY: usize = 8 << 20;
+/// Maximum time to compile a script, and to evaluate it up to its function, each.
+const SCRIPT: Duration = Duration::from_secs(2);
+
+/// Code that is ready to be called, and what it needs.
+struct MadeCode {
+    code: Code,
+    need: Need,
+    machine: Arc<compile::MachineCode>,
+    sha256: compile::Digest,
+    abi: Abi,
+}
 
 /// Loads plugins. It has the engines and the cache of compiled modules.
 #[derive(Debug, Clone)]
@@ -29,6 +49,8 @@ pub struct Host {
     compiler: Arc<Compiler>,
     turns: Turns,
     limits: LoadLimits,
+    /// The interpreter of scripts, once one was loaded.
+    interpreter: Arc<OnceLock<Arc<Interpreter>>>,
     /// The host for candidates; `None` in that host itself.
     aside: Option<Arc<Self>>,
 }
@@ -68,7 +90,7 @@ impl Host {
         let turns = Turns::start();
         let host = |engine: Engine, aside| {
             let compiler = Compiler::new(&engine, program.clone(), cache.clone(), limits, turns.clone());
-            Self { engine, compiler, turns: turns.clone(), limits, aside }
+            Self { engine, compiler, turns: turns.clone(), limits, interpreter: Arc::default(), aside }
         };
         let aside = host(engines.aside, None);
         host(engines.live, Some(Arc::new(aside)))
@@ -124,6 +146,62 @@ impl Host {
         };
         let code = code.map_err(failed)?;
         check_need(need).map_err(failed)?;
+        let made = MadeCode { code, need, machine, sha256, abi };
+        self.start(company, name, made, limits).map_err(failed)
+    }
+
+    /// Compiles a script in the interpreter, and starts the threads of its plugin. The interpreter itself is compiled
+    /// once, for all scripts.
+    ///
+    /// # Errors
+    /// What is wrong with the script, with its place.
+    pub fn load_script(
+        &self,
+        company: &CompanyId,
+        name: &str,
+        source: MappingSource,
+        limits: PluginLimits,
+    ) -> Result<Plugin, String> {
+        if limits.memory_bytes < SCRIPT_MEMORY {
+            return Err(format!("a script needs a memory_mib of {} or more", SCRIPT_MEMORY >> 20));
+        }
+        let interpreter = self.interpreter(company)?;
+        // Not in the instance pool, in which live calls have reserved their places.
+        let aside = self.aside();
+        let compiling = aside.interpreter(company)?;
+        let code = {
+            let _turn = self.turns.take(company.as_str());
+            ScriptCode::compile(&compiling, source, || aside.loading_store(&limits))?
+        };
+        let code = code.for_engine(Arc::clone(&interpreter));
+        let (machine, sha256) = (Arc::clone(&interpreter.machine), interpreter.sha256);
+        let made = MadeCode { code: Code::Script(code), need: interpreter.need, machine, sha256, abi: Abi::Script };
+        self.start(company, name, made, limits)
+    }
+
+    /// Returns the interpreter for this host's engine.
+    fn interpreter(&self, company: &CompanyId) -> Result<Arc<Interpreter>, String> {
+        if let Some(there) = self.interpreter.get() {
+            return Ok(Arc::clone(there));
+        }
+        let machine = self.compiler.own_code(company.as_str(), INTERPRETER, Abi::Script)?;
+        let linked = Interpreter::link(&self.engine, machine)?;
+        check_need(linked.need)?;
+        Ok(Arc::clone(self.interpreter.get_or_init(|| linked)))
+    }
+
+    /// Creates the store in which a script is compiled, with time to do so.
+    fn loading_store(&self, limits: &PluginLimits) -> Store<CallState> {
+        let state = CallState::new(limits, crate::model::time::now(), Pace::of(None, false));
+        let mut store = Store::new(self.engine.wasmtime(), state);
+        store.limiter(|state| &mut state.meter);
+        store.set_epoch_deadline(self.engine.ticks(limits.time.max(SCRIPT)));
+        self.engine.fill(&mut store);
+        store
+    }
+
+    fn start(&self, company: &CompanyId, name: &str, made: MadeCode, limits: PluginLimits) -> Result<Plugin, String> {
+        let MadeCode { code, need, machine, sha256, abi } = made;
         let seats = self.engine.room().map(|room| Seats::reserve(room, company, name, need));
         let engine = self.engine.clone();
         let program = Arc::new(Program {
@@ -137,7 +215,7 @@ impl Host {
             retired: Arc::default(),
         });
         let workers = Workers::start(&program);
-        let workers = workers.map_err(|e| failed(format!("its threads cannot be started: {e}")))?;
+        let workers = workers.map_err(|e| format!("its threads cannot be started: {e}"))?;
         Ok(Plugin { program, workers, sha256, abi })
     }
 }

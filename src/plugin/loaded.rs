@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::call::{Abi, CallContext, Called};
 use super::limits::PluginLimits;
 use super::program::{Code, Program};
+use super::script::MappingSource;
 use super::stats::CallSummary;
 use super::threads::Workers;
 
@@ -37,7 +38,16 @@ impl Plugin {
         self.program.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the module's SHA-256.
+    /// Returns what its author has written, if it is a script or expressions.
+    #[must_use]
+    pub fn source(&self) -> Option<&MappingSource> {
+        match &self.program.code {
+            Code::Script(script) => Some(&script.source),
+            Code::Component(_) | Code::Command(_) => None,
+        }
+    }
+
+    /// Returns the SHA-256 of the module; of the interpreter, for a script.
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
@@ -61,6 +71,7 @@ impl Plugin {
         match &self.program.code {
             Code::Component(component) => component.imports(),
             Code::Command(command) => command.imports(),
+            Code::Script(_) => &[],
         }
     }
 

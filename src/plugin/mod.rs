@@ -5,7 +5,7 @@
 //! `abi_component.rs` and `abi_command.rs` are the two plugin ABIs; `wasi_stdio.rs` (with `wasi_calls.rs` and
 //! `stdio.rs`) is the system interface of a command. `limits.rs` has a call's limits, `output.rs` limits its
 //! output, `room.rs` counts the capacity of the instance pool, `threads.rs` runs calls, `priority.rs` prioritizes
-//! quick ones, `stats.rs` counts them, and `fixtures.rs` has a plugin's own examples.
+//! quick ones, `stats.rs` counts them, `crash_text.rs` finds the reason of a crash in stderr, and `fixtures.rs` has a plugin's own examples.
 
 mod abi_command;
 mod abi_component;
@@ -13,6 +13,7 @@ mod bounded;
 mod cache;
 mod call;
 mod compile;
+mod crash_text;
 mod engine;
 mod error;
 mod host;
@@ -22,6 +23,7 @@ mod output;
 mod priority;
 mod program;
 mod room;
+mod script;
 mod state;
 mod stats;
 mod stdio;
@@ -38,4 +40,6 @@ pub use host::Host;
 pub use limits::{LoadLimits, PluginLimits};
 pub use loaded::Plugin;
 pub use priority::stand_back;
+pub(crate) use script::located;
+pub use script::{MappingPlace, MappingSource, MappingText};
 pub use stats::{CallSummary, LastError};

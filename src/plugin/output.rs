@@ -29,6 +29,16 @@ pub(super) fn check_size(tasks: usize, values: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Maximum length of an excerpt, in bytes.
+const EXCERPT: usize = 200;
+
+/// Returns the first bytes of invalid output as text.
+pub(super) fn excerpt(output: &[u8]) -> String {
+    let start = &output[..output.len().min(EXCERPT)];
+    let more = if output.len() > EXCERPT { "…" } else { "" };
+    format!("{}{more}", String::from_utf8_lossy(start))
+}
+
 /// Parses JSON of a plugin as it was written: with a byte order mark, and with halves of surrogate pairs.
 ///
 /// # Errors

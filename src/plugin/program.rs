@@ -13,6 +13,7 @@ use super::error::PluginError;
 use super::limits::PluginLimits;
 use super::priority::{Habit, Pace, StartSuccessor};
 use super::room::{Seat, Seats};
+use super::script::ScriptCode;
 use super::state::CallState;
 use super::{compile, room};
 use crate::metrics::plugins::PLUGINS;
@@ -38,6 +39,7 @@ pub(crate) struct Program {
 pub(crate) enum Code {
     Component(Component),
     Command(CommandModule),
+    Script(ScriptCode),
 }
 
 impl Program {
@@ -84,6 +86,7 @@ impl Program {
         let result = match &self.code {
             Code::Component(component) => component.call(&mut store, payload, context),
             Code::Command(command) => command.call(&mut store, payload, context),
+            Code::Script(script) => script.call(&mut store, payload, context),
         };
         let fuel = tank.and_then(|full| store.get_fuel().ok().map(|left| full - left));
         let state = store.data();
@@ -96,7 +99,8 @@ impl Program {
         } else {
             result.map_err(|error| state.explain(error, &self.limits))
         };
-        let called = Called { result, log: state.log.text(), usage };
+        let excerpt = state.excerpt.clone();
+        let called = Called { result, log: state.log.text(), usage, excerpt };
         EndedCall { called, store: Some(store), seat: seat.flatten(), instance: Some(instance) }
     }
 }

@@ -7,6 +7,7 @@ use wasmtime::{Memory, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::bounded::cut;
 use super::call::Usage;
+use super::crash_text;
 use super::error::PluginError;
 use super::limits::{Hit, MemoryMeter, PluginLimits};
 use super::priority::Pace;
@@ -18,6 +19,9 @@ const FRAMES: usize = 8;
 /// Part of wasmtime's error if a component passes more than it may.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// How a component begins the error message that says why it is about to crash (wit/mapper.wit).
+const CRASH: &str = "crash: ";
+
 /// The data of a call's store.
 pub(super) struct CallState {
     pub(super) meter: MemoryMeter,
@@ -25,11 +29,18 @@ pub(super) struct CallState {
     pub(super) stdio: Stdio,
     /// Headers of the request, for a component.
     pub(super) headers: Arc<[(String, String)]>,
+    /// Parameters of its query, and the rest of its path.
+    pub(super) query: Arc<[(String, String)]>,
+    pub(super) path: Arc<str>,
     pub(super) received_at: DateTime<Utc>,
     /// The priority of its thread.
     pub(super) pace: Pace,
     /// A command's memory, once it is known.
     pub(super) memory: Option<Memory>,
+    /// Why a component is about to crash, if it has said so in its log.
+    crash: Option<String>,
+    /// The first bytes of invalid output.
+    pub(super) excerpt: Option<String>,
 }
 
 impl CallState {
@@ -39,9 +50,13 @@ impl CallState {
             log: Log { text: Vec::new(), limit: limits.log_bytes, written: 0 },
             stdio: Stdio::new(limits.output_bytes),
             headers: Arc::default(),
+            query: Arc::default(),
+            path: Arc::default(),
             received_at,
             pace,
             memory: None,
+            crash: None,
+            excerpt: None,
         }
     }
 
@@ -65,9 +80,30 @@ impl CallState {
                 PluginError::Table { limit: limits.table_elements }
             }
             (Some(Hit::Output), _) => PluginError::Output { limit: limits.output_bytes },
-            (_, CallFailure::Exit) => PluginError::Refused { message: self.stdio.last_words(), pointer: None },
+            (_, CallFailure::Exit) => match crash_text::of_exit(&self.stdio.tail()) {
+                Some(message) => PluginError::Crashed { message },
+                None => PluginError::Refused { message: self.stdio.last_words(), pointer: None },
+            },
             (_, CallFailure::Error(error)) => error,
-            (_, CallFailure::Wasm(error)) => trapped(&error, limits),
+            (_, CallFailure::Wasm(error)) => match trapped(&error, limits) {
+                PluginError::Trap { reason, frames } => {
+                    let said = self.crash.clone().or_else(|| crash_text::of_trap(&self.stdio.tail()));
+                    said.map_or(PluginError::Trap { reason, frames }, |message| PluginError::Crashed { message })
+                }
+                other => other,
+            },
+        }
+    }
+
+    /// Writes a component's message to its log. An error that begins with [`CRASH`] is the reason of the trap that follows.
+    pub(super) fn say(&mut self, level: &str, message: &str) {
+        if level == "error"
+            && let Some(reason) = message.strip_prefix(CRASH)
+        {
+            self.crash = reason.lines().next().map(cut);
+        }
+        for piece in [level, ": ", message, "\n"] {
+            self.log.write(piece.as_bytes());
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The streams, environment and random numbers of one call.
 
+use std::borrow::Cow;
+
 use sha2::{Digest as _, Sha256};
 
 use super::bounded::cut;
 use super::call::CallContext;
 
-/// Number of bytes at the end of stderr that are kept for the message of a refusal.
-const TAIL: usize = 1024;
+/// Number of bytes at the end of stderr that are kept for the message of a refusal or a crash: a Go panic and its stack.
+const TAIL: usize = 16 << 10;
 
 /// The three streams, the environment and the random source of one call.
 pub(super) struct Stdio {
@@ -46,17 +48,25 @@ impl Stdio {
         let headers: serde_json::Map<_, _> =
             context.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
         let headers = serde_json::Value::Object(headers).to_string();
-        let variables: [(&str, &str); 6] = [
+        let query = context.query_object().to_string();
+        let variables: [(&str, &str); 8] = [
             ("EVENT_ID", &context.event_id),
             ("INTEGRATION", &context.integration),
             ("RECEIVED_AT", &received_at),
             ("COMPANY_ID", &context.company_id),
             ("CONFIG", &context.config),
             ("HEADERS", &headers),
+            ("QUERY", &query),
+            ("PATH", &context.path),
         ];
         self.input = payload.as_bytes().to_vec();
         self.environment = variables.iter().map(|(name, value)| format!("HOOKMILL_{name}={value}\0")).collect();
         self.event_id = context.event_id.clone();
+    }
+
+    /// Sets the seed of the random bytes.
+    pub(super) fn seed(&mut self, event_id: &str) {
+        event_id.clone_into(&mut self.event_id);
     }
 
     pub(super) fn output(&self) -> &[u8] {
@@ -77,17 +87,24 @@ impl Stdio {
         self.output_limit
     }
 
+    /// Returns the end of stderr.
+    pub(super) fn tail(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.tail)
+    }
+
     /// Returns the last non-blank line of stderr.
     pub(super) fn last_words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.tail);
+        let text = self.tail();
         let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
         last.map_or_else(|| "the plugin refused the payload and did not say why".into(), cut)
     }
 
     pub(super) fn keep_tail(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
-        let extra = self.tail.len().saturating_sub(TAIL);
-        self.tail.drain(..extra);
+        // Not at every write: each moves what is left.
+        if self.tail.len() > 2 * TAIL {
+            self.tail.drain(..self.tail.len() - TAIL);
+        }
     }
 
     /// Fills `out` with random bytes: SHA-256 over the event id and a counter, so that the same event gets the same

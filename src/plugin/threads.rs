@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
@@ -22,9 +22,13 @@ use super::priority::StartSuccessor;
 use super::program::{EndedCall, Program};
 use super::stats::{CallStats, CallSummary};
 use crate::metrics::plugins::PLUGINS;
+use crate::system::memory;
 
 /// How long after its time limit a call that has not ended gets a response.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// After this time without a call, a thread gives back what it has freed.
+const IDLE: Duration = Duration::from_secs(1);
 
 struct QueuedCall {
     asked: Arc<CallRequest>,
@@ -200,10 +204,21 @@ impl Finished {
     }
 }
 
+/// Waits for a call; `None` when the plugin is dropped.
+fn next_job(jobs: &Receiver<QueuedCall>) -> Option<QueuedCall> {
+    match jobs.recv_timeout(IDLE) {
+        Err(RecvTimeoutError::Timeout) => {
+            memory::give_back();
+            jobs.recv().ok()
+        }
+        job => job.ok(),
+    }
+}
+
 fn run(mut worker: Arc<Worker>) {
     // Otherwise the first call on a thread would take longer.
     wasmtime::Engine::tls_eager_initialize();
-    while let Ok(job) = worker.jobs.recv() {
+    while let Some(job) = next_job(&worker.jobs) {
         // The caller has gone, for example at shutdown.
         if job.done.is_closed() {
             continue;

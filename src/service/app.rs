@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use super::cluster::KnownNodes;
 use super::current_senders::CurrentSenders;
 use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
@@ -52,10 +53,12 @@ pub struct App {
     pub proofs: Arc<Semaphore>,
     /// The limit `in_flight`, divided among companies and their integrations.
     pub shares: Arc<Shares>,
-    /// Token for the admin API of every company; see [`crate::store::embedded::RunningServer`].
+    /// Token for the admin API of every company; see [`crate::store::RunningServer`].
     pub operator_token: Option<Secret>,
     /// The same store, if it keeps its data in files: for backups and compaction, which other backends leave to their tools.
     pub files: Option<Arc<Embedded>>,
+    /// Whether it only processes queued events, and accepts no requests but those about its health.
+    pub only_works: bool,
     /// Queued deliveries.
     pub queue: Arc<Queue>,
     /// The parts of the pipeline.
@@ -78,6 +81,8 @@ pub struct App {
     key_buckets: Mutex<HashMap<KeyId, Arc<TokenBucket>>>,
     /// Reloads the plugins folder, if there is one.
     pub watch: Option<Watch>,
+    /// What this server knows about the others on its store.
+    pub nodes: KnownNodes,
     /// Held from reading a key until its revocation is stored.
     revoking: tokio::sync::Mutex<()>,
 }
@@ -129,9 +134,11 @@ impl App {
             )),
             operator_token,
             files: None,
+            only_works: false,
             host: None,
             operations: Operations::new(OPERATIONS),
             watch: None,
+            nodes: KnownNodes::default(),
             key_buckets: Mutex::default(),
             revoking: tokio::sync::Mutex::default(),
         })

@@ -1,9 +1,11 @@
 //! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, long operations.
 
 pub mod app;
+pub mod cluster;
 pub mod current_senders;
 pub mod dry_run;
 pub mod learned;
+pub mod nodes;
 pub mod operations;
 pub mod queue;
 pub(crate) mod scrape;

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::integration::Integration;
 use crate::metrics::observed::{LiveIntegration, Observed};
 use crate::metrics::process::PROCESS;
+use crate::metrics::store::STORE;
 use crate::model::time::now;
+use crate::plugin::Plugin;
 use crate::service::app::App;
 
 /// Interval of looking up sizes; the shortest usual scrape interval is 15 seconds.
@@ -28,7 +30,9 @@ pub(crate) fn text(app: &App) -> Result<String, std::fmt::Error> {
         loading: loading.len() as u64,
         concurrency: limits.concurrency.saturating_sub(app.in_flight.available_permits()) as u64,
         concurrency_limit: limits.concurrency as u64,
+        queue_stored: app.queue.stored(),
         queue_limit: limits.queue as u64,
+        has_files: app.files.is_some(),
         reserve_bytes: app.config.store.reserve_bytes,
     })
 }
@@ -38,7 +42,7 @@ fn described(integration: &Integration) -> LiveIntegration {
         name: integration.name.to_string(),
         company: integration.company_id.to_string(),
         version: integration.version.clone(),
-        waiting: integration.plugin.waiting() as u64,
+        waiting: integration.plugin.as_ref().map_or(0, Plugin::waiting) as u64,
     }
 }
 
@@ -61,6 +65,7 @@ pub(crate) async fn sample(app: Arc<App>, ended: CancellationToken) {
 /// Looks up sizes. Blocking.
 pub(crate) fn look(app: &App) {
     PROCESS.sample();
+    STORE.sampled.ready.set(u64::from(app.store.ready().is_ok()));
     if let Some(Err(error)) = app.files.as_ref().map(|it| it.sample()) {
         tracing::warn!(cause = %error, "sizes for /metrics cannot be read");
     }

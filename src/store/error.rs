@@ -61,6 +61,9 @@ pub enum StoreError {
     /// A write did not reach the disk. The change may or may not be there after a restart.
     #[error("the write did not reach the disk: {0}")]
     Write(String),
+    /// A change is refused for good: repeating it has the same result.
+    #[error("it cannot be stored: {0}")]
+    Unstorable(String),
     /// A read failed.
     #[error("the read failed: {0}")]
     Read(String),
@@ -78,6 +81,9 @@ pub enum StoreError {
         /// Id of the company.
         company: String,
     },
+    /// The database cannot be used now. Nothing was stored, unless the text says that this is not known.
+    #[error("{0}")]
+    Unavailable(String),
     /// The writer thread has ended: the server is shutting down, or the writer failed.
     #[error("the store is closed")]
     Closed,
@@ -90,9 +96,10 @@ impl StoreError {
         match self {
             Self::Full { .. } | Self::NoSpace(_) => "full",
             Self::Rebuilding(_) => "rebuilding",
+            Self::Unavailable(_) => "unavailable",
             Self::Journal(_) | Self::Damaged { .. } => "damaged",
             Self::InUse { .. } | Self::Open { .. } | Self::Closed => "closed",
-            Self::Write(_) | Self::Read(_) | Self::OutOfRows { .. } => "failed",
+            Self::Write(_) | Self::Unstorable(_) | Self::Read(_) | Self::OutOfRows { .. } => "failed",
         }
     }
 }

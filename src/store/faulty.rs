@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use super::cluster::{Cluster, Shareable};
 use super::erasure::{Erased, Keep, Patient};
 use super::error::StoreError;
 use super::feed::{ChangeFeed, FeedCursor};
@@ -95,6 +96,12 @@ fn error(fault: Fault) -> StoreError {
     match fault {
         Fault::Full => StoreError::Full { free: 0, needed: 1 },
         Fault::Write | Fault::Flush | Fault::Slow(_) => StoreError::Write("injected".into()),
+    }
+}
+
+impl<S: Shareable> Shareable for Faulty<S> {
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        self.inner.cluster()
     }
 }
 

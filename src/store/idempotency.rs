@@ -4,11 +4,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 
 /// Identifies a request: its sender, route and `Idempotency-Key`, or a delivery's own id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyId {
+    /// Company of the request, which says where the response is stored; `None` for the operator. The name is unique without it.
+    pub company: Option<CompanyId>,
     /// The first 128 bits of a SHA-256 hash.
     pub name: [u8; 16],
     /// How long a repetition is recognized. `Some` for deliveries (the integration's own time); `None` for an
@@ -20,22 +23,30 @@ impl IdempotencyId {
     /// Returns the id for a sender (an API key's id, or an integration's name), a route and the value of the
     /// `Idempotency-Key` header.
     #[must_use]
-    pub fn of(sender: &str, route: &str, key: &str) -> Self {
-        Self { name: digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]), window: None }
+    pub fn of(company: Option<&CompanyId>, sender: &str, route: &str, key: &str) -> Self {
+        Self {
+            company: company.cloned(),
+            name: digest(&[sender.as_bytes(), route.as_bytes(), key.as_bytes()]),
+            window: None,
+        }
     }
 
     /// Returns the id of a delivery to this company's integration. The company is part of it, because an
     /// integration of the same name may belong to another company later.
     #[must_use]
-    pub fn delivery_to(company: &str, integration: &str, id: &str, window: Duration) -> Self {
-        let name = digest(&[b"delivery to", company.as_bytes(), integration.as_bytes(), id.as_bytes()]);
-        Self { name, window: Some(window) }
+    pub fn delivery_to(company: &CompanyId, integration: &str, id: &str, window: Duration) -> Self {
+        let name = digest(&[b"delivery to", company.as_str().as_bytes(), integration.as_bytes(), id.as_bytes()]);
+        Self { company: Some(company.clone()), name, window: Some(window) }
     }
 
     /// Returns the id of a delivery as hookmill 0.1 stored it, without the company.
     #[must_use]
-    pub fn delivery(integration: &str, id: &str, window: Duration) -> Self {
-        Self { name: digest(&[b"delivery", integration.as_bytes(), id.as_bytes()]), window: Some(window) }
+    pub fn delivery(company: &CompanyId, integration: &str, id: &str, window: Duration) -> Self {
+        Self {
+            company: Some(company.clone()),
+            name: digest(&[b"delivery", integration.as_bytes(), id.as_bytes()]),
+            window: Some(window),
+        }
     }
 }
 

@@ -8,26 +8,40 @@
 //! `history.rs` and `item.rs` everything that is stored, event by event and item by item, `error.rs` the errors, and
 //! `faulty.rs` a backend for tests that fails on purpose.
 
+mod bundles;
+mod changed;
+mod cluster;
+mod dir_lock;
+pub(crate) mod document;
 pub mod embedded;
 pub mod erasure;
 mod error;
 mod faulty;
 mod feed;
 mod history;
+mod id_time;
 mod idempotency;
+mod in_place;
 mod item;
+mod json_size;
+pub mod postgres;
 mod query;
 mod stats;
 pub mod verbs;
 mod write;
 
+pub use bundles::{ActiveBundle, BundleVersion, Bundles, NewBundle, PublishOutcome, Switched};
+pub use changed::SharedVersions;
+pub use cluster::{Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, Node, QueueOf, Shareable, SuspectRoom};
+pub use dir_lock::{DirLock, RunningServer, running_server};
 pub use embedded::Embedded;
 pub use error::{Damage, StoreError};
 pub use faulty::{Fault, Faulty};
 pub use feed::{ChangeFeed, FeedCursor, FeedPage};
 pub use history::{EventHistory, Packed, Past, Wanted};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
-pub use item::{Imported, StoredItem};
+pub use item::{Imported, StoredAnswer, StoredErasure, StoredItem};
+pub use postgres::Postgres;
 pub use query::{Cursor, EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 pub use stats::{CompanyStats, Expired, Stats};
 pub use verbs::{EventQueue, KeyStore, Store, TaskStore, Upkeep};

@@ -135,6 +135,8 @@ pub struct TaskPage {
     pub tasks: Vec<Task>,
     /// Number of tasks that match the filter, on all pages together.
     pub total: u64,
+    /// Whether this is the exact number; otherwise there are at least so many.
+    pub total_is_exact: bool,
     /// Cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
     /// Whether the page was cut short because more tasks would exceed the size limit.

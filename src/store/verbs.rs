@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use super::cluster::Shareable;
 use super::erasure::{Erased, Keep, Patient};
 use super::error::StoreError;
 use super::feed::{ChangeFeed, FeedCursor};
@@ -25,9 +26,9 @@ use crate::model::ids::{EventId, IntegrationName};
 use crate::model::task::{Task, TaskPatch};
 
 /// A complete backend.
-pub trait Store: TaskStore + EventQueue + KeyStore + Upkeep {}
+pub trait Store: TaskStore + EventQueue + KeyStore + Upkeep + Shareable {}
 
-impl<T: TaskStore + EventQueue + KeyStore + Upkeep> Store for T {}
+impl<T: TaskStore + EventQueue + KeyStore + Upkeep + Shareable> Store for T {}
 
 /// Tasks and events.
 pub trait TaskStore: Send + Sync + 'static {
@@ -166,8 +167,8 @@ pub trait Upkeep: Send + Sync + 'static {
     fn history(&self) -> Result<Box<dyn EventHistory>, StoreError>;
     /// Returns the approximate number of items that [`Self::export`] visits.
     fn item_count(&self) -> u64;
-    /// Visits API keys, the audit log (newest first), tasks (those of a company in the order in which they were stored) and
-    /// events. Blocking.
+    /// Visits recent erasures, API keys, the audit log (newest first), tasks (those of a company in the order in which they
+    /// were stored), events and first responses. Blocking.
     ///
     /// # Errors
     /// Fails if something cannot be read, or if `visit` fails.

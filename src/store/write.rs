@@ -22,11 +22,14 @@ pub struct Commit {
     pub ingested: Vec<Ingested>,
     /// The response to send again if the request is repeated.
     pub idempotency: Option<Idempotency>,
+    /// Lane of a queued event: a store that several servers share hands out events of an integration with the same lane one
+    /// after another.
+    pub lane: Option<i64>,
 }
 
 impl From<Ingested> for Commit {
     fn from(ingested: Ingested) -> Self {
-        Self { ingested: vec![ingested], idempotency: None }
+        Self { ingested: vec![ingested], idempotency: None, lane: None }
     }
 }
 

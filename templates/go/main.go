@@ -1,5 +1,5 @@
 // Maps messages to tasks. It reads the payload from stdin, and writes tasks to stdout and the log to stderr. A non-zero exit
-// refuses the payload, with the last line of stderr as the message for the sender.
+// refuses the payload, with the last line of stderr as the message for the sender. A panic is reported with its place.
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Maps a message to a task. `payload` is JSON text that fits input.schema.json. `context` has eventId, integration,
-// receivedAt, companyId and config, which is [config] of plugin.toml as JSON text.
+// receivedAt, companyId and config, which is [config] of plugin.toml as JSON text. console.log writes to the plugin's log,
+// and new Date() is when the event was received.
 export function transform(payload, context) {
   const message = JSON.parse(payload);
   const config = JSON.parse(context.config);

@@ -8,7 +8,8 @@ from wit_world.imports.types import Context, MapError, Outcome_Skip, Outcome_Tas
 
 class WitWorld(wit_world.WitWorld):
     def transform(self, payload: str, context: Context):
-        """`payload` is JSON text that input.schema.json has let through; `context.config` is [config] of plugin.toml."""
+        """`payload` is JSON text that input.schema.json has let through; `context.config` is [config] of plugin.toml. `print`
+        writes to the plugin's log, and `datetime.now()` is when the event was received, in UTC."""
         message, config = json.loads(payload), json.loads(context.config)
         if message.get("spam"):
             return Outcome_Skip("spam")

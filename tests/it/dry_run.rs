@@ -45,6 +45,13 @@ fn diff(setup: &Setup, dir: &Path, extra: &[&str]) -> (Option<i32>, Value, Strin
     (out.status.code(), report, String::from_utf8(out.stderr).unwrap())
 }
 
+/// What people read.
+fn printed(setup: &Setup, dir: &Path, extra: &[&str]) -> String {
+    let mut command = harness::binary();
+    command.args(["plugin", "diff", "--data-dir"]).arg(&setup.data).arg(dir).args(extra);
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
 fn counts(report: &Value) -> [u64; 5] {
     ["events", "same", "changed", "newly_failing", "newly_passing"].map(|it| report[it].as_u64().unwrap())
 }
@@ -88,6 +95,8 @@ fn a_candidate_is_compared_with_the_result_of_each_event() {
     assert_eq!(diff(&setup, &renamed, &["--allow-changed"]).0, Some(0));
     let (_, report, _) = diff(&setup, &renamed, &["--no-values", "--samples", "2"]);
     assert!(!report.to_string().contains("\"second\"") && report["fields"]["/tasks/0/title"]["events"] == 4);
+    let shown = printed(&setup, &renamed, &["--no-values"]);
+    assert!(shown.contains("/tasks/0/title, as in ") && !shown.contains("nothing") && !shown.contains('→'), "{shown}");
     let sampled: Vec<&Value> = report["samples"].as_array().unwrap().iter().map(|it| &it["event_id"]).collect();
     assert_eq!(sampled, [&stored[0], &stored[1]]);
     // A schema violation is reported with its place.

@@ -307,6 +307,7 @@ fn concrete(url: &str) -> String {
         .iter()
         .fold(url.to_owned(), |it, name| it.replace(name, "x"))
         .replace("{secret}", "y")
+        .replace("{path}", "z")
 }
 
 /// The routes and the page cannot differ.

@@ -17,7 +17,7 @@ fn help(command: &[&str]) -> String {
 fn each_command_shows_only_the_flags_that_it_uses() {
     let remote = &["--config", "--data-dir", "--server", "--api-key"][..];
     let here = &["--config", "--data-dir"][..];
-    let cases: [(&[&str], &[&str]); 26] = [
+    let cases: [(&[&str], &[&str]); 27] = [
         (&[], &["--config"]),
         (&["serve"], &["--config", "--listen", "--data-dir", "--plugins-dir", "--trusted-proxies"]),
         (&["key"], remote),
@@ -34,7 +34,8 @@ fn each_command_shows_only_the_flags_that_it_uses() {
         (&["plugin", "reload"], here),
         (&["plugin", "shadow"], here),
         (&["plugin", "diff"], here),
-        (&["plugin", "new"], &["--config", "--plugins-dir"]),
+        (&["plugin", "new"], &["--config", "--data-dir", "--plugins-dir", "--server", "--api-key"]),
+        (&["plugin", "dev"], &["--config", "--plugins-dir", "--server", "--api-key"]),
         (&["plugin", "check"], &["--config"]),
         (&["plugin", "test"], &["--config"]),
         (&["sender", "list"], &["--config"]),

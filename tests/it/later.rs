@@ -258,7 +258,10 @@ fn of_ten_thousand_deliveries_none_is_lost_and_each_bad_one_waits_with_its_reaso
     assert_eq!(count(""), 10_000);
     assert_eq!([count("status=stored"), count("status=quarantined"), count("status=skipped")], [9_900, 67, 33]);
     assert_eq!([count("reason=malformed_json"), count("reason=schema"), count("reason=skipped")], [34, 33, 33]);
-    assert_eq!(server.get("/v1/tasks").expect(200).json()["pagination"]["total"], 9_900);
+    let listed = server.get("/v1/tasks").expect(200).json();
+    // PostgreSQL counts to 1,000.
+    let total = if listed["pagination"]["total_is_exact"] == false { 1_000 } else { 9_900 };
+    assert_eq!(listed["pagination"]["total"], total);
 }
 
 /// A command that loops on a payload of 200 bytes or more, and makes a task of a shorter one.

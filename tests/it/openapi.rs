@@ -190,7 +190,9 @@ impl Tour {
         self.send(401, "nonsense", "POST", "/v1/hooks/guest", &[], &json!({}));
         self.post(404, "/v1/hooks/nobody", &json!({}));
         self.send(201, KEY, "POST", "/v1/hooks/secret/a-secret-in-the-url-0123456789", &[], &json!({}));
+        self.send(201, KEY, "POST", "/v1/hooks/secret/a-secret-in-the-url-0123456789/more/of/it", &[], &json!({}));
         self.get("/v1/hooks/secret/a-secret-in-the-url-0123456789");
+        self.get("/v1/hooks/secret/a-secret-in-the-url-0123456789/more/of/it");
         self.get("/v1/hooks/greets?challenge=c");
         first.header("x-event-id").to_owned()
     }

@@ -10,11 +10,11 @@ use crate::guests::{command, component, says};
 use crate::harness;
 use crate::harness::{Setup, task};
 
-fn plugin(setup: &Setup, args: &[&str]) -> Output {
+pub(super) fn plugin(setup: &Setup, args: &[&str]) -> Output {
     plugin_with(setup, args, b"")
 }
 
-fn plugin_with(setup: &Setup, args: &[&str], stdin: &[u8]) -> Output {
+pub(super) fn plugin_with(setup: &Setup, args: &[&str], stdin: &[u8]) -> Output {
     let mut command = harness::binary();
     command.arg("plugin").args(args).current_dir(&setup.plugins).env("XDG_CACHE_HOME", setup.data.with_extension("c"));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -22,15 +22,15 @@ fn plugin_with(setup: &Setup, args: &[&str], stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn json_of(output: &Output) -> Value {
+pub(super) fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(output)))
 }
 
-fn fixture(folder: &Path, name: &str, payload: &Value, expect: &Value) {
+pub(super) fn fixture(folder: &Path, name: &str, payload: &Value, expect: &Value) {
     let fixtures = folder.join("fixtures");
     std::fs::create_dir_all(&fixtures).unwrap();
     let text = json!({"name": name, "received_at": "2026-11-24T08:00:00Z", "payload": payload, "expect": expect});

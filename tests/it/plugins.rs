@@ -240,8 +240,8 @@ fn a_plugin_that_does_not_load_is_named_with_its_cause_and_the_others_serve() {
     for part in [
         "import/mapper.wasm: imports \"env\" \"secret\", which is not offered",
         "library/mapper.wasm: has no _start",
-        "toml/plugin.toml: limits has unknown fields: unknown",
-        "auth/plugin.toml: auth.scheme: is not one of api-key, standard-webhooks, ",
+        "toml/plugin.toml: [limits]: unknown key \"unknown\"",
+        "auth/plugin.toml: [auth] scheme: is not one of api-key, standard-webhooks, ",
         "zone/plugin.toml: timezone: is not an IANA zone",
         "text/mapper.wasm: is not WebAssembly",
         "schema/input.schema.json: not a JSON Schema: at /type",

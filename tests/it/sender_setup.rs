@@ -151,7 +151,7 @@ fn test_refuses_what_has_no_effect_and_finds_the_file_that_is_meant() {
     }
     // In words, and not in the terms of JSON Schema.
     for (from, to, part) in [
-        ("[answer]", "[answers]", "the file has unknown fields: answers"),
+        ("[answer]", "[answers]", "unknown table [answers] (did you mean [answer]?)"),
         ("checked = \"2", "checked = \"x2", "checked: is not a date, such as 2026-11-25"),
         ("name = \"retell\"", "name = \"Retell AI\"", "name: is not a name of lower-case letters"),
     ] {
@@ -162,7 +162,10 @@ fn test_refuses_what_has_no_effect_and_finds_the_file_that_is_meant() {
     let both = "[auth]\nsender = \"retell\"\nscheme = \"basic\"\nsecret = \"S\"\n";
     let setup = setup.plugin("both", both, &says(&task().to_string()));
     let text = said(&run(&setup, &["plugin", "check", "both"], b""));
-    assert!(text.contains("name a sender or a scheme, not both") && !text.contains("oneOf"), "{text}");
+    assert!(
+        text.contains("auth: has more than one of sender or scheme; keep one") && !text.contains("oneOf"),
+        "{text}"
+    );
     std::fs::write(setup.plugins.join("mine.toml"), retell).unwrap();
     let text = said(&run(&setup, &["sender", "test", "mine.toml"], b""));
     assert!(text.contains("is \"retell\" and must be \"mine\""), "{text}");

@@ -204,7 +204,7 @@ fn an_auth_error_names_its_cause_and_not_the_secret() {
         .plugin("where", "[auth]\nscheme = \"twilio\"\nsecret = \"NEW\"\n", &says("{}"))
         .env("NEW", "not base64, and long enough");
     let log = bad.start().stop();
-    for said in ["auth: the secret NEW must be whsec_ and base64", "must contain {body}", "auth.url: required"] {
+    for said in ["auth: the secret NEW must be whsec_ and base64", "must contain {body}", "[auth] url: required"] {
         assert!(log.contains(said), "{said}: {log}");
     }
     assert!(!log.contains("not base64"));

@@ -3,5 +3,7 @@
 #[path = "../../../src/store/error.rs"]
 mod error;
 pub use error::{Damage, StoreError};
+#[path = "../../../src/store/id_time.rs"]
+mod id_time;
 
 pub mod embedded;

@@ -36,7 +36,8 @@
 //! The payload is any `serde::Deserialize`, and a task any `serde::Serialize`; docs/TASK.md describes its fields.
 //! Return [`Mapped::tasks`] for several tasks, [`Mapped::skip`] if there is nothing to do, and a [`Refusal`], which the
 //! sender reads, if the payload cannot be mapped. There are no files, no network and no clock: the time is
-//! [`Context::received_at`], so that the same event always gives the same tasks.
+//! [`Context::received_at`], so that the same event always gives the same tasks. The text of a panic, with its file and
+//! line, is the plugin's error message.
 
 mod arena;
 
@@ -62,6 +63,19 @@ pub mod bindings {
 #[must_use]
 pub fn header(name: &str) -> Option<String> {
     bindings::hookmill::mapper::request::headers().into_iter().find(|(it, _)| it == name).map(|(_, value)| value)
+}
+
+/// Returns the parameters of the URL's query that `query` in plugin.toml names: decoded, in the order in which they were sent.
+#[must_use]
+pub fn query() -> Vec<(String, String)> {
+    bindings::hookmill::mapper::request::query()
+}
+
+/// Returns the path after the integration's name, such as `/issues/opened`, if plugin.toml has `path = true`; empty if there is
+/// none.
+#[must_use]
+pub fn path() -> String {
+    bindings::hookmill::mapper::request::path()
 }
 
 /// The event's data. The same event always has the same context.
@@ -216,6 +230,8 @@ where
     P: DeserializeOwned,
     C: DeserializeOwned,
 {
+    #[cfg(target_family = "wasm")]
+    std::panic::set_hook(Box::new(report));
     let config = serde_json::from_str(&context.config);
     let payload = serde_json::from_str(payload);
     let mapped = match (config, payload) {
@@ -230,6 +246,17 @@ where
         Ok(Mapped(Out::Tasks(texts))) => Ok(bindings::Outcome::Tasks(texts)),
         Ok(Mapped(Out::Skip(reason))) => Ok(bindings::Outcome::Skip(reason)),
         Err(Refusal { message, pointer }) => Err(bindings::MapError { message, pointer }),
+    }
+}
+
+/// Reports a panic to the host, which takes the message as the reason of the trap that follows.
+#[cfg(target_family = "wasm")]
+fn report(panic: &std::panic::PanicHookInfo<'_>) {
+    let text = panic.payload().downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str)).unwrap_or("panicked");
+    match panic.location() {
+        Some(at) => log::error(&format!("crash: {}:{}:{}: {text}", at.file(), at.line(), at.column())),
+        None => log::error(&format!("crash: {text}")),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::description::Sender;
 use super::file::SenderTable;
+use crate::system::nearest::nearest;
 
 /// Maximum size of a sender file, in bytes.
 pub const SENDER_BYTES: u64 = 256 * 1024;
@@ -96,10 +97,8 @@ impl Catalog {
 
     fn unknown(&self, name: &str) -> String {
         let names = self.names();
-        let near =
-            names.iter().map(|it| (strsim::damerau_levenshtein(it, name), it)).min().filter(|(far, _)| *far <= 2);
-        match near {
-            Some((_, near)) => format!("there is no sender with this name; did you mean {near}?"),
+        match nearest(name, names.iter().map(AsRef::as_ref)) {
+            Some(near) => format!("there is no sender with this name; did you mean {near}?"),
             None => "there is no sender with this name; `hookmill sender list` lists them".to_owned(),
         }
     }

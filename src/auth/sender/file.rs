@@ -12,7 +12,7 @@ use super::answer_table::AnswerTable;
 use crate::auth::signature::ValueSource;
 use crate::format::parse;
 use crate::format::payload::DeclaredFormat;
-use crate::format::schema::{Schema, SchemaError};
+use crate::format::schema::{FileSchema, SchemaError};
 
 /// A sender file.
 #[derive(Debug, Clone, Deserialize)]
@@ -346,8 +346,8 @@ pub(super) struct VectorTable {
     pub(super) answer: Option<HandshakeAnswerTable>,
 }
 
-static SCHEMA: LazyLock<Result<Schema, SchemaError>> =
-    LazyLock::new(|| Schema::compile(include_str!("../../../schemas/sender.schema.json")));
+static SCHEMA: LazyLock<Result<FileSchema, SchemaError>> =
+    LazyLock::new(|| FileSchema::compile(include_str!("../../../schemas/sender.schema.json")));
 
 impl SenderTable {
     /// Parses a file.
@@ -359,7 +359,7 @@ impl SenderTable {
         let schema = SCHEMA.as_ref().map_err(ToString::to_string)?;
         schema
             .check(&value)
-            .map_err(|all| all.iter().map(crate::format::schema::Violation::in_file).collect::<Vec<_>>().join(". "))?;
+            .map_err(|all| all.into_iter().map(|(sentence, _)| sentence).collect::<Vec<_>>().join(". "))?;
         serde_json::from_value(value).map_err(|error| parse::json_error(&error))
     }
 }

@@ -110,6 +110,13 @@ impl Signature {
         self.proofs.iter().any(|it| matches!(&it.proof.at.source, ValueSource::Header(name) if name == header))
     }
 
+    /// Returns whether this parameter of the query contains a signature or a token.
+    #[must_use]
+    pub fn is_in_parameter(&self, parameter: &str) -> bool {
+        let is_it = |it: &ValueSource| matches!(it, ValueSource::Query(name) if name.eq_ignore_ascii_case(parameter));
+        self.proofs.iter().any(|it| is_it(&it.proof.at.source))
+    }
+
     /// Returns whether there is a secret, or a key that is fetched.
     #[must_use]
     pub fn is_configured(&self) -> bool {

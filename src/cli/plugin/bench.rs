@@ -44,7 +44,7 @@ impl PluginBench {
         if payloads.is_empty() {
             return Err(Failure::new("no fixture has a payload that the schema accepts"));
         }
-        let own = integration.plugin.limits().concurrency;
+        let own = integration.limits.concurrency;
         let threads = self.threads.map_or_else(|| vec![1, own], |it| vec![it.max(1)]);
         if !as_json {
             say!("{}", host.describe());
@@ -84,18 +84,16 @@ impl PluginBench {
 
 /// Measures calls on several threads at once. Returns the nanoseconds of every call, and the total duration.
 fn measure(integration: &Integration, fixture: &Fixture, threads: usize, long: Duration) -> (Histogram<u64>, Duration) {
-    let (payload, context) = (
-        fixture.payload.to_string(),
-        integration.context_with(EVENT_ID, fixture.received_at, fixture.headers.clone().into_iter().collect()),
-    );
+    let (payload, context) =
+        (fixture.payload.to_string(), integration.context_with(EVENT_ID, fixture.received_at, fixture.request()));
     let one = || {
         let mut times = histogram();
         // The first call on a thread sets it up.
-        let _warm = integration.plugin.map_blocking(&payload, &context);
+        let _warm = integration.map_blocking(&payload, &context);
         let started = Instant::now();
         while started.elapsed() < long {
             let call = Instant::now();
-            let _called = std::hint::black_box(integration.plugin.map_blocking(&payload, &context));
+            let _called = std::hint::black_box(integration.map_blocking(&payload, &context));
             times.saturating_record(u64::try_from(call.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
         times

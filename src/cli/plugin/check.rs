@@ -11,8 +11,10 @@ use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::say;
 use crate::config::Config;
-use crate::integration::check::{Checked, Severity, check};
+use crate::integration::check::{Checked, Finding, Severity, check};
 use crate::model::time::now;
+use crate::plugin::Plugin;
+use crate::plugin::{Abi, MappingSource};
 
 pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Failure> {
     let folder = folder(dir)?;
@@ -20,30 +22,53 @@ pub(super) fn run(config: &Config, dir: &Path, as_json: bool) -> Result<(), Fail
     let manifest = folder.join("plugin.toml");
     let more = checked.integration.as_ref().map(|it| advice(it, &manifest, &config.outbound_hosts));
     checked.findings.extend(more.into_iter().flatten());
-    if as_json {
-        print::json(&json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(&checked) }));
-    } else {
-        print(dir, &checked);
-    }
+    show(dir, &checked, as_json);
     if checked.is_good() { Ok(()) } else { Err(Failure::new("the server would not load this plugin")) }
 }
 
-fn print(dir: &Path, checked: &Checked) {
-    for it in &checked.findings {
-        let word = match it.severity {
-            Severity::Error => style("error").red().bold(),
-            Severity::Warning => style("warning").yellow().bold(),
-        };
-        print::styled(word, format_args!(": {}: {}", it.file.display(), it.reason));
-        if let Some(fix) = &it.fix {
-            print::styled(format_args!("  {}", style("fix").bold()), format_args!(": {fix}"));
-        }
+/// Prints what was found, and the plugin if it can run.
+pub(super) fn show(dir: &Path, checked: &Checked, as_json: bool) {
+    if as_json {
+        print::json(&json!({ "good": checked.is_good(), "findings": checked.findings, "plugin": plugin(checked) }));
+    } else {
+        print(dir, checked);
     }
+}
+
+/// Prints one finding, and what to do about it.
+pub(super) fn print_finding(it: &Finding) {
+    let word = match it.severity {
+        Severity::Error => style("error").red().bold(),
+        Severity::Warning => style("warning").yellow().bold(),
+    };
+    print::styled(word, format_args!(": {}: {}", it.file.display(), it.reason));
+    if let Some(fix) = &it.fix {
+        print::styled(format_args!("  {}", style("fix").bold()), format_args!(": {fix}"));
+    }
+}
+
+fn print(dir: &Path, checked: &Checked) {
+    checked.findings.iter().for_each(print_finding);
     if let Some(it) = &checked.integration {
-        let imports = it.plugin.imports();
-        let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
-        say!("{} {}: a {:?}, sha256 {}", it.name, it.version, it.plugin.abi(), it.provenance.module_sha256);
-        say!("imports {imports}");
+        match &it.plugin {
+            Some(plugin) => {
+                let imports = plugin.imports();
+                let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
+                let kind = match plugin.abi() {
+                    Abi::Component => "a component",
+                    Abi::Command => "a command",
+                    Abi::Script if plugin.source().is_some_and(MappingSource::is_expressions) => "expressions",
+                    Abi::Script => "a script",
+                };
+                let digest = it.provenance.script_sha256.as_ref().unwrap_or(&it.provenance.module_sha256);
+                say!("{} {}: {kind}, sha256 {digest}", it.name, it.version);
+                say!("imports {imports}");
+            }
+            None => say!("{} {}: no mapping yet", it.name, it.version),
+        }
+        if it.captures {
+            say!("captures deliveries: they are stored, and not mapped");
+        }
         in_effect(it).iter().for_each(|line| say!("{line}"));
     }
     if checked.is_good() {
@@ -54,8 +79,9 @@ fn print(dir: &Path, checked: &Checked) {
 fn plugin(checked: &Checked) -> Option<serde_json::Value> {
     checked.integration.as_ref().map(|it| {
         json!({
-            "name": it.name, "version": it.version, "abi": it.plugin.abi(), "imports": it.plugin.imports(),
-            "sha256": it.provenance.module_sha256, "schema_sha256": it.provenance.schema_sha256,
+            "name": it.name, "version": it.version, "abi": it.plugin.as_ref().map(Plugin::abi), "captures": it.captures,
+            "imports": it.plugin.as_ref().map(Plugin::imports).unwrap_or_default(),
+            "sha256": it.provenance.module_sha256, "script_sha256": it.provenance.script_sha256, "schema_sha256": it.provenance.schema_sha256,
             "sender": it.sender.as_ref().map(|it| &it.name), "trust": it.trust, "in_effect": in_effect(it),
         })
     })

@@ -11,16 +11,16 @@ use super::{differences, runnable};
 use crate::cli::events::time;
 use crate::cli::failure::Failure;
 use crate::cli::flags::DataDirFlag;
-use crate::cli::print;
 use crate::cli::print::say;
 use crate::cli::progress::Progress;
+use crate::cli::{open, print};
 use crate::config;
 use crate::config::Config;
 use crate::model::ids::IntegrationName;
 use crate::service::dry_run;
 use crate::service::dry_run::{DryRunOptions, Report};
 use crate::store::embedded::DirHistory;
-use crate::store::{EventHistory as _, Wanted};
+use crate::store::{EventHistory, Wanted};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -29,8 +29,9 @@ Examples:
   hookmill plugin diff next/orders --since 30d --allow-changed --no-values     in CI, without your senders' data
   hookmill plugin diff next/orders --against plugins/orders                    compares two folders, not the stored results
 
+A captured event has no earlier result: if the mapping passes, it counts as newly passing, and its sample has the tasks.
 Nothing is stored, and a server may be running.
-Exit codes: 0 every event has the same result, or passes where it failed before; 1 at least one does not; 2 wrong arguments.")]
+Exit codes: 0 every event has the same result, or passes where it failed before or was captured; 1 at least one does not; 2 wrong arguments.")]
 pub(super) struct Diff {
     /// The folder of the plugin that is not live yet
     dir: PathBuf,
@@ -89,12 +90,17 @@ impl Diff {
             since: self.since,
             until: self.until,
         };
-        let history = DirHistory::open(&config.data_dir)?;
+        // The store itself is kept: the history reads through its connections.
+        let store = config.database.as_ref().map(|_| open::store(config)).transpose()?;
+        let history: Box<dyn EventHistory> = match &store {
+            Some(store) => store.history()?,
+            None => Box::new(DirHistory::open(&config.data_dir)?),
+        };
         let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let options = DryRunOptions { threads, samples: self.samples };
         let mut progress = Progress::new("events read", history.events(&wanted));
         let never = AtomicBool::new(false);
-        let report = dry_run::run(&history, &candidate, against.as_ref(), &wanted, options, &never, |it| {
+        let report = dry_run::run(&*history, &candidate, against.as_ref(), &wanted, options, &never, |it| {
             progress.add(it);
         });
         progress.finish();
@@ -125,9 +131,10 @@ impl Diff {
                 "{changed} of {} events have a different result; add --allow-changed if that is intended",
                 report.compared.events
             ))),
-            (failing, _) => {
-                Err(Failure::new(format!("{failing} of {} events passed before and fail now", report.compared.events)))
-            }
+            (failing, _) => Err(Failure::new(format!(
+                "{failing} of {} events passed before and fail now, or were captured and fail",
+                report.compared.events
+            ))),
         }
     }
 }
@@ -139,6 +146,8 @@ fn print(report: &Report, wanted: &Wanted) {
         say!("{count:>9}  not run: {why}");
     }
     let versions: Vec<_> = report.versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
-    say!("processed before by version {}", versions.join(", "));
+    if !versions.is_empty() {
+        say!("processed before by version {}", versions.join(", "));
+    }
     differences::print(&report.compared);
 }

@@ -29,15 +29,16 @@ pub(super) fn print(compared: &Compared) {
         print::styled(style("Fields that differ").bold(), format_args!(""));
     }
     for (pointer, it) in &tally.fields {
-        let (before, after) = (shown(it.before.as_ref()), shown(it.after.as_ref()));
-        say!("{:>9}  {pointer}: {before} → {after}, as in {}", it.events, it.example);
+        let values = values(it.before.as_ref(), it.after.as_ref());
+        say!("{:>9}  {pointer}{values}, as in {}", it.events, it.example);
     }
     if !tally.failures.is_empty() {
         say!();
         print::styled(style("Why events fail now").bold(), format_args!(""));
     }
     for (name, it) in &tally.failures {
-        say!("{:>9}  {name}: {}, as {}", it.events, it.message, it.example);
+        let message = if it.message.is_empty() { String::new() } else { format!(": {}", it.message) };
+        say!("{:>9}  {name}{message}, as {}", it.events, it.example);
     }
     let mut samples = tally.samples.iter().peekable();
     if samples.peek().is_some() {
@@ -54,12 +55,25 @@ pub(super) fn print(compared: &Compared) {
 }
 
 fn print_sample(it: &Sample) {
-    say!("{}  {}: {} → {}", it.event_id, json!(it.class).as_str().unwrap_or_default(), it.before, it.after);
+    let results = if it.before.is_empty() && it.after.is_empty() {
+        String::new()
+    } else {
+        format!(": {} → {}", it.before, it.after)
+    };
+    say!("{}  {}{results}", it.event_id, json!(it.class).as_str().unwrap_or_default());
     for it in &it.differences {
-        say!("    {}: {} → {}", it.pointer, shown(it.expected.as_ref()), shown(it.found.as_ref()));
+        say!("    {}{}", it.pointer, values(it.expected.as_ref(), it.found.as_ref()));
     }
     if it.differences_omitted > 0 {
         say!("    and {} more places", it.differences_omitted);
+    }
+}
+
+/// Returns both values of a place; nothing if they are not shown (`--no-values`).
+fn values(before: Option<&Value>, after: Option<&Value>) -> String {
+    match (before, after) {
+        (None, None) => String::new(),
+        (before, after) => format!(": {} → {}", shown(before), shown(after)),
     }
 }
 

@@ -54,14 +54,24 @@ fn print_list(answer: &Value) {
         let [name, state, version, abi] = [&it["name"], &it["state"], &it["version"], &it["abi"]].map(shown);
         let [made, refused, failed, p50, p99] =
             ["calls", "refused", "failures", "p50_us", "p99_us"].map(|name| shown(&calls[name]));
-        let sha256: String = shown(&it["sha256"]).chars().take(12).collect();
+        let digest = if it["script_sha256"].is_string() { &it["script_sha256"] } else { &it["sha256"] };
+        let sha256: String = shown(digest).chars().take(12).collect();
         say!(
             "{name:<20} {state:<9} {version:<10} {abi:<10} {made:>9} {refused:>8} {failed:>8} {p50:>9} {p99:>9}  {sha256}"
         );
         if !it["message"].is_null() {
             say!("  {}", text(&it["message"]));
         }
+        if it["captures"] == true {
+            say!("  captures deliveries: they are stored, and not mapped");
+        }
         print_proof(it);
+        for node in it["nodes"].as_array().into_iter().flatten() {
+            let [name, version] = ["node", "version"].map(|name| shown(&node[name]));
+            let digest: String = shown(&node["digest"]).chars().take(12).collect();
+            let refused = node["refused"].as_str().map_or_else(String::new, |why| format!(", refused: {why}"));
+            say!("  on {name}: {version} {digest}{refused}");
+        }
         let weak: Vec<_> = it["weak_secrets"].as_array().into_iter().flatten().map(text).collect();
         if !weak.is_empty() {
             say!("  weak secret: {}", weak.join(", "));

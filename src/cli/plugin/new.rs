@@ -5,29 +5,55 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::new_from::{ExampleSource, NewFrom};
 use super::new_sender::{NewSender, README_LANGUAGE};
 use super::setup_steps::SetupSteps;
 use crate::cli::failure::Failure;
-use crate::cli::flags::PluginsDirFlag;
+use crate::cli::flags::{DataDirFlag, PluginsDirFlag};
 use crate::cli::print;
 use crate::cli::print::say;
+use crate::cli::remote::Elsewhere;
 use crate::config::{Config, Options};
+use crate::model::company::CompanyId;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hookmill plugin new orders --from payload.json                 a plugin that maps this payload, and needs no compiler
+  curl -s https://example.com/latest | hookmill plugin new orders --from -
+  hookmill plugin new orders --from form.txt --content-type application/x-www-form-urlencoded
+  hookmill plugin new orders --from-event 01a20f92-f38c-7145-a565-df7733d05cfc --company clinic-7
+  hookmill plugin new orders --lang rust                         a template, which you compile
+  hookmill plugin new calls --sender retell                      [auth] of a sender; with --from, the mapping as well
+
+--from writes guesses: mapper.js has a comment for each. A running server loads the folder as it is.
+Exit codes: 0 the folder is written; 1 it could not be, or the payload cannot be mapped; 2 wrong arguments.")]
 pub(super) struct New {
     /// Name of the plugin, its folder and its URL: /v1/hooks/NAME
     name: String,
-    /// Language of the mapping
-    #[arg(long, value_enum, required_unless_present = "sender")]
+    /// Language of the mapping, which you compile
+    #[arg(long, value_enum, required_unless_present_any = ["sender", "from", "from_event"])]
     lang: Option<Lang>,
+    #[command(flatten)]
+    source: ExampleSource,
     /// Whose deliveries it gets, from `hookmill sender list`
     #[arg(long)]
     sender: Option<String>,
     /// Create the folder here [default: the plugins folder]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    /// The company that gets the tasks, and that has the event of --from-event
+    #[arg(long, default_value = "company-1")]
+    company: CompanyId,
+    /// Replace the example's values by others of the same kind, in all files
+    #[arg(long, conflicts_with = "lang")]
+    redact_values: bool,
     #[command(flatten)]
     plugins: PluginsDirFlag,
+    #[command(flatten)]
+    data: DataDirFlag,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -88,11 +114,13 @@ impl Lang {
             Self::Js => Template {
                 called: "JavaScript",
                 source: "mapper.js",
-                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: it is complete JavaScript, but has no `fetch`, no `TextDecoder` and no clock; get the time from `context.receivedAt`.",
+                needs: "Needs Node.js 20 or newer and npm. The engine is QuickJS: it is complete JavaScript, but has no `fetch` and no `TextDecoder`. `console.log` writes to the plugin's log, and `new Date()` is when the event was received; `hookmill/` does this, and reports where an exception was thrown. Other files can be imported (`./other.js`).",
                 ignored: "node_modules",
                 files: files! {
                     "mapper.js": "templates/js/mapper.js",
                     "package.json": "templates/js/package.json",
+                    "hookmill/entry.mjs": "templates/js/hookmill/entry.mjs",
+                    "hookmill/globals.mjs": "templates/js/hookmill/globals.mjs",
                     "build.mjs": "templates/js/build.mjs",
                     "build.sh": "templates/js/build.sh",
                     "wit/mapper.wit": "wit/mapper.wit",
@@ -101,10 +129,12 @@ impl Lang {
             Self::Python => Template {
                 called: "Python",
                 source: "app.py",
-                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component contains a complete interpreter: about 18 MB, and a few ms per call.",
+                needs: "Needs Python 3.10 or newer; `build.sh` fetches componentize-py into `.venv`. The component contains a complete interpreter: about 18 MB, and a few ms per call. `print` writes to the plugin's log, and `datetime.now()` is when the event was received; `hookmill/` does this, and reports where an exception was raised. Import modules at the top of a file: a call has no files.",
                 ignored: ".venv\n__pycache__",
                 files: files! {
                     "app.py": "templates/python/app.py",
+                    "hookmill/entry.py": "templates/python/hookmill/entry.py",
+                    "hookmill/globals.py": "templates/python/hookmill/globals.py",
                     "build.sh": "templates/python/build.sh",
                     "wit/mapper.wit": "wit/mapper.wit",
                 },
@@ -138,7 +168,7 @@ impl Lang {
 
 impl New {
     pub(super) fn options(&self) -> Options {
-        self.plugins.options()
+        Options { plugins_dir: self.plugins.options().plugins_dir, ..self.data.options() }
     }
 
     pub(super) fn run(&self, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -151,6 +181,22 @@ impl New {
             Some(name) => Some(NewSender { sender: config.senders.files.get(name).map_err(Failure::usage)? }),
             None => None,
         };
+        if self.source.is_given() {
+            let new = NewFrom {
+                name: &self.name,
+                source: &self.source,
+                company: &self.company,
+                elsewhere: &self.elsewhere,
+                sender: sender.as_ref(),
+                redact_values: self.redact_values,
+            };
+            return new.run(config, &folder, as_json);
+        }
+        if self.redact_values || self.source.has_type() {
+            return Err(Failure::usage(
+                "--redact-values and --content-type are for examples; add --from or --from-event",
+            ));
+        }
         let template = self.lang.map(Lang::template);
         let common = COMMON.iter().filter(|(path, _)| sender.is_none() || !path.starts_with("fixtures/"));
         for (template, (path, text)) in
@@ -163,7 +209,8 @@ impl New {
             };
             write(&folder.join(path), self.filled(&text, template).as_bytes())?;
         }
-        for (path, content) in sender.iter().flat_map(|it| it.files(&self.name, COMMON[0].1, template.is_some())) {
+        let manifest = COMMON[0].1.replace("\"company-1\"", &format!("\"{}\"", self.company));
+        for (path, content) in sender.iter().flat_map(|it| it.files(&self.name, &manifest, template.is_some())) {
             write(&folder.join(path), &content)?;
         }
         if let Some(template) = &template {
@@ -214,6 +261,7 @@ impl New {
 
     fn filled(&self, text: &str, template: &Template) -> String {
         text.replace("{{name}}", &self.name)
+            .replace("\"company-1\"", &format!("\"{}\"", self.company))
             .replace("{{language}}", template.called)
             .replace("{{build}}", "./build.sh                                     # makes mapper.wasm")
             .replace("{{source}}", template.source)

@@ -70,7 +70,7 @@ impl NewSender {
     }
 
     /// Documents and recordings are larger than the default.
-    fn limits(&self) -> &'static str {
+    pub(super) fn limits(&self) -> &'static str {
         if self.sender.group == "fax" || self.sender.name == "elevenlabs" {
             "[limits]\nbody_mib = 20                    # a delivery contains the document or the recording\n\n"
         } else {

@@ -15,18 +15,16 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::auth::{ApiKey, KeyId};
-use crate::store::Embedded;
-use crate::store::StoredItem;
-use crate::store::verbs::*;
+use crate::store::{Store, StoredItem};
 use line::ExportLine;
 
-/// Number of items stored at once.
-const BATCH: usize = 500;
-const BATCH_BYTES: usize = 4 << 20;
+/// Number of items stored at once, and of their bytes.
+pub(super) const BATCH: usize = 500;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// Maximum length of a line, in bytes; it contains an event's body in base64.
 const LINE_BYTES: u64 = 256 << 20;
 /// Maximum number of differing items that are named.
-const NAMED: usize = 20;
+pub(super) const NAMED: usize = 20;
 
 #[derive(Default)]
 struct Counts {
@@ -34,6 +32,7 @@ struct Counts {
     events: u64,
     api_keys: u64,
     audit: u64,
+    answers: u64,
     skipped: u64,
     /// Number of items that exist with different content, and the names of the first ones.
     differing: u64,
@@ -47,13 +46,15 @@ impl Counts {
             StoredItem::Event(_) => self.events += 1,
             StoredItem::Key(_) => self.api_keys += 1,
             StoredItem::Audit(_) => self.audit += 1,
+            StoredItem::Answer(_) => self.answers += 1,
+            StoredItem::Erasure(_) => {}
         }
     }
 
     fn json(&self) -> Value {
         let mut counts = json!({
             "tasks": self.tasks, "events": self.events, "api_keys": self.api_keys, "audit_entries": self.audit,
-            "skipped": self.skipped,
+            "answers": self.answers, "skipped": self.skipped,
         });
         if self.differing > 0 {
             counts["differing"] = self.differing.into();
@@ -63,13 +64,16 @@ impl Counts {
     }
 }
 
-/// Writes everything that a store contains.
-pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Failure> {
+/// Writes everything that a store contains, except recent erasures: they name patients whose data were erased.
+pub(super) fn export(store: &dyn Store, out: &mut impl Write) -> Result<Value, Failure> {
     let (mut counts, mut progress) = (Counts::default(), Progress::new("exported", store.item_count()));
     store.export(&mut |item| {
+        if matches!(item, StoredItem::Erasure(_)) {
+            return Ok(());
+        }
         counts.add(&item);
         progress.add(1);
-        let mut line = serde_json::to_vec(&ExportLine::from(item)).map_err(std::io::Error::other)?;
+        let mut line = line_of(item).map_err(std::io::Error::other)?;
         line.push(b'\n');
         out.write_all(&line)
     })?;
@@ -78,9 +82,17 @@ pub(super) fn export(store: &Embedded, out: &mut impl Write) -> Result<Value, Fa
     Ok(counts.json())
 }
 
+/// Returns an item as its line in an export.
+///
+/// # Errors
+/// Fails if it cannot be written as JSON.
+pub(super) fn line_of(item: StoredItem) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&ExportLine::from(item))
+}
+
 /// Imports such lines: reads all of them first, so that nothing is written if one of them cannot be stored, and
 /// then again. Existing items are left unchanged; the result names those that differ from the line.
-pub(super) async fn import<I: BufRead + Seek>(store: &Embedded, input: &mut I) -> Result<Value, Failure> {
+pub(super) async fn import<I: BufRead + Seek>(store: &dyn Store, input: &mut I) -> Result<Value, Failure> {
     let mut owners = KeyOwners::of(store.keys().await?);
     let mut lines = ExportLines::new(input)?;
     while let Some((number, item, _)) = lines.next()? {

@@ -13,17 +13,21 @@ use crate::auth::{ApiKey, KeyId};
 use crate::format::payload::{Payload, Rules};
 use crate::model::audit::{Entry, OPERATOR, SERVER};
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, Provenance, Reason};
+use crate::model::event::{Event, Reason};
 use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::provenance::Provenance;
+use crate::model::sent_url::SentParameter;
 use crate::model::task::{NewTask, Task};
 use crate::model::time::is_storable;
 use crate::service::app::KeyRequest;
-use crate::store::StoredItem;
+use crate::store::{FirstAnswer, StoredAnswer, StoredItem};
 
 /// Maximum length of names, codes and ids without a defined format, in bytes.
 const NAME: usize = 128;
 /// Maximum length of other texts, except bodies and texts of tasks, in bytes.
 const TEXT: usize = 1 << 20;
+/// Maximum time for which a response is stored.
+const LONGEST: chrono::Duration = chrono::Duration::days(3660);
 /// Maximum number of entries in a list.
 const ENTRIES: usize = 100_000;
 
@@ -38,7 +42,8 @@ pub(super) fn item(line: &str) -> Result<StoredItem, String> {
         "event" => ("event", fields.event().map(|it| StoredItem::Event(Box::new(it)))),
         "api_key" => ("api_key", fields.key().map(|it| StoredItem::Key(Box::new(it)))),
         "audit" => ("audit", fields.audit().map(|it| StoredItem::Audit(Box::new(it)))),
-        _ => return Err("kind: must be task, event, api_key or audit".into()),
+        "answer" => ("answer", fields.answer().map(|it| StoredItem::Answer(Box::new(it)))),
+        _ => return Err("kind: must be task, event, api_key, audit or answer".into()),
     };
     item.map_err(|e| format!("{kind}: {e}"))
 }
@@ -127,6 +132,8 @@ impl Fields {
             plugin_log: self.text("plugin_log", TEXT)?,
             content_type: self.take("content_type")?,
             headers: self.or("headers", Vec::new())?,
+            query: self.or("query", Vec::new())?,
+            path: self.or("path", String::new())?,
             stages: self.or("stages", Vec::new())?,
             redacted: self.or("redacted", Vec::new())?,
             erased_at: self.maybe_time("erased_at")?,
@@ -177,6 +184,34 @@ impl Fields {
         ensure(!entry.actor.is_empty(), "actor", "is empty")?;
         Ok(entry)
     }
+
+    fn answer(mut self) -> Result<StoredAnswer, String> {
+        let of_nobody = self.0.get("company_id").is_none_or(Value::is_null);
+        let (at, expires_at) = (self.time("at")?, self.time("expires_at")?);
+        ensure(expires_at >= at, "expires_at", "is before at")?;
+        ensure(expires_at - at <= LONGEST, "expires_at", "is too long after at")?;
+        let of_no_event = self.0.get("event_id").is_none_or(Value::is_null);
+        let head = self.base64("head_base64")?;
+        ensure(head.len() <= TEXT, "head_base64", &format!("longer than {TEXT} bytes"))?;
+        Ok(StoredAnswer {
+            company: if of_nobody { None } else { Some(self.company()?) },
+            is_delivery: self.take("is_delivery")?,
+            name: self.half_hash("name_base64")?,
+            expires_at,
+            first: FirstAnswer {
+                fingerprint: self.half_hash("fingerprint_base64")?,
+                at,
+                refused: self.take("refused")?,
+                event_id: if of_no_event { None } else { Some(EventId(self.id("event_id")?)) },
+                head: head.into(),
+                body: self.base64("body_base64")?.into(),
+            },
+        })
+    }
+
+    fn half_hash(&mut self, name: &str) -> Result<[u8; 16], String> {
+        self.base64(name)?.try_into().map_err(|_| format!("{name}: 16 bytes in base64 are needed"))
+    }
 }
 
 fn ensure(holds: bool, name: &str, rule: &str) -> Result<(), String> {
@@ -194,6 +229,7 @@ fn check_event(event: &Event) -> Result<(), String> {
     let lists = [
         ("task_ids", event.task_ids.len()),
         ("headers", event.headers.len()),
+        ("query", event.query.len()),
         ("stages", event.stages.len()),
         ("redacted", event.redacted.len()),
     ];
@@ -206,13 +242,19 @@ fn check_event(event: &Event) -> Result<(), String> {
         ensure(stage.len() <= NAME && code.len() <= NAME, "reason", &format!("a name is longer than {NAME} bytes"))?;
         ensure(message.len() <= TEXT, "reason.message", &format!("longer than {TEXT} bytes"))?;
     }
-    if let Some(Provenance { plugin_version, module_sha256, schema_sha256 }) = &event.provenance {
-        let is_sha = |it: &String| it.len() == 64 && it.bytes().all(|it| it.is_ascii_hexdigit());
-        ensure(is_sha(module_sha256) && is_sha(schema_sha256), "provenance", "must name SHA-256 sums in hexadecimal")?;
+    if let Some(Provenance { plugin_version, module_sha256, script_sha256, schema_sha256 }) = &event.provenance {
+        let is_sha = |it: &str| it.len() == 64 && it.bytes().all(|it| it.is_ascii_hexdigit());
+        let are_sums = (module_sha256.is_empty() || is_sha(module_sha256))
+            && is_sha(schema_sha256)
+            && script_sha256.as_deref().is_none_or(is_sha);
+        ensure(are_sums, "provenance", "must name SHA-256 sums in hexadecimal")?;
         ensure(plugin_version.len() <= 4 * NAME, "provenance.plugin_version", "too long")?;
     }
     let headers = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     ensure(headers <= TEXT, "headers", &format!("longer than {TEXT} bytes"))?;
+    let parameter = |it: &SentParameter| it.name.len() + it.value.as_ref().map_or(0, String::len);
+    let query = event.query.iter().map(parameter).sum::<usize>();
+    ensure(query <= TEXT && event.path.len() <= TEXT, "query, path", &format!("longer than {TEXT} bytes"))?;
     let is_pointer = |it: &String| it.is_empty() || it.starts_with('/');
     ensure(event.redacted.iter().all(is_pointer), "redacted", "must be JSON Pointers")?;
     ensure(event.content_type.as_ref().is_none_or(|it| it.len() <= TEXT), "content_type", "too long")?;

@@ -5,10 +5,13 @@ use chrono::DateTime;
 use crate::auth::Scope;
 use crate::cli::transfer::*;
 use crate::model::audit::{Action, Entry};
-use crate::model::event::{Event, EventStatus, Provenance, Reason, Stage, StageTime};
+use crate::model::event::{Event, EventStatus, Reason, Stage, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
+use crate::model::provenance::Provenance;
 use crate::model::task::{Priority, Status, Task};
+use crate::store::Embedded;
 use crate::store::embedded::{StoreOptions, check};
+use crate::store::verbs::*;
 use crate::store::{PageRequest, TaskFilter};
 use crate::system::trace::TraceContext;
 
@@ -16,6 +19,7 @@ const TASK: &str = r#"{"kind":"task","title":"t","description":"d","assigned_use
 const EVENT: &str = r#"{"kind":"event","id":"01a213f3-6bc7-7000-8000-000000000002","integration":"tasks","company_id":"company-1","received_at":"2026-11-25T18:24:09.671Z","status":"quarantined","reason":{"stage":"schema","code":"required","message":"m"},"task_ids":["01a213f3-6bc7-7000-8000-000000000001"],"provenance":{"plugin_version":"1","module_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","schema_sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"plugin_log":"","content_type":"application/json","headers":[["a","b"]],"stages":[{"stage":"decode","micros":1}],"redacted":["/a"],"erased_at":null,"attempts":2,"last_attempt_at":"2026-11-25T18:24:09.671Z","trace":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"a=b"},"body_bytes":2,"body_base64":"e30="}"#;
 const KEY: &str = r#"{"kind":"api_key","id":"key_0a","label":"l","company_id":"company-1","scopes":["admin"],"created_at":"2026-11-25T18:24:09.671Z","expires_at":null,"revoked_at":null,"timezone":"Europe/Berlin","strict":false,"sha256_base64":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
 const AUDIT: &str = r#"{"kind":"audit","id":"01a213f3-6bc7-7000-8000-000000000003","at":"2026-11-25T18:24:09.671Z","company_id":"company-1","actor":"key_0a","action":"key.created","target":"t","detail":""}"#;
+const ANSWER: &str = r#"{"kind":"answer","company_id":"company-1","is_delivery":true,"name_base64":"AAAAAAAAAAAAAAAAAAAAAA==","fingerprint_base64":"AQEBAQEBAQEBAQEBAQEBAQ==","at":"2026-11-25T18:24:09.671Z","expires_at":"2026-11-28T23:59:59.999Z","refused":false,"event_id":"01a213f3-6bc7-7000-8000-000000000002","head_base64":"yQEA","body_base64":"e30="}"#;
 
 async fn read(store: &Embedded, lines: &str) -> Result<Value, String> {
     let mut input = BufReader::new(Cursor::new(lines.to_owned()));
@@ -58,7 +62,7 @@ async fn whatever_is_imported_the_directory_opens_and_is_whole() {
     let data = dir.path().join("data");
     let store = Embedded::open(&data, &StoreOptions::default()).unwrap();
     let (mut taken, mut refused) = (0, 0);
-    for base in [TASK, EVENT, KEY, AUDIT] {
+    for base in [TASK, EVENT, KEY, AUDIT, ANSWER] {
         let whole: serde_json::Map<String, Value> = serde_json::from_str(base).unwrap();
         for name in whole.keys() {
             for value in hostile() {
@@ -189,10 +193,13 @@ fn whole() -> Vec<StoredItem> {
             plugin_version: "1.2".into(),
             module_sha256: "a".repeat(64),
             schema_sha256: "b".repeat(64),
+            script_sha256: None,
         }),
         plugin_log: "log".into(),
         content_type: some("application/json"),
         headers: vec![("name".into(), "value".into())],
+        query: Vec::new(),
+        path: String::new(),
         stages: vec![StageTime { stage: Stage::Plugin, micros: 5 }],
         redacted: vec!["/a".into()],
         erased_at: Some(at(7)),

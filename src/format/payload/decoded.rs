@@ -90,6 +90,13 @@ pub struct Payload {
 #[derive(Debug, Clone, Default)]
 pub struct Wrappers(Vec<(Value, String)>);
 
+impl Wrappers {
+    /// Returns the names of the places of what they wrapped, from the outside.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, name)| name.as_str())
+    }
+}
+
 impl Payload {
     /// Creates the payload of a JSON value that was not wrapped.
     #[must_use]

@@ -50,7 +50,7 @@ pub use event::{CODING_HEADER, SentFile, decode_again, decode_coded, file_places
 pub use lax::task_fields;
 pub(crate) use lax::{FilterText, filter_text};
 pub(crate) use multipart::{SignedPart, signed_parts};
-pub(crate) use rule::is_task_field;
+pub(crate) use rule::{is_task_field, task_field_names};
 pub(crate) use stored::is_file;
 pub use stored::{StoredBody, received_type};
 pub(crate) use surrogate::without_lone_surrogates;

@@ -32,6 +32,11 @@ pub(crate) const FIELDS: [(&str, FieldRule, bool); 14] = [
     ("type", FieldRule::Id, false),
 ];
 
+/// Returns the names of a task's fields.
+pub(crate) fn task_field_names() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(known, ..)| *known)
+}
+
 /// Returns whether a task has a field of this name.
 pub(crate) fn is_task_field(name: &str) -> bool {
     FIELDS.iter().any(|(known, ..)| *known == name)

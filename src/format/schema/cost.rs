@@ -20,9 +20,9 @@ const DEPTH: usize = 400;
 const CHAIN: usize = 2000;
 
 /// Keywords whose subschemas apply to the value itself: one, a list, or one per name.
-const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
+pub(super) const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
 /// Keywords whose subschemas apply to parts of the value.
-const PARTS: [&str; 10] = [
+pub(super) const PARTS: [&str; 10] = [
     "properties",
     "patternProperties",
     "additionalProperties",
@@ -34,7 +34,7 @@ const PARTS: [&str; 10] = [
     "unevaluatedItems",
     "contentSchema",
 ];
-const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// The patterns in a schema.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

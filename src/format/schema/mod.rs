@@ -2,12 +2,15 @@
 //!
 //! A plugin's schema is untrusted: `schema/cost.rs` bounds what it can expand to, `schema/meter.rs` the cost of a
 //! check, and `schema/violations.rs` the output. `schema/metered.rs` is a document that counts accesses,
-//! `schema/order.rs` sorts violations, and `schema/explain.rs` writes their texts.
+//! `schema/order.rs` sorts violations, and `schema/explain.rs` writes their texts. `schema/file_schema.rs` does so for TOML files,
+//! and `schema/keywords.rs` finds misspelled keywords.
 
 mod cost;
 mod error;
 mod excerpt;
 mod explain;
+mod file_schema;
+mod keywords;
 mod meter;
 mod metered;
 mod order;
@@ -29,6 +32,8 @@ use metered::{Metered, MeteredValue};
 
 pub use error::SchemaError;
 pub(crate) use excerpt::{cut, got};
+pub(crate) use file_schema::{FileError, FileSchema};
+pub(crate) use keywords::ignored_keywords;
 pub use shape::Shape;
 pub use violation::Violation;
 pub use violations::{MOST, Violations};

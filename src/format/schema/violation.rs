@@ -22,25 +22,11 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// Returns a sentence for the author of a TOML file: without the value, which may be a secret in the wrong place, and without
-    /// the terms of JSON Schema.
-    #[must_use]
-    pub fn in_file(&self) -> String {
-        let field = if self.pointer.is_empty() { "the file".to_owned() } else { self.field() };
-        match self.code.as_str() {
-            "required" | "unknown_field" | "min_length" if self.pointer.is_empty() => {
-                let rest = self.message.strip_prefix("body ").map(|it| format!("{field} {it}"));
-                return rest.unwrap_or_else(|| self.message.clone());
-            }
-            "required" | "unknown_field" | "min_length" => return self.message.clone(),
-            _ => {}
-        }
-        let is = |part: &str| self.expected.contains(part);
-        if is("\"falseSchema\"") {
-            return format!("{field}: is not used with this kind, scheme or sender; remove it");
-        }
-        if is("\"oneOf\"") && field == "auth" {
-            return "auth: name a sender or a scheme, not both".to_owned();
+    /// Returns a sentence about a place in a TOML file: without the value, which may be a secret in the wrong place, and without the
+    /// terms of JSON Schema.
+    pub(super) fn in_file(&self, place: &str) -> String {
+        if self.code == "min_length" {
+            return format!("{place}: is empty");
         }
         let words = [
             ("^[0-9]{4}-", "a date, such as 2026-11-25"),
@@ -48,8 +34,8 @@ impl Violation {
             ("^https?://", "an address that begins with http:// or https://"),
             ("^[a-z0-9", "a name of lower-case letters, digits and hyphens"),
         ];
-        let expected = words.iter().find(|(pattern, _)| is(pattern)).map_or(self.expected.as_str(), |(_, it)| it);
-        format!("{field}: is not {expected}")
+        let expected = words.iter().find(|(pattern, _)| self.expected.contains(pattern));
+        format!("{place}: is not {}", expected.map_or(self.expected.as_str(), |(_, it)| it))
     }
 
     /// Returns the field as people write it: `deadline`, `assigned_user_ids[0]`; `body` for the whole document.

@@ -7,6 +7,7 @@ use super::parameter::{MOST, QueryParameter, ValueList};
 use crate::format::payload::{FilterText, Loosened, Rules, filter_text, is_task_field};
 use crate::format::schema::{Violation, got};
 use crate::http::problem::USES_GET;
+use crate::system::nearest::nearest;
 
 /// A query that is being read: the values of a route's parameters, and what is wrong with them.
 pub(in crate::http) struct QueryReader<'a> {
@@ -136,7 +137,7 @@ fn not_known(name: &str, known: &[&'static str]) -> Violation {
         let names = known.join(", ");
         (format!("one of {names}"), format!("is not a query parameter of this URL; it takes {names}"))
     };
-    let near = near(name, known).map(|it| format!("did you mean \"{it}\"?"));
+    let near = nearest(without_index(name).0, known.iter().copied()).map(|it| format!("did you mean \"{it}\"?"));
     let hint = near.as_ref().map_or_else(String::new, |it| format!("; {it}"));
     Violation {
         pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
@@ -146,20 +147,6 @@ fn not_known(name: &str, known: &[&'static str]) -> Violation {
         message: format!("{}: {takes}{hint}", shown(name)),
         hint: near,
     }
-}
-
-/// The parameter that a misspelled name most likely means. `patientId` and `patient-id` mean `patient_id`.
-fn near(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    /// Longer names are never compared: the distance takes a step for each pair of letters.
-    const LONGEST: usize = 40;
-    let plain = |text: &str| text.chars().filter(|it| it.is_ascii_alphanumeric()).collect::<String>();
-    if name.len() > LONGEST {
-        return None;
-    }
-    let sent = plain(without_index(name).0).to_ascii_lowercase();
-    let distances = known.iter().map(|it| (strsim::osa_distance(&sent, &plain(it)), *it));
-    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= nearest.len().div_ceil(3).min(2)).then_some(nearest)
 }
 
 /// `status[0]` and `status[]` without the index, and whether there was one.

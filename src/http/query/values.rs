@@ -191,7 +191,7 @@ names! {
     Status: "pending" => Pending, "in_progress" => InProgress, "completed" => Completed;
     Priority: "low" => Low, "medium" => Medium, "high" => High, "urgent" => Urgent;
     EventStatus: "queued" => Queued, "stored" => Stored, "skipped" => Skipped, "duplicate" => Duplicate,
-        "quarantined" => Quarantined, "rejected" => Rejected;
+        "quarantined" => Quarantined, "rejected" => Rejected, "captured" => Captured;
 }
 
 impl QueryValue for bool {

@@ -37,7 +37,7 @@ fn work(order: &str) -> Result<CompileOutcome, CompileOutcome> {
     let engine = engine::for_compiling(order.counts_fuel).map_err(|e| failed(&e))?;
     let compiled = match order.abi {
         Abi::Component => engine.precompile_component(&wasm),
-        Abi::Command => engine.precompile_module(&wasm),
+        Abi::Command | Abi::Script => engine.precompile_module(&wasm),
     };
     let artefact = compiled.map_err(|e| CompileOutcome::Refused(format!("{e:#}")))?;
     let out = std::io::stdout().as_fd().try_clone_to_owned().map_err(|e| failed(&e))?;

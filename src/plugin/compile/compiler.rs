@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::code::{Digest, MachineCode};
 use super::process::{CompileFailure, Compilers};
-use super::turns::Turns;
+use super::turns::{Permit, Turns};
 use crate::metrics::plugins::PLUGINS;
 use crate::plugin::cache::Cache;
 use crate::plugin::call::Abi;
@@ -73,6 +73,21 @@ impl Compiler {
         let wasm = read_module(folder, file, self.limits.module_bytes)?;
         let sha256 = Sha256::digest(&wasm).into();
         let abi = tell_abi(&wasm)?;
+        Ok((self.compiled(turn, wasm, abi, sha256)?, abi, sha256))
+    }
+
+    /// Returns the code of a module that is part of hookmill. It takes a turn of `company`.
+    pub(crate) fn own_code(&self, company: &str, wasm: &'static [u8], abi: Abi) -> Result<Arc<MachineCode>, String> {
+        self.compiled(self.turns.take(company), wasm, abi, Sha256::digest(wasm).into())
+    }
+
+    fn compiled(
+        &self,
+        turn: Permit,
+        wasm: impl AsRef<[u8]>,
+        abi: Abi,
+        sha256: Digest,
+    ) -> Result<Arc<MachineCode>, String> {
         let made = match self.known(sha256) {
             Known::Ready(made) => made,
             // Another caller compiles the same module. Release the turn while waiting, so that others can compile.
@@ -82,7 +97,7 @@ impl Compiler {
             }
             Known::New(job) => {
                 // The waiting callers get a result even if this panics.
-                let make = || self.make(&wasm, abi, &sha256);
+                let make = || self.make(wasm.as_ref(), abi, &sha256);
                 let crashed = |_| Err(CompileFailure::ForNow("loading the compiled module failed unexpectedly".into()));
                 let made = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(crashed);
                 self.end(&job, sha256, &made);
@@ -90,7 +105,7 @@ impl Compiler {
             }
         };
         match made {
-            Ok(code) => Ok((code, abi, sha256)),
+            Ok(code) => Ok(code),
             Err(CompileFailure::ForGood(cause)) => {
                 Err(format!("{cause}; it is not compiled again until the file or the limits change"))
             }

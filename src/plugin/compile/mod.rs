@@ -12,7 +12,7 @@ mod process;
 mod turns;
 
 pub use child::compile_here;
-pub(super) use code::MachineCode;
+pub(super) use code::{Digest, MachineCode};
 pub(super) use compiler::Compiler;
 pub(crate) use process::SUBCOMMAND;
 pub use turns::Permit;

@@ -120,10 +120,12 @@ impl Part {
             return;
         }
         let raw = past.event.raw();
-        let version = past.event.provenance.as_ref().map_or("", |it| &it.plugin_version);
-        match self.versions.get_mut(version) {
-            Some(count) => *count += 1,
-            None => drop(self.versions.insert(version.to_owned(), 1)),
+        // No version has processed a captured event.
+        if let Some(by) = &past.event.provenance {
+            match self.versions.get_mut(&by.plugin_version) {
+                Some(count) => *count += 1,
+                None => drop(self.versions.insert(by.plugin_version.clone(), 1)),
+            }
         }
         let before = against.map_or_else(|| Verdict::of(past), |it| Some(rehearse(it, &raw).verdict));
         self.runs.add(raw.id, &before.unwrap_or(Verdict::Lost), &rehearse(candidate, &raw));

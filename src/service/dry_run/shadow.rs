@@ -144,7 +144,7 @@ impl Shadow {
     /// Stops it; a running call is stopped.
     pub fn stop(&self) {
         self.shared.ends.store(true, Ordering::SeqCst);
-        self.shared.candidate.plugin.retire();
+        self.shared.candidate.retire();
         self.wake.unpark();
     }
 

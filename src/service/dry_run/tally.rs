@@ -20,9 +20,9 @@ pub struct Tally {
     pub same: u64,
     /// Number of events with another result.
     pub changed: u64,
-    /// Number of events that passed before and fail now.
+    /// Number of events that passed before and fail now, or that were captured and fail.
     pub newly_failing: u64,
-    /// Number of events that failed before and pass now.
+    /// Number of events that failed before and pass now, or that were captured and pass.
     pub newly_passing: u64,
     /// Number of events that pass now, but whose earlier result is no longer known.
     pub uncompared: u64,
@@ -107,7 +107,9 @@ impl Tally {
             Class::NewlyFailing => self.newly_failing += 1,
             Class::NewlyPassing => self.newly_passing += 1,
         }
-        for it in &differences.shown {
+        // Of a captured event, there is no earlier value to differ from: the samples have all values.
+        let compared = if class == Class::Changed { differences.shown.as_slice() } else { &[] };
+        for it in compared {
             let new = || FieldChange { events: 0, example: id, before: it.expected.clone(), after: it.found.clone() };
             place(&mut self.fields, it.pointer.clone(), new).events += 1;
         }
@@ -213,6 +215,7 @@ impl std::fmt::Display for Verdict {
             Self::Skip(reason) => write!(f, "the skip \"{reason}\""),
             Self::Failed(it) => write!(f, "{}: {}", it.stage, it.message),
             Self::Lost => f.write_str("tasks that were changed since"),
+            Self::Captured => f.write_str("captured"),
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
+use super::held::KnownDepth;
 use super::lanes::Lanes;
 use super::waiting::{Place, Waiting};
 use super::work::Work;
@@ -18,15 +19,19 @@ use crate::metrics::queue::{InQueue, QUEUE};
 use crate::model::company::CompanyId;
 use crate::model::event::Event;
 use crate::model::ids::{EventId, IntegrationName};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, QueuedEvent};
 use crate::store::StoreError;
 
 /// The queued events, by integration.
 pub struct Queue {
     room: Arc<Shares>,
     dispatchers: Mutex<HashMap<IntegrationName, Dispatcher>>,
-    next: AtomicUsize,
-    work: Arc<Work>,
+    pub(super) next: AtomicUsize,
+    pub(super) work: Arc<Work>,
+    /// Maximum number of queued events.
+    most: usize,
+    /// Numbers of queued events in a store that servers share.
+    depth: Option<KnownDepth>,
 }
 
 #[derive(Debug)]
@@ -41,8 +46,9 @@ impl Queue {
     #[must_use]
     pub fn new(most: usize, pipeline: Arc<Pipeline>, in_flight: Arc<Semaphore>, concurrency: usize) -> Self {
         let room = Shares::new(most, Rule::PLACES);
+        let depth = pipeline.store.cluster().map(|it| KnownDepth(it.depth(most)));
         let work = Arc::new(Work { pipeline, in_flight, concurrency, unreadable: AtomicU64::new(0) });
-        Self { room, dispatchers: Mutex::default(), next: AtomicUsize::new(0), work }
+        Self { room, dispatchers: Mutex::default(), next: AtomicUsize::new(0), work, most, depth }
     }
 
     /// Takes a place for an integration of a company.
@@ -50,7 +56,16 @@ impl Queue {
     /// # Errors
     /// Whose share of the queue is used up.
     pub fn place(&self, company: &CompanyId, name: &IntegrationName) -> Result<Place, UsedUp> {
+        if let Some(depth) = &self.depth {
+            depth.has_room(self.most, company)?;
+        }
         self.room.take(company, name, 1)
+    }
+
+    /// Returns the number of queued events of all servers, as of a moment ago; `None` if this one is alone.
+    #[must_use]
+    pub fn stored(&self) -> Option<u64> {
+        self.depth.as_ref().map(|it| it.0.borrow().all)
     }
 
     /// Returns the number of events that were set aside since the start because they cannot be processed.
@@ -59,18 +74,16 @@ impl Queue {
         self.work.unreadable.load(Ordering::Relaxed)
     }
 
-    /// Queues an event that is durable already.
+    /// Queues an event that is durable already. Where servers share the store, whichever is free claims it.
     pub fn push(self: &Arc<Self>, integration: &Integration, received: &Received, place: Option<Place>) {
+        if self.depth.is_some() {
+            return;
+        }
         let (raw, number) = (received.raw(), Some(self.number(integration, received)));
         let counted = counted(&integration.name, raw.id);
-        let waiting = Waiting {
-            company: raw.company_id.clone(),
-            id: raw.id,
-            number,
-            room: place,
-            unread: false,
-            _counted: counted,
-        };
+        let event = QueuedEvent { company: raw.company_id.clone(), id: raw.id, claim: None, is_absent: true };
+        let waiting =
+            Waiting { event, number, room: place, unread: false, interrupted: None, _held: None, _counted: counted };
         self.dispatch(&integration.name, waiting);
     }
 
@@ -78,7 +91,7 @@ impl Queue {
         integration.order_key(received).map_or_else(|| self.next.fetch_add(1, Ordering::Relaxed), number)
     }
 
-    fn dispatch(self: &Arc<Self>, name: &IntegrationName, waiting: Waiting) {
+    pub(super) fn dispatch(self: &Arc<Self>, name: &IntegrationName, waiting: Waiting) {
         let mut all = self.all();
         let dispatcher = all.entry(name.clone()).or_insert_with(|| Dispatcher::start(self, name));
         if dispatcher.waiting.send(waiting).is_err() {
@@ -105,7 +118,17 @@ impl Queue {
                     let name = IntegrationName("unknown".into());
                     let room = self.place(&company, &name).ok();
                     let counted = counted(&name, id);
-                    self.dispatch(&name, Waiting { company, id, number: None, room, unread: true, _counted: counted });
+                    let event = QueuedEvent { company, id, claim: None, is_absent: true };
+                    let waiting = Waiting {
+                        event,
+                        number: None,
+                        room,
+                        unread: true,
+                        interrupted: None,
+                        _held: None,
+                        _counted: counted,
+                    };
+                    self.dispatch(&name, waiting);
                 }
             }
         }
@@ -117,8 +140,12 @@ impl Queue {
         let number = live.map(|it| self.number(&it, &Received::new(event.raw())));
         let room = self.place(&company, &event.integration).ok();
         let counted = counted(&event.integration, event.id);
-        let waiting = Waiting { company, id: event.id, number, room, unread: false, _counted: counted };
-        self.dispatch(&event.integration, waiting);
+        let name = &event.integration;
+        let event = QueuedEvent { company, id: event.id, claim: None, is_absent: true };
+        self.dispatch(
+            name,
+            Waiting { event, number, room, unread: false, interrupted: None, _held: None, _counted: counted },
+        );
     }
 
     /// Stops all processing. Queued events remain in the store.
@@ -133,7 +160,7 @@ impl Queue {
 }
 
 /// Counts an event in the queue. Its age comes from its id.
-fn counted(name: &IntegrationName, id: EventId) -> InQueue {
+pub(super) fn counted(name: &IntegrationName, id: EventId) -> InQueue {
     let (seconds, nanos) = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
     let millis = i64::try_from(seconds).unwrap_or(0).saturating_mul(1000) + i64::from(nanos / 1_000_000);
     QUEUE.enter(&name.0, millis)
@@ -183,13 +210,14 @@ impl Dispatching {
         let found = loop {
             self.changes.mark_unchanged();
             match self.queue.work.pipeline.registry.find(&self.name.0) {
-                Found::Loading => drop(self.changes.changed().await),
+                Found::Loading if waiting.event.claim.is_none() => drop(self.changes.changed().await),
+                Found::Loading => break None,
                 Found::Live(integration) => break Some(integration),
                 Found::Unknown => break None,
             }
         };
         // If the integration is gone, one lane is enough: it sets many events aside at a time.
-        let wanted = found.as_ref().map_or(1, |it| Lanes::of(it.plugin.limits()));
+        let wanted = found.as_ref().map_or(1, |it| Lanes::of(&it.limits));
         self.lanes.become_as_many_as(wanted, &self.queue.work, &self.name).await;
         let number = match (waiting.number, &found) {
             (Some(number), _) => number,
@@ -205,7 +233,7 @@ impl Dispatching {
             return queue.next.fetch_add(1, Ordering::Relaxed);
         }
         // Read only for its ordering key, so bodies are not kept in memory. If it cannot be read, the lane retries.
-        let event = store.event(&waiting.company, waiting.id).await.ok().flatten();
+        let event = store.event(&waiting.event.company, waiting.event.id).await.ok().flatten();
         event.map_or(0, |it| queue.number(integration, &Received::new(it.raw())))
     }
 

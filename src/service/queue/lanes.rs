@@ -21,7 +21,7 @@ use crate::store::StoreError;
 
 /// Delay before an event is retried: at first, and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How often a damaged event, or one whose pipeline panics, is tried: for about ten seconds.
+/// How often a damaged event, one whose result is refused, or one whose pipeline panics, is tried: for about ten seconds.
 const TRIES: usize = 8;
 /// How often an event is tried that the system cannot read, for example because too many files are open: for about
 /// two minutes.
@@ -105,25 +105,43 @@ async fn lane(work: Arc<Work>, name: IntegrationName, mut next: UnboundedReceive
         here.extend(std::iter::from_fn(|| next.try_recv().ok()));
         let (own, foreign) = here.into_iter().partition::<VecDeque<_>, _>(|it| runs(&work, &name, it));
         here = own;
-        give_up(&work, &name, foreign).await;
+        let (absent, elsewhere) = foreign.into_iter().partition(|it| it.event.is_absent);
+        give_back(&work, &name, elsewhere).await;
+        give_up(&work, &name, absent).await;
     }
 }
 
-/// Returns whether the event's integration exists and belongs to its company, or the event could not be read yet.
+/// Returns whether the event's integration exists and belongs to its company, or the event could not be read yet. A claim is not
+/// kept for one that is only being loaded: another server may have it.
 fn runs(work: &Work, name: &IntegrationName, waiting: &Waiting) -> bool {
     if waiting.unread {
         return true;
     }
     match work.pipeline.registry.find(&name.0) {
-        Found::Live(integration) => integration.company_id == waiting.company,
-        Found::Loading => true,
+        Found::Live(integration) => integration.company_id == waiting.event.company,
+        Found::Loading => waiting.event.claim.is_none(),
         Found::Unknown => false,
+    }
+}
+
+/// Gives claims back: other servers may have the integration.
+async fn give_back(work: &Work, name: &IntegrationName, all: VecDeque<Waiting>) {
+    if !all.is_empty() {
+        tracing::warn!(integration = %name, events = all.len(), "the integration is not live on this server any more; its queued events are left to others");
+    }
+    for it in all {
+        if let Some(claim) = &it.event.claim {
+            work.release(claim).await;
+        }
     }
 }
 
 /// Quarantines events that will not be run. Their places are released first, because these need not wait for the
 /// disk.
 async fn give_up(work: &Work, name: &IntegrationName, mut all: VecDeque<Waiting>) {
+    if all.is_empty() {
+        return;
+    }
     all.iter_mut().for_each(|it| it.room = None);
     tracing::warn!(integration = %name, events = all.len(), "the integration was removed or belongs to another company now; its queued events are quarantined");
     stream::iter(all).for_each_concurrent(GIVEN_UP, |it| async move { until_done(work, name, &it).await }).await;
@@ -138,18 +156,34 @@ async fn quiet(work: &Work) {
 
 /// Processes an event until it is done. The lane waits for it, because the order would be lost otherwise. Temporary
 /// failures are retried without limit, others a limited number of times.
-async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
+pub(super) async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
     let (mut pause, longest) = AGAIN;
     let mut tries = 0;
     loop {
-        let run = AssertUnwindSafe(pipeline::work(&work.pipeline, &waiting.company, waiting.id)).catch_unwind();
-        let failed = match run.await {
+        if let Some(claim) = &waiting.event.claim
+            && !waiting.event.is_absent
+            && waiting.interrupted.is_none()
+            && !runs(work, name, waiting)
+        {
+            // It was removed while the event was being processed.
+            return work.release(claim).await;
+        }
+        let run = async {
+            match waiting.interrupted {
+                Some(attempts) => pipeline::interrupted(&work.pipeline, &waiting.event, attempts).await,
+                None => pipeline::work(&work.pipeline, &waiting.event).await,
+            }
+        };
+        let failed = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(Ok(())) => return,
             Ok(Err(Stop::Store(error @ StoreError::Read(_)))) => {
                 AttemptFailure::StaysSo(Cause::Unreadable(error), TRIES_TO_READ)
             }
             Ok(Err(Stop::Store(error @ StoreError::Damaged { .. }))) => {
                 AttemptFailure::StaysSo(Cause::Unreadable(error), TRIES)
+            }
+            Ok(Err(Stop::Store(error @ StoreError::Unstorable(_)))) => {
+                AttemptFailure::StaysSo(Cause::Unstorable(error), TRIES)
             }
             Ok(Err(stop)) => AttemptFailure::Passes(stop.to_string()),
             Err(_) => AttemptFailure::StaysSo(Cause::Panicked, TRIES),
@@ -159,13 +193,13 @@ async fn until_done(work: &Work, name: &IntegrationName, waiting: &Waiting) {
             AttemptFailure::StaysSo(cause, most) => {
                 tries += 1;
                 if tries >= most {
-                    return work.set_aside(name, (&waiting.company, waiting.id), &cause).await;
+                    return work.set_aside(name, &waiting.event, &cause).await;
                 }
                 cause.to_string()
             }
         };
         QUEUE.retries.count();
-        tracing::warn!(cause, event.id = %waiting.id, "a queued event is retried");
+        tracing::warn!(cause, event.id = %waiting.event.id, "a queued event is retried");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
     }

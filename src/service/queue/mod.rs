@@ -6,8 +6,15 @@
 //! loaded, replaces the lanes when a new version allows more or fewer concurrent calls, and ends when the
 //! integration is removed. Queued events of an integration that was removed, or has moved to another company, are
 //! quarantined without a call, and their places are released.
+//!
+//! Where servers share the store, an event is not passed on by the server that stored it: each server claims events from the
+//! store (`queue/claims.rs`), at most so many of each integration (`queue/held.rs`), and its lanes are the same. Events of an
+//! integration that no server has are quarantined after a while (`queue/absent.rs`).
 
+mod absent;
+mod claims;
 mod dispatch;
+mod held;
 mod lanes;
 mod waiting;
 mod work;

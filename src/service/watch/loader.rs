@@ -11,6 +11,7 @@ use crossbeam_channel::{bounded, unbounded};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::active::ActiveBundles;
 use super::changed::Changed;
 use super::folder::{Loaded, company, load_one, load_shadow};
 use super::stamp::{Stamp, folders, visible};
@@ -46,8 +47,12 @@ pub struct Pass {
     pub unchanged: Vec<String>,
     /// Folders that are still being written; these are loaded later.
     pub changing: Vec<String>,
-    /// Why secrets or sender files could not be read again; what was read before stays in use.
+    /// Why secrets, sender files or the active plugins in the database could not be read again; what was read before stays in
+    /// use.
     pub unread: Vec<String>,
+    /// Number of the last activation in the database that this pass has tried.
+    #[serde(skip)]
+    pub activation: i64,
 }
 
 /// Loads plugin folders into a registry.
@@ -65,6 +70,8 @@ pub struct Loader {
     pub shadows: Arc<Shadows>,
     /// Receives entries for the audit log.
     pub done: Option<UnboundedSender<Entry>>,
+    /// The active plugins of the database, if the folder has those.
+    pub active: Option<ActiveBundles>,
     tried: HashMap<String, Stamp>,
 }
 
@@ -92,7 +99,7 @@ impl Loader {
         registry: Arc<Registry>,
         shadows: Arc<Shadows>,
     ) -> Self {
-        Self { host, dir, senders, registry, shadows, done: None, tried: HashMap::new() }
+        Self { host, dir, senders, registry, shadows, done: None, active: None, tried: HashMap::new() }
     }
 
     /// Loads new and changed folders, and removes those that are gone. `again`: secrets and sender files are read again, and
@@ -114,6 +121,7 @@ impl Loader {
             let again = self.tried.iter_mut().filter(|(name, _)| refused.contains_key(*name));
             again.for_each(|(_, stamp)| *stamp = Stamp::default());
         }
+        self.fetch(again, &mut pass);
         let changed = self.settled(settle, &mut pass)?;
         let names: Vec<_> = changed.iter().map(|it| it.name.clone()).collect();
         self.know(&names);
@@ -123,7 +131,51 @@ impl Loader {
         // Each plugin goes live as soon as it is loaded, without waiting for others or for a shadow.
         each(fair(changed), |it| load_one(&host, &senders, it), |it| live.extend(self.take(it, &mut pass)));
         each(live, |(path, live)| load_shadow(&host, &senders, &shadows, &path, &live), |()| {});
+        self.refuse_unfetched(&mut pass);
         Ok(pass)
+    }
+
+    /// Brings the folder up to date with the database, if its plugins come from there.
+    fn fetch(&mut self, again: bool, pass: &mut Pass) {
+        let Some(active) = &mut self.active else { return };
+        let fetched = active.fetch(again);
+        self.registry.share(active.names());
+        match fetched {
+            Ok(reload) => {
+                // A version that could not be taken from the database has no folder that could be gone.
+                let refused = self.registry.refused();
+                let gone = refused.keys().filter(|it| !active.names().contains(*it) && !self.tried.contains_key(*it));
+                gone.for_each(|it| self.registry.remove(it));
+                for name in reload {
+                    self.tried.entry(name).and_modify(|it| *it = Stamp::default());
+                }
+            }
+            Err(cause) => {
+                tracing::warn!(
+                    cause,
+                    "the active plugins cannot be taken from the database; the live plugins remain unchanged"
+                );
+                pass.unread.push(format!("the active plugins cannot be taken from the database: {cause}"));
+            }
+        }
+        pass.activation = active.activation().unwrap_or_default();
+    }
+
+    /// Returns whether the folders to load are known: those of the database must have been read once.
+    pub(super) fn knows_folders(&self) -> bool {
+        self.active.as_ref().is_none_or(|it| it.activation().is_some())
+    }
+
+    /// Records which versions could not be taken from the database. After the folders were loaded: one of them may have an
+    /// older version.
+    fn refuse_unfetched(&self, pass: &mut Pass) {
+        let Some(active) = &self.active else { return };
+        let known = self.registry.refused();
+        for (name, message) in active.refused() {
+            if known.get(&name).is_none_or(|it| it.message != message) {
+                self.refused(name.clone(), &self.dir.join(name), message, pass);
+            }
+        }
     }
 
     /// Marks all existing folders as loading, until the first pass has tried them.
@@ -131,6 +183,7 @@ impl Loader {
     /// # Errors
     /// Fails if the plugins folder cannot be read.
     pub(super) fn start(&mut self) -> std::io::Result<()> {
+        self.fetch(false, &mut Pass::default());
         let names: Vec<_> = self.look()?.changed.into_iter().map(|it| it.name).collect();
         self.know(&names);
         self.registry.start(&names);
@@ -229,7 +282,8 @@ impl Loader {
     fn goes_live(&mut self, plugin: Arc<Integration>, pass: &mut Pass) {
         PLUGINS.loaded.count();
         let (name, sha256) = (plugin.name.to_string(), &plugin.provenance.module_sha256);
-        tracing::info!(plugin = name, version = plugin.version, abi = ?plugin.plugin.abi(), sha256, "plugin is live");
+        let abi = plugin.plugin.as_ref().map(|it| tracing::field::debug(it.abi()));
+        tracing::info!(plugin = name, version = plugin.version, abi, sha256, "plugin is live");
         if !plugin.weak_secrets.is_empty() {
             let secrets = plugin.weak_secrets.join(", ");
             tracing::warn!(plugin = name, secrets, "plugin has a weak secret that is easy to guess");

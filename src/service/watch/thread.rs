@@ -11,10 +11,17 @@ use crate::config::watch::Settings;
 
 type Answer = oneshot::Sender<Result<Pass, String>>;
 
+/// A request for a pass.
+struct PassRequest {
+    /// Whether refused folders are tried again, and secrets are read again.
+    again: bool,
+    answer: Answer,
+}
+
 /// Handle of the watching thread. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    requests: Sender<Answer>,
+    requests: Sender<PassRequest>,
 }
 
 impl Watch {
@@ -35,10 +42,22 @@ impl Watch {
     /// # Errors
     /// Why it cannot be read.
     pub async fn reload(&self) -> Result<Pass, String> {
-        let (done, answer) = oneshot::channel();
+        self.ask(true).await
+    }
+
+    /// Loads what has changed now.
+    ///
+    /// # Errors
+    /// Why the folder cannot be read.
+    pub async fn look(&self) -> Result<Pass, String> {
+        self.ask(false).await
+    }
+
+    async fn ask(&self, again: bool) -> Result<Pass, String> {
+        let (answer, answered) = oneshot::channel();
         let ended = || "the thread that loads plugins has ended".to_owned();
-        self.requests.send(done).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        self.requests.send(PassRequest { again, answer }).map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 }
 
@@ -68,18 +87,17 @@ impl Thread {
         Self { loader, settings, watcher, touched }
     }
 
-    fn run(mut self, asked: &Receiver<Answer>) {
+    fn run(mut self, asked: &Receiver<PassRequest>) {
         self.watch_all();
         let _ = self.pass(Duration::ZERO, Vec::new());
-        self.loader.registry.started();
         let mut behind = true;
         loop {
             let mut waiting = Vec::new();
             if !(behind && self.watcher.is_some() && self.loader.is_behind()) {
                 select! {
                     recv(self.touched) -> _ => {}
-                    recv(asked) -> answer => match answer {
-                        Ok(answer) => waiting.push(answer),
+                    recv(asked) -> request => match request {
+                        Ok(request) => waiting.push(request),
                         Err(_) => return,
                     },
                 }
@@ -90,15 +108,19 @@ impl Thread {
     }
 
     /// Loads changes. Returns whether the folder could be read.
-    fn pass(&mut self, settle: Duration, waiting: Vec<Answer>) -> bool {
-        let result = self.loader.pass(settle, !waiting.is_empty()).map_err(|e| {
+    fn pass(&mut self, settle: Duration, waiting: Vec<PassRequest>) -> bool {
+        let again = waiting.iter().any(|it| it.again);
+        let result = self.loader.pass(settle, again).map_err(|e| {
             tracing::error!(cause = %e, "the plugins folder cannot be read; the live plugins remain unchanged");
             format!("the plugins folder cannot be read: {e}")
         });
-        for answer in waiting {
-            let _gone = answer.send(result.clone());
+        for request in waiting {
+            let _gone = request.answer.send(result.clone());
         }
         self.watch_all();
+        if self.loader.registry.is_starting() && self.loader.knows_folders() {
+            self.loader.registry.started();
+        }
         result.is_ok()
     }
 

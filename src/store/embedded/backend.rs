@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::change::{Change, Done};
-use super::lock::{DirLock, RunningServer};
 use super::shared::SharedStore;
 use super::watchdog::Watchdog;
 use super::writer::Writer;
+use crate::store::dir_lock::{DirLock, RunningServer};
 use crate::store::error::StoreError;
 use crate::store::write::{Committed, Replaced, Updated};
 

@@ -17,7 +17,7 @@ use crate::model::ids::TaskId;
 use crate::model::task::{Task, TaskPatch};
 use crate::store::error::StoreError;
 use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
-use crate::store::item::Imported;
+use crate::store::item::{Imported, StoredAnswer};
 use crate::store::write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated};
 
 /// Size limits, in bytes: a key (the journal's format has a 16-bit length), and all keys and values of one change
@@ -51,6 +51,7 @@ pub(super) enum Change {
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         /// API keys and entries of the audit log.
         others: Vec<KeyValue>,
+        answers: Vec<Guard>,
     },
     /// A patch of a task, or its deletion.
     Update { company: CompanyId, id: TaskId, version: Option<u64>, patch: Option<TaskPatch>, now: DateTime<Utc> },
@@ -207,7 +208,7 @@ impl Change {
     /// Checks that every key and value fits the formats.
     ///
     /// # Errors
-    /// [`StoreError::Write`] if something is too long. Nothing is truncated.
+    /// [`StoreError::Unstorable`] if something is too long. Nothing is truncated.
     pub(super) fn fits(&self) -> Result<(), StoreError> {
         let mut lengths = (0, 0);
         let mut add = |(key, value): (&[u8], &[u8])| {
@@ -224,10 +225,11 @@ impl Change {
                 again.audit.iter().for_each(|(key, value)| add((key, value)));
                 again.guard.iter().for_each(|it| add((&[], &it.value)));
             }
-            Self::Import { events, tasks, others } => {
+            Self::Import { events, tasks, others, answers } => {
                 events.iter().for_each(|((key, value), _)| add((key, value)));
                 tasks.iter().for_each(|(_, key, value)| add((key, value)));
                 others.iter().for_each(|(key, value)| add((key, value)));
+                answers.iter().for_each(|it| add((&[], &it.value)));
             }
             Self::GiveUp(_)
             | Self::Update { .. }
@@ -239,7 +241,7 @@ impl Change {
             | Self::Prune { .. } => {}
         }
         if lengths.0 > KEY_BYTES || lengths.1 > CHANGE_BYTES {
-            return Err(StoreError::Write("it is too long to be stored in one piece".into()));
+            return Err(StoreError::Unstorable("it is too long to be stored in one piece".into()));
         }
         Ok(())
     }
@@ -265,10 +267,17 @@ impl Guard {
         Ok(Self { at, ..Self::new(&Idempotency { id, answer: nothing })? })
     }
 
+    /// A response of another store. It is stored under the day on which it expires there.
+    pub(super) fn imported(answer: StoredAnswer) -> Result<Self, StoreError> {
+        let StoredAnswer { company, is_delivery, name, expires_at, first } = answer;
+        let window = is_delivery.then(|| expires_at - first.at);
+        Self::new(&Idempotency { id: IdempotencyId { company, name, window }, answer: first })
+    }
+
     fn new(idempotency: &Idempotency) -> Result<Self, StoreError> {
         let answer = &idempotency.answer;
         Ok(Self {
-            id: idempotency.id,
+            id: idempotency.id.clone(),
             at: answer.at,
             fingerprint: answer.fingerprint,
             refused: answer.refused,

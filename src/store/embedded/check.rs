@@ -6,11 +6,11 @@ use std::sync::PoisonError;
 use super::backend::Embedded;
 use super::data_dir::{journal_dir, refuse_unfinished, snapshot_dir};
 use super::journal::Survey;
-use super::lock::DirLock;
 use super::options::StoreOptions;
 use super::report::CheckReport;
 use super::view::View;
 use super::{rebuild, snapshot, view_dir};
+use crate::store::dir_lock::DirLock;
 use crate::store::error::StoreError;
 
 /// Reads everything and checks checksums, sequences, event indexes, and that the read view matches the journal.

@@ -15,9 +15,10 @@ use super::change::{Change, Done, Guard, KeyValue, OwnedOp, Purged};
 use super::journal::OpKind;
 use super::keys::AnswerDay;
 use super::last_change::LastChange;
+use super::names::AnswerPlace;
 use super::recent::{Changes, Recent};
 use super::shared::SharedStore;
-use super::{event_record, failure, keys, record, task_record};
+use super::{answer_record, event_record, failure, keys, record, task_record};
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::model::ids::TaskId;
@@ -46,6 +47,8 @@ pub(super) struct Decider<'a> {
     /// Events of which this group stores a new state, so that every version read earlier is outdated.
     replaced: HashSet<Uuid>,
     answers: GroupAnswers,
+    /// Imported responses.
+    own: Placed,
     late: Vec<Uuid>,
     /// Sequence of the next record of the journal.
     sequence: u64,
@@ -69,12 +72,14 @@ impl<'a> Decider<'a> {
     pub(super) fn new(shared: &'a SharedStore, stored: &'a mut Stored, first: u64) -> Self {
         stored.recent.forget(shared.applied());
         let (group, change, answers) = (Changes::new(), Changes::new(), GroupAnswers::default());
-        Self { shared, stored, group, change, replaced: HashSet::new(), answers, late: Vec::new(), sequence: first }
+        let (replaced, own, late) = (HashSet::new(), Vec::new(), Vec::new());
+        Self { shared, stored, group, change, replaced, answers, own, late, sequence: first }
     }
 
     /// Ends the group. Returns the blocks of its responses, numbered from `number`, and what to publish.
     pub(super) fn end(mut self, number: u64) -> Result<(Vec<OwnedOp>, Decisions), StoreError> {
-        let (blocks, placed) = self.answers.into_blocks(number)?;
+        let (blocks, mut placed) = self.answers.into_blocks(number)?;
+        placed.append(&mut self.own);
         let removed = self.group.iter().filter(|(_, value)| value.is_none());
         let expired = removed.filter_map(|(key, _)| keys::answers_in(key)).collect();
         self.group.extend(blocks.iter().map(|it| (it.key.clone(), Some(it.value.clone()))));
@@ -133,7 +138,7 @@ impl<'a> Decider<'a> {
                 task_record::set_last_change(&mut value, self.at(row));
                 Ok((vec![self.put(key, value.into())?], Done::Updated(Updated::Done(Box::new(task)))))
             }
-            Change::Import { events, tasks, others } => self.import(events, tasks, others),
+            Change::Import { events, tasks, others, answers } => self.import(events, tasks, others, answers),
             Change::Remove(keys) => Ok((keys.into_iter().map(|key| self.gone(key)).collect(), Done::Removed)),
             Change::Purge(tasks) => Ok((self.purge(tasks)?, Done::Removed)),
             Change::Overwrite(entries) => {
@@ -154,6 +159,7 @@ impl<'a> Decider<'a> {
         events: Vec<(KeyValue, Option<KeyValue>)>,
         tasks: Vec<(CompanyId, Vec<u8>, Vec<u8>)>,
         others: Vec<KeyValue>,
+        answers: Vec<Guard>,
     ) -> Result<Decided, StoreError> {
         let (mut written, mut imported) = (Vec::new(), Imported::default());
         let mut there = |differs: bool, name: &dyn Fn() -> String| {
@@ -191,6 +197,22 @@ impl<'a> Decider<'a> {
                 there(*stored != *value, &|| keys::name_of(&key));
                 continue;
             }
+            written.push(self.put(key, value.into())?);
+        }
+        for Guard { id, at, value, .. } in answers {
+            let day = keys::answer_day(&id, at);
+            let key = keys::own_answer(day, &id.name);
+            let stored = match self.first(&id, at)? {
+                Some(stored) => Some(stored),
+                None => self.get(&key)?.map(|it| answer_record::decode_answer(&it)).transpose()?,
+            };
+            if let Some(stored) = stored {
+                let differs = answer_record::decode_answer(&value)? != stored;
+                there(differs, &|| format!("answer {}", Uuid::from_bytes(id.name).simple()));
+                continue;
+            }
+            // Not in a block: an import may have more days than records, and each record gives a number for one block.
+            self.own.push((day, id.name, AnswerPlace::Own));
             written.push(self.put(key, value.into())?);
         }
         Ok((written, Done::Imported(imported)))
@@ -297,7 +319,7 @@ impl<'a> Decider<'a> {
     /// only another copy of it counts as an attempt of the same event, and only while that event is quarantined.
     fn repeated(&self, guard: Option<&Guard>, events: &[KeyValue]) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(guard) = guard else { return Ok(None) };
-        let Some(first) = self.first(guard.id, guard.at)? else { return Ok(None) };
+        let Some(first) = self.first(&guard.id, guard.at)? else { return Ok(None) };
         if !first.refused {
             return Ok(Some(first));
         }
@@ -318,7 +340,7 @@ impl<'a> Decider<'a> {
     }
 
     /// Returns the response that is stored for an idempotency key.
-    fn first(&self, id: IdempotencyId, at: DateTime<Utc>) -> Result<Option<FirstAnswer>, StoreError> {
+    fn first(&self, id: &IdempotencyId, at: DateTime<Utc>) -> Result<Option<FirstAnswer>, StoreError> {
         match self.answers.first(self.shared, id, at)? {
             Some(of_this_group) => Ok(of_this_group),
             None => answers::first(self.shared, id, at, &|key| self.get(key)),

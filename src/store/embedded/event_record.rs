@@ -3,7 +3,7 @@
 //! Format 2 has headers and stages. Format 3 is for events with redacted or erased parts. Format 4 is for events
 //! that are stored again: it counts the attempts and refers to the record with what was sent (headers, content type
 //! and body), which is never stored twice. Format 5 has the span that received the event, which belongs to what was
-//! sent. [`EventStatus`] is stored by the position of its variant, so new variants may only be added at the end.
+//! sent. Format 6 has the query and the rest of the path, which belong to what was sent as well. [`EventStatus`] is stored by the position of its variant, so new variants may only be added at the end.
 
 #[cfg(test)]
 mod tests;
@@ -19,8 +19,11 @@ use super::record::{
 };
 use super::{failure, keys};
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, EventStatus, Provenance, Reason, StageTime};
+use crate::model::event::{Event, EventStatus, Reason, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::provenance::Provenance;
+use crate::model::sent_url::SentParameter;
+use crate::store::erasure::content::without_content;
 use crate::store::error::StoreError;
 use crate::system::trace::TraceContext;
 
@@ -28,6 +31,7 @@ const FORMAT_2: u8 = 2;
 const FORMAT_3: u8 = 3;
 const FORMAT_4: u8 = 4;
 const FORMAT_5: u8 = 5;
+const FORMAT_6: u8 = 6;
 const WHAT: &str = "event";
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +75,15 @@ struct Event4<B> {
 struct Event5<B> {
     event: Event4<B>,
     trace: Trace,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Event6<B> {
+    event: Event4<B>,
+    trace: Option<Trace>,
+    /// Names and values.
+    query: Vec<(String, Option<String>)>,
+    path: String,
 }
 
 /// A span's ids, the flags of its `traceparent`, and its `tracestate`.
@@ -156,6 +169,7 @@ impl Decoded {
             event.erased_at = sent.erased_at;
             (event.headers, event.content_type, event.body) = (sent.headers, sent.content_type, sent.body);
             event.trace = sent.trace;
+            (event.query, event.path) = (sent.query, sent.path);
         }
         Ok(Some(event))
     }
@@ -169,7 +183,9 @@ pub(super) fn encode(event: Event) -> Result<Vec<u8>, StoreError> {
 /// Encodes a new state of an event without what was sent; `base` is the record that has it, or had it before the event was
 /// erased. The event expires with that record.
 pub(super) fn encode_update(event: Event, base: Base) -> Result<Vec<u8>, StoreError> {
-    let nothing = Event { headers: Vec::new(), content_type: None, body: Bytes::new(), trace: None, ..event };
+    let (query, path) = (Vec::new(), String::new());
+    let nothing =
+        Event { headers: Vec::new(), query, path, content_type: None, body: Bytes::new(), trace: None, ..event };
     encode_with(nothing, Some(base))
 }
 
@@ -187,6 +203,8 @@ fn encode_with(event: Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> 
         plugin_log,
         content_type,
         headers,
+        query,
+        path,
         stages,
         redacted,
         erased_at,
@@ -211,31 +229,24 @@ fn encode_with(event: Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> 
     };
     let second = Event2 { event: first, headers, stages };
     let again = base.is_some() || attempts > 1;
-    if !again && trace.is_none() && redacted.is_empty() && erased_at.is_none() {
+    let has_url = !query.is_empty() || !path.is_empty();
+    if !has_url && !again && trace.is_none() && redacted.is_empty() && erased_at.is_none() {
         return encode_for(&key, FORMAT_2, &second);
     }
     let third = Event3 { event: second, redacted, erased_at: erased_at.map(|it| it.timestamp()) };
-    if !again && trace.is_none() {
+    if !has_url && !again && trace.is_none() {
         return encode_for(&key, FORMAT_3, &third);
     }
     let fourth = Event4 { event: third, attempts, last_attempt_at: last_attempt_at.map(time), base };
-    match trace.as_ref().map(Trace::of) {
+    let trace = trace.as_ref().map(Trace::of);
+    if has_url {
+        let query = query.into_iter().map(|it| (it.name, it.value)).collect();
+        return encode_for(&key, FORMAT_6, &Event6 { event: fourth, trace, query, path });
+    }
+    match trace {
         None => encode_for(&key, FORMAT_4, &fourth),
         Some(trace) => encode_for(&key, FORMAT_5, &Event5 { event: fourth, trace }),
     }
-}
-
-/// Removes what was sent from an event, and the texts that may quote it.
-pub(super) fn without_content(mut event: Event, at: DateTime<Utc>) -> Event {
-    event.erased_at = Some(at);
-    event.body = Bytes::new();
-    event.headers.clear();
-    (event.content_type, event.plugin_log) = (None, String::new());
-    event.trace = event.trace.as_ref().map(TraceContext::without_state);
-    if let Some(reason) = &mut event.reason {
-        reason.message.clear();
-    }
-    event
 }
 
 /// Encodes an erased event in exactly `length` bytes, to overwrite a record in place. Removes more and more optional
@@ -326,10 +337,11 @@ pub(super) fn check_other(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
 fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) -> Result<Decoded, StoreError> {
     let third = |event| Event3 { event, redacted: Vec::new(), erased_at: None };
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
-    let untraced = |event| (event, None);
+    let nothing = || (Vec::new(), String::new());
+    let untraced = |event| (event, None, nothing());
     let format = bytes.first().copied().unwrap_or(FORMAT_2);
     let body = opened_for(&keys::event(&company_id, id), bytes, format, WHAT)?;
-    let (fourth, trace) = match format {
+    let (fourth, trace, (query, path)) = match format {
         FORMAT_1 => {
             let event: Event1<B> = parsed(body)?;
             untraced(once(third(Event2 { event, headers: Vec::new(), stages: Vec::new() })))
@@ -339,7 +351,12 @@ fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) 
         FORMAT_4 => untraced(parsed(body)?),
         FORMAT_5 => {
             let Event5 { event, trace } = parsed(body)?;
-            (event, trace.context())
+            (event, trace.context(), nothing())
+        }
+        FORMAT_6 => {
+            let Event6 { event, trace, query, path } = parsed(body)?;
+            let query = query.into_iter().map(|(name, value)| SentParameter { name, value }).collect();
+            (event, trace.and_then(Trace::context), (query, path))
         }
         unknown => return Err(damaged(WHAT, &format!("unknown format {unknown}"))),
     };
@@ -357,6 +374,8 @@ fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) 
         plugin_log: record.plugin_log,
         content_type: record.content_type,
         headers,
+        query,
+        path,
         stages,
         redacted,
         erased_at: erased_at.map(|it| from_time((it, 0), WHAT)).transpose()?,

@@ -1,18 +1,17 @@
 //! Reads events from the journal: one by its id, and lists.
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use super::event_record::{self, Base};
-use super::id_time::first_id;
 use super::journal::StoredEvent;
-use super::read::json_bytes;
 use super::shared::SharedStore;
 use super::{failure, keys, record};
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, EventStatus, Reason};
-use crate::model::ids::{EventId, IntegrationName};
+use crate::model::event::{Event, EventStatus};
+use crate::model::ids::EventId;
 use crate::store::error::StoreError;
+use crate::store::id_time::first_id;
+use crate::store::json_size::json_bytes;
 use crate::store::query::{EventFilter, EventPage};
 use crate::store::write::Versioned;
 
@@ -47,32 +46,6 @@ pub(super) fn newest(shared: &SharedStore, key: &[u8], id: Uuid) -> Result<Optio
 /// Reads the record with what was sent.
 fn sent(shared: &SharedStore, base: Base, id: EventId) -> std::io::Result<Option<Vec<u8>>> {
     shared.segments.at(base.segment, base.place(), id.0)
-}
-
-/// Returns what is known about an event that cannot be read.
-pub(super) fn unreadable(company: &CompanyId, id: EventId, integration: &IntegrationName, reason: Reason) -> Event {
-    let (seconds, nanos) = id.0.get_timestamp().map_or((0, 0), |it| it.to_unix());
-    Event {
-        id,
-        integration: integration.clone(),
-        company_id: company.clone(),
-        received_at: chrono::DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), nanos).unwrap_or_default(),
-        status: EventStatus::Quarantined,
-        reason: Some(reason),
-        task_ids: Vec::new(),
-        provenance: None,
-        plugin_log: String::new(),
-        content_type: None,
-        headers: Vec::new(),
-        stages: Vec::new(),
-        redacted: Vec::new(),
-        erased_at: None,
-        attempts: 1,
-        last_attempt_at: None,
-        trace: None,
-        body_bytes: 0,
-        body: Bytes::new(),
-    }
 }
 
 pub(super) fn list(

@@ -6,11 +6,11 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::backend::Embedded;
 use super::change::{Change, Done, KeyValue, Purged};
-use super::id_time::{first_id, received_ms};
 use super::journal::removable;
 use super::shared::SharedStore;
 use super::{answer_record, events, failure, keys};
 use crate::store::error::StoreError;
+use crate::store::id_time::{first_id, received_ms};
 use crate::store::stats::Expired;
 
 /// Number of keys removed in one change.

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::data_dir::journal_dir;
 use super::horizon::read_horizon;
-use super::id_time::{first_id, first_id_of};
 use super::journal::{JournalHistory, Op, OpKind, ops};
 use super::{event_record, keys, record, task_record};
 use crate::model::ids::EventId;
 use crate::store::error::StoreError;
 use crate::store::history::{EventHistory, Packed, Past, Wanted};
+use crate::store::id_time::{first_id, first_id_of};
 
 /// The events of a data directory, with or without a running server. Reading changes nothing.
 #[derive(Debug)]

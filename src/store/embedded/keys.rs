@@ -6,8 +6,8 @@
 //! | `K` key id | an API key | view |
 //! | `J` day u16, number u64, big endian | first answers to idempotency keys, those of a group of the journal | view |
 //! | `F` day u16, number u64, big endian | first answers to deliveries, under the day on which they expire | view |
-//! | `I` day u16, big endian; 16 bytes of the request's name | the same as `J` for one key; no longer written | view |
-//! | `D` day u16, big endian; 16 bytes of the delivery's name | the same as `F` for one delivery; no longer written | view |
+//! | `I` day u16, big endian; 16 bytes of the request's name | the same as `J` for one key; imports write it | view |
+//! | `D` day u16, big endian; 16 bytes of the delivery's name | the same as `F` for one delivery; imports write it | view |
 //! | `Q` company `00` id | a queued event: its position in the queue | view |
 //! | `A` id | an entry of the audit log | view |
 //! | `R` company | the next row of a company whose tasks were purged | view |
@@ -171,8 +171,13 @@ pub(super) struct AnswerDay {
     pub(super) day: u16,
 }
 
+/// Returns the end of a day, in whole milliseconds.
+pub(super) fn end_of(day: AnswerDay) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + Duration::days(i64::from(day.day) + 1) - Duration::milliseconds(1)
+}
+
 /// Returns the day under which the response to a request of this time is stored.
-pub(super) fn answer_day(id: IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
+pub(super) fn answer_day(id: &IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
     match id.window {
         None => AnswerDay { of: AnswerKind::Keys, day: day(at) },
         Some(window) => AnswerDay { of: AnswerKind::Deliveries, day: day(at + window) },
@@ -182,7 +187,7 @@ pub(super) fn answer_day(id: IdempotencyId, at: DateTime<Utc>) -> AnswerDay {
 /// Returns the days under which a response that is valid at `now` may be stored, newest first, and the time since
 /// which responses are valid.
 pub(super) fn answer_days(
-    id: IdempotencyId,
+    id: &IdempotencyId,
     now: DateTime<Utc>,
     default: Duration,
 ) -> (DateTime<Utc>, impl Iterator<Item = AnswerDay>) {
@@ -263,12 +268,12 @@ mod tests {
         assert_eq!(purged(&company), b"Pc-1");
         assert_eq!(parse_purged(b"Pc-1"), Some(company));
         let at = DateTime::from_timestamp(86_400 * 258, 5).unwrap();
-        let mut id = IdempotencyId { name: [9; 16], window: None };
-        let keys = answer_day(id, at);
+        let mut id = IdempotencyId { company: None, name: [9; 16], window: None };
+        let keys = answer_day(&id, at);
         assert_eq!(own_answer(keys, &id.name), [b"I\x01\x02", &[9; 16][..]].concat());
         assert_eq!(block(keys, 7), b"J\x01\x02\0\0\0\0\0\0\0\x07");
         id.window = Some(Duration::days(3));
-        let deliveries = answer_day(id, at);
+        let deliveries = answer_day(&id, at);
         assert_eq!(own_answer(deliveries, &id.name), [b"D\x01\x05", &[9; 16][..]].concat());
         assert_eq!(block(deliveries, 7), b"F\x01\x05\0\0\0\0\0\0\0\x07");
         assert_eq!(parse_block(&block(deliveries, 7)), Some((deliveries, 7)));

@@ -1,13 +1,14 @@
 //! Lists of tasks: the index finds the rows, and the read view has the tasks.
 
 use super::index::{Company, PageRows};
-use super::read::{json_bytes, read_task};
+use super::read::read_task;
 use super::record::damaged;
 use super::shared::{Current, SharedStore};
 use crate::model::company::CompanyId;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::store::error::StoreError;
+use crate::store::json_size::json_bytes;
 use crate::store::query::{Cursor, PageRequest, TaskFilter, TaskPage};
 
 /// How often a page is read without holding the index's lock, before it is read with the lock held.
@@ -22,11 +23,11 @@ pub(super) fn list(
 ) -> Result<TaskPage, StoreError> {
     let found = page(shared, company, &|tasks| find(tasks, filter, page_of))?;
     let Some((tasks, PageRows { rows, total, more })) = found else {
-        return Ok(TaskPage { tasks: Vec::new(), total: 0, next: None, is_cut: false });
+        return Ok(TaskPage { tasks: Vec::new(), total: 0, total_is_exact: true, next: None, is_cut: false });
     };
     let is_cut = tasks.len() < rows.len();
     let last = rows.get(tasks.len().wrapping_sub(1)).filter(|_| more || is_cut);
-    Ok(TaskPage { tasks, total, next: last.map(|row| Cursor(u64::from(*row))), is_cut })
+    Ok(TaskPage { tasks, total, total_is_exact: true, next: last.map(|row| Cursor(u64::from(*row))), is_cut })
 }
 
 fn find(tasks: &Company, filter: &TaskFilter, page: PageRequest) -> Result<(Vec<TaskId>, PageRows), StoreError> {

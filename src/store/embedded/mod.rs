@@ -6,7 +6,7 @@
 //! (`source.rs`), `headroom.rs` reserves its space on a full disk, `upkeep.rs` is expiry and backups, `transfer.rs`
 //! export and import, `history.rs` events with their tasks, `erase.rs` erasures, `check.rs` the check of a
 //! directory, `watchdog.rs` the last resort. `keys.rs`, `record.rs`, `event_record.rs` and `task_record.rs` have
-//! the frozen formats, `lock.rs` the lock of the directory.
+//! the frozen formats.
 
 mod answer_record;
 mod answers;
@@ -28,15 +28,12 @@ mod feed;
 mod headroom;
 mod history;
 mod horizon;
-mod id_time;
-mod in_place;
 mod index;
 mod journal;
 mod keys;
 mod last_change;
 mod lineage;
 mod list;
-mod lock;
 mod names;
 mod open;
 mod options;
@@ -68,7 +65,6 @@ pub use backup::restore;
 pub use check::{check, repair};
 pub use erase::erase;
 pub use history::DirHistory;
-pub use lock::{RunningServer, running_server};
 pub use options::StoreOptions;
 pub use report::CheckReport;
 pub use view_dir::has_view;

@@ -15,7 +15,7 @@ use super::answer_record;
 use super::keys::{self, AnswerDay};
 use crate::store::error::StoreError;
 
-/// Marks an entry of its own, as development builds before 0.1 wrote it.
+/// Marks an entry of its own, as imports and development builds before 0.1 wrote it.
 const OWN: u64 = 0;
 
 /// Where a response is stored.
@@ -35,6 +35,13 @@ impl AnswerNames {
     pub(super) fn find(&self, day: AnswerDay, name: &[u8; 16]) -> Option<AnswerPlace> {
         let place = *self.0.get(&day)?.get(&short(name))?;
         Some(if place == OWN { AnswerPlace::Own } else { AnswerPlace::Block(place) })
+    }
+
+    /// Returns whether this is the last place of a request: the last of its last day.
+    pub(super) fn is_last(&self, day: AnswerDay, name: &[u8; 16], place: AnswerPlace) -> bool {
+        let later = |it: &AnswerDay| it.of == day.of && it.day > day.day;
+        self.find(day, name) == Some(place)
+            && !self.0.iter().any(|(it, names)| later(it) && names.contains_key(&short(name)))
     }
 
     /// Adds a key. If it has several places, the newest counts, in whichever order they are added: block numbers

@@ -13,7 +13,6 @@ use super::data_dir::{journal_dir, refuse_unfinished, snapshot_dir};
 use super::decide::Stored;
 use super::index::Index;
 use super::journal::{Accepted, Opened, Survey, known_damaged, sync_dir};
-use super::lock::DirLock;
 use super::options::StoreOptions;
 use super::private::{create_private_dir, make_private};
 use super::recent::Recent;
@@ -24,6 +23,7 @@ use super::watchdog::Watchdog;
 use super::writer::Writer;
 use super::{lineage, rebuild, snapshot, verify, view_dir};
 use crate::metrics::store::{Rebuild, STORE};
+use crate::store::dir_lock::DirLock;
 use crate::store::error::StoreError;
 
 impl Embedded {

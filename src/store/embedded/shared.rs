@@ -14,8 +14,6 @@ use super::disk::{enough, free, room};
 use super::erase::forgotten::Forgotten;
 use super::erase::late::Erasures;
 use super::horizon::{read_horizon, write_horizon};
-use super::id_time::first_id_of;
-use super::in_place::is_in_place;
 use super::index::Index;
 use super::journal::{Accepted, Segments};
 use super::names::AnswerNames;
@@ -27,6 +25,8 @@ use super::view_dir::needs;
 use super::{failure, keys};
 use crate::metrics::store::STORE;
 use crate::store::error::{Damage, StoreError};
+use crate::store::id_time::first_id_of;
+use crate::store::in_place::is_in_place;
 
 #[derive(Debug)]
 pub(super) struct SharedStore {

@@ -1,15 +1,15 @@
 //! Export and import, item by item; also for moving to another backend.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::audit::audit;
 use super::backend::Embedded;
-use super::change::{Change, Done, enters_queue};
+use super::change::{Change, Done, Guard, enters_queue};
 use super::journal::{OpKind, ops, replay};
 use super::read::{api_keys, read_task};
 use super::shared::SharedStore;
-use super::{event_record, events, keys, record, task_record};
+use super::{answers, event_record, events, failure, keys, record, task_record};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus};
 use crate::model::ids::EventId;
@@ -27,11 +27,11 @@ impl Embedded {
     pub(super) fn count_items(&self) -> u64 {
         let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let tasks: u64 = index.stats().iter().map(|it| it.tasks + it.deleted_tasks).sum();
-        tasks + self.shared.segments.event_count()
+        tasks + self.shared.segments.event_count() + self.shared.names().count()
     }
 
-    /// Visits API keys, the audit log (newest first), tasks (per company, in the order in which they were stored)
-    /// and events. Blocking.
+    /// Visits recent erasures, API keys, the audit log (newest first), tasks (per company, in the order in which they were
+    /// stored), events and first responses. Blocking.
     ///
     /// # Errors
     /// Fails if something cannot be read, or if `visit` returns an error.
@@ -41,6 +41,9 @@ impl Embedded {
     ) -> Result<(), StoreError> {
         let written = |e: std::io::Error| StoreError::Write(format!("the export cannot be written: {e}"));
         self.shared.settle()?;
+        for erasure in self.shared.erasures.recent() {
+            visit(StoredItem::Erasure(Box::new(erasure))).map_err(written)?;
+        }
         for key in self.shared.view(api_keys)? {
             visit(StoredItem::Key(Box::new(key))).map_err(written)?;
         }
@@ -73,6 +76,7 @@ impl Embedded {
         });
         let lost = replayed.map_err(|e| StoreError::Read(format!("the journal: {e}")))?;
         result?;
+        answers::each(&self.shared, &mut |answer| visit(StoredItem::Answer(Box::new(answer))).map_err(written))?;
         if lost.is_empty() { Ok(()) } else { Err(StoreError::Journal(lost)) }
     }
 
@@ -117,7 +121,8 @@ impl Embedded {
     /// # Errors
     /// Fails as any write does.
     pub(super) async fn import_items(&self, items: Vec<StoredItem>) -> Result<Imported, StoreError> {
-        let (mut events, mut tasks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut tasks, mut others, mut answers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut erasures = Vec::new();
         let mut owners = if items.iter().any(|it| matches!(it, StoredItem::Key(_))) {
             self.keys().await?.into_iter().map(|it| (it.hash, it.id)).collect()
         } else {
@@ -143,9 +148,18 @@ impl Embedded {
                     }
                 }
                 StoredItem::Audit(it) => others.push((keys::audit(it.id), record::encode_audit(&it)?)),
+                StoredItem::Answer(it) => answers.push(Guard::imported(*it)?),
+                StoredItem::Erasure(it) => erasures.push(*it),
             }
         }
-        match self.writer.write(Change::Import { events, tasks, others }).await? {
+        if !erasures.is_empty() {
+            self.read(move |shared| {
+                let mut begin = erasures.into_iter().map(|it| shared.erasures.begin(Arc::new(it.patient), it.at));
+                begin.try_for_each(|it| it.map_err(|e| failure::io(&e, StoreError::Write)))
+            })
+            .await?;
+        }
+        match self.writer.write(Change::Import { events, tasks, others, answers }).await? {
             Done::Imported(mut imported) => {
                 imported.skipped += taken.skipped;
                 imported.differing.extend(taken.differing);

@@ -16,10 +16,11 @@ use crate::auth::ApiKey;
 use crate::metrics::store::STORE;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
-use crate::model::event::Reason;
+use crate::model::event::{Event, Reason};
 use crate::model::ids::TaskId;
 use crate::model::ids::{EventId, IntegrationName};
 use crate::model::task::{Task, TaskPatch};
+use crate::store::cluster::Shareable;
 use crate::store::erasure::patient::Patient;
 use crate::store::erasure::report::{Erased, Keep};
 use crate::store::error::StoreError;
@@ -31,6 +32,8 @@ use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskP
 use crate::store::stats::{Expired, Stats};
 use crate::store::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use crate::store::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
+
+impl Shareable for Embedded {}
 
 impl TaskStore for Embedded {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
@@ -56,7 +59,7 @@ impl TaskStore for Embedded {
             let value = shared.view(|tree| tree.get(key).map_err(failure::read))?;
             Ok(value.map(|it| Bytes::copy_from_slice(&it)))
         };
-        self.read(move |shared| answers::first(shared, id, now, &|key| get(shared, key))).boxed()
+        self.read(move |shared| answers::first(shared, &id, now, &|key| get(shared, key))).boxed()
     }
 
     fn task<'a>(&'a self, company: &CompanyId, id: TaskId) -> BoxFuture<'a, Result<Option<Task>, StoreError>> {
@@ -143,7 +146,7 @@ impl EventQueue for Embedded {
         integration: &IntegrationName,
         reason: Reason,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let event = events::unreadable(company, id, integration, reason);
+        let event = Event::unreadable(company, id, integration, reason);
         async move { Ok(self.replaced(Change::GiveUp(Box::new(event))).await? == Replaced::Stored) }.boxed()
     }
 }

@@ -42,6 +42,8 @@ pub enum FoundBy {
     Reason,
     /// The plugin's log names the patient.
     Log,
+    /// The query or the path of its URL names the patient.
+    Url,
 }
 
 /// A place where an event or a task names a patient.
@@ -49,7 +51,7 @@ pub enum FoundBy {
 #[schemars(rename = "PatientMatch")]
 pub struct Match {
     /// The place: `task`, `body /patient/id` (with a JSON Pointer if the body can be parsed), `header x-patient`,
-    /// `reason` or `log`; for a task, the field's name.
+    /// `query patient`, `path`, `reason` or `log`; for a task, the field's name.
     pub place: String,
     /// How the id is written there.
     pub form: Form,
@@ -75,11 +77,21 @@ impl Patient {
         self.company == other.company && self.id == other.id && self.leading_zeros == other.leading_zeros
     }
 
+    /// Returns the company, the id, and whether zeros before it are ignored.
+    pub(crate) fn parts(&self) -> (&CompanyId, &str, bool) {
+        (&self.company, &self.id, self.leading_zeros)
+    }
+
     /// Returns how a task that was created from an event shows that the event belongs to the patient.
     pub(in crate::store) fn owns_task(&self, task: &Task) -> Option<Match> {
         let id = task.patient_id.as_deref().filter(|it| self.word.is(it))?;
         let form = self.word.find(id, true).unwrap_or(Form::Text);
         Some(Match { place: "task".into(), form })
+    }
+
+    /// Returns whether this is the patient's company.
+    pub(in crate::store) fn is_of_company(&self, company: &CompanyId) -> bool {
+        *company == self.company
     }
 
     /// Returns whether an event belongs to the patient's company.
@@ -123,6 +135,12 @@ impl Patient {
         for (name, value) in &event.headers {
             look(FoundBy::Header, &|| format!("header {name}"), value, says_patient(name));
         }
+        for it in &event.query {
+            let (place, named) = (|| format!("query {}", it.name), says_patient(&it.name));
+            look(FoundBy::Url, &place, &it.name, false);
+            look(FoundBy::Url, &place, it.value.as_deref().unwrap_or_default(), named);
+        }
+        look(FoundBy::Url, &|| "path".into(), &event.path, says_patient(&event.path));
         if let Some(content_type) = &event.content_type {
             look(FoundBy::Header, &|| "header content-type".into(), content_type, false);
         }

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::patient::{FoundBy, Match};
+use super::patient::{FoundBy, Match, Patient};
 use crate::model::event::{Event, EventStatus};
 use crate::model::ids::TaskId;
 use crate::model::ids::{EventId, IntegrationName};
+use crate::model::task::Task;
 
 /// What an erasure erased, or what a dry run would erase.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -32,6 +33,14 @@ pub struct NamingTask {
     pub id: TaskId,
     /// The fields that name the patient, and how.
     pub matches: Vec<Match>,
+}
+
+impl NamingTask {
+    /// Returns the match if this task is readable and names the patient.
+    pub(in crate::store) fn of(patient: &Patient, task: &Task) -> Option<Self> {
+        let matches = if task.deleted_at.is_some() { Vec::new() } else { patient.in_task(task) };
+        (!matches.is_empty()).then_some(Self { id: task.id, matches })
+    }
 }
 
 /// An event that was erased, or would be.

@@ -2,8 +2,7 @@
 
 /// A command that writes this text to stdout.
 pub fn says(text: &str) -> String {
-    let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-    include_str!("command.wat").replace("TEXT", &escaped).replace("LENGTH", &text.len().to_string())
+    include_str!("command.wat").replace("TEXT", &escaped(text)).replace("LENGTH", &text.len().to_string())
 }
 
 /// A component whose transform runs this code first.
@@ -29,4 +28,28 @@ pub fn command(definitions: &str) -> String {
           (memory (export "memory") 1)
           {definitions})"#
     )
+}
+
+/// A component that writes this error to its log, and then runs this code.
+pub fn logs_error(text: &str, body: &str) -> String {
+    let wat = include_str!("crash.wat").replace("LENGTH", &text.len().to_string());
+    wat.replace("\"LOG\"", &format!("\"{}\"", escaped(text))).replace("BODY", body)
+}
+
+/// A command that writes this text to stderr, and then runs this code.
+pub fn complains(text: &str, body: &str) -> String {
+    command(&format!(
+        r#"(data (i32.const 1024) "{}")
+        (func (export "_start")
+          (i32.store (i32.const 0) (i32.const 1024))
+          (i32.store (i32.const 4) (i32.const {}))
+          (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+          {body})"#,
+        escaped(text),
+        text.len()
+    ))
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("\\{byte:02x}")).collect()
 }

@@ -52,8 +52,11 @@ pub fn operation(method: &str, target: &str) -> Option<Operation> {
     let parts: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
     let fits = |template: &&String| {
         let template: Vec<_> = template.split('/').collect();
+        // The last parameter of this name is the rest of the path.
+        let rest = template.last() == Some(&"{path}") && parts.len() > template.len();
+        let parts = &parts[..if rest { template.len() } else { parts.len() }];
         let part = |(it, sent): (&&str, &&str)| it == sent || (it.starts_with('{') && !sent.is_empty());
-        template.len() == parts.len() && template.iter().zip(&parts).all(part)
+        template.len() == parts.len() && template.iter().zip(parts).all(part)
     };
     // A literal is meant rather than a parameter.
     let paths = DESCRIPTION["paths"].as_object().unwrap();

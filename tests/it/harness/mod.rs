@@ -2,12 +2,18 @@
 
 mod basics;
 pub mod contract;
+mod database;
+mod keeper;
+mod postgres;
 mod reply;
 mod server;
 mod setup;
 mod wait;
 
 pub use basics::{DEADLINE, KEY, binary, shipped_plugins, task};
+pub use database::Database;
+pub(crate) use postgres::postgres_or_skip;
+pub use postgres::{Cluster, NO_POSTGRES, as_postgres, free_port};
 pub use reply::Reply;
 pub use server::Server;
 pub use setup::Setup;

@@ -8,6 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::basics::{DEADLINE, KEY, binary, shipped_plugins};
+use super::database::Database;
+use super::postgres::Cluster;
 use super::reply::Reply;
 use super::server::Server;
 use super::wait::in_time;
@@ -21,6 +23,23 @@ pub struct Setup {
     /// More arguments of `serve`.
     pub extra: Vec<String>,
     dir: Arc<TempDir>,
+    /// Directory of the plugins, if they are another server's.
+    _kept: Option<Arc<TempDir>>,
+}
+
+/// Variable of the database.
+const DATABASE: &str = "HOOKMILL_DATABASE_URL";
+
+/// Where servers keep their data: with `HOOKMILL_TEST_STORE=postgres`, each test has a database of its own.
+#[expect(clippy::disallowed_methods, reason = "the settings of tests are not the server's")]
+fn store() -> Vec<(String, String)> {
+    match std::env::var("HOOKMILL_TEST_STORE").as_deref() {
+        Ok("postgres") => {
+            let cluster = Cluster::get().expect("HOOKMILL_TEST_STORE=postgres needs PostgreSQL");
+            vec![(DATABASE.to_owned(), cluster.database().url())]
+        }
+        _ => Vec::new(),
+    }
 }
 
 impl Setup {
@@ -33,10 +52,27 @@ impl Setup {
             data: dir.path().join("data"),
             plugins,
             config: String::new(),
-            env: Vec::new(),
+            env: store(),
             extra: Vec::new(),
             dir: Arc::new(dir),
+            _kept: None,
         }
+    }
+
+    /// Another server on this database, with a data directory of its own and the same plugins.
+    pub fn on(mut self, database: &Database<'_>) -> Self {
+        self.env.retain(|(name, _)| name != DATABASE);
+        self.env(DATABASE, &database.url())
+    }
+
+    /// Another server like this one, with a data directory of its own.
+    pub fn another(&self) -> Self {
+        let mut other = Self::new();
+        other.env.retain(|(name, _)| name != DATABASE);
+        other.env.extend(self.env.iter().filter(|it| !other.env.contains(it)).cloned().collect::<Vec<_>>());
+        (other.plugins, other.config, other.extra) = (self.plugins.clone(), self.config.clone(), self.extra.clone());
+        other._kept = Some(Arc::clone(&self.dir));
+        other
     }
 
     pub fn with_shipped_plugins() -> Self {
@@ -68,6 +104,28 @@ impl Setup {
         self
     }
 
+    /// Adds a plugin folder without a module: `manifest` names a script or has `[task]`; `files` are next to it.
+    pub fn mapping(self, name: &str, manifest: &str, files: &[(&str, &str)]) -> Self {
+        let folder = self.plugins.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let head =
+            format!("name = \"{name}\"\nversion = \"1\"\nschema = \"input.schema.json\"\ncompany_id = \"company-1\"\n");
+        let auth = if manifest.contains("[auth]") { "" } else { "\n[auth]\nscheme = \"api-key\"\n" };
+        std::fs::write(folder.join("plugin.toml"), format!("{head}{manifest}{auth}")).unwrap();
+        let schema = r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object"}"#;
+        std::fs::write(folder.join("input.schema.json"), schema).unwrap();
+        for (file, text) in files {
+            std::fs::write(folder.join(file), text).unwrap();
+        }
+        self
+    }
+
+    /// Adds a plugin folder with a script.
+    pub fn script(self, name: &str, script: &str) -> Self {
+        let manifest = "script = \"mapper.js\"\n[defaults]\nassigned_user_ids = [\"user_1\"]\ncreated_by_id = \"test\"\ndeadline = \"2d\"\n";
+        self.mapping(name, manifest, &[("mapper.js", script)])
+    }
+
     pub fn command(&self) -> Command {
         let file = self.data.with_extension("toml");
         std::fs::write(&file, &self.config).unwrap();
@@ -83,7 +141,7 @@ impl Setup {
     pub fn key(&self, company: &str, scopes: &[&str]) -> String {
         let mut command = binary();
         command.args(["key", "create", "--company", company, "--data-dir"]).arg(&self.data);
-        command.args(scopes.iter().flat_map(|scope| ["--scope", scope]));
+        command.args(scopes.iter().flat_map(|scope| ["--scope", scope])).envs(self.env.iter().cloned());
         let out = command.output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()

@@ -218,6 +218,8 @@ fn export(store: &Embedded, scans: Scans, dump: &mut Dump) -> Result<(), StoreEr
             }
             StoredItem::Key(it) => keys.push((it.id.0.clone(), hash(&it))),
             StoredItem::Audit(it) => audit.push((it.id, hash(&it))),
+            // Not in lists.
+            StoredItem::Answer(_) | StoredItem::Erasure(_) => {}
         }
         Ok(())
     })?;

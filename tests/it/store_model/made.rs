@@ -10,6 +10,7 @@ use hookmill::model::company::CompanyId;
 use hookmill::model::event::{Event, EventStatus, Reason};
 use hookmill::model::ids::TaskId;
 use hookmill::model::ids::{EventId, IntegrationName};
+use hookmill::model::sent_url::SentParameter;
 use hookmill::model::task::{NewTask, Priority, Status, Task, TaskPatch};
 use hookmill::store::{Commit, FirstAnswer, Idempotency, IdempotencyId, Ingested};
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,8 @@ impl Delivery {
             }
         };
         let pad = text(self.n, self.body_bytes);
+        // Other events are stored in older formats.
+        let has_url = self.n.is_multiple_of(3);
         let body =
             Bytes::from(format!("{{\"n\":{},\"patient_id\":\"{}\",\"pad\":\"{pad}\"}}", self.n, patient(self.patient)));
         let event = Event {
@@ -152,6 +155,8 @@ impl Delivery {
             plugin_log: format!("attempt {}", self.attempt),
             content_type: Some("application/json".into()),
             headers: vec![("x-delivery".into(), self.n.to_string())],
+            query: has_url.then(|| parameter(self.n)).into_iter().collect(),
+            path: if has_url { format!("/n/{}", self.n) } else { String::new() },
             stages: Vec::new(),
             redacted: Vec::new(),
             erased_at: None,
@@ -194,7 +199,7 @@ impl AnswerOf {
     pub fn id(&self) -> IdempotencyId {
         let window = self.window.map(|hours| Duration::hours(i64::from(hours)));
         // An integration has one window, and is in the name.
-        IdempotencyId { name: [self.name + self.window.unwrap_or(0); 16], window }
+        IdempotencyId { company: None, name: [self.name + self.window.unwrap_or(0); 16], window }
     }
 
     pub fn answer(&self) -> FirstAnswer {
@@ -260,6 +265,7 @@ pub fn commit(deliveries: &[Delivery], answer: Option<&AnswerOf>) -> Commit {
     Commit {
         ingested: deliveries.iter().map(Delivery::ingested).collect(),
         idempotency: answer.map(AnswerOf::idempotency),
+        lane: None,
     }
 }
 
@@ -286,4 +292,8 @@ pub fn event_hash(event: &Event) -> u64 {
         event.task_ids,
         event.body_bytes,
     ))
+}
+
+fn parameter(n: u64) -> SentParameter {
+    SentParameter { name: "n".into(), value: n.is_multiple_of(2).then(|| n.to_string()) }
 }

@@ -40,6 +40,8 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
         plugin_log: String::new(),
         content_type: Some("application/json".into()),
         headers: Vec::new(),
+        query: Vec::new(),
+        path: String::new(),
         stages: Vec::new(),
         redacted: Vec::new(),
         erased_at: None,
@@ -53,7 +55,7 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
 }
 
 pub fn once(n: u8) -> IdempotencyId {
-    IdempotencyId { name: [n; 16], window: None }
+    IdempotencyId { company: None, name: [n; 16], window: None }
 }
 
 pub fn answer(body: &str, at: DateTime<Utc>) -> FirstAnswer {

@@ -1,7 +1,5 @@
 //! The journal as it is in `src/`, and one to be damaged.
 
-#[path = "../../../../src/store/embedded/id_time.rs"]
-mod id_time;
 #[path = "../../../../src/store/embedded/journal/mod.rs"]
 mod journal;
 
@@ -9,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use journal::{Accepted, OpKind, Op, Survey, read_only, replay};
+use journal::{Accepted, Op, OpKind, Survey, read_only, replay};
 
 const SEGMENT_BYTES: u64 = 2048;
 

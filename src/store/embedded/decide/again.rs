@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use super::{Decided, Decider, changed};
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, EventStatus, Reason};
+use crate::model::event::{Event, EventStatus};
 use crate::model::ids::EventId;
 use crate::store::embedded::change::{Again, Done, Guard, KeyValue, OwnedOp};
 use crate::store::embedded::event_record::{self, Base, Decoded};
 use crate::store::embedded::events;
 use crate::store::embedded::journal::{Op, OpKind, StoredEvent};
 use crate::store::embedded::{failure, keys, task_record};
+use crate::store::erasure::content::{erased, without_content};
 use crate::store::error::StoreError;
 use crate::store::idempotency::FirstAnswer;
 use crate::store::write::{EventVersion, Replaced};
@@ -85,7 +86,7 @@ impl Decider<'_> {
             written.push(self.gone(keys::queued(&company, id)));
         }
         if let Some((name, at)) = forget
-            && let Some(first) = self.first(name, at)?
+            && let Some(first) = self.first(&name, at)?
             && first.event_id == Some(id)
         {
             self.answers.add(Guard::forgotten(name, at)?);
@@ -101,7 +102,7 @@ impl Decider<'_> {
     fn other_answer(&self, again: &Again) -> Result<Option<FirstAnswer>, StoreError> {
         let Some(guard) = &again.guard else { return Ok(None) };
         for at in [guard.at, again.now] {
-            let first = self.first(guard.id, at)?;
+            let first = self.first(&guard.id, at)?;
             let first = first.filter(|it| !it.refused && it.event_id != Some(again.event.id));
             if first.is_some() {
                 return Ok(first);
@@ -153,7 +154,7 @@ impl Decider<'_> {
         self.replaced.insert(event.id.0);
         let (company, id) = (event.company_id.clone(), event.id);
         let made_tasks = !event.task_ids.is_empty();
-        let event = if made_tasks { event_record::without_content(event, at) } else { erased(event, at) };
+        let event = if made_tasks { without_content(event, at) } else { erased(event, at) };
         let value = event_record::encode_update(event, stored.base(base))?;
         let event = OwnedOp::new(OpKind::Event, keys::event(&company, id), value);
         self.late.push(id.0);
@@ -193,15 +194,4 @@ impl Decider<'_> {
         let value = event_record::encode(erased(event, at))?;
         Ok(Some(vec![OwnedOp::new(OpKind::Event, key.clone(), value)]))
     }
-}
-
-/// Reduces an event to the fact that it was received and erased.
-fn erased(event: Event, at: DateTime<Utc>) -> Event {
-    let mut event = event_record::without_content(event, at);
-    if matches!(event.status, EventStatus::Queued | EventStatus::Stored) {
-        event.status = EventStatus::Quarantined;
-        event.reason = Some(Reason { stage: "erase".into(), code: "erased".into(), message: String::new() });
-    }
-    event.task_ids.clear();
-    event
 }

@@ -34,6 +34,8 @@ fn made(company: &str) -> Ingested {
         plugin_log: String::new(),
         content_type: None,
         headers: Vec::new(),
+        query: Vec::new(),
+        path: String::new(),
         stages: Vec::new(),
         redacted: Vec::new(),
         erased_at: None,
@@ -56,8 +58,8 @@ fn keyed(company: &str, key: &str) -> Commit {
         head: Bytes::new(),
         body: key.to_owned().into(),
     };
-    let idempotency = Some(Idempotency { id: IdempotencyId::of("s", "/r", key), answer });
-    Commit { ingested: vec![made(company)], idempotency }
+    let idempotency = Some(Idempotency { id: IdempotencyId::of(None, "s", "/r", key), answer });
+    Commit { ingested: vec![made(company)], idempotency, lane: None }
 }
 
 fn changes(commit: &Commit) -> Change {
@@ -143,7 +145,7 @@ fn kinds(written: &[OwnedOp]) -> Vec<OpKind> {
 fn of_changes_in_one_group_each_sees_those_before_it() {
     let (_dir, store, mut stored) = empty();
     let mut decider = Decider::new(&store.shared, &mut stored, 1);
-    let commit = Commit { ingested: vec![made("a")], idempotency: None };
+    let commit = Commit { ingested: vec![made("a")], idempotency: None, lane: None };
     let (written, _) = decider.decide(changes(&commit)).unwrap();
     assert_eq!(kinds(&written), [OpKind::Event, OpKind::Insert]);
     let task = &commit.ingested[0].tasks[0];
@@ -194,7 +196,7 @@ fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
 fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
     let (_dir, store, mut stored) = empty();
     let mut decider = Decider::new(&store.shared, &mut stored, 1);
-    let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None };
+    let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None, lane: None };
     decider.decide(changes(&commit)).unwrap();
     let a = commit.ingested[0].tasks[0].company_id.clone();
     let mut purge = |row: u32, sequence| {
@@ -220,7 +222,7 @@ fn tasks_carry_the_sequence_of_the_record_that_is_written() {
         let op = written.iter().find(|it| it.kind != OpKind::Event && keys::parse_task(&it.key).is_some()).unwrap();
         task_record::decode(&op.value, id, CompanyId::parse("a").unwrap()).unwrap().1
     };
-    let first = Commit { ingested: vec![made("a")], idempotency: None };
+    let first = Commit { ingested: vec![made("a")], idempotency: None, lane: None };
     let id = first.ingested[0].tasks[0].id;
     let (written, _) = decider.decide(changes(&first)).unwrap();
     assert_eq!(last_change(&written, id), LastChange { sequence: 7, row: 0 });
@@ -245,7 +247,7 @@ fn an_import_skips_what_exists_and_names_what_differs() {
     let key = keys::audit(Uuid::from_u128(1));
     let mut import = |value: &[u8]| {
         let others = vec![(key.clone(), value.to_vec())];
-        let change = Change::Import { events: Vec::new(), tasks: Vec::new(), others };
+        let change = Change::Import { events: Vec::new(), tasks: Vec::new(), others, answers: Vec::new() };
         let (written, done) = decider.decide(change).unwrap();
         let Done::Imported(imported) = done else { panic!("{done:?}") };
         (kinds(&written), imported.skipped, imported.differing)
@@ -262,7 +264,7 @@ fn overwriting_changes_existing_entries_only() {
     let mut decider = Decider::new(&store.shared, &mut stored, 1);
     let (there, gone) = (keys::audit(Uuid::from_u128(1)), keys::audit(Uuid::from_u128(2)));
     let others = vec![(there.clone(), b"before".to_vec())];
-    decider.decide(Change::Import { events: Vec::new(), tasks: Vec::new(), others }).unwrap();
+    decider.decide(Change::Import { events: Vec::new(), tasks: Vec::new(), others, answers: Vec::new() }).unwrap();
     let entries = [there.clone(), gone].map(|key| (key, b"after".to_vec())).into();
     let (written, _) = decider.decide(Change::Overwrite(entries)).unwrap();
     assert_eq!(

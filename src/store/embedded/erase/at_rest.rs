@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 
 use super::answers;
 use super::late::Erasures;
+use crate::store::dir_lock::DirLock;
 use crate::store::embedded::data_dir::{journal_dir, refuse_unfinished, snapshot_dir};
 use crate::store::embedded::journal::{JournalFiles, Op, OpKind, put_in_place};
-use crate::store::embedded::lock::DirLock;
 use crate::store::embedded::snapshot;
 use crate::store::erasure::patient::Patient;
 use crate::store::erasure::report::Erased;

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::answers;
 use super::overwrite::{decode, event_id, overwritten, rewritten};
 use crate::model::ids::TaskId;
-use crate::model::task::Task;
 use crate::store::embedded::journal::{JournalFiles, Op, OpKind};
 use crate::store::embedded::keys;
 use crate::store::erasure::patient::{FoundBy, Match, Patient};
@@ -124,16 +123,7 @@ impl FoundData {
         if company == patient.company {
             self.tasks.remove(&id);
             let written = (op.kind != OpKind::Delete).then(|| patient.task(op)).flatten();
-            self.tasks.extend(written.and_then(|it| naming(patient, &it)).map(|it| (id, it)));
+            self.tasks.extend(written.and_then(|it| NamingTask::of(patient, &it)).map(|it| (id, it)));
         }
     }
-}
-
-/// Returns the match if this task is readable and names the patient.
-pub(super) fn naming(patient: &Patient, task: &Task) -> Option<NamingTask> {
-    if task.deleted_at.is_some() {
-        return None;
-    }
-    let matches = patient.in_task(task);
-    (!matches.is_empty()).then_some(NamingTask { id: task.id, matches })
 }

@@ -15,11 +15,11 @@ use super::overwrite::{decode, event_id, rewritten};
 use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::Change;
 use crate::store::embedded::data_dir::journal_dir;
-use crate::store::embedded::id_time::first_id;
 use crate::store::embedded::journal::{Closed, Op};
 use crate::store::embedded::{event_record, events};
 use crate::store::erasure::report::Keep;
 use crate::store::error::StoreError;
+use crate::store::id_time::first_id;
 
 /// An integration with events to erase in one segment.
 struct Due<'a> {

@@ -6,10 +6,10 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::store::embedded::id_time::first_id;
 use crate::store::embedded::journal::{Closed, write_json};
 use crate::store::erasure::report::Keep;
 use crate::store::error::StoreError;
+use crate::store::id_time::first_id;
 
 /// File with the last segment, for each integration, up to which all segments are finished.
 const FILE: &str = "forgotten.json";

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::model::company::CompanyId;
-use crate::store::embedded::id_time::{first_id_of, received_ms};
 use crate::store::embedded::journal::{Op, write_json};
 use crate::store::erasure::patient::Patient;
+use crate::store::id_time::{first_id_of, received_ms};
+use crate::store::item::StoredErasure;
 
 /// Name of the file, next to the journal's segments.
 const FILE: &str = "erasures.json";
@@ -93,7 +94,7 @@ impl Erasures {
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub(super) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) -> std::io::Result<()> {
+    pub(in crate::store::embedded) fn begin(&self, patient: Arc<Patient>, at: DateTime<Utc>) -> std::io::Result<()> {
         let _saving = self.saving();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|it| it.begun.elapsed() < KNOWN);
@@ -107,6 +108,13 @@ impl Erasures {
         self.newest.fetch_max(at.timestamp_millis(), Ordering::Release);
         drop(recent);
         self.save()
+    }
+
+    /// Returns the erasures of the last day.
+    pub(in crate::store::embedded) fn recent(&self) -> Vec<StoredErasure> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let known = recent.iter().filter(|it| it.begun.elapsed() < KNOWN);
+        known.map(|it| StoredErasure { patient: Patient::clone(&it.patient), at: it.at }).collect()
     }
 
     /// Registers events whose earlier records must be erased.
@@ -180,9 +188,9 @@ impl Erasures {
 mod tests {
     use super::*;
     use crate::model::company::CompanyId;
-    use crate::store::embedded::id_time::first_id;
     use crate::store::embedded::journal::OpKind;
     use crate::store::embedded::keys;
+    use crate::store::id_time::first_id;
 
     /// If the clock is set back or a day ahead while a delivery is in its plugin, it must still be stored as
     /// erased.
@@ -225,7 +233,7 @@ mod tests {
         let integration = crate::model::ids::IntegrationName("tasks".into());
         let reason = crate::model::event::Reason { stage: String::new(), code: String::new(), message: String::new() };
         let id = crate::model::ids::EventId(id);
-        let event = crate::store::embedded::events::unreadable(company, id, &integration, reason);
+        let event = crate::model::event::Event::unreadable(company, id, &integration, reason);
         let body = format!("{{\"patient_id\":\"{patient}\"}}").into();
         crate::store::embedded::event_record::encode(crate::model::event::Event { body, ..event }).unwrap()
     }

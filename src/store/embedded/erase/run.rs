@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::find::{FoundData, naming};
+use super::find::FoundData;
 use super::overwrite::overwritten;
 use crate::store::embedded::backend::Embedded;
 use crate::store::embedded::change::Change;
@@ -117,7 +117,7 @@ impl Embedded {
             for entry in tree.scan_prefix(keys::tasks_of(&patient.company)) {
                 let (key, value) = entry.map_err(failure::read)?;
                 let task = patient.task(&Op { kind: OpKind::Insert, key: &key, value: &value });
-                found.extend(task.and_then(|it| naming(patient, &it)));
+                found.extend(task.and_then(|it| NamingTask::of(patient, &it)));
             }
             Ok(found)
         })

@@ -15,6 +15,8 @@ fn traced() -> Event {
         plugin_log: String::new(),
         content_type: Some("text/plain".into()),
         headers: vec![("a".into(), "b".into())],
+        query: Vec::new(),
+        path: String::new(),
         stages: Vec::new(),
         redacted: Vec::new(),
         erased_at: None,
@@ -78,3 +80,39 @@ fn an_erased_event_keeps_the_ids_of_its_trace_and_nothing_that_was_sent() {
 
 /// Format, checksum, then the fields in the order of the records.
 const FROZEN: &str = "0513d30e97036661788084a4920dc0a9d33a0000000000010a746578742f706c61696e02027b7d01016101620000000100004b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b0f0f0f0f0f0f0f0f010d76656e646f723d702d34373131";
+
+/// An event with everything that format 6 adds to.
+fn with_url() -> Event {
+    let parameter = |name: &str, value: Option<&str>| SentParameter { name: name.into(), value: value.map(Into::into) };
+    Event { query: vec![parameter("a", Some("1")), parameter("b", None)], path: "/x".into(), ..traced() }
+}
+
+/// Otherwise events that were stored with their URL cannot be read after an upgrade.
+#[test]
+fn the_format_of_an_event_with_a_url_is_frozen() {
+    let event = with_url();
+    let value = encode(event.clone()).unwrap();
+    let hex: String = value.iter().map(|it| format!("{it:02x}")).collect();
+    assert_eq!(hex, FROZEN_6);
+    assert_eq!(read(&value, &event).event, event);
+    let plain = Event { trace: None, ..event };
+    assert_eq!(read(&encode(plain.clone()).unwrap(), &plain).event, plain);
+}
+
+/// Otherwise a replay maps an event without its URL, or an erased event still has it.
+#[test]
+fn a_url_is_read_from_the_first_record_and_erased_with_it() {
+    let event = with_url();
+    let first = encode(event.clone()).unwrap();
+    let again = Event { status: EventStatus::Captured, ..event.clone() };
+    let update = encode_update(again.clone(), Base { segment: 1, offset: 2, length: 3 }).unwrap();
+    let decoded = read(&update, &event);
+    assert_eq!((&decoded.event.query, decoded.event.path.as_str()), (&Vec::new(), ""));
+    assert_eq!(decoded.whole(|_| Ok(Some(first.clone()))).unwrap(), Some(again));
+    let erased = encode_erased(Decoded { event: event.clone(), base: None }, event.received_at, first.len()).unwrap();
+    let erased = read(&erased, &event).event;
+    assert_eq!((erased.query, erased.path.as_str()), (Vec::new(), ""));
+}
+
+/// As [`FROZEN`], with the checksum.
+const FROZEN_6: &str = "06d285fb05036661788084a4920dc0a9d33a0000000000010a746578742f706c61696e02027b7d0101610162000000010000014b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b0f0f0f0f0f0f0f0f010d76656e646f723d702d34373131020161010131016200022f78";

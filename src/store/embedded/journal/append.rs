@@ -18,7 +18,7 @@ use super::prepare::Preparer;
 use super::rewrite::put_in_place;
 use super::segments::{Events, Extent, Segment, Segments};
 use crate::metrics::store::STORE;
-use crate::store::embedded::id_time;
+use crate::store::id_time;
 
 /// How far in the future a segment's creation time may be, in milliseconds: clocks are corrected in small steps all
 /// the time.

@@ -19,13 +19,13 @@ fn put(bytes: usize) -> Change {
 fn answers_are_forgotten_once_their_removal_is_durable() {
     let dir = tempfile::TempDir::new().unwrap();
     let store = Embedded::open(&dir.path().join("data"), &StoreOptions::default()).unwrap();
-    let (id, at) = (IdempotencyId::of("s", "/r", "key"), chrono::Utc::now());
+    let (id, at) = (IdempotencyId::of(None, "s", "/r", "key"), chrono::Utc::now());
     let mut answered = put(1);
     if let Change::Put { guard, .. } = &mut answered {
-        *guard = Some(Guard::forgotten(id, at).unwrap());
+        *guard = Some(Guard::forgotten(id.clone(), at).unwrap());
     }
     store.writer.write_blocking(answered).unwrap();
-    let day = keys::answer_day(id, at);
+    let day = keys::answer_day(&id, at);
     let Some(AnswerPlace::Block(number)) = store.shared.names().find(day, &id.name) else { panic!("no block") };
     let removed = || Change::Remove(vec![keys::block(day, number)]);
     let mut stored = Stored::default();
@@ -57,7 +57,7 @@ fn a_record_that_cannot_be_read_keeps_no_other_from_being_read() {
         (b"Tno-task".to_vec(), unreadable(2)),
         (task, unreadable(2)),
     ];
-    let import = Change::Import { events: Vec::new(), tasks: Vec::new(), others };
+    let import = Change::Import { events: Vec::new(), tasks: Vec::new(), others, answers: Vec::new() };
     store.writer.write_blocking(import).unwrap();
     drop(store);
     for view_is_gone in [false, true] {

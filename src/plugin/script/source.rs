@@ -1,0 +1,206 @@
+//! What the author of a script or of expressions writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{numbers, zones};
+use crate::plugin::bounded::cut;
+
+/// Maximum length of a statement that an error shows, in characters.
+const STATEMENT: usize = 160;
+
+/// A mapping for the interpreter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MappingSource {
+    /// The mapping itself.
+    pub written: MappingText,
+    /// The time zone of dates without an offset, and of `DateTime.now()`.
+    pub timezone: chrono_tz::Tz,
+}
+
+/// A script, or expressions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MappingText {
+    /// `script` in plugin.toml: the file's name, and the texts of this file and of those that it imports.
+    Script {
+        /// Name of the script's file.
+        file: String,
+        /// Texts, by the files' names.
+        files: BTreeMap<String, String>,
+    },
+    /// `[task]` in plugin.toml.
+    Expressions(Value),
+}
+
+/// A place in a mapping, for an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingPlace {
+    /// Where: `mapper.js:5:3`, or `plugin.toml: [task] title`.
+    pub at: String,
+    /// The statement or the expression there, if it is known.
+    pub statement: Option<Arc<str>>,
+}
+
+impl MappingSource {
+    /// Returns the SHA-256 of everything that the author has written.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut sum = Sha256::new();
+        let mut add = |part: &str| {
+            sum.update((part.len() as u64).to_le_bytes());
+            sum.update(part);
+        };
+        match &self.written {
+            MappingText::Script { file, files } => {
+                add(file);
+                files.iter().for_each(|(name, text)| [name, text].into_iter().for_each(|it| add(it)));
+            }
+            MappingText::Expressions(task) => add(&task.to_string()),
+        }
+        add(self.timezone.name());
+        sum.finalize().into()
+    }
+
+    /// Returns whether it is `[task]`.
+    #[must_use]
+    pub fn is_expressions(&self) -> bool {
+        matches!(self.written, MappingText::Expressions(_))
+    }
+
+    /// Returns what the interpreter is given.
+    pub(super) fn described(&self) -> Value {
+        let zone = self.timezone.name();
+        match &self.written {
+            MappingText::Script { file, files } => {
+                let texts = files.values().map(String::as_str);
+                // Tables have large ids as the payload has them: as texts.
+                let exact = |(name, text): (&String, &String)| {
+                    let is_table = name.ends_with(".json");
+                    (name.clone(), if is_table { numbers::exact(text).into_owned() } else { text.clone() })
+                };
+                let files: BTreeMap<_, _> = files.iter().map(exact).collect();
+                json!({ "script": file, "files": files, "zone": zone, "zones": zones::named(self.timezone, texts) })
+            }
+            MappingText::Expressions(task) => {
+                let text = task.to_string();
+                json!({ "task": task, "zone": zone, "zones": zones::named(self.timezone, [text.as_str()]) })
+            }
+        }
+    }
+
+    /// Returns a place in a file, with its line.
+    pub(super) fn place(&self, file: &str, line: u64, column: u64) -> MappingPlace {
+        let text = match &self.written {
+            MappingText::Script { files, .. } => files.get(file),
+            MappingText::Expressions(_) => None,
+        };
+        let number = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
+        let statement = text.and_then(|it| it.lines().nth(number)).map(statement).filter(|it| !it.is_empty());
+        MappingPlace { at: cut(&format!("{file}:{line}:{column}")), statement }
+    }
+
+    /// Returns the name that is written at a place.
+    pub(super) fn name_at(&self, file: &str, line: u64, column: u64) -> Option<&str> {
+        let MappingText::Script { files, .. } = &self.written else { return None };
+        let number = usize::try_from(line.checked_sub(1)?).ok()?;
+        name_at(files.get(file)?.lines().nth(number)?, column)
+    }
+
+    /// Returns where a text in quotation marks is, such as the name of an imported file.
+    pub(super) fn place_of_text(&self, text: &str) -> Option<MappingPlace> {
+        let MappingText::Script { files, .. } = &self.written else { return None };
+        let quoted = ['"', '\''].map(|mark| format!("{mark}{text}{mark}"));
+        files.iter().find_map(|(name, content)| {
+            let at = quoted.iter().find_map(|it| content.find(it))?;
+            let (line, column) = line_and_column(content, at)?;
+            Some(self.place(name, line, column))
+        })
+    }
+
+    /// Returns where a field of the task is written, as well as the text tells.
+    #[must_use]
+    pub fn place_of_field(&self, field: &str) -> Option<MappingPlace> {
+        match &self.written {
+            MappingText::Script { file, files } => {
+                let text = files.get(file)?;
+                // A field that is missing is missing in what the function returns.
+                let (line, column) = find_name(text, field).or_else(|| find_name(text, "default"))?;
+                Some(self.place(file, line, column))
+            }
+            MappingText::Expressions(task) => {
+                let at = cut(&format!("plugin.toml: [task] {field}"));
+                let written = task.get(field).map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
+                Some(MappingPlace { at, statement: written.as_deref().map(statement) })
+            }
+        }
+    }
+}
+
+/// Returns the name at a column of a line, counted in characters from one; with the dot before it, if there is one.
+fn name_at(line: &str, column: u64) -> Option<&str> {
+    let column = usize::try_from(column).ok()?.checked_sub(1)?;
+    let (at, _) = line.char_indices().nth(column)?;
+    let rest = line.get(at..)?.trim_start_matches(['.', '?']);
+    let end = rest.find(|it: char| !is_part(it)).unwrap_or(rest.len());
+    rest.get(..end).filter(|it| !it.is_empty())
+}
+
+fn is_part(it: char) -> bool {
+    it.is_alphanumeric() || it == '_' || it == '$'
+}
+
+/// Shortens a line for an error.
+fn statement(line: &str) -> Arc<str> {
+    let line = line.trim();
+    match line.char_indices().nth(STATEMENT) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()).into(),
+        None => line.into(),
+    }
+}
+
+/// Returns line and column of the first name in a text that is written like a member: `name:`, `name,` or `.name =`.
+fn find_name(text: &str, name: &str) -> Option<(u64, u64)> {
+    let places = text.match_indices(name).filter(|(at, _)| {
+        let before = text.get(..*at).and_then(|it| it.chars().next_back());
+        let after = text.get(at + name.len()..).unwrap_or_default();
+        !before.is_some_and(is_part) && !after.chars().next().is_some_and(is_part)
+    });
+    let as_member = |at: usize| {
+        let after = text.get(at + name.len()..).unwrap_or_default().trim_start_matches(['"', '\'']).trim_start();
+        after.starts_with(':') || (after.starts_with('=') && !after.starts_with("=="))
+    };
+    let found: Vec<usize> = places.map(|(at, _)| at).collect();
+    let at = found.iter().copied().find(|it| as_member(*it)).or_else(|| found.first().copied())?;
+    line_and_column(text, at)
+}
+
+fn line_and_column(text: &str, at: usize) -> Option<(u64, u64)> {
+    let before = text.get(..at)?;
+    let line = before.matches('\n').count() as u64 + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u64 + 1;
+    Some((line, column))
+}
+
+impl std::fmt::Display for MappingPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_where_it_is_written() {
+        let text =
+            "// deadline\nexport default (event) => ({\n  title: event.deadline,\n  \"deadline\": event.at,\n});\n";
+        assert_eq!(find_name(text, "deadline"), Some((4, 4)));
+        assert_eq!(find_name(text, "title"), Some((3, 3)));
+        assert_eq!(find_name(text, "dead"), None);
+        assert_eq!(find_name("task.title = 1; é = 2", "title"), Some((1, 6)));
+    }
+}

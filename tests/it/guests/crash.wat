@@ -1,0 +1,47 @@
+;; A component of the mapper world that writes an error to its log, runs some code, and then skips with the reason "done".
+(component
+  (type $types (instance
+    (type $context (record
+      (field "event-id" string) (field "integration" string) (field "received-at" string)
+      (field "company-id" string) (field "config" string)))
+    (export "context" (type (eq $context)))
+    (type $outcome (variant (case "tasks" (list string)) (case "skip" string)))
+    (export "outcome" (type (eq $outcome)))
+    (type $error (record (field "message" string) (field "pointer" (option string))))
+    (export "map-error" (type (eq $error)))
+    (type $level (enum "debug" "info" "warn" "error"))
+    (export "level" (type (eq $level)))))
+  (import "hookmill:mapper/types@1.1.0" (instance $t (type $types)))
+  (alias export $t "level" (type $level))
+  (import "hookmill:mapper/log@1.1.0" (instance $log
+    (alias outer 1 $level (type $outer))
+    (export "level" (type $its (eq $outer)))
+    (export "write" (func (param "level" $its) (param "message" string)))))
+  (alias export $t "context" (type $context))
+  (alias export $t "outcome" (type $outcome))
+  (alias export $t "map-error" (type $error))
+  (core module $memory
+    (memory (export "memory") 4)
+    (global $next (mut i32) (i32.const 65536))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.get $next)
+      (global.set $next (i32.add (global.get $next) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -8))))))
+  (core instance $mi (instantiate $memory))
+  (core func $write (canon lower (func $log "write") (memory (core memory $mi "memory"))))
+  (core module $m
+    (import "m" "memory" (memory 4))
+    (import "m" "write" (func $write (param i32 i32 i32)))
+    (data (i32.const 64) "done")
+    (data (i32.const 1024) "LOG")
+    (func (export "transform") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+      (call $write (i32.const 3) (i32.const 1024) (i32.const LENGTH))
+      BODY
+      (i32.store (i32.const 0) (i32.const 0))
+      (i32.store (i32.const 4) (i32.const 1))
+      (i32.store (i32.const 8) (i32.const 64))
+      (i32.store (i32.const 12) (i32.const 4))
+      (i32.const 0)))
+  (core instance $offered (export "memory" (memory $mi "memory")) (export "write" (func $write)))
+  (core instance $i (instantiate $m (with "m" (instance $offered))))
+  (func (export "transform") (param "payload" string) (param "context" $context) (result (result $outcome (error $error)))
+    (canon lift (core func $i "transform") (memory (core memory $mi "memory")) (realloc (core func $mi "realloc")))))

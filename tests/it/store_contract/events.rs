@@ -1,0 +1,87 @@
+//! Lists of events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{Duration, SubsecRound as _, Utc};
+use hookmill::model::event::{Event, EventStatus, Reason};
+use hookmill::model::ids::{EventId, IntegrationName};
+use hookmill::store::{EventFilter, Store};
+
+use super::again::{alone, event, received};
+use super::named;
+use crate::stored::{company, ingested};
+
+/// The ids of a list, page by page.
+pub async fn listed(store: &dyn Store, of: &str, filter: &EventFilter) -> Vec<EventId> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list_events(&company(of), filter.clone(), after, 7).await.unwrap();
+        ids.extend(page.events.iter().map(|it| it.id));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return ids,
+        }
+    }
+}
+
+pub async fn a_list_has_the_events_that_every_filter_matches(store: Arc<dyn Store>) {
+    let start = Utc::now().trunc_subsecs(3) - Duration::days(2);
+    let statuses = [EventStatus::Skipped, EventStatus::Quarantined, EventStatus::Rejected, EventStatus::Queued];
+    let mut all: Vec<Event> = Vec::new();
+    for n in 0..60_usize {
+        let mut it = ingested("a", |_| {});
+        if n % 5 > 0 {
+            (it.event.status, it.event.task_ids) = (statuses[n % 4], Vec::new());
+            it.tasks.clear();
+        }
+        if n % 3 == 0 {
+            let reason = ["schema", "plugin"][n % 2];
+            let code = format!("code-{}", n % 4);
+            it.event.reason = Some(Reason { stage: reason.into(), code, message: "text".into() });
+        }
+        it.event.integration = IntegrationName(format!("guest-{}", n % 3).into());
+        // Over three days, two of them in the same millisecond.
+        it.event = received(it.event, start + Duration::hours(n as i64 / 2));
+        it.tasks.iter_mut().for_each(|task| task.event_id = it.event.id);
+        store.commit(it.clone().into()).await.unwrap();
+        all.push(it.event);
+    }
+    store.commit(alone(&event(EventStatus::Skipped, "{}"))).await.unwrap();
+    store.commit(ingested("b", |_| {}).into()).await.unwrap();
+    all.push(store.list_events(&company("a"), EventFilter::default(), None, 1).await.unwrap().events.remove(0));
+    all.sort_by_key(|it| std::cmp::Reverse(it.id.0));
+    let task = all.iter().find_map(|it| it.task_ids.first().copied()).unwrap();
+    let part = all[20].id.to_string()[3..].to_owned();
+    for bits in 0..128_u32 {
+        for several in [false, true] {
+            let and = |first: &'static str, more: &'static str| if several { vec![first, more] } else { vec![first] };
+            let mut status = vec![EventStatus::Quarantined];
+            status.extend(several.then_some(EventStatus::Stored));
+            let filter = EventFilter {
+                integration: named(bits & 1 > 0, &and("guest-1", "guest-0")),
+                status: if bits & 2 > 0 { status } else { Vec::new() },
+                reason: named(bits & 4 > 0, &and("schema", "code-1")),
+                since: (bits & 8 > 0).then(|| start + Duration::hours(10)),
+                until: (bits & 16 > 0).then(|| start + Duration::hours(25)),
+                task_id: (bits & 32 > 0).then_some(task),
+                id: (bits & 64 > 0).then(|| part.clone()),
+            };
+            let expected: Vec<EventId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
+            assert_eq!(listed(&*store, "a", &filter).await, expected, "{filter:?}");
+        }
+    }
+}
+
+/// A list shows the headers of each event; bodies would make it too large.
+pub async fn a_list_has_everything_but_bodies(store: Arc<dyn Store>) {
+    let mut it = ingested("a", |_| {});
+    it.event.headers = vec![("x-sender".into(), "one".into())];
+    it.event.plugin_log = "a line\0 with NUL".into();
+    it.event.reason = Some(Reason { stage: "plugin".into(), code: "no\0ne".into(), message: "\\ and \0".into() });
+    store.commit(it.clone().into()).await.unwrap();
+    assert_eq!(store.event(&company("a"), it.event.id).await.unwrap().as_ref(), Some(&it.event));
+    let page = store.list_events(&company("a"), EventFilter::default(), None, 10).await.unwrap();
+    assert_eq!(page.events, [Event { body: Bytes::new(), ..it.event }]);
+    assert_eq!(page.next, None);
+}
