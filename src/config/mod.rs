@@ -177,7 +177,12 @@ pub struct Config {
     pub loading: plugin::LoadLimits,
     /// Where spans go; traces are off without it.
     pub traces: Option<TraceSettings>,
+    /// `console.search_events`: the newest events whose payloads can be searched; 0 turns the search off.
+    pub search_events: usize,
 }
+
+/// Default of `console.search_events`.
+const SEARCH_EVENTS: usize = 1_000_000;
 
 /// Returns the user's cache directory: `XDG_CACHE_HOME`, or else `~/.cache` (XDG Base Directory Specification 0.8).
 #[must_use]
@@ -227,6 +232,7 @@ impl Config {
             watch,
             loading,
             traces: traces(&name, &file.traces)?,
+            search_events: file.console.search_events.unwrap_or(SEARCH_EVENTS),
         })
     }
 }

@@ -105,6 +105,9 @@ pub enum Action {
     /// No version of a plugin in the database is the active one any more.
     #[serde(rename = "plugin.deactivated")]
     PluginDeactivated,
+    /// Payloads of events were searched.
+    #[serde(rename = "events.searched")]
+    EventsSearched,
 }
 
 impl Entry {
