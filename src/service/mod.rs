@@ -10,4 +10,5 @@ pub mod operations;
 pub mod queue;
 pub(crate) mod scrape;
 pub mod sender_keys;
+pub mod sessions;
 pub mod watch;
