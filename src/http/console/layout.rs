@@ -10,7 +10,7 @@ use super::page_reply::{PageReply, Section};
 use super::session::VisitorSession;
 use super::{assets, login, parts};
 use crate::auth::Scope;
-use crate::http::access::KeyHolder;
+use crate::model::company::CompanyId;
 use crate::service::app::App;
 
 /// The navigation: section, URL, name, and the scopes of which one is needed.
@@ -114,12 +114,13 @@ fn companies(frame: &Frame<'_>, session: &VisitorSession) -> Markup {
 }
 
 /// The page of a failure.
-pub(super) fn failure(app: &Arc<App>, session: Option<&VisitorSession>, failure: &PageFailure) -> PageReply {
-    let who = match session.map(|it| &it.holder) {
-        Some(KeyHolder::Operator) => Visitor { name: "operator".into(), is_operator: true, ..Visitor::default() },
-        Some(KeyHolder::Key(key)) => Visitor { name: key.label.clone(), ..Visitor::default() },
-        None => Visitor::default(),
-    };
+pub(super) fn failure(
+    app: &Arc<App>,
+    session: Option<&VisitorSession>,
+    company: Option<&CompanyId>,
+    failure: &PageFailure,
+) -> PageReply {
+    let who = session.map(|it| Visitor::new(it, company.cloned())).unwrap_or_default();
     let content = html! {
         section.card.narrow {
             h1 { (failure.status.canonical_reason().unwrap_or("Failure")) }

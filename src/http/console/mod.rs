@@ -63,7 +63,7 @@ pub(super) async fn serve(call: Call, method: Method, path: &str) -> Response {
         Ok(FoundRoute { route, parameters }) => answer(call, *route, parameters, path).await,
         Err(problem) => {
             let visitor = found(&call).await.ok().flatten();
-            layout::failure(&call.app, visitor.as_ref(), &PageFailure::of(problem, path))
+            layout::failure(&call.app, visitor.as_ref(), None, &PageFailure::of(problem, path))
         }
     };
     guard::protect(&mut reply.headers);
@@ -74,20 +74,21 @@ async fn answer(mut call: Call, page: pages::Page, parameters: Vec<(&'static str
     call.path = parameters;
     path.clone_into(&mut call.path_as_sent);
     if let Err(problem) = call.unambiguous() {
-        return layout::failure(&call.app, None, &PageFailure::of(problem, path));
+        return layout::failure(&call.app, None, None, &PageFailure::of(problem, path));
     }
     let session = match (page.admits, found(&call).await) {
         (Admits::Anyone, Ok(session)) => session,
         (Admits::Visitors, Ok(Some(session))) => Some(session),
         (Admits::Visitors, Ok(None)) => return login::first(&call),
-        (_, Err(problem)) => return layout::failure(&call.app, None, &PageFailure::of(problem, path)),
+        (_, Err(problem)) => return layout::failure(&call.app, None, None, &PageFailure::of(problem, path)),
     };
     let (app, visitor) = (std::sync::Arc::clone(&call.app), session.clone());
+    let company = page::chosen(&call.query).ok().flatten();
     let answered = async {
         let form = guard::form(&mut call, session.as_ref(), page.admits).await?;
         (page.handler)(PageCall::new(call, session, form)?).await
     };
-    answered.await.unwrap_or_else(|failure| layout::failure(&app, visitor.as_ref(), &failure))
+    answered.await.unwrap_or_else(|failure| layout::failure(&app, visitor.as_ref(), company.as_ref(), &failure))
 }
 
 /// A reply without a body.

@@ -38,7 +38,7 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    fn new(session: &VisitorSession, chosen: Option<CompanyId>) -> Self {
+    pub(super) fn new(session: &VisitorSession, chosen: Option<CompanyId>) -> Self {
         match &session.holder {
             KeyHolder::Operator => {
                 Self { name: "operator".into(), company: chosen, is_operator: true, scopes: vec![Scope::Admin] }
@@ -65,13 +65,7 @@ impl PageCall {
         form: Vec<(String, String)>,
     ) -> Result<Self, PageFailure> {
         let query: Vec<(String, String)> = form_urlencoded::parse(call.query.as_bytes()).into_owned().collect();
-        let named =
-            query.iter().find(|(name, _)| name == "company").map(|(_, it)| it.as_str()).filter(|it| !it.is_empty());
-        let chosen = match named.map(CompanyId::parse) {
-            Some(Err(why)) => return Err(super::refused(Problem::Invalid(format!("company: {why}")))),
-            Some(Ok(company)) => Some(company),
-            None => None,
-        };
+        let chosen = chosen(&call.query)?;
         let who = session.as_ref().map(|it| Visitor::new(it, chosen)).unwrap_or_default();
         let call = Arc::new(call);
         let client =
@@ -153,6 +147,13 @@ pub(super) fn keeping_company(who: &Visitor, path: &str) -> String {
         }
         _ => path.to_owned(),
     }
+}
+
+/// The company in a query, which the operator has chosen.
+pub(super) fn chosen(query: &str) -> Result<Option<CompanyId>, PageFailure> {
+    let named = form_urlencoded::parse(query.as_bytes()).find(|(name, value)| name == "company" && !value.is_empty());
+    let company = named.map(|(_, it)| CompanyId::parse(&it)).transpose();
+    company.map_err(|why| super::refused(Problem::Invalid(format!("company: {why}"))))
 }
 
 fn first<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
