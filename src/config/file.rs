@@ -32,6 +32,7 @@ pub(super) struct File {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConsoleFile {
+    pub(super) enabled: Option<bool>,
     pub(super) search_events: Option<usize>,
 }
 

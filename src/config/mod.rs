@@ -177,6 +177,15 @@ pub struct Config {
     pub loading: plugin::LoadLimits,
     /// Where spans go; traces are off without it.
     pub traces: Option<TraceSettings>,
+    /// Settings of the console.
+    pub console: ConsoleSettings,
+}
+
+/// Settings of the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    /// `console.enabled`: whether it is served; it is by default.
+    pub enabled: bool,
     /// `console.search_events`: the newest events whose payloads can be searched; 0 turns the search off.
     pub search_events: usize,
 }
@@ -232,7 +241,10 @@ impl Config {
             watch,
             loading,
             traces: traces(&name, &file.traces)?,
-            search_events: file.console.search_events.unwrap_or(SEARCH_EVENTS),
+            console: ConsoleSettings {
+                enabled: file.console.enabled.unwrap_or(true),
+                search_events: file.console.search_events.unwrap_or(SEARCH_EVENTS),
+            },
         })
     }
 }

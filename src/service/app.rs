@@ -15,6 +15,7 @@ use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
+use super::sessions::Sessions;
 use super::tail::LiveTail;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
@@ -90,6 +91,8 @@ pub struct App {
     pub watch: Option<Watch>,
     /// What this server knows about the others on its store.
     pub nodes: KnownNodes,
+    /// Who is logged in to the console.
+    pub sessions: Sessions,
     /// Held from reading a key until its revocation is stored.
     revoking: tokio::sync::Mutex<()>,
 }
@@ -118,7 +121,7 @@ impl App {
         let (registry, in_flight) =
             (Arc::<Registry>::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
         let search =
-            Arc::new(PayloadSearch::new(Arc::clone(&registry), config.search_events, config.limits.body_bytes));
+            Arc::new(PayloadSearch::new(Arc::clone(&registry), config.console.search_events, config.limits.body_bytes));
         let (tail, kept) = (Arc::<LiveTail>::default(), config.store.events);
         let observed = ObservedStore { inner: store, search: Arc::clone(&search), tail: Arc::clone(&tail), kept };
         let store: Arc<dyn Store> = Arc::new(observed);
@@ -155,6 +158,7 @@ impl App {
             watch: None,
             nodes: KnownNodes::default(),
             key_buckets: Mutex::default(),
+            sessions: Sessions::default(),
             revoking: tokio::sync::Mutex::default(),
         })
     }

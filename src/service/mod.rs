@@ -12,5 +12,6 @@ pub mod queue;
 pub(crate) mod scrape;
 pub mod search;
 pub mod sender_keys;
+pub mod sessions;
 pub mod tail;
 pub mod watch;
