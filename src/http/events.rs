@@ -19,9 +19,12 @@ use super::query::routes::EventListQuery;
 use super::reader::{CompanyAdmin, Reader};
 use super::reply::{Page, TypedReply};
 use crate::auth::{AuthError, Scope};
+use crate::format::schema::Violation;
+use crate::integration::checked::CheckedPayload;
+use crate::integration::stop::Stop;
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
-use crate::model::event::Event;
+use crate::model::event::{Event, Stage};
 use crate::model::ids::EventId;
 use crate::service::search::PayloadQuery;
 use crate::store::{EventFilter, Versioned};
@@ -45,6 +48,9 @@ struct Sent {
     /// What the plugin would get, as the integration reads it today; null where it is not live, or cannot read it. Only for
     /// admins.
     payload: Value,
+    /// What the schema that is live refuses in the payload, for an event that ended at its schema; only for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    violations: Option<Vec<Violation>>,
 }
 
 /// 200 with an event.
@@ -120,7 +126,8 @@ pub(super) async fn show(mut call: Call, reader: Reader, Path(id): Path<EventId>
     if let Some(admin) = reader.admin.filter(|_| event.no_body().is_none()) {
         call.app.store.note(admin.does(Action::EventRead, event.id).of(&event.company_id)).await?;
         let body = String::from_utf8_lossy(&event.raw().content(limit)).into_owned();
-        sent = Some(Sent { body, payload: payload(&call, &event) });
+        let violations = violations(&call, &event).await;
+        sent = Some(Sent { body, payload: payload(&call, &event), violations });
     }
     Ok(EventFound(EventAnswer { event, inside: reader.inside, sent }))
 }
@@ -154,6 +161,19 @@ fn payload(call: &Call, event: &Event) -> Value {
     own.and_then(|it| it.payload(&event.raw()).ok()).map_or(Value::Null, |payload| payload.value)
 }
 
+/// What the live schema refuses in the payload of an event that ended at its schema.
+async fn violations(call: &Call, event: &Event) -> Option<Vec<Violation>> {
+    event.reason.as_ref().filter(|it| it.stage == Stage::Schema.name())?;
+    let integration = call.app.registry.get(&event.integration.0).filter(|it| it.company_id == event.company_id)?;
+    let raw = event.raw();
+    let payload = integration.payload(&raw).ok()?;
+    match CheckedPayload::of(&integration, &raw, payload).await {
+        Ok(_) => Some(Vec::new()),
+        Err(Stop::Schema(violations)) => Some(violations.to_vec()),
+        Err(_) => None,
+    }
+}
+
 /// An event has its fields in one place: this leaves some of them out.
 impl Serialize for EventAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -166,6 +186,9 @@ impl Serialize for EventAnswer {
         if let Some(sent) = &self.sent {
             fields.insert("body".into(), sent.body.as_str().into());
             fields.insert("payload".into(), sent.payload.clone());
+            if let Some(violations) = &sent.violations {
+                fields.insert("violations".into(), serde_json::to_value(violations).map_err(S::Error::custom)?);
+            }
         }
         fields.serialize(serializer)
     }

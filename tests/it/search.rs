@@ -116,7 +116,7 @@ fn a_search_needs_the_scope_admin_and_is_audited_without_its_words() {
         assert_eq!(server.get(&format!("/v1/events?{query}")).status, 422, "{query}");
     }
     assert!(!server.stop().contains("secretword"));
-    let server = Setup { config: "[console]\nsearch_events = 0\n".into(), ..setup }.start();
+    let server = setup.config("[console]\nsearch_events = 0\n").start();
     assert!(server.get("/v1/events?text=secretword").expect(404).message().contains("search_events"));
 }
 

@@ -9,6 +9,7 @@
 mod assets;
 mod client;
 mod cookie;
+mod events;
 mod guard;
 mod help;
 mod layout;

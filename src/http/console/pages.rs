@@ -10,7 +10,7 @@ use warp::http::Method;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{assets, help, login, start};
+use super::{assets, events, help, login, start};
 use crate::http::router::Router;
 
 /// Who may see a page.
@@ -69,6 +69,11 @@ pages! {
     POST "/console/login/{link}" anyone => login::follow_link;
     POST "/console/logout" visitors => login::log_out;
     POST "/console/company" visitors => login::choose_company;
+    GET "/console/events" visitors => events::list;
+    GET "/console/events/tail" visitors => events::tail;
+    GET "/console/events/compare" visitors => events::compare;
+    GET "/console/events/{id}" visitors => events::event;
+    GET "/console/events/{id}/raw" visitors => events::raw;
     GET "/console/help" anyone => help::show;
     GET "/console/assets/{version}/{file}" anyone => assets::show;
 }

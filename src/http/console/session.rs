@@ -9,6 +9,7 @@ use crate::http::call::Call;
 use crate::http::problem::Problem;
 use crate::model::audit::OPERATOR;
 use crate::model::time::now;
+use crate::service::app::App;
 use crate::service::sessions::form_token;
 use crate::system::log::{Field, know};
 
@@ -75,4 +76,13 @@ pub(super) fn is_encrypted(call: &Call) -> bool {
         && call
             .header("x-forwarded-proto")
             .is_some_and(|it| it.split(',').next_back().is_some_and(|it| it.trim() == "https"))
+}
+
+/// Whether a session that was found before is still valid: it was not ended, and its key was not revoked. It counts as use.
+pub(super) async fn is_valid(app: &App, session: &VisitorSession) -> bool {
+    let holder = match &session.holder {
+        KeyHolder::Operator => app.operator_token.is_some(),
+        KeyHolder::Key(key) => app.keys.by_id(&key.id.0, now()).is_some(),
+    };
+    holder && matches!(app.sessions.seen(&*app.store, &session.token, now()).await, Ok(Some(_)))
 }

@@ -88,7 +88,7 @@ parameters! {
         "task_id" => task_id: Option<TaskId>,
         /// Events with this text in their id.
         "id" => id: Option<String>,
-        /// Events whose body has all of these words, in any order and case. A word with punctuation in it, such as an email address or a number, is found as it was sent. Needs the scope `admin`.
+        /// Events whose body or stored headers have all of these words, in any order and case. A word with punctuation in it, such as an email address or a number, is found as it was sent. Needs the scope `admin`.
         "text" => text: Option<String>,
         /// A JSON Pointer (RFC 6901) into the payload: events that have `value` there. Needs the scope `admin`.
         "pointer" => pointer: Option<String>,

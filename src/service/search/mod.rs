@@ -46,10 +46,13 @@ struct WaitingEvent {
     company: CompanyId,
     id: EventId,
     integration: IntegrationName,
+    /// Values of stored headers.
+    headers: String,
     content: WaitingContent,
 }
 
 enum WaitingContent {
+    Nothing,
     /// JSON whose words are those of the payload.
     Plain(Bytes),
     Other(Box<RawEvent>),
@@ -110,21 +113,26 @@ impl PayloadSearch {
 
     /// Takes what an event needs to be added, before it is stored.
     pub(super) fn note(&self, event: &Event) -> Option<NotedEvent> {
-        if self.most == 0 || event.body.is_empty() || event.no_body().is_some() {
+        let headers = header_values(event);
+        let has_body = !event.body.is_empty() && event.no_body().is_none();
+        if self.most == 0 || (headers.is_empty() && !has_body) {
             return None;
         }
-        let content = if self.reader.is_plain(event) {
+        let content = if !has_body {
+            WaitingContent::Nothing
+        } else if self.reader.is_plain(event) {
             WaitingContent::Plain(event.body.clone())
         } else {
             WaitingContent::Other(Box::new(event.raw()))
         };
         let (company, integration) = (event.company_id.clone(), event.integration.clone());
-        Some(NotedEvent(WaitingEvent { company, id: event.id, integration, content }))
+        Some(NotedEvent(WaitingEvent { company, id: event.id, integration, headers, content }))
     }
 
     /// Adds events that are stored now.
     pub(super) fn add(&self, noted: Vec<NotedEvent>) {
         let bytes = |it: &WaitingEvent| match &it.content {
+            WaitingContent::Nothing => 0,
             WaitingContent::Plain(body) => body.len(),
             WaitingContent::Other(raw) => raw.body.len(),
         };
@@ -176,11 +184,14 @@ impl PayloadSearch {
         index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
     }
 
-    fn signed(&self, WaitingEvent { company, id, integration, content }: WaitingEvent) -> SignedEvent {
+    fn signed(&self, event: WaitingEvent) -> SignedEvent {
+        let WaitingEvent { company, id, integration, headers, content } = event;
         let mut words = match content {
+            WaitingContent::Nothing => Vec::new(),
             WaitingContent::Plain(body) => plain_words(&body),
             WaitingContent::Other(raw) => self.reader.all_words(&integration, &raw),
         };
+        words::word_hashes(&headers, |it| words.push(it));
         SignedEvent { company, id, integration: self.number(integration), signature: signature(&mut words) }
     }
 
@@ -282,7 +293,7 @@ impl PayloadSearch {
         ids: &[EventId],
         mut events: Vec<Event>,
     ) -> Vec<Event> {
-        events.retain(|it| it.no_body().is_none());
+        events.retain(|it| it.erased_at.is_none());
         let gone: Vec<EventId> = ids.iter().copied().filter(|id| events.iter().all(|it| it.id != *id)).collect();
         if !gone.is_empty() {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -292,6 +303,11 @@ impl PayloadSearch {
         events.sort_unstable_by_key(|it| std::cmp::Reverse(it.id));
         events
     }
+}
+
+/// Returns the values of an event's stored headers.
+fn header_values(event: &Event) -> String {
+    event.headers.iter().map(|(_, value)| value.as_str()).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// What was noted of an event before it was stored.

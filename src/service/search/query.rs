@@ -10,7 +10,7 @@ use crate::model::event::Event;
 /// Most words and other terms of a query.
 pub const MOST_TERMS: usize = 20;
 
-/// A query: all terms occur in the body, and the value is at the place.
+/// A query: all terms occur in the body or in stored headers, and the value is at the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadQuery {
     /// Terms in lower case, each with at least one letter or digit.
@@ -47,13 +47,18 @@ impl PayloadQuery {
 
     /// Returns whether an event has what is searched for.
     pub(super) fn is_in(&self, event: &Event, reader: &BodyReader) -> bool {
+        let headers = folded(&super::header_values(event));
+        let mut missing: Vec<&str> =
+            self.terms.iter().map(String::as_str).filter(|it| !has_term(&headers, it)).collect();
+        if missing.is_empty() && self.place.is_none() {
+            return true;
+        }
         if event.no_body().is_some() || event.body.is_empty() {
             return false;
         }
         let (raw, name) = (event.raw(), &event.integration);
         let content = folded(&String::from_utf8_lossy(&raw.content(reader.limit(name, &raw))));
-        let mut missing: Vec<&str> =
-            self.terms.iter().map(String::as_str).filter(|it| !has_term(&content, it)).collect();
+        missing.retain(|it| !has_term(&content, it));
         if missing.is_empty() && self.place.is_none() {
             return true;
         }
