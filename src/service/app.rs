@@ -118,8 +118,7 @@ impl App {
     ) -> Result<Self, StoreError> {
         let keys = KeyRing::default();
         keys.merge(store.keys().await?);
-        let (registry, in_flight) =
-            (Arc::<Registry>::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
+        let (registry, in_flight) = (Arc::<Registry>::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
         let search =
             Arc::new(PayloadSearch::new(Arc::clone(&registry), config.console.search_events, config.limits.body_bytes));
         let (tail, kept) = (Arc::<LiveTail>::default(), config.store.events);

@@ -18,8 +18,8 @@ use crate::model::task::{Task, TaskPatch};
 use crate::store::erasure::{Erased, Keep, Patient};
 use crate::store::{
     ChangeFeed, Cluster, Commit, Committed, EventFilter, EventHistory, EventPage, EventQueue, Expired, FeedCursor,
-    FirstAnswer, Idempotency, IdempotencyId, Imported, KeyStore, PageRequest, Replace, Replaced, Shareable, Stats, Store,
-    StoreError, StoredItem, TaskFilter, TaskPage, TaskStore, Updated, Upkeep, Versioned,
+    FirstAnswer, Idempotency, IdempotencyId, Imported, KeyStore, PageRequest, Replace, Replaced, Shareable, Stats,
+    Store, StoreError, StoredItem, TaskFilter, TaskPage, TaskStore, Updated, Upkeep, Versioned,
 };
 
 /// A store whose events are observed as they are stored.

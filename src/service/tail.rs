@@ -36,7 +36,11 @@ pub struct Tail {
 
 impl Default for LiveTail {
     fn default() -> Self {
-        Self { ring: Mutex::new(Some(broadcast::channel(RING).0)), open: AtomicUsize::new(0), companies: Mutex::default() }
+        Self {
+            ring: Mutex::new(Some(broadcast::channel(RING).0)),
+            open: AtomicUsize::new(0),
+            companies: Mutex::default(),
+        }
     }
 }
 
@@ -58,11 +62,6 @@ impl LiveTail {
     pub(super) fn wants(&self, event: &Event) -> bool {
         self.open.load(Ordering::Relaxed) > 0
             && self.companies.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&event.company_id)
-    }
-
-    /// Whether anybody follows.
-    pub(super) fn is_followed(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
     }
 
     /// Shows an event that is stored now.

@@ -105,9 +105,8 @@ fn a_search_needs_the_scope_admin_and_is_audited_without_its_words() {
     let audit = server.get("/v1/admin/audit").expect(200).text;
     assert!(audit.contains("events.searched") && !audit.contains("secretword"), "{audit}");
     let reader = setup.key("company-1", &["events:read"]);
-    let send_as = |key: &str, query: &str| {
-        server.send_as("GET", &format!("/v1/events?{query}"), &[("x-api-key", key)], b"")
-    };
+    let send_as =
+        |key: &str, query: &str| server.send_as("GET", &format!("/v1/events?{query}"), &[("x-api-key", key)], b"");
     assert_eq!(send_as(&reader, "text=secretword").status, 403);
     let admin = setup.key("company-2", &["admin"]);
     let others = send_as(&admin, "text=secretword").expect(200).json();

@@ -79,7 +79,12 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     background.spawn(report_plugins(Arc::clone(&app), activation, ended.clone()));
     background.spawn(watch_nodes(Arc::clone(&app), ended.clone()));
     background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
-    background.spawn(search::follow(Arc::clone(&app.search), Arc::clone(&app.store), ended.clone()));
+    background.spawn(search::follow(
+        Arc::clone(&app.search),
+        Arc::clone(&app.tail),
+        Arc::clone(&app.store),
+        ended.clone(),
+    ));
     background.spawn(scrape::sample(Arc::clone(&app), ended.clone()));
     if let Some(metrics) = metrics {
         background.spawn(serve_metrics(metrics, Arc::clone(&app), ended.clone()));

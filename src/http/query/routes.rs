@@ -109,11 +109,18 @@ impl EventListQuery {
         };
         let place = match (&self.pointer, &self.value) {
             (Some(pointer), Some(_)) if !pointer.is_empty() && !pointer.starts_with('/') => {
-                return one("pointer", "a JSON Pointer", self.pointer.as_ref(), "must begin with a slash, as in /payload/email");
+                return one(
+                    "pointer",
+                    "a JSON Pointer",
+                    self.pointer.as_ref(),
+                    "must begin with a slash, as in /payload/email",
+                );
             }
             (Some(pointer), Some(value)) => Some((pointer.clone(), value.clone())),
             (Some(_), None) => return one("value", "a value", None, "is missing; send pointer and value together"),
-            (None, Some(_)) => return one("pointer", "a JSON Pointer", None, "is missing; send pointer and value together"),
+            (None, Some(_)) => {
+                return one("pointer", "a JSON Pointer", None, "is missing; send pointer and value together");
+            }
             (None, None) => None,
         };
         match PayloadQuery::of(self.text.as_deref(), place) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::tail::LiveTail;
 use super::{PayloadSearch, blocking};
 use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
@@ -23,13 +24,18 @@ const IDS: usize = 100_000;
 /// Pause after a failed read.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps the index complete until `ended`.
-pub(crate) async fn follow(search: Arc<PayloadSearch>, store: Arc<dyn Store>, ended: CancellationToken) {
+/// Keeps the index complete until `ended`. Events of other servers go to the live tail too.
+pub(crate) async fn follow(
+    search: Arc<PayloadSearch>,
+    tail: Arc<LiveTail>,
+    store: Arc<dyn Store>,
+    ended: CancellationToken,
+) {
     if !search.is_on() {
         return;
     }
     let work = async {
-        tokio::join!(settle(&search), read_stored(&search, &*store), poll(&search, &*store));
+        tokio::join!(settle(&search), read_stored(&search, &*store), poll(&search, &tail, &*store));
     };
     tokio::select! {
         () = work => {}
@@ -56,7 +62,8 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
             Ok(page) => {
                 let next = page.next;
                 let own = Arc::clone(search);
-                let noted = move || own.insert(page.events.iter().filter_map(|it| own.note(it)).map(|it| it.0).collect());
+                let noted =
+                    move || own.insert(page.events.iter().filter_map(|it| own.note(it)).map(|it| it.0).collect());
                 if blocking(noted).await.is_err() {
                     tracing::error!("reading events for the search panicked");
                     return;
@@ -86,7 +93,7 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
 }
 
 /// Adds the events that other servers store.
-async fn poll(search: &Arc<PayloadSearch>, store: &dyn Store) {
+async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
     for round in 0_u64.. {
         tokio::time::sleep(POLL).await;
         let Some(cluster) = store.cluster() else { return };
@@ -94,7 +101,7 @@ async fn poll(search: &Arc<PayloadSearch>, store: &dyn Store) {
         let since = EventId(new_id(now() - age));
         let added = async {
             let ids = cluster.event_ids(since, IDS).await?;
-            add_missing(search, store, ids).await
+            add_missing(search, tail, store, ids).await
         };
         if let Err(error) = added.await {
             tracing::debug!(cause = %error, "other servers' events cannot be read for the search");
@@ -104,6 +111,7 @@ async fn poll(search: &Arc<PayloadSearch>, store: &dyn Store) {
 
 async fn add_missing(
     search: &Arc<PayloadSearch>,
+    tail: &LiveTail,
     store: &dyn Store,
     ids: Vec<(crate::model::company::CompanyId, EventId)>,
 ) -> Result<(), StoreError> {
@@ -120,6 +128,7 @@ async fn add_missing(
     for (company, ids) in by_company {
         for part in ids.chunks(READ) {
             let events = store.events_of(&company, part.to_vec()).await?;
+            events.iter().filter(|it| tail.wants(it)).for_each(|it| tail.send(it.clone()));
             let own = Arc::clone(search);
             blocking(move || own.insert_all(&events)).await?;
         }

@@ -12,7 +12,7 @@ const BLOCK: usize = 4096;
 
 /// An event's place in its block.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct IndexEntry {
     id: u128,
     /// Place and size of its signature, in units of 64 bits.
     start: u32,
@@ -25,7 +25,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Block {
     /// In the order of ids.
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
     /// Signatures, in the order in which they were added.
     bits: Vec<u64>,
 }
@@ -63,10 +63,10 @@ impl Block {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Entry>() * self.entries.len() + size_of::<u64>() * self.bits.len()
+        size_of::<IndexEntry>() * self.entries.len() + size_of::<u64>() * self.bits.len()
     }
 
-    fn signature(&self, entry: &Entry) -> &[u64] {
+    fn signature(&self, entry: &IndexEntry) -> &[u64] {
         let start = entry.start as usize;
         self.bits.get(start..start + entry.units as usize).unwrap_or_default()
     }
@@ -81,21 +81,19 @@ impl Block {
         let Err(at) = at else { return false };
         let (start, units) = (self.bits.len(), event.signature.len());
         let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
-        self.entries.insert(
-            at,
-            Entry { id, start: number(start), units: number(units), integration: event.integration },
-        );
+        self.entries
+            .insert(at, IndexEntry { id, start: number(start), units: number(units), integration: event.integration });
         self.bits.extend_from_slice(&event.signature);
         true
     }
 
     /// Returns the block with these entries only.
-    fn with(&self, entries: &[Entry]) -> Self {
+    fn with(&self, entries: &[IndexEntry]) -> Self {
         let mut block = Self::default();
         for entry in entries {
             let start = u32::try_from(block.bits.len()).unwrap_or(u32::MAX);
             block.bits.extend_from_slice(self.signature(entry));
-            block.entries.push(Entry { start, ..*entry });
+            block.entries.push(IndexEntry { start, ..*entry });
         }
         block
     }
@@ -117,7 +115,7 @@ impl SignatureIndex {
             && block.add(event)
         {
             self.events += 1;
-            self.bytes += size_of::<Entry>() + size_of::<u64>() * event.signature.len();
+            self.bytes += size_of::<IndexEntry>() + size_of::<u64>() * event.signature.len();
         }
     }
 
@@ -180,8 +178,8 @@ impl SignatureIndex {
     pub(super) fn remove(&mut self, mut is_gone: impl FnMut(&CompanyId, u128, u32) -> bool) {
         for (company, blocks) in &mut self.companies {
             for block in blocks.iter_mut() {
-                let is_kept = |it: &Entry| !is_gone(company, it.id, it.integration);
-                let kept: Vec<Entry> = block.entries.iter().copied().filter(is_kept).collect();
+                let is_kept = |it: &IndexEntry| !is_gone(company, it.id, it.integration);
+                let kept: Vec<IndexEntry> = block.entries.iter().copied().filter(is_kept).collect();
                 if kept.len() < block.entries.len() {
                     let smaller = block.with(&kept);
                     self.events -= block.entries.len() - kept.len();

@@ -81,7 +81,7 @@ pub struct PayloadSearch {
 
 /// A page of what was found.
 #[derive(Debug)]
-pub struct FoundEvents {
+pub struct PayloadMatches {
     /// Events that match, newest first, with what was sent.
     pub events: Vec<Event>,
     /// Event after which the search goes on; `None` at the end.
@@ -246,14 +246,14 @@ impl PayloadSearch {
         (query, filter): (PayloadQuery, EventFilter),
         after: Option<EventId>,
         limit: usize,
-    ) -> Result<FoundEvents, StoreError> {
+    ) -> Result<PayloadMatches, StoreError> {
         let started = Instant::now();
         let words: Arc<[Probes]> = query.words().into();
         let asked = Arc::new((query, filter));
         let since = asked.1.since.map_or(0, first_id);
         let mut before = asked.1.until.map_or(u128::MAX, first_id).min(after.map_or(u128::MAX, |it| it.0.as_u128()));
         let complete_since = self.complete_since();
-        let mut found = FoundEvents { events: Vec::new(), next: None, complete_since };
+        let mut found = PayloadMatches { events: Vec::new(), next: None, complete_since };
         loop {
             let (own, of, asked_words) = (Arc::clone(self), company.clone(), Arc::clone(&words));
             let scanned = blocking(move || {

@@ -166,11 +166,7 @@ const BEFORE: &str = "SELECT e.id, e.company_id FROM hookmill.companies c CROSS 
      ) e ORDER BY e.id DESC LIMIT $2";
 
 /// Returns events of all companies with what was sent, newest first.
-pub(super) async fn before(
-    shared: &SharedDatabase,
-    before: EventId,
-    limit: usize,
-) -> Result<EventPage, StoreError> {
+pub(super) async fn before(shared: &SharedDatabase, before: EventId, limit: usize) -> Result<EventPage, StoreError> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let client = shared.connections.read().await.map_err(failure::read)?;
     let statement = client.prepare_cached(BEFORE).await.map_err(failure::read)?;

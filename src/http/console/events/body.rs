@@ -68,12 +68,14 @@ fn shown(event: &Value) -> Markup {
 
 /// What the schema says, and what was redacted.
 fn marks(event: &Value) -> Vec<TreeMark> {
-    let violations = event["violations"].as_array().into_iter().flatten().map(|it| TreeMark {
-        pointer: text(it, "pointer").to_owned(),
-        message: text(it, "message").to_owned(),
-    });
+    let violations = event["violations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|it| TreeMark { pointer: text(it, "pointer").to_owned(), message: text(it, "message").to_owned() });
     let redacted = event["redacted"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let redacted = redacted.map(|it| TreeMark { pointer: it.to_owned(), message: "redacted before it was stored".into() });
+    let redacted =
+        redacted.map(|it| TreeMark { pointer: it.to_owned(), message: "redacted before it was stored".into() });
     violations.chain(redacted).collect()
 }
 

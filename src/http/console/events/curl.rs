@@ -88,7 +88,10 @@ mod tests {
         });
         let said = command(&event, "1");
         assert!(said.contains(r"-H 'x-a: '\''; rm -rf / #'") && said.contains("-H 'x-signature: ***'"), "{said}");
-        assert!(said.contains("'/v1/hooks/guest?a+b=%24%28id%29'") && said.ends_with("--data-binary @event-1.bin"), "{said}");
+        assert!(
+            said.contains("'/v1/hooks/guest?a+b=%24%28id%29'") && said.ends_with("--data-binary @event-1.bin"),
+            "{said}"
+        );
         let shown = command(&json!({"integration": "tasks", "body": "it's"}), "1");
         assert!(shown.ends_with(r"--data-raw 'it'\''s'") && shown.contains("'/v1/tasks'"), "{shown}");
     }

@@ -117,7 +117,8 @@ fn compare(page: &PageCall, id: &str) -> Markup {
     match page.query("compare") {
         Some(first) if first == id => html! { span.muted { "chosen" } },
         Some(first) => {
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair("a", first).append_pair("b", id).finish();
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair("a", first).append_pair("b", id).finish();
             let url = page.link(&format!("/console/events/compare?{query}"));
             html! { a href=(url) { "Compare" span.visually-hidden { " with " (short) } } }
         }

@@ -22,6 +22,7 @@ use warp::http::StatusCode;
 
 use super::client::{ApiClient, target};
 use super::page_failure::PageFailure;
+use super::parts::text;
 
 /// An event as lists show it: without what was sent, so nothing is audited.
 pub(super) async fn head(client: &ApiClient, id: &str) -> Result<Value, PageFailure> {
@@ -42,9 +43,4 @@ fn around(id: &str) -> Option<(String, String)> {
         Some(time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
     };
     Some((text(millis)?, text(millis + 1)?))
-}
-
-/// A text field of an event.
-fn text<'a>(event: &'a Value, name: &str) -> &'a str {
-    event[name].as_str().unwrap_or_default()
 }

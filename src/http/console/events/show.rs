@@ -15,11 +15,8 @@ use crate::auth::Scope;
 pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
     let id = page.parameter("id").to_owned();
     let with_body = page.query("body").is_some() && page.who.can(Scope::Admin);
-    let event = if with_body {
-        page.client.get(&format!("/v1/events/{id}")).await?
-    } else {
-        head(&page.client, &id).await?
-    };
+    let event =
+        if with_body { page.client.get(&format!("/v1/events/{id}")).await? } else { head(&page.client, &id).await? };
     let copies = related::copies(&page, &event).await;
     let short = id.get(24..).unwrap_or(&id);
     let title = format!("Event {short}");
@@ -62,12 +59,18 @@ fn facts(page: &PageCall, event: &Value, id: &str) -> Markup {
     let integration = text(event, "integration");
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("integration", integration).finish();
     let mut facts = vec![
-        ("Id", html! { code #event-id { (id) } " " button type="button" data-copy="event-id" data-scripted="" hidden { "Copy" } }),
+        (
+            "Id",
+            html! { code #event-id { (id) } " " button type="button" data-copy="event-id" data-scripted="" hidden { "Copy" } },
+        ),
         ("Received", parts::time(text(event, "received_at"))),
-        ("Integration", html! {
-            (parts::visible(integration)) " "
-            a.small href=(page.link(&format!("/console/events?{query}"))) { "its events" }
-        }),
+        (
+            "Integration",
+            html! {
+                (parts::visible(integration)) " "
+                a.small href=(page.link(&format!("/console/events?{query}"))) { "its events" }
+            },
+        ),
         ("Company", parts::visible(text(event, "company_id"))),
     ];
     if let Some(provenance) = event["provenance"].as_object() {

@@ -20,7 +20,7 @@ use warp::sse;
 
 use super::super::client::target;
 use super::super::page::PageCall;
-use super::super::page_failure::PageFailure;
+use super::super::page_failure::{PageFailure, refused};
 use super::super::page_reply::PageReply;
 use super::super::session::{VisitorSession, is_valid};
 use super::{filters, text};
@@ -73,7 +73,7 @@ fn filter(page: &PageCall) -> Result<EventFilter, PageFailure> {
     let rules = Rules::default();
     let mut reader = QueryReader::new(&page.call().query, &rules, EventListQuery::PARAMETERS);
     let query = EventListQuery::take(&mut reader);
-    reader.end().map_err(|it| super::super::refused(it.into()))?;
+    reader.end().map_err(|it| refused(it.into()))?;
     Ok(query.filter())
 }
 

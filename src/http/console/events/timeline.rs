@@ -8,8 +8,12 @@ use super::super::parts;
 use super::text;
 
 /// The stages of the pipeline, with what they do.
-const STAGES: [(&str, &str); 4] =
-    [("decode", "Decoded"), ("schema", "Checked against the schema"), ("plugin", "Mapped by the plugin"), ("task", "Read as tasks")];
+const STAGES: [(&str, &str); 4] = [
+    ("decode", "Decoded"),
+    ("schema", "Checked against the schema"),
+    ("plugin", "Mapped by the plugin"),
+    ("task", "Read as tasks"),
+];
 
 pub(super) fn timeline(page: &PageCall, event: &Value) -> Markup {
     let failed = event["reason"]["stage"].as_str().unwrap_or_default();
