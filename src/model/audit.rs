@@ -105,6 +105,15 @@ pub enum Action {
     /// No version of a plugin in the database is the active one any more.
     #[serde(rename = "plugin.deactivated")]
     PluginDeactivated,
+    /// A script was saved as a new version.
+    #[serde(rename = "script.saved")]
+    ScriptSaved,
+    /// An earlier version of a script was made the current one again.
+    #[serde(rename = "script.restored")]
+    ScriptRestored,
+    /// A fixture was saved.
+    #[serde(rename = "fixture.saved")]
+    FixtureSaved,
 }
 
 impl Entry {

@@ -9,5 +9,8 @@ pub mod nodes;
 pub mod operations;
 pub mod queue;
 pub(crate) mod scrape;
+mod script_place;
+pub(crate) mod scripts;
 pub mod sender_keys;
+pub(crate) mod trial;
 pub mod watch;
