@@ -12,5 +12,6 @@ pub(crate) mod scrape;
 mod script_place;
 pub(crate) mod scripts;
 pub mod sender_keys;
+pub mod sessions;
 pub(crate) mod trial;
 pub mod watch;

@@ -87,6 +87,7 @@ fn setup() -> Setup {
         .plugin("guest", &with("shadow = \"../.guest-next\"\n"), &makes)
         .plugin(".guest-next", "", &makes)
         .plugin("several", "", &says(&json!([task(), task()]).to_string()))
+        .script("mapped", "export default (event) => ({ title: `a ${event.a}`, description: 'x' });")
         .plugin("skips", "", &says(r#"{"skip":"nothing to do"}"#))
         .plugin("broken", "", &says("no json"))
         .plugin("greets", "[auth]\nsender = \"dropbox\"\nsecret = \"URL_SECRET\"\n", &makes)
