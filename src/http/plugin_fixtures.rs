@@ -15,13 +15,12 @@ use super::events::{body_limit, find};
 use super::openapi::examples::Example;
 use super::path::{Path, SentName};
 use super::problem::Problem;
-use super::reply::Created;
-use super::trial::{managed, trial_share};
-use crate::format::payload;
-use crate::format::payload::Rules;
-use crate::format::schema::Violations;
+use super::reply::{Created, List};
+use super::trial::{managed, pasted_payload, trial_share, unreadable};
+use crate::format::schema::{Violation, Violations};
 use crate::integration::fixtures::{self, Fixture};
-use crate::integration::gate::differing;
+use crate::integration::gate::{GateFixture, differing, run_gate};
+use crate::integration::load::open_in;
 use crate::integration::new_fixture::{NewFixture, fixture_name};
 use crate::integration::stop::Stop;
 use crate::integration::{Integration, PassedRequest};
@@ -72,6 +71,43 @@ pub(super) struct FixtureCreated {
     expect: Value,
 }
 
+/// A fixture of a plugin, and whether the live version passes it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FixtureState {
+    /// Its file in the plugin's folder.
+    file: String,
+    /// What it is an example of; empty if it cannot be read.
+    name: String,
+    /// Whether the live version passes it.
+    passes: bool,
+    /// How the result differs from what is expected.
+    failures: Vec<Violation>,
+}
+
+/// `GET /v1/admin/plugins/{name}/fixtures`: runs all of them.
+pub(super) async fn list(
+    call: Call,
+    admin: Admin,
+    Path(SentName(name)): Path<SentName>,
+) -> Result<List<FixtureState>, Failed> {
+    let integration = managed(&call, &admin, &name)?;
+    let _one_of_few = trial_share(&call, &integration)?;
+    let app = Arc::clone(&call.app);
+    let run = move || {
+        let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
+        let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref()).map_err(unreadable)?;
+        let result = run_gate(host, &integration, &folder).map_err(unreadable)?;
+        let shown = result.fixtures.into_iter();
+        Ok::<_, Problem>(shown.map(|GateFixture { file, name, failures }| FixtureState {
+            passes: failures.is_empty(),
+            file,
+            name,
+            failures,
+        }).collect())
+    };
+    Ok(List { data: tokio::task::spawn_blocking(run).await.map_err(|_| Problem::Internal)?? })
+}
+
 /// `POST /v1/admin/plugins/{name}/fixtures`
 pub(super) async fn create(
     mut call: Call,
@@ -81,9 +117,7 @@ pub(super) async fn create(
     let integration = managed(&call, &admin, &name)?;
     let _one_of_few = trial_share(&call, &integration)?;
     let file_name = fixture_name(&asked.name).map_err(|why| Problem::Invalid(format!("name: {why}")))?;
-    let rules = Rules { unwrap: false, ..Rules::default() };
-    let exact = payload::decode(Some("application/json"), &bytes, &rules).map_err(Stop::Decode)?;
-    let pasted = exact.value.get("payload").filter(|_| asked.payload.is_some()).cloned();
+    let pasted = pasted_payload(&integration, asked.payload.is_some(), &bytes)?.map(|it| it.value);
     let event = match asked.event_id {
         Some(id) => Some(read_event(&mut call, &admin, &integration, id).await?),
         None if pasted.is_none() => {

@@ -35,7 +35,7 @@ use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
 use super::path::{FileNumber, Path, SentDigest, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
-use super::plugin_fixtures::{FixtureCreated, NewFixtureRequest};
+use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
 use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
 use super::replay::{ReplayRequest, Replayed};
@@ -137,6 +137,8 @@ routes! {
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
     /// Runs a payload or a stored event through a plugin, and stores nothing.
     POST "/v1/admin/plugins/{name}/try" AnyAdmin => trial::run(Path<SentName>, Json<TrialRequest>) -> Success<Trial>, [200];
+    /// Runs the fixtures of a plugin, and shows which ones it passes.
+    GET "/v1/admin/plugins/{name}/fixtures" AnyAdmin => plugin_fixtures::list(Path<SentName>) -> List<FixtureState>, [200];
     /// Saves a payload and what becomes of it as a fixture of a plugin.
     POST "/v1/admin/plugins/{name}/fixtures" AnyAdmin => plugin_fixtures::create(Path<SentName>, Json<NewFixtureRequest>) -> Created<FixtureCreated>, [201; 409];
     /// Shows the script of a plugin.

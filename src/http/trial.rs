@@ -17,8 +17,8 @@ use super::path::{Path, SentName};
 use super::problem::Problem;
 use super::reply::Success;
 use crate::format::payload;
-use crate::format::payload::Rules;
-use crate::integration::fixtures::{self, FixtureQuery};
+use crate::format::payload::{Loosened, Rules};
+use crate::integration::fixtures::{self, FixtureQuery, FixtureRun};
 use crate::integration::load::open_in;
 use crate::integration::script::{FolderScript, edited, with_script};
 use crate::integration::stop::Stop;
@@ -69,10 +69,7 @@ pub(super) async fn run(
 ) -> Result<Success<Trial>, Failed> {
     let integration = managed(&call, &admin, &name)?;
     let _one_of_few = trial_share(&call, &integration)?;
-    // The body as a delivery is read: a number that would be rounded is refused.
-    let rules = Rules { unwrap: false, ..Rules::default() };
-    let exact = payload::decode(Some("application/json"), &bytes, &rules).map_err(Stop::Decode)?;
-    let pasted = exact.value.get("payload").filter(|_| asked.payload.is_some()).cloned();
+    let pasted = pasted_payload(&integration, asked.payload.is_some(), &bytes)?;
     let (event, stored) = match asked.event_id {
         Some(id) => {
             let event = find(&call, &integration.company_id, id).await?.event;
@@ -109,6 +106,29 @@ pub(super) fn trial_share(call: &Call, integration: &Integration) -> Result<crat
     call.app.trials.take(&integration.company_id, &integration.name, 1).map_err(Problem::TrialShare)
 }
 
+/// The payload in a request's body, read as a delivery of this integration is: a number that would be rounded becomes text, or is
+/// refused.
+pub(super) fn pasted_payload(
+    integration: &Integration,
+    is_there: bool,
+    bytes: &[u8],
+) -> Result<Option<PastedPayload>, Problem> {
+    if !is_there {
+        return Ok(None);
+    }
+    let rules = Rules { unwrap: false, strict: integration.rules.strict, ..Rules::default() };
+    let body = payload::decode(Some("application/json"), bytes, &rules).map_err(Stop::Decode)?;
+    let value = body.value.get("payload").cloned();
+    Ok(value.map(|value| PastedPayload { value, loosened: body.loosened }))
+}
+
+/// A payload that was sent to be tried.
+pub(super) struct PastedPayload {
+    pub(super) value: Value,
+    /// What was read loosely in it.
+    loosened: Loosened,
+}
+
 /// What was stored for an event, if it was processed.
 async fn stored_result(app: &App, event: &Event) -> Result<Option<StoredResult>, Problem> {
     let mut tasks: Vec<Task> = Vec::new();
@@ -126,7 +146,7 @@ fn tried(
     app: &App,
     integration: &Arc<Integration>,
     asked: TrialRequest,
-    pasted: Option<Value>,
+    pasted: Option<PastedPayload>,
     event: Option<&Event>,
     stored: Option<&StoredResult>,
 ) -> Result<Trial, Problem> {
@@ -156,7 +176,9 @@ fn tried(
         context.path = path.into();
     }
     let result = match (pasted, raw) {
-        (Some(payload), _) => fixtures::run_in(integration, &payload, context),
+        (Some(PastedPayload { value, loosened }), _) => {
+            fixtures::run_in(integration, &value, context).map(|run| FixtureRun { loosened, ..run })
+        }
         (None, Some(raw)) => fixtures::run_event(integration, &raw, context),
         (None, None) => return Err(Problem::Internal),
     };

@@ -12,13 +12,29 @@ use crate::system::folder::Folder;
 /// Maximum number of differences that are reported for a fixture.
 const PLACES: usize = 20;
 
-/// What the fixtures say about a candidate.
+/// What the fixtures of a folder say about a candidate.
 #[derive(Debug, Default)]
 pub(crate) struct GateResult {
-    /// Number of fixtures that were run.
-    pub(crate) fixtures: usize,
-    /// What is wrong, by fixture and place; empty if the candidate may go live.
-    pub(crate) failed: Vec<Violation>,
+    /// Those that were run; all, unless they took too long.
+    pub(crate) fixtures: Vec<GateFixture>,
+}
+
+/// What one fixture says.
+#[derive(Debug)]
+pub(crate) struct GateFixture {
+    /// Its file in the folder.
+    pub(crate) file: String,
+    /// What it is an example of; empty if it cannot be read.
+    pub(crate) name: String,
+    /// What is wrong, by place; nothing if it passes.
+    pub(crate) failures: Vec<Violation>,
+}
+
+impl GateResult {
+    /// Returns everything that is wrong; nothing if the candidate may go live.
+    pub(crate) fn failures(self) -> Vec<Violation> {
+        self.fixtures.into_iter().flat_map(|it| it.failures).collect()
+    }
 }
 
 /// Runs all fixtures of a folder with a candidate, and continues after one that fails.
@@ -26,29 +42,35 @@ pub(crate) struct GateResult {
 /// # Errors
 /// Fails if the fixtures cannot be read.
 pub(crate) fn run_gate(host: &Host, candidate: &Integration, folder: &Folder) -> Result<GateResult, LoadFailure> {
+    let mut result = GateResult::default();
+    if candidate.plugin.is_none() {
+        return Ok(result);
+    }
     let _turn = host.turn(candidate.company_id.as_str());
     let (started, limit) = (Instant::now(), host.limits().fixtures);
-    let mut result = GateResult::default();
     for file in fixtures::list(folder)? {
-        let name = file.to_string_lossy().into_owned();
+        let file_name = file.to_string_lossy().into_owned();
         if started.elapsed() > limit {
             let said = format!("the earlier fixtures took more than {} ms (plugins.fixtures_ms)", limit.as_millis());
-            result.failed.push(failure(&name, "fixture_time", said, None));
+            let failures = vec![failure(&file_name, "fixture_time", &said)];
+            result.fixtures.push(GateFixture { file: file_name, name: String::new(), failures });
             break;
         }
-        result.fixtures += 1;
-        let fixture = match Fixture::read(folder, &file) {
-            Ok(fixture) => fixture,
+        let (name, failures) = match Fixture::read(folder, &file) {
+            Ok(fixture) => {
+                let run = fixtures::run(candidate, &fixture.payload, fixture.received_at, fixture.request());
+                let failures = match run {
+                    Err(stop) => vec![failure(&file_name, "fixture_failed", &stop.to_string())],
+                    Ok(run) => differing(&file_name, &fixture, &run, candidate),
+                };
+                (fixture.name, failures)
+            }
             Err(LoadFailure::Fixture { cause, .. }) => {
-                result.failed.push(failure(&name, "not_a_fixture", cause, None));
-                continue;
+                (String::new(), vec![failure(&file_name, "not_a_fixture", &cause)])
             }
             Err(other) => return Err(other),
         };
-        match fixtures::run(candidate, &fixture.payload, fixture.received_at, fixture.request()) {
-            Err(stop) => result.failed.push(failure(&name, "fixture_failed", stop.to_string(), None)),
-            Ok(run) => result.failed.extend(differing(&name, &fixture, &run, candidate)),
-        }
+        result.fixtures.push(GateFixture { file: file_name, name, failures });
     }
     Ok(result)
 }
@@ -72,16 +94,16 @@ pub(crate) fn differing(name: &str, fixture: &Fixture, run: &fixtures::FixtureRu
             });
             each.collect()
         }
-        _ => wrong.into_iter().map(|said| failure(name, "fixture_failed", said, None)).collect(),
+        _ => wrong.iter().map(|said| failure(name, "fixture_failed", said)).collect(),
     }
 }
 
-fn failure(name: &str, code: &str, said: String, got: Option<String>) -> Violation {
+fn failure(name: &str, code: &str, said: &str) -> Violation {
     Violation {
         pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
         code: code.into(),
         expected: "what the fixture expects".into(),
-        got,
+        got: None,
         message: format!("{name}: {said}"),
         hint: None,
     }

@@ -238,6 +238,7 @@ impl Tour {
         self.post(200, &format!("{plugin}/try"), &json!({"payload": {"a": 1}}));
         self.post(201, &format!("{plugin}/fixtures"), &json!({"name": "one", "payload": {"a": 1}}));
         self.post(409, &format!("{plugin}/fixtures"), &json!({"name": "one", "payload": {"a": 1}}));
+        self.get(&format!("{plugin}/fixtures"));
         let script = self.get(&format!("{plugin}/script")).json();
         let text = format!("{} // changed", script["files"]["mapper.js"].as_str().unwrap());
         let change = json!({"files": {"mapper.js": text}, "base_digest": script["digest"]});

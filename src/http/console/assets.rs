@@ -16,14 +16,18 @@ const CSS: &str = concat!(
     include_str!("assets/css/base.css"),
     include_str!("assets/css/parts.css"),
     include_str!("assets/css/frame.css"),
+    include_str!("assets/css/bench.css"),
 );
 
 /// Name, content type, content.
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("console.css", "text/css; charset=utf-8", CSS),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("console.js", JAVASCRIPT, include_str!("assets/js/console.js")),
     ("page.js", JAVASCRIPT, include_str!("assets/js/page.js")),
+    ("busy.js", JAVASCRIPT, include_str!("assets/js/busy.js")),
+    ("editor.js", JAVASCRIPT, include_str!("assets/js/editor.js")),
+    ("pointer.js", JAVASCRIPT, include_str!("assets/js/pointer.js")),
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 

@@ -7,7 +7,9 @@
 //! page, `parts/` is what pages share. Files in `assets/` are built into the binary. Everything works without scripts.
 
 mod assets;
+mod bench;
 mod client;
+mod comparison;
 mod cookie;
 mod guard;
 mod help;
@@ -18,6 +20,9 @@ mod page_failure;
 mod page_reply;
 mod pages;
 mod parts;
+mod plugin_facts;
+mod plugin_history;
+mod plugins;
 mod session;
 mod start;
 

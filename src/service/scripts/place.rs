@@ -11,7 +11,7 @@ use crate::integration::{Bundle, Integration};
 use crate::model::audit::Action;
 use crate::service::app::{Admin, App};
 use crate::store::{NewBundle, PublishOutcome};
-use crate::system::folder::{Folder, MANIFEST_BYTES};
+use crate::system::folder::{FIXTURE_BYTES, Folder, MANIFEST_BYTES};
 
 /// How often another number is tried for a version that was published already.
 const NUMBERS: usize = 100;
@@ -103,7 +103,7 @@ fn into_folder(
     let mut before = BTreeMap::new();
     for (name, text) in changes {
         let (directory, file) = split(name);
-        let old = folder.text(name, u64::MAX).ok();
+        let old = folder.text(name, FIXTURE_BYTES).ok();
         match folder.write(directory, file, text.as_bytes(), replace) {
             Ok(()) => drop(before.insert(name.clone(), old)),
             Err(cause) => {

@@ -176,7 +176,8 @@ fn gate(
         other => NotSaved::Unreadable(other),
     })?;
     let result = run_gate(host, &candidate, folder)?;
-    if result.failed.is_empty() { Ok((candidate, result.fixtures)) } else { Err(NotSaved::Fixtures(result.failed)) }
+    let (fixtures, failed) = (result.fixtures.len(), result.failures());
+    if failed.is_empty() { Ok((candidate, fixtures)) } else { Err(NotSaved::Fixtures(failed)) }
 }
 
 /// Adds the new version to the history, and the one before it, if it is not there yet.
