@@ -39,7 +39,7 @@ fn summary(trial: &Value) -> Markup {
         _ => ("chip chip-bad", "the plugin failed".to_owned()),
     };
     html! {
-        h2 role="status" { "Result: " span class=(style) { (said) } }
+        h2 { "Result" } p role="status" { span class=(style) { (said) } }
         @if let Some(skip) = trial["skip"].as_str() { p { (visible(skip)) } }
     }
 }
@@ -54,7 +54,8 @@ fn why(trial: &Value) -> Markup {
             div.notice.notice-bad data-file=[place["file"].as_str()] data-line=[line] data-column=[place["column"].as_u64()] {
                 p { strong { (visible(text(it, "message"))) } }
                 @if let Some(pointer) = it["pointer"].as_str() { p { "At " code.pointer { (visible(pointer)) } } }
-                @if let Some(advice) = it["advice"].as_str() { p { (visible(advice)) } }
+                // The bench is where the call is repeated.
+                @if let Some(advice) = it["advice"].as_str().filter(|it| !it.contains("plugin run")) { p { (visible(advice)) } }
                 @if let Some(excerpt) = trial["output_excerpt"].as_str() { p { "The output begins with:" } pre { (visible(excerpt)) } }
                 p.muted { code { (text(it, "code")) } }
             }

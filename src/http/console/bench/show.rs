@@ -13,8 +13,9 @@ use crate::http::console::parts::{empty_state, form_field, problem, text, visibl
 use crate::http::console::plugin_facts::segment;
 use crate::http::console::plugins::{find, state};
 
-/// Rows of a text field, by its lines.
-const ROWS: std::ops::RangeInclusive<usize> = 8..=28;
+/// Rows of the payload, and of a file of a script: at least and at most, by its lines.
+const PAYLOAD_ROWS: (usize, usize) = (8, 24);
+const SCRIPT_ROWS: (usize, usize) = (14, 32);
 
 /// `GET /console/bench`: choose an integration.
 pub(in super::super) async fn choose(page: PageCall) -> Result<PageReply, PageFailure> {
@@ -144,7 +145,7 @@ impl Bench {
                     p { "From event " a.mono href=(page.link(&format!("/console/events/{}", segment(event)))) { (event) } ". What you change here is not stored." }
                 }
                 label for="payload" { "Payload (JSON)" }
-                textarea #payload name="payload" rows=(rows(&form.payload)) spellcheck="false" data-code="" aria-describedby="keys" { "\n" (form.payload) }
+                textarea #payload name="payload" rows=(rows(&form.payload, PAYLOAD_ROWS)) spellcheck="false" data-code="" aria-describedby="keys" { "\n" (form.payload) }
                 details {
                     summary { "Headers and time" }
                     div.stack {
@@ -166,7 +167,7 @@ impl Bench {
                 input type="hidden" name="base" value=(form.base);
                 @for (name, it) in files() {
                     label for=(format!("code-{name}")) { "Script " code { (visible(name)) } }
-                    textarea id=(format!("code-{name}")) name=(format!("{FILE}{name}")) rows=(rows(it)) spellcheck="false" autocapitalize="off" data-code=(name) aria-describedby="keys" { "\n" (it) }
+                    textarea id=(format!("code-{name}")) name=(format!("{FILE}{name}")) rows=(rows(it, SCRIPT_ROWS)) spellcheck="false" autocapitalize="off" data-code=(name) aria-describedby="keys" { "\n" (it) }
                 }
                 p.muted.small #keys { "Tab indents; press Escape and then Tab to leave the field." }
                 div.row {
@@ -193,8 +194,8 @@ impl Bench {
     }
 }
 
-fn rows(text: &str) -> usize {
-    text.lines().count().clamp(*ROWS.start(), *ROWS.end())
+fn rows(text: &str, (least, most): (usize, usize)) -> usize {
+    (text.lines().count() + 1).clamp(least, most)
 }
 
 /// A failure above the form.

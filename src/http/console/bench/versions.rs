@@ -76,9 +76,9 @@ pub(in super::super) async fn compare(page: PageCall) -> Result<PageReply, PageF
         }
         p { "Saved " (time(text(&version, "at"))) " by " (visible(text(&version, "by"))) ", version " (visible(text(&version, "version")))
             ". Lines with " ins.diff-added { "+" } " are only in the current script, those with " del.diff-removed { "−" } " only in this version." }
-        form method="post" action=(page.link(&format!("{link}/script/{}/restore", segment(&digest)))) {
+        form.card method="post" action=(page.link(&format!("{link}/script/{}/restore", segment(&digest)))) {
             (form_field(&page))
-            p { button.danger type="submit" { "Go back to this version" } span.muted.small { " It goes live only if it passes all fixtures." } }
+            p.row { button.danger type="submit" { "Go back to this version" } span.muted.small { " It goes live only if it passes all fixtures." } }
         }
         @for file in &files { section.card { h2 { code { (visible(file)) } } (diff(&text_of(&version, file), &text_of(&current, file))) } }
     };
