@@ -98,12 +98,16 @@ pub(super) async fn list(
         let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref()).map_err(unreadable)?;
         let result = run_gate(host, &integration, &folder).map_err(unreadable)?;
         let shown = result.fixtures.into_iter();
-        Ok::<_, Problem>(shown.map(|GateFixture { file, name, failures }| FixtureState {
-            passes: failures.is_empty(),
-            file,
-            name,
-            failures,
-        }).collect())
+        Ok::<_, Problem>(
+            shown
+                .map(|GateFixture { file, name, failures }| FixtureState {
+                    passes: failures.is_empty(),
+                    file,
+                    name,
+                    failures,
+                })
+                .collect(),
+        )
     };
     Ok(List { data: tokio::task::spawn_blocking(run).await.map_err(|_| Problem::Internal)?? })
 }

@@ -53,7 +53,7 @@ use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::learned::LearnedSecret;
-use crate::service::scripts::{Saved, ScriptVersion, VersionText};
+use crate::service::scripts::{SavedScript, ScriptVersion, VersionText};
 use crate::service::trial::Trial;
 use crate::service::watch::Pass;
 use crate::store::Stats;
@@ -144,13 +144,13 @@ routes! {
     /// Shows the script of a plugin.
     GET "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::show(Path<SentName>) -> Success<ScriptAnswer>, [200];
     /// Changes the script of a plugin, if the new version passes the plugin's fixtures.
-    PUT "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::change(Path<SentName>, Json<ScriptChange>) -> Success<Saved>, [200; 409];
+    PUT "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::change(Path<SentName>, Json<ScriptChange>) -> Success<SavedScript>, [200; 409];
     /// Lists the versions of a script.
     GET "/v1/admin/plugins/{name}/script/versions" AnyAdmin => scripts::versions(Path<SentName>) -> List<ScriptVersion>, [200];
     /// Shows a version of a script.
     GET "/v1/admin/plugins/{name}/script/versions/{digest}" AnyAdmin => scripts::version(Path<SentName>, Path<SentDigest>) -> Success<VersionText>, [200];
     /// Makes an earlier version of a script the current one, if it passes the plugin's fixtures.
-    POST "/v1/admin/plugins/{name}/script/versions/{digest}/restore" AnyAdmin => scripts::restore(Path<SentName>, Path<SentDigest>) -> Success<Saved>, [200; 409 422];
+    POST "/v1/admin/plugins/{name}/script/versions/{digest}/restore" AnyAdmin => scripts::restore(Path<SentName>, Path<SentDigest>) -> Success<SavedScript>, [200; 409 422];
     /// Lists secrets that senders have sent in a handshake, and that wait for an admin; not the secrets themselves.
     GET "/v1/admin/learned-secrets" AnyAdmin => learned_secrets::list() -> List<LearnedSecret>, [200];
     /// Sets a secret that a sender has sent in a handshake.

@@ -21,7 +21,7 @@ use crate::integration::script::FolderScript;
 use crate::model::audit::Action;
 use crate::service::app::{Admin, App};
 use crate::service::scripts::{
-    NotSaved, Saved, ScriptEdit, ScriptVersion, VersionText, save_script, script_version, script_versions,
+    NotSaved, SavedScript, ScriptEdit, ScriptVersion, VersionText, save_script, script_version, script_versions,
 };
 
 /// The script of a plugin as it is in the plugin's folder.
@@ -99,7 +99,7 @@ pub(super) async fn change(
     call: Call,
     admin: Admin,
     (Path(SentName(name)), Json { value: asked, .. }): (Path<SentName>, Json<ScriptChange>),
-) -> Result<Success<Saved>, Failed> {
+) -> Result<Success<SavedScript>, Failed> {
     let integration = managed(&call, &admin, &name)?;
     let edit = ScriptEdit { files: asked.files, base: Some(asked.base_digest) };
     Ok(Success(saved(&call, &admin, integration, edit, Action::ScriptSaved).await?))
@@ -135,7 +135,7 @@ pub(super) async fn restore(
     call: Call,
     admin: Admin,
     (Path(SentName(name)), Path(SentDigest(digest))): (Path<SentName>, Path<SentDigest>),
-) -> Result<Success<Saved>, Failed> {
+) -> Result<Success<SavedScript>, Failed> {
     let integration = managed(&call, &admin, &name)?;
     let version = found(&call, &integration, digest).await?;
     let edit = ScriptEdit { files: version.files, base: None };
@@ -149,7 +149,7 @@ async fn saved(
     integration: Arc<Integration>,
     edit: ScriptEdit,
     action: Action,
-) -> Result<Saved, Problem> {
+) -> Result<SavedScript, Problem> {
     let _one_of_few = trial_share(call, &integration)?;
     let _alone = call.app.edits.begin(&integration.name.0).ok_or(Problem::BeingEdited)?;
     let saved = save_script(&call.app, &integration, edit, admin).await?;

@@ -224,11 +224,7 @@ pub(crate) fn run_in(integration: &Integration, payload: &Value, context: CallCo
 ///
 /// # Errors
 /// Fails if its body cannot be decoded, or cannot be checked.
-pub(crate) fn run_event(
-    integration: &Integration,
-    raw: &RawEvent,
-    context: CallContext,
-) -> Result<FixtureRun, Stop> {
+pub(crate) fn run_event(integration: &Integration, raw: &RawEvent, context: CallContext) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let payload = integration.payload(raw)?;
     let result = CheckedPayload::rehearsed(integration, raw, payload);

@@ -76,7 +76,12 @@ pub(crate) fn run_gate(host: &Host, candidate: &Integration, folder: &Folder) ->
 }
 
 /// Returns how a run differs from its fixture; nothing if it passes.
-pub(crate) fn differing(name: &str, fixture: &Fixture, run: &fixtures::FixtureRun, candidate: &Integration) -> Vec<Violation> {
+pub(crate) fn differing(
+    name: &str,
+    fixture: &Fixture,
+    run: &fixtures::FixtureRun,
+    candidate: &Integration,
+) -> Vec<Violation> {
     let wrong = fixture.wrong(run, candidate);
     if wrong.is_empty() {
         return Vec::new();

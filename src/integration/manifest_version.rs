@@ -17,7 +17,8 @@ pub(crate) fn with_version(toml: &str, version: &str) -> Option<String> {
     let line = |line: &str| {
         let trimmed = line.trim_start();
         in_table |= trimmed.starts_with('[');
-        let is_it = !in_table && !found && trimmed.strip_prefix("version").is_some_and(|it| it.trim_start().starts_with('='));
+        let is_it =
+            !in_table && !found && trimmed.strip_prefix("version").is_some_and(|it| it.trim_start().starts_with('='));
         found |= is_it;
         if is_it { format!("version = \"{version}\"") } else { line.to_owned() }
     };

@@ -32,11 +32,11 @@ mod redact;
 mod redacted;
 mod registry;
 mod rejections;
+pub(super) mod script;
 mod sender;
 mod sender_use;
 pub mod sent_url;
 mod signing;
-pub(super) mod script;
 mod sources;
 pub(super) mod stop;
 

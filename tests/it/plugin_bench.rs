@@ -78,7 +78,10 @@ fn a_number_that_would_be_rounded_is_read_as_in_a_delivery() {
         send(&format!("{{\"script\":{},\"payload\":{{\"n\":{number}}}}}", json!(script))).expect(200).json()
     };
     let rounded = number("1234567890.123456789");
-    assert_eq!((&rounded["tasks"][0]["title"], &rounded["loosened"]), (&json!("string 1234567890.123456789"), &json!(["number"])));
+    assert_eq!(
+        (&rounded["tasks"][0]["title"], &rounded["loosened"]),
+        (&json!("string 1234567890.123456789"), &json!(["number"]))
+    );
     assert_eq!(number("9007199254740993")["tasks"][0]["title"], "string 9007199254740993");
     assert_eq!(number("1.50")["tasks"][0]["title"], "number 1.5");
     assert_eq!(send("{}").expect(422).code(), "invalid_field");
@@ -120,7 +123,10 @@ fn a_script_that_cannot_be_loaded_says_where_and_one_that_loops_is_stopped() {
     assert_eq!(loops["problem"]["code"], "plugin_deadline", "{loops}");
     let at_load = tried(&server, &json!({"payload": {}, "script": "for (;;);\nexport default () => 1;"}));
     assert_eq!(at_load["result"], "script", "{at_load}");
-    let fields = tried(&server, &json!({"payload": {}, "script": "export default () => ({\n  titel: 'x', description: 'y' });"}));
+    let fields = tried(
+        &server,
+        &json!({"payload": {}, "script": "export default () => ({\n  titel: 'x', description: 'y' });"}),
+    );
     assert_eq!((&fields["result"], &fields["problem"]["place"]["line"]), (&json!("output"), &json!(2)), "{fields}");
     let imports = json!({"payload": {}, "script": "import { a } from './a.js'; export default () => ({ title: a, description: 'y' });", "files": {"a.js": "export const a = 'A';"}});
     assert_eq!(tried(&server, &imports)["tasks"][0]["title"], "A");
@@ -135,7 +141,10 @@ fn a_fixture_is_saved_in_the_folder_and_guards_the_script() {
     let save = |body: &Value| server.post("/v1/admin/plugins/guest/fixtures", body);
     let event = server.post("/v1/hooks/guest", &json!({"name": "Ada"})).header("x-event-id").to_owned();
     let saved = save(&json!({"name": "ada", "event_id": event})).expect(201).json();
-    assert_eq!((&saved["file"], &saved["expect"]["tasks"][0]["title"]), (&json!("fixtures/ada.json"), &json!("Call Ada")));
+    assert_eq!(
+        (&saved["file"], &saved["expect"]["tasks"][0]["title"]),
+        (&json!("fixtures/ada.json"), &json!("Call Ada"))
+    );
     let text = std::fs::read_to_string(setup.plugins.join("guest/fixtures/ada.json")).unwrap();
     assert!(text.contains("\"Call Ada\""), "{text}");
     let again = json!({"name": "ada.json", "payload": {"name": "Bob"}});
@@ -152,7 +161,11 @@ fn a_fixture_is_saved_in_the_folder_and_guards_the_script() {
     let base = script(&server)["digest"].clone();
     let failed = put(&server, &SCRIPT.replace("Call ", "Ring "), &base).expect(422);
     let errors = failed.json()["errors"].clone();
-    assert_eq!((failed.code().as_str(), errors[0]["got"].as_str()), ("fixture_failed", Some("\"Ring Ada\"")), "{errors}");
+    assert_eq!(
+        (failed.code().as_str(), errors[0]["got"].as_str()),
+        ("fixture_failed", Some("\"Ring Ada\"")),
+        "{errors}"
+    );
     assert!(errors[0]["message"].as_str().unwrap().contains("fixtures/ada.json: /0/title"), "{errors}");
     assert_eq!((title(&server), script(&server)["digest"].clone()), (json!("Call Ada"), base));
     assert!(actions(&server).contains(&"fixture.saved".to_owned()));
@@ -164,7 +177,10 @@ fn a_script_is_saved_restored_and_its_history_kept() {
     let server = setup.start();
     assert_eq!(title(&server), "Call Ada");
     let first = script(&server);
-    assert_eq!((&first["file"], &first["source"], &first["digest"]), (&json!("mapper.js"), &json!("folder"), &first["live_digest"]));
+    assert_eq!(
+        (&first["file"], &first["source"], &first["digest"]),
+        (&json!("mapper.js"), &json!("folder"), &first["live_digest"])
+    );
     let broken = put(&server, "export default () => {\n  const a = ;\n};", &first["digest"]).expect(422);
     assert!(broken.code() == "script_invalid" && broken.message().contains("mapper.js:2:"), "{}", broken.message());
     let saved = put(&server, &SCRIPT.replace("Call ", "Ring "), &first["digest"]).expect(200).json();

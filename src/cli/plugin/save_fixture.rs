@@ -13,7 +13,7 @@ use crate::integration::new_fixture::{NewFixture, slug};
 /// Fails if the file exists and must not be replaced, or if it cannot be written.
 pub(super) fn write(
     fixture: &NewFixture<'_>,
-    folder: &Path, 
+    folder: &Path,
     file: Option<&str>,
     replace: bool,
 ) -> Result<PathBuf, Failure> {

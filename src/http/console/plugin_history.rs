@@ -41,12 +41,7 @@ fn day(text: &str) -> String {
     if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() }
 }
 
-fn diff_page(
-    page: &PageCall,
-    name: &str,
-    plugin: &Value,
-    result: Option<&Result<Value, PageFailure>>,
-) -> Markup {
+fn diff_page(page: &PageCall, name: &str, plugin: &Value, result: Option<&Result<Value, PageFailure>>) -> Markup {
     html! {
         div.toolbar { h1 { (name) " over stored history" } a.button href=(page.link(&format!("/console/plugins/{name}"))) { "The plugin" } }
         @if page.who.is_operator { (diff_form(page, name, plugin)) } @else { (not_for_you(page, name)) }

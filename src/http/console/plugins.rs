@@ -111,7 +111,7 @@ pub(super) async fn find(page: &PageCall, name: &str) -> Result<Value, PageFailu
     let all = page.client.get("/v1/admin/plugins").await?;
     let found = all["data"].as_array().into_iter().flatten().find(|it| it["name"] == name).cloned();
     found.ok_or_else(|| {
-        let message = format!("There is no plugin \"{name}\" that you may see. The list of plugins has the others.");
+        let message = format!("You may see no plugin named \"{name}\". The list of plugins has the others.");
         PageFailure::own(warp::http::StatusCode::NOT_FOUND, "not_found", message)
     })
 }

@@ -40,12 +40,12 @@ pub(super) struct KeptVersion {
 
 /// The versions of one plugin.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct ScriptHistory {
     dir: PathBuf,
     company: CompanyId,
 }
 
-impl History {
+impl ScriptHistory {
     /// The history of a company's plugin. Names of plugins are names of folders.
     pub(super) fn of(data_dir: &Path, name: &str, company: &CompanyId) -> Self {
         Self { dir: data_dir.join(DIRECTORY).join(name), company: company.clone() }
@@ -112,12 +112,12 @@ mod tests {
     fn the_newest_hundred_versions_are_kept_and_shown_to_their_company_only() {
         let dir = tempfile::tempdir().unwrap();
         let [own, other] = ["company-1", "company-2"].map(|it| CompanyId::parse(it).unwrap());
-        let history = History::of(dir.path(), "guest", &own);
+        let history = ScriptHistory::of(dir.path(), "guest", &own);
         (0..VERSIONS + 5).for_each(|it| history.add(&version(it, &own, 10)).unwrap());
         let listed = history.list();
         assert_eq!((listed.len(), listed[0].digest.as_str()), (VERSIONS, "d104"));
         assert!(history.find("d104").is_some() && history.find("d4").is_none());
-        assert!(History::of(dir.path(), "guest", &other).list().is_empty());
+        assert!(ScriptHistory::of(dir.path(), "guest", &other).list().is_empty());
         (200..224).for_each(|it| history.add(&version(it, &own, 1 << 20)).unwrap());
         assert!(history.list().len() <= 20, "their size is limited too");
     }

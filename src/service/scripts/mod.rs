@@ -11,5 +11,5 @@ mod versions;
 
 pub(crate) use edits::Edits;
 pub(crate) use place::NotPlaced;
-pub(crate) use save::{NotSaved, Saved, ScriptEdit, save_fixture, save_script};
+pub(crate) use save::{NotSaved, SavedScript, ScriptEdit, save_fixture, save_script};
 pub(crate) use versions::{ScriptVersion, VersionText, script_version, script_versions};

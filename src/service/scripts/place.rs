@@ -86,7 +86,8 @@ pub(super) fn take_back(app: &App, integration: &Integration, placed: &Placed, a
         Placed::Published { before: Some(version) } => {
             let Some(cluster) = app.store.cluster() else { return };
             let entry = admin.does(Action::PluginRolledBack, name).of(&integration.company_id);
-            let back = cluster.bundles().activate(name, version, admin.name(), entry.with(format!("version {version}")));
+            let back =
+                cluster.bundles().activate(name, version, admin.name(), entry.with(format!("version {version}")));
             if let Err(error) = back {
                 tracing::error!(cause = %error, plugin = name, "the version before cannot be activated again");
             }
@@ -156,7 +157,8 @@ fn publish(
         let staged = Staged::new(&app.config.data_dir, name).map_err(|e| other(&e))?;
         Bundle::of(folder, module_bytes).map_err(|e| other(&e))?.write(&staged.folder).map_err(|e| other(&e))?;
         let copy = Folder::open(&staged.folder).map_err(|e| other(&e))?;
-        let text = with_version(&manifest, &version).ok_or_else(|| other(&"plugin.toml has no line with its version"))?;
+        let text =
+            with_version(&manifest, &version).ok_or_else(|| other(&"plugin.toml has no line with its version"))?;
         into_folder(&copy, &Changes::from([("plugin.toml".to_owned(), text)]), true)?;
         into_folder(&copy, changes, true)?;
         let bytes = Bundle::of(&copy, module_bytes).map_err(|e| other(&e))?.encode();
@@ -179,7 +181,10 @@ fn publish(
         cluster.bundles().activate(name, &version, &by, activated)?;
         return Ok(Placed::Published { before });
     }
-    Err(NotPlaced::Other(format!("the versions after {} are all taken; publish one with the command line", integration.version)))
+    Err(NotPlaced::Other(format!(
+        "the versions after {} are all taken; publish one with the command line",
+        integration.version
+    )))
 }
 
 /// A directory for the new version's folder, removed when it is dropped.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::history::{History, KeptVersion};
+use super::history::{KeptVersion, ScriptHistory};
 use super::place::{Changes, NotPlaced, Placed, place, take_back};
 use crate::config::watch::PluginSource;
 use crate::format::schema::Violation;
@@ -36,7 +36,7 @@ pub(crate) struct ScriptEdit {
 /// A script that was saved and is live.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ScriptSaved")]
-pub(crate) struct Saved {
+pub(crate) struct SavedScript {
     /// SHA-256 of the script, hexadecimal.
     pub(crate) digest: String,
     /// `version` in plugin.toml.
@@ -84,7 +84,7 @@ fn told(failed: &[Violation]) -> String {
 }
 
 /// A change that was written.
-struct Written {
+struct WrittenScript {
     placed: Placed,
     fixtures: usize,
     digest: String,
@@ -96,18 +96,18 @@ pub(crate) async fn save_script(
     integration: &Arc<Integration>,
     edit: ScriptEdit,
     admin: &Admin,
-) -> Result<Saved, NotSaved> {
+) -> Result<SavedScript, NotSaved> {
     let work = {
         let (app, integration, admin) = (Arc::clone(app), Arc::clone(integration), admin.clone());
         move || write_script(&app, &integration, edit, &admin)
     };
     let Some(written) = blocking(work).await? else { return current(app, integration) };
-    let Written { placed, fixtures, digest } = written;
+    let WrittenScript { placed, fixtures, digest } = written;
     let is_live = |it: &Integration| it.provenance.script_sha256.as_ref() == Some(&digest);
     live_or_taken_back(app, integration, placed, admin, is_live).await?;
     let live = app.registry.get(&integration.name.0);
     let version = live.map_or_else(|| integration.version.clone(), |it| it.version.clone());
-    Ok(Saved { digest, version, fixtures, is_new: true })
+    Ok(SavedScript { digest, version, fixtures, is_new: true })
 }
 
 /// Saves a fixture, and waits until the folder with it is live. `text` is the file's.
@@ -140,7 +140,7 @@ fn write_script(
     integration: &Integration,
     edit: ScriptEdit,
     admin: &Admin,
-) -> Result<Option<Written>, NotSaved> {
+) -> Result<Option<WrittenScript>, NotSaved> {
     let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
     let before = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
     if edit.base.is_some_and(|it| it != before.digest) {
@@ -161,7 +161,7 @@ fn write_script(
         let written = FolderScript { files, digest: digest.clone(), ..before.clone() };
         keep(app, integration, &before, written, admin);
     }
-    Ok(Some(Written { placed, fixtures, digest }))
+    Ok(Some(WrittenScript { placed, fixtures, digest }))
 }
 
 /// Loads the candidate and runs the fixtures.
@@ -182,7 +182,7 @@ fn gate(
 
 /// Adds the new version to the history, and the one before it, if it is not there yet.
 fn keep(app: &App, integration: &Integration, before: &FolderScript, written: FolderScript, admin: &Admin) {
-    let history = History::of(&app.config.data_dir, &integration.name.0, &integration.company_id);
+    let history = ScriptHistory::of(&app.config.data_dir, &integration.name.0, &integration.company_id);
     let version = |it: FolderScript, at, by: &str| KeptVersion {
         digest: it.digest,
         at,
@@ -200,10 +200,10 @@ fn keep(app: &App, integration: &Integration, before: &FolderScript, written: Fo
 }
 
 /// The script as it is.
-fn current(app: &App, integration: &Integration) -> Result<Saved, NotSaved> {
+fn current(app: &App, integration: &Integration) -> Result<SavedScript, NotSaved> {
     let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
     let script = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
-    Ok(Saved { digest: script.digest, version: script.version, fixtures: 0, is_new: false })
+    Ok(SavedScript { digest: script.digest, version: script.version, fixtures: 0, is_new: false })
 }
 
 /// Waits until the folder is live as it was written. Else what was written is taken back.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::history::History;
+use super::history::ScriptHistory;
 use super::place::NotPlaced;
 use crate::config::watch::PluginSource;
 use crate::integration::script::FolderScript;
@@ -48,7 +48,7 @@ pub(crate) fn script_versions(
     if app.config.plugin_source == PluginSource::Database {
         return published(app, integration);
     }
-    let history = History::of(&app.config.data_dir, &integration.name.0, &integration.company_id).list();
+    let history = ScriptHistory::of(&app.config.data_dir, &integration.name.0, &integration.company_id).list();
     let shown = history.into_iter().map(|it| ScriptVersion {
         is_current: it.digest == current.digest,
         digest: it.digest,
@@ -79,7 +79,7 @@ pub(crate) fn script_version(
     let files = if app.config.plugin_source == PluginSource::Database {
         published_text(app, integration, &version.version, &current.file)?
     } else {
-        let history = History::of(&app.config.data_dir, &integration.name.0, &integration.company_id);
+        let history = ScriptHistory::of(&app.config.data_dir, &integration.name.0, &integration.company_id);
         history.find(digest).map(|it| it.files)
     };
     Ok(files.map(|files| VersionText { version, files }))

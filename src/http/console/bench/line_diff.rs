@@ -43,11 +43,8 @@ fn changed<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<DiffLine<'a>> {
     let at = |common: &[u32], i: usize, j: usize| common.get(i * width + j).copied().unwrap_or_default();
     for (i, a) in old.iter().enumerate().rev() {
         for (j, b) in new.iter().enumerate().rev() {
-            let best = if a == b {
-                at(&common, i + 1, j + 1) + 1
-            } else {
-                at(&common, i + 1, j).max(at(&common, i, j + 1))
-            };
+            let best =
+                if a == b { at(&common, i + 1, j + 1) + 1 } else { at(&common, i + 1, j).max(at(&common, i, j + 1)) };
             if let Some(place) = common.get_mut(i * width + j) {
                 *place = best;
             }
@@ -100,7 +97,8 @@ mod tests {
     fn changed_lines_are_shown_with_those_around_them() {
         use DiffLine::{Added, Omitted, Removed, Same};
         let old = "1\n2\n3\n4\n5\n6\n7\n8\n";
-        let shown = line_diff(old, &old.replace('7', "seven\nmore"));
+        let new = old.replace('7', "seven\nmore");
+        let shown = line_diff(old, &new);
         assert_eq!(
             shown,
             [Omitted(3), Same("4"), Same("5"), Same("6"), Removed("7"), Added("seven"), Added("more"), Same("8")]
@@ -109,6 +107,7 @@ mod tests {
         assert_eq!(line_diff("", "a"), [Added("a")]);
         assert_eq!(line_diff("a\na\na", "a"), [Same("a"), Removed("a"), Removed("a")]);
         let long = |word: &str| (0..5000).map(|it| format!("{word}{it}\n")).collect::<String>();
-        assert_eq!(line_diff(&long("a"), &long("b")).len(), 10_000, "in bounded memory");
+        let (old, new) = (long("a"), long("b"));
+        assert_eq!(line_diff(&old, &new).len(), 10_000, "in bounded memory");
     }
 }

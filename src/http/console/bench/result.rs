@@ -16,7 +16,9 @@ const TASKS: usize = 50;
 /// The result, or why there is none.
 pub(super) fn result(page: &PageCall, form: &BenchForm, trial: &Result<Value, PageFailure>) -> Markup {
     match trial {
-        Err(failure) => html! { div data-retry=[(failure.status.as_u16() == 503).then_some("")] { (problem(failure)) } },
+        Err(failure) => {
+            html! { div data-retry=[(failure.status.as_u16() == 503).then_some("")] { (problem(failure)) } }
+        }
         Ok(trial) => html! {
             section.card { (summary(trial)) (why(trial)) (violations(trial)) (notes(trial)) (tasks(trial)) }
             @if trial["stored"].is_object() { section.card { (stored(page, form, &trial["stored"])) } }

@@ -1,62 +1,17 @@
-//! The history of a script: its versions, what has changed in one, and the way back.
+//! The history of a script: what has changed since a version, and the way back.
 
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::line_diff::{DiffLine, line_diff};
-use super::show::Bench;
+use super::bench_page::BenchPage;
 use super::form::BenchForm;
+use super::line_diff::{DiffLine, line_diff};
+use super::version_list::DIGITS;
 use crate::http::console::page::PageCall;
 use crate::http::console::page_failure::PageFailure;
 use crate::http::console::page_reply::{PageReply, Section};
-use crate::http::console::parts::{empty_state, form_field, notice_ok, problem, text, time, visible};
+use crate::http::console::parts::{form_field, notice_ok, problem, text, time, visible};
 use crate::http::console::plugin_facts::segment;
-
-/// Digits of a digest that are shown.
-const DIGITS: usize = 12;
-
-/// The list below the bench.
-pub(super) async fn list(page: &PageCall, name: &str, current: &str) -> Markup {
-    let path = format!("/v1/admin/plugins/{}/script/versions", segment(name));
-    let found = page.client.get(&path).await;
-    html! {
-        section.card #versions {
-            h2 { "Versions" }
-            @match &found {
-                Err(failure) => (problem(failure)),
-                Ok(it) => @match it["data"].as_array().filter(|it| !it.is_empty()) {
-                    None => (empty_state("No earlier versions", &html! { "Each version that you save here is kept, so that you can compare it and go back." })),
-                    Some(all) => div.scroll { table {
-                        thead { tr { th { "Saved" } th { "By" } th { "Version" } th { "SHA-256" } th { "" } } }
-                        tbody { @for it in all { (row(page, name, it, current)) } }
-                    } },
-                },
-            }
-        }
-    }
-}
-
-fn row(page: &PageCall, name: &str, it: &Value, current: &str) -> Markup {
-    let digest = text(it, "digest");
-    let is_current = it["is_current"] == true || digest == current;
-    let link = format!("/console/bench/{}/script/{}", segment(name), segment(digest));
-    html! {
-        tr {
-            td { (time(text(it, "at"))) }
-            td { (visible(text(it, "by"))) }
-            td { (visible(text(it, "version"))) }
-            td { code title=(digest) { (digest.get(..DIGITS).unwrap_or(digest)) } }
-            td {
-                @if is_current { span class="chip chip-ok" { "current" } } @else {
-                    div.row {
-                        a href=(page.link(&link)) { "Compare" }
-                        form method="post" action=(page.link(&format!("{link}/restore"))) { (form_field(page)) button.link type="submit" { "Go back to it" } }
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// `GET /console/bench/{name}/script/{digest}`: a version against the current one.
 pub(in super::super) async fn compare(page: PageCall) -> Result<PageReply, PageFailure> {
@@ -66,7 +21,8 @@ pub(in super::super) async fn compare(page: PageCall) -> Result<PageReply, PageF
     let version = page.client.get(&format!("{of}/versions/{}", segment(&digest))).await?;
     let link = format!("/console/bench/{}", segment(&name));
     let text_of = |of: &Value, file: &str| of["files"][file].as_str().unwrap_or_default().to_owned();
-    let names = |of: &Value| of["files"].as_object().map(|it| it.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let names =
+        |of: &Value| of["files"].as_object().map(|it| it.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
     let mut files = names(&current);
     files.extend(names(&version).into_iter().filter(|it| !files.contains(it)).collect::<Vec<_>>());
     let content = html! {
@@ -108,7 +64,7 @@ pub(in super::super) async fn restore(page: PageCall) -> Result<PageReply, PageF
     let (name, digest) = (segment(page.parameter("name")), segment(page.parameter("digest")));
     let path = format!("/v1/admin/plugins/{name}/script/versions/{digest}/restore");
     let restored = page.client.post(&path, &json!({})).await;
-    let bench = Bench::open(&page).await?;
+    let bench = BenchPage::open(&page).await?;
     let form = BenchForm::stored(&page, bench.script.as_ref()).await?;
     let notice = match &restored {
         Ok(_) => notice_ok(&html! { p { strong { "This version is live again." } } }),
