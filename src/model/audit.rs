@@ -114,6 +114,9 @@ pub enum Action {
     /// A link was made that logs the operator in to the console.
     #[serde(rename = "console.link")]
     ConsoleLink,
+    /// Payloads of events were searched.
+    #[serde(rename = "events.searched")]
+    EventsSearched,
     /// A script was saved as a new version.
     #[serde(rename = "script.saved")]
     ScriptSaved,

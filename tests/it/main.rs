@@ -76,6 +76,7 @@ mod room;
 mod script_dates;
 mod script_errors;
 mod scripts;
+mod search;
 mod secrets;
 mod sender_attacks;
 mod sender_cli;

@@ -13,6 +13,7 @@ mod client;
 mod comparison;
 mod compression;
 mod cookie;
+mod events;
 mod failure_page;
 mod guard;
 mod help;

@@ -11,7 +11,7 @@ use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{asset_page, bench, help, login, plugin_history, plugins, start};
+use super::{asset_page, bench, events, help, login, plugin_history, plugins, start};
 use crate::http::router::Router;
 
 /// A page.
@@ -61,6 +61,11 @@ pages! {
     POST "/console/login/{link}" anyone => login::follow_link;
     POST "/console/logout" visitors => login::log_out;
     POST "/console/company" visitors => login::choose_company;
+    GET "/console/events" visitors => events::list;
+    GET "/console/events/tail" visitors => events::tail;
+    GET "/console/events/compare" visitors => events::compare;
+    GET "/console/events/{id}" visitors => events::event;
+    GET "/console/events/{id}/raw" visitors => events::raw;
     GET "/console/plugins" visitors => plugins::list;
     GET "/console/plugins/{name}" visitors => plugins::show;
     GET "/console/plugins/{name}/diff" visitors => plugin_history::diff;
