@@ -101,5 +101,6 @@ mod store_rebuild;
 mod store_retention;
 mod stored;
 mod strangers;
+mod tail;
 mod tasks;
 mod traces;

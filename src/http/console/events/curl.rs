@@ -56,11 +56,11 @@ fn query(event: &Value) -> String {
     if pairs.is_empty() {
         return String::new();
     }
-    let mut to = form_urlencoded::Serializer::new("?".to_owned());
+    let mut to = form_urlencoded::Serializer::new(String::new());
     for it in pairs {
         to.append_pair(text(it, "name"), it["value"].as_str().unwrap_or("***"));
     }
-    to.finish()
+    format!("?{}", to.finish())
 }
 
 /// For a POSIX shell. What is not visible is left out, so that nothing can be hidden in a command that people paste.

@@ -1,0 +1,120 @@
+//! The console's live tail: server-sent events of what is stored.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Browser, DEADLINE, KEY, Server, Setup, task};
+
+/// A tail, read line by line.
+struct TailReader(BufReader<TcpStream>);
+
+impl TailReader {
+    fn open(server: &Server, cookie: &str, query: &str, more: &str) -> Self {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let head = format!("GET /console/events/tail?{query} HTTP/1.1\r\nhost: x\r\ncookie: {cookie}\r\n{more}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// The next line that begins like this, without its beginning; none at the end.
+    fn next(&mut self, start: &str) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(rest) = line.trim_end().strip_prefix(start) {
+                return Some(rest.to_owned());
+            }
+        }
+    }
+
+    fn status(&mut self) -> u16 {
+        self.next("HTTP/1.1 ").unwrap()[..3].parse().unwrap()
+    }
+
+    fn opened(mut self) -> Self {
+        assert_eq!(self.status(), 200);
+        self.next("content-type: text/event-stream").unwrap();
+        self
+    }
+
+    fn message(&mut self) -> Option<Value> {
+        self.next("data:").map(|it| serde_json::from_str(&it).unwrap())
+    }
+
+    /// Ids until there are so many, and how many were left out.
+    fn ids(&mut self, count: usize) -> (Vec<String>, u64) {
+        let (mut ids, mut omitted) = (Vec::new(), 0);
+        while ids.len() + usize::try_from(omitted).unwrap() < count {
+            let message = self.message().unwrap();
+            omitted += message["omitted"].as_u64().unwrap();
+            ids.extend(message["events"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()));
+        }
+        (ids, omitted)
+    }
+}
+
+fn stored(server: &Server) -> String {
+    server.post("/v1/tasks", &task()).expect(201).header("x-event-id").to_owned()
+}
+
+#[test]
+fn what_is_stored_is_shown_as_far_as_the_filters_match() {
+    let server = Setup::new().start();
+    let browser = Browser::with_key(&server, KEY);
+    let mut all = TailReader::open(&server, &browser.cookie, "", "").opened();
+    let mut wrong = TailReader::open(&server, &browser.cookie, "status=quarantined", "").opened();
+    let good = stored(&server);
+    let bad = server.post("/v1/tasks", &json!({"title": "a secret of a body"})).expect(422).header("x-event-id").to_owned();
+    assert_eq!(all.ids(2).0, [good.clone(), bad.clone()]);
+    let message = wrong.message().unwrap();
+    assert_eq!((&message["events"][0]["id"], &message["events"][0]["code"]), (&json!(bad), &json!("invalid_field")));
+    assert!(!message.to_string().contains("secret"), "{message}");
+    // It continues after the last event that was shown.
+    let again = format!("last-event-id: {good}\r\n");
+    assert_eq!(TailReader::open(&server, &browser.cookie, "", &again).opened().ids(1).0, [bad]);
+    assert_eq!(TailReader::open(&server, &browser.cookie, "status=nonsense", "").status(), 422);
+    assert_eq!(TailReader::open(&server, "", "", "").status(), 303);
+}
+
+/// Otherwise a flood freezes the page, or is shown as if it were everything.
+#[test]
+fn a_flood_is_cut_and_counted() {
+    let server = Setup::new().start();
+    let browser = Browser::with_key(&server, KEY);
+    let mut tail = TailReader::open(&server, &browser.cookie, "", "").opened();
+    let tasks: Vec<Value> = (0..1000).map(|_| task()).collect();
+    server.post("/v1/tasks/batch", &json!({"tasks": tasks})).expect(200);
+    let (shown, omitted) = tail.ids(1000);
+    assert!(shown.len() as u64 + omitted == 1000 && omitted > 0, "{} and {omitted}", shown.len());
+}
+
+#[test]
+fn tails_are_few_and_end_with_the_key_and_the_server() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let asked = json!({"label": "x", "company_id": "company-1", "scopes": ["tasks:read"]});
+    let made = server.post("/v1/admin/keys", &asked).expect(201).json();
+    let guest = Browser::with_key(&server, made["key"].as_str().unwrap());
+    let mut ended = TailReader::open(&server, &guest.cookie, "", "").opened();
+    let browser = Browser::with_key(&server, KEY);
+    let mut open: Vec<_> = (0..15).map(|_| TailReader::open(&server, &browser.cookie, "", "").opened()).collect();
+    assert_eq!(TailReader::open(&server, &browser.cookie, "", "").status(), 429);
+    let id = made["details"]["id"].as_str().unwrap();
+    server.send("DELETE", &format!("/v1/admin/keys/{id}"), &[], b"").expect(204);
+    assert_eq!(ended.next("event:").as_deref(), Some("end"));
+    assert_eq!(ended.message(), Some(json!({})));
+    assert_eq!(ended.message(), None, "the connection ends");
+    // Its place is free again.
+    let last = TailReader::open(&server, &browser.cookie, "", "").opened();
+    let started = Instant::now();
+    server.stop();
+    assert!(started.elapsed() < Duration::from_secs(20), "tails hold up the end: {:?}", started.elapsed());
+    assert!(open.iter_mut().all(|it| it.message().is_none()));
+    drop(last);
+}
