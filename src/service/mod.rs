@@ -8,6 +8,7 @@ pub mod learned;
 pub mod nodes;
 pub mod operations;
 pub mod queue;
+pub(crate) mod recorder;
 pub(crate) mod scrape;
 pub mod sender_keys;
 pub mod watch;

@@ -27,6 +27,7 @@ mod json_size;
 pub mod postgres;
 mod query;
 mod stats;
+mod timeline;
 pub mod verbs;
 mod write;
 
@@ -44,5 +45,6 @@ pub use item::{Imported, StoredAnswer, StoredErasure, StoredItem};
 pub use postgres::Postgres;
 pub use query::{Cursor, EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 pub use stats::{CompanyStats, Expired, Stats};
+pub use timeline::{Timeline, TimelineCount, TimelineWindow};
 pub use verbs::{EventQueue, KeyStore, Store, TaskStore, Upkeep};
 pub use write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated, Versioned};

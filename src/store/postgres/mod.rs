@@ -46,6 +46,7 @@ mod stats;
 mod task_query;
 mod tasks;
 mod text;
+mod timeline;
 mod tls;
 mod transfer;
 mod url;
