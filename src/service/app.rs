@@ -12,7 +12,9 @@ use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
+use super::recorder::Recorder;
 use super::sender_keys::SenderKeys;
+use super::timelines::Timelines;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
@@ -83,6 +85,10 @@ pub struct App {
     pub watch: Option<Watch>,
     /// What this server knows about the others on its store.
     pub nodes: KnownNodes,
+    /// What requests came to since the start.
+    pub(crate) recorder: Recorder,
+    /// Counts of events over time.
+    pub(crate) timelines: Timelines,
     /// Held from reading a key until its revocation is stored.
     revoking: tokio::sync::Mutex<()>,
 }
@@ -139,6 +145,8 @@ impl App {
             operations: Operations::new(OPERATIONS),
             watch: None,
             nodes: KnownNodes::default(),
+            recorder: Recorder::default(),
+            timelines: Timelines::default(),
             key_buckets: Mutex::default(),
             revoking: tokio::sync::Mutex::default(),
         })

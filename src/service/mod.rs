@@ -11,4 +11,5 @@ pub mod queue;
 pub(crate) mod recorder;
 pub(crate) mod scrape;
 pub mod sender_keys;
+pub(crate) mod timelines;
 pub mod watch;
