@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::watch::{PluginSource, Settings};
-use super::{Config, Limits, SenderPlaces};
+use super::{Config, ConsoleSettings, Limits, SenderPlaces};
 use crate::auth::Senders;
 use crate::model::peer::Network;
 use crate::model::secret::Secret;
@@ -154,6 +154,7 @@ impl Config {
             watch: Settings { notifications, settle },
             loading,
             traces,
+            console: ConsoleSettings { enabled },
         } = self;
         let mut list = ShownList::default();
         list.add("listen", listen, &SocketAddr::from(([127, 0, 0, 1], 8080)));
@@ -166,6 +167,7 @@ impl Config {
         list.add("secrets_file", secrets_file, &None);
         list.add("senders_dir", senders_dir, &None);
         list.add("outbound.hosts", outbound_hosts, &Vec::new());
+        list.add("console.enabled", enabled, &true);
         shown_limits(&mut list, limits, &Limits::default());
         shown_store(&mut list, store, &StoreOptions::default());
         shown_database(&mut list, database.as_ref());

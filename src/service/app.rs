@@ -14,6 +14,7 @@ use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::recorder::Recorder;
 use super::sender_keys::SenderKeys;
+use super::sessions::Sessions;
 use super::timelines::Timelines;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
@@ -89,6 +90,8 @@ pub struct App {
     pub(crate) recorder: Recorder,
     /// Counts of events over time.
     pub(crate) timelines: Timelines,
+    /// Who is logged in to the console.
+    pub sessions: Sessions,
     /// Held from reading a key until its revocation is stored.
     revoking: tokio::sync::Mutex<()>,
 }
@@ -148,6 +151,7 @@ impl App {
             recorder: Recorder::default(),
             timelines: Timelines::default(),
             key_buckets: Mutex::default(),
+            sessions: Sessions::default(),
             revoking: tokio::sync::Mutex::default(),
         })
     }

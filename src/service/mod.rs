@@ -11,5 +11,6 @@ pub mod queue;
 pub(crate) mod recorder;
 pub(crate) mod scrape;
 pub mod sender_keys;
+pub mod sessions;
 pub(crate) mod timelines;
 pub mod watch;
