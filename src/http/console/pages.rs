@@ -7,24 +7,16 @@ use std::sync::LazyLock;
 use futures_util::future::BoxFuture;
 use warp::http::Method;
 
+use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{assets, help, login, start};
+use super::{asset_page, help, login, start};
 use crate::http::router::Router;
-
-/// Who may see a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admits {
-    /// Also people who have not logged in.
-    Anyone,
-    /// People who have logged in; what they see is up to the API.
-    Visitors,
-}
 
 /// A page.
 #[derive(Clone, Copy)]
-pub(super) struct Page {
+pub(super) struct PageRow {
     pub(super) admits: Admits,
     pub(super) handler: fn(PageCall) -> BoxFuture<'static, Result<PageReply, PageFailure>>,
     /// It may take hours.
@@ -51,8 +43,8 @@ macro_rules! is_long {
 
 macro_rules! pages {
     ($($method:ident $path:literal $admits:ident => $($handler:ident)::+ $($long:ident)?;)*) => {
-        fn pages() -> Vec<(Method, &'static str, Page)> {
-            vec![$((Method::$method, $path, Page {
+        fn pages() -> Vec<(Method, &'static str, PageRow)> {
+            vec![$((Method::$method, $path, PageRow {
                 admits: admits!($admits),
                 handler: |page| Box::pin($($handler)::+(page)),
                 is_long: is_long!($($long)?),
@@ -70,8 +62,8 @@ pages! {
     POST "/console/logout" visitors => login::log_out;
     POST "/console/company" visitors => login::choose_company;
     GET "/console/help" anyone => help::show;
-    GET "/console/assets/{version}/{file}" anyone => assets::show;
+    GET "/console/assets/{version}/{file}" anyone => asset_page::show;
 }
 
 /// Pages by URL.
-pub(super) static PAGES: LazyLock<Router<Page>> = LazyLock::new(|| Router::new(pages()));
+pub(super) static PAGES: LazyLock<Router<PageRow>> = LazyLock::new(|| Router::new(pages()));

@@ -7,16 +7,16 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::guard;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
+use super::session::FIELD;
 
 pub(super) use visible::visible;
 
 /// The hidden field of every form that is sent with POST.
 pub(super) fn form_field(page: &PageCall) -> Markup {
     let token = page.session().map(super::session::VisitorSession::form_token).unwrap_or_default();
-    html! { input type="hidden" name=(guard::FIELD) value=(token); }
+    html! { input type="hidden" name=(FIELD) value=(token); }
 }
 
 /// A time of the API. A script shows it in the viewer's time zone; it is exact on hover.
