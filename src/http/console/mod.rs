@@ -8,14 +8,18 @@
 
 mod asset_page;
 mod assets;
+mod audit;
+mod chart;
 mod client;
 mod compression;
 mod cookie;
 mod failure_page;
 mod guard;
 mod help;
+mod keys;
 mod layout;
 mod login;
+mod overview;
 mod page;
 mod page_failure;
 mod page_reply;
@@ -23,7 +27,8 @@ mod pages;
 mod parts;
 mod section;
 mod session;
-mod start;
+mod system;
+mod tasks;
 mod urls;
 mod visitor;
 
