@@ -188,7 +188,12 @@ pub struct Config {
 pub struct ConsoleSettings {
     /// `console.enabled`: whether it is served; it is by default.
     pub enabled: bool,
+    /// `console.search_events`: the newest events whose payloads can be searched; 0 turns the search off.
+    pub search_events: usize,
 }
+
+/// Default of `console.search_events`.
+const SEARCH_EVENTS: usize = 1_000_000;
 
 /// Returns the user's cache directory: `XDG_CACHE_HOME`, or else `~/.cache` (XDG Base Directory Specification 0.8).
 #[must_use]
@@ -200,7 +205,19 @@ pub fn user_cache() -> Option<PathBuf> {
         .map(|it| it.join("hookmill"))
 }
 
+/// Directory of the active plugins of the database, in the data directory.
+const ACTIVE_PLUGINS: &str = "plugins-active";
+
 impl Config {
+    /// Returns the folder whose plugins are live: that of the operator, or that with the active plugins of the database.
+    #[must_use]
+    pub fn live_plugins_dir(&self) -> PathBuf {
+        match self.plugin_source {
+            watch::PluginSource::Folder => self.plugins_dir.clone(),
+            watch::PluginSource::Database => self.data_dir.join(ACTIVE_PLUGINS),
+        }
+    }
+
     /// Reads and checks all settings.
     ///
     /// # Errors
@@ -238,7 +255,10 @@ impl Config {
             watch,
             loading,
             traces: traces(&name, &file.traces)?,
-            console: ConsoleSettings { enabled: file.console.enabled.unwrap_or(true) },
+            console: ConsoleSettings {
+                enabled: file.console.enabled.unwrap_or(true),
+                search_events: file.console.search_events.unwrap_or(SEARCH_EVENTS),
+            },
         })
     }
 }

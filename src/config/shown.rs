@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::watch::{PluginSource, Settings};
-use super::{Config, ConsoleSettings, Limits, SenderPlaces};
+use super::{Config, ConsoleSettings, Limits, SEARCH_EVENTS, SenderPlaces};
 use crate::auth::Senders;
 use crate::model::peer::Network;
 use crate::model::secret::Secret;
@@ -154,7 +154,7 @@ impl Config {
             watch: Settings { notifications, settle },
             loading,
             traces,
-            console: ConsoleSettings { enabled },
+            console: ConsoleSettings { enabled, search_events },
         } = self;
         let mut list = ShownList::default();
         list.add("listen", listen, &SocketAddr::from(([127, 0, 0, 1], 8080)));
@@ -168,6 +168,7 @@ impl Config {
         list.add("senders_dir", senders_dir, &None);
         list.add("outbound.hosts", outbound_hosts, &Vec::new());
         list.add("console.enabled", enabled, &true);
+        list.add("console.search_events", search_events, &SEARCH_EVENTS);
         shown_limits(&mut list, limits, &Limits::default());
         shown_store(&mut list, store, &StoreOptions::default());
         shown_database(&mut list, database.as_ref());

@@ -13,7 +13,8 @@ use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSen
 use super::route::{Route, Statuses};
 use super::{
     admin, audit, batch, console, console_link, dry_run, erase, event_files, events, feed, health, hooks,
-    learned_secrets, me, metrics, nodes, openapi_file, overview, plugins, provenance, replay, settings, tasks, upkeep,
+    learned_secrets, me, metrics, nodes, openapi_file, overview, plugin_fixtures, plugins, provenance, replay, scripts,
+    settings, tasks, trial, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -24,7 +25,7 @@ use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
 use super::event_files::FileBytes;
-use super::events::{EventAnswer, EventFound, RawBody};
+use super::events::{EventFound, EventList, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
 use super::hooks::HookPath;
@@ -34,24 +35,31 @@ use super::metrics::{MetricsText, Scraper};
 use super::nodes::ServerAnswer;
 use super::openapi_file::Description;
 use super::overview::OverviewAnswer;
-use super::path::{FileNumber, Path, SentKeyId, SentName, UrlSecret};
+use super::path::{FileNumber, Path, SentDigest, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
+use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
-use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, OverviewQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
+use super::query::routes::{
+    AuditQuery, BatchQuery, EventListQuery, OverviewQuery, ShadowQuery, TaskChangesQuery, TaskListQuery,
+};
 use super::replay::{ReplayRequest, Replayed};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
+use super::scripts::{ScriptAnswer, ScriptChange};
 use super::task_body::{BatchBody, NewTaskBody, TaskChangeBody};
 use super::tasks::{TaskCreated, TaskFound};
+use super::trial::TrialRequest;
 use super::upkeep::BackupRequest;
 use crate::auth::ApiKey;
-use crate::config::ShownSetting;
 use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
+use crate::config::ShownSetting;
 use crate::model::audit::Entry;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::learned::LearnedSecret;
+use crate::service::scripts::{SavedScript, ScriptVersion, VersionText};
+use crate::service::trial::Trial;
 use crate::service::watch::Pass;
 use crate::store::Stats;
 use crate::store::embedded::CheckReport as BackupReport;
@@ -102,8 +110,8 @@ routes! {
     POST "/v1/hooks/{name}/{secret}/{path}" HookSender => hooks::receive_at_path(Path<SentName>, HookPath, SentDelivery) -> Delivered, [200 201 202 204];
     /// Answers a sender's question, where the URL says more after the integration's name.
     GET "/v1/hooks/{name}/{secret}/{path}" HookSender => hooks::ask_at_path(Path<SentName>, HookPath, SentDelivery) -> Delivered, [200 201 202 204; 405];
-    /// Lists events: what arrived, and what became of it.
-    GET "/v1/events" AnyReader => events::list(EventListQuery) -> Page<EventAnswer>, [200];
+    /// Lists events: what arrived, and what became of it. With the scope `admin`, `text`, `pointer` and `value` search in what was sent.
+    GET "/v1/events" AnyReader => events::list(EventListQuery) -> EventList, [200; 404];
     /// Erases what was sent about a patient.
     POST "/v1/events/erase" AdminOfCompany => erase::erase(Json<EraseRequest>) -> Success<ErasureAnswer>, [200; 404 429] long;
     /// Shows an event; with the scope `admin` also what was sent.
@@ -132,6 +140,22 @@ routes! {
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
     /// Shows how a plugin's shadow compares with it.
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
+    /// Runs a payload or a stored event through a plugin, and stores nothing.
+    POST "/v1/admin/plugins/{name}/try" AnyAdmin => trial::run(Path<SentName>, Json<TrialRequest>) -> Success<Trial>, [200];
+    /// Runs the fixtures of a plugin, and shows which ones it passes.
+    GET "/v1/admin/plugins/{name}/fixtures" AnyAdmin => plugin_fixtures::list(Path<SentName>) -> List<FixtureState>, [200];
+    /// Saves a payload and what becomes of it as a fixture of a plugin.
+    POST "/v1/admin/plugins/{name}/fixtures" AnyAdmin => plugin_fixtures::create(Path<SentName>, Json<NewFixtureRequest>) -> Created<FixtureCreated>, [201; 409];
+    /// Shows the script of a plugin.
+    GET "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::show(Path<SentName>) -> Success<ScriptAnswer>, [200];
+    /// Changes the script of a plugin, if the new version passes the plugin's fixtures.
+    PUT "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::change(Path<SentName>, Json<ScriptChange>) -> Success<SavedScript>, [200; 409];
+    /// Lists the versions of a script.
+    GET "/v1/admin/plugins/{name}/script/versions" AnyAdmin => scripts::versions(Path<SentName>) -> List<ScriptVersion>, [200];
+    /// Shows a version of a script.
+    GET "/v1/admin/plugins/{name}/script/versions/{digest}" AnyAdmin => scripts::version(Path<SentName>, Path<SentDigest>) -> Success<VersionText>, [200];
+    /// Makes an earlier version of a script the current one, if it passes the plugin's fixtures.
+    POST "/v1/admin/plugins/{name}/script/versions/{digest}/restore" AnyAdmin => scripts::restore(Path<SentName>, Path<SentDigest>) -> Success<SavedScript>, [200; 409 422];
     /// Lists secrets that senders have sent in a handshake, and that wait for an admin; not the secrets themselves.
     GET "/v1/admin/learned-secrets" AnyAdmin => learned_secrets::list() -> List<LearnedSecret>, [200];
     /// Sets a secret that a sender has sent in a handshake.

@@ -114,6 +114,18 @@ pub enum Action {
     /// A link was made that logs the operator in to the console.
     #[serde(rename = "console.link")]
     ConsoleLink,
+    /// Payloads of events were searched.
+    #[serde(rename = "events.searched")]
+    EventsSearched,
+    /// A script was saved as a new version.
+    #[serde(rename = "script.saved")]
+    ScriptSaved,
+    /// An earlier version of a script was made the current one again.
+    #[serde(rename = "script.restored")]
+    ScriptRestored,
+    /// A fixture was saved.
+    #[serde(rename = "fixture.saved")]
+    FixtureSaved,
 }
 
 impl Entry {

@@ -48,15 +48,8 @@ pub enum Stage {
 
 impl EventStatus {
     /// All statuses, in the order in which they are stored.
-    pub const ALL: [Self; 7] = [
-        Self::Stored,
-        Self::Skipped,
-        Self::Quarantined,
-        Self::Rejected,
-        Self::Duplicate,
-        Self::Queued,
-        Self::Captured,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Stored, Self::Skipped, Self::Quarantined, Self::Rejected, Self::Duplicate, Self::Queued, Self::Captured];
 }
 
 impl Stage {

@@ -10,11 +10,15 @@ use super::cluster::KnownNodes;
 use super::current_senders::CurrentSenders;
 use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
+use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::recorder::Recorder;
+use super::scripts::Edits;
+use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
 use super::sessions::Sessions;
+use super::tail::LiveTail;
 use super::timelines::Timelines;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
@@ -35,12 +39,19 @@ use crate::system::rate::{Rate, TokenBucket};
 /// Maximum number of companies whose operations run at the same time, because an operation keeps a core busy.
 const OPERATIONS: usize = 2;
 
+/// Maximum number of trials of plugins that run at the same time; a company has half of what is free.
+const TRIALS: usize = 8;
+
 /// The running application.
 pub struct App {
     /// The settings.
     pub config: Config,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Search in payloads.
+    pub search: Arc<PayloadSearch>,
+    /// The live tail of events.
+    pub tail: Arc<LiveTail>,
     /// Memory budgets of requests.
     pub(crate) memory: Memory,
     /// Trusted proxies, to determine the peer.
@@ -72,6 +83,10 @@ pub struct App {
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
+    /// Trials of plugins, divided among companies.
+    pub(crate) trials: Arc<Shares>,
+    /// Plugins whose files are being changed through the API.
+    pub(crate) edits: Edits,
     /// Sender files and secrets that are in use.
     pub senders: Arc<CurrentSenders>,
     /// Secrets of handshakes that wait for an admin.
@@ -117,7 +132,12 @@ impl App {
     ) -> Result<Self, StoreError> {
         let keys = KeyRing::default();
         keys.merge(store.keys().await?);
-        let (registry, in_flight) = (Arc::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
+        let (registry, in_flight) = (Arc::<Registry>::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
+        let search =
+            Arc::new(PayloadSearch::new(Arc::clone(&registry), config.console.search_events, config.limits.body_bytes));
+        let (tail, kept) = (Arc::<LiveTail>::default(), config.store.events);
+        let observed = ObservedStore { inner: store, search: Arc::clone(&search), tail: Arc::clone(&tail), kept };
+        let store: Arc<dyn Store> = Arc::new(observed);
         let parts = Pipeline { store: Arc::clone(&store), registry: Arc::clone(&registry), observers: Arc::default() };
         let pipeline = Arc::new(parts);
         let limits = &config.limits;
@@ -132,6 +152,8 @@ impl App {
             sender_keys: SenderKeys::new(config.outbound_hosts.clone()),
             config,
             store,
+            search,
+            tail,
             registry,
             in_flight,
             queue: Arc::new(queue),
@@ -146,6 +168,8 @@ impl App {
             only_works: false,
             host: None,
             operations: Operations::new(OPERATIONS),
+            trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
+            edits: Edits::default(),
             watch: None,
             nodes: KnownNodes::default(),
             recorder: Recorder::default(),

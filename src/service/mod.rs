@@ -1,4 +1,4 @@
-//! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, long operations.
+//! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, search in payloads, long operations.
 
 pub mod app;
 pub mod cluster;
@@ -6,11 +6,17 @@ pub mod current_senders;
 pub mod dry_run;
 pub mod learned;
 pub mod nodes;
+mod observed_store;
 pub mod operations;
 pub mod queue;
 pub(crate) mod recorder;
 pub(crate) mod scrape;
+mod script_place;
+pub(crate) mod scripts;
+pub mod search;
 pub mod sender_keys;
 pub mod sessions;
+pub mod tail;
 pub(crate) mod timelines;
+pub(crate) mod trial;
 pub mod watch;

@@ -188,6 +188,18 @@ impl<S: TaskStore> TaskStore for Faulty<S> {
         self.inner.list_events(company, filter, after, limit)
     }
 
+    fn events_of<'a>(
+        &'a self,
+        company: &CompanyId,
+        ids: Vec<EventId>,
+    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+        self.inner.events_of(company, ids)
+    }
+
+    fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
+        self.inner.events_before(before, limit)
+    }
+
     fn timeline<'a>(
         &'a self,
         company: Option<&CompanyId>,

@@ -28,7 +28,7 @@ use crate::model::time::now;
 use crate::plugin::Host;
 use crate::service::app::App;
 use crate::service::nodes::watch_nodes;
-use crate::service::{recorder, scrape};
+use crate::service::{recorder, scrape, search};
 use crate::store::RunningServer;
 use crate::system::{log, trace};
 
@@ -79,6 +79,12 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     background.spawn(watch_nodes(Arc::clone(&app), ended.clone()));
     background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
     background.spawn(recorder::record(Arc::clone(&app), ended.clone()));
+    background.spawn(search::follow(
+        Arc::clone(&app.search),
+        Arc::clone(&app.tail),
+        Arc::clone(&app.store),
+        ended.clone(),
+    ));
     background.spawn(scrape::sample(Arc::clone(&app), ended.clone()));
     if let Some(metrics) = metrics {
         background.spawn(serve_metrics(metrics, Arc::clone(&app), ended.clone()));
@@ -88,6 +94,7 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
         async move {
             stopped.await;
             leaving.cancel();
+            app.tail.close();
             background.spawn(leave(app, claims));
         }
     };

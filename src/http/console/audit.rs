@@ -11,7 +11,8 @@ use super::parts::{self, text};
 
 /// `GET /console/audit`
 pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
-    let list = page.client.get(&target("/v1/admin/audit", [("limit", Some("50")), ("cursor", page.query("cursor"))])).await?;
+    let list =
+        page.client.get(&target("/v1/admin/audit", [("limit", Some("50")), ("cursor", page.query("cursor"))])).await?;
     let entries = list["data"].as_array().map_or(&[][..], Vec::as_slice);
     let content = html! {
         h1 { "Audit log" }

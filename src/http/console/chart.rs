@@ -129,8 +129,15 @@ impl Chart<'_> {
                 let (low, high) = (y(*under / most), y((*under + value) / most));
                 *under += value;
                 let tall = (low - high).max(1.0);
-                let _never_fails =
-                    write!(path, "M{} {}h{}v-{}h-{}z", round(self.x(n)), round(low), round(width), round(tall), round(width));
+                let _never_fails = write!(
+                    path,
+                    "M{} {}h{}v-{}h-{}z",
+                    round(self.x(n)),
+                    round(low),
+                    round(width),
+                    round(tall),
+                    round(width)
+                );
             }
             paths.push((path, it.mark));
         }
@@ -146,7 +153,8 @@ impl Chart<'_> {
                 if let Some(value) = value {
                     let (x, y) = (round(self.x(n) + self.step() / 2.0), round(y(value / most)));
                     // A point between gaps is a short line.
-                    let _never_fails = write!(path, "{}{x} {y}{}", if drawn { "L" } else { "M" }, if drawn { "" } else { "h1" });
+                    let _never_fails =
+                        write!(path, "{}{x} {y}{}", if drawn { "L" } else { "M" }, if drawn { "" } else { "h1" });
                 }
                 drawn = value.is_some();
             }
@@ -157,9 +165,13 @@ impl Chart<'_> {
 
     fn shape(&self, path: &str, mark: Mark) -> Markup {
         match mark {
-            Mark::Bar(kind @ ("hatched" | "dotted")) => html! { path d=(path) fill={"url(#" (self.id) "-" (kind) ")"} {} },
+            Mark::Bar(kind @ ("hatched" | "dotted")) => {
+                html! { path d=(path) fill={"url(#" (self.id) "-" (kind) ")"} {} }
+            }
             Mark::Bar(kind) => html! { path d=(path) class={"fill-" (kind)} {} },
-            Mark::Line("dashed") => html! { path.line.warn d=(path) fill="none" stroke-width="1.5" stroke-dasharray="5 3" {} },
+            Mark::Line("dashed") => {
+                html! { path.line.warn d=(path) fill="none" stroke-width="1.5" stroke-dasharray="5 3" {} }
+            }
             Mark::Line(_) => html! { path.line d=(path) fill="none" stroke-width="2" {} },
         }
     }
@@ -175,7 +187,8 @@ impl Chart<'_> {
 
     /// The numbers; buckets in which nothing happened are left out.
     fn table(&self) -> Markup {
-        let has = |n: &usize| self.series.iter().any(|it| it.values.get(*n).copied().flatten().is_some_and(|it| it > 0.0));
+        let has =
+            |n: &usize| self.series.iter().any(|it| it.values.get(*n).copied().flatten().is_some_and(|it| it > 0.0));
         let rows: Vec<usize> = (0..self.times.len()).filter(has).collect();
         html! {
             details.small {
@@ -261,8 +274,15 @@ mod tests {
             ],
         };
         let html = chart.figure().into_string();
-        assert!(html.contains("<td class=\"number\">7</td><td class=\"number\">2</td><td class=\"number\">–</td>"), "{html}");
-        assert_eq!(html.matches("<tr>").count(), 2, "a row for the head, and one for the only bucket that has something");
+        assert!(
+            html.contains("<td class=\"number\">7</td><td class=\"number\">2</td><td class=\"number\">–</td>"),
+            "{html}"
+        );
+        assert_eq!(
+            html.matches("<tr>").count(),
+            2,
+            "a row for the head, and one for the only bucket that has something"
+        );
         assert!(html.contains("url(#events-hatched)") && html.contains("stroke-dasharray"));
         assert!(!html.contains("style=") && !html.contains("NaN"), "{html}");
     }

@@ -149,10 +149,13 @@ fn form(page: &PageCall, failure: Option<&PageFailure>) -> Markup {
 
 /// `POST /console/keys`
 pub(super) async fn create(page: PageCall) -> Result<PageReply, PageFailure> {
-    let scopes: Vec<&str> = page.form_all().iter().filter(|(name, _)| name == "scopes").map(|(_, it)| it.as_str()).collect();
+    let scopes: Vec<&str> =
+        page.form_all().iter().filter(|(name, _)| name == "scopes").map(|(_, it)| it.as_str()).collect();
     let own = page.who.company.as_ref().map(ToString::to_string);
     // A day without a time ends when it begins.
-    let expires = page.form("expires_at").map(|it| if it.trim().len() == 10 { format!("{}T00:00:00Z", it.trim()) } else { it.trim().to_owned() });
+    let expires = page
+        .form("expires_at")
+        .map(|it| if it.trim().len() == 10 { format!("{}T00:00:00Z", it.trim()) } else { it.trim().to_owned() });
     let mut asked = json!({
         "label": page.form("label").unwrap_or_default(),
         "company_id": if page.who.is_operator { page.form("company_id").or(own.as_deref()) } else { own.as_deref() }.unwrap_or_default(),

@@ -11,7 +11,7 @@ use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{asset_page, audit, help, keys, login, overview, system, tasks};
+use super::{asset_page, audit, bench, events, help, keys, login, overview, plugin_history, plugins, system, tasks};
 use crate::http::router::Router;
 
 /// A page.
@@ -69,6 +69,24 @@ pages! {
     POST "/console/login/{link}" anyone => login::follow_link;
     POST "/console/logout" visitors => login::log_out;
     POST "/console/company" visitors => login::choose_company;
+    GET "/console/events" visitors => events::list;
+    GET "/console/events/tail" visitors => events::tail;
+    GET "/console/events/compare" visitors => events::compare;
+    GET "/console/events/{id}" visitors => events::event;
+    GET "/console/events/{id}/raw" visitors => events::raw;
+    GET "/console/plugins" visitors => plugins::list;
+    GET "/console/plugins/{name}" visitors => plugins::show;
+    GET "/console/plugins/{name}/diff" visitors => plugin_history::diff;
+    POST "/console/plugins/{name}/diff" visitors => plugin_history::run_diff long;
+    GET "/console/plugins/{name}/shadow" visitors => plugin_history::shadow;
+    GET "/console/bench" visitors => bench::choose;
+    GET "/console/bench/{name}" visitors => bench::show;
+    POST "/console/bench/{name}" visitors => bench::run;
+    POST "/console/bench/{name}/result" visitors => bench::run_part;
+    POST "/console/bench/{name}/fixture" visitors => bench::fixture;
+    POST "/console/bench/{name}/script" visitors => bench::script;
+    GET "/console/bench/{name}/script/{digest}" visitors => bench::compare;
+    POST "/console/bench/{name}/script/{digest}/restore" visitors => bench::restore;
     GET "/console/help" anyone => help::show;
     GET "/console/assets/{version}/{file}" anyone => asset_page::show;
 }

@@ -9,6 +9,7 @@ use crate::http::key_holder::KeyHolder;
 use crate::http::problem::Problem;
 use crate::model::audit::OPERATOR;
 use crate::model::time::now;
+use crate::service::app::App;
 use crate::service::sessions::form_token;
 use crate::system::log::{Field, know};
 
@@ -70,4 +71,13 @@ pub(super) fn attempt(call: &Call) -> Result<(), PageFailure> {
         let message = format!("Too many attempts to log in from your address. Try again in {seconds} s.");
         PageFailure::own(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
     })
+}
+
+/// Whether a session that was found before is still valid: it was not ended, and its key was not revoked. It counts as use.
+pub(super) async fn is_valid(app: &App, session: &VisitorSession) -> bool {
+    let holder = match &session.holder {
+        KeyHolder::Operator => app.operator_token.is_some(),
+        KeyHolder::Key(key) => app.keys.by_id(&key.id.0, now()).is_some(),
+    };
+    holder && matches!(app.sessions.seen(&*app.store, &session.token, now()).await, Ok(Some(_)))
 }

@@ -43,7 +43,10 @@ fn section(id: &str, title: &str, answer: &Result<Value, PageFailure>, show: fn(
 fn readiness(it: &Value) -> Markup {
     let mut facts = vec![
         ("State", parts::status_chip(text(it, "status"))),
-        ("Store", html! { (text(it, "store")) @if let Some(why) = it["store_error"].as_str() { ": " (parts::visible(why)) } }),
+        (
+            "Store",
+            html! { (text(it, "store")) @if let Some(why) = it["store_error"].as_str() { ": " (parts::visible(why)) } },
+        ),
         ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
     ];
     let counts = [
@@ -54,7 +57,9 @@ fn readiness(it: &Value) -> Markup {
         ("Plugins that differ between servers", "differing_plugins"),
         ("Unreadable queued events", "unreadable_events"),
     ];
-    facts.extend(counts.iter().filter_map(|(name, field)| Some((*name, html! { (parts::count(it[*field].as_u64()?)) }))));
+    facts.extend(
+        counts.iter().filter_map(|(name, field)| Some((*name, html! { (parts::count(it[*field].as_u64()?)) }))),
+    );
     parts::key_value(facts)
 }
 

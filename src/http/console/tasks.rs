@@ -84,7 +84,10 @@ fn filters(page: &PageCall) -> Markup {
 fn nothing(page: &PageCall) -> Markup {
     let is_filtered = page.query_all().iter().any(|(name, value)| name != "company" && !value.is_empty());
     if is_filtered {
-        return parts::empty_state("No task matches", &html! { a href=(page.link("/console/tasks")) { "Show all tasks" } });
+        return parts::empty_state(
+            "No task matches",
+            &html! { a href=(page.link("/console/tasks")) { "Show all tasks" } },
+        );
     }
     let what = html! {
         "Tasks are made from deliveries: " a href=(page.link("/console/connect")) { "connect a sender" } ", or send one with "
@@ -185,17 +188,26 @@ fn provenance(page: &PageCall, it: &Value) -> Markup {
         None => html! { span.muted { "none" } },
     };
     parts::key_value([
-        ("Event", html! {
-            @if it["event_expired"] == true { code { (event) } " (expired)" } @else { a href=(page.link(&format!("/console/events/{event}"))) { code { (event) } } }
-        }),
-        ("Integration", html! {
-            @match integration {
-                Some(name) if name != "tasks" => a href=(page.link(&format!("/console/plugins/{name}"))) { (parts::visible(name)) },
-                Some(name) => (parts::visible(name)),
-                None => span.muted { "not known" },
-            }
-        }),
-        ("Received", html! { @if let Some(at) = it["received_at"].as_str() { (parts::time(at)) } @else { span.muted { "not known" } } }),
+        (
+            "Event",
+            html! {
+                @if it["event_expired"] == true { code { (event) } " (expired)" } @else { a href=(page.link(&format!("/console/events/{event}"))) { code { (event) } } }
+            },
+        ),
+        (
+            "Integration",
+            html! {
+                @match integration {
+                    Some(name) if name != "tasks" => a href=(page.link(&format!("/console/plugins/{name}"))) { (parts::visible(name)) },
+                    Some(name) => (parts::visible(name)),
+                    None => span.muted { "not known" },
+                }
+            },
+        ),
+        (
+            "Received",
+            html! { @if let Some(at) = it["received_at"].as_str() { (parts::time(at)) } @else { span.muted { "not known" } } },
+        ),
         ("Plugin version", html! { (parts::visible(it["plugin_version"].as_str().unwrap_or("none"))) }),
         ("Module, SHA-256", digest("module_sha256")),
         ("Script, SHA-256", digest("script_sha256")),

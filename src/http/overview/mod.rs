@@ -68,11 +68,7 @@ impl Asked<'_> {
 }
 
 /// `GET /v1/admin/overview`
-pub(super) async fn show(
-    call: Call,
-    admin: Admin,
-    query: OverviewQuery,
-) -> Result<Success<OverviewAnswer>, Failed> {
+pub(super) async fn show(call: Call, admin: Admin, query: OverviewQuery) -> Result<Success<OverviewAnswer>, Failed> {
     let OverviewQuery { window, company_id } = query;
     if company_id.as_ref().is_some_and(|it| !admin.manages(it)) {
         return Err(AuthError::OtherCompany.into());
@@ -87,7 +83,8 @@ pub(super) async fn show(
         _ => app.timelines.of(&*app.store, asked.company, TimelineWindow::Day, asked.now).await?.1,
     };
     let plugins = plugins::seen_by(app, &admin);
-    let plugins: Vec<_> = plugins.iter().map(|it| it.brief()).filter(|it| it.company.is_none_or(|it| asked.is_about(it))).collect();
+    let plugins: Vec<_> =
+        plugins.iter().map(|it| it.brief()).filter(|it| it.company.is_none_or(|it| asked.is_about(it))).collect();
     let attention = attention::of(&asked, &plugins, &day).await?;
     Ok(Success(OverviewAnswer {
         window,

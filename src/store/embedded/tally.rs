@@ -147,12 +147,7 @@ pub(super) fn timeline(
 }
 
 /// Counts the tasks of each bucket, by the time in their ids.
-fn tasks(
-    shared: &SharedStore,
-    company: Option<&CompanyId>,
-    window: TimelineWindow,
-    now: DateTime<Utc>,
-) -> Vec<u64> {
+fn tasks(shared: &SharedStore, company: Option<&CompanyId>, window: TimelineWindow, now: DateTime<Utc>) -> Vec<u64> {
     let begins = window.begins(now);
     let (first, lowest) = (window.first_slot(now), first_id(begins));
     let mut tasks = vec![0_u64; window.buckets()];

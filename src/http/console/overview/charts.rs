@@ -27,7 +27,12 @@ pub(super) fn figures(overview: &Value, during: &str) -> Markup {
     let sum = |statuses: &[&str]| -> u64 {
         buckets.iter().flat_map(|it| statuses.iter().filter_map(|status| it["events"][*status].as_u64())).sum()
     };
-    let deliveries: u64 = buckets.iter().filter_map(|it| it["events"].as_object()).flat_map(|it| it.values()).filter_map(Value::as_u64).sum();
+    let deliveries: u64 = buckets
+        .iter()
+        .filter_map(|it| it["events"].as_object())
+        .flat_map(|it| it.values())
+        .filter_map(Value::as_u64)
+        .sum();
     let tasks: u64 = buckets.iter().filter_map(|it| it["tasks"].as_u64()).sum();
     let figures = [
         ("Deliveries", deliveries),
@@ -68,8 +73,14 @@ pub(super) fn all(overview: &Value, during: &str) -> Markup {
         bar("quarantined or rejected", "hatched", events(buckets, &["quarantined", "rejected"])),
     ];
     let tasks = vec![bar("tasks", "ok", values(buckets, "tasks"))];
-    let latency = vec![line("median", "solid", values(served, "p50_ms")), line("99th percentile", "dashed", values(served, "p99_ms"))];
-    let errors = vec![bar("refused (4xx)", "dotted", values(served, "refused")), bar("failed (5xx)", "hatched", values(served, "failed"))];
+    let latency = vec![
+        line("median", "solid", values(served, "p50_ms")),
+        line("99th percentile", "dashed", values(served, "p99_ms")),
+    ];
+    let errors = vec![
+        bar("refused (4xx)", "dotted", values(served, "refused")),
+        bar("failed (5xx)", "hatched", values(served, "failed")),
+    ];
     let queue = vec![line("queued", "solid", values(served, "queued"))];
     html! {
         section.charts aria-label="Charts" {

@@ -40,7 +40,8 @@ fn row(page: &PageCall, it: &Value) -> Markup {
     let name = text(it, "name");
     let has_plugin = !it["state"].is_null();
     let number = |field: &str| it[field].as_u64().unwrap_or(0);
-    let events = |status: Option<&str>| page.link(&target("/console/events", [("integration", Some(name)), ("status", status)]));
+    let events =
+        |status: Option<&str>| page.link(&target("/console/events", [("integration", Some(name)), ("status", status)]));
     html! {
         tr {
             th scope="row" {

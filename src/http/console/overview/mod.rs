@@ -89,7 +89,8 @@ fn attention(page: &PageCall, all: &Value) -> Markup {
 /// Whether nothing has arrived yet.
 fn is_fresh(overview: &Value) -> bool {
     let buckets = overview["buckets"].as_array().map_or(&[][..], Vec::as_slice);
-    buckets.iter().all(|it| it["events"].as_object().is_none_or(serde_json::Map::is_empty)) && overview["complete_since"].is_null()
+    buckets.iter().all(|it| it["events"].as_object().is_none_or(serde_json::Map::is_empty))
+        && overview["complete_since"].is_null()
 }
 
 fn first_steps(page: &PageCall) -> Markup {

@@ -1,5 +1,7 @@
 //! What pages share.
 
+mod json_node;
+mod json_tree;
 mod visible;
 
 use std::fmt::Write as _;
@@ -11,6 +13,8 @@ use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::session::FIELD;
 
+pub(super) use json_node::JsonNode;
+pub(super) use json_tree::{TreeMark, json_tree, node_tree};
 pub(super) use visible::visible;
 
 /// The hidden field of every form that is sent with POST.
@@ -28,8 +32,8 @@ pub(super) fn time(at: &str) -> Markup {
 /// A status of an event or a task.
 pub(super) fn status_chip(status: &str) -> Markup {
     let class = match status {
-        "processed" | "completed" | "done" | "live" | "ready" | "ok" => "chip chip-ok",
-        "quarantined" | "refused" | "failed" | "not_ready" | "revoked" => "chip chip-bad",
+        "stored" | "processed" | "completed" | "done" | "live" | "ready" | "ok" => "chip chip-ok",
+        "quarantined" | "rejected" | "refused" | "failed" | "not_ready" | "revoked" => "chip chip-bad",
         "queued" | "loading" | "captured" | "skipped" | "expired" => "chip chip-warn",
         _ => "chip chip-info",
     };

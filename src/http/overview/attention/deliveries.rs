@@ -72,9 +72,11 @@ fn queue(asked: &Asked<'_>, day: &Timeline, all: &mut Vec<AttentionAnswer>) {
         );
         all.push(AttentionAnswer::new(Severity::Warn, AttentionKind::Queue, message, link));
     }
-    let (stored, limit) = (asked.app.queue.stored().unwrap_or_else(|| QUEUE.all()), asked.app.config.limits.queue as u64);
+    let (stored, limit) =
+        (asked.app.queue.stored().unwrap_or_else(|| QUEUE.all()), asked.app.config.limits.queue as u64);
     if asked.is_operator() && stored.saturating_mul(5) > limit.saturating_mul(4) {
-        let message = format!("The queue is nearly full: {stored} of {limit} places are taken. Beyond that, deliveries get 503.");
+        let message =
+            format!("The queue is nearly full: {stored} of {limit} places are taken. Beyond that, deliveries get 503.");
         all.push(AttentionAnswer::new(Severity::Bad, AttentionKind::Queue, message, link));
     }
 }

@@ -44,7 +44,13 @@ pub(super) async fn of(asked: &Asked<'_>) -> Result<Vec<AttentionAnswer>, Failed
             let message = format!("{events} be read; the server's log says why.");
             all.push(AttentionAnswer::new(Severity::Bad, AttentionKind::UnreadableEvents, message, SYSTEM));
         }
-        let failed: u64 = asked.app.recorder.buckets(TimelineWindow::Hour, asked.now).iter().map(|it: &RecordedBucket| it.failed).sum();
+        let failed: u64 = asked
+            .app
+            .recorder
+            .buckets(TimelineWindow::Hour, asked.now)
+            .iter()
+            .map(|it: &RecordedBucket| it.failed)
+            .sum();
         if failed > 0 {
             let message = format!(
                 "{} with a status of 500 or more in the last hour; senders repeat such deliveries. The server's log says why.",
