@@ -13,8 +13,8 @@ use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSen
 use super::route::{Route, Statuses};
 use super::{
     admin, audit, batch, console, console_link, dry_run, erase, event_files, events, feed, health, hooks,
-    learned_secrets, me, metrics, openapi_file, plugin_fixtures, plugins, provenance, replay, scripts, tasks, trial,
-    upkeep,
+    learned_secrets, me, metrics, nodes, openapi_file, overview, plugin_fixtures, plugins, provenance, replay, scripts,
+    settings, tasks, trial, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -32,12 +32,16 @@ use super::hooks::HookPath;
 use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
+use super::nodes::ServerAnswer;
 use super::openapi_file::Description;
+use super::overview::OverviewAnswer;
 use super::path::{FileNumber, Path, SentDigest, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
-use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
+use super::query::routes::{
+    AuditQuery, BatchQuery, EventListQuery, OverviewQuery, ShadowQuery, TaskChangesQuery, TaskListQuery,
+};
 use super::replay::{ReplayRequest, Replayed};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
@@ -48,6 +52,7 @@ use super::trial::TrialRequest;
 use super::upkeep::BackupRequest;
 use crate::auth::ApiKey;
 use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
+use crate::config::ShownSetting;
 use crate::model::audit::Entry;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
@@ -157,6 +162,12 @@ routes! {
     POST "/v1/admin/learned-secrets/{id}/confirm" AnyAdmin => learned_secrets::confirm(Path<EventId>) -> Success<SecretConfirmed>, [200; 409];
     /// Forgets a secret that a sender has sent in a handshake.
     DELETE "/v1/admin/learned-secrets/{id}" AnyAdmin => learned_secrets::reject(Path<EventId>) -> NoContent, [204];
+    /// Shows what needs attention, counts over time, and the state of every integration.
+    GET "/v1/admin/overview" AnyAdmin => overview::show(OverviewQuery) -> Success<OverviewAnswer>, [200];
+    /// Shows the settings, without secrets.
+    GET "/v1/admin/settings" Operator => settings::show() -> List<ShownSetting>, [200];
+    /// Lists the servers on the store.
+    GET "/v1/admin/nodes" Operator => nodes::list() -> List<ServerAnswer>, [200];
     /// Shows counts and sizes of the store.
     GET "/v1/admin/store" Operator => upkeep::stats() -> Success<Stats>, [200];
     /// Backs the store up into a new directory on the server's machine.

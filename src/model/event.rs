@@ -46,6 +46,12 @@ pub enum Stage {
     Task,
 }
 
+impl EventStatus {
+    /// All statuses, in the order in which they are stored.
+    pub const ALL: [Self; 7] =
+        [Self::Stored, Self::Skipped, Self::Quarantined, Self::Rejected, Self::Duplicate, Self::Queued, Self::Captured];
+}
+
 impl Stage {
     /// Its name in the API, and of its span.
     #[must_use]

@@ -13,11 +13,13 @@ use super::learned::LearnedSecrets;
 use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
+use super::recorder::Recorder;
 use super::scripts::Edits;
 use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
 use super::sessions::Sessions;
 use super::tail::LiveTail;
+use super::timelines::Timelines;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
@@ -99,6 +101,10 @@ pub struct App {
     pub watch: Option<Watch>,
     /// What this server knows about the others on its store.
     pub nodes: KnownNodes,
+    /// What requests came to since the start.
+    pub(crate) recorder: Recorder,
+    /// Counts of events over time.
+    pub(crate) timelines: Timelines,
     /// Who is logged in to the console.
     pub sessions: Sessions,
     /// Held from reading a key until its revocation is stored.
@@ -166,6 +172,8 @@ impl App {
             edits: Edits::default(),
             watch: None,
             nodes: KnownNodes::default(),
+            recorder: Recorder::default(),
+            timelines: Timelines::default(),
             key_buckets: Mutex::default(),
             sessions: Sessions::default(),
             revoking: tokio::sync::Mutex::default(),

@@ -42,7 +42,7 @@ test("an event shows what became of it, and its body only when it is asked for",
   assert.ok(!(await main.locator("#body").innerText()).includes("journey"), "the body is hidden");
   const before = (await server.api("GET", "/v1/admin/audit?limit=1000")).json.data.filter((it) => it.action === "event.read").length;
   await page.getByRole("link", { name: "Show the body" }).click();
-  await page.getByText("journey").first().waitFor();
+  await page.locator("#body").getByText("journey").first().waitFor();
   const after = (await server.api("GET", "/v1/admin/audit?limit=1000")).json.data.filter((it) => it.action === "event.read").length;
   assert.equal(after, before + 1, "reading a body is audited");
   // The violation is at its place: the value and the sentence are in one entry of the tree.

@@ -49,6 +49,7 @@ mod metrics;
 mod n8n;
 mod openapi;
 mod openapi_changes;
+mod overview;
 mod own_process;
 mod plugin_bench;
 mod plugin_cli;

@@ -12,6 +12,7 @@ const CSS: &str = concat!(
     include_str!("assets/css/base.css"),
     include_str!("assets/css/parts.css"),
     include_str!("assets/css/frame.css"),
+    include_str!("assets/css/overview.css"),
     include_str!("assets/css/tree.css"),
     include_str!("assets/css/bench.css"),
 );

@@ -8,7 +8,9 @@
 
 mod asset_page;
 mod assets;
+mod audit;
 mod bench;
+mod chart;
 mod client;
 mod comparison;
 mod compression;
@@ -17,8 +19,10 @@ mod events;
 mod failure_page;
 mod guard;
 mod help;
+mod keys;
 mod layout;
 mod login;
+mod overview;
 mod page;
 mod page_failure;
 mod page_reply;
@@ -29,7 +33,8 @@ mod plugin_history;
 mod plugins;
 mod section;
 mod session;
-mod start;
+mod system;
+mod tasks;
 mod urls;
 mod visitor;
 

@@ -11,7 +11,7 @@ use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{asset_page, bench, events, help, login, plugin_history, plugins, start};
+use super::{asset_page, audit, bench, events, help, keys, login, overview, plugin_history, plugins, system, tasks};
 use crate::http::router::Router;
 
 /// A page.
@@ -54,7 +54,15 @@ macro_rules! pages {
 }
 
 pages! {
-    GET "/console" visitors => start::show;
+    GET "/console" visitors => overview::show;
+    GET "/console/tasks" visitors => tasks::list;
+    GET "/console/tasks/{id}" visitors => tasks::show;
+    GET "/console/keys" visitors => keys::list;
+    POST "/console/keys" visitors => keys::create;
+    GET "/console/keys/{id}/revoke" visitors => keys::ask_revoke;
+    POST "/console/keys/{id}/revoke" visitors => keys::revoke;
+    GET "/console/audit" visitors => audit::list;
+    GET "/console/system" visitors => system::show;
     GET "/console/login" anyone => login::show;
     POST "/console/login" anyone => login::log_in;
     GET "/console/login/{link}" anyone => login::show_link;

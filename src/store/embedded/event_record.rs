@@ -388,6 +388,12 @@ fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) 
     Ok(Decoded { event, base })
 }
 
+/// Returns an event's integration and status, which are among the first fields in every format. The checksum is not verified.
+pub(super) fn kind_of(value: &[u8]) -> Option<(&str, EventStatus)> {
+    let fields = postcard::take_from_bytes::<(&str, Time, EventStatus)>(value.get(HEADER..)?);
+    fields.ok().map(|((name, _, status), _)| (name, status))
+}
+
 /// Returns an event's integration, which is the first field in every format. The checksum is not verified.
 pub(super) fn integration(value: &[u8]) -> Option<&str> {
     postcard::take_from_bytes(value.get(HEADER..)?).ok().map(|(name, _)| name)

@@ -10,6 +10,7 @@ mod history;
 mod queue;
 mod retention;
 mod tasks;
+mod timeline;
 mod transfer;
 
 use std::path::Path;
@@ -136,6 +137,10 @@ every_backend! {
         a_list_has_the_events_that_every_filter_matches,
         a_list_has_everything_but_bodies,
         events_are_read_whole_by_id_and_newest_first,
+    }
+    one timeline {
+        every_event_is_counted_once_with_its_present_status,
+        tasks_are_counted_where_they_were_created,
     }
     one queue {
         queued_events_are_in_their_order_until_their_result,
