@@ -250,6 +250,7 @@ impl Call {
             body,
             redacted: Vec::new(),
             trace,
+            origin: None,
         }
     }
 }

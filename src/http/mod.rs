@@ -23,6 +23,7 @@ pub(crate) mod dispatch;
 mod dry_run;
 pub(crate) mod edge;
 mod erase;
+mod event_copy;
 mod event_files;
 mod events;
 mod exchange;

@@ -12,7 +12,7 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSender, Operator, Probe, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, event_files, events, feed, health, hooks, learned_secrets, me, metrics,
+    admin, audit, batch, dry_run, erase, event_copy, event_files, events, feed, health, hooks, learned_secrets, me, metrics,
     openapi_file, plugins, provenance, replay, tasks, upkeep,
 };
 
@@ -22,6 +22,7 @@ use super::body::{Json, OptionalJson};
 use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
+use super::event_copy::{CopyRequest, EventCopied};
 use super::event_files::FileBytes;
 use super::events::{EventAnswer, EventFound, RawBody};
 use super::feed::ChangesAnswer;
@@ -110,6 +111,8 @@ routes! {
     GET "/v1/events/{id}/files/{n}" AdminOfCompany => event_files::show(Path<EventId>, Path<FileNumber>) -> FileBytes, [200];
     /// Processes an event again.
     POST "/v1/events/{id}/replay" AdminOfCompany => replay::replay(Path<EventId>, OptionalJson<ReplayRequest>) -> Replayed, [200; 409 502];
+    /// Makes a new event of a stored one with another body, as its integration would process it now.
+    POST "/v1/events/{id}/copy" AdminOfCompany => event_copy::copy(Path<EventId>, IdempotencyKey, Json<CopyRequest>) -> EventCopied, [200 201; 404 409 502];
     /// Creates an API key. The response is the only place that has the key itself.
     POST "/v1/admin/keys" AnyAdmin => admin::create_key(IdempotencyKey, Json<CreateKey>) -> Created<KeyCreated>, [201];
     /// Lists API keys.

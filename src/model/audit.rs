@@ -105,6 +105,15 @@ pub enum Action {
     /// No version of a plugin in the database is the active one any more.
     #[serde(rename = "plugin.deactivated")]
     PluginDeactivated,
+    /// A copy of an event was made, with another body.
+    #[serde(rename = "event.copied")]
+    EventCopied,
+    /// Events that match a filter were replayed, or the replay was begun.
+    #[serde(rename = "events.replayed")]
+    EventsReplayed,
+    /// A test delivery was sent to an integration.
+    #[serde(rename = "delivery.tested")]
+    DeliveryTested,
 }
 
 impl Entry {

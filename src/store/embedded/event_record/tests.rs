@@ -23,6 +23,7 @@ fn traced() -> Event {
         attempts: 1,
         last_attempt_at: None,
         trace: TraceContext::new([0x4b; 16], [0x0f; 8], 1, "vendor=p-4711"),
+        origin: None,
         body_bytes: 2,
         body: "{}".into(),
     }
