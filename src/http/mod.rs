@@ -52,6 +52,7 @@ mod questions;
 mod reader;
 mod repeat;
 mod replay;
+mod replays;
 mod reply;
 mod request_headers;
 mod respond;

@@ -80,6 +80,10 @@ pub(crate) enum Problem {
     BodyOnGet,
     #[error("This event cannot be replayed: {0}")]
     NotReplayable(&'static str),
+    #[error(
+        "the preview counted {expected} events that match, and now there are {found}; look at the preview again, and begin then"
+    )]
+    OtherEvents { expected: u64, found: u64 },
     #[error("{}", moved(.0))]
     IntegrationMoved(IntegrationName),
     #[error("what was sent about this patient was erased while this request was being processed; nothing was created")]
@@ -156,6 +160,7 @@ impl Problem {
             Self::OperationRunning { .. } => Code::OperationRunning,
             Self::Timeout { .. } => Code::RequestTimeout,
             Self::NotReplayable(_) => Code::NotReplayable,
+            Self::OtherEvents { .. } => Code::OtherEvents,
             Self::IntegrationMoved(_) => Code::IntegrationMoved,
             Self::Erased => Code::Erased,
             Self::NoShadow(_) => Code::ShadowRefused,

@@ -122,6 +122,8 @@ codes! {
     IdempotencyConflict = CONFLICT Conflict "idempotency_conflict";
     /// The event cannot be replayed; the message says why.
     NotReplayable = CONFLICT Conflict "not_replayable";
+    /// Another number of events matches than the request expects; nothing was replayed.
+    OtherEvents = CONFLICT Conflict "other_events";
     /// The integration now belongs to another company.
     IntegrationMoved = CONFLICT Conflict "integration_moved";
     /// The patient's data was erased while this request was being processed; nothing was created.

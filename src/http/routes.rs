@@ -13,7 +13,7 @@ use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSen
 use super::route::{Route, Statuses};
 use super::{
     admin, audit, batch, dry_run, erase, event_copy, event_files, events, feed, health, hooks, learned_secrets, me, metrics,
-    openapi_file, plugins, provenance, replay, tasks, upkeep,
+    openapi_file, plugins, provenance, replay, replays, tasks, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -32,11 +32,12 @@ use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
-use super::path::{FileNumber, Path, SentKeyId, SentName, UrlSecret};
+use super::path::{FileNumber, Path, ReplayJobId, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::provenance::ProvenanceFound;
 use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
 use super::replay::{ReplayRequest, Replayed};
+use super::replays::{ReplaysAnswer, ReplaysRequest};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
 use super::task_body::{BatchBody, NewTaskBody, TaskChangeBody};
@@ -49,6 +50,7 @@ use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::learned::LearnedSecret;
+use crate::service::replays::ReplayJobReport;
 use crate::service::watch::Pass;
 use crate::store::Stats;
 use crate::store::embedded::CheckReport as BackupReport;
@@ -135,6 +137,14 @@ routes! {
     POST "/v1/admin/learned-secrets/{id}/confirm" AnyAdmin => learned_secrets::confirm(Path<EventId>) -> Success<SecretConfirmed>, [200; 409];
     /// Forgets a secret that a sender has sent in a handshake.
     DELETE "/v1/admin/learned-secrets/{id}" AnyAdmin => learned_secrets::reject(Path<EventId>) -> NoContent, [204];
+    /// Replays events that match a filter, one after another, in the background; or counts them.
+    POST "/v1/admin/replays" AdminOfCompany => replays::begin(Json<ReplaysRequest>) -> ReplaysAnswer, [200 201; 409 429];
+    /// Lists replays of many events on this server, newest first.
+    GET "/v1/admin/replays" AdminOfCompany => replays::list() -> List<ReplayJobReport>, [200];
+    /// Shows how far a replay of many events is.
+    GET "/v1/admin/replays/{id}" AdminOfCompany => replays::show(Path<ReplayJobId>) -> Success<ReplayJobReport>, [200];
+    /// Stops a replay of many events after the event that it is replaying.
+    POST "/v1/admin/replays/{id}/stop" AdminOfCompany => replays::stop(Path<ReplayJobId>) -> Success<ReplayJobReport>, [200];
     /// Shows counts and sizes of the store.
     GET "/v1/admin/store" Operator => upkeep::stats() -> Success<Stats>, [200];
     /// Backs the store up into a new directory on the server's machine.

@@ -37,5 +37,5 @@ pub use observers::{Observer, Observers};
 pub use outcome::{HANDSHAKE, Receipt, Superseded, refusal, rejected};
 pub use parts::Pipeline;
 pub use prepared::{Prepared, ReadyRun};
-pub use redrive::{Asking, Existing, NotRedriven, PreparedReplay, ReadyReplay, Redriven, redrive};
+pub use redrive::{Asking, Existing, NotRedriven, PreparedReplay, ReadyReplay, Redriven, is_replayable, redrive};
 pub use rehearsal::{Rehearsed, rehearse};

@@ -12,6 +12,7 @@ use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
+use super::replays::ReplayJobs;
 use super::sender_keys::SenderKeys;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
@@ -69,6 +70,8 @@ pub struct App {
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
+    /// Replays of many events.
+    pub replays: ReplayJobs,
     /// Sender files and secrets that are in use.
     pub senders: Arc<CurrentSenders>,
     /// Secrets of handshakes that wait for an admin.
@@ -137,6 +140,7 @@ impl App {
             only_works: false,
             host: None,
             operations: Operations::new(OPERATIONS),
+            replays: ReplayJobs::default(),
             watch: None,
             nodes: KnownNodes::default(),
             key_buckets: Mutex::default(),

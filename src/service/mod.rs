@@ -8,6 +8,7 @@ pub mod learned;
 pub mod nodes;
 pub mod operations;
 pub mod queue;
+pub mod replays;
 pub(crate) mod scrape;
 pub mod sender_keys;
 pub mod watch;
