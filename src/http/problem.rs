@@ -102,6 +102,8 @@ pub(crate) enum Problem {
         "the public keys of this sender cannot be fetched right now, so its signature cannot be checked; send the delivery again later"
     )]
     SenderKeys,
+    #[error("no test delivery can be sent: {0}")]
+    NoTest(String),
     #[error("{0}")]
     SecretPlace(String),
     #[error(transparent)]
@@ -171,6 +173,7 @@ impl Problem {
             Self::Invalid(_) => Code::InvalidField,
             Self::Withheld(code) => *code,
             Self::SenderKeys => Code::SenderKeysUnavailable,
+            Self::NoTest(_) => Code::NoTestDelivery,
             Self::SecretPlace(_) => Code::SecretNotSet,
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),

@@ -130,6 +130,8 @@ codes! {
     Erased = CONFLICT Conflict "erased";
     /// The plugin's shadow is not running; the message says why.
     ShadowRefused = CONFLICT Conflict "shadow_refused";
+    /// The server cannot send a test delivery to this integration; the message says why.
+    NoTestDelivery = CONFLICT Conflict "no_test_delivery";
     /// A learned secret cannot be set; the message says what to do.
     SecretNotSet = CONFLICT Conflict "secret_not_set";
     /// The body is larger than the server accepts.

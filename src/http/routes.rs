@@ -13,7 +13,7 @@ use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSen
 use super::route::{Route, Statuses};
 use super::{
     admin, audit, batch, dry_run, erase, event_copy, event_files, events, feed, health, hooks, learned_secrets, me, metrics,
-    openapi_file, plugins, provenance, replay, replays, tasks, upkeep,
+    openapi_file, plugins, provenance, replay, replays, senders, tasks, test_delivery, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -40,8 +40,10 @@ use super::replay::{ReplayRequest, Replayed};
 use super::replays::{ReplaysAnswer, ReplaysRequest};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
+use super::senders::{SenderAnswer, SenderDetailsAnswer};
 use super::task_body::{BatchBody, NewTaskBody, TaskChangeBody};
 use super::tasks::{TaskCreated, TaskFound};
+use super::test_delivery::{TestDelivered, TestDeliveryRequest};
 use super::upkeep::BackupRequest;
 use crate::auth::ApiKey;
 use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
@@ -131,6 +133,12 @@ routes! {
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
     /// Shows how a plugin's shadow compares with it.
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
+    /// Sends a test delivery to an integration, signed with its own secret, and shows what became of it.
+    POST "/v1/admin/plugins/{name}/test-delivery" AnyAdmin => test_delivery::send(Path<SentName>, OptionalJson<TestDeliveryRequest>) -> Success<TestDelivered>, [200; 409];
+    /// Lists the senders that the server knows.
+    GET "/v1/admin/senders" AnyAdmin => senders::list() -> List<SenderAnswer>, [200];
+    /// Shows how to connect a sender.
+    GET "/v1/admin/senders/{name}" AnyAdmin => senders::show(Path<SentName>) -> Success<SenderDetailsAnswer>, [200];
     /// Lists secrets that senders have sent in a handshake, and that wait for an admin; not the secrets themselves.
     GET "/v1/admin/learned-secrets" AnyAdmin => learned_secrets::list() -> List<LearnedSecret>, [200];
     /// Sets a secret that a sender has sent in a handshake.

@@ -35,6 +35,7 @@ pub mod sent_url;
 mod signing;
 mod sources;
 pub(super) mod stop;
+mod trial;
 
 pub use answers::{AnswerBody, Answers, OutcomeAnswer};
 pub use bundle::Bundle;
@@ -50,3 +51,4 @@ pub use rejections::Rejections;
 pub use sender::{Auth, Claimed, NamedSecrets};
 pub use sender_use::SenderUse;
 pub use signing::SigningParts;
+pub use trial::Trial;

@@ -1,7 +1,19 @@
 //! What a sender file shows as examples: a delivery, and the hosts that keys are fetched from.
 
 use super::description::{DeclaredProof, Sender};
+use super::file::BodyFormatName;
 use crate::auth::signature::{BodyHints, KeysFrom, SentBody};
+
+/// A delivery that a sender's file shows as an example.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExampleDelivery {
+    /// The body.
+    pub body: String,
+    /// Its content type.
+    pub content_type: Option<String>,
+    /// The headers that the mapper gets.
+    pub headers: Vec<(String, String)>,
+}
 
 impl Sender {
     /// Returns the body of the first vector that is a delivery, as JSON.
@@ -18,6 +30,35 @@ impl Sender {
             .cloned()
         };
         deliveries.filter_map(value).find(serde_json::Value::is_object)
+    }
+
+    /// Returns the body of the first vector that is a delivery and has text, with its content type and what else its headers
+    /// say about it.
+    #[must_use]
+    pub fn example_delivery(&self) -> Option<ExampleDelivery> {
+        let is_delivery =
+            |it: &&super::file::VectorTable| it.handshake.is_none() && it.body_base64.is_none() && !it.body.is_empty();
+        let vector = self.vectors.iter().find(is_delivery)?;
+        let named = |name: &str| {
+            let found = vector.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.clone())
+        };
+        let headers = self.headers.iter().filter_map(|name| Some((name.clone(), named(name)?))).collect();
+        Some(ExampleDelivery { body: vector.body.clone(), content_type: named("content-type"), headers })
+    }
+
+    /// Returns the content type of the bodies that it sends.
+    #[must_use]
+    pub fn usual_type(&self) -> &str {
+        if let Some(found) = self.example_type().filter(|it| !it.starts_with("multipart/")) {
+            return found;
+        }
+        match self.body.format {
+            Some(BodyFormatName::Form) => "application/x-www-form-urlencoded",
+            Some(BodyFormatName::Xml) => "text/xml",
+            Some(BodyFormatName::Jwt) => "application/jwt",
+            _ => "application/json",
+        }
     }
 
     /// Returns the content type of the first vector that is a delivery, if it has one.
