@@ -164,6 +164,12 @@ impl KeyRing {
         keys
     }
 
+    /// Returns a key by its id, if it is neither revoked nor expired at `now`.
+    #[must_use]
+    pub fn by_id(&self, id: &str, now: DateTime<Utc>) -> Option<Arc<ApiKey>> {
+        self.by_hash.load().values().find(|it| it.id.0 == id && it.is_good(now)).cloned()
+    }
+
     /// Returns the key that a request carries. It is looked up by the hash of what was sent, which reveals nothing
     /// about stored keys to a guesser, and compared again in constant time.
     ///

@@ -18,6 +18,7 @@ pub(crate) use failure::Failure;
 
 mod audit;
 mod bench;
+mod console;
 mod erase;
 mod events;
 mod exit;
@@ -113,6 +114,8 @@ enum Command {
     Sender(sender::SenderCommand),
     /// Set, remove and list the secrets of integrations
     Secret(secret::SecretCommand),
+    /// Print a link that logs you in to the running server's console
+    Console(console::Console),
     /// Show the audit log: who did what, and when
     Audit(audit::Audit),
     /// Back up, restore, export, import, check, measure and migrate the database
@@ -137,6 +140,7 @@ impl Command {
             Self::Plugin(it) => it.options(),
             Self::Sender(it) => it.options(),
             Self::Secret(it) => it.options(),
+            Self::Console(it) => without_senders(it.options()),
             Self::Audit(it) => without_senders(it.options()),
             Self::Store(it) => without_senders(it.options()),
             Self::Openapi | Self::Compile { .. } => Options::default(),
@@ -196,6 +200,7 @@ pub fn run(args: &Args) -> ExitCode {
             Command::Plugin(plugin) => plugin.run(&config),
             Command::Sender(sender) => sender.run(&config),
             Command::Secret(secret) => secret.run(&config),
+            Command::Console(console) => console.run(&config),
             Command::Audit(audit) => audit.run(&config),
             Command::Store(store) => store.run(&config),
             Command::Openapi | Command::Compile { .. } => Ok(()),

@@ -26,6 +26,13 @@ pub(super) struct File {
     pub(super) retention: RetentionFile,
     pub(super) plugins: PluginsFile,
     pub(super) traces: TracesFile,
+    pub(super) console: ConsoleFile,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConsoleFile {
+    pub(super) enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

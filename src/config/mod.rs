@@ -177,6 +177,15 @@ pub struct Config {
     pub loading: plugin::LoadLimits,
     /// Where spans go; traces are off without it.
     pub traces: Option<TraceSettings>,
+    /// Settings of the console.
+    pub console: ConsoleSettings,
+}
+
+/// Settings of the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    /// `console.enabled`: whether it is served; it is by default.
+    pub enabled: bool,
 }
 
 /// Returns the user's cache directory: `XDG_CACHE_HOME`, or else `~/.cache` (XDG Base Directory Specification 0.8).
@@ -227,6 +236,7 @@ impl Config {
             watch,
             loading,
             traces: traces(&name, &file.traces)?,
+            console: ConsoleSettings { enabled: file.console.enabled.unwrap_or(true) },
         })
     }
 }

@@ -152,6 +152,7 @@ impl Access for HookSender {
 pub(super) struct AnyKey;
 
 /// Who has called: a key's holder, or the operator.
+#[derive(Debug, Clone)]
 pub(super) enum KeyHolder {
     /// The holder of this key.
     Key(Arc<ApiKey>),

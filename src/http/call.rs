@@ -10,9 +10,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use warp::Filter;
 use warp::http::{HeaderMap, Method};
 
+use super::access::KeyHolder;
 use super::exchange::Exchange;
 use super::problem::Problem;
-use crate::auth::{ApiKey, Scope};
+use crate::auth::{ApiKey, AuthError, Scope};
 use crate::format::payload::{CODING_HEADER, Loosened, Rules, received_type};
 use crate::format::schema::Violation;
 use crate::integration::load::direct;
@@ -22,6 +23,7 @@ use crate::model::company::CompanyId;
 use crate::model::event::RawEvent;
 use crate::model::headers::{content_type, kept_headers};
 use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::origin::Origin;
 use crate::model::peer::Peer;
 use crate::model::time::now;
 use crate::service::app::{Admin, App};
@@ -52,6 +54,10 @@ pub(super) struct Call {
     pub(super) loosened: Loosened,
     /// How loosely values are read.
     pub(super) rules: Rules,
+    /// Who calls, where a session of the console says so; else the request's headers do.
+    pub(super) holder: Option<KeyHolder>,
+    /// How its event is made, if no sender has sent it.
+    pub(super) origin: Option<Origin>,
     /// The values of the URL's parameters, by name.
     pub(super) path: Vec<(&'static str, String)>,
     pub(super) body: Chunks,
@@ -88,6 +94,8 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
             unknown_parameters: Vec::new(),
             loosened: Loosened::default(),
             rules: Rules::default(),
+            holder: None,
+            origin: None,
             path: Vec::new(),
             body: Box::pin(chunks),
             exchange,
@@ -192,7 +200,7 @@ impl Call {
 
     /// Reads the rest of the request as strictly as its key says, if it has one.
     pub(super) fn read_as_its_key(&mut self, now: DateTime<Utc>) {
-        if let Ok(key) = self.app.keys.check(self.header("x-api-key"), now) {
+        if let Ok(key) = self.sent_key(now) {
             self.rules = key.rules();
         }
     }
@@ -203,7 +211,7 @@ impl Call {
     }
 
     fn allowed_key(&self, scopes: &[Scope], now: DateTime<Utc>) -> Result<Arc<ApiKey>, Problem> {
-        let key = self.app.keys.check(self.header("x-api-key"), now)?;
+        let key = self.sent_key(now)?;
         know(Field::Key, key.id.clone());
         key.allow_one(scopes)?;
         if let Some((rate, bucket)) = self.app.key_bucket(&key.id) {
@@ -213,9 +221,76 @@ impl Call {
         Ok(key)
     }
 
+    /// The key of the caller, whatever its scopes and rate limit.
+    fn sent_key(&self, now: DateTime<Utc>) -> Result<Arc<ApiKey>, AuthError> {
+        match &self.holder {
+            None => self.app.keys.check(self.header("x-api-key"), now),
+            Some(KeyHolder::Key(key)) if key.is_good(now) => Ok(Arc::clone(key)),
+            Some(KeyHolder::Key(_)) => Err(AuthError::WrongKey),
+            Some(KeyHolder::Operator) => Err(AuthError::NoKey),
+        }
+    }
+
+    /// The caller, if it is an admin. The request counts for nobody.
+    pub(super) fn sent_admin(&self, now: DateTime<Utc>) -> Result<Admin, AuthError> {
+        match &self.holder {
+            None => self.app.admin(self.header("x-api-key"), now),
+            Some(KeyHolder::Operator) => Ok(Admin::Operator),
+            Some(KeyHolder::Key(_)) => {
+                let key = self.sent_key(now)?;
+                key.allow(Scope::Admin)?;
+                Ok(Admin::Company(key.company_id.clone(), key.id.clone()))
+            }
+        }
+    }
+
+    /// A request of the console on behalf of its visitor.
+    pub(super) fn on_behalf(
+        &self,
+        holder: KeyHolder,
+        method: Method,
+        headers: HeaderMap,
+        query: &str,
+        body: Bytes,
+    ) -> Self {
+        self.inner(Some(holder), method, headers, query, body)
+    }
+
+    /// Another request of the same client, which is answered in the process.
+    pub(super) fn inner(
+        &self,
+        holder: Option<KeyHolder>,
+        method: Method,
+        headers: HeaderMap,
+        query: &str,
+        body: Bytes,
+    ) -> Self {
+        let exchange =
+            Exchange { method, has_content: !body.is_empty(), route: Arc::default(), ..self.exchange.clone() };
+        Self {
+            app: Arc::clone(&self.app),
+            headers,
+            path_as_sent: String::new(),
+            query: query.to_owned(),
+            unknown_parameters: Vec::new(),
+            loosened: Loosened::default(),
+            rules: Rules::default(),
+            holder,
+            origin: None,
+            path: Vec::new(),
+            body: Box::pin(futures_util::stream::once(std::future::ready(Ok(body)))),
+            exchange,
+            place: None,
+            held: None,
+            decoded: None,
+            whose: OnceLock::new(),
+            share: OnceLock::new(),
+        }
+    }
+
     /// The caller of the admin API.
     pub(super) fn admin(&self) -> Result<Admin, Problem> {
-        let admin = self.app.admin(self.header("x-api-key"), now())?;
+        let admin = self.sent_admin(now())?;
         know(Field::Key, admin.name().to_owned());
         self.exchange.wire.prove(admin.company());
         if let Admin::Company(company, _) = &admin {
@@ -250,7 +325,7 @@ impl Call {
             body,
             redacted: Vec::new(),
             trace,
-            origin: None,
+            origin: self.origin.clone(),
         }
     }
 }

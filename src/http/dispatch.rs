@@ -10,6 +10,7 @@ use warp::reply::Response;
 
 use super::answer::Failed;
 use super::call::{Call, call};
+use super::console;
 use super::metrics;
 use super::problem::Problem;
 use super::reply::TypedReply;
@@ -37,6 +38,7 @@ static SCRAPES: LazyLock<Router<&RouteSeries>> =
 pub(crate) fn routes(app: Arc<App>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     // The counts of every route are shown from the start.
     LazyLock::force(&ROUTER);
+    console::count();
     let request = warp::method().and(warp::path::full()).and(call(app));
     request.then(dispatch).or_else(|_| std::future::ready(Ok::<_, Infallible>((Problem::Internal.reply(None),))))
 }
@@ -59,8 +61,16 @@ fn scrape(method: &Method, path: &str, call: &Call) -> Response {
     respond(&ResponseWriter::of(call).exempt(), text.map(|it| it.written).map_err(Failed::from))
 }
 
-async fn dispatch(method: Method, path: FullPath, mut call: Call) -> Response {
-    match ROUTER.find(&method, &call.exchange.method, path.as_str()) {
+async fn dispatch(method: Method, path: FullPath, call: Call) -> Response {
+    if console::is_of(path.as_str()) && !call.app.only_works && call.app.config.console.enabled {
+        return console::serve(call, method, path.as_str()).await;
+    }
+    route(&method, path.as_str(), call).await
+}
+
+/// Answers a request of the API, also one that the console makes.
+pub(super) async fn route(method: &Method, path: &str, mut call: Call) -> Response {
+    match ROUTER.find(method, &call.exchange.method, path) {
         Ok(FoundRoute { route, .. }) if call.app.only_works && !ABOUT_HEALTH.contains(&route.path) => {
             Problem::NotFound(ONLY_WORKS).reply(None)
         }
@@ -68,7 +78,7 @@ async fn dispatch(method: Method, path: FullPath, mut call: Call) -> Response {
             trace::route(route.path);
             let _only_one_does = call.exchange.route.set(route.series);
             call.path = parameters;
-            call.path_as_sent = path.as_str().to_owned();
+            path.clone_into(&mut call.path_as_sent);
             route.serve(call).await
         }
         Err(problem) => problem.reply(None),

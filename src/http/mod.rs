@@ -16,6 +16,8 @@ mod body;
 mod call;
 mod call_body;
 mod conflict;
+mod console;
+mod console_link;
 mod content;
 mod deliveries;
 mod detached_handler;

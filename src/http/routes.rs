@@ -12,13 +12,15 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSender, Operator, Probe, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, dry_run, erase, event_copy, event_files, events, feed, health, hooks, learned_secrets, me, metrics,
-    openapi_file, plugins, provenance, replay, replays, senders, tasks, test_delivery, upkeep,
+    admin, audit, batch, console, console_link, dry_run, erase, event_copy, event_files, events, feed, health, hooks,
+    learned_secrets, me, metrics, openapi_file, plugins, provenance, replay, replays, senders, tasks, test_delivery,
+    upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
 use super::batch::BatchAnswer;
 use super::body::{Json, OptionalJson};
+use super::console_link::ConsoleLink;
 use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
@@ -125,6 +127,8 @@ routes! {
     DELETE "/v1/admin/keys/{id}" AnyAdmin => admin::revoke_key(Path<SentKeyId>) -> NoContent, [204];
     /// Lists who did what.
     GET "/v1/admin/audit" AnyAdmin => audit::list(AuditQuery) -> Page<Entry>, [200];
+    /// Makes a link that logs the operator in to the console, once.
+    POST "/v1/admin/console-links" Operator => console_link::create() -> Created<ConsoleLink>, [201; 404];
     /// Lists plugins, and how their calls go.
     GET "/v1/admin/plugins" AnyAdmin => plugins::list() -> List<PluginAnswer>, [200];
     /// Reads secrets, sender files and the plugins folder again now.
@@ -177,7 +181,7 @@ static LONG: LazyLock<Vec<&str>> =
 
 /// Whether a request of this URL may take hours.
 pub(super) fn takes_long(path: &str) -> bool {
-    LONG.contains(&path)
+    LONG.contains(&path) || console::takes_long(path)
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! `POST /v1/admin/plugins/{name}/test-delivery`: a delivery that the server signs with the integration's own secret, and sends to
 //! itself. It passes the same route as any other; only its event says that it is a test.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use schemars::JsonSchema;
@@ -146,7 +144,7 @@ impl SignedTest {
     fn call(self, call: &Call, admin: &Admin) -> Call {
         let mut inner = call.inner(None, Method::POST, self.headers, &self.query, self.body);
         inner.path_as_sent = self.path;
-        inner.origin = Some(Arc::new(Origin::test(admin.name())));
+        inner.origin = Some(Origin::test(admin.name()));
         inner
     }
 }

@@ -105,6 +105,15 @@ pub enum Action {
     /// No version of a plugin in the database is the active one any more.
     #[serde(rename = "plugin.deactivated")]
     PluginDeactivated,
+    /// Somebody logged in to the console.
+    #[serde(rename = "console.login")]
+    ConsoleLogin,
+    /// Somebody logged out of the console.
+    #[serde(rename = "console.logout")]
+    ConsoleLogout,
+    /// A link was made that logs the operator in to the console.
+    #[serde(rename = "console.link")]
+    ConsoleLink,
     /// A copy of an event was made, with another body.
     #[serde(rename = "event.copied")]
     EventCopied,

@@ -14,6 +14,7 @@ use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::replays::ReplayJobs;
 use super::sender_keys::SenderKeys;
+use super::sessions::Sessions;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
@@ -86,6 +87,8 @@ pub struct App {
     pub watch: Option<Watch>,
     /// What this server knows about the others on its store.
     pub nodes: KnownNodes,
+    /// Who is logged in to the console.
+    pub sessions: Sessions,
     /// Held from reading a key until its revocation is stored.
     revoking: tokio::sync::Mutex<()>,
 }
@@ -144,6 +147,7 @@ impl App {
             watch: None,
             nodes: KnownNodes::default(),
             key_buckets: Mutex::default(),
+            sessions: Sessions::default(),
             revoking: tokio::sync::Mutex::default(),
         })
     }

@@ -11,4 +11,5 @@ pub mod queue;
 pub mod replays;
 pub(crate) mod scrape;
 pub mod sender_keys;
+pub mod sessions;
 pub mod watch;

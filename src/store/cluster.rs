@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::bundles::Bundles;
 use super::changed::SharedVersions;
 use super::error::StoreError;
+use super::sessions::SessionStore;
 use super::write::Versioned;
 use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, IntegrationName};
@@ -59,6 +60,8 @@ pub trait Cluster: Send + Sync {
     fn changed(&self) -> watch::Receiver<SharedVersions>;
     /// Returns the plugins that are stored in the database.
     fn bundles(&self) -> &dyn Bundles;
+    /// Returns who is logged in to the console.
+    fn sessions(&self) -> &dyn SessionStore;
 }
 
 /// The queued events of an integration of a company.

@@ -17,6 +17,7 @@ use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
 use crate::store::cluster::{Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, Node, QueueOf, Shareable, SuspectRoom};
 use crate::store::error::StoreError;
+use crate::store::sessions::SessionStore;
 use crate::store::write::Versioned;
 
 impl Shareable for Postgres {
@@ -99,6 +100,10 @@ impl Cluster for Postgres {
     }
 
     fn bundles(&self) -> &dyn Bundles {
+        self
+    }
+
+    fn sessions(&self) -> &dyn SessionStore {
         self
     }
 }

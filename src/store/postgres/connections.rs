@@ -1,6 +1,9 @@
 //! Connections to the database: pools for reads, for writes and for the node's own work, and single ones.
 
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::future::BoxFuture;
@@ -27,6 +30,9 @@ const ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 /// How long a read tries to get a connection to a database that does not answer, and the time between tries.
 const READ_WAITS: Duration = Duration::from_secs(5);
 const READ_AGAIN: Duration = Duration::from_millis(200);
+/// A connection that was in use for longer is not used again: the database may never answer on it, and a statement that was
+/// given up still runs there.
+const SUSPECT: Duration = Duration::from_secs(2);
 /// Settings of each session. The first shows whether a pooler drops settings. No statement of a request takes longer
 /// than this, and a transaction that waits for its client (a node that hangs) does not hold its locks longer. Statements
 /// that name many partitions seem expensive, and would be compiled for seconds to run for milliseconds (jit).
@@ -45,6 +51,8 @@ pub(super) struct Connections {
     reads: Pool,
     writes: Pool,
     upkeep: Pool,
+    /// How often connections were forgotten: those that are in use then are not used again either.
+    forgotten: Arc<AtomicU64>,
     single: tokio_postgres::Config,
     long: tokio_postgres::Config,
     tls: Tls,
@@ -85,6 +93,7 @@ impl Connections {
             reads: pool(config(READING), options.pool.saturating_sub(WRITES + UPKEEP + SINGLE).max(1))?,
             writes: pool(config(""), WRITES)?,
             upkeep: pool(config(OF_QUEUE), UPKEEP)?,
+            forgotten: Arc::default(),
             single: config(OF_QUEUE),
             long: config(""),
             tls,
@@ -92,11 +101,11 @@ impl Connections {
     }
 
     /// Returns a connection for reads. While none can be had, it tries again for a moment: a failover takes seconds.
-    pub(super) async fn read(&self) -> Result<Object, Trouble> {
+    pub(super) async fn read(&self) -> Result<PooledClient, Trouble> {
         let deadline = tokio::time::Instant::now() + READ_WAITS;
         loop {
             let trouble = match self.reads.get().await.map_err(Trouble::from) {
-                Ok(client) => return Ok(client),
+                Ok(client) => return Ok(self.pooled(client)),
                 Err(trouble) => trouble,
             };
             if !trouble.is_of_connection() || tokio::time::Instant::now() >= deadline {
@@ -109,8 +118,13 @@ impl Connections {
     }
 
     /// Returns a connection for claims.
-    pub(super) async fn upkeep(&self) -> Result<Object, Trouble> {
-        Ok(self.upkeep.get().await?)
+    pub(super) async fn upkeep(&self) -> Result<PooledClient, Trouble> {
+        Ok(self.pooled(self.upkeep.get().await?))
+    }
+
+    fn pooled(&self, client: Object) -> PooledClient {
+        let (forgotten, now) = (Arc::clone(&self.forgotten), self.forgotten.load(Ordering::Acquire));
+        PooledClient { client: Some(client), since: Instant::now(), forgotten: (forgotten, now) }
     }
 
     /// Returns a connection for writes.
@@ -158,8 +172,9 @@ impl Connections {
         tokio::time::timeout(CONNECT * 2, connected).await.unwrap_or_else(late)
     }
 
-    /// Closes all connections that are not in use now, so that the next ones are new: one of them was cut off.
+    /// Closes all connections, those in use once they are not, so that the next ones are new: one of them was cut off.
     pub(super) fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
         self.reads.retain(|_, _| false);
         self.writes.retain(|_, _| false);
         self.upkeep.retain(|_, _| false);
@@ -170,6 +185,42 @@ impl Connections {
         self.reads.close();
         self.writes.close();
         self.upkeep.close();
+    }
+}
+
+/// A connection that goes back to its pool if it has worked: a read that is given up because no answer came leaves it in use
+/// for long, and the next one would wait as long on it.
+pub(super) struct PooledClient {
+    /// Always there until it is dropped.
+    client: Option<Object>,
+    since: Instant,
+    /// How often connections have been forgotten, and how often when this one was taken.
+    forgotten: (Arc<AtomicU64>, u64),
+}
+
+impl Deref for PooledClient {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        let Some(client) = &self.client else { unreachable!("only `drop` takes it") };
+        client
+    }
+}
+
+impl DerefMut for PooledClient {
+    fn deref_mut(&mut self) -> &mut Object {
+        let Some(client) = &mut self.client else { unreachable!("only `drop` takes it") };
+        client
+    }
+}
+
+impl Drop for PooledClient {
+    fn drop(&mut self) {
+        let (forgotten, then) = &self.forgotten;
+        let is_suspect = self.since.elapsed() >= SUSPECT || forgotten.load(Ordering::Acquire) != *then;
+        if let Some(client) = self.client.take().filter(|_| is_suspect) {
+            drop(Object::take(client));
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod options;
 mod pages;
 mod partitions;
 mod schema;
+mod sessions;
 mod shared;
 mod stats;
 mod task_query;

@@ -213,6 +213,15 @@ CREATE TABLE hookmill.api_keys (
   PRIMARY KEY (company_id, id)
 );
 
+-- Who is logged in to the console, by the SHA-256 of the session's token. A holder is a key's id, or the operator.
+CREATE TABLE hookmill.console_sessions (
+  token bytea PRIMARY KEY,
+  holder text NOT NULL,
+  is_link boolean NOT NULL,
+  began_at timestamptz NOT NULL,
+  seen_at timestamptz NOT NULL
+);
+
 -- The audit log. The company is '' where the server as a whole was concerned.
 CREATE TABLE hookmill.audit (
   company_id text COLLATE "C" NOT NULL,

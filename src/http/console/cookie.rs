@@ -1,0 +1,36 @@
+//! The cookie of a session (RFC 6265).
+
+use super::session::is_encrypted;
+use crate::http::call::Call;
+use crate::service::sessions::LIMITS;
+
+/// Its name; behind TLS it has a prefix with which browsers refuse it from a page without TLS.
+const NAME: &str = "hookmill";
+const SECURE: &str = "__Secure-hookmill";
+
+fn name(call: &Call) -> &'static str {
+    if is_encrypted(call) { SECURE } else { NAME }
+}
+
+/// The token in the request's cookie.
+pub(super) fn token(call: &Call) -> Option<String> {
+    let wanted = name(call);
+    let values = call.headers.get_all("cookie").iter().filter_map(|it| it.to_str().ok());
+    let mut pairs = values.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));
+    pairs.find(|(name, _)| *name == wanted).map(|(_, it)| it.to_owned())
+}
+
+/// `Set-Cookie` for a new session. It ends with the browser; the server knows when it is too old.
+pub(super) fn set(call: &Call, token: &str) -> String {
+    with(call, token, LIMITS.absolute.num_seconds())
+}
+
+/// `Set-Cookie` that removes it.
+pub(super) fn unset(call: &Call) -> String {
+    with(call, "", 0)
+}
+
+fn with(call: &Call, token: &str, seconds: i64) -> String {
+    let secure = if is_encrypted(call) { "; Secure" } else { "" };
+    format!("{}={token}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", name(call))
+}

@@ -1,0 +1,184 @@
+//! Logging in and out.
+
+use maud::{Markup, html};
+use warp::http::StatusCode;
+
+use super::guard;
+use super::page::PageCall;
+use super::page_failure::PageFailure;
+use super::page_reply::{PageReply, Section};
+use super::{cookie, parts, session};
+use crate::auth::ApiKey;
+use crate::http::access::KeyHolder;
+use crate::http::call::Call;
+use crate::http::problem::Problem;
+use crate::model::audit::{Action, Entry, OPERATOR};
+use crate::model::time::now;
+use crate::store::StoreError;
+
+/// For a visitor who has not logged in: the page to do so, and then the one that was asked for.
+pub(super) fn first(call: &Call) -> PageReply {
+    let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
+    let wanted = format!("{}{query}", call.path_as_sent);
+    let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", &wanted).finish();
+    PageReply::redirect(&format!("/console/login?{next}"))
+}
+
+/// `GET /console/login`
+pub(super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
+    if page.session().is_some() {
+        return Ok(PageReply::redirect(next(page.query("next"))));
+    }
+    Ok(PageReply::html(&page, "Log in", Section::Other, form(page.query("next"), None)))
+}
+
+fn form(next: Option<&str>, failure: Option<&PageFailure>) -> Markup {
+    html! {
+        section.card.narrow {
+            h1 { "Log in" }
+            @if let Some(failure) = failure { (parts::problem(failure)) }
+            form.stack method="post" action="/console/login" {
+                @if let Some(next) = next { input type="hidden" name="next" value=(next); }
+                label for="key" { "API key" }
+                input #key name="key" type="password" autocomplete="current-password" required autofocus
+                    spellcheck="false" aria-describedby="key-help";
+                p #key-help.muted {
+                    "What you see depends on the key's scopes. The key itself is not kept: you get a session of at most 12 hours, which also ends after 30 minutes without a request."
+                }
+                button.primary type="submit" { "Log in" }
+            }
+        }
+        section.narrow.muted {
+            p { "No key? On the server's machine, " code { "hookmill console" } " prints a link that logs you in once, and "
+                code { "hookmill key create" } " makes a key." }
+        }
+    }
+}
+
+/// `POST /console/login`
+pub(super) async fn log_in(page: PageCall) -> Result<PageReply, PageFailure> {
+    let holder = match session::log_in(page.call(), page.form("key").unwrap_or_default()) {
+        Ok(holder) => holder,
+        Err(failure) => {
+            let content = form(page.form("next"), Some(&failure));
+            return Ok(PageReply::with_status(failure.status, &page, "Log in", Section::Other, content));
+        }
+    };
+    begin(&page, &holder, next(page.form("next")), "with its key").await
+}
+
+/// Begins a session, and shows the page that was asked for.
+async fn begin(page: &PageCall, holder: &str, next: &str, how: &str) -> Result<PageReply, PageFailure> {
+    let (app, call) = (page.app(), page.call());
+    let Some(found) = session::holder(call, holder) else {
+        return Err(super::refused(crate::auth::AuthError::WrongKey.into()));
+    };
+    app.store.note(entry(&found, Action::ConsoleLogin, how)).await.map_err(of_store)?;
+    // The session from before is not used on: its cookie may be known to somebody else.
+    if let Some(before) = page.session() {
+        app.sessions.end(&*app.store, &before.token).await.map_err(of_store)?;
+    }
+    let token = app.sessions.begin(&*app.store, holder, false, now()).await.map_err(of_store)?;
+    Ok(PageReply::redirect(next).with("set-cookie", &cookie::set(call, &token)))
+}
+
+/// `POST /console/logout`
+pub(super) async fn log_out(page: PageCall) -> Result<PageReply, PageFailure> {
+    if let Some(session) = page.session() {
+        let app = page.app();
+        app.sessions.end(&*app.store, &session.token).await.map_err(of_store)?;
+        app.store.note(entry(&session.holder, Action::ConsoleLogout, "")).await.map_err(of_store)?;
+    }
+    Ok(PageReply::redirect("/console/login").with("set-cookie", &cookie::unset(page.call())))
+}
+
+/// `GET /console/login/{link}`: a page with a button, so that a program that looks at links does not use this one up.
+pub(super) async fn show_link(page: PageCall) -> Result<PageReply, PageFailure> {
+    let content = html! {
+        section.card.narrow {
+            h1 { "Log in as the operator" }
+            p { "This link works once, for five minutes." }
+            form method="post" action={ "/console/login/" (page.parameter("link")) } {
+                button.primary type="submit" autofocus { "Log in" }
+            }
+        }
+    };
+    Ok(PageReply::html(&page, "Log in", Section::Other, content))
+}
+
+/// `POST /console/login/{link}`
+pub(super) async fn follow_link(page: PageCall) -> Result<PageReply, PageFailure> {
+    session::attempt(page.call())?;
+    let app = page.app();
+    let followed = app.sessions.follow(&*app.store, page.parameter("link"), now()).await.map_err(of_store)?;
+    match followed {
+        Some(holder) => begin(&page, &holder, "/console", "with a link").await,
+        None => Err(PageFailure::own(
+            StatusCode::UNAUTHORIZED,
+            "wrong_link",
+            "This link has been used, or is older than five minutes. Run `hookmill console` again.",
+        )),
+    }
+}
+
+/// `POST /console/company`: the operator chooses whose data the pages show.
+pub(super) async fn choose_company(page: PageCall) -> Result<PageReply, PageFailure> {
+    let company = page.form("company").unwrap_or_default();
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("company", company).finish();
+    Ok(PageReply::redirect(&format!("{}?{query}", next(page.form("next")).split('?').next().unwrap_or("/console"))))
+}
+
+/// Only pages of the console: a link to the login must not lead to another site.
+fn next(wanted: Option<&str>) -> &str {
+    let is_own = |it: &&str| {
+        super::is_of(it.split(['?', '#']).next().unwrap_or_default())
+            && !it.contains(['\\', '\r', '\n'])
+            && !it.starts_with("/console/login")
+    };
+    wanted.filter(is_own).unwrap_or("/console")
+}
+
+fn entry(holder: &KeyHolder, action: Action, detail: &str) -> Entry {
+    let of_key = |key: &ApiKey| Entry::new(&key.id.0, action, &key.id, now()).of(&key.company_id);
+    let entry = match holder {
+        KeyHolder::Operator => Entry::new(OPERATOR, action, "console", now()),
+        KeyHolder::Key(key) => of_key(key),
+    };
+    entry.with(detail)
+}
+
+fn of_store(error: StoreError) -> PageFailure {
+    super::refused(Problem::from(error))
+}
+
+/// The button that ends a session.
+pub(super) fn log_out_button(form_token: &str) -> Markup {
+    html! {
+        form method="post" action="/console/logout" {
+            input type="hidden" name=(guard::FIELD) value=(form_token);
+            button.link type="submit" { "Log out" }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next;
+
+    /// Otherwise a link that looks like the console's leads somebody who has just logged in to another site.
+    #[test]
+    fn a_login_leads_only_to_the_console() {
+        for (wanted, leads) in [
+            ("/console/events?status=quarantined", "/console/events?status=quarantined"),
+            ("/console", "/console"),
+            ("https://example.com/console", "/console"),
+            ("//example.com/console", "/console"),
+            ("/consoles", "/console"),
+            ("/console\\..\\..", "/console"),
+            ("/console/login?next=/console", "/console"),
+            ("/v1/tasks", "/console"),
+        ] {
+            assert_eq!(next(Some(wanted)), leads, "{wanted}");
+        }
+    }
+}

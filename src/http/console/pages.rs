@@ -1,0 +1,77 @@
+//! Every URL of the console, on one screen.
+//!
+//! A row says: method, URL, who may see it (`visitors` have logged in) and the handler. A page marked `long` may take hours.
+
+use std::sync::LazyLock;
+
+use futures_util::future::BoxFuture;
+use warp::http::Method;
+
+use super::page::PageCall;
+use super::page_failure::PageFailure;
+use super::page_reply::PageReply;
+use super::{assets, help, login, start};
+use crate::http::router::Router;
+
+/// Who may see a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admits {
+    /// Also people who have not logged in.
+    Anyone,
+    /// People who have logged in; what they see is up to the API.
+    Visitors,
+}
+
+/// A page.
+#[derive(Clone, Copy)]
+pub(super) struct Page {
+    pub(super) admits: Admits,
+    pub(super) handler: fn(PageCall) -> BoxFuture<'static, Result<PageReply, PageFailure>>,
+    /// It may take hours.
+    pub(super) is_long: bool,
+}
+
+macro_rules! admits {
+    (anyone) => {
+        Admits::Anyone
+    };
+    (visitors) => {
+        Admits::Visitors
+    };
+}
+
+macro_rules! is_long {
+    () => {
+        false
+    };
+    (long) => {
+        true
+    };
+}
+
+macro_rules! pages {
+    ($($method:ident $path:literal $admits:ident => $($handler:ident)::+ $($long:ident)?;)*) => {
+        fn pages() -> Vec<(Method, &'static str, Page)> {
+            vec![$((Method::$method, $path, Page {
+                admits: admits!($admits),
+                handler: |page| Box::pin($($handler)::+(page)),
+                is_long: is_long!($($long)?),
+            })),*]
+        }
+    };
+}
+
+pages! {
+    GET "/console" visitors => start::show;
+    GET "/console/login" anyone => login::show;
+    POST "/console/login" anyone => login::log_in;
+    GET "/console/login/{link}" anyone => login::show_link;
+    POST "/console/login/{link}" anyone => login::follow_link;
+    POST "/console/logout" visitors => login::log_out;
+    POST "/console/company" visitors => login::choose_company;
+    GET "/console/help" anyone => help::show;
+    GET "/console/assets/{version}/{file}" anyone => assets::show;
+}
+
+/// Pages by URL.
+pub(super) static PAGES: LazyLock<Router<Page>> = LazyLock::new(|| Router::new(pages()));

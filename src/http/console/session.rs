@@ -1,0 +1,78 @@
+//! The session of a request, and its visitor.
+
+use warp::http::StatusCode;
+
+use super::cookie;
+use super::page_failure::PageFailure;
+use crate::http::access::KeyHolder;
+use crate::http::call::Call;
+use crate::http::problem::Problem;
+use crate::model::audit::OPERATOR;
+use crate::model::time::now;
+use crate::service::sessions::form_token;
+use crate::system::log::{Field, know};
+
+/// A session, and who has it.
+#[derive(Clone)]
+pub(super) struct VisitorSession {
+    pub(super) holder: KeyHolder,
+    pub(super) token: String,
+}
+
+impl VisitorSession {
+    /// The value that its forms carry.
+    pub(super) fn form_token(&self) -> String {
+        form_token(&self.token)
+    }
+}
+
+/// The session of a request; none if there is none, or if it or its key is no longer valid.
+pub(super) async fn found(call: &Call) -> Result<Option<VisitorSession>, Problem> {
+    let Some(token) = cookie::token(call).filter(|it| it.len() <= 64) else { return Ok(None) };
+    let app = &call.app;
+    let Some(session) = app.sessions.seen(&*app.store, &token, now()).await? else { return Ok(None) };
+    let Some(holder) = holder(call, &session.holder) else { return Ok(None) };
+    let company = match &holder {
+        KeyHolder::Key(key) => Some(&key.company_id),
+        KeyHolder::Operator => None,
+    };
+    know(Field::Key, session.holder.clone());
+    call.exchange.wire.prove(company);
+    Ok(Some(VisitorSession { holder, token }))
+}
+
+/// The key or the operator that a session names, as they are now.
+pub(super) fn holder(call: &Call, name: &str) -> Option<KeyHolder> {
+    if name == OPERATOR {
+        return call.app.operator_token.is_some().then_some(KeyHolder::Operator);
+    }
+    call.app.keys.by_id(name, now()).map(KeyHolder::Key)
+}
+
+/// Checks a key, or the operator's token, that somebody logs in with, and returns the name for the session.
+pub(super) fn log_in(call: &Call, sent: &str) -> Result<String, PageFailure> {
+    let now = now();
+    attempt(call)?;
+    if let Ok(admin @ crate::service::app::Admin::Operator) = call.app.admin(Some(sent), now) {
+        return Ok(admin.name().to_owned());
+    }
+    let key = call.app.keys.check(Some(sent), now).map_err(|it| super::refused(it.into()))?;
+    Ok(key.id.0.clone())
+}
+
+/// Counts an attempt to log in, and refuses it if there were too many.
+pub(super) fn attempt(call: &Call) -> Result<(), PageFailure> {
+    call.app.sessions.attempt(call.peer(), now()).map_err(|wait| {
+        let seconds = ((wait.num_milliseconds() + 999) / 1000).max(1);
+        let message = format!("Too many attempts to log in from your address. Try again in {seconds} s.");
+        PageFailure::own(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+    })
+}
+
+/// Whether the browser's connection is encrypted: a trusted proxy says so.
+pub(super) fn is_encrypted(call: &Call) -> bool {
+    call.app.proxies.trust(call.exchange.wire.address())
+        && call
+            .header("x-forwarded-proto")
+            .is_some_and(|it| it.split(',').next_back().is_some_and(|it| it.trim() == "https"))
+}
