@@ -19,10 +19,11 @@ const CSS: &str = concat!(
 );
 
 /// Name, content type, content.
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("console.css", "text/css; charset=utf-8", CSS),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("console.js", JAVASCRIPT, include_str!("assets/js/console.js")),
+    ("progress.js", JAVASCRIPT, include_str!("assets/js/progress.js")),
     ("page.js", JAVASCRIPT, include_str!("assets/js/page.js")),
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";

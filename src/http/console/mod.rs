@@ -8,7 +8,9 @@
 
 mod assets;
 mod client;
+mod connect;
 mod cookie;
+mod fixing;
 mod guard;
 mod help;
 mod layout;

@@ -10,7 +10,8 @@ use warp::http::Method;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{assets, help, login, start};
+use super::fixing::{edit, erase, replay_job, replay_many, replay_one};
+use super::{assets, connect, help, login, start};
 use crate::http::router::Router;
 
 /// Who may see a page.
@@ -69,6 +70,20 @@ pages! {
     POST "/console/login/{link}" anyone => login::follow_link;
     POST "/console/logout" visitors => login::log_out;
     POST "/console/company" visitors => login::choose_company;
+    GET "/console/events/replay" visitors => replay_many::show;
+    POST "/console/events/replay" visitors => replay_many::post;
+    GET "/console/events/{id}/replay" visitors => replay_one::show;
+    POST "/console/events/{id}/replay" visitors => replay_one::post;
+    GET "/console/events/{id}/edit" visitors => edit::show;
+    POST "/console/events/{id}/edit" visitors => edit::post;
+    GET "/console/replays" visitors => replay_job::list;
+    GET "/console/replays/{id}" visitors => replay_job::show;
+    POST "/console/replays/{id}/stop" visitors => replay_job::stop;
+    GET "/console/erase" visitors => erase::show;
+    POST "/console/erase" visitors => erase::post long;
+    GET "/console/connect" visitors => connect::list;
+    GET "/console/connect/{sender}" visitors => connect::sender::show;
+    POST "/console/connect/{sender}" visitors => connect::sender::test;
     GET "/console/help" anyone => help::show;
     GET "/console/assets/{version}/{file}" anyone => assets::show;
 }
