@@ -24,9 +24,9 @@ async function freePort() {
   return port;
 }
 
-/** A server with the example mappings, and the API as its clients see it. */
+/** A server with the plugins of the tests, and the API as its clients see it. */
 export class Server {
-  static async start({ plugins = join(ROOT, "examples/mappings"), settings = "", env = {} } = {}) {
+  static async start({ plugins = join(ROOT, "tests/console/plugins"), settings = "", env = {} } = {}) {
     const server = new Server();
     server.folder = mkdtempSync(join(tmpdir(), "hookmill-console-"));
     server.plugins = join(server.folder, "plugins");
@@ -42,7 +42,7 @@ export class Server {
     this.port ??= await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
     const args = ["serve", "--config", "hookmill.toml", "--listen", `127.0.0.1:${this.port}`, "--data-dir", "data", "--plugins-dir", "plugins"];
-    const env = { ...process.env, HOOKMILL_BOOTSTRAP_KEY: KEY, ...this.env };
+    const env = { ...process.env, HOOKMILL_BOOTSTRAP_KEY: KEY, GITHUB_SECRET: "the secret of the browser tests", ...this.env };
     this.log = "";
     this.process = spawn(BINARY, args, { cwd: this.folder, env, stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (it) => { this.log += it; });

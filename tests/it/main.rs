@@ -17,6 +17,7 @@ mod change;
 mod checks;
 mod cold_start;
 mod connecting;
+mod console;
 mod corpus;
 mod crash;
 mod data_directory;

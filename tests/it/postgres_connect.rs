@@ -223,3 +223,29 @@ fn a_pooler_that_shares_sessions_is_refused_at_the_start() {
         assert!(said.contains("pgbouncer") && said.contains("connect to PostgreSQL directly"), "{said}");
     }
 }
+
+/// A firewall that forgets a connection makes it silent for ever. Each request that got it waited until its time was over.
+#[test]
+fn a_connection_that_never_answers_costs_one_read() {
+    let cluster = postgres_or_skip!();
+    let database = cluster.database();
+    // One connection for reads.
+    let server = Setup::new().on(&database).config("[store]\npool = 13\n").start();
+    server.get("/v1/tasks").expect(200);
+    let last = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%tasks%' \
+         AND pid <> pg_backend_pid() AND state = 'idle' ORDER BY query_start DESC LIMIT 1";
+    let pid = database.sql(last);
+    let all = database.sql("SELECT string_agg(query, E'\\n') FROM pg_stat_activity WHERE datname = current_database()");
+    assert!(!pid.is_empty(), "no connection has read tasks: {all}");
+    signal("-STOP", &pid);
+    server.get("/v1/tasks").expect(503);
+    let began = std::time::Instant::now();
+    let reply = server.get("/v1/tasks");
+    signal("-CONT", &pid);
+    // The first one had 25 s; a new connection takes milliseconds.
+    assert!(reply.status == 200 && began.elapsed() < std::time::Duration::from_secs(20), "{}", reply.text);
+}
+
+fn signal(name: &str, pid: &str) {
+    assert!(std::process::Command::new("kill").args([name, pid]).status().unwrap().success());
+}

@@ -1,6 +1,7 @@
 //! The real server: started as a child process, on a free port, with a data directory of its own.
 
 mod basics;
+mod browser;
 pub mod contract;
 mod database;
 mod keeper;
@@ -11,6 +12,7 @@ mod setup;
 mod wait;
 
 pub use basics::{DEADLINE, KEY, binary, shipped_plugins, task};
+pub use browser::Browser;
 pub use database::Database;
 pub(crate) use postgres::postgres_or_skip;
 pub use postgres::{Cluster, NO_POSTGRES, as_postgres, free_port};

@@ -1,0 +1,1 @@
+export default (event) => ({ title: `Triage ${event.issue?.title ?? "an issue"}`, description: event.action ?? "opened" });

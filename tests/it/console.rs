@@ -1,0 +1,107 @@
+//! The console: sessions, and what protects them. tests/console has the tests in a real browser.
+
+use serde_json::json;
+
+use crate::harness::{Browser, KEY, Setup, postgres_or_skip, task, until};
+
+/// A visitor who has not logged in must see nothing, and come back to the page that was asked for.
+#[test]
+fn pages_are_for_visitors_who_have_logged_in() {
+    let server = Setup::new().start();
+    let mut browser = Browser::new(&server);
+    let reply = browser.get("/console/help?x=1");
+    assert_eq!(reply.status, 200);
+    let reply = browser.get("/console?window=7d").expect(303);
+    assert_eq!(reply.header("location"), "/console/login?next=%2Fconsole%3Fwindow%3D7d");
+    browser.post("/console/login", &[("key", "hm_not_a_key")]).expect(401);
+    assert_eq!(browser.cookie, "");
+    let reply = browser.post("/console/login", &[("key", KEY), ("next", "/console?window=7d")]).expect(303);
+    assert_eq!(reply.header("location"), "/console?window=7d");
+    browser.get("/console").expect(200);
+}
+
+/// A page that another site can frame, or in which a payload can run a script, gives it the rights of an admin.
+#[test]
+fn every_response_forbids_scripts_frames_and_connections_of_others() {
+    let server = Setup::new().start();
+    let browser = Browser::with_key(&server, KEY);
+    for path in ["/console", "/console/login", "/console/none", "/console/help", "/console/assets/x/console.js"] {
+        let reply = browser.get(path);
+        let policy = reply.header("content-security-policy");
+        for part in ["default-src 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        let html = reply.text;
+        assert!(!html.contains(" style=") && !html.contains(" onclick="), "{path}");
+    }
+}
+
+/// Else a cookie that somebody has copied outlives the visit.
+#[test]
+fn a_session_ends_with_its_key_its_log_out_and_its_server() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let asked = json!({"label": "x", "company_id": "company-1", "scopes": ["tasks:read"]});
+    let made = server.post("/v1/admin/keys", &asked).expect(201).json();
+    let (key, id) = (made["key"].as_str().unwrap(), made["details"]["id"].as_str().unwrap());
+    let browser = Browser::with_key(&server, key);
+    browser.get("/console").expect(200);
+    server.send("DELETE", &format!("/v1/admin/keys/{id}"), &[], b"").expect(204);
+    browser.get("/console").expect(303);
+
+    let mut browser = Browser::with_key(&server, KEY);
+    let copy = browser.cookie.clone();
+    browser.post("/console/logout", &[]).expect(303);
+    browser.cookie = copy;
+    browser.get("/console").expect(303);
+
+    let browser = Browser::with_key(&server, KEY);
+    let cookie = browser.cookie.clone();
+    server.stop();
+    let server = setup.start();
+    let mut browser = Browser::new(&server);
+    browser.cookie = cookie;
+    browser.get("/console").expect(303);
+}
+
+/// A session must be good at every server behind a load balancer, and end at all of them.
+#[test]
+fn servers_on_one_database_share_sessions() {
+    let cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let setup = Setup::new().on(&database);
+    let servers = [setup.start(), setup.another().start()];
+    let mut browser = Browser::with_key(&servers[0], KEY);
+    browser.at(&servers[1]).get("/console").expect(200);
+    let other = browser.at(&servers[1]);
+    browser.post("/console/logout", &[]).expect(303);
+    other.get("/console").expect(303);
+
+    let link = servers[0].send_as("POST", "/v1/admin/console-links", &[("x-api-key", &setup.operator())], b"");
+    let link = link.expect(201).json()["path"].as_str().unwrap().to_owned();
+    Browser::new(&servers[1]).post(&link, &[]).expect(303);
+    Browser::new(&servers[0]).post(&link, &[]).expect(401);
+    assert_eq!(database.sql("SELECT count(*) FROM hookmill.console_sessions WHERE length(token) <> 32"), "0");
+}
+
+/// The console's requests have the rights of its key, and nothing more.
+#[test]
+fn a_page_needs_the_scopes_of_the_routes_that_it_calls() {
+    let setup = Setup::new();
+    let server = setup.start();
+    server.post("/v1/tasks", &task()).expect(201);
+    let key = setup.key("company-2", &["tasks:read"]);
+    until("the key works", || server.send_as("GET", "/v1/me", &[("x-api-key", &key)], b"").status == 200);
+    let browser = Browser::with_key(&server, &key);
+    browser.get("/console").expect(200);
+    let link = server.send("POST", "/v1/admin/console-links", &[], b"");
+    assert_eq!(link.status, 403, "a link is for the operator");
+}
+
+#[test]
+fn the_console_can_be_off() {
+    let server = Setup::new().config("[console]\nenabled = false\n").start();
+    assert_eq!(server.get("/console").status, 404);
+}
