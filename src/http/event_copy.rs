@@ -7,7 +7,7 @@ use warp::http::StatusCode;
 use super::answer::{Answer, Failed, with_loosened};
 use super::body::{Json, JsonBody};
 use super::call::Call;
-use super::events::{body_limit, find};
+use super::events::{EventAnswer, body_limit, find};
 use super::openapi::describer::Describer;
 use super::openapi::examples::Example;
 use super::openapi::headers;
@@ -57,7 +57,7 @@ impl JsonBody for CopyRequest {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EventCopyAnswer {
     /// The new event.
-    event: Event,
+    event: EventAnswer,
     /// The tasks that it created.
     tasks: Vec<Task>,
     /// Nothing was stored.
@@ -65,7 +65,10 @@ pub(super) struct EventCopyAnswer {
 }
 
 /// 201 with the new event, or 200 with what it would be.
-pub(super) struct EventCopied(EventCopyAnswer);
+pub(super) struct EventCopied {
+    id: EventId,
+    answer: EventCopyAnswer,
+}
 
 /// `POST /v1/events/{id}/copy`: the copied event never changes, and the copy is not compared with its delivery id.
 pub(super) async fn copy(
@@ -107,7 +110,8 @@ pub(super) async fn copy(
 /// The copy's answer.
 fn told(ingested: &Ingested, dry_run: bool, loosened: &Loosened) -> Telling<EventCopied> {
     let Ingested { event, tasks } = ingested.clone();
-    let answer = EventCopied(EventCopyAnswer { event, tasks, dry_run }).write()?;
+    let (id, event) = (event.id, EventAnswer::without_body(event));
+    let answer = EventCopied { id, answer: EventCopyAnswer { event, tasks, dry_run } }.write()?;
     Ok(with_loosened(answer, loosened))
 }
 
@@ -145,14 +149,18 @@ fn in_utf8(content_type: &str) -> String {
 
 impl TypedReply for EventCopied {
     fn write(self) -> Result<Answer<Self>, Problem> {
-        let status = if self.0.dry_run { StatusCode::OK } else { StatusCode::CREATED };
-        let answer = Answer::json(status, &self.0)?;
-        Ok(if self.0.dry_run { answer } else { answer.for_event(self.0.event.id) })
+        let is_stored = !self.answer.dry_run;
+        let answer = Answer::json(if is_stored { StatusCode::CREATED } else { StatusCode::OK }, &self.answer)?;
+        Ok(if is_stored { answer.for_event(self.id) } else { answer })
     }
 
     fn describe(to: &mut Describer<'_>) {
         let of = [headers::EVENT_ID, headers::LOOSENED, headers::REPLAYED];
-        to.answers::<EventCopyAnswer>(201, "The new event, and the tasks that it created. It may be in quarantine.", &of);
+        to.answers::<EventCopyAnswer>(
+            201,
+            "The new event, and the tasks that it created. It may be in quarantine.",
+            &of,
+        );
         to.answers::<EventCopyAnswer>(200, "What a copy would become; its ids are not stored.", &[headers::LOOSENED]);
     }
 }

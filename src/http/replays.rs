@@ -30,8 +30,9 @@ use crate::service::app::{Admin, App};
 use crate::service::replays::{OneReplay, ReplayFilter, ReplayJob, ReplayJobReport, Running, count, newest_now};
 
 /// No job of this company has the id, on this server.
-const NO_JOB: Problem =
-    Problem::NotFound("no such replay on this server; a replay is known to the server that runs it, until that restarts");
+const NO_JOB: Problem = Problem::NotFound(
+    "no such replay on this server; a replay is known to the server that runs it, until that restarts",
+);
 
 /// Which events to replay.
 #[derive(Debug, Deserialize, JsonSchema)]

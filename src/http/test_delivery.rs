@@ -130,7 +130,8 @@ impl SentTest {
             path = format!("{path}/{}", escaped.replace('+', "%20"));
         }
         let mut sent = HeaderMap::new();
-        let own = [("content-type".to_owned(), self.content_type), ("user-agent".to_owned(), "hookmill test".to_owned())];
+        let own =
+            [("content-type".to_owned(), self.content_type), ("user-agent".to_owned(), "hookmill test".to_owned())];
         for (name, value) in self.headers.into_iter().chain(own).chain(headers) {
             let name = HeaderName::try_from(name).map_err(|_| Problem::Internal)?;
             sent.insert(name, HeaderValue::try_from(value).map_err(|_| Problem::Internal)?);

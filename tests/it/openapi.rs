@@ -207,7 +207,14 @@ impl Tour {
         let with_file = self.server.send("POST", "/v1/hooks/guest", &typed, form.as_bytes()).expect(201);
         self.get(&format!("/v1/events/{}/files/0", with_file.header("x-event-id")));
         self.post(200, &format!("/v1/events/{hook}/replay"), &json!({"tasks": "update"}));
-        self.send(201, KEY, "POST", &format!("/v1/events/{hook}/copy"), &[("idempotency-key", "a-copy")], &json!({"body": "{}"}));
+        self.send(
+            201,
+            KEY,
+            "POST",
+            &format!("/v1/events/{hook}/copy"),
+            &[("idempotency-key", "a-copy")],
+            &json!({"body": "{}"}),
+        );
         self.post(200, &format!("/v1/events/{hook}/copy"), &json!({"body": "{", "dry_run": true}));
         self.post(200, "/v1/admin/replays", &json!({"filter": {"integration": ["guest"]}, "dry_run": true}));
         let job = self.post(201, "/v1/admin/replays", &json!({"tasks": "update"})).json();

@@ -1,7 +1,7 @@
 //! What a sender file shows as examples: a delivery, and the hosts that keys are fetched from.
 
 use super::description::{DeclaredProof, Sender};
-use super::file::BodyFormatName;
+use super::file::{BodyFormatName, VectorTable};
 use crate::auth::signature::{BodyHints, KeysFrom, SentBody};
 
 /// A delivery that a sender's file shows as an example.
@@ -19,26 +19,20 @@ impl Sender {
     /// Returns the body of the first vector that is a delivery, as JSON.
     #[must_use]
     pub fn example(&self) -> Option<serde_json::Value> {
-        let deliveries = self.vectors.iter().filter(|it| it.handshake.is_none() && it.body_base64.is_none());
-        let value = |it: &super::file::VectorTable| {
-            let header = it.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-            SentBody::new(
-                it.body.as_bytes(),
-                BodyHints { content_type: header.map(|(_, value)| value.as_str()), ..BodyHints::default() },
-            )
-            .value()
-            .cloned()
-        };
-        deliveries.filter_map(value).find(serde_json::Value::is_object)
+        self.texts().filter_map(value_of).find(serde_json::Value::is_object)
     }
 
-    /// Returns the body of the first vector that is a delivery and has text, with its content type and what else its headers
-    /// say about it.
+    /// Returns the deliveries among the vectors that have text.
+    fn texts(&self) -> impl Iterator<Item = &VectorTable> {
+        self.vectors.iter().filter(|it| it.handshake.is_none() && it.body_base64.is_none())
+    }
+
+    /// Returns the body of the first vector that is a delivery of an object, or else of another text, with its content type and
+    /// the headers that the mapper gets.
     #[must_use]
     pub fn example_delivery(&self) -> Option<ExampleDelivery> {
-        let is_delivery =
-            |it: &&super::file::VectorTable| it.handshake.is_none() && it.body_base64.is_none() && !it.body.is_empty();
-        let vector = self.vectors.iter().find(is_delivery)?;
+        let is_object = |it: &&VectorTable| value_of(it).is_some_and(|it| it.is_object());
+        let vector = self.texts().find(is_object).or_else(|| self.texts().find(|it| !it.body.is_empty()))?;
         let named = |name: &str| {
             let found = vector.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
             found.map(|(_, value)| value.clone())
@@ -89,4 +83,11 @@ impl Sender {
         }
         hosts
     }
+}
+
+/// Returns the body of a vector as JSON.
+fn value_of(vector: &VectorTable) -> Option<serde_json::Value> {
+    let header = vector.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let content_type = header.map(|(_, value)| value.as_str());
+    SentBody::new(vector.body.as_bytes(), BodyHints { content_type, ..BodyHints::default() }).value().cloned()
 }

@@ -16,6 +16,7 @@ const CSS: &str = concat!(
     include_str!("assets/css/base.css"),
     include_str!("assets/css/parts.css"),
     include_str!("assets/css/frame.css"),
+    include_str!("assets/css/fixing.css"),
 );
 
 /// Name, content type, content.

@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use futures_util::future::BoxFuture;
 use warp::http::Method;
 
+use super::fixing::{edit, erase, replay_job, replay_many, replay_one};
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::fixing::{edit, erase, replay_job, replay_many, replay_one};
 use super::{assets, connect, help, login, start};
 use crate::http::router::Router;
 

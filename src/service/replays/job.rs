@@ -143,7 +143,14 @@ pub struct ReplayJobReport {
 impl ReplayJob {
     /// Creates a job that waits for its turn.
     #[must_use]
-    pub fn new(id: Uuid, company: CompanyId, filter: ReplayFilter, existing: Existing, newest: EventId, by: &str) -> Self {
+    pub fn new(
+        id: Uuid,
+        company: CompanyId,
+        filter: ReplayFilter,
+        existing: Existing,
+        newest: EventId,
+        by: &str,
+    ) -> Self {
         let progress = JobProgress {
             state: JobState::Waiting,
             total: 0,
@@ -257,11 +264,8 @@ impl ReplayJob {
                 let is_new = !progress.failed.contains_key(reason);
                 let reason = if is_new && progress.failed.len() >= REASONS { OTHER } else { reason.as_str() };
                 let entry = progress.failed.entry(reason.to_owned());
-                let failed = entry.or_insert_with(|| FailedReplays {
-                    reason: reason.to_owned(),
-                    count: 0,
-                    events: Vec::new(),
-                });
+                let failed =
+                    entry.or_insert_with(|| FailedReplays { reason: reason.to_owned(), count: 0, events: Vec::new() });
                 failed.count += 1;
                 if failed.events.len() < NAMED {
                     failed.events.push(id);

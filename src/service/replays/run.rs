@@ -8,10 +8,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::ReplayJobs;
 use super::filter::Plan;
 use super::found::Pages;
 use super::job::{JobState, ReplayJob};
-use super::ReplayJobs;
 use crate::integration::load::direct;
 use crate::limits::shares::Share;
 use crate::model::audit::{Entry, SERVER};

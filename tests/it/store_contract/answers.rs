@@ -44,7 +44,10 @@ pub async fn fifty_equal_requests_at_once_store_one_task(store: Arc<dyn Store>) 
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let idempotency = Some(Idempotency { id: once(9), answer: answer(&n.to_string(), now) });
-            store.commit(Commit { ingested: vec![ingested("a", |_| {})], idempotency, lane: None, audit: None }).await.unwrap()
+            store
+                .commit(Commit { ingested: vec![ingested("a", |_| {})], idempotency, lane: None, audit: None })
+                .await
+                .unwrap()
         })
     });
     let mut answers = Vec::new();

@@ -23,15 +23,19 @@ pub async fn how_an_event_was_made_is_kept(store: Arc<dyn Store>, other: Arc<dyn
     again.tasks.clear();
     again.event.plugin_log = "replayed".into();
     let (ingested, updates) = (again.clone(), Vec::new());
-    let replace =
-        Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None, updates };
+    let replace = Replace { ingested, read: read.version, idempotency: None, forget: None, audit: None, updates };
     store.replace(replace).await.unwrap();
     assert_eq!(store.event(&a, copy.event.id).await.unwrap().unwrap(), again.event);
     let listed = store.list_events(&a, Default::default(), None, 9).await.unwrap().events;
     assert!(listed.iter().all(|it| it.origin.is_some()), "{listed:?}");
     let items = tokio::task::spawn_blocking(move || {
         let mut items = Vec::new();
-        store.export(&mut |it| { items.push(it); Ok(()) }).map(|()| items)
+        store
+            .export(&mut |it| {
+                items.push(it);
+                Ok(())
+            })
+            .map(|()| items)
     });
     other.import(items.await.unwrap().unwrap()).await.unwrap();
     assert_eq!(other.event(&a, copy.event.id).await.unwrap().unwrap(), again.event);

@@ -17,7 +17,9 @@ use super::parts;
 pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
     let senders = page.client.get("/v1/admin/senders").await?;
     let wanted = page.query("q").unwrap_or_default().to_lowercase();
-    let fits = |it: &&Value| ["name", "title", "group"].iter().any(|field| parts::text(it, field).to_lowercase().contains(&wanted));
+    let fits = |it: &&Value| {
+        ["name", "title", "group"].iter().any(|field| parts::text(it, field).to_lowercase().contains(&wanted))
+    };
     let mut groups: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for it in senders["data"].as_array().into_iter().flatten().filter(fits) {
         groups.entry(parts::text(it, "group")).or_default().push(it);

@@ -21,7 +21,11 @@ pub(in super::super) async fn test(page: PageCall) -> Result<PageReply, PageFail
     let asked = page.form("body").map_or_else(|| json!({}), |body| json!({ "body": body }));
     let known = integration.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
     if integration.is_empty() || !known {
-        let none = PageFailure::own(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", "integration: choose one of those that use this sender");
+        let none = PageFailure::own(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_field",
+            "integration: choose one of those that use this sender",
+        );
         return shown(&page, none.status, parts::problem(&none)).await;
     }
     match page.client.post(&format!("/v1/admin/plugins/{integration}/test-delivery"), &asked).await {
@@ -43,7 +47,11 @@ async fn shown(page: &PageCall, status: StatusCode, result: Markup) -> Result<Pa
 fn result(page: &PageCall, came: &Value) -> Markup {
     let event = &came["event"];
     let status = came["status"].as_u64().unwrap_or(0);
-    let class = if (200..300).contains(&status) && event["status"] != "quarantined" { "notice notice-ok" } else { "notice notice-bad" };
+    let class = if (200..300).contains(&status) && event["status"] != "quarantined" {
+        "notice notice-ok"
+    } else {
+        "notice notice-bad"
+    };
     let id = parts::text(event, "id");
     html! {
         div class=(class) role="status" {

@@ -36,7 +36,11 @@ impl EditedCopy {
 pub(super) fn not_editable(body: &str) -> Option<String> {
     let is_changed = |it: char| it.is_control() && !matches!(it, '\n' | '\r' | '\t');
     if body.len() > EDITABLE {
-        Some(format!("The body has {}, and a form is for at most {}.", parts::bytes(body.len() as u64), parts::bytes(EDITABLE as u64)))
+        Some(format!(
+            "The body has {}, and a form is for at most {}.",
+            parts::bytes(body.len() as u64),
+            parts::bytes(EDITABLE as u64)
+        ))
     } else if body.contains('\u{fffd}') {
         Some("The body is not text in UTF-8.".into())
     } else if body.contains(is_changed) || body.replace("\r\n", "").contains('\r') {

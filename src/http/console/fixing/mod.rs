@@ -5,8 +5,8 @@ mod edit_form;
 pub(super) mod erase;
 pub(super) mod replay_job;
 pub(super) mod replay_many;
-mod replay_preview;
 pub(super) mod replay_one;
+mod replay_preview;
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -77,7 +77,11 @@ fn event_rows(page: &PageCall, events: &[Value]) -> Markup {
 fn tasks_choice(chosen: &str) -> Markup {
     let choices = [
         ("leave", "Leave them as they are", "An event that has tasks is not run again."),
-        ("update", "Update them", "The plugin runs again, and every field that it sets is overwritten, except the status."),
+        (
+            "update",
+            "Update them",
+            "The plugin runs again, and every field that it sets is overwritten, except the status.",
+        ),
     ];
     html! {
         fieldset {

@@ -118,7 +118,8 @@ fn content(page: &PageCall, job: &Value) -> Markup {
 /// Failures by their reason, with links to the events.
 fn failures(page: &PageCall, job: &Value) -> Markup {
     let all = job["failures"].as_array().map_or(&[][..], Vec::as_slice);
-    let integrations: Vec<_> = job["filter"]["integration"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let integrations: Vec<_> =
+        job["filter"]["integration"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let joined = integrations.join(",");
     let of = Some(joined.as_str()).filter(|it| !it.is_empty());
     let list = |reason: &str| {
@@ -129,7 +130,7 @@ fn failures(page: &PageCall, job: &Value) -> Markup {
         @if !all.is_empty() {
             section.card aria-labelledby="failures" {
                 h2 #failures { "Failures" }
-                div.scroll tabindex="0" role="region" aria-label="Failures" {
+                div.scroll tabindex="0" role="region" aria-label="Failures by their reason" {
                     table {
                         thead { tr { th { "Reason" } th.number { "Events" } th { "The first of them" } } }
                         tbody {

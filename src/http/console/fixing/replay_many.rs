@@ -87,11 +87,7 @@ pub(in super::super) async fn post(page: PageCall) -> Result<PageReply, PageFail
     }
 }
 
-async fn shown(
-    page: &PageCall,
-    asked: &AskedReplay,
-    failure: Option<&PageFailure>,
-) -> Result<PageReply, PageFailure> {
+async fn shown(page: &PageCall, asked: &AskedReplay, failure: Option<&PageFailure>) -> Result<PageReply, PageFailure> {
     let mut body = asked.body();
     body["dry_run"] = true.into();
     let preview = page.client.post("/v1/admin/replays", &body).await;
@@ -115,7 +111,13 @@ mod tests {
         let pairs = |all: &[(&str, &str)]| -> Vec<(String, String)> {
             all.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())).collect()
         };
-        let query = [("integration", "a,b"), ("integration", "c"), ("since", "2026-01-01T00:00:00Z"), ("id", " "), ("tasks", "update")];
+        let query = [
+            ("integration", "a,b"),
+            ("integration", "c"),
+            ("since", "2026-01-01T00:00:00Z"),
+            ("id", " "),
+            ("tasks", "update"),
+        ];
         let asked = AskedReplay::of(&pairs(&query));
         let filter = json!({"integration": ["a", "b", "c"], "since": "2026-01-01T00:00:00Z"});
         assert_eq!(asked.body(), json!({"filter": filter, "tasks": "update"}));

@@ -80,6 +80,24 @@ fn matching(page: &PageCall, asked: &AskedReplay, preview: &Value) -> Markup {
     let more = if exact { "" } else { "more than " };
     let events = preview["events"].as_array().map_or(&[][..], Vec::as_slice);
     let (matching, to_replay) = (count("matching"), count("to_replay"));
+    let facts = [
+        (
+            1,
+            ("Replayed", html! { strong { (more) (parts::count(to_replay)) } ", one after another, the oldest first" }),
+        ),
+        (
+            count("with_tasks"),
+            ("With tasks", html! { (parts::count(count("with_tasks"))) " of them have tasks, which are updated" }),
+        ),
+        (count("left"), ("Left alone", html! { (parts::count(count("left"))) " have tasks, and stay as they are" })),
+        (
+            count("not_replayable"),
+            (
+                "Not possible",
+                html! { (parts::count(count("not_replayable"))) " cannot be replayed (rejected, erased or repeated)" },
+            ),
+        ),
+    ];
     if matching == 0 {
         return html! {
             section.card {
@@ -90,12 +108,7 @@ fn matching(page: &PageCall, asked: &AskedReplay, preview: &Value) -> Markup {
     html! {
         section.card aria-labelledby="what" {
             h2 #what { (more) (parts::count(matching)) " events match" }
-            (parts::key_value([
-                ("Replayed", html! { strong { (more) (parts::count(to_replay)) } ", one after another, the oldest first" }),
-                ("With tasks", html! { (parts::count(count("with_tasks"))) " of them have tasks, which are updated" }),
-                ("Left alone", html! { (parts::count(count("left"))) " have tasks, and stay as they are" }),
-                ("Not possible", html! { (parts::count(count("not_replayable"))) " cannot be replayed (rejected, erased or repeated)" }),
-            ]))
+            (parts::key_value(facts.into_iter().filter(|(number, _)| *number > 0).map(|(_, it)| it)))
             @if to_replay > 0 {
                 form.stack method="post" action=(page.link("/console/events/replay")) {
                     (parts::form_field(page))
