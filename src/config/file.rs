@@ -33,6 +33,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConsoleFile {
     pub(super) enabled: Option<bool>,
+    pub(super) search_events: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

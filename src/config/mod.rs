@@ -186,7 +186,12 @@ pub struct Config {
 pub struct ConsoleSettings {
     /// `console.enabled`: whether it is served; it is by default.
     pub enabled: bool,
+    /// `console.search_events`: the newest events whose payloads can be searched; 0 turns the search off.
+    pub search_events: usize,
 }
+
+/// Default of `console.search_events`.
+const SEARCH_EVENTS: usize = 1_000_000;
 
 /// Returns the user's cache directory: `XDG_CACHE_HOME`, or else `~/.cache` (XDG Base Directory Specification 0.8).
 #[must_use]
@@ -236,7 +241,10 @@ impl Config {
             watch,
             loading,
             traces: traces(&name, &file.traces)?,
-            console: ConsoleSettings { enabled: file.console.enabled.unwrap_or(true) },
+            console: ConsoleSettings {
+                enabled: file.console.enabled.unwrap_or(true),
+                search_events: file.console.search_events.unwrap_or(SEARCH_EVENTS),
+            },
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::call::Call;
+use super::key_holder::KeyHolder;
 use super::openapi::describer::Describer;
 use super::problem::Problem;
 use super::query::QueryParameters as _;
@@ -150,15 +151,6 @@ impl Access for HookSender {
 
 /// Any valid key, whatever its scopes, or the operator.
 pub(super) struct AnyKey;
-
-/// Who has called: a key's holder, or the operator.
-#[derive(Debug, Clone)]
-pub(super) enum KeyHolder {
-    /// The holder of this key.
-    Key(Arc<ApiKey>),
-    /// The operator.
-    Operator,
-}
 
 impl Access for AnyKey {
     type Who = KeyHolder;

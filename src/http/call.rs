@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use warp::Filter;
 use warp::http::{HeaderMap, Method};
 
-use super::access::KeyHolder;
 use super::exchange::Exchange;
+use super::key_holder::KeyHolder;
 use super::problem::Problem;
 use crate::auth::{ApiKey, AuthError, Scope};
 use crate::format::payload::{CODING_HEADER, Loosened, Rules, received_type};

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
 
+use futures_util::future::BoxFuture;
 use warp::Filter;
 use warp::http::Method;
 use warp::path::FullPath;
@@ -63,13 +64,18 @@ fn scrape(method: &Method, path: &str, call: &Call) -> Response {
 
 async fn dispatch(method: Method, path: FullPath, call: Call) -> Response {
     if console::is_of(path.as_str()) && !call.app.only_works && call.app.config.console.enabled {
-        return console::serve(call, method, path.as_str()).await;
+        return console::serve(api, call, method, path.as_str()).await;
     }
     route(&method, path.as_str(), call).await
 }
 
-/// Answers a request of the API, also one that the console makes.
-pub(super) async fn route(method: &Method, path: &str, mut call: Call) -> Response {
+/// Answers a request of the API that the console makes.
+fn api(method: Method, path: String, call: Call) -> BoxFuture<'static, Response> {
+    Box::pin(async move { route(&method, &path, call).await })
+}
+
+/// Answers a request of the API.
+async fn route(method: &Method, path: &str, mut call: Call) -> Response {
     match ROUTER.find(method, &call.exchange.method, path) {
         Ok(FoundRoute { route, .. }) if call.app.only_works && !ABOUT_HEALTH.contains(&route.path) => {
             Problem::NotFound(ONLY_WORKS).reply(None)

@@ -26,7 +26,7 @@ use crate::model::origin::Origin;
 use crate::model::task::Task;
 use crate::model::time::now;
 use crate::pipeline;
-use crate::pipeline::{Copied, Superseded};
+use crate::pipeline::{CopiedEvent, Superseded};
 use crate::store::{Commit, Ingested};
 use crate::system::log::{Field, know};
 use crate::system::trace;
@@ -94,7 +94,8 @@ pub(super) async fn copy(
     let raw = edited(&original, asked.body, asked.content_type, Origin::copy(id, admin.name()));
     know(Field::Event, raw.id);
     call.weigh_raw(&raw, limit).await?;
-    let Copied { ingested, loosened } = pipeline::copied(integration.as_deref(), raw).await.map_err(Problem::from)?;
+    let CopiedEvent { ingested, loosened } =
+        pipeline::copied(integration.as_deref(), raw).await.map_err(Problem::from)?;
     let copy = ingested.event.id;
     let answer = told(&ingested, asked.dry_run, &loosened);
     if asked.dry_run {

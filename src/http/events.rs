@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -15,14 +17,18 @@ use super::path::{NO_EVENT, Path};
 use super::problem::Problem;
 use super::query::routes::EventListQuery;
 use super::reader::{CompanyAdmin, Reader};
-use super::reply::{CursorPagination, Page, TypedReply};
+use super::reply::{Page, TypedReply};
 use crate::auth::{AuthError, Scope};
+use crate::format::schema::Violation;
+use crate::integration::checked::CheckedPayload;
+use crate::integration::stop::Stop;
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
-use crate::model::event::Event;
+use crate::model::event::{Event, Stage};
 use crate::model::ids::EventId;
 use crate::service::app::App;
-use crate::store::Versioned;
+use crate::service::search::PayloadQuery;
+use crate::store::{EventFilter, Versioned};
 use crate::system::log::{Field, know};
 
 /// An event, as far as its reader may see it.
@@ -50,6 +56,9 @@ struct Sent {
     /// What the plugin would get, as the integration reads it today; null where it is not live, or cannot read it. Only for
     /// admins.
     payload: Value,
+    /// What the schema that is live refuses in the payload, for an event that ended at its schema; only for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    violations: Option<Vec<Violation>>,
 }
 
 /// 200 with an event.
@@ -58,19 +67,63 @@ pub(super) struct EventFound(EventAnswer);
 /// 200 with an event's body.
 pub(super) struct RawBody(Event);
 
+/// Where a list of events continues.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct EventPagination {
+    /// Most events of a page.
+    limit: usize,
+    /// Send it as `cursor` to get the next page; null on the last one. A page may be short, or empty, although more follow:
+    /// the work of one request is limited.
+    next_cursor: Option<String>,
+    /// Only for a search in payloads: it covers events received since then, because older ones are not in the index, or not
+    /// yet. Null if it covers all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched_since: Option<Option<DateTime<Utc>>>,
+}
+
+/// A page of events.
+pub(super) type EventList = Page<EventAnswer, EventPagination>;
+
 /// `GET /v1/events`: newest first.
-pub(super) async fn list(call: Call, reader: Reader, query: EventListQuery) -> Result<Page<EventAnswer>, Failed> {
+pub(super) async fn list(call: Call, reader: Reader, query: EventListQuery) -> Result<EventList, Failed> {
     if !query.reason.is_empty() && !reader.inside {
         return Err(AuthError::Scope(Scope::EventsRead).into());
     }
     let _one_of_few = call.app.memory.page().await;
     let (after, limit) = (query.cursor, query.limit.0);
+    if let Some(payload) = query.payload().map_err(Problem::from)? {
+        let who = reader.admin()?;
+        return search(&call, who, (payload, query.filter()), after, limit).await;
+    }
     let page = call.app.store.list_events(&reader.company, query.filter(), after, limit).await?;
     let inside = reader.inside;
     let data = page.events.into_iter().map(|event| EventAnswer { event, inside, sent: None }).collect();
-    let pagination = CursorPagination { limit, next_cursor: page.next.map(|it| it.to_string()) };
-    Ok(Page { data, pagination })
+    let next_cursor = page.next.map(|it| it.to_string());
+    Ok(Page { data, pagination: EventPagination { limit, next_cursor, searched_since: None } })
 }
+
+/// What is in bodies is shown by what is found, so a search is audited as a read is, without its words.
+async fn search(
+    call: &Call,
+    who: CompanyAdmin,
+    asked: (PayloadQuery, EventFilter),
+    after: Option<EventId>,
+    limit: usize,
+) -> Result<EventList, Failed> {
+    if !call.app.search.is_on() {
+        return Err(Problem::NotFound(NO_SEARCH).into());
+    }
+    let found = call.app.search.search(&*call.app.store, &who.company, asked, after, limit).await?;
+    let entry = who.admin.does(Action::EventsSearched, &who.company).of(&who.company);
+    call.app.store.note(entry.with(format!("{} events", found.events.len()))).await?;
+    let next_cursor = found.next.map(|it| it.to_string());
+    let pagination = EventPagination { limit, next_cursor, searched_since: Some(found.complete_since) };
+    let shown = |event: Event| EventAnswer { event: Event { body: Bytes::new(), ..event }, inside: true, sent: None };
+    Ok(Page { data: found.events.into_iter().map(shown).collect(), pagination })
+}
+
+/// Why payloads cannot be searched.
+const NO_SEARCH: &str = "payloads cannot be searched on this server: its setting console.search_events is 0";
 
 /// `GET /v1/events/{id}`; with the scope `events:read` also headers, log and reason, with `admin` what was sent as well.
 pub(super) async fn show(mut call: Call, reader: Reader, Path(id): Path<EventId>) -> Result<EventFound, Failed> {
@@ -81,7 +134,8 @@ pub(super) async fn show(mut call: Call, reader: Reader, Path(id): Path<EventId>
     if let Some(admin) = reader.admin.filter(|_| event.no_body().is_none()) {
         call.app.store.note(admin.does(Action::EventRead, event.id).of(&event.company_id)).await?;
         let body = String::from_utf8_lossy(&event.raw().content(limit)).into_owned();
-        sent = Some(Sent { body, payload: payload(&call, &event) });
+        let violations = violations(&call, &event).await;
+        sent = Some(Sent { body, payload: payload(&call, &event), violations });
     }
     Ok(EventFound(EventAnswer { event, inside: reader.inside, sent }))
 }
@@ -120,6 +174,19 @@ fn payload(call: &Call, event: &Event) -> Value {
     own.and_then(|it| it.payload(&event.raw()).ok()).map_or(Value::Null, |payload| payload.value)
 }
 
+/// What the live schema refuses in the payload of an event that ended at its schema.
+async fn violations(call: &Call, event: &Event) -> Option<Vec<Violation>> {
+    event.reason.as_ref().filter(|it| it.stage == Stage::Schema.name())?;
+    let integration = call.app.registry.get(&event.integration.0).filter(|it| it.company_id == event.company_id)?;
+    let raw = event.raw();
+    let payload = integration.payload(&raw).ok()?;
+    match CheckedPayload::of(&integration, &raw, payload).await {
+        Ok(_) => Some(Vec::new()),
+        Err(Stop::Schema(violations)) => Some(violations.to_vec()),
+        Err(_) => None,
+    }
+}
+
 /// An event has its fields in one place: this leaves some of them out.
 impl Serialize for EventAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,6 +199,9 @@ impl Serialize for EventAnswer {
         if let Some(sent) = &self.sent {
             fields.insert("body".into(), sent.body.as_str().into());
             fields.insert("payload".into(), sent.payload.clone());
+            if let Some(violations) = &sent.violations {
+                fields.insert("violations".into(), serde_json::to_value(violations).map_err(S::Error::custom)?);
+            }
         }
         fields.serialize(serializer)
     }

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::KeyHolder;
 use super::answer::Failed;
 use super::call::Call;
+use super::key_holder::KeyHolder;
 use super::reply::Success;
 use crate::auth::{ApiKey, KeyId, Scope};
 use crate::model::company::CompanyId;

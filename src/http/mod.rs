@@ -34,6 +34,7 @@ mod health;
 mod hooks;
 mod input;
 mod key_conflict;
+mod key_holder;
 mod learned_secrets;
 mod me;
 mod metrics;

@@ -27,7 +27,7 @@ use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
 use crate::pipeline::Existing;
 use crate::service::app::{Admin, App};
-use crate::service::replays::{OneReplay, ReplayFilter, ReplayJob, ReplayJobReport, Running, count, newest_now};
+use crate::service::replays::{OneReplay, ReplayFilter, ReplayJob, ReplayJobReport, RunningJob, count, newest_now};
 
 /// No job of this company has the id, on this server.
 const NO_JOB: Problem = Problem::NotFound(
@@ -165,7 +165,7 @@ fn audit(admin: &Admin, company: &CompanyId, job: Uuid, detail: &str) -> crate::
 }
 
 /// Everything that the job needs: it replays as the one who has begun it, as long as that is allowed.
-fn running(app: &Arc<App>, job: &Arc<ReplayJob>, admin: &Admin) -> Running {
+fn running(app: &Arc<App>, job: &Arc<ReplayJob>, admin: &Admin) -> RunningJob {
     let parts = (Arc::clone(app), job.company.clone(), admin.clone(), job.existing);
     let replay = move |id| {
         let (app, company, admin, existing) = parts.clone();
@@ -178,7 +178,7 @@ fn running(app: &Arc<App>, job: &Arc<ReplayJob>, admin: &Admin) -> Running {
     };
     let (who, company, id) = (admin.clone(), job.company.clone(), job.id);
     let note = move |detail: &str| audit(&who, &company, id, detail);
-    Running {
+    RunningJob {
         app: Arc::clone(app),
         job: Arc::clone(job),
         replay: Box::new(replay),

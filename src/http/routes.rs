@@ -26,7 +26,7 @@ use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
 use super::event_copy::{CopyRequest, EventCopied};
 use super::event_files::FileBytes;
-use super::events::{EventAnswer, EventFound, RawBody};
+use super::events::{EventFound, EventList, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
 use super::hooks::HookPath;
@@ -105,8 +105,8 @@ routes! {
     POST "/v1/hooks/{name}/{secret}/{path}" HookSender => hooks::receive_at_path(Path<SentName>, HookPath, SentDelivery) -> Delivered, [200 201 202 204];
     /// Answers a sender's question, where the URL says more after the integration's name.
     GET "/v1/hooks/{name}/{secret}/{path}" HookSender => hooks::ask_at_path(Path<SentName>, HookPath, SentDelivery) -> Delivered, [200 201 202 204; 405];
-    /// Lists events: what arrived, and what became of it.
-    GET "/v1/events" AnyReader => events::list(EventListQuery) -> Page<EventAnswer>, [200];
+    /// Lists events: what arrived, and what became of it. With the scope `admin`, `text`, `pointer` and `value` search in what was sent.
+    GET "/v1/events" AnyReader => events::list(EventListQuery) -> EventList, [200; 404];
     /// Erases what was sent about a patient.
     POST "/v1/events/erase" AdminOfCompany => erase::erase(Json<EraseRequest>) -> Success<ErasureAnswer>, [200; 404 429] long;
     /// Shows an event; with the scope `admin` also what was sent.

@@ -1,5 +1,5 @@
 //! `POST /v1/admin/plugins/{name}/test-delivery`: a delivery that the server signs with the integration's own secret, and sends to
-//! itself. It passes the same route as any other; only its event says that it is a test.
+//! itself. It passes the same checks as any other; only its event says that it is a test.
 
 use bytes::Bytes;
 use form_urlencoded::Serializer;
@@ -10,18 +10,18 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::answer::Failed;
 use super::body::{JsonBody, OptionalJson};
 use super::call::Call;
-use super::dispatch;
+use super::deliveries::SentDelivery;
 use super::events::EventAnswer;
+use super::hooks;
 use super::openapi::examples::Example;
-use super::path::{Path, SentName};
+use super::path::{Path, SentName, UrlSecret};
 use super::problem::Problem;
-use super::problem_reply::UnwrittenProblem;
 use super::reply::Success;
 use crate::auth::sender::{ExampleDelivery, Sender, SignedRequest};
 use crate::format::payload::received_type;
 use crate::integration::{Integration, Trial};
 use crate::model::audit::Action;
-use crate::model::ids::{EventId, new_id};
+use crate::model::ids::new_id;
 use crate::model::origin::Origin;
 use crate::model::time::now;
 use crate::service::app::Admin;
@@ -64,20 +64,21 @@ pub(super) async fn send(
     let request = sent.signed(&integration)?;
     let audit = admin.does(Action::DeliveryTested, &integration.name).of(&integration.company_id);
     call.app.store.note(audit).await?;
-    let inner = request.call(&call, &admin);
-    let path = inner.path_as_sent.clone();
-    let mut response = dispatch::route(&Method::POST, &path, inner).await;
-    let id = response.headers().get("x-event-id").and_then(|it| it.to_str().ok()?.parse().ok()).map(EventId);
+    let inner = request.call(&call, &admin).begun(true)?;
+    let name = Path(SentName(name));
+    let answered = match request.segment {
+        Some(secret) => hooks::receive_with_secret(inner, (), (name, Path(UrlSecret(secret)), SentDelivery)).await,
+        None => hooks::receive(inner, (), (name, SentDelivery)).await,
+    };
+    let (status, id, message) = match answered {
+        Ok(answer) => (answer.written.status, answer.event_id(), None),
+        Err(Failed { problem, event_id }) => (problem.code().status(), event_id, Some(problem.to_string())),
+    };
     let event = match id {
         Some(id) => call.app.store.event(&integration.company_id, id).await?.map(EventAnswer::without_body),
         None => None,
     };
-    // The URL may have the secret.
-    let shown = format!("/v1/hooks/{}", integration.name);
-    let problem = response.extensions_mut().remove::<UnwrittenProblem>().map(|it| it.write("", &shown));
-    let message = problem.and_then(|it| serde_json::from_slice::<serde_json::Value>(&it).ok());
-    let message = message.and_then(|it| it["message"].as_str().map(str::to_owned));
-    Ok(Success(TestDelivered { status: response.status().as_u16(), event, message }))
+    Ok(Success(TestDelivered { status: status.as_u16(), event, message }))
 }
 
 /// A test before it is signed.
@@ -90,6 +91,8 @@ struct SentTest {
 /// A signed test.
 struct SignedTest {
     path: String,
+    /// The secret, if the sender has it in the URL.
+    segment: Option<String>,
     query: String,
     headers: HeaderMap,
     body: Bytes,
@@ -125,7 +128,7 @@ impl SentTest {
         let signed = integration.sign(&Trial { body: &self.body, content_type, id: &id, at });
         let SignedRequest { headers, query, segment, body } = signed.map_err(Problem::NoTest)?;
         let mut path = format!("/v1/hooks/{}", integration.name);
-        if let Some(segment) = segment {
+        if let Some(segment) = &segment {
             let escaped: String = form_urlencoded::byte_serialize(segment.as_bytes()).collect();
             path = format!("{path}/{}", escaped.replace('+', "%20"));
         }
@@ -137,14 +140,14 @@ impl SentTest {
             sent.insert(name, HeaderValue::try_from(value).map_err(|_| Problem::Internal)?);
         }
         let query = Serializer::new(String::new()).extend_pairs(&query).finish();
-        Ok(SignedTest { path, query, headers: sent, body: body.unwrap_or(self.body).into() })
+        Ok(SignedTest { path, segment, query, headers: sent, body: body.unwrap_or(self.body).into() })
     }
 }
 
 impl SignedTest {
-    fn call(self, call: &Call, admin: &Admin) -> Call {
-        let mut inner = call.inner(None, Method::POST, self.headers, &self.query, self.body);
-        inner.path_as_sent = self.path;
+    fn call(&self, call: &Call, admin: &Admin) -> Call {
+        let mut inner = call.inner(None, Method::POST, self.headers.clone(), &self.query, self.body.clone());
+        inner.path_as_sent.clone_from(&self.path);
         inner.origin = Some(Origin::test(admin.name()));
         inner
     }

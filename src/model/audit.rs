@@ -114,6 +114,9 @@ pub enum Action {
     /// A link was made that logs the operator in to the console.
     #[serde(rename = "console.link")]
     ConsoleLink,
+    /// Payloads of events were searched.
+    #[serde(rename = "events.searched")]
+    EventsSearched,
     /// A copy of an event was made, with another body.
     #[serde(rename = "event.copied")]
     EventCopied,

@@ -13,7 +13,7 @@ use crate::store::Ingested;
 
 /// What a copy became; nothing is stored yet.
 #[derive(Debug)]
-pub struct Copied {
+pub struct CopiedEvent {
     /// The event and its tasks.
     pub ingested: Ingested,
     /// What was read loosely.
@@ -25,9 +25,9 @@ pub struct Copied {
 ///
 /// # Errors
 /// Fails if the pipeline could not run.
-pub async fn copied(integration: Option<&Integration>, raw: RawEvent) -> Result<Copied, Stop> {
+pub async fn copied(integration: Option<&Integration>, raw: RawEvent) -> Result<CopiedEvent, Stop> {
     let mut stages = Stages::start();
-    let nothing = |ingested| Copied { ingested, loosened: Loosened::default() };
+    let nothing = |ingested| CopiedEvent { ingested, loosened: Loosened::default() };
     let mut received = match integration.map(|it| it.receive(raw.clone())) {
         None => Received::new(raw),
         Some(Ok(received)) => received,
@@ -55,7 +55,7 @@ pub async fn copied(integration: Option<&Integration>, raw: RawEvent) -> Result<
                 Receipt::Created { loosened, .. } => loosened,
                 Receipt::Skipped { .. } | Receipt::Captured => Loosened::default(),
             };
-            Ok(Copied { ingested, loosened })
+            Ok(CopiedEvent { ingested, loosened })
         }
         Err(stop) if !stop.is_kept() => Err(stop),
         Err(stop) => Ok(nothing(outcome::quarantined(integration, raw, &stop, stages.done()))),

@@ -28,7 +28,7 @@ pub(super) mod verdict;
 
 pub use attempt::{PreparedAttempt, ReadyAttempt, SupersededAttempt, attempt};
 pub use batch::{PreparedBatch, batch};
-pub use copied::{Copied, copied};
+pub use copied::{CopiedEvent, copied};
 pub use hook::{hook, task};
 pub(crate) use later::moved;
 pub use later::{QueuedEvent, accept, interrupted, panicked, unstorable, work};

@@ -10,11 +10,14 @@ use super::cluster::KnownNodes;
 use super::current_senders::CurrentSenders;
 use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
+use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::replays::ReplayJobs;
+use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
 use super::sessions::Sessions;
+use super::tail::LiveTail;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
@@ -40,6 +43,10 @@ pub struct App {
     pub config: Config,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Search in payloads.
+    pub search: Arc<PayloadSearch>,
+    /// The live tail of events.
+    pub tail: Arc<LiveTail>,
     /// Memory budgets of requests.
     pub(crate) memory: Memory,
     /// Trusted proxies, to determine the peer.
@@ -114,7 +121,12 @@ impl App {
     ) -> Result<Self, StoreError> {
         let keys = KeyRing::default();
         keys.merge(store.keys().await?);
-        let (registry, in_flight) = (Arc::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
+        let (registry, in_flight) = (Arc::<Registry>::default(), Arc::new(Semaphore::new(config.limits.concurrency)));
+        let search =
+            Arc::new(PayloadSearch::new(Arc::clone(&registry), config.console.search_events, config.limits.body_bytes));
+        let (tail, kept) = (Arc::<LiveTail>::default(), config.store.events);
+        let observed = ObservedStore { inner: store, search: Arc::clone(&search), tail: Arc::clone(&tail), kept };
+        let store: Arc<dyn Store> = Arc::new(observed);
         let parts = Pipeline { store: Arc::clone(&store), registry: Arc::clone(&registry), observers: Arc::default() };
         let pipeline = Arc::new(parts);
         let limits = &config.limits;
@@ -129,6 +141,8 @@ impl App {
             sender_keys: SenderKeys::new(config.outbound_hosts.clone()),
             config,
             store,
+            search,
+            tail,
             registry,
             in_flight,
             queue: Arc::new(queue),

@@ -1,4 +1,4 @@
-//! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, long operations.
+//! Work in the background, and what a request may reach: the queue, plugin folders, dry runs, search in payloads, long operations.
 
 pub mod app;
 pub mod cluster;
@@ -6,10 +6,13 @@ pub mod current_senders;
 pub mod dry_run;
 pub mod learned;
 pub mod nodes;
+mod observed_store;
 pub mod operations;
 pub mod queue;
 pub mod replays;
 pub(crate) mod scrape;
+pub mod search;
 pub mod sender_keys;
 pub mod sessions;
+pub mod tail;
 pub mod watch;

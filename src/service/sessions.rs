@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::store::{Embedded, embedded};
 
-    /// Otherwise a stolen cookie is good for ever, or an admin at work is logged out.
+    /// Otherwise a stolen cookie is good forever, or an admin at work is logged out.
     #[tokio::test]
     async fn a_session_ends_after_a_time_without_requests_and_in_any_case() {
         let dir = tempfile::TempDir::new().unwrap();

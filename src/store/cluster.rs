@@ -58,6 +58,13 @@ pub trait Cluster: Send + Sync {
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, StoreError>>;
     /// Returns what nodes change that all of them hold in memory.
     fn changed(&self) -> watch::Receiver<SharedVersions>;
+    /// Returns the events of all companies from this id on, oldest first, at most so many: those that other nodes have stored
+    /// are among them.
+    fn event_ids<'a>(
+        &'a self,
+        since: EventId,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<(CompanyId, EventId)>, StoreError>>;
     /// Returns the plugins that are stored in the database.
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.

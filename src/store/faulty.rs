@@ -186,6 +186,18 @@ impl<S: TaskStore> TaskStore for Faulty<S> {
     ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
         self.inner.list_events(company, filter, after, limit)
     }
+
+    fn events_of<'a>(
+        &'a self,
+        company: &CompanyId,
+        ids: Vec<EventId>,
+    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+        self.inner.events_of(company, ids)
+    }
+
+    fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
+        self.inner.events_before(before, limit)
+    }
 }
 
 impl<S: EventQueue> EventQueue for Faulty<S> {

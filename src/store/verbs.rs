@@ -98,6 +98,13 @@ pub trait TaskStore: Send + Sync + 'static {
         after: Option<EventId>,
         limit: usize,
     ) -> BoxFuture<'a, Result<EventPage, StoreError>>;
+    /// Returns these events of a company with what was sent, in any order. Those that do not exist or have expired are left
+    /// out.
+    fn events_of<'a>(&'a self, company: &CompanyId, ids: Vec<EventId>)
+    -> BoxFuture<'a, Result<Vec<Event>, StoreError>>;
+    /// Returns events of all companies with what was sent, newest first: at most this many, older than the given one, and
+    /// fewer where they are large.
+    fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>>;
 }
 
 /// The queue of events that were acknowledged before they were processed.

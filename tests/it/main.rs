@@ -77,6 +77,7 @@ mod room;
 mod script_dates;
 mod script_errors;
 mod scripts;
+mod search;
 mod secrets;
 mod sender_attacks;
 mod sender_cli;

@@ -224,7 +224,7 @@ fn a_pooler_that_shares_sessions_is_refused_at_the_start() {
     }
 }
 
-/// A firewall that forgets a connection makes it silent for ever. Each request that got it waited until its time was over.
+/// A firewall that forgets a connection makes it silent forever. Each request that got it waited until its time was over.
 #[test]
 fn a_connection_that_never_answers_costs_one_read() {
     let cluster = postgres_or_skip!();

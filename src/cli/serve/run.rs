@@ -29,6 +29,7 @@ use crate::plugin::Host;
 use crate::service::app::App;
 use crate::service::nodes::watch_nodes;
 use crate::service::scrape;
+use crate::service::search;
 use crate::store::RunningServer;
 use crate::system::{log, trace};
 
@@ -78,6 +79,12 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     background.spawn(report_plugins(Arc::clone(&app), activation, ended.clone()));
     background.spawn(watch_nodes(Arc::clone(&app), ended.clone()));
     background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
+    background.spawn(search::follow(
+        Arc::clone(&app.search),
+        Arc::clone(&app.tail),
+        Arc::clone(&app.store),
+        ended.clone(),
+    ));
     background.spawn(scrape::sample(Arc::clone(&app), ended.clone()));
     if let Some(metrics) = metrics {
         background.spawn(serve_metrics(metrics, Arc::clone(&app), ended.clone()));
@@ -87,6 +94,7 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
         async move {
             stopped.await;
             leaving.cancel();
+            app.tail.close();
             background.spawn(leave(app, claims));
         }
     };

@@ -40,7 +40,7 @@ fn names<'de, T: Deserialize<'de>>() -> BTreeSet<&'static str> {
 }
 
 /// The tables of hookmill.toml, with the names of their settings.
-fn tables() -> [(&'static str, BTreeSet<&'static str>); 6] {
+fn tables() -> [(&'static str, BTreeSet<&'static str>); 7] {
     [
         ("outbound", names::<OutboundFile>()),
         ("limits", names::<LimitsFile>()),
@@ -48,6 +48,7 @@ fn tables() -> [(&'static str, BTreeSet<&'static str>); 6] {
         ("retention", names::<RetentionFile>()),
         ("plugins", names::<PluginsFile>()),
         ("traces", names::<TracesFile>()),
+        ("console", names::<ConsoleFile>()),
     ]
 }
 

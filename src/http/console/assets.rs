@@ -4,12 +4,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use warp::http::StatusCode;
 
-use super::page::PageCall;
-use super::page_failure::PageFailure;
-use super::page_reply::{PageReply, accepts_gzip, gzip};
-use crate::http::problem::Problem;
+use super::compression::gzip;
 
 /// The stylesheet: its parts in order.
 const CSS: &str = concat!(
@@ -17,24 +13,27 @@ const CSS: &str = concat!(
     include_str!("assets/css/parts.css"),
     include_str!("assets/css/frame.css"),
     include_str!("assets/css/fixing.css"),
+    include_str!("assets/css/tree.css"),
 );
 
 /// Name, content type, content.
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("console.css", "text/css; charset=utf-8", CSS),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("console.js", JAVASCRIPT, include_str!("assets/js/console.js")),
     ("progress.js", JAVASCRIPT, include_str!("assets/js/progress.js")),
     ("page.js", JAVASCRIPT, include_str!("assets/js/page.js")),
+    ("tail.js", JAVASCRIPT, include_str!("assets/js/tail.js")),
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A file, and its bytes compressed.
-struct Asset {
+pub(super) struct Asset {
     name: &'static str,
-    content_type: &'static str,
-    plain: Bytes,
-    small: Option<Bytes>,
+    pub(super) content_type: &'static str,
+    pub(super) plain: Bytes,
+    /// Compressed with gzip, if that is smaller.
+    pub(super) small: Option<Bytes>,
 }
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
@@ -56,17 +55,7 @@ pub(super) fn url(name: &str) -> String {
     format!("/console/assets/{}/{name}", *VERSION)
 }
 
-/// `GET /console/assets/{version}/{file}`
-pub(super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
-    let found = ASSETS.iter().find(|it| it.name == page.parameter("file") && page.parameter("version") == *VERSION);
-    let Some(asset) = found else {
-        return Err(PageFailure::of(Problem::NotFound("the console has no such file"), page.path()));
-    };
-    let fits = page.header("accept-encoding").is_some_and(accepts_gzip);
-    let reply = match asset.small.as_ref().filter(|_| fits) {
-        Some(small) => PageReply::file(asset.content_type, small.clone()).with("content-encoding", "gzip"),
-        None => PageReply::file(asset.content_type, asset.plain.clone()),
-    };
-    let reply = reply.with("vary", "accept-encoding").at(StatusCode::OK);
-    Ok(reply.with("cache-control", "public, max-age=31536000, immutable"))
+/// A file by the version and the name in its URL.
+pub(super) fn find(version: &str, name: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|it| it.name == name && version == *VERSION)
 }

@@ -4,32 +4,37 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use form_urlencoded::Serializer;
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use warp::reply::Response;
 
 use super::page_failure::PageFailure;
 use crate::auth::AuthError;
-use crate::http::access::KeyHolder;
 use crate::http::call::Call;
-use crate::http::dispatch;
+use crate::http::key_holder::KeyHolder;
 use crate::http::problem::Problem;
 use crate::model::company::CompanyId;
 
 /// Routes that take `company_id`, which the operator must name.
 const OF_A_COMPANY: [&str; 4] = ["/v1/events", "/v1/admin/audit", "/v1/admin/overview", "/v1/admin/replays"];
 
+/// Answers a request of the API: its method, its path, and the request.
+pub(in crate::http) type ApiFn = fn(Method, String, Call) -> BoxFuture<'static, Response>;
+
 /// Calls routes of the API.
 #[derive(Clone)]
 pub(super) struct ApiClient {
+    api: ApiFn,
     call: Arc<Call>,
     holder: Option<KeyHolder>,
     company: Option<CompanyId>,
 }
 
 impl ApiClient {
-    pub(super) fn new(call: Arc<Call>, holder: Option<KeyHolder>, company: Option<CompanyId>) -> Self {
-        Self { call, holder, company }
+    pub(super) fn new(api: ApiFn, call: Arc<Call>, holder: Option<KeyHolder>, company: Option<CompanyId>) -> Self {
+        Self { api, call, holder, company }
     }
 
     /// The answer of GET. The path is the route's, with its query.
@@ -90,7 +95,7 @@ impl ApiClient {
             }
         }
         let call = self.call.on_behalf(holder, method.clone(), sent, query, body);
-        let mut response = dispatch::route(&method, path, call).await;
+        let mut response = (self.api)(method, path.to_owned(), call).await;
         if !response.status().is_success()
             && (path != "/readyz" || response.status() != StatusCode::SERVICE_UNAVAILABLE)
         {

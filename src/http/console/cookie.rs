@@ -1,6 +1,5 @@
 //! The cookie of a session (RFC 6265).
 
-use super::session::is_encrypted;
 use crate::http::call::Call;
 use crate::service::sessions::LIMITS;
 
@@ -33,4 +32,12 @@ pub(super) fn unset(call: &Call) -> String {
 fn with(call: &Call, token: &str, seconds: i64) -> String {
     let secure = if is_encrypted(call) { "; Secure" } else { "" };
     format!("{}={token}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", name(call))
+}
+
+/// Whether the browser's connection is encrypted: a trusted proxy says so.
+fn is_encrypted(call: &Call) -> bool {
+    call.app.proxies.trust(call.exchange.wire.address())
+        && call
+            .header("x-forwarded-proto")
+            .is_some_and(|it| it.split(',').next_back().is_some_and(|it| it.trim() == "https"))
 }

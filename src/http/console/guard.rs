@@ -4,13 +4,18 @@ use form_urlencoded::parse;
 use warp::http::uri::Authority;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::page_failure::PageFailure;
-use super::pages::Admits;
-use super::session::VisitorSession;
+use super::page_failure::{PageFailure, refused};
+use super::session::{FIELD, VisitorSession};
 use crate::http::call::Call;
 
-/// The field of a form with the session's form token.
-pub(super) const FIELD: &str = "form_token";
+/// Who may see a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admits {
+    /// Also people who have not logged in.
+    Anyone,
+    /// People who have logged in; what they see is up to the API.
+    Visitors,
+}
 
 /// Headers of every response of the console. Nothing is loaded from elsewhere, nothing inline runs, and no text becomes
 /// markup (Content Security Policy Level 3; Trusted Types).
@@ -48,7 +53,7 @@ pub(super) async fn form(
         return Err(foreign());
     }
     let limit = call.app.config.limits.body_bytes.saturating_mul(3);
-    let body = call.body_within(limit).await.map_err(super::refused)?;
+    let body = call.body_within(limit).await.map_err(refused)?;
     let fields: Vec<(String, String)> = parse(&body).into_owned().collect();
     if admits == Admits::Anyone {
         return Ok(fields);

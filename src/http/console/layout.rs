@@ -1,16 +1,13 @@
-//! The frame around every page: head, navigation, and what a failure looks like.
-
-use std::sync::Arc;
+//! The frame around every page: head and navigation.
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::page::{PageCall, Visitor, keeping_company};
-use super::page_failure::PageFailure;
-use super::page_reply::{PageReply, Section};
-use super::session::VisitorSession;
-use super::{assets, login, parts};
+use super::page::PageCall;
+use super::section::Section;
+use super::session::{FIELD, VisitorSession};
+use super::visitor::{Visitor, keeping_company};
+use super::{assets, parts};
 use crate::auth::Scope;
-use crate::model::company::CompanyId;
 use crate::service::app::App;
 
 /// The navigation: section, URL, name, and the scopes of which one is needed.
@@ -33,14 +30,14 @@ pub(super) fn shell(page: &PageCall, title: &str, section: Section, content: &Ma
 }
 
 /// What the frame needs.
-struct Frame<'a> {
-    app: &'a App,
-    session: Option<&'a VisitorSession>,
-    who: &'a Visitor,
-    path: &'a str,
+pub(super) struct Frame<'a> {
+    pub(super) app: &'a App,
+    pub(super) session: Option<&'a VisitorSession>,
+    pub(super) who: &'a Visitor,
+    pub(super) path: &'a str,
 }
 
-fn document(frame: &Frame<'_>, title: &str, section: Section, content: &Markup) -> Markup {
+pub(super) fn document(frame: &Frame<'_>, title: &str, section: Section, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -86,7 +83,7 @@ fn header(frame: &Frame<'_>, section: Section) -> Markup {
                     @if frame.who.is_operator { (companies(frame, session)) }
                     span.muted { (parts::visible(&frame.who.name)) }
                     a href="/console/help" data-help="" { "Help " kbd { "?" } }
-                    (login::log_out_button(&session.form_token()))
+                    (log_out_button(&session.form_token()))
                 }
             }
         }
@@ -103,7 +100,7 @@ fn companies(frame: &Frame<'_>, session: &VisitorSession) -> Markup {
     let chosen = frame.who.company.as_ref().map(ToString::to_string);
     html! {
         form.row method="post" action="/console/company" {
-            input type="hidden" name=(super::guard::FIELD) value=(session.form_token());
+            input type="hidden" name=(FIELD) value=(session.form_token());
             input type="hidden" name="next" value=(frame.path);
             label for="company" { "Company" }
             input #company name="company" list="companies" value=[chosen.as_deref()] required size="12" autocomplete="off";
@@ -113,25 +110,12 @@ fn companies(frame: &Frame<'_>, session: &VisitorSession) -> Markup {
     }
 }
 
-/// The page of a failure.
-pub(super) fn failure(
-    app: &Arc<App>,
-    session: Option<&VisitorSession>,
-    company: Option<&CompanyId>,
-    failure: &PageFailure,
-) -> PageReply {
-    let who = session.map(|it| Visitor::new(it, company.cloned())).unwrap_or_default();
-    let content = html! {
-        section.card.narrow {
-            h1 { (failure.status.canonical_reason().unwrap_or("Failure")) }
-            (parts::problem(failure))
-            @if failure.code == "invalid" && failure.message.starts_with("company_id") {
-                p { "Choose a company at the top of the page." }
-            }
-            p { a href="/console" { "Overview" } }
+/// The button that ends a session.
+fn log_out_button(form_token: &str) -> Markup {
+    html! {
+        form method="post" action="/console/logout" {
+            input type="hidden" name=(FIELD) value=(form_token);
+            button.link type="submit" { "Log out" }
         }
-    };
-    let frame = Frame { app, session, who: &who, path: "/console" };
-    let html = document(&frame, "Failure", Section::Other, &content).into_string();
-    PageReply::markup(failure.status, html, None)
+    }
 }

@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 use warp::http::StatusCode;
 
-use super::guard;
 use super::page::PageCall;
-use super::page_failure::PageFailure;
+use super::page_failure::{PageFailure, refused};
 use super::page_reply::{PageReply, Section};
+use super::urls::is_of;
 use super::{cookie, parts, session};
 use crate::auth::ApiKey;
-use crate::http::access::KeyHolder;
 use crate::http::call::Call;
+use crate::http::key_holder::KeyHolder;
 use crate::http::problem::Problem;
 use crate::model::audit::{Action, Entry, OPERATOR};
 use crate::model::time::now;
@@ -71,7 +71,7 @@ pub(super) async fn log_in(page: PageCall) -> Result<PageReply, PageFailure> {
 async fn begin(page: &PageCall, holder: &str, next: &str, how: &str) -> Result<PageReply, PageFailure> {
     let (app, call) = (page.app(), page.call());
     let Some(found) = session::holder(call, holder) else {
-        return Err(super::refused(crate::auth::AuthError::WrongKey.into()));
+        return Err(refused(crate::auth::AuthError::WrongKey.into()));
     };
     app.store.note(entry(&found, Action::ConsoleLogin, how)).await.map_err(of_store)?;
     // The session from before is not used on: its cookie may be known to somebody else.
@@ -131,7 +131,7 @@ pub(super) async fn choose_company(page: PageCall) -> Result<PageReply, PageFail
 /// Only pages of the console: a link to the login must not lead to another site.
 fn next(wanted: Option<&str>) -> &str {
     let is_own = |it: &&str| {
-        super::is_of(it.split(['?', '#']).next().unwrap_or_default())
+        is_of(it.split(['?', '#']).next().unwrap_or_default())
             && !it.contains(['\\', '\r', '\n'])
             && !it.starts_with("/console/login")
     };
@@ -148,17 +148,7 @@ fn entry(holder: &KeyHolder, action: Action, detail: &str) -> Entry {
 }
 
 fn of_store(error: StoreError) -> PageFailure {
-    super::refused(Problem::from(error))
-}
-
-/// The button that ends a session.
-pub(super) fn log_out_button(form_token: &str) -> Markup {
-    html! {
-        form method="post" action="/console/logout" {
-            input type="hidden" name=(guard::FIELD) value=(form_token);
-            button.link type="submit" { "Log out" }
-        }
-    }
+    refused(Problem::from(error))
 }
 
 #[cfg(test)]

@@ -6,10 +6,14 @@
 //! (`page.rs`) with an `ApiClient` (`client.rs`), and returns a `PageReply` (`page_reply.rs`): `layout.rs` is around every
 //! page, `parts/` is what pages share. Files in `assets/` are built into the binary. Everything works without scripts.
 
+mod asset_page;
 mod assets;
 mod client;
+mod compression;
 mod connect;
 mod cookie;
+mod events;
+mod failure_page;
 mod fixing;
 mod guard;
 mod help;
@@ -20,30 +24,29 @@ mod page_failure;
 mod page_reply;
 mod pages;
 mod parts;
+mod section;
 mod session;
 mod start;
+mod urls;
+mod visitor;
 
-use warp::http::{HeaderMap, Method, StatusCode};
+use warp::http::Method;
 use warp::reply::Response;
 
 use super::call::Call;
-use super::problem::Problem;
 use super::router::FoundRoute;
 use crate::metrics::http::HTTP;
 use crate::system::trace;
+use client::ApiFn;
+use guard::Admits;
 use page::PageCall;
 use page_failure::PageFailure;
 use page_reply::PageReply;
-use pages::{Admits, PAGES};
+use pages::{PAGES, PageRow};
 use session::found;
+use urls::CONSOLE;
 
-/// The label of its requests in metrics and traces.
-const CONSOLE: &str = "/console";
-
-/// Whether a path is the console's.
-pub(super) fn is_of(path: &str) -> bool {
-    path.strip_prefix(CONSOLE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
+pub(super) use urls::is_of;
 
 /// Whether a request may take hours, because the route that it calls may.
 pub(super) fn takes_long(path: &str) -> bool {
@@ -57,48 +60,44 @@ pub(super) fn count() {
 }
 
 /// Answers a request of a browser.
-pub(super) async fn serve(call: Call, method: Method, path: &str) -> Response {
+pub(super) async fn serve(api: ApiFn, call: Call, method: Method, path: &str) -> Response {
     trace::route(CONSOLE);
     let counted = if method == Method::POST { "POST" } else { "GET" };
     let _only_one_does = call.exchange.route.set(HTTP.route(counted, CONSOLE));
     let mut reply = match PAGES.find(&method, &call.exchange.method, path) {
-        Ok(FoundRoute { route, parameters }) => answer(call, *route, parameters, path).await,
+        Ok(FoundRoute { route, parameters }) => answer(api, call, *route, parameters, path).await,
         Err(problem) => {
             let visitor = found(&call).await.ok().flatten();
-            layout::failure(&call.app, visitor.as_ref(), None, &PageFailure::of(problem, path))
+            failure_page::show(&call.app, visitor.as_ref(), None, &PageFailure::of(problem, path))
         }
     };
     guard::protect(&mut reply.headers);
     reply.into_response()
 }
 
-async fn answer(mut call: Call, page: pages::Page, parameters: Vec<(&'static str, String)>, path: &str) -> PageReply {
+async fn answer(
+    api: ApiFn,
+    mut call: Call,
+    page: PageRow,
+    parameters: Vec<(&'static str, String)>,
+    path: &str,
+) -> PageReply {
     call.path = parameters;
     path.clone_into(&mut call.path_as_sent);
     if let Err(problem) = call.unambiguous() {
-        return layout::failure(&call.app, None, None, &PageFailure::of(problem, path));
+        return failure_page::show(&call.app, None, None, &PageFailure::of(problem, path));
     }
     let session = match (page.admits, found(&call).await) {
         (Admits::Anyone, Ok(session)) => session,
         (Admits::Visitors, Ok(Some(session))) => Some(session),
         (Admits::Visitors, Ok(None)) => return login::first(&call),
-        (_, Err(problem)) => return layout::failure(&call.app, None, None, &PageFailure::of(problem, path)),
+        (_, Err(problem)) => return failure_page::show(&call.app, None, None, &PageFailure::of(problem, path)),
     };
     let (app, visitor) = (std::sync::Arc::clone(&call.app), session.clone());
     let company = page::chosen(&call.query).ok().flatten();
     let answered = async {
         let form = guard::form(&mut call, session.as_ref(), page.admits).await?;
-        (page.handler)(PageCall::new(call, session, form)?).await
+        (page.handler)(PageCall::new(api, call, session, form)?).await
     };
-    answered.await.unwrap_or_else(|failure| layout::failure(&app, visitor.as_ref(), company.as_ref(), &failure))
-}
-
-/// A reply without a body.
-fn bare(status: StatusCode) -> PageReply {
-    PageReply { status, headers: HeaderMap::new(), body: page_reply::PageBody::Bytes(bytes::Bytes::new()) }
-}
-
-/// The failure of a request that only the console refuses.
-fn refused(problem: Problem) -> PageFailure {
-    PageFailure::of(problem, CONSOLE)
+    answered.await.unwrap_or_else(|failure| failure_page::show(&app, visitor.as_ref(), company.as_ref(), &failure))
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use form_urlencoded::Serializer;
 
-use super::client::ApiClient;
-use super::page_failure::PageFailure;
+use super::client::{ApiClient, ApiFn};
+use super::page_failure::{PageFailure, refused};
 use super::session::VisitorSession;
-use crate::auth::Scope;
-use crate::http::access::KeyHolder;
+use super::visitor::{Visitor, keeping_company};
 use crate::http::call::Call;
 use crate::http::problem::Problem;
 use crate::model::company::CompanyId;
@@ -26,40 +25,9 @@ pub(super) struct PageCall {
     form: Vec<(String, String)>,
 }
 
-/// Who looks at a page.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Visitor {
-    /// The key's label or id, or `operator`; empty for somebody who has not logged in.
-    pub(super) name: String,
-    /// The key's company, or the one that the operator has chosen.
-    pub(super) company: Option<CompanyId>,
-    pub(super) is_operator: bool,
-    scopes: Vec<Scope>,
-}
-
-impl Visitor {
-    pub(super) fn new(session: &VisitorSession, chosen: Option<CompanyId>) -> Self {
-        match &session.holder {
-            KeyHolder::Operator => {
-                Self { name: "operator".into(), company: chosen, is_operator: true, scopes: vec![Scope::Admin] }
-            }
-            KeyHolder::Key(key) => Self {
-                name: if key.label.is_empty() { key.id.0.clone() } else { key.label.clone() },
-                company: Some(key.company_id.clone()),
-                is_operator: false,
-                scopes: key.scopes.clone(),
-            },
-        }
-    }
-
-    /// Whether the visitor has a scope. The operator has `admin`.
-    pub(super) fn can(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
-    }
-}
-
 impl PageCall {
     pub(super) fn new(
+        api: ApiFn,
         call: Call,
         session: Option<VisitorSession>,
         form: Vec<(String, String)>,
@@ -69,7 +37,7 @@ impl PageCall {
         let who = session.as_ref().map(|it| Visitor::new(it, chosen)).unwrap_or_default();
         let call = Arc::new(call);
         let client =
-            ApiClient::new(Arc::clone(&call), session.as_ref().map(|it| it.holder.clone()), who.company.clone());
+            ApiClient::new(api, Arc::clone(&call), session.as_ref().map(|it| it.holder.clone()), who.company.clone());
         Ok(Self { client, who, call, session, query, form })
     }
 
@@ -136,24 +104,11 @@ impl PageCall {
     }
 }
 
-/// Adds the company that the operator has chosen to a URL of the console.
-pub(super) fn keeping_company(who: &Visitor, path: &str) -> String {
-    match &who.company {
-        Some(company) if who.is_operator => {
-            let query = Serializer::new(String::new()).append_pair("company", company.as_str()).finish();
-            let (path, anchor) =
-                path.split_once('#').map_or((path, String::new()), |(path, it)| (path, format!("#{it}")));
-            format!("{path}{}{query}{anchor}", if path.contains('?') { '&' } else { '?' })
-        }
-        _ => path.to_owned(),
-    }
-}
-
 /// The company in a query, which the operator has chosen.
 pub(super) fn chosen(query: &str) -> Result<Option<CompanyId>, PageFailure> {
     let named = form_urlencoded::parse(query.as_bytes()).find(|(name, value)| name == "company" && !value.is_empty());
     let company = named.map(|(_, it)| CompanyId::parse(&it)).transpose();
-    company.map_err(|why| super::refused(Problem::Invalid(format!("company: {why}"))))
+    company.map_err(|why| refused(Problem::Invalid(format!("company: {why}"))))
 }
 
 fn first<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

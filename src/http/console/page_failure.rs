@@ -4,6 +4,7 @@ use serde_json::Value;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
+use super::urls::CONSOLE;
 use crate::http::problem::Problem;
 use crate::http::problem_reply::UnwrittenProblem;
 
@@ -52,4 +53,9 @@ impl PageFailure {
     pub(super) fn errors(&self) -> &[Value] {
         self.body["errors"].as_array().map_or(&[], Vec::as_slice)
     }
+}
+
+/// The failure of a request that only the console refuses.
+pub(super) fn refused(problem: Problem) -> PageFailure {
+    PageFailure::of(problem, CONSOLE)
 }

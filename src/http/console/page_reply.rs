@@ -5,24 +5,11 @@ use maud::Markup;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use warp::reply::Response;
 
+use super::compression::{accepts_gzip, gzip};
 use super::layout;
 use super::page::PageCall;
 
-/// The sections of the console, for its navigation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Section {
-    Overview,
-    Events,
-    Tasks,
-    Plugins,
-    Bench,
-    Connect,
-    Keys,
-    Audit,
-    System,
-    /// Not in the navigation.
-    Other,
-}
+pub(super) use super::section::Section;
 
 /// A response to a browser.
 pub(super) struct PageReply {
@@ -70,7 +57,11 @@ impl PageReply {
 
     /// Another page, which the browser asks for with GET (RFC 9110, section 15.4.4).
     pub(super) fn redirect(to: &str) -> Self {
-        super::bare(StatusCode::SEE_OTHER).with("location", to).with("cache-control", "no-store")
+        Self::bare(StatusCode::SEE_OTHER).with("location", to).with("cache-control", "no-store")
+    }
+
+    fn bare(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: PageBody::Bytes(Bytes::new()) }
     }
 
     /// Bytes of some type.
@@ -120,20 +111,4 @@ impl PageReply {
         response.headers_mut().extend(self.headers);
         response
     }
-}
-
-/// Whether `Accept-Encoding` has gzip, and does not refuse it (RFC 9110, section 12.5.3).
-pub(super) fn accepts_gzip(accepted: &str) -> bool {
-    accepted.split(',').any(|it| {
-        let (coding, quality) = it.split_once(';').unwrap_or((it, ""));
-        coding.trim().eq_ignore_ascii_case("gzip") && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-    })
-}
-
-/// Compresses bytes; none if that fails.
-pub(super) fn gzip(body: &[u8], level: u32) -> Option<Vec<u8>> {
-    use std::io::Write as _;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
-    encoder.write_all(body).ok()?;
-    encoder.finish().ok()
 }

@@ -8,24 +8,16 @@ use futures_util::future::BoxFuture;
 use warp::http::Method;
 
 use super::fixing::{edit, erase, replay_job, replay_many, replay_one};
+use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{assets, connect, help, login, start};
+use super::{asset_page, connect, events, help, login, start};
 use crate::http::router::Router;
-
-/// Who may see a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admits {
-    /// Also people who have not logged in.
-    Anyone,
-    /// People who have logged in; what they see is up to the API.
-    Visitors,
-}
 
 /// A page.
 #[derive(Clone, Copy)]
-pub(super) struct Page {
+pub(super) struct PageRow {
     pub(super) admits: Admits,
     pub(super) handler: fn(PageCall) -> BoxFuture<'static, Result<PageReply, PageFailure>>,
     /// It may take hours.
@@ -52,8 +44,8 @@ macro_rules! is_long {
 
 macro_rules! pages {
     ($($method:ident $path:literal $admits:ident => $($handler:ident)::+ $($long:ident)?;)*) => {
-        fn pages() -> Vec<(Method, &'static str, Page)> {
-            vec![$((Method::$method, $path, Page {
+        fn pages() -> Vec<(Method, &'static str, PageRow)> {
+            vec![$((Method::$method, $path, PageRow {
                 admits: admits!($admits),
                 handler: |page| Box::pin($($handler)::+(page)),
                 is_long: is_long!($($long)?),
@@ -70,6 +62,11 @@ pages! {
     POST "/console/login/{link}" anyone => login::follow_link;
     POST "/console/logout" visitors => login::log_out;
     POST "/console/company" visitors => login::choose_company;
+    GET "/console/events" visitors => events::list;
+    GET "/console/events/tail" visitors => events::tail;
+    GET "/console/events/compare" visitors => events::compare;
+    GET "/console/events/{id}" visitors => events::event;
+    GET "/console/events/{id}/raw" visitors => events::raw;
     GET "/console/events/replay" visitors => replay_many::show;
     POST "/console/events/replay" visitors => replay_many::post;
     GET "/console/events/{id}/replay" visitors => replay_one::show;
@@ -85,8 +82,8 @@ pages! {
     GET "/console/connect/{sender}" visitors => connect::sender::show;
     POST "/console/connect/{sender}" visitors => connect::sender::test;
     GET "/console/help" anyone => help::show;
-    GET "/console/assets/{version}/{file}" anyone => assets::show;
+    GET "/console/assets/{version}/{file}" anyone => asset_page::show;
 }
 
 /// Pages by URL.
-pub(super) static PAGES: LazyLock<Router<Page>> = LazyLock::new(|| Router::new(pages()));
+pub(super) static PAGES: LazyLock<Router<PageRow>> = LazyLock::new(|| Router::new(pages()));

@@ -3,14 +3,18 @@
 use warp::http::StatusCode;
 
 use super::cookie;
-use super::page_failure::PageFailure;
-use crate::http::access::KeyHolder;
+use super::page_failure::{PageFailure, refused};
 use crate::http::call::Call;
+use crate::http::key_holder::KeyHolder;
 use crate::http::problem::Problem;
 use crate::model::audit::OPERATOR;
 use crate::model::time::now;
+use crate::service::app::App;
 use crate::service::sessions::form_token;
 use crate::system::log::{Field, know};
+
+/// The field of a form with the session's form token.
+pub(super) const FIELD: &str = "form_token";
 
 /// A session, and who has it.
 #[derive(Clone)]
@@ -56,7 +60,7 @@ pub(super) fn log_in(call: &Call, sent: &str) -> Result<String, PageFailure> {
     if let Ok(admin @ crate::service::app::Admin::Operator) = call.app.admin(Some(sent), now) {
         return Ok(admin.name().to_owned());
     }
-    let key = call.app.keys.check(Some(sent), now).map_err(|it| super::refused(it.into()))?;
+    let key = call.app.keys.check(Some(sent), now).map_err(|it| refused(it.into()))?;
     Ok(key.id.0.clone())
 }
 
@@ -69,10 +73,11 @@ pub(super) fn attempt(call: &Call) -> Result<(), PageFailure> {
     })
 }
 
-/// Whether the browser's connection is encrypted: a trusted proxy says so.
-pub(super) fn is_encrypted(call: &Call) -> bool {
-    call.app.proxies.trust(call.exchange.wire.address())
-        && call
-            .header("x-forwarded-proto")
-            .is_some_and(|it| it.split(',').next_back().is_some_and(|it| it.trim() == "https"))
+/// Whether a session that was found before is still valid: it was not ended, and its key was not revoked. It counts as use.
+pub(super) async fn is_valid(app: &App, session: &VisitorSession) -> bool {
+    let holder = match &session.holder {
+        KeyHolder::Operator => app.operator_token.is_some(),
+        KeyHolder::Key(key) => app.keys.by_id(&key.id.0, now()).is_some(),
+    };
+    holder && matches!(app.sessions.seen(&*app.store, &session.token, now()).await, Ok(Some(_)))
 }

@@ -5,12 +5,14 @@ use uuid::Uuid;
 
 use super::declare::{QueryParameters, parameters};
 use super::parameter::QueryParameter;
-use super::reading::QueryReader;
+use super::reading::{QueryReader, wrong};
 use super::values::{OnError, PageLimit, PageNumber, PatientId, QueryType};
+use crate::format::schema::Violation;
 use crate::model::company::CompanyId;
 use crate::model::event::EventStatus;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::{Priority, Status};
+use crate::service::search::PayloadQuery;
 use crate::store::{Cursor, EventFilter, TaskFilter};
 
 parameters! {
@@ -86,6 +88,12 @@ parameters! {
         "task_id" => task_id: Option<TaskId>,
         /// Events with this text in their id.
         "id" => id: Option<String>,
+        /// Events whose body or stored headers have all of these words, in any order and case. A word with punctuation in it, such as an email address or a number, is found as it was sent. Needs the scope `admin`.
+        "text" => text: Option<String>,
+        /// A JSON Pointer (RFC 6901) into the payload: events that have `value` there. Needs the scope `admin`.
+        "pointer" => pointer: Option<String>,
+        /// The value at `pointer`, without quotes; text in any case, a number as it was sent.
+        "value" => value: Option<String>,
         /// The number of events on a page.
         "limit" => limit: PageLimit<100>,
         /// The `next_cursor` of the previous page.
@@ -94,6 +102,35 @@ parameters! {
 }
 
 impl EventListQuery {
+    /// What is searched for in payloads, if anything is.
+    pub(in crate::http) fn payload(&self) -> Result<Option<PayloadQuery>, Vec<Violation>> {
+        let one = |name, expected: &str, sent: Option<&String>, said: &str| {
+            Err(vec![wrong(name, expected, sent.map(String::as_str), said)])
+        };
+        let place = match (&self.pointer, &self.value) {
+            (Some(pointer), Some(_)) if !pointer.is_empty() && !pointer.starts_with('/') => {
+                return one(
+                    "pointer",
+                    "a JSON Pointer",
+                    self.pointer.as_ref(),
+                    "must begin with a slash, as in /payload/email",
+                );
+            }
+            (Some(pointer), Some(value)) => Some((pointer.clone(), value.clone())),
+            (Some(_), None) => return one("value", "a value", None, "is missing; send pointer and value together"),
+            (None, Some(_)) => {
+                return one("pointer", "a JSON Pointer", None, "is missing; send pointer and value together");
+            }
+            (None, None) => None,
+        };
+        match PayloadQuery::of(self.text.as_deref(), place) {
+            None if self.text.is_some() => {
+                one("text", "words", self.text.as_ref(), "has no word: send at least one letter or digit")
+            }
+            query => Ok(query),
+        }
+    }
+
     /// The filter.
     pub(in crate::http) fn filter(self) -> EventFilter {
         EventFilter {

@@ -18,7 +18,7 @@ const PAGE: usize = 200;
 
 /// The events that match a filter, as far as they were counted.
 #[derive(Debug, Default)]
-pub struct FoundEvents {
+pub struct CountedEvents {
     /// How many match.
     pub matching: u64,
     /// Whether that is all of them.
@@ -35,7 +35,7 @@ pub struct FoundEvents {
     pub first: Vec<Event>,
 }
 
-impl FoundEvents {
+impl CountedEvents {
     fn add(&mut self, event: Event, leaves_tasks: bool) {
         self.matching += 1;
         match Plan::of(&event, leaves_tasks) {
@@ -62,8 +62,8 @@ pub async fn count(
     filter: &ReplayFilter,
     newest: EventId,
     leaves_tasks: bool,
-) -> Result<FoundEvents, StoreError> {
-    let (mut found, mut pages) = (FoundEvents::default(), Pages::new(filter, newest));
+) -> Result<CountedEvents, StoreError> {
+    let (mut found, mut pages) = (CountedEvents::default(), MatchingPages::new(filter, newest));
     let started = Instant::now();
     while let Some(events) = pages.next(store, company).await? {
         for event in events {
@@ -81,12 +81,12 @@ pub async fn count(
 }
 
 /// The list of matching events, newest first, page by page.
-pub(super) struct Pages {
+pub(super) struct MatchingPages {
     filter: EventFilter,
     next: Option<EventId>,
 }
 
-impl Pages {
+impl MatchingPages {
     pub(super) fn new(filter: &ReplayFilter, newest: EventId) -> Self {
         Self { filter: filter.events(), next: Some(after(newest)) }
     }

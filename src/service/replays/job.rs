@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::filter::ReplayFilter;
-use super::run::OneReplay;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::model::time::now;
@@ -43,6 +42,22 @@ pub enum JobState {
     Stopped,
     /// It could not go on.
     Failed,
+}
+
+/// How the replay of one event ended.
+#[derive(Debug)]
+pub enum OneReplay {
+    /// It ran.
+    Done {
+        /// Number of tasks that were created.
+        created: usize,
+        /// Number of tasks that were updated.
+        updated: usize,
+    },
+    /// It failed, with this code.
+    Failed(String),
+    /// The server could not run it now, with this code.
+    Busy(String),
 }
 
 /// A job.

@@ -20,9 +20,9 @@ use uuid::Uuid;
 use crate::model::company::CompanyId;
 
 pub use filter::{ReplayFilter, newest_now};
-pub use found::{FoundEvents, count};
-pub use job::{FailedReplays, JobState, ReplayJob, ReplayJobReport};
-pub use run::{OneReplay, Running};
+pub use found::{CountedEvents, count};
+pub use job::{FailedReplays, JobState, OneReplay, ReplayJob, ReplayJobReport};
+pub use run::RunningJob;
 
 /// Maximum number of jobs that run at the same time; each uses one place among the requests.
 const AT_ONCE: usize = 2;

@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::ReplayJobs;
 use super::filter::Plan;
-use super::found::Pages;
-use super::job::{JobState, ReplayJob};
+use super::found::MatchingPages;
+use super::job::{JobState, OneReplay, ReplayJob};
 use crate::integration::load::direct;
 use crate::limits::shares::Share;
 use crate::model::audit::{Entry, SERVER};
@@ -30,24 +30,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked up whether the one who began the job still may.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How the replay of one event ended.
-#[derive(Debug)]
-pub enum OneReplay {
-    /// It ran.
-    Done {
-        /// Number of tasks that were created.
-        created: usize,
-        /// Number of tasks that were updated.
-        updated: usize,
-    },
-    /// It failed, with this code.
-    Failed(String),
-    /// The server could not run it now, with this code.
-    Busy(String),
-}
-
 /// What a job needs to run.
-pub struct Running {
+pub struct RunningJob {
     /// The server.
     pub app: Arc<App>,
     /// The job.
@@ -62,7 +46,7 @@ pub struct Running {
 
 impl ReplayJobs {
     /// Runs a job in the background.
-    pub fn run(&self, running: Running) {
+    pub fn run(&self, running: RunningJob) {
         let (turns, ended) = (Arc::clone(&self.turns), self.ended.clone());
         self.tasks.spawn(async move {
             let job = Arc::clone(&running.job);
@@ -97,7 +81,7 @@ impl ReplayJobs {
     }
 }
 
-impl Running {
+impl RunningJob {
     async fn stopped(&self) {
         self.job.stop.cancelled().await;
     }
@@ -119,7 +103,7 @@ impl Running {
         self.job.set(JobState::Searching);
         let (store, job) = (&*self.app.store, &self.job);
         let (mut ids, mut left, mut not_replayable) = (Vec::new(), 0, 0);
-        let mut pages = Pages::new(&job.filter, job.newest);
+        let mut pages = MatchingPages::new(&job.filter, job.newest);
         while !job.stop.is_cancelled() {
             let _one_of_few = self.app.memory.page().await;
             let Some(events) = pages.next(store, &job.company).await? else { break };

@@ -18,6 +18,8 @@ use crate::store::write::Versioned;
 /// Maximum number of events, and of their bytes, that one request examines; this takes about 0.1 s.
 const LOOKED_AT: usize = 20_000;
 const BYTES_LOOKED_AT: usize = 64 << 20;
+/// Maximum size of the events that [`before`] returns, approximately.
+const BYTES_BEFORE: usize = 4 << 20;
 
 /// Returns the current state of an event, with what was sent. `None` if it has expired; queued events do not
 /// expire.
@@ -103,6 +105,35 @@ fn fitting(
     }
     let bytes = decoded.base.map_or(0, |base| base.place().length as usize);
     Ok(decoded.whole_head(|base| sent(shared, base, EventId(id)))?.map(|event| (event, bytes)))
+}
+
+/// Returns these events with what was sent, as far as they exist.
+pub(super) fn of_ids(shared: &SharedStore, company: &CompanyId, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+    ids.iter().filter_map(|id| one(shared, company, *id).transpose()).map(|it| it.map(|it| it.event)).collect()
+}
+
+/// Returns events of all companies with what was sent, newest first. Damaged ones are left out.
+pub(super) fn before(shared: &SharedStore, before: EventId, limit: usize) -> Result<EventPage, StoreError> {
+    let mut page = EventPage { events: Vec::new(), next: None };
+    let (mut events, mut bytes) = (0, 0);
+    let take = |id: Uuid, key: &[u8], value: &[u8]| {
+        if shared.is_expired(id) {
+            return false;
+        }
+        (events, bytes) = (events + 1, bytes + value.len());
+        if let Some((company, id)) = keys::parse_event(key) {
+            let decoded = event_record::decode(value, EventId(id), company);
+            if let Ok(Some(event)) = decoded.and_then(|it| it.whole(|base| sent(shared, base, EventId(id)))) {
+                bytes += event.body.len();
+                page.events.push(event);
+            }
+        }
+        let enough = events == limit || bytes >= BYTES_BEFORE;
+        page.next = enough.then_some(EventId(id));
+        !enough
+    };
+    shared.segments.events_before(before.0, take).map_err(|e| record::damaged("event", &e))?;
+    Ok(page)
 }
 
 /// Returns the queued events, oldest first.

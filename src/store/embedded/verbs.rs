@@ -138,6 +138,19 @@ impl TaskStore for Embedded {
         let company = company.clone();
         self.read(move |shared| events::list(shared, &company, &filter, after, limit)).boxed()
     }
+
+    fn events_of<'a>(
+        &'a self,
+        company: &CompanyId,
+        ids: Vec<EventId>,
+    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+        let company = company.clone();
+        self.read(move |shared| events::of_ids(shared, &company, &ids)).boxed()
+    }
+
+    fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
+        self.read(move |shared| events::before(shared, before, limit)).boxed()
+    }
 }
 
 impl EventQueue for Embedded {

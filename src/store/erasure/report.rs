@@ -88,6 +88,12 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// Returns the age at which content is certainly erased.
+    #[must_use]
+    pub fn latest(&self) -> Duration {
+        self.age + self.slack()
+    }
+
     /// Returns how late an event may be erased. Rewriting a segment for each single event would read it too often.
     pub(in crate::store) fn slack(&self) -> Duration {
         (self.age / 8).max(Duration::hours(1))

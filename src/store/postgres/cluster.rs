@@ -13,6 +13,8 @@ use uuid::Uuid;
 use super::backend::Postgres;
 use super::failure;
 use super::{claims, events};
+use crate::model::company::CompanyId;
+use crate::model::ids::EventId;
 use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
 use crate::store::cluster::{Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, Node, QueueOf, Shareable, SuspectRoom};
@@ -97,6 +99,15 @@ impl Cluster for Postgres {
 
     fn changed(&self) -> watch::Receiver<SharedVersions> {
         self.shared.changed.subscribe()
+    }
+
+    fn event_ids<'a>(
+        &'a self,
+        since: EventId,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<(CompanyId, EventId)>, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { events::ids_since(&shared, since, most).await })
     }
 
     fn bundles(&self) -> &dyn Bundles {

@@ -140,6 +140,70 @@ const LIST: &str = "WITH matching AS MATERIALIZED ( \
 const SENT: &str = "SELECT id, sent FROM hookmill.event_bodies \
      WHERE company_id = $1 AND id = ANY($2) AND id >= $3 AND id <= $4";
 
+const OF_IDS: &str = "SELECT e.id, e.document, b.sent, b.body FROM hookmill.events e \
+     LEFT JOIN hookmill.event_bodies b ON b.company_id = $1 AND b.id = e.id AND b.id >= $3 AND b.id <= $4 \
+     WHERE e.company_id = $1 AND e.id = ANY($2) AND e.id >= $3 AND e.id <= $4 \
+     AND e.id >= (SELECT events_from FROM hookmill.installation)";
+
+/// Returns these events with what was sent, as far as they exist.
+pub(super) async fn of_ids(
+    shared: &SharedDatabase,
+    company: &CompanyId,
+    ids: &[EventId],
+) -> Result<Vec<Event>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|it| it.0).collect();
+    let client = shared.connections.read().await.map_err(failure::read)?;
+    let statement = client.prepare_cached(OF_IDS).await.map_err(failure::read)?;
+    let values: [&(dyn ToSql + Sync); 4] = [&company.as_str(), &ids, &ids.iter().min(), &ids.iter().max()];
+    let rows = client.query(&statement, &values).await.map_err(failure::read)?;
+    rows.iter().map(whole_event).collect()
+}
+
+// For each company, its newest events are read in the order of the index; the ids of all of them are then sorted.
+const BEFORE: &str = "SELECT e.id, e.company_id FROM hookmill.companies c CROSS JOIN LATERAL ( \
+       SELECT id, company_id FROM hookmill.events WHERE company_id = c.company_id AND id < $1 \
+       AND id >= (SELECT events_from FROM hookmill.installation) ORDER BY id DESC LIMIT $2 \
+     ) e ORDER BY e.id DESC LIMIT $2";
+
+/// Returns events of all companies with what was sent, newest first.
+pub(super) async fn before(shared: &SharedDatabase, before: EventId, limit: usize) -> Result<EventPage, StoreError> {
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let client = shared.connections.read().await.map_err(failure::read)?;
+    let statement = client.prepare_cached(BEFORE).await.map_err(failure::read)?;
+    let rows = client.query(&statement, &[&before.0, &most]).await.map_err(failure::read)?;
+    drop(client);
+    let mut companies: HashMap<String, Vec<EventId>> = HashMap::new();
+    for row in &rows {
+        companies.entry(row.get(1)).or_default().push(EventId(row.get(0)));
+    }
+    let mut events = Vec::with_capacity(rows.len());
+    for (company, ids) in companies {
+        let Ok(company) = CompanyId::parse(&company) else { continue };
+        events.extend(of_ids(shared, &company, &ids).await?);
+    }
+    events.sort_unstable_by_key(|it| std::cmp::Reverse(it.id));
+    let next = rows.last().filter(|_| rows.len() >= limit).map(|row| EventId(row.get(0)));
+    Ok(EventPage { events, next })
+}
+
+const IDS_SINCE: &str = "SELECT e.id, e.company_id FROM hookmill.companies c CROSS JOIN LATERAL ( \
+       SELECT id, company_id FROM hookmill.events WHERE company_id = c.company_id AND id >= $1 ORDER BY id LIMIT $2 \
+     ) e ORDER BY e.id LIMIT $2";
+
+/// Returns the events of all companies from this id on, oldest first; at most so many.
+pub(super) async fn ids_since(
+    shared: &SharedDatabase,
+    since: EventId,
+    most: usize,
+) -> Result<Vec<(CompanyId, EventId)>, StoreError> {
+    let client = shared.connections.read().await.map_err(failure::read)?;
+    let statement = client.prepare_cached(IDS_SINCE).await.map_err(failure::read)?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&since.0, &most]).await.map_err(failure::read)?;
+    let named = |row: &Row| Some((CompanyId::parse(row.get(1)).ok()?, EventId(row.get(0))));
+    Ok(rows.iter().filter_map(named).collect())
+}
+
 /// Returns the queued events of all companies, in the order in which they were stored.
 pub(super) async fn queued(shared: &SharedDatabase) -> Result<Vec<(CompanyId, EventId)>, StoreError> {
     let client = shared.connections.read().await.map_err(failure::read)?;

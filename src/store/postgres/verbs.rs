@@ -125,6 +125,20 @@ impl TaskStore for Postgres {
         let (shared, company) = (Arc::clone(&self.shared), company.clone());
         self.run(async move { events::list(&shared, &company, &filter, after, limit).await })
     }
+
+    fn events_of<'a>(
+        &'a self,
+        company: &CompanyId,
+        ids: Vec<EventId>,
+    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+        let (shared, company) = (Arc::clone(&self.shared), company.clone());
+        self.run(async move { events::of_ids(&shared, &company, &ids).await })
+    }
+
+    fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { events::before(&shared, before, limit).await })
+    }
 }
 
 impl EventQueue for Postgres {

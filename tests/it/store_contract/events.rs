@@ -85,3 +85,34 @@ pub async fn a_list_has_everything_but_bodies(store: Arc<dyn Store>) {
     assert_eq!(page.events, [Event { body: Bytes::new(), ..it.event }]);
     assert_eq!(page.next, None);
 }
+
+/// Otherwise a search in payloads lacks events, or shows them to another company.
+pub async fn events_are_read_whole_by_id_and_newest_first(store: Arc<dyn Store>) {
+    let start = Utc::now().trunc_subsecs(3) - Duration::days(1);
+    let mut all = Vec::new();
+    for n in 0..23_usize {
+        let mut it = alone(&event(EventStatus::Skipped, &format!("{{\"n\":{n}}}")));
+        let event = &mut it.ingested[0].event;
+        event.company_id = company(if n % 3 == 0 { "b" } else { "a" });
+        *event = received(event.clone(), start + Duration::minutes(i64::try_from(n * 7 % 23).unwrap()));
+        all.push(event.clone());
+        store.commit(it).await.unwrap();
+    }
+    all.sort_by_key(|it| std::cmp::Reverse(it.id.0));
+    let (mut read, mut before) = (Vec::new(), EventId(uuid::Uuid::max()));
+    loop {
+        let page = store.events_before(before, 5).await.unwrap();
+        assert!(page.events.len() <= 5);
+        read.extend(page.events);
+        match page.next {
+            Some(next) => before = next,
+            None => break,
+        }
+    }
+    assert_eq!(read, all, "of all companies, with bodies");
+    let ids: Vec<EventId> = all.iter().map(|it| it.id).chain([EventId(uuid::Uuid::now_v7())]).collect();
+    let mut own = store.events_of(&company("b"), ids).await.unwrap();
+    own.sort_by_key(|it| std::cmp::Reverse(it.id.0));
+    let expected: Vec<Event> = all.into_iter().filter(|it| it.company_id == company("b")).collect();
+    assert_eq!(own, expected);
+}

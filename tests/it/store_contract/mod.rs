@@ -140,6 +140,7 @@ every_backend! {
     one events {
         a_list_has_the_events_that_every_filter_matches,
         a_list_has_everything_but_bodies,
+        events_are_read_whole_by_id_and_newest_first,
     }
     one queue {
         queued_events_are_in_their_order_until_their_result,

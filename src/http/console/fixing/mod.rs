@@ -3,6 +3,7 @@
 pub(super) mod edit;
 mod edit_form;
 pub(super) mod erase;
+mod replay_asked;
 pub(super) mod replay_job;
 pub(super) mod replay_many;
 pub(super) mod replay_one;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::page::PageCall;
 use super::super::page_failure::PageFailure;
 use super::super::parts;
-use super::replay_many::{AskedReplay, TITLE};
+use super::replay_asked::{AskedReplay, TITLE};
 use super::{event_rows, tasks_choice};
 
 /// Statuses of events that can be replayed.

@@ -1,5 +1,8 @@
 //! What pages share.
 
+mod fix_notice;
+mod json_node;
+mod json_tree;
 mod visible;
 
 use std::fmt::Write as _;
@@ -7,16 +10,19 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::guard;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
+use super::session::FIELD;
 
+pub(super) use fix_notice::fix_notice;
+pub(super) use json_node::JsonNode;
+pub(super) use json_tree::{TreeMark, json_tree, node_tree};
 pub(super) use visible::visible;
 
 /// The hidden field of every form that is sent with POST.
 pub(super) fn form_field(page: &PageCall) -> Markup {
     let token = page.session().map(super::session::VisitorSession::form_token).unwrap_or_default();
-    html! { input type="hidden" name=(guard::FIELD) value=(token); }
+    html! { input type="hidden" name=(FIELD) value=(token); }
 }
 
 /// A time of the API. A script shows it in the viewer's time zone; it is exact on hover.
@@ -25,11 +31,23 @@ pub(super) fn time(at: &str) -> Markup {
     html! { time datetime=(at) title=(at) { (shown) } }
 }
 
+/// A time without a zone is in UTC, and a day begins at midnight.
+pub(super) fn whole_time(text: &str) -> String {
+    let text = text.replacen(' ', "T", 1);
+    let has_zone = text.ends_with('Z') || text.get(10..).is_some_and(|it| it.contains(['+', '-']));
+    match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 if !has_zone => format!("{text}:00Z"),
+        _ if !has_zone => format!("{text}Z"),
+        _ => text,
+    }
+}
+
 /// A status of an event or a task.
 pub(super) fn status_chip(status: &str) -> Markup {
     let class = match status {
-        "processed" | "completed" | "done" | "live" | "ready" | "ok" => "chip chip-ok",
-        "quarantined" | "refused" | "failed" | "not_ready" | "revoked" => "chip chip-bad",
+        "stored" | "processed" | "completed" | "done" | "live" | "ready" | "ok" => "chip chip-ok",
+        "quarantined" | "rejected" | "refused" | "failed" | "not_ready" | "revoked" => "chip chip-bad",
         "queued" | "loading" | "captured" | "skipped" | "expired" => "chip chip-warn",
         _ => "chip chip-info",
     };

@@ -1,0 +1,201 @@
+//! `/console/events/tail`: events as they are stored, as server-sent events (HTML, section 9.2).
+//!
+//! A message has the newest events of a quarter of a second, and how many it left out. A reader that is slower gets fewer
+//! messages, each with more left out; writers never wait.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Instant, interval};
+use warp::Reply as _;
+use warp::http::StatusCode;
+use warp::sse;
+
+use super::super::client::target;
+use super::super::page::PageCall;
+use super::super::page_failure::{PageFailure, refused};
+use super::super::page_reply::PageReply;
+use super::super::session::{VisitorSession, is_valid};
+use super::{filters, text};
+use crate::auth::Scope;
+use crate::format::payload::Rules;
+use crate::http::query::QueryParameters as _;
+use crate::http::query::reading::QueryReader;
+use crate::http::query::routes::EventListQuery;
+use crate::model::event::Event;
+use crate::model::ids::EventId;
+use crate::service::app::App;
+use crate::service::tail::Tail;
+use crate::store::EventFilter;
+use crate::system::text::is_unprintable;
+
+/// Time between messages, and most events of one.
+const BATCH: Duration = Duration::from_millis(250);
+const MOST: usize = 100;
+/// A comment is sent after this silence, so that proxies keep the connection.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How often the session and its key are checked.
+const CHECK: Duration = Duration::from_secs(5);
+/// A tail counts as use of its session, so it ends.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// `GET /console/events/tail`, with the filters of the list. `Last-Event-ID` continues an earlier tail.
+pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
+    let (Some(session), Some(company)) = (page.session().cloned(), page.who.company.clone()) else {
+        let message = "Choose a company first.";
+        return Err(PageFailure::own(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message));
+    };
+    let filter = filter(&page)?;
+    let Some(tail) = page.app().tail.open(&company) else {
+        let message = "Too many pages show events live. Close one of them.";
+        return Err(PageFailure::own(StatusCode::TOO_MANY_REQUESTS, "busy", message));
+    };
+    // The API says whether the visitor may list these events, and has those since the last message.
+    let missed = missed(&page).await?;
+    let sees_reasons = page.who.can(Scope::Admin) || page.who.can(Scope::EventsRead);
+    let (to, mut from) = mpsc::channel(1);
+    let sender = TailSender { to, filter, company, sees_reasons, waiting: VecDeque::new(), omitted: 0 };
+    tokio::spawn(sender.run(Arc::clone(page.app()), session, tail, missed));
+    let stream = futures_util::stream::poll_fn(move |cx| from.poll_recv(cx)).map(Ok::<_, Infallible>);
+    let response = sse::reply(stream).into_response();
+    Ok(PageReply::stream(response).with("x-accel-buffering", "no").with("connection", "close"))
+}
+
+/// The filters of the query. A search in payloads has no tail.
+fn filter(page: &PageCall) -> Result<EventFilter, PageFailure> {
+    let rules = Rules::default();
+    let mut reader = QueryReader::new(&page.call().query, &rules, EventListQuery::PARAMETERS);
+    let query = EventListQuery::take(&mut reader);
+    reader.end().map_err(|it| refused(it.into()))?;
+    Ok(query.filter())
+}
+
+/// Events that were stored after the last one that an earlier tail has shown, newest first.
+async fn missed(page: &PageCall) -> Result<Vec<Value>, PageFailure> {
+    let last = page.header("last-event-id").and_then(|it| uuid::Uuid::parse_str(it).ok()).map(EventId);
+    let set = filters::set(page);
+    let query = set.iter().map(|(name, value)| (*name, Some(value.as_str())));
+    let limit = if last.is_some() { "100" } else { "1" };
+    let mut found = page.client.get(&target("/v1/events", query.chain([("limit", Some(limit))]))).await?;
+    let events = found["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let Some(last) = last.map(|it| it.to_string()) else { return Ok(Vec::new()) };
+    Ok(events.into_iter().filter(|it| text(it, "id") > last.as_str()).collect())
+}
+
+/// What sends a tail's messages.
+struct TailSender {
+    to: mpsc::Sender<sse::Event>,
+    filter: EventFilter,
+    company: crate::model::company::CompanyId,
+    sees_reasons: bool,
+    /// The newest events that are not sent yet, oldest first.
+    waiting: VecDeque<Value>,
+    omitted: u64,
+}
+
+impl TailSender {
+    /// Sends until the reader goes, the session ends or the server stops.
+    async fn run(mut self, app: Arc<App>, session: VisitorSession, mut tail: Tail, missed: Vec<Value>) {
+        self.waiting.extend(missed.iter().rev().map(row));
+        let (began, mut sent, mut checked) = (Instant::now(), Instant::now(), Instant::now());
+        let mut batches = interval(BATCH);
+        batches.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = batches.tick() => {}
+                () = self.to.closed() => return,
+                event = tail.events.recv(), if self.waiting.is_empty() => {
+                    if !self.take(event) { return; }
+                    continue;
+                }
+            }
+            loop {
+                match tail.events.try_recv() {
+                    Ok(event) => self.add(&event),
+                    Err(TryRecvError::Lagged(lost)) => self.omitted += lost,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Closed) => return,
+                }
+            }
+            if checked.elapsed() >= CHECK {
+                checked = Instant::now();
+                if began.elapsed() >= LONGEST || !is_valid(&app, &session).await {
+                    let _gone = self.to.try_send(sse::Event::default().event("end").data("{}"));
+                    return;
+                }
+            }
+            let message = if !self.waiting.is_empty() || self.omitted > 0 {
+                self.message()
+            } else if sent.elapsed() >= SILENCE {
+                sse::Event::default().comment("still here")
+            } else {
+                continue;
+            };
+            match self.to.try_send(message) {
+                Ok(()) => {
+                    sent = Instant::now();
+                    self.waiting.clear();
+                    self.omitted = 0;
+                }
+                // The reader has not read the last message: what waits is in the next one.
+                Err(TrySendError::Full(_)) => {}
+                Err(TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    /// Takes an event; false if the server ends.
+    fn take(&mut self, event: Result<Arc<Event>, RecvError>) -> bool {
+        match event {
+            Ok(event) => self.add(&event),
+            Err(RecvError::Lagged(lost)) => self.omitted += lost,
+            Err(RecvError::Closed) => return false,
+        }
+        true
+    }
+
+    fn add(&mut self, event: &Event) {
+        if event.company_id != self.company || !self.filter.fits(event) {
+            return;
+        }
+        let mut shown = json!({
+            "id": event.id, "received_at": event.received_at, "integration": event.integration, "status": event.status,
+            "task_ids": event.task_ids, "body_bytes": event.body_bytes,
+        });
+        if self.sees_reasons {
+            shown["reason"] = json!(event.reason);
+        }
+        // An event that was processed since is shown once, as it is now.
+        self.waiting.retain(|it| it["id"] != shown["id"]);
+        if self.waiting.len() == MOST {
+            self.waiting.pop_front();
+            self.omitted += 1;
+        }
+        self.waiting.push_back(row(&shown));
+    }
+
+    fn message(&self) -> sse::Event {
+        let last = self.waiting.iter().map(|it| text(it, "id")).max().unwrap_or_default().to_owned();
+        let data = json!({"events": self.waiting, "omitted": self.omitted}).to_string();
+        sse::Event::default().id(last).data(data)
+    }
+}
+
+/// What the script shows of an event. Nothing in it can look like something else.
+fn row(event: &Value) -> Value {
+    let plain = |text: &str| text.chars().filter(|it| !is_unprintable(*it)).take(200).collect::<String>();
+    json!({
+        "id": event["id"], "received_at": event["received_at"], "status": event["status"],
+        "integration": plain(text(event, "integration")),
+        "code": plain(event["reason"]["code"].as_str().unwrap_or_default()),
+        "tasks": event["task_ids"].as_array().map_or(0, Vec::len),
+        "size": super::super::parts::bytes(event["body_bytes"].as_u64().unwrap_or(0)),
+    })
+}

@@ -1,0 +1,143 @@
+//! JSON as it was written: numbers keep every digit.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// A JSON value whose numbers are text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum JsonNode<'a> {
+    Object(Vec<(Cow<'a, str>, JsonNode<'a>)>),
+    Array(Vec<JsonNode<'a>>),
+    Text(Cow<'a, str>),
+    /// A number, `true`, `false` or `null`, as it was written.
+    Other(Cow<'a, str>),
+}
+
+impl<'a> JsonNode<'a> {
+    /// Reads JSON text; `None` if it is not valid.
+    pub(in super::super) fn parse(text: &'a str) -> Option<Self> {
+        // It checks everything, and limits the depth: the reader below need not.
+        serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
+        JsonReader { text, at: 0 }.value()
+    }
+
+    pub(in super::super) fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Object(fields) => {
+                Self::Object(fields.iter().map(|(name, it)| (name.as_str().into(), Self::of(it))).collect())
+            }
+            Value::Array(items) => Self::Array(items.iter().map(Self::of).collect()),
+            Value::String(text) => Self::Text(text.as_str().into()),
+            other => Self::Other(other.to_string().into()),
+        }
+    }
+
+    /// The member or item of this name.
+    pub(in super::super) fn step(&self, name: &str) -> Option<&Self> {
+        match self {
+            // Of members with one name, the last counts.
+            Self::Object(fields) => fields.iter().rev().find(|(it, _)| it == name).map(|(_, it)| it),
+            Self::Array(items) => items.get(name.parse::<usize>().ok()?),
+            Self::Text(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+/// Reads text that is known to be valid.
+struct JsonReader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> JsonReader<'a> {
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        self.at += rest.iter().position(|it| !it.is_ascii_whitespace())?;
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn value(&mut self) -> Option<JsonNode<'a>> {
+        match self.peek()? {
+            b'{' => self.members().map(JsonNode::Object),
+            b'[' => self.items().map(JsonNode::Array),
+            b'"' => self.string().map(JsonNode::Text),
+            _ => {
+                let rest = self.text.get(self.at..)?;
+                let is_end = |it: char| it.is_ascii_whitespace() || matches!(it, ',' | ']' | '}');
+                let token = rest.get(..rest.find(is_end).unwrap_or(rest.len()))?;
+                self.at += token.len();
+                Some(JsonNode::Other(token.into()))
+            }
+        }
+    }
+
+    fn members(&mut self) -> Option<Vec<(Cow<'a, str>, JsonNode<'a>)>> {
+        let mut members = Vec::new();
+        self.at += 1;
+        while self.peek()? != b'}' {
+            let name = self.string()?;
+            self.peek()?;
+            self.at += 1;
+            members.push((name, self.value()?));
+            self.skip_comma()?;
+        }
+        self.at += 1;
+        Some(members)
+    }
+
+    fn items(&mut self) -> Option<Vec<JsonNode<'a>>> {
+        let mut items = Vec::new();
+        self.at += 1;
+        while self.peek()? != b']' {
+            items.push(self.value()?);
+            self.skip_comma()?;
+        }
+        self.at += 1;
+        Some(items)
+    }
+
+    fn skip_comma(&mut self) -> Option<()> {
+        if self.peek()? == b',' {
+            self.at += 1;
+        }
+        Some(())
+    }
+
+    fn string(&mut self) -> Option<Cow<'a, str>> {
+        let start = self.at;
+        let mut at = start + 1;
+        loop {
+            at += memchr::memchr2(b'"', b'\\', self.text.as_bytes().get(at..)?)?;
+            if self.text.as_bytes().get(at)? == &b'"' {
+                break;
+            }
+            at += 2;
+        }
+        self.at = at + 1;
+        let quoted = self.text.get(start..=at)?;
+        let inner = quoted.get(1..quoted.len() - 1)?;
+        if inner.contains('\\') { serde_json::from_str(quoted).ok().map(Cow::Owned) } else { Some(inner.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a page shows another amount or id than was sent.
+    #[test]
+    fn numbers_keep_every_digit_and_everything_else_its_place() {
+        let text = r#" {"a":[12.50,1e400,9007199254740993, -0 ],"b\n\"":{"c/d~":null,"é":"\u00e9"},"":[],"x":{}} "#;
+        let node = JsonNode::parse(text).unwrap();
+        let numbers = ["12.50", "1e400", "9007199254740993", "-0"].map(|it| JsonNode::Other(it.into()));
+        assert_eq!(node.step("a"), Some(&JsonNode::Array(numbers.to_vec())));
+        assert_eq!(node.step("b\n\"").and_then(|it| it.step("é")), Some(&JsonNode::Text("é".into())));
+        assert_eq!(node.step("x"), Some(&JsonNode::Object(Vec::new())));
+        for wrong in ["", "{", "[1,]", "{\"a\":}", "nul", "\"", &"[".repeat(1000)] {
+            assert_eq!(JsonNode::parse(wrong), None, "{wrong}");
+        }
+        let value: Value = serde_json::from_str(r#"{"a":[1,"x",true]}"#).unwrap();
+        assert_eq!(JsonNode::of(&value), JsonNode::parse(r#"{"a":[1,"x",true]}"#).unwrap());
+    }
+}

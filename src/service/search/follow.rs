@@ -1,0 +1,137 @@
+//! Fills the index: with what is stored at the start, and with what other servers store.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::tail::LiveTail;
+use super::{PayloadSearch, blocking};
+use crate::model::ids::{EventId, new_id};
+use crate::model::time::now;
+use crate::store::{Store, StoreError};
+
+/// How often events that wait are added; a search adds them at once.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Events that are read at a time.
+const READ: usize = 500;
+/// How often other servers' events are looked for, and how old they may be when they are stored: usually, and every minute.
+const POLL: Duration = Duration::from_secs(1);
+const LATE: chrono::Duration = chrono::Duration::seconds(15);
+const VERY_LATE: chrono::Duration = chrono::Duration::minutes(10);
+/// Most ids of one look.
+const IDS: usize = 100_000;
+/// Pause after a failed read.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps the index complete until `ended`. Events of other servers go to the live tail too.
+pub(crate) async fn follow(
+    search: Arc<PayloadSearch>,
+    tail: Arc<LiveTail>,
+    store: Arc<dyn Store>,
+    ended: CancellationToken,
+) {
+    if !search.is_on() {
+        return;
+    }
+    let work = async {
+        tokio::join!(settle(&search), read_stored(&search, &*store), poll(&search, &tail, &*store));
+    };
+    tokio::select! {
+        () = work => {}
+        () = ended.cancelled() => {}
+    }
+}
+
+async fn settle(search: &Arc<PayloadSearch>) {
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        if search.has_waiting() {
+            let search = Arc::clone(search);
+            let _next_time = blocking(move || search.settle()).await;
+        }
+    }
+}
+
+/// Reads what is stored, newest first, until everything is in the index or it is full. It pauses as long as it works.
+async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
+    let (mut before, began) = (EventId(uuid::Uuid::max()), Instant::now());
+    loop {
+        let started = Instant::now();
+        let next = match store.events_before(before, READ).await {
+            Ok(page) => {
+                let next = page.next;
+                let own = Arc::clone(search);
+                let noted =
+                    move || own.insert(page.events.iter().filter_map(|it| own.note(it)).map(|it| it.0).collect());
+                if blocking(noted).await.is_err() {
+                    tracing::error!("reading events for the search panicked");
+                    return;
+                }
+                next
+            }
+            Err(error) => {
+                tracing::warn!(cause = %error, "stored events cannot be read for the search");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (events, bytes) = search.size();
+        let is_full = events >= search.most || bytes >= search.most.saturating_mul(super::BYTES_PER_EVENT);
+        let read_from = next.map_or(0, |it| it.0.as_u128());
+        *search.read_from.lock().unwrap_or_else(PoisonError::into_inner) = read_from;
+        match next {
+            Some(next) if !is_full => before = next,
+            _ => {
+                let millis = began.elapsed().as_millis();
+                tracing::info!(events, bytes, millis, "payloads of stored events can be searched");
+                return;
+            }
+        }
+        tokio::time::sleep(started.elapsed()).await;
+    }
+}
+
+/// Adds the events that other servers store.
+async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
+    for round in 0_u64.. {
+        tokio::time::sleep(POLL).await;
+        let Some(cluster) = store.cluster() else { return };
+        let age = if round % 60 == 59 { VERY_LATE } else { LATE };
+        let since = EventId(new_id(now() - age));
+        let added = async {
+            let ids = cluster.event_ids(since, IDS).await?;
+            add_missing(search, tail, store, ids).await
+        };
+        if let Err(error) = added.await {
+            tracing::debug!(cause = %error, "other servers' events cannot be read for the search");
+        }
+    }
+}
+
+async fn add_missing(
+    search: &Arc<PayloadSearch>,
+    tail: &LiveTail,
+    store: &dyn Store,
+    ids: Vec<(crate::model::company::CompanyId, EventId)>,
+) -> Result<(), StoreError> {
+    let own = Arc::clone(search);
+    let missing = blocking(move || {
+        own.settle();
+        let index = own.index.read().unwrap_or_else(PoisonError::into_inner);
+        ids.into_iter().filter(|(company, id)| !index.contains(company, *id)).collect::<Vec<_>>()
+    });
+    let mut by_company = std::collections::BTreeMap::<_, Vec<EventId>>::new();
+    for (company, id) in missing.await? {
+        by_company.entry(company).or_default().push(id);
+    }
+    for (company, ids) in by_company {
+        for part in ids.chunks(READ) {
+            let events = store.events_of(&company, part.to_vec()).await?;
+            events.iter().filter(|it| tail.wants(it)).for_each(|it| tail.send(it.clone()));
+            let own = Arc::clone(search);
+            blocking(move || own.insert_all(&events)).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The signatures of events: for each company in the order of ids, in blocks that are scanned from the newest on.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::model::company::CompanyId;
+use crate::model::ids::EventId;
+
+use super::signature::Probes;
+
+/// Number of events in a block.
+const BLOCK: usize = 4096;
+
+/// An event's place in its block.
+#[derive(Debug, Clone, Copy)]
+struct IndexEntry {
+    id: u128,
+    /// Place and size of its signature, in units of 64 bits.
+    start: u32,
+    units: u32,
+    /// Number of its integration.
+    integration: u32,
+}
+
+/// Events whose ids are next to each other.
+#[derive(Debug, Default)]
+struct Block {
+    /// In the order of ids.
+    entries: Vec<IndexEntry>,
+    /// Signatures, in the order in which they were added.
+    bits: Vec<u64>,
+}
+
+/// An event to add.
+pub(super) struct SignedEvent {
+    pub(super) company: CompanyId,
+    pub(super) id: EventId,
+    pub(super) integration: u32,
+    pub(super) signature: Vec<u64>,
+}
+
+/// All signatures.
+#[derive(Debug, Default)]
+pub(super) struct SignatureIndex {
+    companies: HashMap<CompanyId, VecDeque<Block>>,
+    events: usize,
+    /// Memory of entries and signatures, in bytes.
+    bytes: usize,
+    /// Events below this id were dropped because there was no room.
+    dropped_below: u128,
+}
+
+/// A part of a scan.
+pub(super) struct Candidates {
+    /// Events that the signatures allow, newest first.
+    pub(super) ids: Vec<EventId>,
+    /// Where the scan goes on, if it was not the last part.
+    pub(super) more: bool,
+}
+
+impl Block {
+    fn range(&self) -> Option<(u128, u128)> {
+        Some((self.entries.first()?.id, self.entries.last()?.id))
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<IndexEntry>() * self.entries.len() + size_of::<u64>() * self.bits.len()
+    }
+
+    fn signature(&self, entry: &IndexEntry) -> &[u64] {
+        let start = entry.start as usize;
+        self.bits.get(start..start + entry.units as usize).unwrap_or_default()
+    }
+
+    /// Adds an event; false if it is there already.
+    fn add(&mut self, event: &SignedEvent) -> bool {
+        let id = event.id.0.as_u128();
+        let at = match self.entries.last() {
+            Some(last) if last.id < id => Err(self.entries.len()),
+            _ => self.entries.binary_search_by_key(&id, |it| it.id),
+        };
+        let Err(at) = at else { return false };
+        let (start, units) = (self.bits.len(), event.signature.len());
+        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        self.entries
+            .insert(at, IndexEntry { id, start: number(start), units: number(units), integration: event.integration });
+        self.bits.extend_from_slice(&event.signature);
+        true
+    }
+
+    /// Returns the block with these entries only.
+    fn with(&self, entries: &[IndexEntry]) -> Self {
+        let mut block = Self::default();
+        for entry in entries {
+            let start = u32::try_from(block.bits.len()).unwrap_or(u32::MAX);
+            block.bits.extend_from_slice(self.signature(entry));
+            block.entries.push(IndexEntry { start, ..*entry });
+        }
+        block
+    }
+}
+
+impl SignatureIndex {
+    /// Adds an event, unless it is there already.
+    pub(super) fn add(&mut self, event: &SignedEvent) {
+        let id = event.id.0.as_u128();
+        if id < self.dropped_below {
+            return;
+        }
+        let blocks = self.companies.entry(event.company.clone()).or_default();
+        // The block with the nearest lower ids, or else the first.
+        let at = blocks.partition_point(|it| it.range().is_some_and(|(first, _)| first <= id)).saturating_sub(1);
+        let full = blocks.get(at).is_none_or(|it| it.entries.len() >= BLOCK);
+        let at = if full { make_room(blocks, at, id) } else { at };
+        if let Some(block) = blocks.get_mut(at)
+            && block.add(event)
+        {
+            self.events += 1;
+            self.bytes += size_of::<IndexEntry>() + size_of::<u64>() * event.signature.len();
+        }
+    }
+
+    /// Returns whether an event is there.
+    pub(super) fn contains(&self, company: &CompanyId, id: EventId) -> bool {
+        let id = id.0.as_u128();
+        self.companies.get(company).is_some_and(|blocks| {
+            let at = blocks.partition_point(|it| it.range().is_some_and(|(first, _)| first <= id)).saturating_sub(1);
+            blocks.get(at).is_some_and(|it| it.entries.binary_search_by_key(&id, |it| it.id).is_ok())
+        })
+    }
+
+    /// Returns events before this id whose signatures allow these words: at most so many, from at most so many blocks.
+    pub(super) fn scan(&self, company: &CompanyId, words: &[Probes], range: (u128, u128), most: usize) -> Candidates {
+        let (since, before) = range;
+        let mut found = Candidates { ids: Vec::new(), more: false };
+        let blocks = self.companies.get(company).into_iter().flatten().rev();
+        for block in blocks {
+            let Some((first, last)) = block.range() else { continue };
+            if first >= before {
+                continue;
+            }
+            if last < since {
+                break;
+            }
+            let end = block.entries.partition_point(|it| it.id < before);
+            for entry in block.entries.iter().take(end).rev().take_while(|it| it.id >= since) {
+                let bits = block.signature(entry);
+                if words.iter().all(|it| it.are_in(bits)) {
+                    found.ids.push(EventId(uuid::Uuid::from_u128(entry.id)));
+                    if found.ids.len() == most {
+                        found.more = true;
+                        return found;
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Drops the oldest blocks until the index has at most so many events and bytes.
+    pub(super) fn shrink_to(&mut self, events: usize, bytes: usize) {
+        while self.events > events || self.bytes > bytes {
+            let oldest = |blocks: &VecDeque<Block>| blocks.front().and_then(Block::range).map(|(first, _)| first);
+            let company = self.companies.iter().filter_map(|(company, it)| Some((oldest(it)?, company))).min();
+            let Some(company) = company.map(|(_, company)| company.clone()) else { return };
+            let Some(blocks) = self.companies.get_mut(&company) else { return };
+            let Some(block) = blocks.pop_front() else { return };
+            if blocks.is_empty() {
+                self.companies.remove(&company);
+            }
+            self.events -= block.entries.len();
+            self.bytes -= block.bytes();
+            let last = block.range().map_or(0, |(_, last)| last);
+            self.dropped_below = self.dropped_below.max(last.saturating_add(1));
+        }
+    }
+
+    /// Removes the events for which `is_gone` says so: it gets company, id and integration.
+    pub(super) fn remove(&mut self, mut is_gone: impl FnMut(&CompanyId, u128, u32) -> bool) {
+        for (company, blocks) in &mut self.companies {
+            for block in blocks.iter_mut() {
+                let is_kept = |it: &IndexEntry| !is_gone(company, it.id, it.integration);
+                let kept: Vec<IndexEntry> = block.entries.iter().copied().filter(is_kept).collect();
+                if kept.len() < block.entries.len() {
+                    let smaller = block.with(&kept);
+                    self.events -= block.entries.len() - kept.len();
+                    self.bytes -= block.bytes() - smaller.bytes();
+                    *block = smaller;
+                }
+            }
+            blocks.retain(|it| !it.entries.is_empty());
+        }
+        self.companies.retain(|_, blocks| !blocks.is_empty());
+    }
+
+    /// Removes one event, if it is there.
+    pub(super) fn remove_one(&mut self, company: &CompanyId, id: EventId) {
+        let id = id.0.as_u128();
+        let Some(blocks) = self.companies.get_mut(company) else { return };
+        let at = blocks.partition_point(|it| it.range().is_some_and(|(first, _)| first <= id)).saturating_sub(1);
+        let Some(block) = blocks.get_mut(at) else { return };
+        let Ok(place) = block.entries.binary_search_by_key(&id, |it| it.id) else { return };
+        let mut kept = block.entries.clone();
+        kept.remove(place);
+        let smaller = block.with(&kept);
+        self.events -= 1;
+        self.bytes -= block.bytes() - smaller.bytes();
+        *block = smaller;
+        if kept.is_empty() {
+            blocks.remove(at);
+        }
+    }
+
+    pub(super) fn events(&self) -> usize {
+        self.events
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Events with lower ids may be missing because there was no room.
+    pub(super) fn dropped_below(&self) -> u128 {
+        self.dropped_below
+    }
+}
+
+/// Makes room for an id next to a full block: a new block after the last one or before the first, or else two halves. Returns
+/// the block for the id.
+fn make_room(blocks: &mut VecDeque<Block>, at: usize, id: u128) -> usize {
+    let Some((first, last)) = blocks.get(at).and_then(Block::range) else {
+        blocks.push_back(Block::default());
+        return blocks.len() - 1;
+    };
+    if id > last && at + 1 == blocks.len() {
+        blocks.push_back(Block::default());
+        return at + 1;
+    }
+    if id < first {
+        blocks.push_front(Block::default());
+        return 0;
+    }
+    let Some(block) = blocks.remove(at) else { return at };
+    let (lower, upper) = block.entries.split_at(block.entries.len() / 2);
+    let (lower, upper) = (block.with(lower), block.with(upper));
+    let is_upper = upper.range().is_some_and(|(first, _)| id >= first);
+    blocks.insert(at, upper);
+    blocks.insert(at, lower);
+    at + usize::from(is_upper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::signature::signature;
+    use super::*;
+
+    fn event(company: &str, id: u128, words: &[u64]) -> SignedEvent {
+        SignedEvent {
+            company: CompanyId::parse(company).unwrap(),
+            id: EventId(uuid::Uuid::from_u128(id)),
+            integration: u32::from(id % 2 == 0),
+            signature: signature(&mut words.to_vec()),
+        }
+    }
+
+    fn ids(index: &SignatureIndex, company: &str, word: u64, range: (u128, u128), most: usize) -> Vec<u128> {
+        let company = CompanyId::parse(company).unwrap();
+        let found = index.scan(&company, &[Probes::of(word)], range, most);
+        found.ids.iter().map(|it| it.0.as_u128()).collect()
+    }
+
+    const ALL: (u128, u128) = (0, u128::MAX);
+
+    /// Otherwise a page lacks events, or shows them in another order, when old events are added after new ones.
+    #[test]
+    fn events_are_found_in_the_order_of_ids_whatever_the_order_of_adding() {
+        let mut index = SignatureIndex::default();
+        let count = 3 * BLOCK as u128;
+        let orders: [Box<dyn Fn(u128) -> u128>; 3] = [
+            Box::new(move |it| count + it),
+            Box::new(move |it| count - 1 - it),
+            Box::new(move |it| (it * 7919) % (2 * count)),
+        ];
+        for order in orders {
+            (0..count).for_each(|it| index.add(&event("a", order(it), &[order(it) as u64, 1_000_003])));
+        }
+        assert_eq!(index.events(), 2 * BLOCK * 3);
+        let found = ids(&index, "a", 1_000_003, ALL, usize::MAX);
+        assert_eq!(found, (0..2 * count).rev().collect::<Vec<_>>());
+        assert_eq!(ids(&index, "a", 1_000_003, (5, 8), 10), [7, 6, 5]);
+        assert_eq!(ids(&index, "a", 1_000_003, (5, 8), 2), [7, 6]);
+        assert!(ids(&index, "a", 77, ALL, 10).contains(&77));
+        assert!(ids(&index, "b", 77, ALL, 10).is_empty(), "another company has none");
+    }
+
+    /// Otherwise memory grows without bound, or what was erased stays.
+    #[test]
+    fn the_oldest_are_dropped_and_what_is_gone_is_removed() {
+        let mut index = SignatureIndex::default();
+        for id in 0..BLOCK as u128 * 2 + 10 {
+            index.add(&event(if id % 3 == 0 { "a" } else { "b" }, id, &[7]));
+        }
+        let before = index.bytes();
+        index.remove(|_, _, integration| integration == 1);
+        assert!(index.bytes() < before * 6 / 10 && ids(&index, "a", 7, ALL, 100_000).iter().all(|it| it % 2 == 1));
+        index.shrink_to(3000, usize::MAX);
+        assert!(index.events() <= 3000 && index.dropped_below() > 0);
+        let lowest = index.dropped_below();
+        index.add(&event("a", lowest - 1, &[7]));
+        assert!(ids(&index, "a", 7, (0, lowest), 10).is_empty(), "it would be the only one of its time");
+        index.shrink_to(0, 0);
+        assert_eq!((index.events(), index.bytes()), (0, 0));
+    }
+}

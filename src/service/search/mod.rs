@@ -1,0 +1,323 @@
+//! Search in payloads: an index of signatures in memory, the same for every store.
+//!
+//! For each of the newest events, `index.rs` has a signature (`signature.rs`) of its words (`words.rs`), which are read from the
+//! body (`reading.rs`). A search scans the signatures from the newest event on, and reads the events that they allow from the
+//! store to see whether they have what is searched for (`query.rs`). `follow.rs` reads what is stored at the start, and what
+//! other servers store.
+
+mod follow;
+mod index;
+mod query;
+mod reading;
+mod signature;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use self::index::{Candidates, SignatureIndex, SignedEvent};
+use self::reading::{BodyReader, plain_words};
+use self::signature::{Probes, signature};
+use crate::integration::Registry;
+use crate::model::company::CompanyId;
+use crate::model::event::{Event, RawEvent};
+use crate::model::ids::{EventId, IntegrationName};
+use crate::store::{EventFilter, Store, StoreError};
+
+pub(crate) use self::follow::follow;
+pub use self::query::{MOST_TERMS, PayloadQuery};
+
+/// Memory for each event that may be in the index, in bytes, on average.
+const BYTES_PER_EVENT: usize = 160;
+/// How long a search goes on before it returns what it has found so far.
+const BUDGET: Duration = Duration::from_secs(2);
+/// Events that are read at a time.
+const READ: usize = 64;
+/// Most events, and bytes of their bodies, that wait to be added. A request that would exceed it adds its event itself.
+const WAITING: usize = 4096;
+const WAITING_BYTES: usize = 16 << 20;
+
+/// An event that is stored, and not in the index yet.
+struct WaitingEvent {
+    company: CompanyId,
+    id: EventId,
+    integration: IntegrationName,
+    /// Values of stored headers.
+    headers: String,
+    content: WaitingContent,
+}
+
+enum WaitingContent {
+    Nothing,
+    /// JSON whose words are those of the payload.
+    Plain(Bytes),
+    Other(Box<RawEvent>),
+}
+
+#[derive(Default)]
+struct WaitingEvents {
+    events: Vec<WaitingEvent>,
+    bytes: usize,
+}
+
+/// The index of payloads.
+pub struct PayloadSearch {
+    reader: BodyReader,
+    /// Maximum number of events; 0 turns the search off.
+    most: usize,
+    waiting: Mutex<WaitingEvents>,
+    /// Held while waiting events are added: a search that comes after them waits for it.
+    adding: Mutex<()>,
+    index: RwLock<SignatureIndex>,
+    /// Numbers of integrations.
+    integrations: Mutex<HashMap<IntegrationName, u32>>,
+    /// Stored events from this id on have been read; 0 once all have.
+    read_from: Mutex<u128>,
+}
+
+/// A page of what was found.
+#[derive(Debug)]
+pub struct PayloadMatches {
+    /// Events that match, newest first, with what was sent.
+    pub events: Vec<Event>,
+    /// Event after which the search goes on; `None` at the end.
+    pub next: Option<EventId>,
+    /// Older events are not in the index, or not yet; `None` if all stored events are.
+    pub complete_since: Option<DateTime<Utc>>,
+}
+
+impl PayloadSearch {
+    /// An empty index for at most so many events.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, most: usize, body_bytes: usize) -> Self {
+        Self {
+            reader: BodyReader { registry, body_bytes },
+            most,
+            waiting: Mutex::default(),
+            adding: Mutex::default(),
+            index: RwLock::default(),
+            integrations: Mutex::default(),
+            read_from: Mutex::new(u128::MAX),
+        }
+    }
+
+    /// Whether payloads can be searched.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.most > 0
+    }
+
+    /// Takes what an event needs to be added, before it is stored.
+    pub(super) fn note(&self, event: &Event) -> Option<NotedEvent> {
+        let headers = header_values(event);
+        let has_body = !event.body.is_empty() && event.no_body().is_none();
+        if self.most == 0 || (headers.is_empty() && !has_body) {
+            return None;
+        }
+        let content = if !has_body {
+            WaitingContent::Nothing
+        } else if self.reader.is_plain(event) {
+            WaitingContent::Plain(event.body.clone())
+        } else {
+            WaitingContent::Other(Box::new(event.raw()))
+        };
+        let (company, integration) = (event.company_id.clone(), event.integration.clone());
+        Some(NotedEvent(WaitingEvent { company, id: event.id, integration, headers, content }))
+    }
+
+    /// Adds events that are stored now.
+    pub(super) fn add(&self, noted: Vec<NotedEvent>) {
+        let bytes = |it: &WaitingEvent| match &it.content {
+            WaitingContent::Nothing => 0,
+            WaitingContent::Plain(body) => body.len(),
+            WaitingContent::Other(raw) => raw.body.len(),
+        };
+        let is_full = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            for NotedEvent(event) in noted {
+                waiting.bytes += bytes(&event);
+                waiting.events.push(event);
+            }
+            waiting.events.len() > WAITING || waiting.bytes > WAITING_BYTES
+        };
+        if is_full {
+            self.settle();
+        }
+    }
+
+    /// Adds the events that wait. Blocking.
+    fn settle(&self) {
+        let _one_by_one = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if !waiting.events.is_empty() {
+            self.insert(waiting.events);
+        }
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).events.is_empty()
+    }
+
+    fn insert(&self, events: Vec<WaitingEvent>) {
+        let signed: Vec<SignedEvent> = events.into_iter().map(|it| self.signed(it)).collect();
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        signed.iter().for_each(|it| index.add(it));
+        index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
+    }
+
+    /// Adds events, and remembers those without a body, so that they are not read again.
+    fn insert_all(&self, events: &[Event]) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            let empty = || SignedEvent {
+                company: event.company_id.clone(),
+                id: event.id,
+                integration: self.number(event.integration.clone()),
+                signature: Vec::new(),
+            };
+            index.add(&self.note(event).map_or_else(empty, |it| self.signed(it.0)));
+        }
+        index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
+    }
+
+    fn signed(&self, event: WaitingEvent) -> SignedEvent {
+        let WaitingEvent { company, id, integration, headers, content } = event;
+        let mut words = match content {
+            WaitingContent::Nothing => Vec::new(),
+            WaitingContent::Plain(body) => plain_words(&body),
+            WaitingContent::Other(raw) => self.reader.all_words(&integration, &raw),
+        };
+        words::word_hashes(&headers, |it| words.push(it));
+        SignedEvent { company, id, integration: self.number(integration), signature: signature(&mut words) }
+    }
+
+    fn number(&self, integration: IntegrationName) -> u32 {
+        let mut all = self.integrations.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        *all.entry(integration).or_insert(next)
+    }
+
+    /// Removes events whose content is gone: those of these ids.
+    pub(super) fn remove(&self, ids: &[EventId]) {
+        self.settle();
+        let ids: std::collections::HashSet<u128> = ids.iter().map(|it| it.0.as_u128()).collect();
+        self.index.write().unwrap_or_else(PoisonError::into_inner).remove(|_, id, _| ids.contains(&id));
+    }
+
+    /// Removes events that were received before this time: all, or those of an integration.
+    pub(super) fn remove_before(&self, integration: Option<&str>, time: DateTime<Utc>) {
+        let number = integration.map(|it| self.number(IntegrationName(it.into())));
+        let before = u128::from(u64::try_from(time.timestamp_millis()).unwrap_or(0)) << 80;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.remove(|_, id, of| id < before && number.is_none_or(|it| it == of));
+    }
+
+    /// Number of events in the index, and their memory in bytes.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        (index.events(), index.bytes())
+    }
+
+    fn scan(&self, company: &CompanyId, words: &[Probes], range: (u128, u128)) -> Candidates {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).scan(company, words, range, READ)
+    }
+
+    fn complete_since(&self) -> Option<DateTime<Utc>> {
+        let dropped = self.index.read().unwrap_or_else(PoisonError::into_inner).dropped_below();
+        let from = dropped.max(*self.read_from.lock().unwrap_or_else(PoisonError::into_inner));
+        let millis = i64::try_from(from >> 80).ok()?;
+        // Nothing has been read yet at `u128::MAX`.
+        (from > 0).then(|| DateTime::from_timestamp_millis(millis).unwrap_or_else(crate::model::time::now))
+    }
+
+    /// Returns events with what is searched for that match the filter too, newest first.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub async fn search(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        company: &CompanyId,
+        (query, filter): (PayloadQuery, EventFilter),
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<PayloadMatches, StoreError> {
+        let started = Instant::now();
+        let words: Arc<[Probes]> = query.words().into();
+        let asked = Arc::new((query, filter));
+        let since = asked.1.since.map_or(0, first_id);
+        let mut before = asked.1.until.map_or(u128::MAX, first_id).min(after.map_or(u128::MAX, |it| it.0.as_u128()));
+        let complete_since = self.complete_since();
+        let mut found = PayloadMatches { events: Vec::new(), next: None, complete_since };
+        loop {
+            let (own, of, asked_words) = (Arc::clone(self), company.clone(), Arc::clone(&words));
+            let scanned = blocking(move || {
+                own.settle();
+                own.scan(&of, &asked_words, (since, before))
+            });
+            let Candidates { ids, more } = scanned.await?;
+            let Some(last) = ids.last().copied() else { return Ok(found) };
+            let events = store.events_of(company, ids.clone()).await?;
+            let (own, asked) = (Arc::clone(self), Arc::clone(&asked));
+            let of = company.clone();
+            let matching = blocking(move || own.matching(&of, &asked, &ids, events)).await?;
+            for event in matching {
+                found.next = Some(event.id);
+                found.events.push(event);
+                if found.events.len() == limit {
+                    return Ok(found);
+                }
+            }
+            found.next = None;
+            if !more {
+                return Ok(found);
+            }
+            before = last.0.as_u128();
+            if started.elapsed() >= BUDGET {
+                found.next = Some(last);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Returns the candidates that match, newest first. Those whose content is gone leave the index.
+    fn matching(
+        &self,
+        company: &CompanyId,
+        (query, filter): &(PayloadQuery, EventFilter),
+        ids: &[EventId],
+        mut events: Vec<Event>,
+    ) -> Vec<Event> {
+        events.retain(|it| it.erased_at.is_none());
+        let gone: Vec<EventId> = ids.iter().copied().filter(|id| events.iter().all(|it| it.id != *id)).collect();
+        if !gone.is_empty() {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            gone.iter().for_each(|id| index.remove_one(company, *id));
+        }
+        events.retain(|it| filter.fits(it) && query.is_in(it, &self.reader));
+        events.sort_unstable_by_key(|it| std::cmp::Reverse(it.id));
+        events
+    }
+}
+
+/// Returns the values of an event's stored headers.
+fn header_values(event: &Event) -> String {
+    event.headers.iter().map(|(_, value)| value.as_str()).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// What was noted of an event before it was stored.
+pub(super) struct NotedEvent(WaitingEvent);
+
+fn first_id(time: DateTime<Utc>) -> u128 {
+    u128::from(u64::try_from(time.timestamp_millis()).unwrap_or(0)) << 80
+}
+
+/// Runs what may take the processor for long.
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(run).await.map_err(|_| StoreError::Read("the search panicked".into()))
+}

@@ -1,0 +1,91 @@
+//! What is searched for in payloads, and whether an event has it.
+
+use serde_json::Value;
+
+use super::reading::{BodyReader, each_text};
+use super::signature::Probes;
+use super::words::{folded, has_term, word_hashes};
+use crate::model::event::Event;
+
+/// Most words and other terms of a query.
+pub const MOST_TERMS: usize = 20;
+
+/// A query: all terms occur in the body or in stored headers, and the value is at the place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadQuery {
+    /// Terms in lower case, each with at least one letter or digit.
+    terms: Vec<String>,
+    /// JSON Pointer and value.
+    place: Option<(String, String)>,
+}
+
+impl PayloadQuery {
+    /// Reads the terms, separated by white space, and the place. `None` if nothing is asked for.
+    #[must_use]
+    pub fn of(text: Option<&str>, place: Option<(String, String)>) -> Option<Self> {
+        let has_word = |it: &&str| it.contains(char::is_alphanumeric);
+        let terms: Vec<String> =
+            text.unwrap_or_default().split_whitespace().filter(has_word).take(MOST_TERMS).map(folded).collect();
+        (!terms.is_empty() || place.is_some()).then_some(Self { terms, place })
+    }
+
+    /// Returns the words that a signature must allow.
+    pub(super) fn words(&self) -> Vec<Probes> {
+        let mut hashes = Vec::new();
+        self.terms.iter().for_each(|term| word_hashes(term, |it| hashes.push(it)));
+        if let Some((pointer, value)) = &self.place {
+            let is_name = |it: &&str| !it.bytes().all(|it| it.is_ascii_digit());
+            for name in pointer.split('/').filter(is_name) {
+                word_hashes(&name.replace("~1", "/").replace("~0", "~"), |it| hashes.push(it));
+            }
+            word_hashes(value, |it| hashes.push(it));
+        }
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.into_iter().map(Probes::of).collect()
+    }
+
+    /// Returns whether an event has what is searched for.
+    pub(super) fn is_in(&self, event: &Event, reader: &BodyReader) -> bool {
+        let headers = folded(&super::header_values(event));
+        let mut missing: Vec<&str> =
+            self.terms.iter().map(String::as_str).filter(|it| !has_term(&headers, it)).collect();
+        if missing.is_empty() && self.place.is_none() {
+            return true;
+        }
+        if event.no_body().is_some() || event.body.is_empty() {
+            return false;
+        }
+        let (raw, name) = (event.raw(), &event.integration);
+        let content = folded(&String::from_utf8_lossy(&raw.content(reader.limit(name, &raw))));
+        missing.retain(|it| !has_term(&content, it));
+        if missing.is_empty() && self.place.is_none() {
+            return true;
+        }
+        if self.place.is_none() && reader.is_plain(event) {
+            return false;
+        }
+        let Some(payload) = reader.payload(name, &raw) else { return false };
+        if !missing.is_empty() {
+            each_text(&payload.value, &mut |text| {
+                let text = folded(text);
+                missing.retain(|it| !has_term(&text, it));
+            });
+        }
+        let at_place = |(pointer, value): &(String, String)| payload.pointer(pointer).is_some_and(|it| is(it, value));
+        missing.is_empty() && self.place.as_ref().is_none_or(at_place)
+    }
+}
+
+/// Returns whether a value, or an item of a list, is this text or number.
+fn is(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(it) => folded(it) == folded(text),
+        Value::Array(items) => items.iter().any(|it| !it.is_array() && is(it, text)),
+        Value::Number(it) => {
+            it.to_string() == text || serde_json::from_str::<Value>(text).is_ok_and(|other| &other == value)
+        }
+        Value::Bool(_) | Value::Null => value.to_string() == text,
+        Value::Object(_) => false,
+    }
+}

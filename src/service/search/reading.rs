@@ -1,0 +1,82 @@
+//! What a search reads of an event: its body as sent, and decoded.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::words::word_hashes;
+use crate::format::payload::{CODING_HEADER, Payload, Rules, decode_coded};
+use crate::integration::{Integration, Registry};
+use crate::model::event::{Event, RawEvent};
+use crate::model::ids::IntegrationName;
+
+/// How bodies are read.
+#[derive(Debug)]
+pub(super) struct BodyReader {
+    pub(super) registry: Arc<Registry>,
+    /// Maximum size of a body without its content coding, where no integration says otherwise.
+    pub(super) body_bytes: usize,
+}
+
+impl BodyReader {
+    /// Returns whether the words of a body are those of its payload: it is JSON without escapes and without a content coding,
+    /// and its integration decodes nothing within it.
+    pub(super) fn is_plain(&self, event: &Event) -> bool {
+        let is_coded = event.headers.iter().any(|(name, _)| name == CODING_HEADER);
+        let start = event.body.iter().find(|it| !it.is_ascii_whitespace());
+        !is_coded
+            && matches!(start, Some(b'{' | b'['))
+            && memchr::memchr(b'\\', &event.body).is_none()
+            && std::str::from_utf8(&event.body).is_ok()
+            && self.registry.get(&event.integration.0).is_none_or(|it| it.rules.base64_json_in.is_empty())
+    }
+
+    /// Returns the hashes of the words of a body, as sent and decoded.
+    pub(super) fn all_words(&self, integration: &IntegrationName, raw: &RawEvent) -> Vec<u64> {
+        let mut hashes = plain_words(&raw.content(self.limit(integration, raw)));
+        if let Some(payload) = self.payload(integration, raw) {
+            each_text(&payload.value, &mut |text| word_hashes(text, |it| hashes.push(it)));
+        }
+        hashes
+    }
+
+    /// Returns the decoded payload, as the integration reads it today; if it is not live, as a body of its kind is read.
+    pub(super) fn payload(&self, integration: &IntegrationName, raw: &RawEvent) -> Option<Payload> {
+        if let Some(payload) = self.own(integration, raw).and_then(|it| it.payload(raw).ok()) {
+            return Some(payload);
+        }
+        let rules = Rules { body_bytes: self.body_bytes, ..Rules::default() };
+        decode_coded(raw.content_type.as_deref(), raw.header(CODING_HEADER), &raw.body, &rules).ok()
+    }
+
+    /// Returns the largest content of a body, once its coding is removed.
+    pub(super) fn limit(&self, integration: &IntegrationName, raw: &RawEvent) -> usize {
+        self.own(integration, raw).map_or(self.body_bytes, |it| it.rules.body_bytes)
+    }
+
+    fn own(&self, integration: &IntegrationName, raw: &RawEvent) -> Option<Arc<Integration>> {
+        self.registry.get(&integration.0).filter(|it| it.company_id == raw.company_id)
+    }
+}
+
+/// Returns the hashes of the words of a text.
+pub(super) fn plain_words(body: &[u8]) -> Vec<u64> {
+    let mut hashes = Vec::with_capacity(64);
+    word_hashes(&String::from_utf8_lossy(body), |it| hashes.push(it));
+    hashes
+}
+
+/// Passes the names and values in a payload to `visit`.
+pub(super) fn each_text(value: &Value, visit: &mut dyn FnMut(&str)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                visit(name);
+                each_text(value, visit);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|it| each_text(it, visit)),
+        Value::String(text) => visit(text),
+        other => visit(&other.to_string()),
+    }
+}
