@@ -203,7 +203,19 @@ pub fn user_cache() -> Option<PathBuf> {
         .map(|it| it.join("hookmill"))
 }
 
+/// Directory of the active plugins of the database, in the data directory.
+const ACTIVE_PLUGINS: &str = "plugins-active";
+
 impl Config {
+    /// Returns the folder whose plugins are live: that of the operator, or that with the active plugins of the database.
+    #[must_use]
+    pub fn live_plugins_dir(&self) -> PathBuf {
+        match self.plugin_source {
+            watch::PluginSource::Folder => self.plugins_dir.clone(),
+            watch::PluginSource::Database => self.data_dir.join(ACTIVE_PLUGINS),
+        }
+    }
+
     /// Reads and checks all settings.
     ///
     /// # Errors

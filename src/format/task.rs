@@ -25,7 +25,7 @@ impl NewTask {
 }
 
 /// A field that a plugin's task has and the task schema does not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(crate) struct IgnoredField {
     /// Number of the first task that has it.
     pub(crate) task: usize,

@@ -129,7 +129,7 @@ impl Call {
             return Err(Problem::Overloaded);
         }
         self.unambiguous_but(any_type)?;
-        let reads_body = [Method::POST, Method::PATCH].contains(&self.exchange.method);
+        let reads_body = [Method::POST, Method::PUT, Method::PATCH].contains(&self.exchange.method);
         if !(reads_body && self.exchange.has_content) {
             self.take_place()?;
         }

@@ -121,6 +121,19 @@ impl PathParameter for SentName {
     }
 }
 
+/// The digest of a version of a script, as it was sent.
+pub(super) struct SentDigest(pub(super) String);
+
+impl PathParameter for SentDigest {
+    const NAME: &'static str = "digest";
+    const ABOUT: &'static str = "The version's `digest`, as the list of versions has it.";
+    type Described = String;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// What follows the integration's name: a sender's secret, or else the first part of the rest of the path.
 pub(super) struct UrlSecret(pub(super) String);
 

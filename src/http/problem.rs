@@ -13,6 +13,7 @@ use crate::limits::shares::UsedUp;
 use crate::model::ids::IntegrationName;
 use crate::pipeline::moved;
 use crate::plugin::PluginError;
+use crate::service::scripts::{NotPlaced, NotSaved};
 use crate::service::sender_keys::KeyFailure;
 use crate::store::StoreError;
 use crate::system::rate::Rate;
@@ -66,6 +67,8 @@ pub(crate) enum Problem {
     Share(UsedUp),
     #[error("{}; try again in a second", used_up(*.0, "queued deliveries", "limits.queue"))]
     QueueShare(UsedUp),
+    #[error("{}; try again in a second", used_up(*.0, "trials of plugins", "a few run at the same time"))]
+    TrialShare(UsedUp),
     #[error(
         "a long operation of {whose} (an erasure, a dry run or a backup) is still running; try again when it has finished"
     )]
@@ -106,6 +109,10 @@ pub(crate) enum Problem {
     NoTest(String),
     #[error("{0}")]
     SecretPlace(String),
+    #[error("this plugin's files are being changed by another request; try again when it has finished")]
+    BeingEdited,
+    #[error(transparent)]
+    NotSaved(#[from] NotSaved),
     #[error(transparent)]
     Stop(#[from] Stop),
     #[error(transparent)]
@@ -154,7 +161,7 @@ impl Problem {
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Host(_) => Code::BadHost,
             Self::Overloaded | Self::NoRoom(_) => Code::Overloaded,
-            Self::Share(used_up) | Self::QueueShare(used_up) => match used_up {
+            Self::Share(used_up) | Self::QueueShare(used_up) | Self::TrialShare(used_up) => match used_up {
                 UsedUp::Integration => Code::IntegrationBusy,
                 UsedUp::Company => Code::CompanyBusy,
                 UsedUp::Whole => Code::Overloaded,
@@ -175,6 +182,8 @@ impl Problem {
             Self::SenderKeys => Code::SenderKeysUnavailable,
             Self::NoTest(_) => Code::NoTestDelivery,
             Self::SecretPlace(_) => Code::SecretNotSet,
+            Self::BeingEdited => Code::ScriptChanged,
+            Self::NotSaved(why) => not_saved(why),
             Self::Stop(stop) => stopped(stop),
             Self::Store(error) => store(error),
             Self::Operation(_) => Code::OperationFailed,
@@ -220,6 +229,20 @@ fn store(error: &StoreError) -> Code {
         | StoreError::OutOfRows { .. }
         | StoreError::Closed => Code::StorageUnavailable,
         StoreError::Read(_) | StoreError::Damaged { .. } => Code::StorageDamaged,
+    }
+}
+
+fn not_saved(why: &NotSaved) -> Code {
+    match why {
+        NotSaved::Stale => Code::ScriptChanged,
+        NotSaved::Invalid(_) | NotSaved::NoScript => Code::InvalidField,
+        NotSaved::Script(_) => Code::ScriptInvalid,
+        NotSaved::Fixtures(_) => Code::FixtureFailed,
+        NotSaved::Refused(_) => Code::PluginNotLoaded,
+        NotSaved::NotPlaced(NotPlaced::ReadOnly { .. }) => Code::FolderReadOnly,
+        NotSaved::NotPlaced(NotPlaced::Exists(_)) => Code::FixtureExists,
+        NotSaved::NotPlaced(NotPlaced::Store(error)) => store(error),
+        NotSaved::NotPlaced(NotPlaced::Other(_)) | NotSaved::Unreadable(_) => Code::OperationFailed,
     }
 }
 

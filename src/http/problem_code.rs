@@ -134,6 +134,14 @@ codes! {
     NoTestDelivery = CONFLICT Conflict "no_test_delivery";
     /// A learned secret cannot be set; the message says what to do.
     SecretNotSet = CONFLICT Conflict "secret_not_set";
+    /// The plugin's files were changed since you read them, or are being changed; read them again.
+    ScriptChanged = CONFLICT Conflict "script_changed";
+    /// The plugin's folder cannot be written by the server; change it where it comes from.
+    FolderReadOnly = CONFLICT Conflict "folder_read_only";
+    /// The plugin has a fixture of this name; choose another name, or send `replace`.
+    FixtureExists = CONFLICT Conflict "fixture_exists";
+    /// The server refused the plugin with this change, which was taken back; the message says why.
+    PluginNotLoaded = CONFLICT Conflict "plugin_not_loaded";
     /// The body is larger than the server accepts.
     BodyTooLarge = PAYLOAD_TOO_LARGE InvalidRequest "body_too_large";
     /// The body's content coding cannot be removed; send it uncompressed, or as gzip, deflate, br or zstd.
@@ -158,6 +166,10 @@ codes! {
     PluginRefused = UNPROCESSABLE_ENTITY ValidationError "plugin_refused";
     /// The plugin's output is not a valid task; the event is in quarantine until the plugin is fixed.
     PluginOutputInvalid = UNPROCESSABLE_ENTITY ValidationError "plugin_output_invalid";
+    /// The script cannot be loaded; the message has the place, and nothing was saved.
+    ScriptInvalid = UNPROCESSABLE_ENTITY ValidationError "script_invalid";
+    /// The plugin fails its fixtures; `errors` has each place that differs, and nothing was saved.
+    FixtureFailed = UNPROCESSABLE_ENTITY ValidationError "fixture_failed";
     /// This key or integration sends too many requests; the response says when to send the next one.
     RateLimited = TOO_MANY_REQUESTS RateLimited "rate_limited";
     /// A long operation is already running; try again when it has finished.

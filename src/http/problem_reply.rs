@@ -17,6 +17,7 @@ use crate::metrics::http::HTTP;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::time::now;
 use crate::plugin::PluginError;
+use crate::service::scripts::NotSaved;
 use crate::store::StoreError;
 use crate::system::log;
 use crate::system::log::{Field, SampledLine, know};
@@ -258,6 +259,10 @@ impl Problem {
                 self.code().name().to_owned()
             }
             Self::Internal => "internal; a panic has its own log line".to_owned(),
+            // Fixtures and scripts may have values of payloads.
+            Self::NotSaved(NotSaved::Fixtures(_) | NotSaved::Script(_) | NotSaved::Refused(_)) => {
+                self.code().name().to_owned()
+            }
             other => other.to_string(),
         }
     }
@@ -266,6 +271,7 @@ impl Problem {
         match self {
             Self::Stop(Stop::Schema(violations) | Stop::Output(violations)) => violations.clone(),
             Self::Stop(Stop::Plugin(failed)) => refused(&failed.error),
+            Self::NotSaved(NotSaved::Fixtures(failed)) => failed.clone().into(),
             _ => Violations::default(),
         }
     }

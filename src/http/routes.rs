@@ -13,8 +13,8 @@ use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSen
 use super::route::{Route, Statuses};
 use super::{
     admin, audit, batch, console, console_link, dry_run, erase, event_copy, event_files, events, feed, health, hooks,
-    learned_secrets, me, metrics, openapi_file, plugins, provenance, replay, replays, senders, tasks, test_delivery,
-    upkeep,
+    learned_secrets, me, metrics, openapi_file, plugin_fixtures, plugins, provenance, replay, replays, scripts,
+    senders, tasks, test_delivery, trial, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -34,18 +34,21 @@ use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
 use super::openapi_file::Description;
-use super::path::{FileNumber, Path, ReplayJobId, SentKeyId, SentName, UrlSecret};
+use super::path::{FileNumber, Path, ReplayJobId, SentDigest, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
+use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
 use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
 use super::replay::{ReplayRequest, Replayed};
 use super::replays::{ReplaysAnswer, ReplaysRequest};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
+use super::scripts::{ScriptAnswer, ScriptChange};
 use super::senders::{SenderAnswer, SenderDetailsAnswer};
 use super::task_body::{BatchBody, NewTaskBody, TaskChangeBody};
 use super::tasks::{TaskCreated, TaskFound};
 use super::test_delivery::{TestDelivered, TestDeliveryRequest};
+use super::trial::TrialRequest;
 use super::upkeep::BackupRequest;
 use crate::auth::ApiKey;
 use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
@@ -55,6 +58,8 @@ use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::learned::LearnedSecret;
 use crate::service::replays::ReplayJobReport;
+use crate::service::scripts::{SavedScript, ScriptVersion, VersionText};
+use crate::service::trial::Trial;
 use crate::service::watch::Pass;
 use crate::store::Stats;
 use crate::store::embedded::CheckReport as BackupReport;
@@ -143,6 +148,22 @@ routes! {
     GET "/v1/admin/senders" AnyAdmin => senders::list() -> List<SenderAnswer>, [200];
     /// Shows how to connect a sender.
     GET "/v1/admin/senders/{name}" AnyAdmin => senders::show(Path<SentName>) -> Success<SenderDetailsAnswer>, [200];
+    /// Runs a payload or a stored event through a plugin, and stores nothing.
+    POST "/v1/admin/plugins/{name}/try" AnyAdmin => trial::run(Path<SentName>, Json<TrialRequest>) -> Success<Trial>, [200];
+    /// Runs the fixtures of a plugin, and shows which ones it passes.
+    GET "/v1/admin/plugins/{name}/fixtures" AnyAdmin => plugin_fixtures::list(Path<SentName>) -> List<FixtureState>, [200];
+    /// Saves a payload and what becomes of it as a fixture of a plugin.
+    POST "/v1/admin/plugins/{name}/fixtures" AnyAdmin => plugin_fixtures::create(Path<SentName>, Json<NewFixtureRequest>) -> Created<FixtureCreated>, [201; 409];
+    /// Shows the script of a plugin.
+    GET "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::show(Path<SentName>) -> Success<ScriptAnswer>, [200];
+    /// Changes the script of a plugin, if the new version passes the plugin's fixtures.
+    PUT "/v1/admin/plugins/{name}/script" AnyAdmin => scripts::change(Path<SentName>, Json<ScriptChange>) -> Success<SavedScript>, [200; 409];
+    /// Lists the versions of a script.
+    GET "/v1/admin/plugins/{name}/script/versions" AnyAdmin => scripts::versions(Path<SentName>) -> List<ScriptVersion>, [200];
+    /// Shows a version of a script.
+    GET "/v1/admin/plugins/{name}/script/versions/{digest}" AnyAdmin => scripts::version(Path<SentName>, Path<SentDigest>) -> Success<VersionText>, [200];
+    /// Makes an earlier version of a script the current one, if it passes the plugin's fixtures.
+    POST "/v1/admin/plugins/{name}/script/versions/{digest}/restore" AnyAdmin => scripts::restore(Path<SentName>, Path<SentDigest>) -> Success<SavedScript>, [200; 409 422];
     /// Lists secrets that senders have sent in a handshake, and that wait for an admin; not the secrets themselves.
     GET "/v1/admin/learned-secrets" AnyAdmin => learned_secrets::list() -> List<LearnedSecret>, [200];
     /// Sets a secret that a sender has sent in a handshake.

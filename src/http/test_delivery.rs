@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::reply::Success;
 use crate::auth::sender::{ExampleDelivery, Sender, SignedRequest};
 use crate::format::payload::received_type;
-use crate::integration::{Integration, Trial};
+use crate::integration::{Integration, TestParts};
 use crate::model::audit::Action;
 use crate::model::ids::new_id;
 use crate::model::origin::Origin;
@@ -125,7 +125,7 @@ impl SentTest {
     fn signed(self, integration: &Integration) -> Result<SignedTest, Problem> {
         let (at, content_type) = (now(), self.content_type.as_str());
         let id = new_id(at).to_string();
-        let signed = integration.sign(&Trial { body: &self.body, content_type, id: &id, at });
+        let signed = integration.sign(&TestParts { body: &self.body, content_type, id: &id, at });
         let SignedRequest { headers, query, segment, body } = signed.map_err(Problem::NoTest)?;
         let mut path = format!("/v1/hooks/{}", integration.name);
         if let Some(segment) = &segment {

@@ -81,6 +81,11 @@ impl CheckedPayload {
         &self.text
     }
 
+    /// Returns the names of values that were read loosely.
+    pub(super) fn into_loosened(self) -> Loosened {
+        self.loosened
+    }
+
     /// Parses the plugin's output. `log` is the plugin's.
     pub(crate) fn ready(
         self,

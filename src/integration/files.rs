@@ -35,6 +35,9 @@ pub enum LoadFailure {
     /// The module is not a plugin.
     #[error(transparent)]
     Module(#[from] LoadError),
+    /// A script that is not in the folder yet cannot be compiled.
+    #[error("{0}")]
+    Script(String),
     /// The plugin fails one of its fixtures.
     #[error("{file}: {cause}", file = file.display())]
     Fixture {

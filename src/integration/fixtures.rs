@@ -18,9 +18,11 @@ use super::live::{Integration, PassedRequest};
 use super::stop::Stop;
 use crate::format::diff::{Differences, differences};
 use crate::format::parse;
+use crate::format::payload::Loosened;
 use crate::format::schema::Violations;
+use crate::model::event::RawEvent;
 use crate::model::ids::EventId;
-use crate::plugin::{Called, Outcome, PluginError, Usage};
+use crate::plugin::{CallContext, Called, Outcome, PluginError, Usage};
 use crate::system::folder::{FIXTURE_BYTES, FIXTURES, FIXTURES_BYTES, Folder};
 
 /// Event id under which every fixture runs.
@@ -53,7 +55,7 @@ pub(crate) struct Fixture {
 }
 
 /// Parameters of a query: names with their values, or a list of pairs where their order matters.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum FixtureQuery {
     /// By name.
@@ -63,7 +65,7 @@ pub(crate) enum FixtureQuery {
 }
 
 /// One value, or those of a parameter that is repeated.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum ParameterValues {
     /// One.
@@ -79,7 +81,7 @@ impl Default for FixtureQuery {
 }
 
 impl FixtureQuery {
-    fn pairs(&self) -> Vec<(String, String)> {
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         match self {
             Self::Pairs(pairs) => pairs.clone(),
             Self::Named(named) => {
@@ -134,8 +136,10 @@ pub struct FixtureRun {
     pub usage: Usage,
     /// Duration of the call.
     pub took: Duration,
-    /// Duration of the schema check.
+    /// Duration of the schema check, and of decoding before it.
     pub checked: Duration,
+    /// Names of values in the body that were read loosely.
+    pub loosened: Loosened,
 }
 
 /// Runs all fixtures of a folder and returns their number. A plugin without fixtures goes live with a warning in
@@ -203,24 +207,51 @@ pub(crate) fn run(
     received_at: DateTime<Utc>,
     request: PassedRequest,
 ) -> Result<FixtureRun, Stop> {
+    run_in(integration, payload, integration.context_with(EVENT_ID, received_at, request))
+}
+
+/// Sends a payload through schema and plugin, on this thread, in this context.
+///
+/// # Errors
+/// Fails if the payload is invalid in itself.
+pub(crate) fn run_in(integration: &Integration, payload: &Value, context: CallContext) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let result = CheckedPayload::example(integration, payload.clone());
-    let check_took = started.elapsed();
-    let checked = match result {
-        Ok(checked) => checked,
+    called(integration, result, started.elapsed(), context)
+}
+
+/// Sends a delivery through an integration up to its plugin's output, on this thread.
+///
+/// # Errors
+/// Fails if its body cannot be decoded, or cannot be checked.
+pub(crate) fn run_event(integration: &Integration, raw: &RawEvent, context: CallContext) -> Result<FixtureRun, Stop> {
+    let started = Instant::now();
+    let payload = integration.payload(raw)?;
+    let result = CheckedPayload::rehearsed(integration, raw, payload);
+    called(integration, result, started.elapsed(), context)
+}
+
+/// Calls the plugin with a payload, if that fits the schema.
+fn called(
+    integration: &Integration,
+    result: Result<CheckedPayload, Stop>,
+    checked: Duration,
+    context: CallContext,
+) -> Result<FixtureRun, Stop> {
+    let payload = match result {
+        Ok(payload) => payload,
         Err(Stop::Schema(found)) => {
             let (came, usage, log) = (Came::Violations(found), Usage::default(), String::new());
-            return Ok(FixtureRun { came, log, excerpt: None, usage, took: Duration::ZERO, checked: check_took });
+            let loosened = Loosened::default();
+            return Ok(FixtureRun { came, log, excerpt: None, usage, took: Duration::ZERO, checked, loosened });
         }
         Err(other) => return Err(other),
     };
-    let context = integration.context_with(EVENT_ID, received_at, request);
     let started = Instant::now();
-    let called = integration.map_blocking(checked.text(), &context);
+    let Called { result, log, usage, excerpt } = integration.map_blocking(payload.text(), &context);
     let took = started.elapsed();
-    let Called { result, log, usage, excerpt } = called;
     let came = result.map_or_else(Came::Failed, Came::Out);
-    Ok(FixtureRun { came, log, excerpt, usage, took, checked: check_took })
+    Ok(FixtureRun { came, log, excerpt, usage, took, checked, loosened: payload.into_loosened() })
 }
 
 impl Fixture {

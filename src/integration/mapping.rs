@@ -59,6 +59,15 @@ impl Mapping {
 /// # Errors
 /// Fails if the script cannot be read, or if its files are too many or too large.
 pub(super) fn script_files(folder: &Folder, script: &str) -> Result<BTreeMap<String, String>, LoadFailure> {
+    script_files_with(folder, script, &BTreeMap::new())
+}
+
+/// Like [`script_files`], with these texts in place of files of the same names.
+pub(super) fn script_files_with(
+    folder: &Folder,
+    script: &str,
+    instead: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, LoadFailure> {
     let failed = |file: &str, cause: std::io::Error| LoadFailure::Read { file: folder.join(file), cause };
     let mut files = BTreeMap::new();
     let mut wanted = vec![script.to_owned()];
@@ -67,7 +76,7 @@ pub(super) fn script_files(folder: &Folder, script: &str) -> Result<BTreeMap<Str
         if files.contains_key(&name) {
             continue;
         }
-        let text = match folder.text(&name, SCRIPT_BYTES) {
+        let text = match instead.get(&name).map_or_else(|| folder.text(&name, SCRIPT_BYTES), |it| Ok(it.clone())) {
             // The interpreter names the statement that imports it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && name != script => continue,
             text => text.map_err(|it| failed(&name, it))?,
@@ -95,7 +104,7 @@ fn imported(text: &str) -> Vec<String> {
 }
 
 /// Returns whether a name is one of a file that a script can import.
-fn is_script_file(name: &str) -> bool {
+pub(super) fn is_script_file(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|it| it.to_str()).unwrap_or_default();
     let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
     matches!(extension, "js" | "mjs" | "json") && name.len() <= 100 && !name.starts_with('.') && name.chars().all(plain)

@@ -117,6 +117,15 @@ pub enum Action {
     /// Payloads of events were searched.
     #[serde(rename = "events.searched")]
     EventsSearched,
+    /// A script was saved as a new version.
+    #[serde(rename = "script.saved")]
+    ScriptSaved,
+    /// An earlier version of a script was made the current one again.
+    #[serde(rename = "script.restored")]
+    ScriptRestored,
+    /// A fixture was saved.
+    #[serde(rename = "fixture.saved")]
+    FixtureSaved,
     /// A copy of an event was made, with another body.
     #[serde(rename = "event.copied")]
     EventCopied,

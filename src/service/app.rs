@@ -14,6 +14,7 @@ use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::replays::ReplayJobs;
+use super::scripts::Edits;
 use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
 use super::sessions::Sessions;
@@ -36,6 +37,9 @@ use crate::system::rate::{Rate, TokenBucket};
 
 /// Maximum number of companies whose operations run at the same time, because an operation keeps a core busy.
 const OPERATIONS: usize = 2;
+
+/// Maximum number of trials of plugins that run at the same time; a company has half of what is free.
+const TRIALS: usize = 8;
 
 /// The running application.
 pub struct App {
@@ -80,6 +84,10 @@ pub struct App {
     pub operations: Arc<Operations>,
     /// Replays of many events.
     pub replays: ReplayJobs,
+    /// Trials of plugins, divided among companies.
+    pub(crate) trials: Arc<Shares>,
+    /// Plugins whose files are being changed through the API.
+    pub(crate) edits: Edits,
     /// Sender files and secrets that are in use.
     pub senders: Arc<CurrentSenders>,
     /// Secrets of handshakes that wait for an admin.
@@ -158,6 +166,8 @@ impl App {
             host: None,
             operations: Operations::new(OPERATIONS),
             replays: ReplayJobs::default(),
+            trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
+            edits: Edits::default(),
             watch: None,
             nodes: KnownNodes::default(),
             key_buckets: Mutex::default(),

@@ -38,7 +38,7 @@ const WORLD_READABLE: u32 = 0o004;
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    dir: OwnedFd,
+    pub(super) dir: OwnedFd,
 }
 
 impl Folder {
@@ -201,7 +201,7 @@ fn too_large(size: u64, most: u64) -> Error {
 }
 
 /// Opens a path, which must lead to a place beneath this directory.
-fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+pub(super) fn beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..RETRIES {
         match openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {

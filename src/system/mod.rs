@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub mod folder;
+mod folder_write;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod nearest;

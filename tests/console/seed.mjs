@@ -26,7 +26,7 @@ export async function seed(server, deliveries = BOOKINGS) {
   ids.events.quarantined = wrong.headers.get("x-event-id") ?? wrong.json?.event_id;
   const hostile = await server.api("POST", "/v1/tasks", task(HOSTILE, { description: HOSTILE, tags: [HOSTILE], note: HOSTILE }));
   ids.events.hostile = hostile.headers.get("x-event-id") ?? hostile.json?.event_id;
-  const long = await server.api("POST", "/v1/tasks", task("Long", { description: "x", line: "a".repeat(1 << 20) }));
+  const long = await server.api("POST", "/v1/tasks", task("Long", { description: "x", line: "a".repeat((1 << 20) - 2000) }));
   ids.events.long = long.headers.get("x-event-id") ?? long.json?.event_id;
   const keys = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`key ${n} <b>`, n]));
   const many = await server.api("POST", "/v1/tasks", task("Many", { keys }));

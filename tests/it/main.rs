@@ -52,6 +52,7 @@ mod n8n;
 mod openapi;
 mod openapi_changes;
 mod own_process;
+mod plugin_bench;
 mod plugin_cli;
 mod plugin_dev;
 mod plugin_errors;

@@ -87,6 +87,7 @@ fn setup() -> Setup {
         .plugin("guest", &with("shadow = \"../.guest-next\"\n"), &makes)
         .plugin(".guest-next", "", &makes)
         .plugin("several", "", &says(&json!([task(), task()]).to_string()))
+        .script("mapped", "export default (event) => ({ title: `a ${event.a}`, description: 'x' });")
         .plugin("skips", "", &says(r#"{"skip":"nothing to do"}"#))
         .plugin("broken", "", &says("no json"))
         .plugin("greets", "[auth]\nsender = \"dropbox\"\nsecret = \"URL_SECRET\"\n", &makes)
@@ -250,6 +251,23 @@ impl Tour {
         self.send(404, KEY, "DELETE", &path(1), &[], &Value::Null);
     }
 
+    fn scripts(&mut self) {
+        let plugin = "/v1/admin/plugins/mapped";
+        self.post(200, &format!("{plugin}/try"), &json!({"payload": {"a": 1}}));
+        self.post(201, &format!("{plugin}/fixtures"), &json!({"name": "one", "payload": {"a": 1}}));
+        self.post(409, &format!("{plugin}/fixtures"), &json!({"name": "one", "payload": {"a": 1}}));
+        self.get(&format!("{plugin}/fixtures"));
+        let script = self.get(&format!("{plugin}/script")).json();
+        let text = format!("{} // changed", script["files"]["mapper.js"].as_str().unwrap());
+        let change = json!({"files": {"mapper.js": text}, "base_digest": script["digest"]});
+        self.send(200, KEY, "PUT", &format!("{plugin}/script"), &[], &change);
+        self.send(409, KEY, "PUT", &format!("{plugin}/script"), &[], &change);
+        let versions = self.get(&format!("{plugin}/script/versions")).json();
+        let version = format!("{plugin}/script/versions/{}", versions["data"][1]["digest"].as_str().unwrap());
+        self.get(&version);
+        self.post(200, &format!("{version}/restore"), &Value::Null);
+    }
+
     fn admin(&mut self, setup: &Setup) {
         let operator = self.operator.clone();
         self.get("/v1/admin/audit");
@@ -260,6 +278,7 @@ impl Tour {
         let candidate = json!({"dir": setup.plugins.join(".guest-next")});
         self.send(200, &operator, "POST", "/v1/admin/plugins/diff", &[], &candidate);
         self.get("/v1/admin/plugins/guest/shadow");
+        self.scripts();
         self.send(200, &operator, "GET", "/v1/admin/store", &[], &Value::Null);
         let to = json!({"dir": setup.plugins.parent().unwrap().join("backup")});
         self.send(200, &operator, "POST", "/v1/admin/store/backup", &[], &to);

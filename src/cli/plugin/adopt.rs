@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::failure::Failure;
 use crate::integration::fixtures::is_raw;
+use crate::integration::new_fixture::NewFixture;
 use crate::integration::{Integration, PassedRequest, fixtures};
 use crate::model::time::now;
 use crate::system::folder::{FIXTURE_BYTES, Folder};
 
 use super::run::decoded;
-use super::save_fixture::NewFixture;
 
 /// Returns the files in `fixtures/` that are payloads, and not fixtures.
 pub(super) fn raw_payloads(folder: &Folder, files: &[PathBuf]) -> Vec<PathBuf> {
@@ -29,6 +29,6 @@ pub(super) fn adopt(folder: &Folder, file: &Path, integration: &Integration) -> 
     let run = fixtures::run(integration, &payload, received_at, request.clone()).map_err(|e| at(&e))?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let fixture = NewFixture { name: &name, received_at, request: &request, payload: &payload, came: &run.came };
-    let text = fixture.text().map_err(|e| at(&e.message))?;
+    let text = fixture.text().map_err(|e| at(&e))?;
     folder.overwrite(file, &text).map_err(|e| at(&e))
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::runnable;
 use super::runnable::{folder, millis, warn_if_outdated};
-use super::save_fixture::{NewFixture, fixture_name};
+use super::save_fixture;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::{say, tell};
@@ -19,6 +19,7 @@ use crate::format::task::ignored_fields;
 use crate::integration::check::LimitUsage;
 use crate::integration::fixtures::Came;
 use crate::integration::load::schema_name;
+use crate::integration::new_fixture::{NewFixture, fixture_name};
 use crate::integration::{Integration, PassedRequest, fixtures};
 use crate::model::event::RawEvent;
 use crate::model::time::now;
@@ -161,7 +162,7 @@ impl RunCommand {
         let file = Some(given).filter(|it| !it.is_empty());
         let name = file.unwrap_or("a payload of `hookmill plugin run`");
         let fixture = NewFixture { name, received_at, request, payload, came };
-        Some(fixture.write(&self.dir, file, self.force).map(|it| self.dir.join(it)))
+        Some(save_fixture::write(&fixture, &self.dir, file, self.force).map(|it| self.dir.join(it)))
     }
 
     /// Decodes the payload as the server does.

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::adopt::{adopt, raw_payloads};
 use super::runnable;
 use super::runnable::{folder, host, millis, warn_if_outdated};
-use super::save_fixture::expected;
+
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::{say, tell};
 use crate::config::Config;
 use crate::format::task::{IgnoredField, ignored_fields};
 use crate::integration::fixtures::{Came, Expect, Fixture};
+use crate::integration::new_fixture::expected;
 use crate::integration::{Integration, LoadFailure, fixtures};
 use crate::plugin::{Outcome, PluginError};
 use crate::system::folder::{FIXTURE_BYTES, Folder};

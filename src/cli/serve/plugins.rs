@@ -12,19 +12,14 @@ use crate::plugin::Host;
 use crate::service::app::App;
 use crate::service::watch::{ActiveBundles, Loader, Watch};
 
-/// Directory of the active plugins of the database, in the data directory.
-const ACTIVE_PLUGINS: &str = "plugins-active";
-
 /// Loads all plugins, and then watches their folder.
 pub(super) fn watch_plugins(app: &App, host: Host, done: UnboundedSender<Entry>) -> Result<Watch, Failure> {
     let module_bytes = host.limits().module_bytes;
-    let (dir, settings) = match app.config.plugin_source {
-        PluginSource::Folder => (app.config.plugins_dir.clone(), app.config.watch),
+    let dir = app.config.live_plugins_dir();
+    let settings = match app.config.plugin_source {
+        PluginSource::Folder => app.config.watch,
         // The loader itself writes this folder.
-        PluginSource::Database => {
-            let settings = Settings { notifications: false, settle: Duration::ZERO };
-            (app.config.data_dir.join(ACTIVE_PLUGINS), settings)
-        }
+        PluginSource::Database => Settings { notifications: false, settle: Duration::ZERO },
     };
     let told = |e: std::io::Error| {
         Failure::usage(format!(

@@ -14,16 +14,20 @@ const CSS: &str = concat!(
     include_str!("assets/css/frame.css"),
     include_str!("assets/css/fixing.css"),
     include_str!("assets/css/tree.css"),
+    include_str!("assets/css/bench.css"),
 );
 
 /// Name, content type, content.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: &[(&str, &str, &str)] = &[
     ("console.css", "text/css; charset=utf-8", CSS),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("console.js", JAVASCRIPT, include_str!("assets/js/console.js")),
     ("progress.js", JAVASCRIPT, include_str!("assets/js/progress.js")),
     ("page.js", JAVASCRIPT, include_str!("assets/js/page.js")),
     ("tail.js", JAVASCRIPT, include_str!("assets/js/tail.js")),
+    ("busy.js", JAVASCRIPT, include_str!("assets/js/busy.js")),
+    ("editor.js", JAVASCRIPT, include_str!("assets/js/editor.js")),
+    ("pointer.js", JAVASCRIPT, include_str!("assets/js/pointer.js")),
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -41,7 +45,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         let small = gzip(text.as_bytes(), 9).filter(|it| it.len() < text.len()).map(Bytes::from);
         Asset { name, content_type, plain: Bytes::from_static(text.as_bytes()), small }
     };
-    FILES.into_iter().map(asset).collect()
+    FILES.iter().copied().map(asset).collect()
 });
 
 /// The first digits of the SHA-256 of all files.

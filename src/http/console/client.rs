@@ -57,6 +57,11 @@ impl ApiClient {
         json(self.send(Method::POST, path, headers, body.to_string().into()).await?)
     }
 
+    /// The answer of POST with a body that is JSON already.
+    pub(super) async fn post_text(&self, path: &str, body: String) -> Result<Value, PageFailure> {
+        json(self.send(Method::POST, path, &[], body.into()).await?)
+    }
+
     /// The answer of PUT with a JSON body.
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, PageFailure> {
         json(self.send(Method::PUT, path, &[], body.to_string().into()).await?)

@@ -8,7 +8,9 @@
 
 mod asset_page;
 mod assets;
+mod bench;
 mod client;
+mod comparison;
 mod compression;
 mod connect;
 mod cookie;
@@ -24,6 +26,9 @@ mod page_failure;
 mod page_reply;
 mod pages;
 mod parts;
+mod plugin_facts;
+mod plugin_history;
+mod plugins;
 mod section;
 mod session;
 mod start;

@@ -12,7 +12,7 @@ use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{asset_page, connect, events, help, login, start};
+use super::{asset_page, bench, connect, events, help, login, plugin_history, plugins, start};
 use crate::http::router::Router;
 
 /// A page.
@@ -81,6 +81,19 @@ pages! {
     GET "/console/connect" visitors => connect::list;
     GET "/console/connect/{sender}" visitors => connect::sender::show;
     POST "/console/connect/{sender}" visitors => connect::sender::test;
+    GET "/console/plugins" visitors => plugins::list;
+    GET "/console/plugins/{name}" visitors => plugins::show;
+    GET "/console/plugins/{name}/diff" visitors => plugin_history::diff;
+    POST "/console/plugins/{name}/diff" visitors => plugin_history::run_diff long;
+    GET "/console/plugins/{name}/shadow" visitors => plugin_history::shadow;
+    GET "/console/bench" visitors => bench::choose;
+    GET "/console/bench/{name}" visitors => bench::show;
+    POST "/console/bench/{name}" visitors => bench::run;
+    POST "/console/bench/{name}/result" visitors => bench::run_part;
+    POST "/console/bench/{name}/fixture" visitors => bench::fixture;
+    POST "/console/bench/{name}/script" visitors => bench::script;
+    GET "/console/bench/{name}/script/{digest}" visitors => bench::compare;
+    POST "/console/bench/{name}/script/{digest}/restore" visitors => bench::restore;
     GET "/console/help" anyone => help::show;
     GET "/console/assets/{version}/{file}" anyone => asset_page::show;
 }

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::new_sender::NewSender;
 use super::run::came;
 use super::runnable::{folder, host, runnable};
-use super::save_fixture::NewFixture;
+use super::save_fixture;
 use super::setup_steps::SetupSteps;
 use crate::cli::failure::Failure;
 use crate::cli::print;
@@ -30,6 +30,7 @@ use crate::cli::print::{say, tell};
 use crate::cli::remote::Elsewhere;
 use crate::config::Config;
 use crate::integration::load::first_rules;
+use crate::integration::new_fixture::NewFixture;
 use crate::integration::{PassedRequest, fixtures};
 use crate::model::company::CompanyId;
 use example::{ReadExample, SentExample};
@@ -156,7 +157,7 @@ impl NewFrom<'_> {
         if kind != "tasks" {
             return Err(Failure::new(format!("the example has this result: {kind}: {result}")));
         }
-        Ok((fixture.write(to, None, false)?, result))
+        Ok((save_fixture::write(&fixture, to, None, false)?, result))
     }
 
     fn json(&self, to: &Path, written: &NewPlugin, fixture: &Path, tasks: &Value) -> Value {

@@ -46,15 +46,16 @@ fn download(page: &PageCall, id: &str) -> Markup {
 fn shown(event: &Value) -> Markup {
     let body = text(event, "body");
     let (payload, marks) = (&event["payload"], marks(event));
-    // Numbers keep their digits if the payload is the body.
-    let exact = JsonNode::parse(body).filter(|_| serde_json::from_str::<Value>(body).is_ok_and(|it| it == *payload));
+    // Numbers keep their digits if the payload is in the body.
+    let sent = JsonNode::parse(body);
+    let exact = sent.as_ref().and_then(|it| it.like(payload));
     html! {
         @if payload.is_null() && exact.is_none() {
             p.muted { "The integration cannot decode it, or is not live." }
         } @else {
             h3 { "As decoded" }
             @if !marks.is_empty() { p.notice.notice-warn { "The schema that is live refuses what is marked." } }
-            @match &exact {
+            @match exact {
                 Some(node) => (parts::node_tree(node, &marks)),
                 None => (parts::json_tree(payload, &marks)),
             }

@@ -33,6 +33,44 @@ impl<'a> JsonNode<'a> {
         }
     }
 
+    /// This value, or one of those in it, that is the same as a value whose numbers were read.
+    pub(in super::super) fn like(&self, value: &Value) -> Option<&Self> {
+        /// Wrappers of a payload are few.
+        const LEVELS: usize = 4;
+        let mut level = vec![self];
+        for _ in 0..LEVELS {
+            if let Some(found) = level.iter().find(|it| it.is(value)) {
+                return Some(found);
+            }
+            level = level.into_iter().flat_map(Self::children).collect();
+        }
+        None
+    }
+
+    fn children(&self) -> Vec<&Self> {
+        match self {
+            Self::Object(fields) => fields.iter().map(|(_, it)| it).collect(),
+            Self::Array(items) => items.iter().collect(),
+            Self::Text(_) | Self::Other(_) => Vec::new(),
+        }
+    }
+
+    /// Whether a value is this one: numbers that no float holds were read as text.
+    fn is(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Object(own), Value::Object(other)) => {
+                own.len() == other.len()
+                    && own.iter().all(|(name, it)| other.get(&**name).is_some_and(|other| it.is(other)))
+            }
+            (Self::Array(own), Value::Array(other)) => {
+                own.len() == other.len() && own.iter().zip(other).all(|(own, other)| own.is(other))
+            }
+            (Self::Text(own) | Self::Other(own), Value::String(other)) => own == other,
+            (Self::Other(own), other) => serde_json::from_str::<Value>(own).is_ok_and(|own| own == *other),
+            _ => false,
+        }
+    }
+
     /// The member or item of this name.
     pub(in super::super) fn step(&self, name: &str) -> Option<&Self> {
         match self {
@@ -137,6 +175,11 @@ mod tests {
         for wrong in ["", "{", "[1,]", "{\"a\":}", "nul", "\"", &"[".repeat(1000)] {
             assert_eq!(JsonNode::parse(wrong), None, "{wrong}");
         }
+        let wrapped = JsonNode::parse(r#"[{"body":{"n":1.10,"big":12345678901234567890123}}]"#).unwrap();
+        let payload = serde_json::json!({"n": 1.1, "big": "12345678901234567890123"});
+        let found = wrapped.like(&payload).unwrap();
+        assert_eq!(found.step("n"), Some(&JsonNode::Other("1.10".into())));
+        assert_eq!(wrapped.like(&serde_json::json!({"n": 1.2, "big": "12345678901234567890123"})), None);
         let value: Value = serde_json::from_str(r#"{"a":[1,"x",true]}"#).unwrap();
         assert_eq!(JsonNode::of(&value), JsonNode::parse(r#"{"a":[1,"x",true]}"#).unwrap());
     }

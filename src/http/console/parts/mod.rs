@@ -154,4 +154,19 @@ mod tests {
         assert_eq!(count(1_234_567).replace('\u{202f}', " "), "1 234 567");
         assert_eq!(count(999), "999");
     }
+
+    /// Otherwise a time that a person types is refused, or is taken for another one.
+    #[test]
+    fn times_are_read_as_people_type_them() {
+        for (typed, sent) in [
+            ("2026-11-27", "2026-11-27T00:00:00Z"),
+            ("2026-11-27 09:30", "2026-11-27T09:30:00Z"),
+            ("2026-11-27T09:30:15", "2026-11-27T09:30:15Z"),
+            ("2026-11-27T09:30:15.123Z", "2026-11-27T09:30:15.123Z"),
+            ("2026-11-27T09:30:15+01:00", "2026-11-27T09:30:15+01:00"),
+            ("soon", "soonZ"),
+        ] {
+            assert_eq!(whole_time(typed), sent);
+        }
+    }
 }

@@ -12,7 +12,7 @@ const KEYS: &str = "its senders have an API key with the scope hooks:write, and 
 
 /// A test delivery before it is signed.
 #[derive(Debug)]
-pub struct Trial<'a> {
+pub struct TestParts<'a> {
     /// The body.
     pub body: &'a [u8],
     /// Its content type.
@@ -44,7 +44,7 @@ impl Integration {
     ///
     /// # Errors
     /// Why no valid request can be made.
-    pub fn sign(&self, it: &Trial<'_>) -> Result<SignedRequest, String> {
+    pub fn sign(&self, it: &TestParts<'_>) -> Result<SignedRequest, String> {
         if let Some(why) = self.cannot_sign() {
             return Err(why);
         }
@@ -58,7 +58,7 @@ impl Integration {
             settings.url = format!("http://localhost/v1/hooks/{}", self.name);
         }
         let signed = |secret: &Secret| {
-            let Trial { body, content_type, id, at } = *it;
+            let TestParts { body, content_type, id, at } = *it;
             chosen.sign(&Signable { body, content_type, secret, username, settings: &settings, at, id })
         };
         let mut cause = String::new();

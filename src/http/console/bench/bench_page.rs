@@ -1,0 +1,144 @@
+//! The page of an integration on the bench: one form for everything, the result next to it, the versions below.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::form::{BenchForm, FILE};
+use super::result::result;
+use super::version_list;
+use crate::http::console::page::PageCall;
+use crate::http::console::page_failure::PageFailure;
+use crate::http::console::page_reply::{PageReply, Section};
+use crate::http::console::parts::{form_field, text, visible};
+use crate::http::console::plugin_facts::segment;
+use crate::http::console::plugins::find;
+
+/// Rows of the payload, and of a file of a script: at least and at most, by its lines.
+const PAYLOAD_ROWS: (usize, usize) = (8, 24);
+const SCRIPT_ROWS: (usize, usize) = (14, 32);
+
+/// An integration on the bench.
+pub(super) struct BenchPage {
+    name: String,
+    pub(super) script: Option<Value>,
+}
+
+impl BenchPage {
+    pub(super) async fn open(page: &PageCall) -> Result<Self, PageFailure> {
+        let name = page.parameter("name").to_owned();
+        let plugin = find(page, &name).await?;
+        let script = match text(&plugin, "abi") {
+            "script" => match page.client.get(&format!("/v1/admin/plugins/{}/script", segment(&name))).await {
+                Ok(script) => Some(script),
+                // Expressions in plugin.toml have no text of their own.
+                Err(failure) if failure.status == warp::http::StatusCode::NOT_FOUND => None,
+                Err(failure) => return Err(failure),
+            },
+            _ => None,
+        };
+        Ok(Self { name, script })
+    }
+
+    /// The page with a form, a notice about what was saved, and a result.
+    pub(super) async fn page(
+        &self,
+        page: &PageCall,
+        form: &BenchForm,
+        notice: Option<Markup>,
+        trial: Option<&Result<Value, PageFailure>>,
+    ) -> Result<PageReply, PageFailure> {
+        let versions = match &self.script {
+            Some(script) => version_list::list(page, &self.name, text(script, "digest")).await,
+            None => html! {},
+        };
+        let content = html! {
+            div.toolbar {
+                h1 { "Bench: " (visible(&self.name)) }
+                div.row { a.button href=(page.link(&format!("/console/plugins/{}", segment(&self.name)))) { "The plugin" } a.button href=(page.link(&format!("/console/events?integration={}", segment(&self.name)))) { "Choose an event" } }
+            }
+            @if let Some(notice) = notice { (notice) }
+            form.bench method="post" action=(self.link(page, "")) data-module="editor" data-result=(self.link(page, "/result")) {
+                (form_field(page))
+                div.bench-input { (self.payload(page, form)) @if let Some(script) = &self.script { (self.editor(form, script)) } }
+                div.bench-output {
+                    div.row { button.primary type="submit" { "Run" } span.muted.small.hint hidden { "runs by itself after each pause in typing" } }
+                    section #result aria-label="Result" {
+                        @match trial { Some(trial) => (result(page, form, trial)), None => p.muted { "The result is shown here. Nothing is stored." } }
+                    }
+                    (self.saving(page))
+                }
+            }
+            (versions)
+        };
+        Ok(PageReply::html(page, &format!("Bench: {}", self.name), Section::Bench, content))
+    }
+
+    fn link(&self, page: &PageCall, rest: &str) -> String {
+        page.link(&format!("/console/bench/{}{rest}", segment(&self.name)))
+    }
+
+    fn payload(&self, page: &PageCall, form: &BenchForm) -> Markup {
+        html! {
+            section.card.stack {
+                @if let Some(event) = &form.event {
+                    input type="hidden" name="event" value=(event);
+                    p { "From event " a.mono href=(page.link(&format!("/console/events/{}", segment(event)))) { (event) } ". What you change here is not stored." }
+                }
+                label for="payload" { "Payload (JSON)" }
+                textarea #payload name="payload" rows=(rows(&form.payload, PAYLOAD_ROWS)) spellcheck="false" data-code="" aria-describedby="keys" { "\n" (form.payload) }
+                details {
+                    summary { "Headers and time" }
+                    div.stack {
+                        label for="headers" { "Headers that the plugin asks for, one per line" }
+                        textarea #headers name="headers" rows="4" spellcheck="false" readonly[form.event.is_some()] { "\n" (form.headers) }
+                        label for="received_at" { "Time of receipt, the plugin's clock (RFC 3339; now if empty)" }
+                        input #received_at name="received_at" value=(form.received_at) size="30";
+                    }
+                }
+            }
+        }
+    }
+
+    fn editor(&self, form: &BenchForm, script: &Value) -> Markup {
+        let main = text(script, "file");
+        let files = || {
+            form.files
+                .iter()
+                .filter(|(name, _)| *name == main)
+                .chain(form.files.iter().filter(|(name, _)| *name != main))
+        };
+        html! {
+            section.card.stack {
+                input type="hidden" name="base" value=(form.base);
+                @for (name, it) in files() {
+                    label for=(format!("code-{name}")) { "Script " code { (visible(name)) } }
+                    textarea id=(format!("code-{name}")) name=(format!("{FILE}{name}")) rows=(rows(it, SCRIPT_ROWS)) spellcheck="false" autocapitalize="off" data-code=(name) aria-describedby="keys" { "\n" (it) }
+                }
+                p.muted.small #keys { "Tab indents; press Escape and then Tab to leave the field." }
+                div.row {
+                    button type="submit" formaction=(format!("/console/bench/{}/script", segment(&self.name))) { "Save as new version" }
+                    span.muted.small { "It goes live only if it passes all fixtures." }
+                }
+            }
+        }
+    }
+
+    fn saving(&self, page: &PageCall) -> Markup {
+        html! {
+            section.card.stack {
+                h2 { "Save as fixture" }
+                p.muted.small { "This payload with its result becomes an example that every new version must pass. It is kept in the plugin's folder as it is, so leave out what must not be there." }
+                div.row {
+                    label for="fixture" { "Name" }
+                    input #fixture name="fixture" placeholder="cancelled" size="20" autocomplete="off" pattern="[\\w.\\-]+";
+                    span { input #replace type="checkbox" name="replace" value="yes"; " " label for="replace" { "Replace" } }
+                    button type="submit" formaction=(self.link(page, "/fixture")) { "Save" }
+                }
+            }
+        }
+    }
+}
+
+fn rows(text: &str, (least, most): (usize, usize)) -> usize {
+    (text.lines().count() + 1).clamp(least, most)
+}

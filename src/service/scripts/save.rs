@@ -1,0 +1,254 @@
+//! The way of a change: checked with the fixtures, written, and live.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::history::{KeptVersion, ScriptHistory};
+use super::place::{Changes, NotPlaced, Placed, place, take_back};
+use crate::config::watch::PluginSource;
+use crate::format::schema::Violation;
+use crate::integration::gate::run_gate;
+use crate::integration::load::open_in;
+use crate::integration::script::{FolderScript, edited, with_script};
+use crate::integration::{Integration, LoadFailure};
+use crate::model::time::now;
+use crate::plugin::Host;
+use crate::service::app::{Admin, App};
+use crate::system::folder::{FIXTURE_BYTES, Folder};
+
+/// How often the folder is loaded again if it was still changing, and the pause before each time.
+const LOADS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Texts that are to replace files of a script.
+#[derive(Debug)]
+pub(crate) struct ScriptEdit {
+    /// By name.
+    pub(crate) files: BTreeMap<String, String>,
+    /// Digest of the script that was edited; `None` to replace any.
+    pub(crate) base: Option<String>,
+}
+
+/// A script that was saved and is live.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ScriptSaved")]
+pub(crate) struct SavedScript {
+    /// SHA-256 of the script, hexadecimal.
+    pub(crate) digest: String,
+    /// `version` in plugin.toml.
+    pub(crate) version: String,
+    /// Number of fixtures that it has passed.
+    pub(crate) fixtures: usize,
+    /// Whether it differs from the version before.
+    pub(crate) is_new: bool,
+}
+
+/// Why a change was not saved. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotSaved {
+    /// Somebody else has changed it.
+    #[error("the script was changed since you read it; read it again, and make your change in the current text")]
+    Stale,
+    /// The files cannot be files of a script.
+    #[error("{0}")]
+    Invalid(String),
+    /// The script cannot be loaded.
+    #[error("{0}")]
+    Script(String),
+    /// Fixtures fail.
+    #[error("{}", told(.0))]
+    Fixtures(Vec<Violation>),
+    /// It was written, and the server refused the folder; it has the files from before again.
+    #[error("the server refuses it, so it was taken back: {0}")]
+    Refused(String),
+    /// It cannot be written.
+    #[error(transparent)]
+    NotPlaced(#[from] NotPlaced),
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] LoadFailure),
+    /// The plugin is no script.
+    #[error("this plugin is not a script")]
+    NoScript,
+}
+
+fn told(failed: &[Violation]) -> String {
+    let first = failed.first().map_or("", |it| it.message.as_str());
+    let more = failed.len().saturating_sub(1);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("fixtures fail, so nothing was saved: {first}{more}")
+}
+
+/// A change that was written.
+struct WrittenScript {
+    placed: Placed,
+    fixtures: usize,
+    digest: String,
+}
+
+/// Saves a script as a new version, and waits until it is live.
+pub(crate) async fn save_script(
+    app: &Arc<App>,
+    integration: &Arc<Integration>,
+    edit: ScriptEdit,
+    admin: &Admin,
+) -> Result<SavedScript, NotSaved> {
+    let work = {
+        let (app, integration, admin) = (Arc::clone(app), Arc::clone(integration), admin.clone());
+        move || write_script(&app, &integration, edit, &admin)
+    };
+    let Some(written) = blocking(work).await? else { return current(app, integration) };
+    let WrittenScript { placed, fixtures, digest } = written;
+    let is_live = |it: &Integration| it.provenance.script_sha256.as_ref() == Some(&digest);
+    live_or_taken_back(app, integration, placed, admin, is_live).await?;
+    let live = app.registry.get(&integration.name.0);
+    let version = live.map_or_else(|| integration.version.clone(), |it| it.version.clone());
+    Ok(SavedScript { digest, version, fixtures, is_new: true })
+}
+
+/// Saves a fixture, and waits until the folder with it is live. `text` is the file's.
+pub(crate) async fn save_fixture(
+    app: &Arc<App>,
+    integration: &Arc<Integration>,
+    file: String,
+    text: String,
+    replace: bool,
+    admin: &Admin,
+) -> Result<(), NotSaved> {
+    let before = integration.digest.clone();
+    let work = {
+        let (app, integration, admin) = (Arc::clone(app), Arc::clone(integration), admin.clone());
+        move || {
+            let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
+            if replace && folder.text(&file, FIXTURE_BYTES).is_ok_and(|it| it == text) {
+                return Ok(None);
+            }
+            Ok(Some(place(&app, &integration, &Changes::from([(file, text)]), replace, &admin)?))
+        }
+    };
+    let Some(placed) = blocking(work).await? else { return Ok(()) };
+    live_or_taken_back(app, integration, placed, admin, |it| it.digest != before).await
+}
+
+/// Checks and writes a script; `None` if it is the current one. Blocking.
+fn write_script(
+    app: &App,
+    integration: &Integration,
+    edit: ScriptEdit,
+    admin: &Admin,
+) -> Result<Option<WrittenScript>, NotSaved> {
+    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
+    let before = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
+    if edit.base.is_some_and(|it| it != before.digest) {
+        return Err(NotSaved::Stale);
+    }
+    let files = edited(&folder, &before, &edit.files).map_err(NotSaved::Invalid)?;
+    let is_new = |(name, text): &(&String, &String)| before.files.get(*name) != Some(*text);
+    let changes: Changes = files.iter().filter(is_new).map(|(name, it)| (name.clone(), it.clone())).collect();
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let host = app.host.as_ref().ok_or(NotSaved::NoScript)?;
+    let (candidate, fixtures) = gate(app, host, &folder, files.clone())?;
+    let digest = candidate.provenance.script_sha256.clone().unwrap_or_default();
+    let placed = place(app, integration, &changes, true, admin)?;
+    // The database has its own history.
+    if app.config.plugin_source == PluginSource::Folder {
+        let written = FolderScript { files, digest: digest.clone(), ..before.clone() };
+        keep(app, integration, &before, written, admin);
+    }
+    Ok(Some(WrittenScript { placed, fixtures, digest }))
+}
+
+/// Loads the candidate and runs the fixtures.
+fn gate(
+    app: &App,
+    host: &Host,
+    folder: &Folder,
+    files: BTreeMap<String, String>,
+) -> Result<(Integration, usize), NotSaved> {
+    let candidate = with_script(host, folder, files, &app.senders.get(), now()).map_err(|failure| match failure {
+        LoadFailure::Script(cause) => NotSaved::Script(cause),
+        other => NotSaved::Unreadable(other),
+    })?;
+    let result = run_gate(host, &candidate, folder)?;
+    let (fixtures, failed) = (result.fixtures.len(), result.failures());
+    if failed.is_empty() { Ok((candidate, fixtures)) } else { Err(NotSaved::Fixtures(failed)) }
+}
+
+/// Adds the new version to the history, and the one before it, if it is not there yet.
+fn keep(app: &App, integration: &Integration, before: &FolderScript, written: FolderScript, admin: &Admin) {
+    let history = ScriptHistory::of(&app.config.data_dir, &integration.name.0, &integration.company_id);
+    let version = |it: FolderScript, at, by: &str| KeptVersion {
+        digest: it.digest,
+        at,
+        by: by.to_owned(),
+        version: it.version,
+        company: integration.company_id.clone(),
+        files: it.files,
+    };
+    let known = history.find(&before.digest).is_some();
+    let old = (!known).then(|| version(before.clone(), integration.loaded_at, "plugins folder"));
+    let added = old.into_iter().chain([version(written, now(), admin.name())]).try_for_each(|it| history.add(&it));
+    if let Err(error) = added {
+        tracing::error!(cause = %error, plugin = &*integration.name.0, "the history of its script cannot be written");
+    }
+}
+
+/// The script as it is.
+fn current(app: &App, integration: &Integration) -> Result<SavedScript, NotSaved> {
+    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
+    let script = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
+    Ok(SavedScript { digest: script.digest, version: script.version, fixtures: 0, is_new: false })
+}
+
+/// Waits until the folder is live as it was written. Else what was written is taken back.
+async fn live_or_taken_back(
+    app: &Arc<App>,
+    integration: &Arc<Integration>,
+    placed: Placed,
+    admin: &Admin,
+    is_live: impl Fn(&Integration) -> bool,
+) -> Result<(), NotSaved> {
+    let name = &*integration.name.0;
+    let mut why = "the server has no plugins folder".to_owned();
+    if let Some(watch) = &app.watch {
+        for _ in 0..LOADS {
+            let pass = watch.look().await.map_err(NotSaved::Refused)?;
+            if app.registry.get(name).is_some_and(|it| is_live(&it)) {
+                return Ok(());
+            }
+            let refused = pass.refused.get(name).cloned();
+            if let Some(cause) = refused.or_else(|| app.registry.refused().get(name).map(|it| it.message.clone())) {
+                why = cause;
+                break;
+            }
+            why = "it is still being loaded".to_owned();
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    let undo = {
+        let (app, integration, admin) = (Arc::clone(app), Arc::clone(integration), admin.clone());
+        move || {
+            take_back(&app, &integration, &placed, &admin);
+            Ok(())
+        }
+    };
+    blocking(undo).await?;
+    if let Some(watch) = &app.watch {
+        let _told_by_its_log = watch.look().await;
+    }
+    Err(NotSaved::Refused(why))
+}
+
+/// Runs blocking work, and waits for it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NotSaved> + Send + 'static,
+) -> Result<T, NotSaved> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|_| Err(NotPlaced::Other("saving it failed unexpectedly".into()).into()))
+}

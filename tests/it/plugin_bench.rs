@@ -1,0 +1,213 @@
+//! Trying a plugin, saving fixtures and changing scripts through the API.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Reply, Server, Setup};
+
+const SETTLE: &str = "[plugins]\nsettle_ms = 50\n";
+const SCRIPT: &str = "export default (event, { skip, refuse }) => {
+  console.log('name', event.name);
+  if (event.skip) return skip('not for us');
+  if (event.refuse) throw refuse('a name is missing', '/name');
+  return { title: `Call ${event.name.trim()}`, description: 'x' };
+};
+";
+
+fn setup() -> Setup {
+    Setup::new().config(SETTLE).script("guest", SCRIPT)
+}
+
+fn tried(server: &Server, body: &Value) -> Value {
+    server.post("/v1/admin/plugins/guest/try", body).expect(200).json()
+}
+
+fn put(server: &Server, text: &str, base: &Value) -> Reply {
+    let body = json!({"files": {"mapper.js": text}, "base_digest": base});
+    let headers = [("content-type", "application/json")];
+    server.send("PUT", "/v1/admin/plugins/guest/script", &headers, body.to_string().as_bytes())
+}
+
+fn script(server: &Server) -> Value {
+    server.get("/v1/admin/plugins/guest/script").expect(200).json()
+}
+
+fn actions(server: &Server) -> Vec<String> {
+    let log = server.get("/v1/admin/audit?limit=50").expect(200).json();
+    log["data"].as_array().unwrap().iter().map(|it| it["action"].as_str().unwrap().to_owned()).collect()
+}
+
+fn title(server: &Server) -> Value {
+    server.post("/v1/hooks/guest", &json!({"name": "Ada"})).json()["title"].clone()
+}
+
+#[test]
+fn a_payload_is_tried_and_nothing_is_stored() {
+    let server = setup().start();
+    let trial = tried(&server, &json!({"payload": {"name": "Ada"}, "received_at": "2026-01-02T03:04:05Z"}));
+    assert_eq!([&trial["result"], &trial["tasks"][0]["title"]], ["tasks", "Call Ada"], "{trial}");
+    assert_eq!(trial["tasks"][0]["deadline"], "2026-01-04T03:04:05Z");
+    assert_eq!((&trial["log"], &trial["stored"]), (&json!("name Ada\n"), &Value::Null));
+    let limits: Vec<_> = trial["limits"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(limits[..3], ["time_ms", "memory_mib", "output_kib"]);
+    assert!(trial["limits"][1]["used"].as_u64().unwrap() > 1 << 20, "{trial}");
+    assert_eq!(tried(&server, &json!({"payload": {"skip": true}}))["skip"], "not for us");
+    let refused = tried(&server, &json!({"payload": {"refuse": 1}}));
+    assert_eq!([&refused["result"], &refused["problem"]["pointer"]], ["refused", "/name"], "{refused}");
+    let violated = tried(&server, &json!({"payload": [1]}));
+    assert_eq!([&violated["result"], &violated["violations"][0]["pointer"]], ["payload", ""], "{violated}");
+    let failed = tried(&server, &json!({"payload": {}}));
+    let place = json!({"file": "mapper.js", "line": 5, "column": failed["problem"]["place"]["column"]});
+    assert_eq!((&failed["result"], &failed["problem"]["place"]), (&json!("failed"), &place), "{failed}");
+    assert!(server.get("/v1/events").expect(200).json()["data"].as_array().unwrap().is_empty());
+    assert!(server.get("/v1/tasks").expect(200).json()["data"].as_array().unwrap().is_empty());
+    assert!(!actions(&server).contains(&"event.read".to_owned()), "a pasted payload is not an event");
+    // Calls of the plugin are those of deliveries.
+    assert_eq!(server.get("/v1/admin/plugins").json()["data"][0]["calls"]["calls"], 0);
+}
+
+/// Otherwise the bench shows another number than a delivery would have.
+#[test]
+fn a_number_that_would_be_rounded_is_read_as_in_a_delivery() {
+    let server = setup().start();
+    let send = |body: &str| {
+        let headers = [("content-type", "application/json")];
+        server.send("POST", "/v1/admin/plugins/guest/try", &headers, body.as_bytes())
+    };
+    let script = "export default (it) => ({ title: `${typeof it.n} ${it.n}`, description: 'x' });";
+    let number = |number: &str| {
+        send(&format!("{{\"script\":{},\"payload\":{{\"n\":{number}}}}}", json!(script))).expect(200).json()
+    };
+    let rounded = number("1234567890.123456789");
+    assert_eq!(
+        (&rounded["tasks"][0]["title"], &rounded["loosened"]),
+        (&json!("string 1234567890.123456789"), &json!(["number"]))
+    );
+    assert_eq!(number("9007199254740993")["tasks"][0]["title"], "string 9007199254740993");
+    assert_eq!(number("1.50")["tasks"][0]["title"], "number 1.5");
+    assert_eq!(send("{}").expect(422).code(), "invalid_field");
+}
+
+#[test]
+fn an_event_is_tried_and_compared_with_what_was_stored() {
+    let setup = setup();
+    let server = setup.start();
+    let reply = server.post("/v1/hooks/guest", &json!({"name": "Ada"})).expect(201);
+    let (event, task) = (reply.header("x-event-id").to_owned(), reply.json()["id"].as_str().unwrap().to_owned());
+    let same = tried(&server, &json!({"event_id": event}));
+    assert_eq!((&same["stored"]["class"], &same["stored"]["differences"]), (&json!("same"), &json!([])), "{same}");
+    assert!(actions(&server).contains(&"event.read".to_owned()));
+    let text = SCRIPT.replace("Call ", "Ring ");
+    let other = tried(&server, &json!({"event_id": event, "script": text}));
+    let difference = json!({"pointer": "/tasks/0/title", "expected": "Call Ada", "found": "Ring Ada"});
+    assert_eq!((&other["stored"]["class"], &other["stored"]["differences"][0]), (&json!("changed"), &difference));
+    assert_ne!(other["script_sha256"], same["script_sha256"]);
+    assert_eq!(title(&server), "Call Ada", "the saved script still runs");
+    let edited = tried(&server, &json!({"event_id": event, "payload": {"name": "Bob"}}));
+    assert_eq!(edited["stored"]["differences"][0]["found"], "Call Bob");
+    let change = [("content-type", "application/json")];
+    server.send("PATCH", &format!("/v1/tasks/{task}"), &change, br#"{"status":"completed","version":1}"#).expect(200);
+    assert_eq!(tried(&server, &json!({"event_id": event}))["stored"]["changed_since"], 1);
+    let key = setup.key("company-2", &["admin"]);
+    let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
+    let body = json!({"payload": {"name": "Ada"}}).to_string();
+    server.send_as("POST", "/v1/admin/plugins/guest/try", &headers, body.as_bytes()).expect(404);
+    server.send_as("GET", "/v1/admin/plugins/guest/script", &headers[..1], b"").expect(404);
+}
+
+#[test]
+fn a_script_that_cannot_be_loaded_says_where_and_one_that_loops_is_stopped() {
+    let server = setup().start();
+    let broken = tried(&server, &json!({"payload": {}, "script": "export default () => {\n  const a = ;\n};"}));
+    assert_eq!((&broken["result"], &broken["problem"]["place"]["line"]), (&json!("script"), &json!(2)), "{broken}");
+    let loops = tried(&server, &json!({"payload": {}, "script": "export default () => { for (;;); };"}));
+    assert_eq!(loops["problem"]["code"], "plugin_deadline", "{loops}");
+    let at_load = tried(&server, &json!({"payload": {}, "script": "for (;;);\nexport default () => 1;"}));
+    assert_eq!(at_load["result"], "script", "{at_load}");
+    let fields = tried(
+        &server,
+        &json!({"payload": {}, "script": "export default () => ({\n  titel: 'x', description: 'y' });"}),
+    );
+    assert_eq!((&fields["result"], &fields["problem"]["place"]["line"]), (&json!("output"), &json!(2)), "{fields}");
+    let imports = json!({"payload": {}, "script": "import { a } from './a.js'; export default () => ({ title: a, description: 'y' });", "files": {"a.js": "export const a = 'A';"}});
+    assert_eq!(tried(&server, &imports)["tasks"][0]["title"], "A");
+    let outside = json!({"payload": {}, "files": {"../a.js": ""}});
+    server.post("/v1/admin/plugins/guest/try", &outside).expect(422);
+}
+
+#[test]
+fn a_fixture_is_saved_in_the_folder_and_guards_the_script() {
+    let setup = setup();
+    let server = setup.start();
+    let save = |body: &Value| server.post("/v1/admin/plugins/guest/fixtures", body);
+    let event = server.post("/v1/hooks/guest", &json!({"name": "Ada"})).header("x-event-id").to_owned();
+    let saved = save(&json!({"name": "ada", "event_id": event})).expect(201).json();
+    assert_eq!(
+        (&saved["file"], &saved["expect"]["tasks"][0]["title"]),
+        (&json!("fixtures/ada.json"), &json!("Call Ada"))
+    );
+    let text = std::fs::read_to_string(setup.plugins.join("guest/fixtures/ada.json")).unwrap();
+    assert!(text.contains("\"Call Ada\""), "{text}");
+    let again = json!({"name": "ada.json", "payload": {"name": "Bob"}});
+    assert_eq!(save(&again).expect(409).code(), "fixture_exists");
+    save(&json!({"name": "ada", "payload": {"name": "Ada"}, "replace": true, "expect": {"tasks": [{"title": "Call Ada", "description": "x"}]}})).expect(201);
+    let wrong = save(&json!({"name": "bob", "payload": {"name": "Bob"}, "expect": {"skip": "no"}}));
+    assert_eq!(wrong.expect(422).code(), "fixture_failed");
+    assert_eq!(save(&json!({"name": "crash", "payload": {}})).expect(422).code(), "invalid_field");
+    for name in ["../out", "", ".hidden", "a/b", "a b"] {
+        save(&json!({"name": name, "payload": {"name": "Ada"}})).expect(422);
+    }
+    assert_eq!(std::fs::read_dir(setup.plugins.join("guest/fixtures")).unwrap().count(), 1);
+
+    let base = script(&server)["digest"].clone();
+    let failed = put(&server, &SCRIPT.replace("Call ", "Ring "), &base).expect(422);
+    let errors = failed.json()["errors"].clone();
+    assert_eq!(
+        (failed.code().as_str(), errors[0]["got"].as_str()),
+        ("fixture_failed", Some("\"Ring Ada\"")),
+        "{errors}"
+    );
+    assert!(errors[0]["message"].as_str().unwrap().contains("fixtures/ada.json: /0/title"), "{errors}");
+    assert_eq!((title(&server), script(&server)["digest"].clone()), (json!("Call Ada"), base));
+    assert!(actions(&server).contains(&"fixture.saved".to_owned()));
+}
+
+#[test]
+fn a_script_is_saved_restored_and_its_history_kept() {
+    let setup = setup();
+    let server = setup.start();
+    assert_eq!(title(&server), "Call Ada");
+    let first = script(&server);
+    assert_eq!(
+        (&first["file"], &first["source"], &first["digest"]),
+        (&json!("mapper.js"), &json!("folder"), &first["live_digest"])
+    );
+    let broken = put(&server, "export default () => {\n  const a = ;\n};", &first["digest"]).expect(422);
+    assert!(broken.code() == "script_invalid" && broken.message().contains("mapper.js:2:"), "{}", broken.message());
+    let saved = put(&server, &SCRIPT.replace("Call ", "Ring "), &first["digest"]).expect(200).json();
+    assert_eq!(title(&server), "Ring Ada", "it is live when the request is answered");
+    assert_eq!(script(&server)["digest"], saved["digest"]);
+    assert_eq!(put(&server, SCRIPT, &first["digest"]).expect(409).code(), "script_changed");
+    let same = put(&server, &SCRIPT.replace("Call ", "Ring "), &saved["digest"]).expect(200).json();
+    assert_eq!(same["is_new"], false);
+
+    let listed = server.get("/v1/admin/plugins/guest/script/versions").expect(200).json()["data"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["is_current"]), (2, &json!(true)), "{listed}");
+    assert_eq!(listed[1]["digest"], first["digest"]);
+    let old = format!("/v1/admin/plugins/guest/script/versions/{}", first["digest"].as_str().unwrap());
+    assert_eq!(server.get(&old).expect(200).json()["files"]["mapper.js"], SCRIPT);
+    server.get("/v1/admin/plugins/guest/script/versions/nonsense").expect(404);
+    server.post(&format!("{old}/restore"), &Value::Null).expect(200);
+    assert_eq!((title(&server), script(&server)["digest"].clone()), (json!("Call Ada"), first["digest"].clone()));
+    let all = actions(&server);
+    assert!(all.contains(&"script.saved".to_owned()) && all.contains(&"script.restored".to_owned()), "{all:?}");
+    let log = server.get("/v1/admin/audit?limit=50").text;
+    assert!(!log.contains("Ring"), "the text is not in the audit log");
+
+    // A link leads out of the folder, or is the operator's way to deploy: nothing is written through it.
+    let file = setup.plugins.join("guest/mapper.js");
+    std::fs::rename(&file, setup.plugins.join("guest/real.js")).unwrap();
+    std::os::unix::fs::symlink("real.js", &file).unwrap();
+    let refused = put(&server, &SCRIPT.replace("Call ", "Phone "), &first["digest"]).expect(409);
+    assert_eq!(refused.code(), "folder_read_only");
+    assert_eq!(std::fs::read_to_string(setup.plugins.join("guest/real.js")).unwrap(), SCRIPT);
+}
