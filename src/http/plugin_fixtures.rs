@@ -20,8 +20,8 @@ use super::trial::{managed, pasted_payload, trial_share, unreadable};
 use crate::format::schema::{Violation, Violations};
 use crate::integration::fixtures::{self, Fixture};
 use crate::integration::gate::{GateFixture, differing, run_gate};
-use crate::integration::load::open_in;
 use crate::integration::new_fixture::{NewFixture, fixture_name};
+use crate::integration::script::own_folder;
 use crate::integration::stop::Stop;
 use crate::integration::{Integration, PassedRequest};
 use crate::model::audit::Action;
@@ -95,7 +95,7 @@ pub(super) async fn list(
     let app = Arc::clone(&call.app);
     let run = move || {
         let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
-        let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref()).map_err(unreadable)?;
+        let folder = own_folder(&app.config.live_plugins_dir(), &integration).map_err(unreadable)?;
         let result = run_gate(host, &integration, &folder).map_err(unreadable)?;
         let shown = result.fixtures.into_iter();
         Ok::<_, Problem>(

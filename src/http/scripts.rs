@@ -16,8 +16,7 @@ use super::reply::{List, Success};
 use super::trial::{managed, trial_share, unreadable};
 use crate::config::watch::PluginSource;
 use crate::integration::Integration;
-use crate::integration::load::open_in;
-use crate::integration::script::FolderScript;
+use crate::integration::script::{FolderScript, own_folder};
 use crate::model::audit::Action;
 use crate::service::app::{Admin, App};
 use crate::service::scripts::{
@@ -171,7 +170,7 @@ async fn found(call: &Call, integration: &Arc<Integration>, digest: String) -> R
 }
 
 fn in_folder(app: &App, integration: &Integration) -> Result<FolderScript, Problem> {
-    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref()).map_err(unreadable)?;
+    let folder = own_folder(&app.config.live_plugins_dir(), &integration).map_err(unreadable)?;
     let script = FolderScript::of(&folder).map_err(unreadable)?;
     script.ok_or(Problem::NotFound("this plugin is not a script, so it has no text to show"))
 }

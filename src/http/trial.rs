@@ -19,8 +19,7 @@ use super::reply::Success;
 use crate::format::payload;
 use crate::format::payload::{Loosened, Rules};
 use crate::integration::fixtures::{self, FixtureQuery, FixtureRun};
-use crate::integration::load::open_in;
-use crate::integration::script::{FolderScript, edited, with_script};
+use crate::integration::script::{FolderScript, edited, own_folder, with_script};
 use crate::integration::stop::Stop;
 use crate::integration::{Integration, LoadFailure};
 use crate::model::audit::Action;
@@ -200,7 +199,7 @@ fn with_edits(
     mut files: BTreeMap<String, String>,
 ) -> Result<Result<Integration, String>, Problem> {
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
-    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref()).map_err(unreadable)?;
+    let folder = own_folder(&app.config.live_plugins_dir(), &integration).map_err(unreadable)?;
     let now_there = FolderScript::of(&folder).map_err(unreadable)?.ok_or(Problem::Invalid(NO_SCRIPT.into()))?;
     if let Some(script) = script {
         files.insert(now_there.file.clone(), script);

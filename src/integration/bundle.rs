@@ -133,12 +133,6 @@ impl Bundle {
         Ok(())
     }
 
-    /// Returns the texts of files with such names.
-    pub(crate) fn texts(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
-        let text = |(name, bytes): (&String, &Vec<u8>)| Some((name.clone(), String::from_utf8(bytes.clone()).ok()?));
-        self.files.iter().filter(|(name, _)| wanted(name)).filter_map(text).collect()
-    }
-
     /// Returns the names of the files, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)

@@ -1,18 +1,34 @@
 //! The script of a plugin folder, for those who edit it: its files, and an integration that runs other files in their place.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use super::bundle::hex;
 use super::files::LoadFailure;
 use super::live::Integration;
-use super::load::{assemble, company, own_sender, read_schema, timezone};
+use super::load::{assemble, company, company_of, open_in, own_sender, read_schema, timezone};
 use super::manifest::Manifest;
 use super::mapping::{Mapping, SCRIPT_BYTES, is_script_file, script_files, script_files_with};
 use crate::auth::Senders;
 use crate::plugin::{Host, MappingSource, MappingText, PluginLimits};
 use crate::system::folder::Folder;
+
+/// Opens the folder of a live integration. A newer version in it may belong to another company: then it is not shown.
+///
+/// # Errors
+/// Fails if it cannot be opened, or belongs to another company.
+pub(crate) fn own_folder(plugins: &Path, integration: &Integration) -> Result<Folder, LoadFailure> {
+    let folder = open_in(plugins, (*integration.name.0).as_ref())?;
+    match company_of(&folder) {
+        Some(company) if company == integration.company_id => Ok(folder),
+        _ => {
+            let cause = "company_id: it is not that of the live version".to_owned();
+            Err(LoadFailure::Manifest { file: folder.join("plugin.toml"), cause })
+        }
+    }
+}
 
 /// The script of a folder.
 #[derive(Debug, Clone)]

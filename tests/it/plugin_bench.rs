@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Server, Setup};
+use crate::harness::{Reply, Server, Setup, until};
 
 const SETTLE: &str = "[plugins]\nsettle_ms = 50\n";
 const SCRIPT: &str = "export default (event, { skip, refuse }) => {
@@ -210,4 +210,38 @@ fn a_script_is_saved_restored_and_its_history_kept() {
     let refused = put(&server, &SCRIPT.replace("Call ", "Phone "), &first["digest"]).expect(409);
     assert_eq!(refused.code(), "folder_read_only");
     assert_eq!(std::fs::read_to_string(setup.plugins.join("guest/real.js")).unwrap(), SCRIPT);
+}
+
+/// Otherwise a company that tries a loop takes the processor from the others.
+#[test]
+fn a_company_tries_a_few_things_at_once() {
+    let manifest = "script = \"mapper.js\"\n[limits]\ntime_ms = 1500\n";
+    let loops = "export default (event) => { for (;;); };";
+    let setup = Setup::new().config(SETTLE).mapping("guest", manifest, &[("mapper.js", loops)]);
+    let server = setup.start();
+    let try_it = || server.post("/v1/admin/plugins/guest/try", &json!({"payload": {}}));
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..10).map(|_| scope.spawn(try_it)).collect();
+        all.into_iter().map(|it| it.join().unwrap()).map(|it| (it.status, it.text)).collect()
+    });
+    let ran = codes.iter().filter(|(status, text)| *status == 200 && text.contains("plugin_deadline")).count();
+    let refused = codes.iter().filter(|(status, text)| *status == 503 && text.contains("_busy")).count();
+    assert!((1..=3).contains(&ran) && ran + refused == 10, "{codes:?}");
+    assert_eq!(try_it().status, 200, "afterwards there is room again");
+}
+
+/// The newer version in the folder may be another company's, which the live one's admins must not see.
+#[test]
+fn a_folder_that_another_company_has_taken_over_is_not_shown() {
+    let setup = setup();
+    let server = setup.start();
+    let file = setup.plugins.join("guest/plugin.toml");
+    let manifest = std::fs::read_to_string(&file).unwrap();
+    let broken = manifest.replace("company-1", "company-2").replace("mapper.js", "missing.js");
+    std::fs::write(&file, broken).unwrap();
+    until("it is refused", || server.get("/v1/admin/plugins").json()["data"][0]["state"] == "outdated");
+    server.get("/v1/admin/plugins/guest/script").expect(500);
+    server.post("/v1/admin/plugins/guest/try", &json!({"payload": {"name": "a"}, "script": SCRIPT})).expect(500);
+    server.post("/v1/admin/plugins/guest/fixtures", &json!({"name": "a", "payload": {"name": "a"}})).expect(500);
+    assert_eq!(tried(&server, &json!({"payload": {"name": "Ada"}}))["tasks"][0]["title"], "Call Ada");
 }

@@ -420,3 +420,45 @@ fn a_server_that_refuses_the_active_version_sends_senders_to_another() {
     assert_eq!((reply.code(), !reply.header("retry-after").is_empty()), ("plugin_loading".into(), true));
     assert_eq!(server.post("/v1/hooks/other", &json!({})).status, 404);
 }
+
+/// A change through the API is a version in the database, so that every server runs it.
+#[test]
+fn a_script_and_a_fixture_that_are_saved_on_one_server_go_live_on_both() {
+    let cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let author = Author::new(&database);
+    let text = "export default (event, { skip }) => skip(`one ${event.a}`);\n";
+    let made = Setup::new().script("guest", text);
+    std::fs::rename(made.plugins.join("guest"), author.dir.path().join("guest")).unwrap();
+    author.run(&["publish", "guest"]);
+    author.run(&["activate", "guest", "1"]);
+    let (first, second) = two(&database);
+    let (first, second) = (first.start(), second.start());
+    let reason = |server: &Server| server.post("/v1/hooks/guest", &json!({"a": 1})).json()["reason"].clone();
+    until("both run the first version", || reason(&first) == "one 1" && reason(&second) == "one 1");
+
+    let of = "/v1/admin/plugins/guest";
+    let saved = first.post(&format!("{of}/fixtures"), &json!({"name": "a", "payload": {"a": 2}})).expect(201).json();
+    assert_eq!(saved["expect"], json!({"skip": "one 2"}));
+    let script = first.get(&format!("{of}/script")).expect(200).json();
+    assert_eq!((&script["source"], &script["version"]), (&json!("database"), &json!("2")));
+    let put = |text: &str| {
+        let body = json!({"files": {"mapper.js": text}, "base_digest": script["digest"]}).to_string();
+        first.send("PUT", &format!("{of}/script"), &[("content-type", "application/json")], body.as_bytes())
+    };
+    assert_eq!(put(&text.replace("one", "two")).expect(422).code(), "fixture_failed");
+    let better = text.replace("=> skip", "=> event.a === 3 ? skip('three') : skip");
+    assert_eq!(put(&better).expect(200).json()["version"], "3");
+    let three = |server: &Server| server.post("/v1/hooks/guest", &json!({"a": 3})).json()["reason"].clone();
+    assert_eq!(three(&first), "three");
+    until("the other server runs it too", || three(&second) == "three");
+
+    let versions = second.get(&format!("{of}/script/versions")).expect(200).json()["data"].clone();
+    let listed: Vec<_> = versions.as_array().unwrap().iter().map(|it| it["version"].as_str().unwrap()).collect();
+    assert_eq!((listed, &versions[0]["is_current"]), (vec!["3", "2", "1"], &json!(true)), "{versions}");
+    let old = format!("{of}/script/versions/{}", versions[2]["digest"].as_str().unwrap());
+    assert_eq!(second.get(&old).expect(200).json()["files"], json!({"mapper.js": text}));
+    let restored = second.post(&format!("{old}/restore"), &Value::Null).expect(200).json();
+    assert_eq!(restored["version"], "4", "a published version is never changed");
+    until("both are back", || three(&first) == "one 3" && three(&second) == "one 3");
+}

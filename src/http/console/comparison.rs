@@ -142,7 +142,7 @@ pub(super) fn limits(all: &[Value]) -> Markup {
     let amount = |number: u64, unit: &str| match unit {
         "bytes" => bytes(number),
         "µs" => millis(number),
-        _ => format!("{} {unit}", count(number)),
+        _ => count(number),
     };
     html! {
         dl.meters {

@@ -72,8 +72,9 @@ fn diff_form(page: &PageCall, name: &str, plugin: &Value) -> Markup {
         form.card.stack method="post" action=(page.link(&format!("/console/plugins/{name}/diff"))) data-module="busy" {
             (form_field(page))
             p { "Runs the plugin of a folder over the stored events of " strong { (name) } ", and compares with what was stored. Nothing is stored." }
+            label for="dir" { "Folder on the server's machine" }
+            input.wide #dir name="dir" required value=(page.form("dir").unwrap_or(&proposed));
             div.fields {
-                div { label for="dir" { "Folder on the server's machine" } input #dir name="dir" required value=(page.form("dir").unwrap_or(&proposed)); }
                 div { label for="since" { "Received since" } input #since name="since" type="date" value=[page.form("since")]; }
                 div { label for="until" { "Received before" } input #until name="until" type="date" value=[page.form("until")]; }
                 div { label for="samples" { "Examples" } input #samples name="samples" type="number" min="0" max="1000" value=(page.form("samples").unwrap_or("10")); }

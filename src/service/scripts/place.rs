@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::watch::PluginSource;
 use crate::integration::bundle::digest;
-use crate::integration::load::open_in;
 use crate::integration::manifest_version::{next_version, with_version};
+use crate::integration::script::own_folder;
 use crate::integration::{Bundle, Integration};
 use crate::model::audit::Action;
 use crate::service::app::{Admin, App};
@@ -61,7 +61,7 @@ pub(super) fn place(
     replace: bool,
     admin: &Admin,
 ) -> Result<Placed, NotPlaced> {
-    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref());
+    let folder = own_folder(&app.config.live_plugins_dir(), &integration);
     let folder = folder.map_err(|e| NotPlaced::Other(e.to_string()))?;
     match app.config.plugin_source {
         PluginSource::Folder => into_folder(&folder, changes, replace).map(Placed::InFolder),
@@ -80,7 +80,7 @@ pub(super) fn take_back(app: &App, integration: &Integration, placed: &Placed, a
     let name = &*integration.name.0;
     match placed {
         Placed::InFolder(before) => {
-            let Ok(folder) = open_in(&app.config.live_plugins_dir(), name.as_ref()) else { return };
+            let Ok(folder) = own_folder(&app.config.live_plugins_dir(), integration) else { return };
             undo(&folder, before);
         }
         Placed::Published { before: Some(version) } => {
@@ -188,13 +188,13 @@ fn publish(
 }
 
 /// A directory for the new version's folder, removed when it is dropped.
-struct Staged {
+pub(super) struct Staged {
     dir: PathBuf,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Staged {
-    fn new(data_dir: &Path, name: &str) -> std::io::Result<Self> {
+    pub(super) fn new(data_dir: &Path, name: &str) -> std::io::Result<Self> {
         let dir = data_dir.join(format!("plugin-staged-{}", crate::model::ids::new_id(crate::model::time::now())));
         std::fs::create_dir(&dir)?;
         let folder = dir.join(name);

@@ -12,8 +12,7 @@ use super::place::{Changes, NotPlaced, Placed, place, take_back};
 use crate::config::watch::PluginSource;
 use crate::format::schema::Violation;
 use crate::integration::gate::run_gate;
-use crate::integration::load::open_in;
-use crate::integration::script::{FolderScript, edited, with_script};
+use crate::integration::script::{FolderScript, edited, own_folder, with_script};
 use crate::integration::{Integration, LoadFailure};
 use crate::model::time::now;
 use crate::plugin::Host;
@@ -123,7 +122,7 @@ pub(crate) async fn save_fixture(
     let work = {
         let (app, integration, admin) = (Arc::clone(app), Arc::clone(integration), admin.clone());
         move || {
-            let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
+            let folder = own_folder(&app.config.live_plugins_dir(), &integration)?;
             if replace && folder.text(&file, FIXTURE_BYTES).is_ok_and(|it| it == text) {
                 return Ok(None);
             }
@@ -141,7 +140,7 @@ fn write_script(
     edit: ScriptEdit,
     admin: &Admin,
 ) -> Result<Option<WrittenScript>, NotSaved> {
-    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
+    let folder = own_folder(&app.config.live_plugins_dir(), &integration)?;
     let before = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
     if edit.base.is_some_and(|it| it != before.digest) {
         return Err(NotSaved::Stale);
@@ -201,7 +200,7 @@ fn keep(app: &App, integration: &Integration, before: &FolderScript, written: Fo
 
 /// The script as it is.
 fn current(app: &App, integration: &Integration) -> Result<SavedScript, NotSaved> {
-    let folder = open_in(&app.config.live_plugins_dir(), (*integration.name.0).as_ref())?;
+    let folder = own_folder(&app.config.live_plugins_dir(), &integration)?;
     let script = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
     Ok(SavedScript { digest: script.digest, version: script.version, fixtures: 0, is_new: false })
 }

@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::ScriptHistory;
-use super::place::NotPlaced;
+use super::place::{NotPlaced, Staged};
 use crate::config::watch::PluginSource;
 use crate::integration::script::FolderScript;
 use crate::integration::{Bundle, Integration};
 use crate::service::app::App;
+use crate::system::folder::Folder;
 
 /// An earlier or the current version of a script.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -110,8 +111,11 @@ fn published_text(
     let most = Bundle::most_bytes(host.limits().module_bytes);
     let Some(bytes) = cluster.bundles().bundle(&integration.name.0, version, most)? else { return Ok(None) };
     let bundle = Bundle::decode(&bytes).map_err(NotPlaced::Other)?;
-    let files = bundle.texts(|name| name.ends_with("js") || (name.ends_with(".json") && !name.contains('/')));
-    // The schema is not part of the script.
-    let files = files.into_iter().filter(|(name, _)| name != "input.schema.json").collect::<BTreeMap<_, _>>();
+    // Only the folder as a whole says which files the script has.
+    let other = |e: &dyn std::fmt::Display| NotPlaced::Other(e.to_string());
+    let staged = Staged::new(&app.config.data_dir, &integration.name.0).map_err(|e| other(&e))?;
+    bundle.write(&staged.folder).map_err(|e| other(&e))?;
+    let folder = Folder::open(&staged.folder).map_err(|e| other(&e))?;
+    let files = FolderScript::of(&folder).map_err(|e| other(&e))?.map(|it| it.files).unwrap_or_default();
     Ok(files.contains_key(main).then_some(files))
 }

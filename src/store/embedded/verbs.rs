@@ -40,7 +40,13 @@ impl Shareable for Embedded {}
 
 impl TaskStore for Embedded {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Change::commit(commit)).await }.boxed()
+        let audited = commit.audit.is_some();
+        async move {
+            let committed = self.put(Change::commit(commit)).await?;
+            STORE.audit_entries.add(u64::from(audited && committed == Committed::Stored));
+            Ok(committed)
+        }
+        .boxed()
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {

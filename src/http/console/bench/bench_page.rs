@@ -83,6 +83,7 @@ impl BenchPage {
                 @if let Some(event) = &form.event {
                     input type="hidden" name="event" value=(event);
                     p { "From event " a.mono href=(page.link(&format!("/console/events/{}", segment(event)))) { (event) } ". What you change here is not stored." }
+                    @if form.payload.is_empty() { p.muted { "While this is empty, the body is run as it was sent: the integration cannot read it, or it is not this integration's." } }
                 }
                 label for="payload" { "Payload (JSON)" }
                 textarea #payload name="payload" rows=(rows(&form.payload, PAYLOAD_ROWS)) spellcheck="false" data-code="" aria-describedby="keys" { "\n" (form.payload) }
