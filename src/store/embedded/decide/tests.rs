@@ -119,7 +119,7 @@ fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
     let a = CompanyId::parse("a").unwrap();
     let mut stored = Stored::default();
     stored.rows.insert(a.clone(), u32::MAX - 1);
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     decider.decide(changes(&keyed("a", "last"))).unwrap();
     let refused = keyed("a", "none left");
     let error = decider.decide(changes(&refused)).unwrap_err();
@@ -145,7 +145,7 @@ fn kinds(written: &[OwnedOp]) -> Vec<OpKind> {
 #[test]
 fn of_changes_in_one_group_each_sees_those_before_it() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let commit = Commit { ingested: vec![made("a")], idempotency: None, lane: None, audit: None };
     let (written, _) = decider.decide(changes(&commit)).unwrap();
     assert_eq!(kinds(&written), [OpKind::Event, OpKind::Insert]);
@@ -177,7 +177,7 @@ fn of_changes_in_one_group_each_sees_those_before_it() {
 #[test]
 fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let (first, second) = (keyed("a", "k"), keyed("a", "k"));
     decider.decide(changes(&first)).unwrap();
     let (written, done) = decider.decide(changes(&second)).unwrap();
@@ -196,7 +196,7 @@ fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
 #[test]
 fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None, lane: None, audit: None };
     decider.decide(changes(&commit)).unwrap();
     let a = commit.ingested[0].tasks[0].company_id.clone();
@@ -218,7 +218,7 @@ fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
 #[test]
 fn tasks_carry_the_sequence_of_the_record_that_is_written() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 7);
+    let mut decider = Decider::new(&store.shared, &mut stored, 7, false);
     let last_change = |written: &[OwnedOp], id| {
         let op = written.iter().find(|it| it.kind != OpKind::Event && keys::parse_task(&it.key).is_some()).unwrap();
         task_record::decode(&op.value, id, CompanyId::parse("a").unwrap()).unwrap().1
@@ -244,7 +244,7 @@ fn tasks_carry_the_sequence_of_the_record_that_is_written() {
 #[test]
 fn an_import_skips_what_exists_and_names_what_differs() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let key = keys::audit(Uuid::from_u128(1));
     let mut import = |value: &[u8]| {
         let others = vec![(key.clone(), value.to_vec())];
@@ -262,7 +262,7 @@ fn an_import_skips_what_exists_and_names_what_differs() {
 #[test]
 fn overwriting_changes_existing_entries_only() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let (there, gone) = (keys::audit(Uuid::from_u128(1)), keys::audit(Uuid::from_u128(2)));
     let others = vec![(there.clone(), b"before".to_vec())];
     decider.decide(Change::Import { events: Vec::new(), tasks: Vec::new(), others, answers: Vec::new() }).unwrap();
