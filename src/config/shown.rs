@@ -33,7 +33,7 @@ pub struct ShownSetting {
 }
 
 /// How a value is shown; `None` if it is not set.
-trait Shown {
+trait ShownText {
     fn shown(&self) -> Option<String>;
 }
 
@@ -42,57 +42,57 @@ trait Shown {
 struct ShownList(Vec<ShownSetting>);
 
 impl ShownList {
-    fn add<T: Shown>(&mut self, name: &'static str, value: &T, default: &T) {
+    fn add<T: ShownText>(&mut self, name: &'static str, value: &T, default: &T) {
         let (value, default) = (value.shown(), default.shown());
         self.0.push(ShownSetting { name, is_default: value == default, value });
     }
 }
 
-impl<T: Shown> Shown for Option<T> {
+impl<T: ShownText> ShownText for Option<T> {
     fn shown(&self) -> Option<String> {
-        self.as_ref().and_then(Shown::shown)
+        self.as_ref().and_then(ShownText::shown)
     }
 }
 
-impl<T: Display> Shown for Vec<T> {
+impl<T: Display> ShownText for Vec<T> {
     fn shown(&self) -> Option<String> {
         (!self.is_empty()).then(|| self.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
 }
 
-impl Shown for Secret {
+impl ShownText for Secret {
     fn shown(&self) -> Option<String> {
         Some("(set)".into())
     }
 }
 
-impl Shown for DatabaseUrl {
+impl ShownText for DatabaseUrl {
     fn shown(&self) -> Option<String> {
         Some(DatabaseUrl::shown(self))
     }
 }
 
-impl Shown for Duration {
+impl ShownText for Duration {
     fn shown(&self) -> Option<String> {
         let (seconds, millis) = (self.as_secs(), self.subsec_millis());
         Some(if millis == 0 { format!("{seconds} s") } else { format!("{} ms", self.as_millis()) })
     }
 }
 
-impl Shown for chrono::Duration {
+impl ShownText for chrono::Duration {
     fn shown(&self) -> Option<String> {
         let (days, hours) = (self.num_days(), self.num_hours());
         Some(if days * 24 == hours && days > 2 { format!("{days} days") } else { format!("{hours} h") })
     }
 }
 
-impl Shown for Rate {
+impl ShownText for Rate {
     fn shown(&self) -> Option<String> {
         Some(format!("{} a minute, {} at once", self.per_minute, self.burst))
     }
 }
 
-impl Shown for PluginSource {
+impl ShownText for PluginSource {
     fn shown(&self) -> Option<String> {
         let name = match self {
             Self::Folder => "folder",
@@ -105,7 +105,7 @@ impl Shown for PluginSource {
 /// A number of bytes.
 struct Bytes(u64);
 
-impl Shown for Bytes {
+impl ShownText for Bytes {
     fn shown(&self) -> Option<String> {
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
         let whole = units.into_iter().find(|(bits, _)| self.0 > 0 && self.0 % (1 << bits) == 0);
@@ -115,7 +115,7 @@ impl Shown for Bytes {
 
 macro_rules! as_text {
     ($($Type:ty),+) => {$(
-        impl Shown for $Type {
+        impl ShownText for $Type {
             fn shown(&self) -> Option<String> {
                 Some(self.to_string())
             }
@@ -125,7 +125,7 @@ macro_rules! as_text {
 
 as_text!(SocketAddr, usize, bool, f64);
 
-impl Shown for PathBuf {
+impl ShownText for PathBuf {
     fn shown(&self) -> Option<String> {
         Some(self.display().to_string())
     }

@@ -14,6 +14,7 @@ use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
 use super::recorder::Recorder;
+use super::replays::ReplayJobs;
 use super::scripts::Edits;
 use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
@@ -83,6 +84,8 @@ pub struct App {
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
+    /// Replays of many events.
+    pub replays: ReplayJobs,
     /// Trials of plugins, divided among companies.
     pub(crate) trials: Arc<Shares>,
     /// Plugins whose files are being changed through the API.
@@ -168,6 +171,7 @@ impl App {
             only_works: false,
             host: None,
             operations: Operations::new(OPERATIONS),
+            replays: ReplayJobs::default(),
             trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
             edits: Edits::default(),
             watch: None,

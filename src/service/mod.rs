@@ -10,6 +10,7 @@ mod observed_store;
 pub mod operations;
 pub mod queue;
 pub(crate) mod recorder;
+pub mod replays;
 pub(crate) mod scrape;
 mod script_place;
 pub(crate) mod scripts;

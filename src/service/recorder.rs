@@ -1,33 +1,26 @@
 //! What this server's requests came to, minute by minute, in memory: a week at most, and only since its start.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
-
-use super::app::App;
 use crate::metrics::http::{DURATIONS, HTTP, Traffic};
 use crate::metrics::queue::QUEUE;
 use crate::model::time::now;
 use crate::store::TimelineWindow;
+use chrono::{DateTime, Utc};
 
-/// How often a sample is taken.
-const EVERY: Duration = Duration::from_mins(1);
 /// Number of samples that are kept: a week of minutes, of 80 bytes each.
 const KEPT: usize = 10_080;
 
-/// Samples of requests, oldest first.
+/// MinuteSamples of requests, oldest first.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     started: DateTime<Utc>,
-    samples: Mutex<Samples>,
+    samples: Mutex<MinuteSamples>,
 }
 
 #[derive(Debug, Default)]
-struct Samples {
+struct MinuteSamples {
     minutes: VecDeque<Minute>,
     /// The counts at the last sample.
     last: Traffic,
@@ -66,8 +59,8 @@ impl Recorder {
         self.started
     }
 
-    /// Adds a sample.
-    fn take(&self, at: DateTime<Utc>, traffic: Traffic, queued: u64) {
+    /// Adds the sample of a minute.
+    pub(crate) fn take(&self, at: DateTime<Utc>, traffic: Traffic, queued: u64) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = Minute::between(&samples.last, &traffic, at, queued);
         samples.last = traffic;
@@ -147,19 +140,6 @@ impl RecordedBucket {
             (below, lower) = (below + count, bound);
         }
         (self.requests() > 0).then_some(lower)
-    }
-}
-
-/// Takes samples until `ended`. The first question to the store also makes it count what is stored already.
-pub(crate) async fn record(app: Arc<App>, ended: CancellationToken) {
-    if let Err(error) = app.store.timeline(None, TimelineWindow::Hour, now()).await {
-        tracing::warn!(cause = %error, "stored events cannot be counted yet; the console asks again");
-    }
-    let mut every = tokio::time::interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    every.tick().await;
-    while ended.run_until_cancelled(every.tick()).await.is_some() {
-        app.recorder.take(now(), HTTP.traffic(), app.queue.stored().unwrap_or_else(|| QUEUE.all()));
     }
 }
 

@@ -8,12 +8,15 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::integration::Integration;
+use crate::metrics::http::HTTP;
 use crate::metrics::observed::{LiveIntegration, Observed};
 use crate::metrics::process::PROCESS;
+use crate::metrics::queue::QUEUE;
 use crate::metrics::store::STORE;
 use crate::model::time::now;
 use crate::plugin::Plugin;
 use crate::service::app::App;
+use crate::store::TimelineWindow;
 
 /// Interval of looking up sizes; the shortest usual scrape interval is 15 seconds.
 const SAMPLE: Duration = Duration::from_secs(10);
@@ -46,6 +49,9 @@ fn described(integration: &Integration) -> LiveIntegration {
     }
 }
 
+/// How often requests are recorded.
+const RECORD: Duration = Duration::from_mins(1);
+
 /// Looks up sizes until `ended`. If the disk hangs, so does this, and scrapes go on with the values that they have.
 pub(crate) async fn sample(app: Arc<App>, ended: CancellationToken) {
     let mut every = tokio::time::interval(SAMPLE);
@@ -68,5 +74,18 @@ pub(crate) fn look(app: &App) {
     STORE.sampled.ready.set(u64::from(app.store.ready().is_ok()));
     if let Some(Err(error)) = app.files.as_ref().map(|it| it.sample()) {
         tracing::warn!(cause = %error, "sizes for /metrics cannot be read");
+    }
+}
+
+/// Records what requests came to until `ended`. The first question to the store also makes it count what is stored already.
+pub(crate) async fn record(app: Arc<App>, ended: CancellationToken) {
+    if let Err(error) = app.store.timeline(None, TimelineWindow::Hour, now()).await {
+        tracing::warn!(cause = %error, "stored events cannot be counted yet; the console asks again");
+    }
+    let mut every = tokio::time::interval(RECORD);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every.tick().await;
+    while ended.run_until_cancelled(every.tick()).await.is_some() {
+        app.recorder.take(now(), HTTP.traffic(), app.queue.stored().unwrap_or_else(|| QUEUE.all()));
     }
 }

@@ -13,9 +13,9 @@ const LEFT: f64 = 44.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
-/// How a series is drawn. Each can be told from the others without its colour.
+/// How a series is drawn. Nobody needs colours to tell one from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum SeriesMark {
     /// Stacked bars: filled, light, dotted or hatched.
     Bar(&'static str),
     /// A line: solid or dashed.
@@ -25,7 +25,7 @@ pub(super) enum Mark {
 /// One series of a chart.
 pub(super) struct ChartSeries {
     pub(super) name: &'static str,
-    pub(super) mark: Mark,
+    pub(super) mark: SeriesMark,
     /// A value for each bucket.
     pub(super) values: Vec<Option<f64>>,
 }
@@ -73,13 +73,13 @@ impl Chart<'_> {
     /// The highest stack of bars, or point of a line.
     fn most(&self) -> f64 {
         let stack = |at: usize| self.bars_only().filter_map(|it| it.values.get(at).copied().flatten()).sum::<f64>();
-        let lines = self.series.iter().filter(|it| matches!(it.mark, Mark::Line(_)));
+        let lines = self.series.iter().filter(|it| matches!(it.mark, SeriesMark::Line(_)));
         let points = lines.flat_map(|it| it.values.iter().copied().flatten());
         (0..self.times.len()).map(stack).chain(points).fold(0.0, f64::max)
     }
 
     fn bars_only(&self) -> impl Iterator<Item = &ChartSeries> {
-        self.series.iter().filter(|it| matches!(it.mark, Mark::Bar(_)))
+        self.series.iter().filter(|it| matches!(it.mark, SeriesMark::Bar(_)))
     }
 
     fn patterns(&self) -> Markup {
@@ -147,7 +147,7 @@ impl Chart<'_> {
     /// A line for each series, with gaps where there is no value.
     fn lines(&self, most: f64) -> Markup {
         let mut paths = Vec::new();
-        for it in self.series.iter().filter(|it| matches!(it.mark, Mark::Line(_))) {
+        for it in self.series.iter().filter(|it| matches!(it.mark, SeriesMark::Line(_))) {
             let (mut path, mut drawn) = (String::new(), false);
             for (n, value) in it.values.iter().enumerate() {
                 if let Some(value) = value {
@@ -163,24 +163,24 @@ impl Chart<'_> {
         html! { @for (path, mark) in paths { (self.shape(&path, mark)) } }
     }
 
-    fn shape(&self, path: &str, mark: Mark) -> Markup {
+    fn shape(&self, path: &str, mark: SeriesMark) -> Markup {
         match mark {
-            Mark::Bar(kind @ ("hatched" | "dotted")) => {
+            SeriesMark::Bar(kind @ ("hatched" | "dotted")) => {
                 html! { path d=(path) fill={"url(#" (self.id) "-" (kind) ")"} {} }
             }
-            Mark::Bar(kind) => html! { path d=(path) class={"fill-" (kind)} {} },
-            Mark::Line("dashed") => {
+            SeriesMark::Bar(kind) => html! { path d=(path) class={"fill-" (kind)} {} },
+            SeriesMark::Line("dashed") => {
                 html! { path.line.warn d=(path) fill="none" stroke-width="1.5" stroke-dasharray="5 3" {} }
             }
-            Mark::Line(_) => html! { path.line d=(path) fill="none" stroke-width="2" {} },
+            SeriesMark::Line(_) => html! { path.line d=(path) fill="none" stroke-width="2" {} },
         }
     }
 
     /// What a series looks like, for the legend.
     fn sample(&self, it: &ChartSeries) -> Markup {
         let path = match it.mark {
-            Mark::Bar(_) => "M1 2h10v8h-10z",
-            Mark::Line(_) => "M0 6h12",
+            SeriesMark::Bar(_) => "M1 2h10v8h-10z",
+            SeriesMark::Line(_) => "M0 6h12",
         };
         html! { svg width="12" height="12" viewBox="0 0 12 12" aria-hidden="true" { (self.shape(path, it.mark)) } }
     }
@@ -268,9 +268,9 @@ mod tests {
             unit: "",
             times: &times,
             series: vec![
-                ChartSeries { name: "stored", mark: Mark::Bar("ok"), values: values(3, 7.0) },
-                ChartSeries { name: "quarantined", mark: Mark::Bar("hatched"), values: values(3, 2.0) },
-                ChartSeries { name: "p99", mark: Mark::Line("dashed"), values: vec![None; 60] },
+                ChartSeries { name: "stored", mark: SeriesMark::Bar("ok"), values: values(3, 7.0) },
+                ChartSeries { name: "quarantined", mark: SeriesMark::Bar("hatched"), values: values(3, 2.0) },
+                ChartSeries { name: "p99", mark: SeriesMark::Line("dashed"), values: vec![None; 60] },
             ],
         };
         let html = chart.figure().into_string();

@@ -219,7 +219,7 @@ pub(super) async fn ask_revoke(page: PageCall) -> Result<PageReply, PageFailure>
                 ("Company", html! { (parts::visible(text(key, "company_id"))) }),
                 ("State", parts::status_chip(state(key))),
             ]))
-            p { "Whoever uses it gets 401 from now on, and sessions of the console that were opened with it end. This cannot be undone." }
+            p { "Everyone who uses it gets 401 from now on, and sessions of the console that were opened with it end. This cannot be undone." }
             form.row method="post" action=(page.link(&format!("/console/keys/{id}/revoke"))) {
                 (parts::form_field(&page))
                 button.danger type="submit" { "Revoke" }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Asked;
+use super::question::OverviewQuestion;
 use crate::http::answer::Failed;
 use crate::http::plugin_answer::{PluginBrief, PluginState};
 use crate::model::company::CompanyId;
@@ -53,7 +53,7 @@ pub(super) struct IntegrationBrief {
 
 /// Returns them by name.
 pub(super) async fn of(
-    asked: &Asked<'_>,
+    asked: &OverviewQuestion<'_>,
     plugins: &[PluginBrief<'_>],
     (window, end): (TimelineWindow, DateTime<Utc>),
     timeline: &Timeline,
@@ -96,7 +96,7 @@ pub(super) async fn of(
 
 /// Returns when the last delivery was received: it is in the last bucket that has any.
 async fn last(
-    asked: &Asked<'_>,
+    asked: &OverviewQuestion<'_>,
     it: &IntegrationBrief,
     window: TimelineWindow,
     end: DateTime<Utc>,

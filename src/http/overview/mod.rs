@@ -3,6 +3,7 @@
 mod attention;
 mod counted;
 mod integrations;
+mod question;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -16,11 +17,12 @@ use super::reply::Success;
 use crate::auth::AuthError;
 use crate::model::company::CompanyId;
 use crate::model::time::now;
-use crate::service::app::{Admin, App};
+use crate::service::app::Admin;
 use crate::store::TimelineWindow;
-use attention::AttentionAnswer;
+use attention::item::AttentionAnswer;
 use counted::{CountedBucket, ServedBucket};
 use integrations::IntegrationBrief;
+use question::OverviewQuestion;
 
 /// The first view of an admin.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -46,27 +48,6 @@ pub(super) struct OverviewAnswer {
     attention: Vec<AttentionAnswer>,
 }
 
-/// Who asks, and about which company.
-struct Asked<'a> {
-    app: &'a App,
-    admin: &'a Admin,
-    /// `None` for all.
-    company: Option<&'a CompanyId>,
-    now: DateTime<Utc>,
-}
-
-impl Asked<'_> {
-    /// Whether something of this company is meant.
-    fn is_about(&self, company: &CompanyId) -> bool {
-        self.admin.manages(company) && self.company.is_none_or(|it| it == company)
-    }
-
-    /// Whether the caller may see what concerns the whole server.
-    fn is_operator(&self) -> bool {
-        *self.admin == Admin::Operator
-    }
-}
-
 /// `GET /v1/admin/overview`
 pub(super) async fn show(call: Call, admin: Admin, query: OverviewQuery) -> Result<Success<OverviewAnswer>, Failed> {
     let OverviewQuery { window, company_id } = query;
@@ -76,7 +57,7 @@ pub(super) async fn show(call: Call, admin: Admin, query: OverviewQuery) -> Resu
     let company = company_id.or_else(|| admin.company().cloned());
     let window = window.unwrap_or_default();
     let app = &call.app;
-    let asked = Asked { app, admin: &admin, company: company.as_ref(), now: now() };
+    let asked = OverviewQuestion { app, admin: &admin, company: company.as_ref(), now: now() };
     let (end, timeline) = app.timelines.of(&*app.store, asked.company, window, asked.now).await?;
     let day = match window {
         TimelineWindow::Day => std::sync::Arc::clone(&timeline),

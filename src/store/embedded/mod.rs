@@ -53,6 +53,7 @@ mod stats;
 mod take_snapshot;
 mod tally;
 mod task_record;
+mod timeline;
 mod transfer;
 mod verbs;
 mod verify;

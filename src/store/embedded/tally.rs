@@ -6,31 +6,24 @@
 //! many events there are. What an event was before its change is known to the decision that replaces it.
 
 mod counts;
-mod load;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::event_record;
-use super::shared::SharedStore;
 use crate::model::company::CompanyId;
 use crate::model::event::EventStatus;
-use crate::store::error::StoreError;
-use crate::store::id_time::{first_id, received_ms};
-use crate::store::timeline::{Timeline, TimelineWindow};
-use counts::Counts;
-
-/// How long a question waits for a store to be read: one of usual size is complete at once.
-const WAIT: Duration = Duration::from_millis(250);
+use crate::store::id_time::received_ms;
+use crate::store::timeline::{TimelineCount, TimelineWindow};
+use counts::SlotCounts;
 
 /// The counts, and how far they go back.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct EventTally {
     /// Whether anybody has asked: until then, nothing is counted. The writer thread holds it during a group.
     is_asked: Mutex<bool>,
     state: Mutex<TallyState>,
@@ -39,7 +32,7 @@ pub(super) struct Tally {
 
 #[derive(Debug, Default)]
 struct TallyState {
-    counts: Counts,
+    counts: SlotCounts,
     /// While older events are read: those that the writer has written since, with the status that each had before; `None` for
     /// a new one.
     registered: HashMap<Uuid, Option<EventStatus>>,
@@ -74,7 +67,7 @@ fn parse(key: &[u8]) -> Option<(&str, Uuid)> {
     Some((std::str::from_utf8(company).ok()?, Uuid::from_bytes(*id)))
 }
 
-impl Tally {
+impl EventTally {
     /// Begins a group; its events are counted if the guard holds true.
     pub(super) fn begin_group(&self) -> MutexGuard<'_, bool> {
         self.is_asked.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,10 +97,46 @@ impl Tally {
 
     /// Waits for the thread that reads older events.
     pub(super) fn join(&self) {
-        let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let loader = self.loader().take();
         if loader.is_some_and(|it| it.join().is_err()) {
             tracing::error!("the thread that counts stored events panicked");
         }
+    }
+
+    /// Locks the thread that reads older events, if it has been started.
+    pub(super) fn loader(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.loader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether everything that was stored before is counted.
+    pub(super) fn is_complete(&self) -> bool {
+        self.state().is_complete
+    }
+
+    /// Counts an event that was stored before anybody asked.
+    pub(super) fn found(&self, key: &[u8], id: Uuid, value: &[u8]) {
+        if let (Some((company, _)), Some((integration, status))) = (parse(key), event_record::kind_of(value)) {
+            self.state().found(company, id, integration, status);
+        }
+    }
+
+    /// Notes that everything is counted.
+    pub(super) fn complete(&self) {
+        let mut state = self.state();
+        (state.is_complete, state.registered) = (true, HashMap::new());
+    }
+
+    /// Returns the counts of a company, or of all; and from when they are complete, if they are not.
+    pub(super) fn of(
+        &self,
+        company: Option<&CompanyId>,
+        window: TimelineWindow,
+        now: DateTime<Utc>,
+    ) -> (Vec<TimelineCount>, Option<DateTime<Utc>>) {
+        let mut state = self.state();
+        state.counts.forget_before(now);
+        let reached = state.reached.and_then(|it| DateTime::from_timestamp_millis(received_ms(it)));
+        (state.counts.of(company, window, now), (!state.is_complete).then(|| reached.unwrap_or(now)))
     }
 
     fn state(&self) -> MutexGuard<'_, TallyState> {
@@ -115,51 +144,15 @@ impl Tally {
     }
 }
 
-/// Begins to count, if nobody has asked before.
-pub(super) fn start(shared: &Arc<SharedStore>) -> std::io::Result<()> {
-    let mut loader = shared.tally.loader.lock().unwrap_or_else(PoisonError::into_inner);
-    if loader.is_none() && !shared.closing() {
-        *loader = Some(load::start(shared)?);
+impl TallyState {
+    /// Counts a stored event as it was before the writer registered it.
+    fn found(&mut self, company: &str, id: Uuid, integration: &str, status: EventStatus) {
+        self.reached = Some(id);
+        let status = match self.registered.get(&id) {
+            None => status,
+            Some(Some(was)) => *was,
+            Some(None) => return,
+        };
+        self.counts.add(company, received_ms(id), integration, status, 1);
     }
-    Ok(())
-}
-
-/// Returns the counts of a company, or of all.
-pub(super) fn timeline(
-    shared: &SharedStore,
-    company: Option<&CompanyId>,
-    window: TimelineWindow,
-    now: DateTime<Utc>,
-) -> Result<Timeline, StoreError> {
-    let asked = Instant::now();
-    while !shared.tally.state().is_complete && asked.elapsed() < WAIT {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let mut timeline = Timeline { tasks: tasks(shared, company, window, now), ..Timeline::default() };
-    let mut state = shared.tally.state();
-    state.counts.forget_before(now);
-    timeline.events = state.counts.of(company, window, now);
-    if !state.is_complete {
-        let reached = state.reached.and_then(|it| DateTime::from_timestamp_millis(received_ms(it)));
-        timeline.complete_since = Some(reached.unwrap_or(now));
-    }
-    Ok(timeline)
-}
-
-/// Counts the tasks of each bucket, by the time in their ids.
-fn tasks(shared: &SharedStore, company: Option<&CompanyId>, window: TimelineWindow, now: DateTime<Utc>) -> Vec<u64> {
-    let begins = window.begins(now);
-    let (first, lowest) = (window.first_slot(now), first_id(begins));
-    let mut tasks = vec![0_u64; window.buckets()];
-    let mut add = |id: Uuid| {
-        let bucket = usize::try_from(window.slot(received_ms(id)) - first).ok();
-        if let Some(count) = bucket.and_then(|it| tasks.get_mut(it)) {
-            *count += 1;
-        }
-    };
-    let (index, _) = shared.pair();
-    let companies = company.map_or_else(|| index.companies(), |it| vec![it.clone()]);
-    let found = companies.iter().filter_map(|it| index.company(it));
-    found.flat_map(|it| it.ids_since(begins)).filter(|id| *id >= lowest).for_each(&mut add);
-    tasks
 }

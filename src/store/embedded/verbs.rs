@@ -13,7 +13,7 @@ use super::change::Change;
 use super::history::DirHistory;
 use super::read::{api_keys, read_task};
 use super::shared::SharedStore;
-use super::{answers, audit, events, expire, failure, feed, list, stats, tally};
+use super::{answers, audit, events, expire, failure, feed, list, stats, timeline};
 use crate::auth::ApiKey;
 use crate::metrics::store::STORE;
 use crate::model::audit::Entry;
@@ -40,7 +40,13 @@ impl Shareable for Embedded {}
 
 impl TaskStore for Embedded {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Change::commit(commit)).await }.boxed()
+        let audited = commit.audit.is_some();
+        async move {
+            let committed = self.put(Change::commit(commit)).await?;
+            STORE.audit_entries.add(u64::from(audited && committed == Committed::Stored));
+            Ok(committed)
+        }
+        .boxed()
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
@@ -157,8 +163,8 @@ impl TaskStore for Embedded {
     ) -> BoxFuture<'a, Result<Timeline, StoreError>> {
         let (company, shared) = (company.cloned(), Arc::clone(&self.shared));
         async move {
-            tally::start(&shared).map_err(|e| StoreError::Read(e.to_string()))?;
-            self.read(move |shared| tally::timeline(shared, company.as_ref(), window, now)).await
+            timeline::start(&shared).map_err(|e| StoreError::Read(e.to_string()))?;
+            self.read(move |shared| timeline::timeline(shared, company.as_ref(), window, now)).await
         }
         .boxed()
     }

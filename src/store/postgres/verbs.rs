@@ -32,7 +32,13 @@ use crate::store::write::{Commit, Committed, Replace, Replaced, Updated, Version
 
 impl TaskStore for Postgres {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Mutation::commit(commit)?).await }.boxed()
+        let audited = commit.audit.is_some();
+        async move {
+            let committed = self.put(Mutation::commit(commit)?).await?;
+            STORE.audit_entries.add(u64::from(audited && committed == Committed::Stored));
+            Ok(committed)
+        }
+        .boxed()
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {

@@ -7,6 +7,7 @@ mod erasure;
 mod events;
 mod feed;
 mod history;
+mod origin;
 mod queue;
 mod retention;
 mod tasks;
@@ -132,6 +133,10 @@ every_backend! {
     one audit {
         what_was_done_is_listed_newest_first_and_by_company,
         entries_expire,
+        an_entry_of_a_commit_is_stored_with_it_and_only_then,
+    }
+    two origin {
+        how_an_event_was_made_is_kept,
     }
     one events {
         a_list_has_the_events_that_every_filter_matches,

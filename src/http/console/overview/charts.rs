@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::http::console::chart::{Chart, ChartSeries, Mark};
+use crate::http::console::chart::{Chart, ChartSeries, SeriesMark};
 use crate::http::console::parts;
 
 /// The values of some statuses together, by bucket.
@@ -55,8 +55,8 @@ pub(super) fn all(overview: &Value, during: &str) -> Markup {
     let (buckets, served) = (list(overview, "buckets"), list(overview, "served"));
     let begins = |it: &Value| it["at"].as_str().and_then(|it| it.parse::<DateTime<Utc>>().ok());
     let times: Vec<_> = buckets.iter().filter_map(begins).collect();
-    let bar = |name, kind, values| ChartSeries { name, mark: Mark::Bar(kind), values };
-    let line = |name, kind, values| ChartSeries { name, mark: Mark::Line(kind), values };
+    let bar = |name, kind, values| ChartSeries { name, mark: SeriesMark::Bar(kind), values };
+    let line = |name, kind, values| ChartSeries { name, mark: SeriesMark::Line(kind), values };
     let chart = |id, title, about: &str, unit, series| Chart {
         id,
         title,

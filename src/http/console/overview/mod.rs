@@ -100,7 +100,7 @@ fn first_steps(page: &PageCall) -> Markup {
             p { "If this server is new:" }
             ol {
                 li { a href=(page.link("/console/connect")) { "Connect a sender" } ": choose it, and get the URL and what to paste where." }
-                li { a href=(page.link("/console/keys")) { "Create an API key" } " for whoever sends or reads tasks." }
+                li { a href=(page.link("/console/keys")) { "Create an API key" } " for everyone who sends or reads tasks." }
                 li { a href=(page.link("/console/plugins")) { "Look at the plugins" } " that turn deliveries into tasks." }
             }
         }

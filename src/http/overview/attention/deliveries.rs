@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::{AttentionAnswer, AttentionKind, Severity, count};
+use super::item::{AttentionAnswer, AttentionKind, Urgency, count};
 use crate::http::answer::Failed;
-use crate::http::overview::Asked;
+use crate::http::overview::question::OverviewQuestion;
 use crate::metrics::queue::QUEUE;
 use crate::model::event::EventStatus;
 use crate::store::{EventFilter, Timeline, TimelineWindow};
@@ -18,7 +18,11 @@ const NAMED: usize = 3;
 /// How long a delivery may be queued before it needs attention.
 const WAITS: TimeDelta = TimeDelta::minutes(5);
 
-pub(super) async fn add(asked: &Asked<'_>, day: &Timeline, all: &mut Vec<AttentionAnswer>) -> Result<(), Failed> {
+pub(super) async fn add(
+    asked: &OverviewQuestion<'_>,
+    day: &Timeline,
+    all: &mut Vec<AttentionAnswer>,
+) -> Result<(), Failed> {
     let of = |status: EventStatus| day.events.iter().filter(move |it| it.status() == status);
     let quarantined: u64 = of(EventStatus::Quarantined).map(|it| it.events).sum();
     if quarantined > 0 {
@@ -27,14 +31,14 @@ pub(super) async fn add(asked: &Asked<'_>, day: &Timeline, all: &mut Vec<Attenti
         let message = format!("{deliveries} quarantined in the last 24 hours{why}. Fix the cause, and replay them.");
         let since = TimelineWindow::Day.begins(asked.now).format("%Y-%m-%dT%H:%M:%SZ");
         let link = format!("/console/events?status=quarantined&since={since}");
-        all.push(AttentionAnswer::new(Severity::Warn, AttentionKind::Quarantine, message, link));
+        all.push(AttentionAnswer::new(Urgency::Warn, AttentionKind::Quarantine, message, link));
     }
     queue(asked, day, all);
     Ok(())
 }
 
 /// The most frequent reasons, in words; nothing without a company.
-async fn reasons(asked: &Asked<'_>) -> Result<String, Failed> {
+async fn reasons(asked: &OverviewQuestion<'_>) -> Result<String, Failed> {
     let Some(company) = asked.company else { return Ok(String::new()) };
     let since = Some(TimelineWindow::Day.begins(asked.now));
     let filter = EventFilter { status: vec![EventStatus::Quarantined], since, ..EventFilter::default() };
@@ -53,7 +57,7 @@ async fn reasons(asked: &Asked<'_>) -> Result<String, Failed> {
 }
 
 /// Deliveries that wait for long. An admin of a company sees those of its own, by the quarter of an hour.
-fn queue(asked: &Asked<'_>, day: &Timeline, all: &mut Vec<AttentionAnswer>) {
+fn queue(asked: &OverviewQuestion<'_>, day: &Timeline, all: &mut Vec<AttentionAnswer>) {
     let queued = day.events.iter().filter(|it| it.status() == EventStatus::Queued);
     let waiting: u64 = queued.clone().map(|it| it.events).sum();
     let step = TimeDelta::milliseconds(TimelineWindow::Day.step_ms());
@@ -70,13 +74,13 @@ fn queue(asked: &Asked<'_>, day: &Timeline, all: &mut Vec<AttentionAnswer>) {
             count(waiting.max(1), "delivery waits", "deliveries wait"),
             age.num_minutes()
         );
-        all.push(AttentionAnswer::new(Severity::Warn, AttentionKind::Queue, message, link));
+        all.push(AttentionAnswer::new(Urgency::Warn, AttentionKind::Queue, message, link));
     }
     let (stored, limit) =
         (asked.app.queue.stored().unwrap_or_else(|| QUEUE.all()), asked.app.config.limits.queue as u64);
     if asked.is_operator() && stored.saturating_mul(5) > limit.saturating_mul(4) {
         let message =
             format!("The queue is nearly full: {stored} of {limit} places are taken. Beyond that, deliveries get 503.");
-        all.push(AttentionAnswer::new(Severity::Bad, AttentionKind::Queue, message, link));
+        all.push(AttentionAnswer::new(Urgency::Bad, AttentionKind::Queue, message, link));
     }
 }

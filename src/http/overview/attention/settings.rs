@@ -1,20 +1,20 @@
 //! Plugins, and how senders prove who they are.
 
-use super::{AttentionAnswer, AttentionKind, Severity, count};
+use super::item::{AttentionAnswer, AttentionKind, Urgency, count};
 use crate::auth::sender::Trust;
-use crate::http::overview::Asked;
+use crate::http::overview::question::OverviewQuestion;
 use crate::http::plugin_answer::{PluginBrief, PluginState};
 use crate::integration::Integration;
 
-pub(super) fn add(asked: &Asked<'_>, plugins: &[PluginBrief<'_>], all: &mut Vec<AttentionAnswer>) {
+pub(super) fn add(asked: &OverviewQuestion<'_>, plugins: &[PluginBrief<'_>], all: &mut Vec<AttentionAnswer>) {
     for it in plugins {
         let link = format!("/console/plugins/{}", it.name);
         let why = it.message.unwrap_or("the server's log says why");
         let (severity, message) = match it.state {
-            PluginState::Refused => (Severity::Bad, format!("The plugin {} is refused: {why}", it.name)),
+            PluginState::Refused => (Urgency::Bad, format!("The plugin {} is refused: {why}", it.name)),
             PluginState::Outdated => {
                 let serves = it.version.unwrap_or("the earlier one");
-                (Severity::Warn, format!("A new version of {} is refused, and {serves} still serves: {why}", it.name))
+                (Urgency::Warn, format!("A new version of {} is refused, and {serves} still serves: {why}", it.name))
             }
             PluginState::Live | PluginState::Loading | PluginState::Elsewhere => continue,
         };
@@ -25,7 +25,7 @@ pub(super) fn add(asked: &Asked<'_>, plugins: &[PluginBrief<'_>], all: &mut Vec<
         if concerns || (asked.is_operator() && asked.company.is_none()) {
             let message = format!("The plugin {name} is not the same on all servers.");
             let link = format!("/console/plugins/{name}");
-            all.push(AttentionAnswer::new(Severity::Warn, AttentionKind::PluginDiffers, message, link));
+            all.push(AttentionAnswer::new(Urgency::Warn, AttentionKind::PluginDiffers, message, link));
         }
     }
     for it in asked.app.registry.list().iter().filter(|it| asked.is_about(&it.company_id)) {
@@ -40,7 +40,7 @@ pub(super) fn add(asked: &Asked<'_>, plugins: &[PluginBrief<'_>], all: &mut Vec<
             first.integration
         );
         let link = format!("/console/plugins/{}", first.integration);
-        all.push(AttentionAnswer::new(Severity::Warn, AttentionKind::SecretLearned, message, link));
+        all.push(AttentionAnswer::new(Urgency::Warn, AttentionKind::SecretLearned, message, link));
     }
 }
 
@@ -50,17 +50,17 @@ fn add_proof(it: &Integration, all: &mut Vec<AttentionAnswer>) {
     if !it.secrets.names.is_empty() && missing.len() == it.secrets.names.len() {
         let names = missing.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
         let message = format!("The secret {names} is not set: deliveries for {} cannot be authenticated.", it.name);
-        all.push(AttentionAnswer::new(Severity::Bad, AttentionKind::SecretMissing, message, link.clone()));
+        all.push(AttentionAnswer::new(Urgency::Bad, AttentionKind::SecretMissing, message, link.clone()));
     }
     if !it.weak_secrets.is_empty() {
         let message = format!("{} of {} is easy to guess; use a longer secret.", it.weak_secrets.join(", "), it.name);
-        all.push(AttentionAnswer::new(Severity::Warn, AttentionKind::SecretWeak, message, link.clone()));
+        all.push(AttentionAnswer::new(Urgency::Warn, AttentionKind::SecretWeak, message, link.clone()));
     }
     if it.trust == Trust::Weak {
         let message = format!(
-            "Deliveries for {} are proved by a secret in the URL, or by a signature that does not cover the body: whoever has seen a delivery can forge one.",
+            "Deliveries for {} are proved by a secret in the URL, or by a signature that does not cover the body: anyone who has seen a delivery can forge one.",
             it.name
         );
-        all.push(AttentionAnswer::new(Severity::Info, AttentionKind::ProofWeak, message, link));
+        all.push(AttentionAnswer::new(Urgency::Info, AttentionKind::ProofWeak, message, link));
     }
 }

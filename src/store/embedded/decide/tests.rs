@@ -42,6 +42,7 @@ fn made(company: &str) -> Ingested {
         attempts: 1,
         last_attempt_at: None,
         trace: None,
+        origin: None,
         body_bytes: 2,
         body: "{}".into(),
     };
@@ -59,7 +60,7 @@ fn keyed(company: &str, key: &str) -> Commit {
         body: key.to_owned().into(),
     };
     let idempotency = Some(Idempotency { id: IdempotencyId::of(None, "s", "/r", key), answer });
-    Commit { ingested: vec![made(company)], idempotency, lane: None }
+    Commit { ingested: vec![made(company)], idempotency, lane: None, audit: None }
 }
 
 fn changes(commit: &Commit) -> Change {
@@ -118,7 +119,7 @@ fn rows_run_out_with_an_error_and_nothing_of_the_change_is_kept() {
     let a = CompanyId::parse("a").unwrap();
     let mut stored = Stored::default();
     stored.rows.insert(a.clone(), u32::MAX - 1);
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     decider.decide(changes(&keyed("a", "last"))).unwrap();
     let refused = keyed("a", "none left");
     let error = decider.decide(changes(&refused)).unwrap_err();
@@ -144,8 +145,8 @@ fn kinds(written: &[OwnedOp]) -> Vec<OpKind> {
 #[test]
 fn of_changes_in_one_group_each_sees_those_before_it() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
-    let commit = Commit { ingested: vec![made("a")], idempotency: None, lane: None };
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
+    let commit = Commit { ingested: vec![made("a")], idempotency: None, lane: None, audit: None };
     let (written, _) = decider.decide(changes(&commit)).unwrap();
     assert_eq!(kinds(&written), [OpKind::Event, OpKind::Insert]);
     let task = &commit.ingested[0].tasks[0];
@@ -176,7 +177,7 @@ fn of_changes_in_one_group_each_sees_those_before_it() {
 #[test]
 fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let (first, second) = (keyed("a", "k"), keyed("a", "k"));
     decider.decide(changes(&first)).unwrap();
     let (written, done) = decider.decide(changes(&second)).unwrap();
@@ -195,8 +196,8 @@ fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
 #[test]
 fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
-    let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None, lane: None };
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
+    let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None, lane: None, audit: None };
     decider.decide(changes(&commit)).unwrap();
     let a = commit.ingested[0].tasks[0].company_id.clone();
     let mut purge = |row: u32, sequence| {
@@ -217,12 +218,12 @@ fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
 #[test]
 fn tasks_carry_the_sequence_of_the_record_that_is_written() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 7);
+    let mut decider = Decider::new(&store.shared, &mut stored, 7, false);
     let last_change = |written: &[OwnedOp], id| {
         let op = written.iter().find(|it| it.kind != OpKind::Event && keys::parse_task(&it.key).is_some()).unwrap();
         task_record::decode(&op.value, id, CompanyId::parse("a").unwrap()).unwrap().1
     };
-    let first = Commit { ingested: vec![made("a")], idempotency: None, lane: None };
+    let first = Commit { ingested: vec![made("a")], idempotency: None, lane: None, audit: None };
     let id = first.ingested[0].tasks[0].id;
     let (written, _) = decider.decide(changes(&first)).unwrap();
     assert_eq!(last_change(&written, id), LastChange { sequence: 7, row: 0 });
@@ -243,7 +244,7 @@ fn tasks_carry_the_sequence_of_the_record_that_is_written() {
 #[test]
 fn an_import_skips_what_exists_and_names_what_differs() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let key = keys::audit(Uuid::from_u128(1));
     let mut import = |value: &[u8]| {
         let others = vec![(key.clone(), value.to_vec())];
@@ -261,7 +262,7 @@ fn an_import_skips_what_exists_and_names_what_differs() {
 #[test]
 fn overwriting_changes_existing_entries_only() {
     let (_dir, store, mut stored) = empty();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     let (there, gone) = (keys::audit(Uuid::from_u128(1)), keys::audit(Uuid::from_u128(2)));
     let others = vec![(there.clone(), b"before".to_vec())];
     decider.decide(Change::Import { events: Vec::new(), tasks: Vec::new(), others, answers: Vec::new() }).unwrap();

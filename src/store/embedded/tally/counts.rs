@@ -10,23 +10,23 @@ use crate::store::timeline::{TimelineCount, TimelineWindow};
 
 const STATUSES: usize = EventStatus::ALL.len();
 
-/// Counts of all companies.
+/// SlotCounts of all companies.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct SlotCounts {
     companies: HashMap<Box<str>, CompanyCounts>,
     /// Names of integrations, by their numbers, and back.
     names: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u32>,
 }
 
-/// Counts of a company: for each window the buckets that have events, and in a bucket the integrations.
+/// SlotCounts of a company: for each window the buckets that have events, and in a bucket the integrations.
 #[derive(Debug, Default)]
 pub(super) struct CompanyCounts([BTreeMap<i64, Bucket>; TimelineWindow::ALL.len()]);
 
 /// By integration, the events of each status. While older events are read, a count may be below 0.
 type Bucket = Vec<(u32, [i64; STATUSES])>;
 
-impl Counts {
+impl SlotCounts {
     /// Adds to the count of an event received at this time, in milliseconds since 1970.
     pub(super) fn add(&mut self, company: &str, at: i64, integration: &str, status: EventStatus, by: i64) {
         let number = self.number(integration);

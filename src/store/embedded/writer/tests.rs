@@ -29,7 +29,7 @@ fn answers_are_forgotten_once_their_removal_is_durable() {
     let Some(AnswerPlace::Block(number)) = store.shared.names().find(day, &id.name) else { panic!("no block") };
     let removed = || Change::Remove(vec![keys::block(day, number)]);
     let mut stored = Stored::default();
-    let mut decider = Decider::new(&store.shared, &mut stored, 1);
+    let mut decider = Decider::new(&store.shared, &mut stored, 1, false);
     decider.decide(removed()).unwrap();
     decider.end(number + 1).unwrap();
     assert_eq!(store.shared.names().count(), 1);

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{TallyState, parse};
-use crate::model::event::EventStatus;
-use crate::store::embedded::event_record;
 use crate::store::embedded::shared::SharedStore;
-use crate::store::id_time::{first_id, received_ms};
+use crate::store::id_time::first_id;
 use crate::store::timeline::TimelineWindow;
 
 /// Number of events that are read at a time.
@@ -35,7 +32,7 @@ fn run(shared: &Weak<SharedStore>) {
     while let Some(it) = shared.upgrade().filter(|it| !it.closing()) {
         match chunk(&it, before, lowest) {
             Ok(Some(next)) => before = next,
-            Ok(None) => return it.tally.state().complete(),
+            Ok(None) => return it.tally.complete(),
             Err(error) => {
                 return tracing::warn!(cause = %error, "stored events cannot be counted; the console's charts are incomplete");
             }
@@ -54,27 +51,8 @@ fn chunk(shared: &SharedStore, before: Uuid, lowest: Uuid) -> std::io::Result<Op
             return false;
         }
         (seen, last) = (seen + 1, Some(id));
-        if let (Some((company, _)), Some((integration, status))) = (parse(key), event_record::kind_of(value)) {
-            shared.tally.state().found(company, id, integration, status);
-        }
+        shared.tally.found(key, id, value);
         seen < CHUNK
     })?;
     Ok(last.filter(|_| seen == CHUNK))
-}
-
-impl TallyState {
-    /// Counts a stored event as it was before the writer registered it.
-    fn found(&mut self, company: &str, id: Uuid, integration: &str, status: EventStatus) {
-        self.reached = Some(id);
-        let status = match self.registered.get(&id) {
-            None => status,
-            Some(Some(was)) => *was,
-            Some(None) => return,
-        };
-        self.counts.add(company, received_ms(id), integration, status, 1);
-    }
-
-    fn complete(&mut self) {
-        (self.is_complete, self.registered) = (true, Default::default());
-    }
 }
