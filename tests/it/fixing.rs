@@ -41,7 +41,7 @@ fn copy(server: &Server, of: &str, key: &str, body: &Value) -> Reply {
     server.send("POST", &format!("/v1/events/{of}/copy"), &headers, body.to_string().as_bytes())
 }
 
-/// Otherwise an admin cannot mend what a sender got wrong, or the original is no longer what was sent.
+/// Otherwise an admin cannot correct what a sender got wrong, or the original is no longer what was sent.
 #[test]
 fn a_copy_is_a_new_event_that_says_what_it_is_a_copy_of() {
     let manifest = "[dedupe]\npointer = \"/id\"\n";

@@ -61,7 +61,7 @@ fn result(page: &PageCall, came: &Value) -> Markup {
                 (parts::key_value([
                     ("What arrived", html! { a.mono href=(page.link(&format!("/console/events/{id}"))) { (id) } }),
                     ("Status", parts::status_chip(parts::text(event, "status"))),
-                    ("Reason", parts::visible(parts::text(&event["reason"], "message"))),
+                    ("Reason", html! { @if event["reason"].is_null() { span.muted { "none" } } @else { (parts::visible(parts::text(&event["reason"], "message"))) } }),
                     ("Stages", stages(event)),
                     ("Tasks", tasks(page, event)),
                 ]))

@@ -137,9 +137,9 @@ fn failures(page: &PageCall, job: &Value) -> Markup {
                             @for it in all {
                                 @let reason = parts::text(it, "reason");
                                 tr {
-                                    td { a href=(list(reason)) { code { (parts::visible(reason)) } } }
+                                    td.whole { a href=(list(reason)) { code { (parts::visible(reason)) } } }
                                     td.number { (number(it, "count")) }
-                                    td { @for id in it["events"].as_array().into_iter().flatten().filter_map(Value::as_str) { (event_link(page, id)) " " } }
+                                    td { @for id in it["events"].as_array().into_iter().flatten().filter_map(Value::as_str) { div { (event_link(page, id)) } } }
                                 }
                             }
                         }
