@@ -280,6 +280,10 @@ impl Tour {
         self.get("/v1/admin/plugins/guest/shadow");
         self.scripts();
         self.send(200, &operator, "GET", "/v1/admin/store", &[], &Value::Null);
+        for route in ["/v1/admin/nodes", "/v1/admin/overview", "/v1/admin/settings"] {
+            self.send(200, &operator, "GET", route, &[], &Value::Null);
+        }
+        self.send(201, &operator, "POST", "/v1/admin/console-links", &[], &Value::Null);
         let to = json!({"dir": setup.plugins.parent().unwrap().join("backup")});
         self.send(200, &operator, "POST", "/v1/admin/store/backup", &[], &to);
         self.send(200, &operator, "POST", "/v1/admin/store/compact", &[], &Value::Null);

@@ -119,7 +119,7 @@ fn the_overview_page_shows_charts_and_is_small() {
     for window in ["1h", "24h", "7d"] {
         let page = browser.get(&format!("/console?window={window}")).expect(200).text;
         assert!(page.contains("Needs attention") && page.contains("quarantined in the last 24 hours"), "{page}");
-        assert_eq!(page.matches("<figure").count(), 5);
+        assert_eq!(page.matches("<figure").count(), 6);
         assert!(!page.contains(" style=") && !page.contains("NaN"));
     }
     let small = browser.send("GET", "/console", "", &[("accept-encoding", "identity")]);

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::parts;
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 190.0;
+const WIDTH: f64 = 480.0;
+const HEIGHT: f64 = 180.0;
 const LEFT: f64 = 44.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
@@ -154,7 +154,7 @@ impl Chart<'_> {
                     let (x, y) = (round(self.x(n) + self.step() / 2.0), round(y(value / most)));
                     // A point between gaps is a short line.
                     let _never_fails =
-                        write!(path, "{}{x} {y}{}", if drawn { "L" } else { "M" }, if drawn { "" } else { "h1" });
+                        write!(path, "{}{x} {y}{}", if drawn { "L" } else { "M" }, if drawn { "" } else { "h2" });
                 }
                 drawn = value.is_some();
             }

@@ -52,7 +52,7 @@ async fn whole(page: &PageCall, failure: Option<&PageFailure>, notice: &Markup) 
 
 fn table(page: &PageCall, keys: &[&Value]) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="all-keys" {
+        div.scroll tabindex="0" role="region" aria-label="Table of keys" {
             table {
                 thead { tr {
                     th scope="col" { "Key" } th scope="col" { "Company" } th scope="col" { "Scopes" } th scope="col" { "State" }

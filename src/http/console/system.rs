@@ -70,7 +70,7 @@ fn differing(page: &PageCall, plugins: &Value) -> Markup {
         @if !differing.is_empty() {
             section.card aria-labelledby="differing" {
                 h2 #differing { "Plugins that are not the same on all servers" }
-                div.scroll tabindex="0" role="region" aria-labelledby="differing" {
+                div.scroll tabindex="0" role="region" aria-label="Table of differing" {
                     table {
                         thead { tr { th scope="col" { "Plugin" } th scope="col" { "Server" } th scope="col" { "Version" } th scope="col" { "Files, SHA-256" } th scope="col" { "Refused" } } }
                         tbody {
@@ -95,7 +95,7 @@ fn differing(page: &PageCall, plugins: &Value) -> Markup {
 
 fn servers(list: &Value) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="servers" {
+        div.scroll tabindex="0" role="region" aria-label="Table of servers" {
             table {
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Role" } th scope="col" { "Version" } th.number scope="col" { "Live plugins" } th.number scope="col" { "Refused plugins" } } }
                 tbody {
@@ -170,7 +170,7 @@ const SHOWN: usize = 100;
 fn settings(list: &Value) -> Markup {
     html! {
         p.muted { "Secrets are never shown. Those in bold are not the default." }
-        div.scroll tabindex="0" role="region" aria-labelledby="settings" {
+        div.scroll tabindex="0" role="region" aria-label="Table of settings" {
             table {
                 thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } th scope="col" { "Default" } } }
                 tbody {

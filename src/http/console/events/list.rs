@@ -39,7 +39,7 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
 /// The replay of the events that the list shows.
 fn replay_link(page: &PageCall) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    filters::set(page).iter().for_each(|(name, value)| drop(query.append_pair(name, value)));
+    query.extend_pairs(filters::set(page));
     page.link(&format!("/console/events/replay?{}", query.finish()))
 }
 

@@ -72,6 +72,10 @@ pub(super) fn all(overview: &Value, during: &str) -> Markup {
         bar("queued", "dotted", events(buckets, &["queued"])),
         bar("quarantined or rejected", "hatched", events(buckets, &["quarantined", "rejected"])),
     ];
+    let quarantine = vec![
+        bar("quarantined", "hatched", events(buckets, &["quarantined"])),
+        bar("rejected", "dotted", events(buckets, &["rejected"])),
+    ];
     let tasks = vec![bar("tasks", "ok", values(buckets, "tasks"))];
     let latency = vec![
         line("median", "solid", values(served, "p50_ms")),
@@ -84,7 +88,8 @@ pub(super) fn all(overview: &Value, during: &str) -> Markup {
     let queue = vec![line("queued", "solid", values(served, "queued"))];
     html! {
         section.charts aria-label="Charts" {
-            div.card.wide { (chart("deliveries", "Deliveries", "Deliveries by the time of their receipt and their status now", "", deliveries).figure()) }
+            div.card { (chart("deliveries", "Deliveries", "Deliveries by the time of their receipt and their status now", "", deliveries).figure()) }
+            div.card { (chart("quarantine", "Quarantine", "Deliveries that are quarantined now, or were rejected", "", quarantine).figure()) }
             div.card { (chart("tasks", "Tasks created", "Tasks by the time of their creation", "", tasks).figure()) }
             div.card { (chart("latency", "Latency, ms", "Time until the response to deliveries and requests about tasks", "ms", latency).figure()) }
             div.card { (chart("errors", "Errors", "Responses to deliveries and requests about tasks that say that something is wrong", "", errors).figure()) }

@@ -17,7 +17,7 @@ pub(super) fn table(page: &PageCall, all: &Value, during: &str) -> Markup {
                     "Put a folder into the plugins folder, or " a href=(page.link("/console/connect")) { "connect a sender" } "."
                 }))
             } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="integrations" {
+                div.scroll tabindex="0" role="region" aria-label="Table of integrations" {
                     table {
                         thead {
                             tr {

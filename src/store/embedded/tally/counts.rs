@@ -103,3 +103,38 @@ impl SlotCounts {
         sums.into_iter().map(count).filter(|it| it.events > 0).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A server that stores events for years, without anybody looking, must not use more and more memory; and a question must
+    /// not take longer with more events.
+    #[test]
+    fn a_question_costs_the_same_with_a_million_events_and_old_ones_are_forgotten() {
+        let (mut counts, now) = (SlotCounts::default(), DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let (week, names) = (7 * 86_400_000, (0..20).map(|n| format!("integration-{n}")).collect::<Vec<_>>());
+        for n in 0..1_000_000_i64 {
+            // The first half is older than any window.
+            let at = now.timestamp_millis() - if n < 500_000 { 20 * week - n * 3000 } else { (n - 500_000) * 1200 };
+            let status = EventStatus::ALL[usize::try_from(n % 7).unwrap()];
+            counts.add("company-1", at, &names[usize::try_from(n % 20).unwrap()], status, 1);
+        }
+        for (window, buckets) in TimelineWindow::ALL.into_iter().zip(&counts.companies["company-1"].0) {
+            assert!(buckets.len() <= 2 * window.buckets(), "{window:?}: {}", buckets.len());
+        }
+        let company = CompanyId::parse("company-1").unwrap();
+        for window in TimelineWindow::ALL {
+            let asked = Instant::now();
+            let found = counts.of(Some(&company), window, now);
+            println!("{window:?}: {} counts in {:?}", found.len(), asked.elapsed());
+            assert!(asked.elapsed().as_millis() < 1000);
+        }
+        let hour: u64 = counts.of(Some(&company), TimelineWindow::Hour, now).iter().map(|it| it.events).sum();
+        assert!((2900..=3000).contains(&hour), "one each 1.2 s: {hour}");
+        counts.forget_before(now + chrono::Duration::days(8));
+        assert!(counts.companies.is_empty());
+    }
+}
