@@ -27,7 +27,7 @@ test("tasks are listed with filters, and lead to their event", async () => {
   await logIn(page, "/console/tasks?priority=high");
   assert.equal(await page.locator("main tbody tr").count(), 6);
   await page.goto(`/console/tasks/${ids.tasks[0]}`);
-  await page.getByRole("link", { name: /event|[0-9a-f]{8}/i }).first().click();
+  await page.locator("main").getByRole("link", { name: /[0-9a-f]{8}-/i }).first().click();
   await page.waitForURL(/\/console\/events\//);
 });
 

@@ -111,7 +111,7 @@ impl Chart<'_> {
                     text x=(LEFT - 6.0) y=(round(at + 4.0)) text-anchor="end" { (number(value)) }
                 }
                 @for (n, at) in self.times.iter().enumerate().step_by(step) {
-                    text x=(round(self.x(n))) y=(HEIGHT - 6.0) { (shown(*at)) }
+                    text x=(round(self.x(n))) y=(HEIGHT - 5.0) { (shown(*at)) }
                 }
             }
         }
