@@ -17,7 +17,7 @@ use super::reply::Success;
 use crate::auth::AuthError;
 use crate::model::company::CompanyId;
 use crate::model::time::now;
-use crate::service::app::Admin;
+use crate::service::app::{Admin, App};
 use crate::store::TimelineWindow;
 use attention::item::AttentionAnswer;
 use counted::{CountedBucket, ServedBucket};
