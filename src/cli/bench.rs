@@ -313,6 +313,7 @@ fn create(company: &CompanyId, n: u64) -> Commit {
         attempts: 1,
         last_attempt_at: None,
         trace: None,
+        origin: None,
         body_bytes: BODY.len() as u64,
         body: bytes::Bytes::from_static(BODY.as_bytes()),
     };

@@ -8,6 +8,7 @@ mod file;
 mod secret;
 mod secrets_file;
 mod senders;
+mod shown;
 mod traces;
 pub(super) mod watch;
 
@@ -25,6 +26,7 @@ use file::{LimitsFile, PluginsFile, RetentionFile, StoreFile, read_file};
 use secret::preset;
 pub use secrets_file::SecretsFile;
 pub use senders::SenderPlaces;
+pub use shown::ShownSetting;
 use traces::traces;
 
 pub use error::{ConfigError, PRESET_KEY_MIN};

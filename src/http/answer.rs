@@ -95,12 +95,18 @@ impl<T> Answer<T> {
         self.with(EVENT_ID, &id.to_string())
     }
 
+    /// Its event.
+    pub(super) fn event_id(&self) -> Option<EventId> {
+        let sent = self.written.headers.get(EVENT_ID)?;
+        Uuid::parse_str(sent.to_str().ok()?).ok().map(EventId)
+    }
+
     /// The response as it is remembered.
     pub(super) fn first(&self, fingerprint: [u8; 16], at: DateTime<Utc>) -> FirstAnswer {
         let text =
             |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
         let headers = &self.written.headers;
-        let event_id = headers.get(EVENT_ID).and_then(|it| Uuid::parse_str(it.to_str().ok()?).ok()).map(EventId);
+        let event_id = self.event_id();
         let others = headers.iter().filter(|(name, _)| *name != EVENT_ID);
         let head = Head { status: self.written.status.as_u16(), headers: others.filter_map(text).collect() };
         FirstAnswer {

@@ -135,6 +135,7 @@ async fn create_once(
         body,
         redacted: Vec::new(),
         trace: trace::context(),
+        origin: None,
     };
     let events: Vec<_> = items.iter().cloned().map(event).collect();
     let ids: Vec<_> = events.iter().map(|it| it.id).collect();

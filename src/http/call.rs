@@ -23,6 +23,7 @@ use crate::model::company::CompanyId;
 use crate::model::event::RawEvent;
 use crate::model::headers::{content_type, kept_headers};
 use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::origin::Origin;
 use crate::model::peer::Peer;
 use crate::model::time::now;
 use crate::service::app::{Admin, App};
@@ -55,6 +56,8 @@ pub(super) struct Call {
     pub(super) rules: Rules,
     /// Who calls, where a session of the console says so; else the request's headers do.
     pub(super) holder: Option<KeyHolder>,
+    /// How its event is made, if no sender has sent it.
+    pub(super) origin: Option<Origin>,
     /// The values of the URL's parameters, by name.
     pub(super) path: Vec<(&'static str, String)>,
     pub(super) body: Chunks,
@@ -92,6 +95,7 @@ pub(super) fn call(app: Arc<App>) -> impl Filter<Extract = (Call,), Error = warp
             loosened: Loosened::default(),
             rules: Rules::default(),
             holder: None,
+            origin: None,
             path: Vec::new(),
             body: Box::pin(chunks),
             exchange,
@@ -240,10 +244,22 @@ impl Call {
         }
     }
 
-    /// A request of the console on behalf of its visitor: it comes from the same client, and is answered in the process.
+    /// A request of the console on behalf of its visitor.
     pub(super) fn on_behalf(
         &self,
         holder: KeyHolder,
+        method: Method,
+        headers: HeaderMap,
+        query: &str,
+        body: Bytes,
+    ) -> Self {
+        self.inner(Some(holder), method, headers, query, body)
+    }
+
+    /// Another request of the same client, which is answered in the process.
+    pub(super) fn inner(
+        &self,
+        holder: Option<KeyHolder>,
         method: Method,
         headers: HeaderMap,
         query: &str,
@@ -259,7 +275,8 @@ impl Call {
             unknown_parameters: Vec::new(),
             loosened: Loosened::default(),
             rules: Rules::default(),
-            holder: Some(holder),
+            holder,
+            origin: None,
             path: Vec::new(),
             body: Box::pin(futures_util::stream::once(std::future::ready(Ok(body)))),
             exchange,
@@ -308,6 +325,7 @@ impl Call {
             body,
             redacted: Vec::new(),
             trace,
+            origin: self.origin.clone(),
         }
     }
 }

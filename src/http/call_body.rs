@@ -13,9 +13,11 @@ use crate::format::payload;
 use crate::format::payload::{CODING_HEADER, Loosened};
 use crate::integration::stop::Stop;
 use crate::limits::memory;
-use crate::limits::memory::{Arriving, Payer};
+use crate::limits::memory::{Arriving, Charge, Payer};
 use crate::model::company::CompanyId;
-use crate::model::event::Event;
+use crate::model::event::{Event, RawEvent};
+use crate::model::headers::Headers;
+use crate::service::app::App;
 
 /// How long a large body waits for the memory to decode it.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,8 +101,12 @@ impl Call {
 
     /// Waits for the memory to decode a stored event's body.
     pub(super) async fn weigh_event(&mut self, event: &Event, limit: usize) -> Result<(), Problem> {
-        let coding = event.headers.iter().find(|(name, _)| name == CODING_HEADER).map(|(_, value)| value.clone());
-        self.weigh_as(event.content_type.clone(), coding, &event.body, limit).await
+        self.weigh_as(event.content_type.clone(), coding_of(&event.headers), &event.body, limit).await
+    }
+
+    /// Waits for the memory to decode a delivery's body.
+    pub(super) async fn weigh_raw(&mut self, raw: &RawEvent, limit: usize) -> Result<(), Problem> {
+        self.weigh_as(raw.content_type.clone(), coding_of(&raw.headers), &raw.body, limit).await
     }
 
     /// Waits for the memory to decode this body, and reserves some for the response: it may be as large, and a change that was
@@ -114,22 +120,10 @@ impl Call {
     ) -> Result<(), Problem> {
         let (wire, memory) = (&self.exchange.wire, &self.app.memory);
         let company = wire.company();
-        let charge = async |bytes| {
-            let charge = memory.decoded.charge_within(company.clone(), bytes, ROOM_TIMEOUT).await;
-            charge.ok_or(Problem::NoRoom(memory::DECODED))
-        };
-        let weight = if payload::is_coded(coding.as_deref()) {
-            // What is in the body is not known before it is decompressed, off the reactor.
-            let _content = charge(payload::most_content(body.len(), limit)).await?;
-            let body = body.clone();
-            let weigh = move || payload::weight_of(content_type.as_deref(), coding.as_deref(), &body, limit);
-            tokio::task::spawn_blocking(weigh).await.map_err(|_| Problem::Internal)?
-        } else if body.len() > memory::SMALL {
-            payload::weight_of(content_type.as_deref(), None, body, limit)
-        } else {
+        let Some(charge) = charged(&self.app, company.clone(), content_type, coding, body, limit).await? else {
             return Ok(());
         };
-        self.decoded = Some(charge(weight).await?);
+        self.decoded = Some(charge);
         if body.len() > LARGE {
             // A replay is weighed twice: its body, and the event.
             drop(wire.take_reserved());
@@ -138,6 +132,42 @@ impl Call {
         }
         Ok(())
     }
+}
+
+/// Waits for the memory to decode a stored event's body in the background; none is needed for a small one.
+pub(super) async fn charge_event(app: &App, event: &Event, limit: usize) -> Result<Option<Charge>, Problem> {
+    let (company, coding) = (Some(event.company_id.clone()), coding_of(&event.headers));
+    charged(app, company, event.content_type.clone(), coding, &event.body, limit).await
+}
+
+fn coding_of(headers: &Headers) -> Option<String> {
+    headers.iter().find(|(name, _)| name == CODING_HEADER).map(|(_, value)| value.clone())
+}
+
+async fn charged(
+    app: &App,
+    company: Option<CompanyId>,
+    content_type: Option<String>,
+    coding: Option<String>,
+    body: &Bytes,
+    limit: usize,
+) -> Result<Option<Charge>, Problem> {
+    let charge = async |bytes| {
+        let charge = app.memory.decoded.charge_within(company.clone(), bytes, ROOM_TIMEOUT).await;
+        charge.ok_or(Problem::NoRoom(memory::DECODED))
+    };
+    let weight = if payload::is_coded(coding.as_deref()) {
+        // What is in the body is not known before it is decompressed, off the reactor.
+        let _content = charge(payload::most_content(body.len(), limit)).await?;
+        let body = body.clone();
+        let weigh = move || payload::weight_of(content_type.as_deref(), coding.as_deref(), &body, limit);
+        tokio::task::spawn_blocking(weigh).await.map_err(|_| Problem::Internal)?
+    } else if body.len() > memory::SMALL {
+        payload::weight_of(content_type.as_deref(), None, body, limit)
+    } else {
+        return Ok(None);
+    };
+    charge(weight).await.map(Some)
 }
 
 /// Collects the body. A chunked body announces no length, so its size is checked as it arrives.

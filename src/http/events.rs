@@ -26,6 +26,7 @@ use crate::model::audit::Action;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, Stage};
 use crate::model::ids::EventId;
+use crate::service::app::App;
 use crate::service::search::PayloadQuery;
 use crate::store::{EventFilter, Versioned};
 use crate::system::log::{Field, know};
@@ -38,6 +39,13 @@ pub(super) struct EventAnswer {
     inside: bool,
     /// What was sent, for an admin who has asked for this event.
     sent: Option<Sent>,
+}
+
+impl EventAnswer {
+    /// An event of a list, for an admin.
+    pub(super) fn without_body(event: Event) -> Self {
+        Self { event, inside: true, sent: None }
+    }
 }
 
 /// What was sent.
@@ -144,8 +152,13 @@ pub(super) async fn raw(call: Call, who: CompanyAdmin, Path(id): Path<EventId>) 
 
 /// The largest content of an event's body, once its coding is removed.
 pub(super) fn body_limit(call: &Call, event: &Event) -> usize {
-    let own = call.app.registry.get(&event.integration.0).filter(|it| it.company_id == event.company_id);
-    own.map_or(call.app.config.limits.body_bytes, |it| it.rules.body_bytes)
+    stored_body_limit(&call.app, event)
+}
+
+/// The same without a request.
+pub(super) fn stored_body_limit(app: &App, event: &Event) -> usize {
+    let own = app.registry.get(&event.integration.0).filter(|it| it.company_id == event.company_id);
+    own.map_or(app.config.limits.body_bytes, |it| it.rules.body_bytes)
 }
 
 /// An event, with the version that a change must name.

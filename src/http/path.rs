@@ -67,6 +67,19 @@ impl PathParameter for EventId {
     }
 }
 
+/// The id of a replay of many events.
+pub(super) struct ReplayJobId(pub(super) Uuid);
+
+impl PathParameter for ReplayJobId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "The replay's id.";
+    type Described = Uuid;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Uuid::parse_str(text).map(Self).map_err(|_| Problem::NotFound("no such replay"))
+    }
+}
+
 /// The number of a file.
 pub(super) struct FileNumber(pub(super) usize);
 

@@ -33,7 +33,7 @@ pub(super) struct PluginAnswer {
 /// The state of a plugin folder.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum PluginState {
+pub(super) enum PluginState {
     /// It serves.
     Live,
     /// The folder has a newer version that is refused; the older one serves.
@@ -183,7 +183,32 @@ enum ShadowState {
     Refused,
 }
 
+/// What the overview says of a plugin folder.
+pub(super) struct PluginBrief<'a> {
+    pub(super) name: &'a str,
+    pub(super) state: PluginState,
+    pub(super) message: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+    pub(super) company: Option<&'a CompanyId>,
+    pub(super) captures: bool,
+    pub(super) calls: Option<&'a CallSummary>,
+}
+
 impl PluginAnswer {
+    /// Returns the fields that the overview shows.
+    pub(super) fn brief(&self) -> PluginBrief<'_> {
+        let live = self.live.as_ref();
+        PluginBrief {
+            name: &self.name,
+            state: self.state,
+            message: self.message.as_deref(),
+            version: live.map(|it| it.version.as_str()),
+            company: live.map(|it| &it.company_id),
+            captures: live.is_some_and(|it| it.captures),
+            calls: live.map(|it| &it.calls),
+        }
+    }
+
     /// A plugin that serves, as this admin may see it.
     pub(super) fn live(
         it: &Integration,

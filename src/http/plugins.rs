@@ -10,37 +10,42 @@ use super::query::routes::ShadowQuery;
 use super::reply::{List, Success};
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
-use crate::service::app::Admin;
+use crate::service::app::{Admin, App};
 use crate::service::dry_run::ShadowReport;
 use crate::service::watch::Pass;
 
 /// `GET /v1/admin/plugins`. The operator sees every folder, an admin those of its company. With several servers on one
 /// database, also plugins that only other servers have.
 pub(super) async fn list(call: Call, admin: Admin, (): ()) -> Result<List<PluginAnswer>, Failed> {
+    Ok(List { data: seen_by(&call.app, &admin) })
+}
+
+/// The plugins that an admin may see.
+pub(super) fn seen_by(app: &App, admin: &Admin) -> Vec<PluginAnswer> {
     // In this order: a folder becomes live or refused before it stops being "loading".
-    let loading = call.app.registry.loading();
-    let (live, refused) = (call.app.registry.list(), call.app.registry.refused());
+    let loading = app.registry.loading();
+    let (live, refused) = (app.registry.list(), app.registry.refused());
     let seen = |company: &CompanyId| admin.manages(company);
     let mut data: Vec<_> = live
         .iter()
         .filter(|it| seen(&it.company_id))
-        .map(|it| PluginAnswer::live(it, refused.get(&*it.name.0), call.app.shadows.of(it).as_deref(), &admin))
+        .map(|it| PluginAnswer::live(it, refused.get(&*it.name.0), app.shadows.of(it).as_deref(), admin))
         .collect();
-    if admin == Admin::Operator {
+    if *admin == Admin::Operator {
         let never_live = |name: &String| live.iter().all(|live| *live.name.0 != **name);
         data.extend(refused.values().filter(|it| never_live(&it.name)).map(PluginAnswer::refused));
         let first = loading.iter().filter(|name| never_live(name) && !refused.contains_key(*name));
         data.extend(first.map(|it| PluginAnswer::loading(it)));
     }
-    for (name, nodes) in call.app.nodes.differing().iter() {
-        let nodes_seen = NodeAnswer::all(nodes, &admin);
+    for (name, nodes) in app.nodes.differing().iter() {
+        let nodes_seen = NodeAnswer::all(nodes, admin);
         if let Some(it) = data.iter_mut().find(|it| it.name() == name) {
             it.differs(nodes_seen);
-        } else if NodeAnswer::concern(nodes, &admin) {
+        } else if NodeAnswer::concern(nodes, admin) {
             data.push(PluginAnswer::elsewhere(name, nodes_seen));
         }
     }
-    Ok(List { data })
+    data
 }
 
 /// `POST /v1/admin/plugins/reload`: reads secrets and sender files again, scans the plugins folder, and returns what changed.

@@ -83,6 +83,10 @@ pub(crate) enum Problem {
     BodyOnGet,
     #[error("This event cannot be replayed: {0}")]
     NotReplayable(&'static str),
+    #[error(
+        "the preview counted {expected} events that match, and now there are {found}; look at the preview again, and begin then"
+    )]
+    OtherEvents { expected: u64, found: u64 },
     #[error("{}", moved(.0))]
     IntegrationMoved(IntegrationName),
     #[error("what was sent about this patient was erased while this request was being processed; nothing was created")]
@@ -101,6 +105,8 @@ pub(crate) enum Problem {
         "the public keys of this sender cannot be fetched right now, so its signature cannot be checked; send the delivery again later"
     )]
     SenderKeys,
+    #[error("no test delivery can be sent: {0}")]
+    NoTest(String),
     #[error("{0}")]
     SecretPlace(String),
     #[error("this plugin's files are being changed by another request; try again when it has finished")]
@@ -163,6 +169,7 @@ impl Problem {
             Self::OperationRunning { .. } => Code::OperationRunning,
             Self::Timeout { .. } => Code::RequestTimeout,
             Self::NotReplayable(_) => Code::NotReplayable,
+            Self::OtherEvents { .. } => Code::OtherEvents,
             Self::IntegrationMoved(_) => Code::IntegrationMoved,
             Self::Erased => Code::Erased,
             Self::NoShadow(_) => Code::ShadowRefused,
@@ -173,6 +180,7 @@ impl Problem {
             Self::Invalid(_) => Code::InvalidField,
             Self::Withheld(code) => *code,
             Self::SenderKeys => Code::SenderKeysUnavailable,
+            Self::NoTest(_) => Code::NoTestDelivery,
             Self::SecretPlace(_) => Code::SecretNotSet,
             Self::BeingEdited => Code::ScriptChanged,
             Self::NotSaved(why) => not_saved(why),

@@ -122,12 +122,16 @@ codes! {
     IdempotencyConflict = CONFLICT Conflict "idempotency_conflict";
     /// The event cannot be replayed; the message says why.
     NotReplayable = CONFLICT Conflict "not_replayable";
+    /// Another number of events matches than the request expects; nothing was replayed.
+    OtherEvents = CONFLICT Conflict "other_events";
     /// The integration now belongs to another company.
     IntegrationMoved = CONFLICT Conflict "integration_moved";
     /// The patient's data was erased while this request was being processed; nothing was created.
     Erased = CONFLICT Conflict "erased";
     /// The plugin's shadow is not running; the message says why.
     ShadowRefused = CONFLICT Conflict "shadow_refused";
+    /// The server cannot send a test delivery to this integration; the message says why.
+    NoTestDelivery = CONFLICT Conflict "no_test_delivery";
     /// A learned secret cannot be set; the message says what to do.
     SecretNotSet = CONFLICT Conflict "secret_not_set";
     /// The plugin's files were changed since you read them, or are being changed; read them again.

@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::reply::TypedReply;
 use crate::auth::ApiKey;
 use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::origin::Origin;
 
 /// What a task was made from, so that it can be made again.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -31,6 +32,9 @@ pub(super) struct TaskProvenance {
     /// When the event was received.
     #[serde(serialize_with = "crate::model::time::utc_or_null")]
     received_at: Option<DateTime<Utc>>,
+    /// How the event was made, if no sender has sent it: a copy of another event, or a test delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_origin: Option<Origin>,
     /// `version` in plugin.toml.
     plugin_version: Option<String>,
     /// SHA-256 of the plugin's module, hexadecimal; of the interpreter's module, for a script.
@@ -55,6 +59,7 @@ pub(super) async fn show(call: Call, key: Arc<ApiKey>, Path(id): Path<TaskId>) -
         event_expired: event.is_none(),
         integration: event.as_ref().map(|it| it.integration.clone()),
         received_at: event.as_ref().map(|it| it.received_at),
+        event_origin: event.as_ref().and_then(|it| it.origin.clone()),
         plugin_version: derived.map(|it| it.plugin_version.clone()),
         module_sha256: derived.map(|it| it.module_sha256.clone()),
         script_sha256: derived.and_then(|it| it.script_sha256.clone()),

@@ -1,5 +1,7 @@
 //! `POST /v1/events/{id}/replay`: processes an event again.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use warp::http::StatusCode;
@@ -19,12 +21,15 @@ use super::repeat::Once;
 use super::reply::TypedReply;
 use crate::integration::load::direct;
 use crate::integration::stop::Stop;
-use crate::integration::{Found, Received};
+use crate::integration::{Found, Integration, Received};
 use crate::model::audit::Action;
-use crate::model::ids::EventId;
+use crate::model::company::CompanyId;
+use crate::model::ids::{EventId, IntegrationName};
 use crate::model::time::now;
 use crate::pipeline;
 use crate::pipeline::{Asking, Existing, NotRedriven, PreparedReplay, Redriven};
+use crate::service::app::{Admin, App};
+use crate::store::Versioned;
 use crate::system::trace;
 
 /// How to replay.
@@ -53,33 +58,50 @@ pub(super) async fn replay(
     trace::link(event.event.trace.as_ref());
     let limit = body_limit(&call, &event.event);
     call.weigh_event(&event.event, limit).await?;
-    let named = event.event.id;
-    let name = event.event.integration.clone();
-    let integration = match call.app.registry.find(&name.0) {
-        Found::Live(integration) if integration.company_id == company => Some(integration),
+    Ok(Replayed(replayed(&call.app, &admin, event, asked.tasks).await?))
+}
+
+/// The integration that runs an event again: none for events of `POST /v1/tasks`.
+pub(super) fn live_integration(
+    app: &App,
+    company: &CompanyId,
+    name: &IntegrationName,
+) -> Result<Option<Arc<Integration>>, Problem> {
+    match app.registry.find(&name.0) {
+        Found::Live(integration) if integration.company_id == *company => Ok(Some(integration)),
         // Its `[config]` belongs to another company.
-        Found::Live(_) => return Err(Problem::IntegrationMoved(name).into()),
-        _ if name == direct() => None,
-        Found::Loading => return Err(Problem::Stop(Stop::Loading(name)).into()),
-        Found::Unknown => return Err(Problem::UnknownIntegration { name: name.to_string() }.into()),
-    };
+        Found::Live(_) => Err(Problem::IntegrationMoved(name.clone())),
+        _ if *name == direct() => Ok(None),
+        Found::Loading => Err(Problem::Stop(Stop::Loading(name.clone()))),
+        Found::Unknown => Err(Problem::UnknownIntegration { name: name.to_string() }),
+    }
+}
+
+/// Replays an event whose memory is charged.
+pub(super) async fn replayed(
+    app: &App,
+    admin: &Admin,
+    event: Versioned,
+    existing: Existing,
+) -> Result<Redriven, Failed> {
+    let (named, company) = (event.event.id, event.event.company_id.clone());
+    let integration = live_integration(app, &company, &event.event.integration)?;
     let received = Received::new(event.event.raw());
     let known = integration.as_ref().and_then(|it| it.delivery(&received));
     let once = known.map(|id| Once::delivery(id, &received.raw().body, received.raw().received_at));
     // Stored in one commit with what the replay does.
     let audit = |detail: &str| admin.does(Action::EventReplayed, named).of(&company).with(detail);
-    let asked = Asking { existing: asked.tasks, now: now(), audit: &audit };
-    let redriven = match pipeline::redrive(&call.app.pipeline, integration.as_deref(), event, received, asked).await? {
-        PreparedReplay::Done(redriven) => redriven,
+    let asked = Asking { existing, now: now(), audit: &audit };
+    match pipeline::redrive(&app.pipeline, integration.as_deref(), event, received, asked).await? {
+        PreparedReplay::Done(redriven) => Ok(redriven),
         PreparedReplay::Ready(ready) => {
             let answers = integration.as_ref().map(|it| it.answers.clone()).unwrap_or_default();
             // The sender's next copy gets the response that this delivery would have got.
             let response = ready.receipt().and_then(|it| told(it, named, &answers).ok());
             let remembered = once.as_ref().zip(response).and_then(|(once, response)| once.remember(&response));
-            ready.commit(remembered).await?
+            Ok(ready.commit(remembered).await?)
         }
-    };
-    Ok(Replayed(redriven))
+    }
 }
 
 impl TypedReply for Replayed {

@@ -12,9 +12,9 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSender, Operator, Probe, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, console, console_link, dry_run, erase, event_files, events, feed, health, hooks,
-    learned_secrets, me, metrics, openapi_file, plugin_fixtures, plugins, provenance, replay, scripts, tasks, trial,
-    upkeep,
+    admin, audit, batch, console, console_link, dry_run, erase, event_copy, event_files, events, feed, health, hooks,
+    learned_secrets, me, metrics, nodes, openapi_file, overview, plugin_fixtures, plugins, provenance, replay, replays,
+    scripts, senders, settings, tasks, test_delivery, trial, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -24,6 +24,7 @@ use super::console_link::ConsoleLink;
 use super::deliveries::{Delivered, SentDelivery};
 use super::dry_run::DryRunRequest;
 use super::erase::{EraseRequest, ErasureAnswer};
+use super::event_copy::{CopyRequest, EventCopied};
 use super::event_files::FileBytes;
 use super::events::{EventFound, EventList, RawBody};
 use super::feed::ChangesAnswer;
@@ -32,27 +33,36 @@ use super::hooks::HookPath;
 use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
+use super::nodes::ServerAnswer;
 use super::openapi_file::Description;
-use super::path::{FileNumber, Path, SentDigest, SentKeyId, SentName, UrlSecret};
+use super::overview::OverviewAnswer;
+use super::path::{FileNumber, Path, ReplayJobId, SentDigest, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
-use super::query::routes::{AuditQuery, BatchQuery, EventListQuery, ShadowQuery, TaskChangesQuery, TaskListQuery};
+use super::query::routes::{
+    AuditQuery, BatchQuery, EventListQuery, OverviewQuery, ShadowQuery, TaskChangesQuery, TaskListQuery,
+};
 use super::replay::{ReplayRequest, Replayed};
+use super::replays::{ReplaysAnswer, ReplaysRequest};
 use super::reply::{Created, List, NoContent, Page, Pagination, Success};
 use super::request_headers::{IdempotencyKey, IfMatch};
 use super::scripts::{ScriptAnswer, ScriptChange};
+use super::senders::{SenderAnswer, SenderDetailsAnswer};
 use super::task_body::{BatchBody, NewTaskBody, TaskChangeBody};
 use super::tasks::{TaskCreated, TaskFound};
+use super::test_delivery::{TestDelivered, TestDeliveryRequest};
 use super::trial::TrialRequest;
 use super::upkeep::BackupRequest;
 use crate::auth::ApiKey;
 use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
+use crate::config::ShownSetting;
 use crate::model::audit::Entry;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
 use crate::service::dry_run::{Report, ShadowReport};
 use crate::service::learned::LearnedSecret;
+use crate::service::replays::ReplayJobReport;
 use crate::service::scripts::{SavedScript, ScriptVersion, VersionText};
 use crate::service::trial::Trial;
 use crate::service::watch::Pass;
@@ -117,6 +127,8 @@ routes! {
     GET "/v1/events/{id}/files/{n}" AdminOfCompany => event_files::show(Path<EventId>, Path<FileNumber>) -> FileBytes, [200];
     /// Processes an event again.
     POST "/v1/events/{id}/replay" AdminOfCompany => replay::replay(Path<EventId>, OptionalJson<ReplayRequest>) -> Replayed, [200; 409 502];
+    /// Makes a new event of a stored one with another body, as its integration would process it now.
+    POST "/v1/events/{id}/copy" AdminOfCompany => event_copy::copy(Path<EventId>, IdempotencyKey, Json<CopyRequest>) -> EventCopied, [200 201; 404 409 502];
     /// Creates an API key. The response is the only place that has the key itself.
     POST "/v1/admin/keys" AnyAdmin => admin::create_key(IdempotencyKey, Json<CreateKey>) -> Created<KeyCreated>, [201];
     /// Lists API keys.
@@ -135,6 +147,12 @@ routes! {
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
     /// Shows how a plugin's shadow compares with it.
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
+    /// Sends a test delivery to an integration, signed with its own secret, and shows what became of it.
+    POST "/v1/admin/plugins/{name}/test-delivery" AnyAdmin => test_delivery::send(Path<SentName>, OptionalJson<TestDeliveryRequest>) -> Success<TestDelivered>, [200; 409];
+    /// Lists the senders that the server knows.
+    GET "/v1/admin/senders" AnyAdmin => senders::list() -> List<SenderAnswer>, [200];
+    /// Shows how to connect a sender.
+    GET "/v1/admin/senders/{name}" AnyAdmin => senders::show(Path<SentName>) -> Success<SenderDetailsAnswer>, [200];
     /// Runs a payload or a stored event through a plugin, and stores nothing.
     POST "/v1/admin/plugins/{name}/try" AnyAdmin => trial::run(Path<SentName>, Json<TrialRequest>) -> Success<Trial>, [200];
     /// Runs the fixtures of a plugin, and shows which ones it passes.
@@ -157,6 +175,20 @@ routes! {
     POST "/v1/admin/learned-secrets/{id}/confirm" AnyAdmin => learned_secrets::confirm(Path<EventId>) -> Success<SecretConfirmed>, [200; 409];
     /// Forgets a secret that a sender has sent in a handshake.
     DELETE "/v1/admin/learned-secrets/{id}" AnyAdmin => learned_secrets::reject(Path<EventId>) -> NoContent, [204];
+    /// Shows what needs attention, counts over time, and the state of every integration.
+    GET "/v1/admin/overview" AnyAdmin => overview::show(OverviewQuery) -> Success<OverviewAnswer>, [200];
+    /// Shows the settings, without secrets.
+    GET "/v1/admin/settings" Operator => settings::show() -> List<ShownSetting>, [200];
+    /// Lists the servers on the store.
+    GET "/v1/admin/nodes" Operator => nodes::list() -> List<ServerAnswer>, [200];
+    /// Replays events that match a filter, one after another, in the background; or counts them.
+    POST "/v1/admin/replays" AdminOfCompany => replays::begin(Json<ReplaysRequest>) -> ReplaysAnswer, [200 201; 409 429];
+    /// Lists replays of many events on this server, newest first.
+    GET "/v1/admin/replays" AdminOfCompany => replays::list() -> List<ReplayJobReport>, [200];
+    /// Shows how far a replay of many events is.
+    GET "/v1/admin/replays/{id}" AdminOfCompany => replays::show(Path<ReplayJobId>) -> Success<ReplayJobReport>, [200];
+    /// Stops a replay of many events after the event that it is replaying.
+    POST "/v1/admin/replays/{id}/stop" AdminOfCompany => replays::stop(Path<ReplayJobId>) -> Success<ReplayJobReport>, [200];
     /// Shows counts and sizes of the store.
     GET "/v1/admin/store" Operator => upkeep::stats() -> Success<Stats>, [200];
     /// Backs the store up into a new directory on the server's machine.

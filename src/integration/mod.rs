@@ -39,6 +39,7 @@ pub mod sent_url;
 mod signing;
 mod sources;
 pub(super) mod stop;
+mod test_signing;
 
 pub use answers::{AnswerBody, Answers, OutcomeAnswer};
 pub use bundle::Bundle;
@@ -54,3 +55,4 @@ pub use rejections::Rejections;
 pub use sender::{Auth, Claimed, NamedSecrets};
 pub use sender_use::SenderUse;
 pub use signing::SigningParts;
+pub use test_signing::TestParts;

@@ -1,5 +1,6 @@
 //! Redacts a delivery before it is stored or mapped.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::received::Received;
 use super::redact::ReplacedValues;
 use crate::format::payload::{CODING_HEADER, DecodeError, Payload, Rules, StoredBody, decode_again, file_places};
 use crate::model::event::RawEvent;
+use crate::model::origin::OriginKind;
 use crate::system::log;
 use crate::system::log::SampledLine;
 
@@ -18,17 +20,19 @@ impl Integration {
     /// # Errors
     /// Fails if it cannot be decoded.
     pub fn payload(&self, raw: &RawEvent) -> Result<Payload, DecodeError> {
-        if self.rules.format.is_some() && self.is_stored_payload(raw) {
-            // It is no longer what the sender's file says.
-            let rules = Rules { format: None, ..self.rules.clone() };
-            return Ok(self.redacted(raw.decode(&self.schema, &rules)?));
-        }
-        Ok(self.redacted(raw.decode(&self.schema, &self.rules)?))
+        let stored = self.rules.format.is_some() && self.is_stored_payload(raw);
+        let rules = if stored { Cow::Owned(self.stored_rules()) } else { Cow::Borrowed(&self.rules) };
+        Ok(self.redacted(raw.decode(&self.schema, &rules)?))
     }
 
     /// Returns whether a delivery's body is a redacted payload, and not what was sent.
     fn is_stored_payload(&self, raw: &RawEvent) -> bool {
         (!self.redact.is_empty() || !raw.redacted.is_empty()) && StoredBody::is_type(raw.content_type.as_deref())
+    }
+
+    /// Returns how a redacted payload is read: it is no longer what the sender's file says.
+    fn stored_rules(&self) -> Rules {
+        Rules { format: None, ..self.rules.clone() }
     }
 
     /// Redacts a delivery before it is stored. If this integration redacts values, the body becomes the redacted
@@ -42,7 +46,14 @@ impl Integration {
             return Ok(Received::new(raw));
         }
         let started = Instant::now();
-        let decoded = raw.decode(&self.schema, &self.rules);
+        // A copy of a redacted event has its redacted payload.
+        let is_copy = raw.origin.as_ref().is_some_and(|it| it.kind == OriginKind::Copy);
+        let rules = if is_copy && self.is_stored_payload(&raw) {
+            Cow::Owned(self.stored_rules())
+        } else {
+            Cow::Borrowed(&self.rules)
+        };
+        let decoded = raw.decode(&self.schema, &rules);
         match decoded {
             Ok(mut payload) => {
                 let files = file_places(&payload.value);

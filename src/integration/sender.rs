@@ -123,6 +123,15 @@ impl Auth {
         settings.into_iter().flatten()
     }
 
+    /// Returns the address that is signed, if plugin.toml names one.
+    #[must_use]
+    pub fn signed_url(&self) -> Option<&str> {
+        match self {
+            Self::Signature(signature) => Some(signature.signed_settings().url.as_str()).filter(|it| !it.is_empty()),
+            _ => None,
+        }
+    }
+
     /// Returns whether keys may be needed that must be fetched for a claim.
     #[must_use]
     pub fn may_want(&self, claimed: &Claimed) -> bool {

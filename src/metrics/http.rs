@@ -42,6 +42,28 @@ pub(crate) struct HttpSeries {
     pub(crate) not_accepted: Counter,
 }
 
+/// Number of buckets of [`Traffic::durations`].
+pub(crate) const DURATIONS: usize = REQUEST.len() + 1;
+
+/// What deliveries and requests about tasks have come to since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Responses with a status from 400 to 499.
+    pub(crate) refused: u64,
+    /// Responses with a status from 500 on.
+    pub(crate) failed: u64,
+    /// Requests by how long they took: up to each of [`Traffic::bounds_ms`], and longer.
+    pub(crate) durations: [u64; DURATIONS],
+}
+
+impl Traffic {
+    /// The bounds of durations, in milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "bounds are far smaller")]
+    pub(crate) fn bounds_ms() -> impl Iterator<Item = f64> {
+        REQUEST.iter().map(|it| *it as f64 / 1_000_000.0)
+    }
+}
+
 /// Counts of one route's requests. They are never freed; there is one for each line of the route table.
 #[derive(Debug)]
 pub(crate) struct RouteSeries {
@@ -114,6 +136,25 @@ impl HttpSeries {
     /// Counts a request over the rate limit of its key, or else of its integration.
     pub(crate) fn rate_limited(&self, of_key: bool) {
         if of_key { self.limited_keys.count() } else { self.limited_integrations.count() }
+    }
+
+    /// Returns what deliveries and requests about tasks have come to.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = Traffic::default();
+        for route in routes.iter().filter(|it| ["/v1/hooks", "/v1/tasks"].iter().any(|at| it.pattern.starts_with(at))) {
+            let (_, count, buckets) = route.duration.read();
+            let within: u64 = buckets.iter().map(|(_, count)| count).sum();
+            let beyond = count.saturating_sub(within);
+            let counts = buckets.iter().map(|(_, count)| *count).chain(std::iter::once(beyond));
+            all.durations.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            let sum = |statuses: std::ops::Range<usize>| {
+                route.statuses.get(statuses).unwrap_or_default().iter().map(Counter::get).sum::<u64>()
+            };
+            all.refused += sum(300..400);
+            all.failed += sum(400..500);
+        }
+        all
     }
 
     pub(super) fn write(&self, to: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {

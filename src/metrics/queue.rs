@@ -53,11 +53,13 @@ impl QueueSeries {
         InQueue { series, age }
     }
 
-    fn oldest(&self) -> Option<i64> {
+    /// Returns when the oldest queued delivery was received, in milliseconds since 1970.
+    pub(crate) fn oldest(&self) -> Option<i64> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).ages.first().map(|it| it.0)
     }
 
-    fn all(&self) -> u64 {
+    /// Returns how many deliveries are queued here.
+    pub(crate) fn all(&self) -> u64 {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).ages.len() as u64
     }
 

@@ -55,6 +55,13 @@ pub(crate) struct StoreSeries {
     pub(crate) audit_entries: Counter,
 }
 
+impl StoreSample {
+    /// Returns the free bytes of the data directory's disk.
+    pub(crate) fn free(&self) -> u64 {
+        u64::try_from(self.free_bytes.get()).unwrap_or(0)
+    }
+}
+
 /// Gauges that are looked up every few seconds.
 #[derive(Debug)]
 pub(crate) struct StoreSample {

@@ -126,6 +126,15 @@ pub enum Action {
     /// A fixture was saved.
     #[serde(rename = "fixture.saved")]
     FixtureSaved,
+    /// A copy of an event was made, with another body.
+    #[serde(rename = "event.copied")]
+    EventCopied,
+    /// Events that match a filter were replayed, or the replay was begun.
+    #[serde(rename = "events.replayed")]
+    EventsReplayed,
+    /// A test delivery was sent to an integration.
+    #[serde(rename = "delivery.tested")]
+    DeliveryTested,
 }
 
 impl Entry {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::company::CompanyId;
 use super::headers::Headers;
 use super::ids::{EventId, IntegrationName, TaskId};
+use super::origin::Origin;
 use super::provenance::Provenance;
 use super::sent_url::SentParameter;
 use crate::system::trace::TraceContext;
@@ -44,6 +45,12 @@ pub enum Stage {
     Plugin,
     /// Parsing of the plugin's output as tasks.
     Task,
+}
+
+impl EventStatus {
+    /// All statuses, in the order in which they are stored.
+    pub const ALL: [Self; 7] =
+        [Self::Stored, Self::Skipped, Self::Quarantined, Self::Rejected, Self::Duplicate, Self::Queued, Self::Captured];
 }
 
 impl Stage {
@@ -103,6 +110,8 @@ pub struct RawEvent {
     pub redacted: Vec<String>,
     /// The span that received it, if traces are enabled.
     pub trace: Option<TraceContext>,
+    /// How it was made, if no sender has sent it.
+    pub origin: Option<Origin>,
 }
 
 impl RawEvent {
@@ -163,6 +172,9 @@ pub struct Event {
     /// The span that received it, if traces were enabled: queued work continues its trace, and a replay links to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
+    /// How it was made, if no sender has sent it: a copy of another event, or a test delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Size of the body, in bytes.
     pub body_bytes: u64,
     /// The body; empty for a rejected or erased event. Not part of responses, because it may contain a patient's
@@ -245,6 +257,7 @@ impl Event {
             attempts: 1,
             last_attempt_at: None,
             trace: None,
+            origin: None,
             body_bytes: 0,
             body: Bytes::new(),
         }
@@ -278,6 +291,7 @@ impl Event {
             body: self.body.clone(),
             redacted: self.redacted.clone(),
             trace: self.trace.clone(),
+            origin: self.origin.clone(),
         }
     }
 }

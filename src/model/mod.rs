@@ -5,6 +5,7 @@ pub mod company;
 pub mod event;
 pub mod headers;
 pub mod ids;
+pub mod origin;
 pub mod peer;
 pub mod provenance;
 pub mod secret;

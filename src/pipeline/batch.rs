@@ -56,7 +56,7 @@ impl PreparedBatch {
         earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
     ) -> Result<Option<Superseded>, StoreError> {
         let hows: Vec<_> = self.ingested.iter().map(|it| counted::as_stored(&it.event)).collect();
-        let commit = Commit { ingested: self.ingested, idempotency: remembered, lane: None };
+        let commit = Commit { ingested: self.ingested, idempotency: remembered, lane: None, audit: None };
         let ended = outcome::committed(pipeline, commit, earlier).await;
         hows.into_iter().for_each(|how| counted::ended(None, how, &ended));
         ended

@@ -128,7 +128,7 @@ impl<'a> StagedRun<'a> {
         }
         let ingested = outcome::quarantined(self.integration, self.raw, &stop, self.stages.done());
         let how = counted::as_stored(&ingested.event);
-        let commit = Commit { ingested: vec![ingested], idempotency: refusal, lane: None };
+        let commit = Commit { ingested: vec![ingested], idempotency: refusal, lane: None, audit: None };
         let ended = timed(pipeline.store.commit(commit)).await.map(Superseded::of);
         counted::ended(self.integration, how, &ended);
         ended?.map_or(Err(stop), |it| Ok(Prepared::Superseded(it)))

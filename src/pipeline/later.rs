@@ -31,7 +31,8 @@ pub async fn accept(
 ) -> Result<Option<Superseded>, Stop> {
     let event = event(Some(integration), raw, EventStatus::Queued, None);
     let how = counted::as_stored(&event);
-    let commit = Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: remembered, lane };
+    let commit =
+        Commit { ingested: vec![Ingested { event, tasks: Vec::new() }], idempotency: remembered, lane, audit: None };
     let ended = timed(pipeline.store.commit(commit)).await.map(Superseded::of);
     counted::ended(Some(integration), how, &ended);
     Ok(ended?)

@@ -210,6 +210,7 @@ pub fn rejected(
         body: bytes::Bytes::new(),
         redacted: Vec::new(),
         trace: None,
+        origin: None,
     };
     let mut event = event(Some(integration), raw, EventStatus::Rejected, Some(reason));
     event.body_bytes = body_bytes;
@@ -244,6 +245,7 @@ pub(super) fn event(
         attempts: 1,
         last_attempt_at: None,
         trace: raw.trace,
+        origin: raw.origin,
         body_bytes: raw.body.len() as u64,
         body: raw.body,
     }

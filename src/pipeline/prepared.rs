@@ -45,7 +45,7 @@ impl ReadyRun<'_> {
         earlier: impl Future<Output = Result<Option<FirstAnswer>, StoreError>>,
     ) -> Result<Option<Superseded>, StoreError> {
         let how = counted::as_stored(&self.ingested.event);
-        let commit = Commit { ingested: vec![*self.ingested], idempotency: remembered, lane: None };
+        let commit = Commit { ingested: vec![*self.ingested], idempotency: remembered, lane: None, audit: None };
         let ended = committed(pipeline, commit, earlier).await;
         counted::ended(self.integration, how, &ended);
         ended

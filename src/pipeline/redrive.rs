@@ -22,7 +22,7 @@ use crate::store::{
 };
 
 /// What a replay does with tasks that the event created earlier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ExistingTasks")]
 #[serde(rename_all = "snake_case")]
 pub enum Existing {
@@ -82,6 +82,16 @@ impl std::fmt::Debug for Asking<'_> {
 const CAPTURES: &str = "its integration only captures deliveries (mode = \"capture\"); set another mode in its plugin.toml, and replay the event then";
 
 const CHANGED: &str = "it was changed by another replay or attempt in the meantime; check its current state";
+
+/// Returns whether an event can be replayed, as far as its state says; `event` may be without its body.
+#[must_use]
+pub fn is_replayable(event: &Event) -> bool {
+    match event.status {
+        EventStatus::Rejected | EventStatus::Queued => false,
+        EventStatus::Duplicate => event.reason.as_ref().is_some_and(|it| it.code == DIFFERS),
+        _ => event.erased_at.is_none() && !event.redacted.iter().any(String::is_empty),
+    }
+}
 
 /// A replay whose stages are complete.
 pub enum PreparedReplay<'a> {

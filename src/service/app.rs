@@ -13,11 +13,14 @@ use super::learned::LearnedSecrets;
 use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
 use super::queue::Queue;
+use super::recorder::Recorder;
+use super::replays::ReplayJobs;
 use super::scripts::Edits;
 use super::search::PayloadSearch;
 use super::sender_keys::SenderKeys;
 use super::sessions::Sessions;
 use super::tail::LiveTail;
+use super::timelines::Timelines;
 use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
@@ -81,6 +84,8 @@ pub struct App {
     pub host: Option<Host>,
     /// Running erasures, backups and so on.
     pub operations: Arc<Operations>,
+    /// Replays of many events.
+    pub replays: ReplayJobs,
     /// Trials of plugins, divided among companies.
     pub(crate) trials: Arc<Shares>,
     /// Plugins whose files are being changed through the API.
@@ -99,6 +104,10 @@ pub struct App {
     pub watch: Option<Watch>,
     /// What this server knows about the others on its store.
     pub nodes: KnownNodes,
+    /// What requests came to since the start.
+    pub(crate) recorder: Recorder,
+    /// Counts of events over time.
+    pub(crate) timelines: Timelines,
     /// Who is logged in to the console.
     pub sessions: Sessions,
     /// Held from reading a key until its revocation is stored.
@@ -162,10 +171,13 @@ impl App {
             only_works: false,
             host: None,
             operations: Operations::new(OPERATIONS),
+            replays: ReplayJobs::default(),
             trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
             edits: Edits::default(),
             watch: None,
             nodes: KnownNodes::default(),
+            recorder: Recorder::default(),
+            timelines: Timelines::default(),
             key_buckets: Mutex::default(),
             sessions: Sessions::default(),
             revoking: tokio::sync::Mutex::default(),

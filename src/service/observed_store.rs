@@ -19,7 +19,8 @@ use crate::store::erasure::{Erased, Keep, Patient};
 use crate::store::{
     ChangeFeed, Cluster, Commit, Committed, EventFilter, EventHistory, EventPage, EventQueue, Expired, FeedCursor,
     FirstAnswer, Idempotency, IdempotencyId, Imported, KeyStore, PageRequest, Replace, Replaced, Shareable, Stats,
-    Store, StoreError, StoredItem, TaskFilter, TaskPage, TaskStore, Updated, Upkeep, Versioned,
+    Store, StoreError, StoredItem, TaskFilter, TaskPage, TaskStore, Timeline, TimelineWindow, Updated, Upkeep,
+    Versioned,
 };
 
 /// A store whose events are observed as they are stored.
@@ -156,6 +157,15 @@ impl TaskStore for ObservedStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<EventPage, StoreError>> {
         self.inner.list_events(company, filter, after, limit)
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        window: TimelineWindow,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Timeline, StoreError>> {
+        self.inner.timeline(company, window, now)
     }
 
     fn events_of<'a>(

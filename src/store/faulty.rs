@@ -17,6 +17,7 @@ use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use super::item::{Imported, StoredItem};
 use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use super::stats::{Expired, Stats};
+use super::timeline::{Timeline, TimelineWindow};
 use super::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 use crate::auth::ApiKey;
@@ -197,6 +198,15 @@ impl<S: TaskStore> TaskStore for Faulty<S> {
 
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
         self.inner.events_before(before, limit)
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        window: TimelineWindow,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Timeline, StoreError>> {
+        self.inner.timeline(company, window, now)
     }
 }
 

@@ -28,6 +28,7 @@ pub mod postgres;
 mod query;
 mod sessions;
 mod stats;
+mod timeline;
 pub mod verbs;
 mod write;
 
@@ -46,5 +47,6 @@ pub use postgres::Postgres;
 pub use query::{Cursor, EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 pub use sessions::{ConsoleSession, MemorySessions, SessionLimits, SessionStore, TokenHash};
 pub use stats::{CompanyStats, Expired, Stats};
+pub use timeline::{Timeline, TimelineCount, TimelineWindow};
 pub use verbs::{EventQueue, KeyStore, Store, TaskStore, Upkeep};
 pub use write::{Commit, Committed, EventVersion, Ingested, Replace, Replaced, Updated, Versioned};

@@ -16,6 +16,7 @@ use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use super::item::{Imported, StoredItem};
 use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use super::stats::{Expired, Stats};
+use super::timeline::{Timeline, TimelineWindow};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 use crate::auth::ApiKey;
 use crate::model::audit::Entry;
@@ -105,6 +106,13 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Returns events of all companies with what was sent, newest first: at most this many, older than the given one, and
     /// fewer where they are large.
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>>;
+    /// Counts the events and tasks of a company, or of all, in the window that ends at `now`.
+    fn timeline<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        window: TimelineWindow,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Timeline, StoreError>>;
 }
 
 /// The queue of events that were acknowledged before they were processed.

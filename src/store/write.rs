@@ -25,11 +25,13 @@ pub struct Commit {
     /// Lane of a queued event: a store that several servers share hands out events of an integration with the same lane one
     /// after another.
     pub lane: Option<i64>,
+    /// Entry for the audit log: who asked for this.
+    pub audit: Option<Entry>,
 }
 
 impl From<Ingested> for Commit {
     fn from(ingested: Ingested) -> Self {
-        Self { ingested: vec![ingested], idempotency: None, lane: None }
+        Self { ingested: vec![ingested], idempotency: None, lane: None, audit: None }
     }
 }
 

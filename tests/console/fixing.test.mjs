@@ -25,7 +25,7 @@ test("one event is replayed, and its page shows the result", async () => {
   await page.getByRole("button", { name: "Replay" }).click();
   await page.getByRole("status").first().waitFor();
   assert.ok(new URL(page.url()).pathname.startsWith(`/console/events/${ids.events.refused}`));
-  assert.equal((await server.api("GET", `/v1/events?id=${ids.events.refused}`)).json.data[0].status, "processed");
+  assert.equal((await server.api("GET", `/v1/events?id=${ids.events.refused}`)).json.data[0].status, "stored");
   assert.deepEqual(page.problems, []);
 });
 
@@ -57,7 +57,7 @@ test("a copy is edited and replayed, and is marked as one", async () => {
   const id = new URL(page.url()).pathname.split("/").pop();
   assert.notEqual(id, ids.events.booking);
   const copy = (await server.api("GET", `/v1/events/${id}`)).json;
-  assert.equal(copy.copy_of?.event_id ?? copy.copy_of, ids.events.booking, JSON.stringify(copy).slice(0, 500));
+  assert.equal(copy.origin?.copy_of, ids.events.booking, JSON.stringify(copy).slice(0, 500));
   const audit = (await server.api("GET", "/v1/admin/audit?limit=100")).text;
   assert.ok(audit.includes("event.copied"), audit.slice(0, 300));
   await page.getByText(/copy/i).first().waitFor();

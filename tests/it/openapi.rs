@@ -208,6 +208,24 @@ impl Tour {
         let with_file = self.server.send("POST", "/v1/hooks/guest", &typed, form.as_bytes()).expect(201);
         self.get(&format!("/v1/events/{}/files/0", with_file.header("x-event-id")));
         self.post(200, &format!("/v1/events/{hook}/replay"), &json!({"tasks": "update"}));
+        self.send(
+            201,
+            KEY,
+            "POST",
+            &format!("/v1/events/{hook}/copy"),
+            &[("idempotency-key", "a-copy")],
+            &json!({"body": "{}"}),
+        );
+        self.post(200, &format!("/v1/events/{hook}/copy"), &json!({"body": "{", "dry_run": true}));
+        self.post(200, "/v1/admin/replays", &json!({"filter": {"integration": ["guest"]}, "dry_run": true}));
+        let job = self.post(201, "/v1/admin/replays", &json!({"tasks": "update"})).json();
+        let job = format!("/v1/admin/replays/{}", job["id"].as_str().unwrap());
+        self.get(&job);
+        self.post(200, &format!("{job}/stop"), &Value::Null);
+        self.get("/v1/admin/replays");
+        self.get("/v1/admin/senders");
+        self.get("/v1/admin/senders/github");
+        self.post(200, "/v1/admin/plugins/secret/test-delivery", &json!({"body": "{}"}));
         self.post(200, "/v1/events/erase", &json!({"patient_id": "nobody-at-all", "dry_run": true}));
         let reader = json!({"company_id": "company-1", "scopes": ["tasks:read"], "label": "reader"});
         let created = self.post(201, "/v1/admin/keys", &reader).json();

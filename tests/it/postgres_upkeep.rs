@@ -102,7 +102,7 @@ async fn an_export_has_everything_of_its_moment_although_events_expire_and_the_n
     }
     for _ in 0..5 {
         let many = (0..500).map(|_| Ingested { event: received(Utc::now(), "{}"), tasks: Vec::new() }).collect();
-        one.commit(Commit { ingested: many, idempotency: None, lane: None }).await.unwrap();
+        one.commit(Commit { ingested: many, idempotency: None, lane: None, audit: None }).await.unwrap();
     }
     let with_task = ingested("a", |_| {});
     let bytes = 12 * large.len() + 2500 * 2 + with_task.event.body.len();

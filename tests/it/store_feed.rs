@@ -60,7 +60,7 @@ async fn a_cursor_survives_restarts_rebuilds_compaction_snapshots_and_retention(
             _ => {
                 // So much that segments are closed, and can be removed.
                 let many = (0..2000).map(|_| ingested("b", |_| {})).collect();
-                store.commit(Commit { ingested: many, idempotency: None, lane: None }).await.unwrap();
+                store.commit(Commit { ingested: many, idempotency: None, lane: None, audit: None }).await.unwrap();
                 store.expire(Utc::now() + Duration::hours(4)).await.unwrap();
                 let expired = store.expire(Utc::now() + Duration::days(3)).await.unwrap();
                 assert!(expired.event_bytes > 0, "{expired:?}");

@@ -50,7 +50,7 @@ async fn filled(data: &Path) -> (Embedded, Vec<Task>) {
     for _ in 0..TASKS / 50 {
         let batch: Vec<_> = (0..50).map(|_| ingested("a", |task| task.description = "d".repeat(BYTES))).collect();
         tasks.extend(batch.iter().flat_map(|it| it.tasks.clone()));
-        store.commit(Commit { ingested: batch, idempotency: None, lane: None }).await.unwrap();
+        store.commit(Commit { ingested: batch, idempotency: None, lane: None, audit: None }).await.unwrap();
     }
     // A read waits for the view: nothing is left to be applied.
     store.task(&company("a"), tasks[0].id).await.unwrap();

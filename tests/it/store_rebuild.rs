@@ -18,9 +18,12 @@ async fn filled(data: &Path) {
     let store = Embedded::open(data, &StoreOptions { reserve_bytes: 0, ..StoreOptions::default() }).unwrap();
     for _ in 0..TASKS / 100 {
         let batch = (0..100).map(|_| ingested("a", |task| task.description = "d".repeat(4 << 10))).collect();
-        hookmill::store::TaskStore::commit(&store, Commit { ingested: batch, idempotency: None, lane: None })
-            .await
-            .unwrap();
+        hookmill::store::TaskStore::commit(
+            &store,
+            Commit { ingested: batch, idempotency: None, lane: None, audit: None },
+        )
+        .await
+        .unwrap();
     }
     // A snapshot is what is half-read at the wrong moment.
     store.backup(&data.with_extension("backup")).unwrap();

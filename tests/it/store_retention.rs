@@ -313,6 +313,7 @@ async fn what_was_answered_is_gone_when_its_time_is_over() {
         ingested: vec![ingested("a", |_| {})],
         idempotency: Some(Idempotency { id: stored::once(n), answer: stored::answer(text, at) }),
         lane: None,
+        audit: None,
     };
     store.commit(commit(1, now)).await.unwrap();
     store.commit(commit(2, now + Duration::hours(2))).await.unwrap();

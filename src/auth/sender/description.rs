@@ -214,6 +214,12 @@ impl Sender {
         }
     }
 
+    /// Returns how far the content of its deliveries can be trusted, with the proofs that an integration uses if it names none.
+    #[must_use]
+    pub fn usual_trust(&self) -> Trust {
+        self.choose(None, false).map_or(Trust::Weak, |it| self.trust(&it))
+    }
+
     /// Returns how far the content of deliveries with these proofs can be trusted.
     #[must_use]
     pub fn trust(&self, chosen: &Chosen) -> Trust {

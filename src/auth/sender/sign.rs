@@ -145,7 +145,11 @@ impl ProofSigning<'_> {
         match &proof.at.source {
             ValueSource::Header(name) => signed.headers.push((name.clone(), value)),
             ValueSource::Query(name) => signed.query.push((name.clone(), value)),
-            ValueSource::Body(pointer) if proof.kind == ProofKind::Token => {
+            ValueSource::Body(pointer) if pointer.is_empty() && matches!(proof.kind, ProofKind::Jwt { .. }) => {
+                signed.body = Some(value.into_bytes());
+            }
+            // A signature of members of the body can be another one, but not one of the whole body.
+            ValueSource::Body(pointer) if !pointer.is_empty() && !proof.text.contains(&Piece::Body) => {
                 signed.body = Some(with_member(it.body, pointer, &value)?);
             }
             place @ (ValueSource::Body(_) | ValueSource::Claim(_)) => {
@@ -203,8 +207,11 @@ impl ProofSigning<'_> {
 
     fn token(&self, key: &crate::auth::signature::hmac::HmacKey) -> String {
         let it = self.it;
-        let mut claims =
-            serde_json::json!({ "iat": it.at.timestamp(), "nbf": it.at.timestamp(), "exp": it.at.timestamp() + 300 });
+        let is_body = matches!(&self.proof.at.source, ValueSource::Body(pointer) if pointer.is_empty());
+        let mut claims = if is_body { claims_of(it.body) } else { Value::Object(Map::new()) };
+        for (name, seconds) in [("iat", 0), ("nbf", 0), ("exp", 300)] {
+            claims[name] = (it.at.timestamp() + seconds).into();
+        }
         if let ProofKind::Jwt { claims: required, .. } = &self.proof.kind {
             for (pointer, pieces) in required {
                 let text = |piece: &Piece| match piece {
@@ -226,6 +233,15 @@ impl ProofSigning<'_> {
         let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(std::iter::once(signed.as_bytes())));
         format!("{signed}.{signature}")
     }
+}
+
+/// Returns the claims of a body that is a token as a whole: the body itself if it is a JSON object, or else those of the token
+/// that it is.
+fn claims_of(body: &[u8]) -> Value {
+    let part = std::str::from_utf8(body).ok().and_then(|it| it.trim().split('.').nth(1));
+    let decoded = part.and_then(|it| BASE64_URL_SAFE_NO_PAD.decode(it).ok()).unwrap_or_default();
+    let claims = [body, &decoded].into_iter().find_map(|it| serde_json::from_slice(it).ok().filter(Value::is_object));
+    claims.unwrap_or_else(|| Value::Object(Map::new()))
 }
 
 /// Returns a JSON body with a text at a pointer, in which `*` is every item; missing objects on the way to it are created.

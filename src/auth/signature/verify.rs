@@ -104,6 +104,18 @@ impl Signature {
         &self.settings.values
     }
 
+    /// Returns the proofs, without their keys.
+    #[must_use]
+    pub fn proofs(&self) -> Vec<Arc<Proof>> {
+        self.proofs.iter().map(|it| Arc::clone(&it.proof)).collect()
+    }
+
+    /// Returns URL and settings, as they are signed.
+    #[must_use]
+    pub fn signed_settings(&self) -> &SenderSettings {
+        &self.settings
+    }
+
     /// Returns whether this header (in lower case) contains a signature or a token.
     #[must_use]
     pub fn is_in(&self, header: &str) -> bool {

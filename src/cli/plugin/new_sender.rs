@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::setup_steps::SetupSteps;
-use crate::auth::sender::Sender;
+use crate::auth::sender::{Sender, auth_lines};
 use crate::cli::print;
 use crate::cli::print::say;
-use crate::cli::sender::auth_lines;
 
 /// A module that skips every delivery, from `templates/sender/mapper.wat`.
 const MODULE: &[u8] = include_bytes!("../../../templates/sender/mapper.wasm");

@@ -190,6 +190,7 @@ pub(super) fn decoded(
         body: Bytes::from(body),
         redacted: Vec::new(),
         trace: None,
+        origin: None,
     };
     let payload = integration.payload(&raw)?;
     Ok((payload.value, payload.loosened.iter().map(str::to_owned).collect()))

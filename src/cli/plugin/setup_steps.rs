@@ -1,7 +1,6 @@
 //! What remains to be done for a new plugin: at its sender, and here.
 
-use crate::auth::sender::{BodyFormatName, Chosen, Sender};
-use crate::cli::sender::auth_lines;
+use crate::auth::sender::{BodyFormatName, Chosen, Sender, auth_lines};
 
 /// What remains to be done for a new plugin.
 pub(super) struct SetupSteps {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::described::trust_of;
+use crate::auth::sender::described;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::say;
@@ -25,7 +25,7 @@ impl ListCommand {
                     groups.push(it.group.clone());
                     if self.group.as_ref().is_none_or(|group| *group == it.group) {
                         rows.push(json!({
-                            "name": name, "title": it.title, "group": it.group, "proof": trust_of(&it),
+                            "name": name, "title": it.title, "group": it.group, "proof": described::trust_of(&it),
                             "checked": it.checked, "own": files.is_own(&name), "replaces_shipped": files.replaces(&name),
                         }));
                     }

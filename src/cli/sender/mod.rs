@@ -1,8 +1,6 @@
 //! `hookmill sender list|show|test|sign|confirm`
 
-mod auth_lines;
 mod confirm;
-mod described;
 mod list;
 mod request;
 mod show;
@@ -11,8 +9,6 @@ mod test;
 
 use super::failure::Failure;
 use crate::config::{Config, Options};
-
-pub(super) use auth_lines::auth_lines;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

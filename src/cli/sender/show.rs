@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::auth_lines::auth_lines;
-use super::described;
-use crate::auth::sender::Sender;
+use crate::auth::sender::{Sender, auth_lines, described};
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::cli::print::say;

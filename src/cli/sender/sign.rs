@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::request::SignedCall;
-use crate::auth::sender::{BodyFormatName, Chosen, Sender, Signable, SignedRequest};
+use crate::auth::sender::{Chosen, Sender, Signable, SignedRequest};
 use crate::auth::signature::SenderSettings;
 use crate::cli::failure::Failure;
 use crate::cli::flags::{DataDirFlag, PluginsDirFlag};
@@ -226,16 +226,7 @@ impl SignCommand {
 
 /// Returns what the sender's example has, or the type of its bodies.
 fn content_type(parts: &SigningParts) -> &str {
-    let sender = parts.sender.as_deref();
-    if let Some(found) = sender.and_then(Sender::example_type).filter(|it| !it.starts_with("multipart/")) {
-        return found;
-    }
-    match sender.and_then(|it| it.body.format) {
-        Some(BodyFormatName::Form) => "application/x-www-form-urlencoded",
-        Some(BodyFormatName::Xml) => "text/xml",
-        Some(BodyFormatName::Jwt) => "application/jwt",
-        _ => "application/json",
-    }
+    parts.sender.as_deref().map_or("application/json", Sender::usual_type)
 }
 
 /// Returns whether a request contains the secret, and not only a signature.

@@ -28,8 +28,7 @@ use crate::model::time::now;
 use crate::plugin::Host;
 use crate::service::app::App;
 use crate::service::nodes::watch_nodes;
-use crate::service::scrape;
-use crate::service::search;
+use crate::service::{recorder, scrape, search};
 use crate::store::RunningServer;
 use crate::system::{log, trace};
 
@@ -79,6 +78,7 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     background.spawn(report_plugins(Arc::clone(&app), activation, ended.clone()));
     background.spawn(watch_nodes(Arc::clone(&app), ended.clone()));
     background.spawn(reload_at(hangup, Arc::clone(&app), ended.clone()));
+    background.spawn(recorder::record(Arc::clone(&app), ended.clone()));
     background.spawn(search::follow(
         Arc::clone(&app.search),
         Arc::clone(&app.tail),
@@ -100,6 +100,7 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     };
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     app.queue.stop();
+    app.replays.stop().await;
     ended.cancel();
     finish(&background).await;
     if let Some(tracing) = tracing {

@@ -141,6 +141,7 @@ impl Fields {
             attempts: self.or("attempts", 1)?,
             last_attempt_at: self.maybe_time("last_attempt_at")?,
             trace: self.or("trace", None)?,
+            origin: self.or("origin", None)?,
             body_bytes: self.count("body_bytes")?,
             body: Bytes::from(self.base64("body_base64")?),
         };

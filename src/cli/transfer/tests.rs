@@ -7,6 +7,7 @@ use crate::cli::transfer::*;
 use crate::model::audit::{Action, Entry};
 use crate::model::event::{Event, EventStatus, Reason, Stage, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId, new_id};
+use crate::model::origin::Origin;
 use crate::model::provenance::Provenance;
 use crate::model::task::{Priority, Status, Task};
 use crate::store::Embedded;
@@ -206,6 +207,7 @@ fn whole() -> Vec<StoredItem> {
         attempts: 2,
         last_attempt_at: Some(at(8)),
         trace: TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b"),
+        origin: Some(Origin::copy(EventId(uuid::Uuid::from_u128(7)), "key_0123456789ab")),
         body_bytes: 9,
         body: "{\"a\": 1}".into(),
     };

@@ -12,6 +12,8 @@ const CSS: &str = concat!(
     include_str!("assets/css/base.css"),
     include_str!("assets/css/parts.css"),
     include_str!("assets/css/frame.css"),
+    include_str!("assets/css/overview.css"),
+    include_str!("assets/css/fixing.css"),
     include_str!("assets/css/tree.css"),
     include_str!("assets/css/bench.css"),
 );
@@ -21,6 +23,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("console.css", "text/css; charset=utf-8", CSS),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("console.js", JAVASCRIPT, include_str!("assets/js/console.js")),
+    ("progress.js", JAVASCRIPT, include_str!("assets/js/progress.js")),
     ("page.js", JAVASCRIPT, include_str!("assets/js/page.js")),
     ("tail.js", JAVASCRIPT, include_str!("assets/js/tail.js")),
     ("busy.js", JAVASCRIPT, include_str!("assets/js/busy.js")),

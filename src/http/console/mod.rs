@@ -8,17 +8,23 @@
 
 mod asset_page;
 mod assets;
+mod audit;
 mod bench;
+mod chart;
 mod client;
 mod comparison;
 mod compression;
+mod connect;
 mod cookie;
 mod events;
 mod failure_page;
+mod fixing;
 mod guard;
 mod help;
+mod keys;
 mod layout;
 mod login;
+mod overview;
 mod page;
 mod page_failure;
 mod page_reply;
@@ -29,7 +35,8 @@ mod plugin_history;
 mod plugins;
 mod section;
 mod session;
-mod start;
+mod system;
+mod tasks;
 mod urls;
 mod visitor;
 

@@ -7,11 +7,14 @@ use std::sync::LazyLock;
 use futures_util::future::BoxFuture;
 use warp::http::Method;
 
+use super::fixing::{edit, erase, replay_job, replay_many, replay_one};
 use super::guard::Admits;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
-use super::{asset_page, bench, events, help, login, plugin_history, plugins, start};
+use super::{
+    asset_page, audit, bench, connect, events, help, keys, login, overview, plugin_history, plugins, system, tasks,
+};
 use crate::http::router::Router;
 
 /// A page.
@@ -54,7 +57,15 @@ macro_rules! pages {
 }
 
 pages! {
-    GET "/console" visitors => start::show;
+    GET "/console" visitors => overview::show;
+    GET "/console/tasks" visitors => tasks::list;
+    GET "/console/tasks/{id}" visitors => tasks::show;
+    GET "/console/keys" visitors => keys::list;
+    POST "/console/keys" visitors => keys::create;
+    GET "/console/keys/{id}/revoke" visitors => keys::ask_revoke;
+    POST "/console/keys/{id}/revoke" visitors => keys::revoke;
+    GET "/console/audit" visitors => audit::list;
+    GET "/console/system" visitors => system::show;
     GET "/console/login" anyone => login::show;
     POST "/console/login" anyone => login::log_in;
     GET "/console/login/{link}" anyone => login::show_link;
@@ -66,6 +77,20 @@ pages! {
     GET "/console/events/compare" visitors => events::compare;
     GET "/console/events/{id}" visitors => events::event;
     GET "/console/events/{id}/raw" visitors => events::raw;
+    GET "/console/events/replay" visitors => replay_many::show;
+    POST "/console/events/replay" visitors => replay_many::post;
+    GET "/console/events/{id}/replay" visitors => replay_one::show;
+    POST "/console/events/{id}/replay" visitors => replay_one::post;
+    GET "/console/events/{id}/edit" visitors => edit::show;
+    POST "/console/events/{id}/edit" visitors => edit::post;
+    GET "/console/replays" visitors => replay_job::list;
+    GET "/console/replays/{id}" visitors => replay_job::show;
+    POST "/console/replays/{id}/stop" visitors => replay_job::stop;
+    GET "/console/erase" visitors => erase::show;
+    POST "/console/erase" visitors => erase::post long;
+    GET "/console/connect" visitors => connect::list;
+    GET "/console/connect/{sender}" visitors => connect::sender::show;
+    POST "/console/connect/{sender}" visitors => connect::sender::test;
     GET "/console/plugins" visitors => plugins::list;
     GET "/console/plugins/{name}" visitors => plugins::show;
     GET "/console/plugins/{name}/diff" visitors => plugin_history::diff;

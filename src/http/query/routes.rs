@@ -13,7 +13,7 @@ use crate::model::event::EventStatus;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::{Priority, Status};
 use crate::service::search::PayloadQuery;
-use crate::store::{Cursor, EventFilter, TaskFilter};
+use crate::store::{Cursor, EventFilter, TaskFilter, TimelineWindow};
 
 parameters! {
     /// The query of `GET /v1/tasks`.
@@ -149,6 +149,16 @@ parameters! {
     /// The query of routes that are about one company's events.
     struct CompanyQuery {
         /// The company whose events these are. Only the operator needs it; a key may name only its own company.
+        "company_id" => company_id: Option<CompanyId>,
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/admin/overview`.
+    struct OverviewQuery {
+        /// The window that the counts are of; `24h` by default.
+        "window" => window: Option<TimelineWindow>,
+        /// What concerns this company. A key may name only its own; the operator gets everything without it.
         "company_id" => company_id: Option<CompanyId>,
     }
 }

@@ -10,7 +10,7 @@ use crate::model::company::CompanyId;
 use crate::model::event::EventStatus;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::{Priority, Status};
-use crate::store::Cursor;
+use crate::store::{Cursor, TimelineWindow};
 
 /// The default number of items on a page.
 const LIMIT: usize = 50;
@@ -187,6 +187,7 @@ pub(in crate::http) enum OnError {
 }
 
 names! {
+    TimelineWindow: "1h" => Hour, "24h" => Day, "7d" => Week;
     OnError: "fail" => Fail, "multi-status" => MultiStatus;
     Status: "pending" => Pending, "in_progress" => InProgress, "completed" => Completed;
     Priority: "low" => Low, "medium" => Medium, "high" => High, "urgent" => Urgent;

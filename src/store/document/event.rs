@@ -8,6 +8,7 @@ use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Reason, StageTime};
 use crate::model::headers::Headers;
 use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::origin::Origin;
 use crate::model::provenance::Provenance;
 use crate::model::sent_url::SentParameter;
 use crate::system::trace::TraceContext;
@@ -34,6 +35,8 @@ pub(crate) struct EventDocument {
     attempts: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_attempt_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
     body_bytes: u64,
 }
 
@@ -82,6 +85,7 @@ impl EventDocument {
             attempts,
             last_attempt_at,
             trace,
+            origin,
             body_bytes,
             body,
         } = event;
@@ -100,6 +104,7 @@ impl EventDocument {
             erased_at,
             attempts,
             last_attempt_at,
+            origin,
             body_bytes,
         };
         (document, SentParts { content_type, headers, query, path, trace }, body)
@@ -122,6 +127,7 @@ impl EventDocument {
             erased_at,
             attempts,
             last_attempt_at,
+            origin,
             body_bytes,
         } = self;
         let SentParts { content_type, headers, query, path, trace } = sent;
@@ -145,6 +151,7 @@ impl EventDocument {
             attempts,
             last_attempt_at,
             trace,
+            origin,
             body_bytes,
             body,
         }

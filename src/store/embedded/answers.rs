@@ -240,7 +240,7 @@ mod tests {
             body: Bytes::from_static(b"first"),
         };
         let idempotency = Some(Idempotency { id: id.clone(), answer });
-        let commit = Commit { ingested: Vec::new(), idempotency, lane: None };
+        let commit = Commit { ingested: Vec::new(), idempotency, lane: None, audit: None };
         let mut change = Change::commit(commit).unwrap();
         if let Change::Put { audit, .. } = &mut change {
             *audit = Some((b"A123456789abcdefg".to_vec(), vec![0]));

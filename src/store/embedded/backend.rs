@@ -77,6 +77,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.shared.close();
         self.writer.close(&self.shared);
+        self.shared.tally.join();
         if self.verifier.take().is_some_and(|it| it.join().is_err()) {
             tracing::error!("the thread that verifies the journal panicked");
         }

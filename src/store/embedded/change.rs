@@ -154,7 +154,8 @@ impl Change {
             }
         }
         let guard = commit.idempotency.as_ref().map(Guard::new).transpose()?;
-        Ok(Self::Put { events, tasks, api_key: None, audit: None, guard, queue })
+        let audit = commit.audit.map(|it| Ok((keys::audit(it.id), record::encode_audit(&it)?))).transpose()?;
+        Ok(Self::Put { events, tasks, api_key: None, audit, guard, queue })
     }
 
     pub(super) fn replace(replace: Replace) -> Result<Self, StoreError> {

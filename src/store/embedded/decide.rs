@@ -18,8 +18,10 @@ use super::last_change::LastChange;
 use super::names::AnswerPlace;
 use super::recent::{Changes, Recent};
 use super::shared::SharedStore;
+use super::tally::TalliedEvent;
 use super::{answer_record, event_record, failure, keys, record, task_record};
 use crate::model::company::CompanyId;
+use crate::model::event::EventStatus;
 use crate::model::ids::EventId;
 use crate::model::ids::TaskId;
 use crate::model::task::{Task, TaskPatch};
@@ -50,6 +52,10 @@ pub(super) struct Decider<'a> {
     /// Imported responses.
     own: Placed,
     late: Vec<Uuid>,
+    /// Events that the change being decided replaces, with their status before it.
+    was: Vec<(Uuid, EventStatus)>,
+    /// Events of this group to count; none if they are not counted.
+    tallied: Option<Vec<TalliedEvent>>,
     /// Sequence of the next record of the journal.
     sequence: u64,
 }
@@ -63,17 +69,20 @@ pub(super) struct Decisions {
     pub(super) expired: HashSet<AnswerDay>,
     /// Events that are stored as erased, but whose earlier records still have what was sent.
     pub(super) late: Vec<Uuid>,
+    /// Events to count.
+    pub(super) tallied: Vec<TalliedEvent>,
 }
 
 type Decided = (Vec<OwnedOp>, Done);
 
 impl<'a> Decider<'a> {
     /// Starts a group whose first record gets the sequence `first`.
-    pub(super) fn new(shared: &'a SharedStore, stored: &'a mut Stored, first: u64) -> Self {
+    pub(super) fn new(shared: &'a SharedStore, stored: &'a mut Stored, first: u64, counts: bool) -> Self {
         stored.recent.forget(shared.applied());
         let (group, change, answers) = (Changes::new(), Changes::new(), GroupAnswers::default());
         let (replaced, own, late) = (HashSet::new(), Vec::new(), Vec::new());
-        Self { shared, stored, group, change, replaced, answers, own, late, sequence: first }
+        let (was, tallied) = (Vec::new(), counts.then(Vec::new));
+        Self { shared, stored, group, change, replaced, answers, own, late, was, tallied, sequence: first }
     }
 
     /// Ends the group. Returns the blocks of its responses, numbered from `number`, and what to publish.
@@ -83,7 +92,8 @@ impl<'a> Decider<'a> {
         let removed = self.group.iter().filter(|(_, value)| value.is_none());
         let expired = removed.filter_map(|(key, _)| keys::answers_in(key)).collect();
         self.group.extend(blocks.iter().map(|it| (it.key.clone(), Some(it.value.clone()))));
-        Ok((blocks, Decisions { changes: self.group, placed, expired, late: self.late }))
+        let tallied = self.tallied.unwrap_or_default();
+        Ok((blocks, Decisions { changes: self.group, placed, expired, late: self.late, tallied }))
     }
 
     /// Decides one change. Its operations become one record of the journal; a change without operations becomes none.
@@ -94,10 +104,18 @@ impl<'a> Decider<'a> {
             Ok((written, _)) => {
                 self.sequence += u64::from(!written.is_empty());
                 self.group.extend(self.change.drain());
+                if let Some(tallied) = &mut self.tallied {
+                    let events = written.iter().filter(|it| it.kind == OpKind::Event);
+                    tallied.extend(events.filter_map(|it| {
+                        let was = self.was.iter().find(|(id, _)| it.key.ends_with(id.as_bytes())).map(|(_, was)| *was);
+                        TalliedEvent::of(&it.key, &it.value, was)
+                    }));
+                }
             }
             // The change is not written, so later changes must not see any of it.
             Err(_) => self.change.clear(),
         }
+        self.was.clear();
         decided
     }
 

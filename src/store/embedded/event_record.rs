@@ -3,7 +3,8 @@
 //! Format 2 has headers and stages. Format 3 is for events with redacted or erased parts. Format 4 is for events
 //! that are stored again: it counts the attempts and refers to the record with what was sent (headers, content type
 //! and body), which is never stored twice. Format 5 has the span that received the event, which belongs to what was
-//! sent. Format 6 has the query and the rest of the path, which belong to what was sent as well. [`EventStatus`] is stored by the position of its variant, so new variants may only be added at the end.
+//! sent. Format 6 has the query and the rest of the path, which belong to what was sent as well. Format 7 has how an event was
+//! made that no sender has sent; it is in every record of the event. [`EventStatus`] is stored by the position of its variant, so new variants may only be added at the end.
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use super::{failure, keys};
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Reason, StageTime};
 use crate::model::ids::{EventId, IntegrationName, TaskId};
+use crate::model::origin::{Origin, OriginKind};
 use crate::model::provenance::Provenance;
 use crate::model::sent_url::SentParameter;
 use crate::store::erasure::content::without_content;
@@ -32,6 +34,7 @@ const FORMAT_3: u8 = 3;
 const FORMAT_4: u8 = 4;
 const FORMAT_5: u8 = 5;
 const FORMAT_6: u8 = 6;
+const FORMAT_7: u8 = 7;
 const WHAT: &str = "event";
 
 #[derive(Serialize, Deserialize)]
@@ -84,6 +87,20 @@ struct Event6<B> {
     /// Names and values.
     query: Vec<(String, Option<String>)>,
     path: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Event7<B> {
+    event: Event6<B>,
+    origin: Origin7,
+}
+
+/// How an event was made. [`OriginKind`] is stored by the position of its variant.
+#[derive(Serialize, Deserialize)]
+struct Origin7 {
+    kind: OriginKind,
+    copy_of: Option<EventId>,
+    by: String,
 }
 
 /// A span's ids, the flags of its `traceparent`, and its `tracestate`.
@@ -211,6 +228,7 @@ fn encode_with(event: Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> 
         attempts,
         last_attempt_at,
         trace,
+        origin,
         body_bytes,
         body,
     } = event;
@@ -230,18 +248,25 @@ fn encode_with(event: Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> 
     let second = Event2 { event: first, headers, stages };
     let again = base.is_some() || attempts > 1;
     let has_url = !query.is_empty() || !path.is_empty();
-    if !has_url && !again && trace.is_none() && redacted.is_empty() && erased_at.is_none() {
+    let is_sent = origin.is_none();
+    if is_sent && !has_url && !again && trace.is_none() && redacted.is_empty() && erased_at.is_none() {
         return encode_for(&key, FORMAT_2, &second);
     }
     let third = Event3 { event: second, redacted, erased_at: erased_at.map(|it| it.timestamp()) };
-    if !has_url && !again && trace.is_none() {
+    if is_sent && !has_url && !again && trace.is_none() {
         return encode_for(&key, FORMAT_3, &third);
     }
     let fourth = Event4 { event: third, attempts, last_attempt_at: last_attempt_at.map(time), base };
     let trace = trace.as_ref().map(Trace::of);
-    if has_url {
+    if has_url || !is_sent {
         let query = query.into_iter().map(|it| (it.name, it.value)).collect();
-        return encode_for(&key, FORMAT_6, &Event6 { event: fourth, trace, query, path });
+        let sixth = Event6 { event: fourth, trace, query, path };
+        return match origin {
+            None => encode_for(&key, FORMAT_6, &sixth),
+            Some(Origin { kind, copy_of, by }) => {
+                encode_for(&key, FORMAT_7, &Event7 { event: sixth, origin: Origin7 { kind, copy_of, by } })
+            }
+        };
     }
     match trace {
         None => encode_for(&key, FORMAT_4, &fourth),
@@ -255,7 +280,7 @@ fn encode_with(event: Event, base: Option<Base>) -> Result<Vec<u8>, StoreError> 
 pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) -> Result<Vec<u8>, StoreError> {
     let event = without_content(decoded.event, at);
     let mut erased = Decoded { event, base: decoded.base };
-    let shorter: [fn(&mut Decoded); 8] = [
+    let shorter: [fn(&mut Decoded); 9] = [
         |_| {},
         |it| it.event.stages.clear(),
         |it| it.event.trace = None,
@@ -263,6 +288,7 @@ pub(super) fn encode_erased(decoded: Decoded, at: DateTime<Utc>, length: usize) 
         |it| it.event.provenance = None,
         |it| it.event.reason = None,
         |it| (it.event.attempts, it.event.last_attempt_at) = (1, None),
+        |it| it.event.origin = None,
         |it| it.base = None,
     ];
     for shorten in shorter {
@@ -339,6 +365,7 @@ fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) 
     let once = |event| Event4 { event, attempts: 1, last_attempt_at: None, base: None };
     let nothing = || (Vec::new(), String::new());
     let untraced = |event| (event, None, nothing());
+    let mut origin = None;
     let format = bytes.first().copied().unwrap_or(FORMAT_2);
     let body = opened_for(&keys::event(&company_id, id), bytes, format, WHAT)?;
     let (fourth, trace, (query, path)) = match format {
@@ -353,8 +380,14 @@ fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) 
             let Event5 { event, trace } = parsed(body)?;
             (event, trace.context(), nothing())
         }
-        FORMAT_6 => {
-            let Event6 { event, trace, query, path } = parsed(body)?;
+        FORMAT_6 | FORMAT_7 => {
+            let Event6 { event, trace, query, path } = if format == FORMAT_6 {
+                parsed(body)?
+            } else {
+                let Event7 { event, origin: Origin7 { kind, copy_of, by } } = parsed(body)?;
+                origin = Some(Origin { kind, copy_of, by });
+                event
+            };
             let query = query.into_iter().map(|(name, value)| SentParameter { name, value }).collect();
             (event, trace.and_then(Trace::context), (query, path))
         }
@@ -382,10 +415,17 @@ fn decode_with<B: RecordBody>(bytes: &[u8], id: EventId, company_id: CompanyId) 
         attempts,
         last_attempt_at: last_attempt_at.map(|it| from_time(it, WHAT)).transpose()?,
         trace,
+        origin,
         body_bytes: record.body_bytes,
         body: record.body.bytes(),
     };
     Ok(Decoded { event, base })
+}
+
+/// Returns an event's integration and status, which are among the first fields in every format. The checksum is not verified.
+pub(super) fn kind_of(value: &[u8]) -> Option<(&str, EventStatus)> {
+    let fields = postcard::take_from_bytes::<(&str, Time, EventStatus)>(value.get(HEADER..)?);
+    fields.ok().map(|((name, _, status), _)| (name, status))
 }
 
 /// Returns an event's integration, which is the first field in every format. The checksum is not verified.

@@ -192,6 +192,11 @@ impl Company {
         self.ids.from(row)
     }
 
+    /// Returns the ids of all tasks that were created at this time or later, and others.
+    pub(super) fn ids_since(&self, since: DateTime<Utc>) -> impl Iterator<Item = Uuid> {
+        self.ids.since(nanos(since))
+    }
+
     /// Returns the company's tasks in the order of their last changes.
     pub(super) fn order(&self) -> &ChangeOrder {
         &self.order

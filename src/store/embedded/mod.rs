@@ -51,6 +51,7 @@ mod snapshot;
 mod source;
 mod stats;
 mod take_snapshot;
+mod tally;
 mod task_record;
 mod transfer;
 mod verbs;

@@ -20,6 +20,7 @@ use super::names::AnswerNames;
 use super::options::StoreOptions;
 use super::outcomes::{Outcomes, for_callers};
 use super::snapshot::Snapshot;
+use super::tally::Tally;
 use super::view::guarded;
 use super::view_dir::needs;
 use super::{failure, keys};
@@ -73,6 +74,8 @@ pub(super) struct SharedStore {
     pub(super) emptied: Mutex<Vec<u8>>,
     /// How far `keep_days` has erased old events, by integration.
     pub(super) forgotten: Mutex<Forgotten>,
+    /// Counts of events over time.
+    pub(super) tally: Tally,
 }
 
 /// The current view's tree, and a number that changes with each replacement.
@@ -138,6 +141,7 @@ impl SharedStore {
             erasures: Erasures::read(&journal)?,
             emptied: Mutex::default(),
             forgotten: Mutex::new(forgotten),
+            tally: Tally::default(),
         })
     }
 

@@ -1,5 +1,7 @@
 //! The operations of every backend, as the embedded store does them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -11,7 +13,7 @@ use super::change::Change;
 use super::history::DirHistory;
 use super::read::{api_keys, read_task};
 use super::shared::SharedStore;
-use super::{answers, audit, events, expire, failure, feed, list, stats};
+use super::{answers, audit, events, expire, failure, feed, list, stats, tally};
 use crate::auth::ApiKey;
 use crate::metrics::store::STORE;
 use crate::model::audit::Entry;
@@ -30,6 +32,7 @@ use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use crate::store::item::{Imported, StoredItem};
 use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use crate::store::stats::{Expired, Stats};
+use crate::store::timeline::{Timeline, TimelineWindow};
 use crate::store::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use crate::store::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 
@@ -37,7 +40,13 @@ impl Shareable for Embedded {}
 
 impl TaskStore for Embedded {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Change::commit(commit)).await }.boxed()
+        let audited = commit.audit.is_some();
+        async move {
+            let committed = self.put(Change::commit(commit)).await?;
+            STORE.audit_entries.add(u64::from(audited && committed == Committed::Stored));
+            Ok(committed)
+        }
+        .boxed()
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
@@ -144,6 +153,20 @@ impl TaskStore for Embedded {
 
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
         self.read(move |shared| events::before(shared, before, limit)).boxed()
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        window: TimelineWindow,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Timeline, StoreError>> {
+        let (company, shared) = (company.cloned(), Arc::clone(&self.shared));
+        async move {
+            tally::start(&shared).map_err(|e| StoreError::Read(e.to_string()))?;
+            self.read(move |shared| tally::timeline(shared, company.as_ref(), window, now)).await
+        }
+        .boxed()
     }
 }
 

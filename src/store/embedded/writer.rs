@@ -175,7 +175,9 @@ impl WriterState {
         let room = self.shared.room();
         let mut group = self.journal.group();
         let mut events: Vec<(Uuid, usize, usize)> = Vec::new();
-        let mut decider = Decider::new(&self.shared, &mut self.stored, group.next());
+        let shared = Arc::clone(&self.shared);
+        let counts = shared.tally.begin_group();
+        let mut decider = Decider::new(&self.shared, &mut self.stored, group.next(), *counts);
         let mut bytes = 0;
         // A change of files starts a group of its own, because earlier decisions must be written to the old files
         // first.
@@ -238,6 +240,7 @@ impl WriterState {
         // Registered first: otherwise, a record that is not known as late would keep what was sent. Once for the
         // whole group.
         self.shared.erasures.are_late(&decisions.late).map_err(|e| failure::io(&e, StoreError::Write))?;
+        self.shared.tally.register(&decisions.tallied);
         let appended = self.journal.append(group, events);
         self.shared.wrote(appended.is_ok());
         if appended.is_err() {
@@ -249,6 +252,7 @@ impl WriterState {
         self.since_snapshot += bytes.len() as u64;
         STORE.written_bytes.add(bytes.len() as u64);
         self.stored.recent.push(last, decisions.changes);
+        self.shared.tally.count(&decisions.tallied);
         // Set first, so that a reader who finds a block in the names can wait for it.
         self.shared.set_acked(last);
         {

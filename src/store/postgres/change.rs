@@ -155,7 +155,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> 
 
 impl Mutation {
     pub(super) fn commit(commit: Commit) -> Result<Self, StoreError> {
-        let Commit { ingested, idempotency, lane } = commit;
+        let Commit { ingested, idempotency, lane, audit } = commit;
         let (mut events, mut tasks) = (Vec::with_capacity(ingested.len()), Vec::new());
         for it in ingested {
             events.push(Arc::new(EncodedEvent::of(it.event)?));
@@ -163,7 +163,7 @@ impl Mutation {
                 tasks.push(Arc::new(EncodedTask::of(task)?));
             }
         }
-        Ok(Self::Put(Box::new(Put { events, tasks, guard: idempotency, lane, ..Put::default() })))
+        Ok(Self::Put(Box::new(Put { events, tasks, guard: idempotency, lane, audit, ..Put::default() })))
     }
 
     /// An entry of the audit log, together with the change of a key that it records.

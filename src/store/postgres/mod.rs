@@ -47,6 +47,7 @@ mod stats;
 mod task_query;
 mod tasks;
 mod text;
+mod timeline;
 mod tls;
 mod transfer;
 mod url;

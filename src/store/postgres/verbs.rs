@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::backend::Postgres;
 use super::change::Mutation;
-use super::{answers, erase, events, expire, feed, forget, history, keys, stats, tasks, transfer};
+use super::{answers, erase, events, expire, feed, forget, history, keys, stats, tasks, timeline, transfer};
 use crate::auth::ApiKey;
 use crate::metrics::store::STORE;
 use crate::model::audit::Entry;
@@ -26,12 +26,19 @@ use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use crate::store::item::{Imported, StoredItem};
 use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
 use crate::store::stats::{Expired, Stats};
+use crate::store::timeline::{Timeline, TimelineWindow};
 use crate::store::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
 use crate::store::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
 
 impl TaskStore for Postgres {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        async move { self.put(Mutation::commit(commit)?).await }.boxed()
+        let audited = commit.audit.is_some();
+        async move {
+            let committed = self.put(Mutation::commit(commit)?).await?;
+            STORE.audit_entries.add(u64::from(audited && committed == Committed::Stored));
+            Ok(committed)
+        }
+        .boxed()
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
@@ -132,6 +139,16 @@ impl TaskStore for Postgres {
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {
         let shared = Arc::clone(&self.shared);
         self.run(async move { events::before(&shared, before, limit).await })
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        company: Option<&CompanyId>,
+        window: TimelineWindow,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Timeline, StoreError>> {
+        let (shared, company) = (Arc::clone(&self.shared), company.cloned());
+        self.run(async move { timeline::timeline(&shared, company.as_ref(), window, now).await })
     }
 }
 

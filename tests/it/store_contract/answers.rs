@@ -16,7 +16,7 @@ pub async fn the_first_answer_is_remembered_for_its_time_and_no_second_is_stored
     let once = |n: u8, at| Some(Idempotency { id: once(n), answer: answer("first", at) });
     let commit = |at| {
         let it = ingested("a", |_| {});
-        (it.tasks[0].id, Commit { ingested: vec![it], idempotency: once(1, at), lane: None })
+        (it.tasks[0].id, Commit { ingested: vec![it], idempotency: once(1, at), lane: None, audit: None })
     };
     let (first, commit_first) = commit(now);
     assert_eq!(store.commit(commit_first).await.unwrap(), Committed::Stored);
@@ -44,7 +44,10 @@ pub async fn fifty_equal_requests_at_once_store_one_task(store: Arc<dyn Store>) 
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let idempotency = Some(Idempotency { id: once(9), answer: answer(&n.to_string(), now) });
-            store.commit(Commit { ingested: vec![ingested("a", |_| {})], idempotency, lane: None }).await.unwrap()
+            store
+                .commit(Commit { ingested: vec![ingested("a", |_| {})], idempotency, lane: None, audit: None })
+                .await
+                .unwrap()
         })
     });
     let mut answers = Vec::new();

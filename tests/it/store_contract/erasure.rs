@@ -123,7 +123,7 @@ pub async fn what_is_stored_after_the_erasure_of_its_patient_is_erased(store: Ar
     assert!(is_erased(&*store, &late.event).await && is_erased(&*store, &by_body).await);
     assert_eq!(store.event(&a, late.event.id).await.unwrap().unwrap().status, EventStatus::Quarantined);
     let ids = [batch[0].event.id, batch[1].event.id];
-    let commit = Commit { ingested: batch, idempotency: None, lane: None };
+    let commit = Commit { ingested: batch, idempotency: None, lane: None, audit: None };
     assert_eq!(store.commit(commit).await.unwrap(), Committed::Erased);
     for id in ids {
         assert_eq!(store.event(&a, id).await.unwrap(), None, "a batch is stored whole or not at all");

@@ -16,7 +16,7 @@ pub async fn the_feed_shows_each_task_once_at_its_last_change_in_order(store: Ar
     assert_eq!(empty, []);
     let first: Vec<_> = (0..3).map(|_| ingested("a", |_| {})).collect();
     let [x, y, z] = [0, 1, 2].map(|it: usize| first[it].tasks[0].id);
-    store.commit(Commit { ingested: first, idempotency: None, lane: None }).await.unwrap();
+    store.commit(Commit { ingested: first, idempotency: None, lane: None, audit: None }).await.unwrap();
     store.commit(ingested("b", |_| {}).into()).await.unwrap();
     let (changes, after_creation) = feed(&*store, "a", Some(start.clone())).await.unwrap();
     assert_eq!(changes, [(x, 1), (y, 1), (z, 1)], "the tasks of one commit, in its order");

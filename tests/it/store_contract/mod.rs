@@ -7,9 +7,11 @@ mod erasure;
 mod events;
 mod feed;
 mod history;
+mod origin;
 mod queue;
 mod retention;
 mod tasks;
+mod timeline;
 mod transfer;
 
 use std::path::Path;
@@ -131,11 +133,19 @@ every_backend! {
     one audit {
         what_was_done_is_listed_newest_first_and_by_company,
         entries_expire,
+        an_entry_of_a_commit_is_stored_with_it_and_only_then,
+    }
+    two origin {
+        how_an_event_was_made_is_kept,
     }
     one events {
         a_list_has_the_events_that_every_filter_matches,
         a_list_has_everything_but_bodies,
         events_are_read_whole_by_id_and_newest_first,
+    }
+    one timeline {
+        every_event_is_counted_once_with_its_present_status,
+        tasks_are_counted_where_they_were_created,
     }
     one queue {
         queued_events_are_in_their_order_until_their_result,

@@ -71,7 +71,7 @@ pub async fn a_filter_with_several_values_matches_either(store: Arc<dyn Store>) 
         all.insert(0, it.tasks[0].clone());
         batch.push(it);
     }
-    store.commit(Commit { ingested: batch, idempotency: None, lane: None }).await.unwrap();
+    store.commit(Commit { ingested: batch, idempotency: None, lane: None, audit: None }).await.unwrap();
     for bits in 1..32_u32 {
         for more in [&[][..], &["p7", "rare", "often-1"], &["nobody", "often"]] {
             let with = |first: &'static str| [&[first], more].concat();
@@ -259,7 +259,7 @@ pub async fn long_and_strange_texts_are_stored_listed_and_do_not_disturb_others(
 pub async fn a_request_s_events_are_stored_whole(store: Arc<dyn Store>) {
     let batch: Vec<_> = (0..300).map(|_| ingested("a", |_| {})).collect();
     let ids: Vec<_> = batch.iter().rev().map(|it| it.tasks[0].id).collect();
-    store.commit(Commit { ingested: batch, idempotency: None, lane: None }).await.unwrap();
+    store.commit(Commit { ingested: batch, idempotency: None, lane: None, audit: None }).await.unwrap();
     assert_eq!(list(&*store, "a", TaskFilter::default()).await, (ids, 300));
 }
 

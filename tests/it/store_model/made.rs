@@ -163,6 +163,7 @@ impl Delivery {
             attempts: 1 + u32::from(self.attempt),
             last_attempt_at: (self.attempt > 0).then(|| time(self.at_ms + i64::from(self.attempt))),
             trace: None,
+            origin: None,
             body_bytes: body.len() as u64,
             body,
         };
@@ -266,6 +267,7 @@ pub fn commit(deliveries: &[Delivery], answer: Option<&AnswerOf>) -> Commit {
         ingested: deliveries.iter().map(Delivery::ingested).collect(),
         idempotency: answer.map(AnswerOf::idempotency),
         lane: None,
+        audit: None,
     }
 }
 

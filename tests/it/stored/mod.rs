@@ -48,6 +48,7 @@ pub fn ingested(of: &str, change: impl FnOnce(&mut Task)) -> Ingested {
         attempts: 1,
         last_attempt_at: None,
         trace: None,
+        origin: None,
         body_bytes: body.len() as u64,
         body,
     };

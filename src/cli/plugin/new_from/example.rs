@@ -53,6 +53,7 @@ impl SentExample {
             body: self.body.clone(),
             redacted: Vec::new(),
             trace: None,
+            origin: None,
         }
     }
 

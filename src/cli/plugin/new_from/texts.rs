@@ -2,8 +2,7 @@
 
 use super::guesses::Guesses;
 use super::script_text::quote;
-use crate::auth::sender::Sender;
-use crate::cli::sender::auth_lines;
+use crate::auth::sender::{Sender, auth_lines};
 
 /// Bodies above this size need `body_mib`: the server's default, in bytes.
 const BODY: usize = 1 << 20;

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::super::client::target;
 use super::super::page::PageCall;
+use super::super::parts::whole_time;
 use crate::auth::Scope;
 
 /// Statuses, as the API names them.
@@ -16,7 +17,7 @@ const LIMIT: &str = "50";
 /// The filters that are set, as the API takes them.
 pub(super) fn set(page: &PageCall) -> Vec<(&'static str, String)> {
     let single = SINGLE.iter().filter_map(|name| Some((*name, page.query(name)?.trim().to_owned())));
-    let single = single.map(|(name, value)| if is_time(name) { (name, time(&value)) } else { (name, value) });
+    let single = single.map(|(name, value)| if is_time(name) { (name, whole_time(&value)) } else { (name, value) });
     let statuses = page.query_all().iter().filter(|(name, value)| name == "status" && !value.is_empty());
     single.chain(statuses.map(|(_, value)| ("status", value.clone()))).collect()
 }
@@ -40,18 +41,6 @@ pub(super) fn tail_target(page: &PageCall) -> String {
 
 fn is_time(name: &str) -> bool {
     matches!(name, "since" | "until")
-}
-
-/// A time without a zone is in UTC, and a day begins at midnight.
-fn time(text: &str) -> String {
-    let text = text.replacen(' ', "T", 1);
-    let has_zone = text.ends_with('Z') || text.get(10..).is_some_and(|it| it.contains(['+', '-']));
-    match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        16 if !has_zone => format!("{text}:00Z"),
-        _ if !has_zone => format!("{text}Z"),
-        _ => text,
-    }
 }
 
 pub(super) fn form(page: &PageCall) -> Markup {
@@ -116,26 +105,6 @@ fn integration(page: &PageCall) -> Markup {
             label for="filter-integration" { "Integration" }
             input #filter-integration type="text" name="integration" list="integrations" value=[page.query("integration")] autocomplete="off" spellcheck="false";
             datalist #integrations { option value="tasks" {} @for it in own { option value=(it.name) {} } }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time;
-
-    /// Otherwise a time that a person types is refused, or is taken for another one.
-    #[test]
-    fn times_are_read_as_people_type_them() {
-        for (typed, sent) in [
-            ("2026-11-27", "2026-11-27T00:00:00Z"),
-            ("2026-11-27 09:30", "2026-11-27T09:30:00Z"),
-            ("2026-11-27T09:30:15", "2026-11-27T09:30:15Z"),
-            ("2026-11-27T09:30:15.123Z", "2026-11-27T09:30:15.123Z"),
-            ("2026-11-27T09:30:15+01:00", "2026-11-27T09:30:15+01:00"),
-            ("soon", "soonZ"),
-        ] {
-            assert_eq!(time(typed), sent);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::super::page_failure::PageFailure;
 use super::super::page_reply::{PageReply, Section};
 use super::super::parts;
 use super::{filters, text};
+use crate::auth::Scope;
 
 /// `GET /console/events`
 pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
@@ -20,13 +21,26 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
     let content = html! {
         div.toolbar {
             h1 { "Events" }
-            @if page.query("cursor").is_none() { (live(&page)) }
+            div.row {
+                @if page.query("cursor").is_none() { (live(&page)) }
+                @if page.who.can(Scope::Admin) {
+                    a.button href=(replay_link(&page)) { "Replay many" }
+                    a.button href=(page.link("/console/erase")) { "Erase a patient" }
+                }
+            }
         }
         (filters::form(&page))
         @if let Some(first) = page.query("compare") { (comparing(&page, first)) }
         (content)
     };
     Ok(PageReply::with_status(status, &page, "Events", Section::Events, content))
+}
+
+/// The replay of the events that the list shows.
+fn replay_link(page: &PageCall) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    filters::set(page).iter().for_each(|(name, value)| drop(query.append_pair(name, value)));
+    page.link(&format!("/console/events/replay?{}", query.finish()))
 }
 
 /// The live tail, for browsers that run scripts.

@@ -26,6 +26,7 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
             h1 { "Event " span.mono { (short) } " " (parts::status_chip(text(&event, "status"))) }
             @if page.who.can(Scope::Admin) { (actions(&page, &event, &id)) }
         }
+        (parts::fix_notice(&page))
         div.grid {
             section.card aria-labelledby="stages" { h2 #stages { "Stages" } (timeline(&page, &event)) }
             section.card aria-labelledby="facts" { h2 #facts { "Facts" } (facts(&page, &event, &id)) }
@@ -86,16 +87,25 @@ fn facts(page: &PageCall, event: &Value, id: &str) -> Markup {
             }
         }
     }
-    let others = [("copy_of", "Edited copy of"), ("edited_from", "Edited copy of")];
-    for (field, name) in others {
-        if let Some(of) = event[field].as_str() {
-            facts.push((name, html! { a.mono href=(page.link(&format!("/console/events/{of}"))) { (of) } }));
-        }
-    }
+    facts.extend(origin(page, &event["origin"]));
     if let Some(trace) = event["trace"]["trace_id"].as_str().or(event["trace"].as_str()) {
         facts.push(("Trace", html! { code { (parts::visible(trace)) } }));
     }
     parts::key_value(facts)
+}
+
+/// How an event was made that no sender has sent.
+fn origin(page: &PageCall, origin: &Value) -> Option<(&'static str, Markup)> {
+    let by = parts::visible(text(origin, "by"));
+    match text(origin, "kind") {
+        "copy" => {
+            let of = text(origin, "copy_of");
+            let link = page.link(&format!("/console/events/{of}"));
+            Some(("Edited copy of", html! { a.mono href=(link) { (of) } " by " (by) }))
+        }
+        "test" => Some(("Test delivery", html! { span.chip.chip-info { "test" } " sent by " (by) })),
+        _ => None,
+    }
 }
 
 /// Headers, query and path as far as they are stored.

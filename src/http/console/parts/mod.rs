@@ -1,5 +1,6 @@
 //! What pages share.
 
+mod fix_notice;
 mod json_node;
 mod json_tree;
 mod visible;
@@ -13,6 +14,7 @@ use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::session::FIELD;
 
+pub(super) use fix_notice::fix_notice;
 pub(super) use json_node::JsonNode;
 pub(super) use json_tree::{TreeMark, json_tree, node_tree};
 pub(super) use visible::visible;
@@ -27,6 +29,18 @@ pub(super) fn form_field(page: &PageCall) -> Markup {
 pub(super) fn time(at: &str) -> Markup {
     let shown = at.get(..19).map_or_else(|| at.to_owned(), |it| format!("{} UTC", it.replace('T', " ")));
     html! { time datetime=(at) title=(at) { (shown) } }
+}
+
+/// A time without a zone is in UTC, and a day begins at midnight.
+pub(super) fn whole_time(text: &str) -> String {
+    let text = text.replacen(' ', "T", 1);
+    let has_zone = text.ends_with('Z') || text.get(10..).is_some_and(|it| it.contains(['+', '-']));
+    match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 if !has_zone => format!("{text}:00Z"),
+        _ if !has_zone => format!("{text}Z"),
+        _ => text,
+    }
 }
 
 /// A status of an event or a task.
@@ -139,5 +153,20 @@ mod tests {
         }
         assert_eq!(count(1_234_567).replace('\u{202f}', " "), "1 234 567");
         assert_eq!(count(999), "999");
+    }
+
+    /// Otherwise a time that a person types is refused, or is taken for another one.
+    #[test]
+    fn times_are_read_as_people_type_them() {
+        for (typed, sent) in [
+            ("2026-11-27", "2026-11-27T00:00:00Z"),
+            ("2026-11-27 09:30", "2026-11-27T09:30:00Z"),
+            ("2026-11-27T09:30:15", "2026-11-27T09:30:15Z"),
+            ("2026-11-27T09:30:15.123Z", "2026-11-27T09:30:15.123Z"),
+            ("2026-11-27T09:30:15+01:00", "2026-11-27T09:30:15+01:00"),
+            ("soon", "soonZ"),
+        ] {
+            assert_eq!(whole_time(typed), sent);
+        }
     }
 }

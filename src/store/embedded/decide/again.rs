@@ -47,6 +47,7 @@ impl Decider<'_> {
             return Ok((vec![self.gone(keys::queued(&company, id))], Done::Replaced(Replaced::Changed)));
         };
         let current = event_record::decode(&stored.value, id, company)?;
+        self.was.push((id.0, current.event.status));
         let queued = current.event.status == EventStatus::Queued;
         if let Some(at) = self.was_erased(&current)? {
             return if queued { self.late(current, at, &stored) } else { not_stored(Replaced::Erased) };
@@ -170,6 +171,7 @@ impl Decider<'_> {
             Err(StoreError::Damaged { .. }) => {}
             Err(other) => return Err(other),
         }
+        self.was.push((id.0, EventStatus::Queued));
         let value = OwnedOp::new(OpKind::Event, keys::event(company, id), event_record::encode(event.clone())?);
         Ok((vec![value, self.gone(keys::queued(company, id))], Done::Replaced(Replaced::Stored)))
     }

@@ -42,6 +42,7 @@ fn made(company: &str) -> Ingested {
         attempts: 1,
         last_attempt_at: None,
         trace: None,
+        origin: None,
         body_bytes: 2,
         body: "{}".into(),
     };
@@ -59,7 +60,7 @@ fn keyed(company: &str, key: &str) -> Commit {
         body: key.to_owned().into(),
     };
     let idempotency = Some(Idempotency { id: IdempotencyId::of(None, "s", "/r", key), answer });
-    Commit { ingested: vec![made(company)], idempotency, lane: None }
+    Commit { ingested: vec![made(company)], idempotency, lane: None, audit: None }
 }
 
 fn changes(commit: &Commit) -> Change {
@@ -145,7 +146,7 @@ fn kinds(written: &[OwnedOp]) -> Vec<OpKind> {
 fn of_changes_in_one_group_each_sees_those_before_it() {
     let (_dir, store, mut stored) = empty();
     let mut decider = Decider::new(&store.shared, &mut stored, 1);
-    let commit = Commit { ingested: vec![made("a")], idempotency: None, lane: None };
+    let commit = Commit { ingested: vec![made("a")], idempotency: None, lane: None, audit: None };
     let (written, _) = decider.decide(changes(&commit)).unwrap();
     assert_eq!(kinds(&written), [OpKind::Event, OpKind::Insert]);
     let task = &commit.ingested[0].tasks[0];
@@ -196,7 +197,7 @@ fn a_repetition_in_the_same_group_gets_the_first_response_and_writes_nothing() {
 fn purging_tasks_stores_the_next_row_and_the_last_purged_change() {
     let (_dir, store, mut stored) = empty();
     let mut decider = Decider::new(&store.shared, &mut stored, 1);
-    let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None, lane: None };
+    let commit = Commit { ingested: vec![made("a"), made("a")], idempotency: None, lane: None, audit: None };
     decider.decide(changes(&commit)).unwrap();
     let a = commit.ingested[0].tasks[0].company_id.clone();
     let mut purge = |row: u32, sequence| {
@@ -222,7 +223,7 @@ fn tasks_carry_the_sequence_of_the_record_that_is_written() {
         let op = written.iter().find(|it| it.kind != OpKind::Event && keys::parse_task(&it.key).is_some()).unwrap();
         task_record::decode(&op.value, id, CompanyId::parse("a").unwrap()).unwrap().1
     };
-    let first = Commit { ingested: vec![made("a")], idempotency: None, lane: None };
+    let first = Commit { ingested: vec![made("a")], idempotency: None, lane: None, audit: None };
     let id = first.ingested[0].tasks[0].id;
     let (written, _) = decider.decide(changes(&first)).unwrap();
     assert_eq!(last_change(&written, id), LastChange { sequence: 7, row: 0 });

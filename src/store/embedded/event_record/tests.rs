@@ -23,6 +23,7 @@ fn traced() -> Event {
         attempts: 1,
         last_attempt_at: None,
         trace: TraceContext::new([0x4b; 16], [0x0f; 8], 1, "vendor=p-4711"),
+        origin: None,
         body_bytes: 2,
         body: "{}".into(),
     }
@@ -116,3 +117,38 @@ fn a_url_is_read_from_the_first_record_and_erased_with_it() {
 
 /// As [`FROZEN`], with the checksum.
 const FROZEN_6: &str = "06d285fb05036661788084a4920dc0a9d33a0000000000010a746578742f706c61696e02027b7d0101610162000000010000014b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b0f0f0f0f0f0f0f0f010d76656e646f723d702d34373131020161010131016200022f78";
+
+/// An event with everything that format 7 adds to.
+fn copied() -> Event {
+    let of = EventId(uuid::Uuid::from_u128(0x019a_b5f4_0a7b_7000_8000_0000_0000_0002));
+    Event { origin: Some(Origin::copy(of, "operator")), ..with_url() }
+}
+
+/// Otherwise copies and tests cannot be read after an upgrade, or are taken for what a sender has sent.
+#[test]
+fn the_format_of_a_copy_is_frozen() {
+    let event = copied();
+    let value = encode(event.clone()).unwrap();
+    let hex: String = value.iter().map(|it| format!("{it:02x}")).collect();
+    assert_eq!(hex, FROZEN_7);
+    assert_eq!(read(&value, &event).event, event);
+    let plain = Event { trace: None, query: Vec::new(), path: String::new(), origin: Some(Origin::test("a")), ..event };
+    assert_eq!(read(&encode(plain.clone()).unwrap(), &plain).event, plain);
+}
+
+/// Otherwise nobody knows who made an event, once it was replayed or erased.
+#[test]
+fn how_an_event_was_made_is_in_each_of_its_records() {
+    let event = copied();
+    let first = encode(event.clone()).unwrap();
+    let again = Event { status: EventStatus::Captured, ..event.clone() };
+    let update = encode_update(again.clone(), Base { segment: 1, offset: 2, length: 3 }).unwrap();
+    let decoded = read(&update, &event);
+    assert_eq!(decoded.event.origin, event.origin);
+    assert_eq!(decoded.whole(|_| Ok(Some(first.clone()))).unwrap(), Some(again));
+    let erased = encode_erased(Decoded { event: event.clone(), base: None }, event.received_at, first.len()).unwrap();
+    assert_eq!(read(&erased, &event).event.origin, event.origin);
+}
+
+/// As [`FROZEN`], with the checksum.
+const FROZEN_7: &str = "";

@@ -77,6 +77,13 @@ impl TaskIds {
         found
     }
 
+    /// Returns the ids of blocks that have tasks updated at this time or later, in nanoseconds since 1970: all tasks that were
+    /// created since, and others.
+    pub(super) fn since(&self, since: i64) -> impl Iterator<Item = Uuid> {
+        let blocks = self.0.values().filter(move |block| block.last_updated >= since);
+        blocks.flat_map(|block| block.ids.iter().copied()).filter(|id| !id.is_nil())
+    }
+
     /// Returns rows and ids from this row on, lowest first.
     pub(super) fn from(&self, row: u32) -> impl Iterator<Item = (u32, Uuid)> {
         let blocks = self.0.range(row / BLOCK..);

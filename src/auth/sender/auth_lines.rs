@@ -1,9 +1,10 @@
 //! The lines of plugin.toml that name a sender.
 
-use crate::auth::sender::{Chosen, Sender};
+use super::description::{Chosen, Sender};
 
 /// Returns `[auth]` of a plugin.toml for this sender and integration, with placeholders for its settings.
-pub(in crate::cli) fn auth_lines(sender: &Sender, integration: &str) -> String {
+#[must_use]
+pub fn auth_lines(sender: &Sender, integration: &str) -> String {
     let chosen = sender.choose(None, false).unwrap_or(Chosen::ApiKey);
     let mut lines = vec!["[auth]".to_owned(), line("sender", &sender.name, "")];
     let prefix = prefix(&sender.name);

@@ -2,19 +2,21 @@
 
 use serde_json::Value;
 
-use crate::auth::sender::{Sender, Trust};
+use super::description::{Sender, Trust};
 
 /// Returns how far the content of its deliveries can be trusted, in a word.
-pub(super) fn trust_of(sender: &Sender) -> &'static str {
-    match sender.choose(None, false).map(|it| sender.trust(&it)) {
-        Ok(Trust::Signed) => "signed",
-        Ok(Trust::Credential) => "credential",
-        Ok(Trust::Weak) | Err(_) => "weak",
+#[must_use]
+pub fn trust_of(sender: &Sender) -> &'static str {
+    match sender.usual_trust() {
+        Trust::Signed => "signed",
+        Trust::Credential => "credential",
+        Trust::Weak => "weak",
     }
 }
 
 /// Returns a source of the file, such as `the header x-signature`.
-pub(super) fn source(it: &Value) -> String {
+#[must_use]
+pub fn source(it: &Value) -> String {
     let text = |name: &str| it[name].as_str();
     match (text("header"), text("query"), text("body"), text("claim")) {
         (Some(name), ..) => format!("the header {name}"),
@@ -27,7 +29,8 @@ pub(super) fn source(it: &Value) -> String {
 }
 
 /// Returns one proof in a sentence.
-pub(super) fn proof(it: &Value) -> String {
+#[must_use]
+pub fn proof(it: &Value) -> String {
     let text = |name: &str| it[name].as_str();
     let (kind, hash) = (text("kind").unwrap_or_default(), text("hash").unwrap_or("sha256"));
     let at = &it["at"];
@@ -72,7 +75,8 @@ pub(super) fn proof(it: &Value) -> String {
 }
 
 /// Returns one place of a delivery's id.
-pub(super) fn id(it: &Value) -> String {
+#[must_use]
+pub fn id(it: &Value) -> String {
     match it.as_array() {
         Some(all) => all.iter().map(source).collect::<Vec<_>>().join(" with "),
         None => source(it),
@@ -80,7 +84,8 @@ pub(super) fn id(it: &Value) -> String {
 }
 
 /// Returns what a sender is answered: a status and a body.
-pub(super) fn answer(table: &Value) -> String {
+#[must_use]
+pub fn answer(table: &Value) -> String {
     let status = table["status"].as_u64().map(|it| it.to_string());
     let body = match &table["body"] {
         Value::Null => None,
@@ -105,7 +110,8 @@ pub(super) fn answer(table: &Value) -> String {
 }
 
 /// Returns how a question is recognised and proved.
-pub(super) fn handshake(it: &Value) -> String {
+#[must_use]
+pub fn handshake(it: &Value) -> String {
     let when = &it["when"];
     let mut parts = vec![when["method"].as_str().unwrap_or("POST").to_owned()];
     for (member, what) in [("query", "parameter"), ("header", "header"), ("body", "body")] {
