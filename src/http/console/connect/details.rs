@@ -13,8 +13,7 @@ pub(super) struct AskedName(Option<String>);
 impl AskedName {
     pub(super) fn of(page: &PageCall) -> Self {
         let plain = |it: &u8| it.is_ascii_lowercase() || it.is_ascii_digit() || *it == b'-';
-        let name =
-            page.query("name").map(str::trim).filter(|it| it.len() <= 64 && it.as_bytes().iter().all(|it| plain(it)));
+        let name = page.query("name").map(str::trim).filter(|it| it.len() <= 64 && it.as_bytes().iter().all(plain));
         Self(name.map(str::to_owned))
     }
 
