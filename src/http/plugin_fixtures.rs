@@ -93,6 +93,7 @@ pub(super) async fn list(
     let integration = managed(&call, &admin, &name)?;
     let _one_of_few = trial_share(&call, &integration)?;
     let app = Arc::clone(&call.app);
+    let noted = admin.does(Action::FixturesRead, &integration.name).of(&integration.company_id);
     let run = move || {
         let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
         let folder = own_folder(&app.config.live_plugins_dir(), &integration).map_err(unreadable)?;
@@ -109,7 +110,12 @@ pub(super) async fn list(
                 .collect(),
         )
     };
-    Ok(List { data: tokio::task::spawn_blocking(run).await.map_err(|_| Problem::Internal)?? })
+    let data: Vec<FixtureState> = tokio::task::spawn_blocking(run).await.map_err(|_| Problem::Internal)??;
+    // What differs has values of payloads.
+    if data.iter().any(|it| !it.failures.is_empty()) {
+        call.app.store.note(noted).await?;
+    }
+    Ok(List { data })
 }
 
 /// `POST /v1/admin/plugins/{name}/fixtures`
@@ -135,8 +141,6 @@ pub(super) async fn create(
     let (text, expect) = written.await.map_err(|_| Problem::Internal)??;
     let file = format!("fixtures/{file_name}.json");
     save_fixture(&call.app, &integration, file.clone(), text, replace, &admin).await.map_err(Problem::from)?;
-    let entry = admin.does(Action::FixtureSaved, &integration.name).of(&integration.company_id);
-    call.app.store.note(entry.with(&file)).await?;
     Ok(Created(FixtureCreated { file, expect }))
 }
 

@@ -234,14 +234,14 @@ fn store(error: &StoreError) -> Code {
 
 fn not_saved(why: &NotSaved) -> Code {
     match why {
-        NotSaved::Stale => Code::ScriptChanged,
+        NotSaved::Stale | NotSaved::NotPlaced(NotPlaced::Superseded) => Code::ScriptChanged,
         NotSaved::Invalid(_) | NotSaved::NoScript => Code::InvalidField,
         NotSaved::Script(_) => Code::ScriptInvalid,
         NotSaved::Fixtures(_) => Code::FixtureFailed,
         NotSaved::Refused(_) => Code::PluginNotLoaded,
         NotSaved::NotPlaced(NotPlaced::ReadOnly { .. }) => Code::FolderReadOnly,
         NotSaved::NotPlaced(NotPlaced::Exists(_)) => Code::FixtureExists,
-        NotSaved::NotPlaced(NotPlaced::Store(error)) => store(error),
+        NotSaved::NotPlaced(NotPlaced::Store(error)) | NotSaved::NotNoted(error) => store(error),
         NotSaved::NotPlaced(NotPlaced::Other(_)) | NotSaved::Unreadable(_) => Code::OperationFailed,
     }
 }

@@ -100,8 +100,8 @@ pub(super) async fn change(
     (Path(SentName(name)), Json { value: asked, .. }): (Path<SentName>, Json<ScriptChange>),
 ) -> Result<Success<SavedScript>, Failed> {
     let integration = managed(&call, &admin, &name)?;
-    let edit = ScriptEdit { files: asked.files, base: Some(asked.base_digest) };
-    Ok(Success(saved(&call, &admin, integration, edit, Action::ScriptSaved).await?))
+    let edit = ScriptEdit { files: asked.files, base: Some(asked.base_digest), action: Action::ScriptSaved };
+    Ok(Success(saved(&call, &admin, integration, edit).await?))
 }
 
 /// `GET /v1/admin/plugins/{name}/script/versions`: newest first.
@@ -137,27 +137,20 @@ pub(super) async fn restore(
 ) -> Result<Success<SavedScript>, Failed> {
     let integration = managed(&call, &admin, &name)?;
     let version = found(&call, &integration, digest).await?;
-    let edit = ScriptEdit { files: version.files, base: None };
-    Ok(Success(saved(&call, &admin, integration, edit, Action::ScriptRestored).await?))
+    let edit = ScriptEdit { files: version.files, base: None, action: Action::ScriptRestored };
+    Ok(Success(saved(&call, &admin, integration, edit).await?))
 }
 
-/// Saves a script, and notes who did it; never its text.
+/// Saves a script. The audit log has who did it, and never its text.
 async fn saved(
     call: &Call,
     admin: &Admin,
     integration: Arc<Integration>,
     edit: ScriptEdit,
-    action: Action,
 ) -> Result<SavedScript, Problem> {
     let _one_of_few = trial_share(call, &integration)?;
     let _alone = call.app.edits.begin(&integration.name.0).ok_or(Problem::BeingEdited)?;
-    let saved = save_script(&call.app, &integration, edit, admin).await?;
-    if saved.is_new {
-        let entry = admin.does(action, &integration.name).of(&integration.company_id);
-        let detail = format!("version {}, script sha256 {}, {} fixtures", saved.version, saved.digest, saved.fixtures);
-        call.app.store.note(entry.with(detail)).await?;
-    }
-    Ok(saved)
+    Ok(save_script(&call.app, &integration, edit, admin).await?)
 }
 
 async fn found(call: &Call, integration: &Arc<Integration>, digest: String) -> Result<VersionText, Problem> {

@@ -205,7 +205,11 @@ fn with_edits(
         files.insert(now_there.file.clone(), script);
     }
     let files = edited(&folder, &now_there, &files).map_err(Problem::Invalid)?;
-    Ok(with_script(host, &folder, files, &app.senders.get(), now()).map_err(|failure| failure.to_string()))
+    match with_script(host, &folder, files, &app.senders.get(), now()) {
+        Ok(edited) => Ok(Ok(edited)),
+        Err(failure @ LoadFailure::Script(_)) => Ok(Err(failure.to_string())),
+        Err(failure) => Err(unreadable(failure)),
+    }
 }
 
 /// What cannot be done with a plugin that is no script.

@@ -135,6 +135,9 @@ pub enum Action {
     /// A test delivery was sent to an integration.
     #[serde(rename = "delivery.tested")]
     DeliveryTested,
+    /// Values of fixtures that fail were shown.
+    #[serde(rename = "fixtures.read")]
+    FixturesRead,
 }
 
 impl Entry {

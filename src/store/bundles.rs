@@ -17,6 +17,18 @@ pub trait Bundles {
     /// # Errors
     /// Fails if the database cannot be used.
     fn activate(&self, name: &str, version: &str, by: &str, entry: Entry) -> Result<Option<Switched>, StoreError>;
+    /// The same, only if the version `before` is the active one: `None` if another one is, or if there is no such version.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be used.
+    fn activate_after(
+        &self,
+        name: &str,
+        version: &str,
+        before: &str,
+        by: &str,
+        entry: Entry,
+    ) -> Result<Option<Switched>, StoreError>;
     /// Makes the version that was active before the active one again. A second rollback undoes the first.
     ///
     /// # Errors

@@ -91,3 +91,32 @@ test("plugins show their state, and why one was refused", async () => {
   await operator.goto("/console/plugins/broken");
   await operator.getByText("missing.js").first().waitFor();
 });
+
+test("Enter in a field runs, and saves nothing", async () => {
+  const page = await window(server);
+  await logIn(page, "/console/bench/bookings");
+  const file = join(server.plugins, "bookings/mapper.js");
+  const good = readFileSync(file, "utf8");
+  await page.getByLabel("Payload (JSON)").fill('{"id":"e","kind":"visit","name":"Enter"}');
+  await page.getByLabel(/Script/).fill(good.replace("a test booking", "never saved"));
+  await page.getByLabel("Name", { exact: true }).fill("not-a-fixture");
+  await page.keyboard.press("Enter");
+  await page.getByText("Call Enter").first().waitFor();
+  const plain = await window(server, { javaScriptEnabled: false });
+  await logIn(plain, "/console/bench/bookings");
+  await plain.getByLabel(/Script/).fill(good.replace("a test booking", "never saved"));
+  await plain.getByLabel("Name", { exact: true }).fill("not-a-fixture");
+  await plain.keyboard.press("Enter");
+  await plain.getByRole("region", { name: "Result" }).waitFor();
+  assert.equal(readFileSync(file, "utf8"), good);
+  assert.ok(!existsSync(join(server.plugins, "bookings/fixtures/not-a-fixture.json")));
+});
+
+test("after the session has ended, the bench says so and keeps what was typed", async () => {
+  const page = await window(server);
+  await logIn(page, "/console/bench/bookings");
+  await page.context().clearCookies();
+  await page.getByLabel("Payload (JSON)").fill('{"id":"late","kind":"visit","name":"Late"}');
+  await page.getByText(/logged out/).first().waitFor();
+  assert.match(await page.getByLabel("Payload (JSON)").inputValue(), /Late/);
+});

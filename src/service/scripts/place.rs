@@ -23,11 +23,13 @@ pub(super) type Changes = BTreeMap<String, String>;
 #[derive(Debug)]
 pub(super) enum Placed {
     /// The plugins folder has the files; these were there before.
-    InFolder(BTreeMap<String, Option<String>>),
+    InFolder(BTreeMap<String, Option<Vec<u8>>>),
     /// The database has a version with them, and it is the active one.
     Published {
         /// The version that was active before.
-        before: Option<String>,
+        before: String,
+        /// The new version.
+        version: String,
     },
 }
 
@@ -35,7 +37,9 @@ pub(super) enum Placed {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotPlaced {
     /// The folder cannot be written.
-    #[error("{file} cannot be written: {cause}; the folder is changed where it comes from, such as a repository")]
+    #[error(
+        "{file} cannot be written; the server's log says why. Change the folder where it comes from, such as a repository"
+    )]
     ReadOnly {
         /// The file.
         file: String,
@@ -45,6 +49,9 @@ pub(crate) enum NotPlaced {
     /// There is such a file already.
     #[error("{0} is there already; choose another name, or replace it")]
     Exists(String),
+    /// Another version has become the active one since the server loaded this one.
+    #[error("somebody has made another version the active one; load the plugin again, and repeat your change")]
+    Superseded,
     /// The database cannot take it.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -83,16 +90,20 @@ pub(super) fn take_back(app: &App, integration: &Integration, placed: &Placed, a
             let Ok(folder) = own_folder(&app.config.live_plugins_dir(), integration) else { return };
             undo(&folder, before);
         }
-        Placed::Published { before: Some(version) } => {
+        Placed::Published { before: version, version: ours } => {
             let Some(cluster) = app.store.cluster() else { return };
             let entry = admin.does(Action::PluginRolledBack, name).of(&integration.company_id);
-            let back =
-                cluster.bundles().activate(name, version, admin.name(), entry.with(format!("version {version}")));
+            let back = cluster.bundles().activate_after(
+                name,
+                version,
+                ours,
+                admin.name(),
+                entry.with(format!("version {version}")),
+            );
             if let Err(error) = back {
                 tracing::error!(cause = %error, plugin = name, "the version before cannot be activated again");
             }
         }
-        Placed::Published { before: None } => {}
     }
 }
 
@@ -100,11 +111,19 @@ fn into_folder(
     folder: &Folder,
     changes: &Changes,
     replace: bool,
-) -> Result<BTreeMap<String, Option<String>>, NotPlaced> {
+) -> Result<BTreeMap<String, Option<Vec<u8>>>, NotPlaced> {
     let mut before = BTreeMap::new();
     for (name, text) in changes {
         let (directory, file) = split(name);
-        let old = folder.text(name, FIXTURE_BYTES).ok();
+        // As bytes: a file that is there is put back as it was, whatever it is.
+        let old = match folder.read(name, FIXTURE_BYTES) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(cause) => {
+                undo(folder, &before);
+                return Err(NotPlaced::ReadOnly { file: name.clone(), cause });
+            }
+        };
         match folder.write(directory, file, text.as_bytes(), replace) {
             Ok(()) => drop(before.insert(name.clone(), old)),
             Err(cause) => {
@@ -119,11 +138,11 @@ fn into_folder(
     Ok(before)
 }
 
-fn undo(folder: &Folder, before: &BTreeMap<String, Option<String>>) {
+fn undo(folder: &Folder, before: &BTreeMap<String, Option<Vec<u8>>>) {
     for (name, text) in before {
         let (directory, file) = split(name);
         let undone = match text {
-            Some(text) => folder.write(directory, file, text.as_bytes(), true),
+            Some(bytes) => folder.write(directory, file, bytes, true),
             None => folder.remove(directory.unwrap_or("."), file),
         };
         if let Err(error) = undone {
@@ -150,6 +169,8 @@ fn publish(
     let host = app.host.as_ref().ok_or_else(|| other(&"this server runs no plugins"))?;
     let module_bytes = host.limits().module_bytes;
     let before = cluster.bundles().active()?.0.into_iter().find(|it| it.name == name).map(|it| it.version);
+    // The folder here is the version that this server runs: another one would be overwritten unseen.
+    let before = before.filter(|it| *it == integration.version).ok_or(NotPlaced::Superseded)?;
     let manifest = folder.text("plugin.toml", MANIFEST_BYTES).map_err(|e| other(&e))?;
     let mut version = integration.version.clone();
     for _ in 0..NUMBERS {
@@ -178,8 +199,8 @@ fn publish(
             continue;
         }
         let activated = entry(Action::PluginActivated).with(format!("version {version}"));
-        cluster.bundles().activate(name, &version, &by, activated)?;
-        return Ok(Placed::Published { before });
+        let switched = cluster.bundles().activate_after(name, &version, &before, &by, activated)?;
+        return switched.map(|_| Placed::Published { before, version }).ok_or(NotPlaced::Superseded);
     }
     Err(NotPlaced::Other(format!(
         "the versions after {} are all taken; publish one with the command line",

@@ -14,9 +14,12 @@ use crate::format::schema::Violation;
 use crate::integration::gate::run_gate;
 use crate::integration::script::{FolderScript, edited, own_folder, with_script};
 use crate::integration::{Integration, LoadFailure};
+use crate::model::audit::{Action, Entry};
+use crate::model::ids::new_id;
 use crate::model::time::now;
 use crate::plugin::Host;
 use crate::service::app::{Admin, App};
+use crate::store::StoreError;
 use crate::system::folder::{FIXTURE_BYTES, Folder};
 
 /// How often the folder is loaded again if it was still changing, and the pause before each time.
@@ -30,6 +33,8 @@ pub(crate) struct ScriptEdit {
     pub(crate) files: BTreeMap<String, String>,
     /// Digest of the script that was edited; `None` to replace any.
     pub(crate) base: Option<String>,
+    /// What the audit log calls it.
+    pub(crate) action: Action,
 }
 
 /// A script that was saved and is live.
@@ -67,8 +72,11 @@ pub(crate) enum NotSaved {
     /// It cannot be written.
     #[error(transparent)]
     NotPlaced(#[from] NotPlaced),
-    /// The folder cannot be read.
+    /// It cannot be recorded in the audit log.
     #[error(transparent)]
+    NotNoted(#[from] StoreError),
+    /// The folder cannot be read.
+    #[error("the plugin's folder cannot be read; the server's log says why")]
     Unreadable(#[from] LoadFailure),
     /// The plugin is no script.
     #[error("this plugin is not a script")]
@@ -87,6 +95,9 @@ struct WrittenScript {
     placed: Placed,
     fixtures: usize,
     digest: String,
+    before: FolderScript,
+    files: BTreeMap<String, String>,
+    noted: Entry,
 }
 
 /// Saves a script as a new version, and waits until it is live.
@@ -101,9 +112,22 @@ pub(crate) async fn save_script(
         move || write_script(&app, &integration, edit, &admin)
     };
     let Some(written) = blocking(work).await? else { return current(app, integration) };
-    let WrittenScript { placed, fixtures, digest } = written;
+    let WrittenScript { placed, fixtures, digest, before, files, noted } = written;
     let is_live = |it: &Integration| it.provenance.script_sha256.as_ref() == Some(&digest);
-    live_or_taken_back(app, integration, placed, admin, is_live).await?;
+    if let Err(failed) = live_or_taken_back(app, integration, placed, admin, is_live).await {
+        app.store.note(not_saved(&noted)).await?;
+        return Err(failed);
+    }
+    // The database has its own history.
+    if app.config.plugin_source == PluginSource::Folder {
+        let written = FolderScript { files, digest: digest.clone(), ..before.clone() };
+        let (app, integration, admin) = (Arc::clone(app), Arc::clone(integration), admin.clone());
+        blocking(move || {
+            keep(&app, &integration, &before, written, &admin);
+            Ok(())
+        })
+        .await?;
+    }
     let live = app.registry.get(&integration.name.0);
     let version = live.map_or_else(|| integration.version.clone(), |it| it.version.clone());
     Ok(SavedScript { digest, version, fixtures, is_new: true })
@@ -126,11 +150,18 @@ pub(crate) async fn save_fixture(
             if replace && folder.text(&file, FIXTURE_BYTES).is_ok_and(|it| it == text) {
                 return Ok(None);
             }
-            Ok(Some(place(&app, &integration, &Changes::from([(file, text)]), replace, &admin)?))
+            let entry = admin.does(Action::FixtureSaved, &integration.name).of(&integration.company_id).with(&file);
+            let changes = Changes::from([(file, text)]);
+            let placed = noted_and_placed(&app, &integration, &changes, replace, &admin, &entry)?;
+            Ok(Some((placed, entry)))
         }
     };
-    let Some(placed) = blocking(work).await? else { return Ok(()) };
-    live_or_taken_back(app, integration, placed, admin, |it| it.digest != before).await
+    let Some((placed, noted)) = blocking(work).await? else { return Ok(()) };
+    let live = live_or_taken_back(app, integration, placed, admin, |it| it.digest != before).await;
+    if live.is_err() {
+        app.store.note(not_saved(&noted)).await?;
+    }
+    live
 }
 
 /// Checks and writes a script; `None` if it is the current one. Blocking.
@@ -154,13 +185,35 @@ fn write_script(
     let host = app.host.as_ref().ok_or(NotSaved::NoScript)?;
     let (candidate, fixtures) = gate(app, host, &folder, files.clone())?;
     let digest = candidate.provenance.script_sha256.clone().unwrap_or_default();
-    let placed = place(app, integration, &changes, true, admin)?;
-    // The database has its own history.
-    if app.config.plugin_source == PluginSource::Folder {
-        let written = FolderScript { files, digest: digest.clone(), ..before.clone() };
-        keep(app, integration, &before, written, admin);
+    // Before it is live: a script that nobody has recorded never runs.
+    let entry = admin.does(edit.action, &integration.name).of(&integration.company_id);
+    let noted = entry.with(format!("script sha256 {digest}, {fixtures} fixtures"));
+    let placed = noted_and_placed(app, integration, &changes, true, admin, &noted)?;
+    Ok(Some(WrittenScript { placed, fixtures, digest, before, files, noted }))
+}
+
+/// Adds an entry to the audit log, and then writes the files. Blocking.
+fn noted_and_placed(
+    app: &App,
+    integration: &Integration,
+    changes: &Changes,
+    replace: bool,
+    admin: &Admin,
+    noted: &Entry,
+) -> Result<Placed, NotSaved> {
+    let runtime = tokio::runtime::Handle::current();
+    runtime.block_on(app.store.note(noted.clone()))?;
+    let placed = place(app, integration, changes, replace, admin);
+    if placed.is_err() {
+        runtime.block_on(app.store.note(not_saved(noted)))?;
     }
-    Ok(Some(WrittenScript { placed, fixtures, digest }))
+    Ok(placed?)
+}
+
+/// The entry that says that the change of an earlier one was not made.
+fn not_saved(noted: &Entry) -> Entry {
+    let now = now();
+    Entry { id: new_id(now), at: now, detail: format!("not saved: {}", noted.detail), ..noted.clone() }
 }
 
 /// Loads the candidate and runs the fixtures.
@@ -249,5 +302,13 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NotSaved> + Send + 'static,
 ) -> Result<T, NotSaved> {
     let ended = tokio::task::spawn_blocking(work).await;
+    // The admin of a company does not see the machine's paths and errors.
+    match &ended {
+        Ok(Err(NotSaved::Unreadable(cause))) => tracing::warn!(%cause, "a plugin folder cannot be read"),
+        Ok(Err(NotSaved::NotPlaced(NotPlaced::ReadOnly { file, cause }))) => {
+            tracing::warn!(%cause, file, "a plugin folder cannot be written");
+        }
+        _ => {}
+    }
     ended.unwrap_or_else(|_| Err(NotPlaced::Other("saving it failed unexpectedly".into()).into()))
 }

@@ -51,6 +51,19 @@ impl Bundles for Postgres {
         self.wait(async move { switch(&shared, &name, to, &by, entry).await })
     }
 
+    fn activate_after(
+        &self,
+        name: &str,
+        version: &str,
+        before: &str,
+        by: &str,
+        entry: Entry,
+    ) -> Result<Option<Switched>, StoreError> {
+        let (shared, name, by) = (Arc::clone(&self.shared), name.to_owned(), by.to_owned());
+        let to = To::After { version: version.to_owned(), before: before.to_owned() };
+        self.wait(async move { switch(&shared, &name, to, &by, entry).await })
+    }
+
     fn rollback(&self, name: &str, by: &str, entry: Entry) -> Result<Option<Switched>, StoreError> {
         let (shared, name, by) = (Arc::clone(&self.shared), name.to_owned(), by.to_owned());
         self.wait(async move { switch(&shared, &name, To::Previous, &by, entry).await })
@@ -133,6 +146,11 @@ async fn publish(shared: &SharedDatabase, bundle: NewBundle, entry: Entry) -> Re
 /// What to switch to.
 enum To {
     Version(String),
+    /// Only if this version is the active one.
+    After {
+        version: String,
+        before: String,
+    },
     Previous,
 }
 
@@ -153,6 +171,8 @@ async fn switch(
         now.map_or((None, None), |row| (Some(row.get(0)), row.get(1)));
     let version = match to {
         To::Version(version) => version,
+        To::After { before, .. } if current.as_ref() != Some(&before) => return Ok(None),
+        To::After { version, .. } => version,
         To::Previous => match previous {
             Some(previous) => previous,
             None => return Ok(None),

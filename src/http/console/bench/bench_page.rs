@@ -59,7 +59,9 @@ impl BenchPage {
             @if let Some(notice) = notice { (notice) }
             form.bench method="post" action=(self.link(page, "")) data-module="editor" data-result=(self.link(page, "/result")) {
                 (form_field(page))
-                div.bench-input { (self.payload(page, form)) @if let Some(script) = &self.script { (self.editor(form, script)) } }
+                // Enter in a field uses the first button of a form: it must not be one that saves.
+                button.visually-hidden type="submit" tabindex="-1" aria-hidden="true" { "Run" }
+                div.bench-input { (self.payload(page, form)) @if let Some(script) = &self.script { (self.editor(page, form, script)) } }
                 div.bench-output {
                     div.row { button.primary type="submit" { "Run" } span.muted.small.hint hidden { "runs by itself after each pause in typing" } }
                     section #result aria-label="Result" {
@@ -100,7 +102,7 @@ impl BenchPage {
         }
     }
 
-    fn editor(&self, form: &BenchForm, script: &Value) -> Markup {
+    fn editor(&self, page: &PageCall, form: &BenchForm, script: &Value) -> Markup {
         let main = text(script, "file");
         let files = || {
             form.files
@@ -117,7 +119,7 @@ impl BenchPage {
                 }
                 p.muted.small #keys { "Tab indents; press Escape and then Tab to leave the field." }
                 div.row {
-                    button type="submit" formaction=(format!("/console/bench/{}/script", segment(&self.name))) { "Save as new version" }
+                    button type="submit" formaction=(self.link(page, "/script")) { "Save as new version" }
                     span.muted.small { "It goes live only if it passes all fixtures." }
                 }
             }

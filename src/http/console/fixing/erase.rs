@@ -57,7 +57,7 @@ fn first_step(page: &PageCall, failure: Option<&PageFailure>) -> Markup {
         h1 { (TITLE) }
         @if let Some(failure) = failure { (parts::problem(failure)) }
         section.card {
-            p { "Erases what was sent about a patient: bodies, headers, logs and remembered responses. First you see what that is. Tasks are not erased; the list names them." }
+            p { "Erases what was sent about a patient: bodies, headers, logs and remembered responses. First you see what that is. Tasks are not erased; the list names them. Fixtures are files of plugins, and stay: look through those that were saved from events." }
             form.stack method="post" action=(page.link("/console/erase")) {
                 (parts::form_field(page))
                 label for="patient_id" { "Id of the patient" }

@@ -49,7 +49,7 @@ export function start(form) {
     if (event.target.matches("textarea, #received_at")) later(PAUSE);
   });
   form.addEventListener("submit", (event) => {
-    if (event.submitter?.hasAttribute("formaction")) return;
+    if (event.target !== form || event.submitter?.hasAttribute("formaction")) return;
     event.preventDefault();
     later(0);
   });

@@ -11,7 +11,12 @@ export function fetchPage(url, { method = "GET", body = null, signal = null } = 
     const request = new XMLHttpRequest();
     request.open(method, url);
     request.responseType = "document";
-    request.onload = () => (request.response ? resolve(request.response) : reject(new Error(`${request.status}`)));
+    request.onload = () => {
+      // Without a session, the server leads to its login.
+      if (new URL(request.responseURL).pathname.startsWith("/console/login")) reject(new Error("you are logged out; log in in another tab, and try again"));
+      else if (request.response) resolve(request.response);
+      else reject(new Error(`${request.status}`));
+    };
     request.onerror = () => reject(new Error("the server cannot be reached"));
     request.onabort = () => reject(new DOMException("aborted", "AbortError"));
     signal?.addEventListener("abort", () => request.abort());
