@@ -104,7 +104,7 @@ pub trait TaskStore: Send + Sync + 'static {
     fn events_of<'a>(&'a self, company: &CompanyId, ids: Vec<EventId>)
     -> BoxFuture<'a, Result<Vec<Event>, StoreError>>;
     /// Returns events of all companies with what was sent, newest first: at most this many, older than the given one, and
-    /// fewer where they are large.
+    /// possibly fewer where they are large.
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>>;
     /// Counts the events and tasks of a company, or of all, in the window that ends at `now`.
     fn timeline<'a>(

@@ -13,8 +13,8 @@ use crate::store::{Store, StoreError};
 
 /// How often events that wait are added; a search adds them at once.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Events that are read at a time.
-const READ: usize = 500;
+/// Events that are read at a time, with their bodies.
+const READ: usize = 64;
 /// How often other servers' events are looked for, and how old they may be when they are stored: usually, and every minute.
 const POLL: Duration = Duration::from_secs(1);
 const LATE: chrono::Duration = chrono::Duration::seconds(15);
@@ -55,6 +55,10 @@ async fn settle(search: &Arc<PayloadSearch>) {
 
 /// Reads what is stored, newest first, until everything is in the index or it is full. It pauses as long as it works.
 async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
+    // What integrations decode is known once they are live.
+    while search.reader.registry.is_starting() {
+        tokio::time::sleep(SETTLE).await;
+    }
     let (mut before, began) = (EventId(uuid::Uuid::max()), Instant::now());
     loop {
         let started = Instant::now();
@@ -77,7 +81,7 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
             }
         };
         let (events, bytes) = search.size();
-        let is_full = events >= search.most || bytes >= search.most.saturating_mul(super::BYTES_PER_EVENT);
+        let is_full = search.has_dropped();
         let read_from = next.map_or(0, |it| it.0.as_u128());
         *search.read_from.lock().unwrap_or_else(PoisonError::into_inner) = read_from;
         match next {
@@ -94,17 +98,27 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
 
 /// Adds the events that other servers store.
 async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
+    let mut complete = now();
     for round in 0_u64.. {
         tokio::time::sleep(POLL).await;
         let Some(cluster) = store.cluster() else { return };
-        let age = if round % 60 == 59 { VERY_LATE } else { LATE };
-        let since = EventId(new_id(now() - age));
+        let (age, began) = (if round % 60 == 59 { VERY_LATE } else { LATE }, now());
+        // After an outage, from where the last look was complete.
+        let mut since = EventId(new_id(complete.min(began) - age));
         let added = async {
-            let ids = cluster.event_ids(since, IDS).await?;
-            add_missing(search, tail, store, ids).await
+            loop {
+                let ids = cluster.event_ids(since, IDS).await?;
+                let last = ids.last().map(|(_, id)| *id).filter(|_| ids.len() == IDS);
+                add_missing(search, tail, store, ids).await?;
+                match last {
+                    Some(last) if last != since => since = last,
+                    _ => return Ok::<_, StoreError>(()),
+                }
+            }
         };
-        if let Err(error) = added.await {
-            tracing::debug!(cause = %error, "other servers' events cannot be read for the search");
+        match added.await {
+            Ok(()) => complete = began,
+            Err(error) => tracing::debug!(cause = %error, "other servers' events cannot be read for the search"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The signatures of events: for each company in the order of ids, in blocks that are scanned from the newest on.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
@@ -21,12 +22,19 @@ struct IndexEntry {
     integration: u32,
 }
 
+impl IndexEntry {
+    /// Memory of the entry and its signature.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<u64>() * self.units as usize
+    }
+}
+
 /// Events whose ids are next to each other.
 #[derive(Debug, Default)]
 struct Block {
     /// In the order of ids.
     entries: Vec<IndexEntry>,
-    /// Signatures, in the order in which they were added.
+    /// Signatures, in the order in which they were added. Those of entries that were dropped are among them for a while.
     bits: Vec<u64>,
 }
 
@@ -63,7 +71,7 @@ impl Block {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<IndexEntry>() * self.entries.len() + size_of::<u64>() * self.bits.len()
+        self.entries.iter().map(IndexEntry::bytes).sum()
     }
 
     fn signature(&self, entry: &IndexEntry) -> &[u64] {
@@ -85,6 +93,17 @@ impl Block {
             .insert(at, IndexEntry { id, start: number(start), units: number(units), integration: event.integration });
         self.bits.extend_from_slice(&event.signature);
         true
+    }
+
+    /// Drops the entries below an id, and returns how many and their memory.
+    fn drop_below(&mut self, id: u128) -> (usize, usize) {
+        let count = self.entries.partition_point(|it| it.id < id);
+        let bytes = self.entries.drain(..count).map(|it| it.bytes()).sum();
+        let used: usize = self.entries.iter().map(|it| it.units as usize).sum();
+        if used < self.bits.len() / 2 {
+            *self = self.with(&self.entries);
+        }
+        (count, bytes)
     }
 
     /// Returns the block with these entries only.
@@ -115,7 +134,7 @@ impl SignatureIndex {
             && block.add(event)
         {
             self.events += 1;
-            self.bytes += size_of::<IndexEntry>() + size_of::<u64>() * event.signature.len();
+            self.bytes += size_of::<IndexEntry>() + size_of_val(event.signature.as_slice());
         }
     }
 
@@ -156,22 +175,41 @@ impl SignatureIndex {
         found
     }
 
-    /// Drops the oldest blocks until the index has at most so many events and bytes.
+    /// Drops the oldest events of all companies until the index has at most so many events and bytes.
     pub(super) fn shrink_to(&mut self, events: usize, bytes: usize) {
-        while self.events > events || self.bytes > bytes {
-            let oldest = |blocks: &VecDeque<Block>| blocks.front().and_then(Block::range).map(|(first, _)| first);
-            let company = self.companies.iter().filter_map(|(company, it)| Some((oldest(it)?, company))).min();
-            let Some(company) = company.map(|(_, company)| company.clone()) else { return };
-            let Some(blocks) = self.companies.get_mut(&company) else { return };
-            let Some(block) = blocks.pop_front() else { return };
-            if blocks.is_empty() {
-                self.companies.remove(&company);
+        let Some(below) = self.first_kept(events, bytes) else { return };
+        self.dropped_below = self.dropped_below.max(below);
+        for blocks in self.companies.values_mut() {
+            while let Some(block) = blocks.front_mut().filter(|it| it.range().is_none_or(|(first, _)| first < below)) {
+                let (events, bytes) = block.drop_below(below);
+                self.events -= events;
+                self.bytes -= bytes;
+                if !block.entries.is_empty() {
+                    break;
+                }
+                blocks.pop_front();
             }
-            self.events -= block.entries.len();
-            self.bytes -= block.bytes();
-            let last = block.range().map_or(0, |(_, last)| last);
-            self.dropped_below = self.dropped_below.max(last.saturating_add(1));
         }
+        self.companies.retain(|_, blocks| !blocks.is_empty());
+    }
+
+    /// Returns the id below which events are dropped so that at most so many events and bytes are left; `None` if no more
+    /// are there.
+    fn first_kept(&self, events: usize, bytes: usize) -> Option<u128> {
+        if self.events <= events && self.bytes <= bytes {
+            return None;
+        }
+        let (mut left, mut below) = ((self.events, self.bytes), 0);
+        let mut companies: Vec<_> =
+            self.companies.values().map(|blocks| blocks.iter().flat_map(|it| &it.entries)).collect();
+        let mut oldest: BinaryHeap<_> = companies.iter_mut().enumerate().filter_map(next_of).collect();
+        while left.0 > events || left.1 > bytes {
+            let Some(Reverse((id, bytes, at))) = oldest.pop() else { break };
+            left = (left.0 - 1, left.1 - bytes);
+            below = id.saturating_add(1);
+            oldest.extend(companies.get_mut(at).and_then(|it| next_of((at, it))));
+        }
+        Some(below)
     }
 
     /// Removes the events for which `is_gone` says so: it gets company, id and integration.
@@ -222,6 +260,13 @@ impl SignatureIndex {
     pub(super) fn dropped_below(&self) -> u128 {
         self.dropped_below
     }
+}
+
+/// Returns the next event of the company with this number, to be compared by its id, and its memory.
+fn next_of<'a>(
+    (company, entries): (usize, &mut impl Iterator<Item = &'a IndexEntry>),
+) -> Option<Reverse<(u128, usize, usize)>> {
+    entries.next().map(|it| Reverse((it.id, it.bytes(), company)))
 }
 
 /// Makes room for an id next to a full block: a new block after the last one or before the first, or else two halves. Returns
@@ -292,6 +337,30 @@ mod tests {
         assert!(ids(&index, "b", 77, ALL, 10).is_empty(), "another company has none");
     }
 
+    /// Otherwise the newest events of a quiet company are lost with its oldest, and the index says it is empty.
+    #[test]
+    fn only_as_many_are_dropped_as_there_are_too_many_and_the_oldest_of_all_companies() {
+        let mut index = SignatureIndex::default();
+        for id in 1..=1001 {
+            index.add(&event(if id % 100 == 1 { "quiet" } else { "busy" }, id, &[7]));
+            index.shrink_to(1000, usize::MAX);
+        }
+        assert_eq!((index.events(), index.dropped_below()), (1000, 2));
+        let quiet: Vec<u128> = (1..=10).rev().map(|it| it * 100 + 1).collect();
+        assert_eq!(ids(&index, "quiet", 7, ALL, usize::MAX), quiet);
+        assert_eq!(
+            ids(&index, "busy", 7, ALL, usize::MAX),
+            (2..=1000).rev().filter(|it| it % 100 != 1).collect::<Vec<_>>()
+        );
+        let of_one = index.bytes() / 1000;
+        index.shrink_to(1000, of_one * 30);
+        assert_eq!((index.events(), index.bytes(), index.dropped_below()), (30, of_one * 30, 972));
+        assert_eq!(ids(&index, "quiet", 7, ALL, usize::MAX), [1001]);
+        assert_eq!(ids(&index, "busy", 7, ALL, usize::MAX), (972..=1000).rev().collect::<Vec<_>>());
+        // Signatures of dropped entries are not kept for ever.
+        assert!(index.companies.values().flatten().all(|it| it.bits.len() <= 2 * it.entries.len()));
+    }
+
     /// Otherwise memory grows without bound, or what was erased stays.
     #[test]
     fn the_oldest_are_dropped_and_what_is_gone_is_removed() {
@@ -303,7 +372,7 @@ mod tests {
         index.remove(|_, _, integration| integration == 1);
         assert!(index.bytes() < before * 6 / 10 && ids(&index, "a", 7, ALL, 100_000).iter().all(|it| it % 2 == 1));
         index.shrink_to(3000, usize::MAX);
-        assert!(index.events() <= 3000 && index.dropped_below() > 0);
+        assert!(index.events() == 3000 && index.dropped_below() > 0);
         let (lowest, events) = (index.dropped_below(), index.events());
         index.add(&event("c", lowest - 1, &[7]));
         assert_eq!(index.events(), events, "it would be the only one of its time");

@@ -158,6 +158,11 @@ impl PayloadSearch {
         }
     }
 
+    /// Whether older events have left the index for newer ones.
+    fn has_dropped(&self) -> bool {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).dropped_below() > 0
+    }
+
     fn has_waiting(&self) -> bool {
         !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).events.is_empty()
     }
@@ -171,16 +176,19 @@ impl PayloadSearch {
 
     /// Adds events, and remembers those without a body, so that they are not read again.
     fn insert_all(&self, events: &[Event]) {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
+        let signed = events.iter().map(|event| {
             let empty = || SignedEvent {
                 company: event.company_id.clone(),
                 id: event.id,
                 integration: self.number(event.integration.clone()),
                 signature: Vec::new(),
             };
-            index.add(&self.note(event).map_or_else(empty, |it| self.signed(it.0)));
-        }
+            self.note(event).map_or_else(empty, |it| self.signed(it.0))
+        });
+        // Before the lock, which searches wait for.
+        let signed: Vec<SignedEvent> = signed.collect();
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        signed.iter().for_each(|it| index.add(it));
         index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
     }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::words::word_hashes;
 use crate::format::payload::{CODING_HEADER, Payload, Rules, decode_coded};
+use crate::integration::load::direct;
 use crate::integration::{Integration, Registry};
 use crate::model::event::{Event, RawEvent};
 use crate::model::ids::IntegrationName;
@@ -20,15 +21,19 @@ pub(super) struct BodyReader {
 
 impl BodyReader {
     /// Returns whether the words of a body are those of its payload: it is JSON without escapes and without a content coding,
-    /// and its integration decodes nothing within it.
+    /// and its integration, if it has one, is live and decodes nothing within it.
     pub(super) fn is_plain(&self, event: &Event) -> bool {
         let is_coded = event.headers.iter().any(|(name, _)| name == CODING_HEADER);
         let start = event.body.iter().find(|it| !it.is_ascii_whitespace());
         !is_coded
             && matches!(start, Some(b'{' | b'['))
-            && memchr::memchr(b'\\', &event.body).is_none()
+            // UTF-16 has zeros.
+            && memchr::memchr2(b'\\', 0, &event.body).is_none()
             && std::str::from_utf8(&event.body).is_ok()
-            && self.registry.get(&event.integration.0).is_none_or(|it| it.rules.base64_json_in.is_empty())
+            && match self.registry.get(&event.integration.0) {
+                Some(it) => it.rules.base64_json_in.is_empty(),
+                None => event.integration == direct(),
+            }
     }
 
     /// Returns the hashes of the words of a body, as sent and decoded.
