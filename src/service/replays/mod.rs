@@ -20,7 +20,8 @@ use uuid::Uuid;
 use crate::model::company::CompanyId;
 
 pub use filter::{ReplayFilter, newest_now};
-pub use found::{CountedEvents, count};
+pub use found::CountedEvents;
+pub(crate) use found::count;
 pub use job::{FailedReplays, JobState, OneReplay, ReplayJob, ReplayJobReport};
 pub use run::RunningJob;
 
