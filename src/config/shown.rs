@@ -108,7 +108,7 @@ struct Bytes(u64);
 impl ShownText for Bytes {
     fn shown(&self) -> Option<String> {
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let whole = units.into_iter().find(|(bits, _)| self.0 > 0 && self.0 % (1 << bits) == 0);
+        let whole = units.into_iter().find(|(bits, _)| self.0 > 0 && self.0.is_multiple_of(1 << bits));
         Some(whole.map_or(format!("{} bytes", self.0), |(bits, unit)| format!("{} {unit}", self.0 >> bits)))
     }
 }

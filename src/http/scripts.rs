@@ -170,7 +170,7 @@ async fn found(call: &Call, integration: &Arc<Integration>, digest: String) -> R
 }
 
 fn in_folder(app: &App, integration: &Integration) -> Result<FolderScript, Problem> {
-    let folder = own_folder(&app.config.live_plugins_dir(), &integration).map_err(unreadable)?;
+    let folder = own_folder(&app.config.live_plugins_dir(), integration).map_err(unreadable)?;
     let script = FolderScript::of(&folder).map_err(unreadable)?;
     script.ok_or(Problem::NotFound("this plugin is not a script, so it has no text to show"))
 }

@@ -199,7 +199,7 @@ fn with_edits(
     mut files: BTreeMap<String, String>,
 ) -> Result<Result<Integration, String>, Problem> {
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
-    let folder = own_folder(&app.config.live_plugins_dir(), &integration).map_err(unreadable)?;
+    let folder = own_folder(&app.config.live_plugins_dir(), integration).map_err(unreadable)?;
     let now_there = FolderScript::of(&folder).map_err(unreadable)?.ok_or(Problem::Invalid(NO_SCRIPT.into()))?;
     if let Some(script) = script {
         files.insert(now_there.file.clone(), script);

@@ -18,7 +18,10 @@ type Key = (Option<CompanyId>, &'static str);
 
 /// Counts that were asked for a moment ago.
 #[derive(Debug, Default)]
-pub(crate) struct Timelines(Mutex<HashMap<Key, (Instant, DateTime<Utc>, Arc<Timeline>)>>);
+pub(crate) struct Timelines(Mutex<HashMap<Key, CachedTimeline>>);
+
+/// When it was read, where its last bucket ends, and the counts.
+type CachedTimeline = (Instant, DateTime<Utc>, Arc<Timeline>);
 
 impl Timelines {
     /// Returns the counts of a window, and when it ends.

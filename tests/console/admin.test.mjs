@@ -78,11 +78,11 @@ test("a sender is connected: lines to paste, and a test with a real signature", 
   await page.keyboard.press("Enter");
   await page.getByRole("link", { name: /GitHub/ }).first().click();
   await page.waitForURL(/\/console\/connect\/github/);
-  assert.match(await page.locator("main").innerText(), /sender = "github"/);
+  assert.match(await page.locator("main").textContent(), /sender = "github"/);
   await page.getByRole("button", { name: "Send a test" }).click();
   await page.locator(".notice-ok").first().waitFor();
   const list = (await server.api("GET", "/v1/events?integration=signed")).json.data;
-  assert.equal(list[0]?.status, "processed", JSON.stringify(list));
+  assert.equal(list[0]?.status, "stored", JSON.stringify(list));
   assert.ok(!(await page.content()).includes("the secret of the browser tests"));
   assert.deepEqual(page.problems, []);
 });

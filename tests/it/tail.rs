@@ -70,7 +70,8 @@ fn what_is_stored_is_shown_as_far_as_the_filters_match() {
     let mut all = TailReader::open(&server, &browser.cookie, "", "").opened();
     let mut wrong = TailReader::open(&server, &browser.cookie, "status=quarantined", "").opened();
     let good = stored(&server);
-    let bad = server.post("/v1/tasks", &json!({"title": "a secret of a body"})).expect(422).header("x-event-id").to_owned();
+    let bad =
+        server.post("/v1/tasks", &json!({"title": "a secret of a body"})).expect(422).header("x-event-id").to_owned();
     assert_eq!(all.ids(2).0, [good.clone(), bad.clone()]);
     let message = wrong.message().unwrap();
     assert_eq!((&message["events"][0]["id"], &message["events"][0]["code"]), (&json!(bad), &json!("invalid_field")));

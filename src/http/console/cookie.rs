@@ -16,7 +16,12 @@ pub(super) fn token(call: &Call) -> Option<String> {
     let wanted = name(call);
     let values = call.headers.get_all("cookie").iter().filter_map(|it| it.to_str().ok());
     let mut pairs = values.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));
-    pairs.find(|(name, _)| *name == wanted).map(|(_, it)| it.to_owned())
+    pairs.find(|(name, _)| *name == wanted).map(|(_, it)| it.to_owned()).filter(|it| is_token(it))
+}
+
+/// Whether it can be a token: 32 bytes in base64url. Nothing else is looked up.
+fn is_token(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'))
 }
 
 /// `Set-Cookie` for a new session. It ends with the browser; the server knows when it is too old.

@@ -17,6 +17,11 @@ pub(super) enum Admits {
     Visitors,
 }
 
+/// Largest form of somebody who has not logged in, in bytes.
+const STRANGERS: usize = 16 * 1024;
+/// Most fields of a form.
+const FIELDS: usize = 1000;
+
 /// Headers of every response of the console. Nothing is loaded from elsewhere, nothing inline runs, and no text becomes
 /// markup (Content Security Policy Level 3; Trusted Types).
 const HEADERS: [(&str, &str); 7] = [
@@ -52,8 +57,16 @@ pub(super) async fn form(
     if !is_own(call) {
         return Err(foreign());
     }
-    let limit = call.app.config.limits.body_bytes.saturating_mul(3);
+    // A payload in a form is percent-encoded, with three bytes for one.
+    let limit = match admits {
+        Admits::Anyone => STRANGERS,
+        Admits::Visitors => call.app.config.limits.body_bytes.saturating_mul(3),
+    };
     let body = call.body_within(limit).await.map_err(refused)?;
+    if memchr::memchr_iter(b'&', &body).nth(FIELDS).is_some() {
+        let message = format!("A form has at most {FIELDS} fields.");
+        return Err(PageFailure::own(StatusCode::UNPROCESSABLE_ENTITY, "too_many_fields", message));
+    }
     let fields: Vec<(String, String)> = parse(&body).into_owned().collect();
     if admits == Admits::Anyone {
         return Ok(fields);

@@ -20,6 +20,9 @@ const SCOPES: [(Scope, &str); 5] = [
     (Scope::Admin, "everything else of the company: bodies, replays, keys"),
 ];
 
+/// Most keys of the page; those that work come first.
+const SHOWN: usize = 500;
+
 /// `GET /console/keys`
 pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
     whole(&page, None, &html! {}).await
@@ -41,7 +44,10 @@ async fn whole(page: &PageCall, failure: Option<&PageFailure>, notice: &Markup) 
             @if keys.is_empty() {
                 (parts::empty_state("No keys yet", &html! { "Create one below: one for each sender and each reader, so that each can be revoked alone." }))
             } @else {
-                (table(page, &keys))
+                (table(page, &keys[..keys.len().min(SHOWN)]))
+                @if keys.len() > SHOWN {
+                    p.muted { (parts::count((keys.len() - SHOWN) as u64)) " older or revoked keys are not shown; " code { "hookmill key list" } " has them." }
+                }
             }
         }
         (form(page, failure))

@@ -23,6 +23,9 @@ const SECTIONS: [(Section, &str, &str, &[Scope]); 9] = [
     (Section::System, "/console/system", "System", &[Scope::Admin]),
 ];
 
+/// Most companies that are proposed to the operator, who can write any other one.
+const COMPANIES: usize = 200;
+
 /// A whole page.
 pub(super) fn shell(page: &PageCall, title: &str, section: Section, content: &Markup) -> Markup {
     let frame = Frame { app: page.app(), session: page.session(), who: &page.who, path: page.path() };
@@ -97,6 +100,7 @@ fn companies(frame: &Frame<'_>, session: &VisitorSession) -> Markup {
     all.extend(frame.app.keys.list().iter().map(|it| it.company_id.to_string()));
     all.sort();
     all.dedup();
+    all.truncate(COMPANIES);
     let chosen = frame.who.company.as_ref().map(ToString::to_string);
     html! {
         form.row method="post" action="/console/company" {

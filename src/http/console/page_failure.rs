@@ -16,10 +16,8 @@ pub(super) struct PageFailure {
     pub(super) code: String,
     /// The sentence.
     pub(super) message: String,
-    /// The field that is wrong.
-    pub(super) param: Option<String>,
     /// The whole body, with `errors` and what else the code has.
-    pub(super) body: Value,
+    pub(super) body: Box<Value>,
 }
 
 impl PageFailure {
@@ -39,14 +37,13 @@ impl PageFailure {
             status,
             code: text(&body["detail"]["code"]).unwrap_or_else(|| "internal".into()),
             message: text(&body["message"]).unwrap_or_else(|| "The server failed. Its log says why.".into()),
-            param: text(&body["detail"]["param"]),
-            body,
+            body: Box::new(body),
         }
     }
 
     /// A failure that only the console knows.
     pub(super) fn own(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), param: None, body: Value::Null }
+        Self { status, code: code.to_owned(), message: message.into(), body: Box::default() }
     }
 
     /// The violations, each with its pointer and sentence.

@@ -17,7 +17,7 @@ use super::reply::Success;
 use crate::auth::AuthError;
 use crate::model::company::CompanyId;
 use crate::model::time::now;
-use crate::service::app::Admin;
+use crate::service::app::{Admin, App};
 use crate::store::TimelineWindow;
 use attention::item::AttentionAnswer;
 use counted::{CountedBucket, ServedBucket};
@@ -38,7 +38,8 @@ pub(super) struct OverviewAnswer {
     buckets: Vec<CountedBucket>,
     /// While the server still counts events from before its start: from when the counts are complete. Null if they are.
     complete_since: Option<DateTime<Utc>>,
-    /// Requests to this server, of all companies, since its start: in the same buckets, of which earlier ones are empty.
+    /// Requests to this server, of all companies, since its start: in the same buckets, of which earlier ones are empty. Only
+    /// for the operator, and where no other company has keys or integrations; else the list is empty.
     served: Vec<ServedBucket>,
     /// When this server began to record them.
     served_since: DateTime<Utc>,
@@ -72,10 +73,17 @@ pub(super) async fn show(call: Call, admin: Admin, query: OverviewQuery) -> Resu
         bucket_seconds: u32::try_from(window.step_ms() / 1000).unwrap_or(u32::MAX),
         buckets: counted::buckets(window, end, &timeline),
         complete_since: timeline.complete_since,
-        served: counted::served(window, end, &app.recorder),
+        served: if sees_server(app, &admin) { counted::served(window, end, &app.recorder) } else { Vec::new() },
         served_since: app.recorder.started(),
         integrations: integrations::of(&asked, &plugins, (window, end), &timeline).await?,
         attention,
         company_id: company,
     }))
+}
+
+/// Whether the traffic of the whole server is this admin's own: others would learn how much the companies next to them have.
+fn sees_server(app: &App, admin: &Admin) -> bool {
+    let now = now();
+    let all_live = app.registry.list().iter().all(|it| admin.manages(&it.company_id));
+    all_live && app.keys.list().iter().all(|it| admin.manages(&it.company_id) || !it.is_good(now))
 }

@@ -61,7 +61,7 @@ pub(super) fn place(
     replace: bool,
     admin: &Admin,
 ) -> Result<Placed, NotPlaced> {
-    let folder = own_folder(&app.config.live_plugins_dir(), &integration);
+    let folder = own_folder(&app.config.live_plugins_dir(), integration);
     let folder = folder.map_err(|e| NotPlaced::Other(e.to_string()))?;
     match app.config.plugin_source {
         PluginSource::Folder => into_folder(&folder, changes, replace).map(Placed::InFolder),

@@ -140,7 +140,7 @@ fn write_script(
     edit: ScriptEdit,
     admin: &Admin,
 ) -> Result<Option<WrittenScript>, NotSaved> {
-    let folder = own_folder(&app.config.live_plugins_dir(), &integration)?;
+    let folder = own_folder(&app.config.live_plugins_dir(), integration)?;
     let before = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
     if edit.base.is_some_and(|it| it != before.digest) {
         return Err(NotSaved::Stale);
@@ -200,7 +200,7 @@ fn keep(app: &App, integration: &Integration, before: &FolderScript, written: Fo
 
 /// The script as it is.
 fn current(app: &App, integration: &Integration) -> Result<SavedScript, NotSaved> {
-    let folder = own_folder(&app.config.live_plugins_dir(), &integration)?;
+    let folder = own_folder(&app.config.live_plugins_dir(), integration)?;
     let script = FolderScript::of(&folder)?.ok_or(NotSaved::NoScript)?;
     Ok(SavedScript { digest: script.digest, version: script.version, fixtures: 0, is_new: false })
 }

@@ -257,7 +257,7 @@ mod tests {
         SignedEvent {
             company: CompanyId::parse(company).unwrap(),
             id: EventId(uuid::Uuid::from_u128(id)),
-            integration: u32::from(id % 2 == 0),
+            integration: u32::from(id.is_multiple_of(2)),
             signature: signature(&mut words.to_vec()),
         }
     }

@@ -85,7 +85,7 @@ fn is(value: &Value, text: &str) -> bool {
         Value::Number(it) => {
             it.to_string() == text || serde_json::from_str::<Value>(text).is_ok_and(|other| &other == value)
         }
-        Value::Bool(_) | Value::Null => value.to_string() == text,
+        Value::Bool(_) | Value::Null => *value == text,
         Value::Object(_) => false,
     }
 }

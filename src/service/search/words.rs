@@ -38,7 +38,7 @@ pub(super) fn has_term(text: &str, term: &str) -> bool {
     memchr::memmem::find_iter(text.as_bytes(), term.as_bytes()).any(|at| {
         let before = text.get(..at).and_then(|it| it.chars().next_back());
         let after = text.get(at + term.len()..).and_then(|it| it.chars().next());
-        !(is_inside(first) && is_inside(before)) && !(is_inside(last) && is_inside(after))
+        !(is_inside(first) && is_inside(before) || is_inside(last) && is_inside(after))
     })
 }
 

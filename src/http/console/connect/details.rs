@@ -13,8 +13,7 @@ pub(super) struct AskedName(Option<String>);
 impl AskedName {
     pub(super) fn of(page: &PageCall) -> Self {
         let plain = |it: &u8| it.is_ascii_lowercase() || it.is_ascii_digit() || *it == b'-';
-        let name =
-            page.query("name").map(str::trim).filter(|it| it.len() <= 64 && it.as_bytes().iter().all(|it| plain(it)));
+        let name = page.query("name").map(str::trim).filter(|it| it.len() <= 64 && it.as_bytes().iter().all(plain));
         Self(name.map(str::to_owned))
     }
 
@@ -145,9 +144,11 @@ fn url_to_paste(page: &PageCall, signed: Option<&str>, path: &str, has_secret: b
 
 /// The address at which the visitor reaches this server.
 fn origin(page: &PageCall) -> String {
-    let host = page.header("x-forwarded-host").or_else(|| page.header("host")).unwrap_or("hooks.example.com");
+    let call = page.call();
+    let proxied = |name| page.header(name).filter(|_| call.app.proxies.trust(call.exchange.wire.address()));
+    let host = proxied("x-forwarded-host").or_else(|| page.header("host")).unwrap_or("hooks.example.com");
     let is_local = host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
-    let scheme = page.header("x-forwarded-proto").unwrap_or(if is_local { "http" } else { "https" });
+    let scheme = proxied("x-forwarded-proto").unwrap_or(if is_local { "http" } else { "https" });
     format!("{}://{host}", if scheme == "http" { "http" } else { "https" })
 }
 

@@ -91,10 +91,16 @@ pub(super) fn all(overview: &Value, during: &str) -> Markup {
             div.card { (chart("deliveries", "Deliveries", "Deliveries by the time of their receipt and their status now", "", deliveries).figure()) }
             div.card { (chart("quarantine", "Quarantine", "Deliveries that are quarantined now, or were rejected", "", quarantine).figure()) }
             div.card { (chart("tasks", "Tasks created", "Tasks by the time of their creation", "", tasks).figure()) }
+            @if !served.is_empty() {
             div.card { (chart("latency", "Latency, ms", "Time until the response to deliveries and requests about tasks", "ms", latency).figure()) }
             div.card { (chart("errors", "Errors", "Responses to deliveries and requests about tasks that say that something is wrong", "", errors).figure()) }
             div.card { (chart("queue", "Queue", "Deliveries that wait in the queue", "", queue).figure()) }
+            }
         }
-        p.muted.small { "Times on the axes are UTC. Latency, errors and queue are those of this server, for all companies, since its start at " (parts::time(since)) "." }
+        @if served.is_empty() {
+            p.muted.small { "Times on the axes are UTC. Latency, errors and queue are those of all companies on this server: the operator sees them." }
+        } @else {
+            p.muted.small { "Times on the axes are UTC. Latency, errors and queue are those of this server, for all companies, since its start at " (parts::time(since)) "." }
+        }
     }
 }
