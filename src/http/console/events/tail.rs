@@ -43,7 +43,7 @@ const MOST: usize = 100;
 const SILENCE: Duration = Duration::from_secs(15);
 /// How often the session and its key are checked.
 const CHECK: Duration = Duration::from_secs(5);
-/// A tail counts as use of its session, so it ends.
+/// A tail ends after this time, even if its session goes on.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// `GET /console/events/tail`, with the filters of the list. `Last-Event-ID` continues an earlier tail.
