@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
@@ -89,12 +88,12 @@ pub(super) async fn list(call: Call, reader: Reader, query: EventListQuery) -> R
     if !query.reason.is_empty() && !reader.inside {
         return Err(AuthError::Scope(Scope::EventsRead).into());
     }
-    let _one_of_few = call.app.memory.page().await;
     let (after, limit) = (query.cursor, query.limit.0);
     if let Some(payload) = query.payload().map_err(Problem::from)? {
         let who = reader.admin()?;
         return search(&call, who, (payload, query.filter()), after, limit).await;
     }
+    let _one_of_few = call.app.memory.page().await;
     let page = call.app.store.list_events(&reader.company, query.filter(), after, limit).await?;
     let inside = reader.inside;
     let data = page.events.into_iter().map(|event| EventAnswer { event, inside, sent: None }).collect();
@@ -113,13 +112,14 @@ async fn search(
     if !call.app.search.is_on() {
         return Err(Problem::NotFound(NO_SEARCH).into());
     }
-    let found = call.app.search.search(&*call.app.store, &who.company, asked, after, limit).await?;
+    let app = &call.app;
+    let _own = app.searches.begin(&who.company).ok_or(Problem::SearchesRunning)?;
+    let found = app.search.search(&*app.store, &app.memory, &who.company, asked, after, limit).await?;
     let entry = who.admin.does(Action::EventsSearched, &who.company).of(&who.company);
     call.app.store.note(entry.with(format!("{} events", found.events.len()))).await?;
     let next_cursor = found.next.map(|it| it.to_string());
     let pagination = EventPagination { limit, next_cursor, searched_since: Some(found.complete_since) };
-    let shown = |event: Event| EventAnswer { event: Event { body: Bytes::new(), ..event }, inside: true, sent: None };
-    Ok(Page { data: found.events.into_iter().map(shown).collect(), pagination })
+    Ok(Page { data: found.events.into_iter().map(EventAnswer::without_body).collect(), pagination })
 }
 
 /// Why payloads cannot be searched.

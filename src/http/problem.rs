@@ -73,6 +73,10 @@ pub(crate) enum Problem {
         "a long operation of {whose} (an erasure, a dry run or a backup) is still running; try again when it has finished"
     )]
     OperationRunning { whose: &'static str },
+    #[error(
+        "this company already runs as many searches and previews of replays as it may at the same time; try again when one has finished"
+    )]
+    SearchesRunning,
     #[error("the request took longer than {} seconds; it may still take effect", timeout.as_secs_f64())]
     Timeout { timeout: Duration },
     #[error("the task changed since you read it, and now has version {version}; read it again, and send that version")]
@@ -166,7 +170,7 @@ impl Problem {
                 UsedUp::Company => Code::CompanyBusy,
                 UsedUp::Whole => Code::Overloaded,
             },
-            Self::OperationRunning { .. } => Code::OperationRunning,
+            Self::OperationRunning { .. } | Self::SearchesRunning => Code::OperationRunning,
             Self::Timeout { .. } => Code::RequestTimeout,
             Self::NotReplayable(_) => Code::NotReplayable,
             Self::OtherEvents { .. } => Code::OtherEvents,

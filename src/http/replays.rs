@@ -94,14 +94,15 @@ pub(super) async fn begin(
     Json { value: asked, .. }: Json<ReplaysRequest>,
 ) -> Result<ReplaysAnswer, Failed> {
     let app = &call.app;
+    asked.filter.check().map_err(Problem::Invalid)?;
     let most = newest_now(now());
     let newest = asked.newest.map_or(most, |it| it.min(most));
     let leaves = asked.tasks == Existing::Leave;
     let counts = asked.dry_run || asked.expect.is_some();
     if counts {
         let found = {
-            let _one_of_few = app.memory.page().await;
-            count(&*app.store, &company, &asked.filter, newest, leaves).await?
+            let _own = app.searches.begin(&company).ok_or(Problem::SearchesRunning)?;
+            count(&*app.store, &app.memory, &company, &asked.filter, newest, leaves).await?
         };
         if let Some(expected) = asked.expect.filter(|it| *it != found.matching) {
             return Err(Problem::OtherEvents { expected, found: found.matching }.into());

@@ -25,6 +25,7 @@ use super::watch::Watch;
 use crate::auth::{ApiKey, AuthError, KeyId, KeyRing, Scope, key};
 use crate::config::{Config, Limits};
 use crate::integration::Registry;
+use crate::limits::few::FewOfEach;
 use crate::limits::memory::{Memory, Sizes};
 use crate::limits::shares::{Rule, Shares};
 use crate::model::audit::{Action, Entry, OPERATOR};
@@ -42,6 +43,9 @@ const OPERATIONS: usize = 2;
 
 /// Maximum number of trials of plugins that run at the same time; a company has half of what is free.
 const TRIALS: usize = 8;
+
+/// Maximum number of searches in payloads and previews of replays of a company that run at the same time.
+const SEARCHES: usize = 2;
 
 /// The running application.
 pub struct App {
@@ -88,6 +92,8 @@ pub struct App {
     pub replays: ReplayJobs,
     /// Trials of plugins, divided among companies.
     pub(crate) trials: Arc<Shares>,
+    /// Searches in payloads and previews of replays, of each company.
+    pub(crate) searches: Arc<FewOfEach>,
     /// Plugins whose files are being changed through the API.
     pub(crate) edits: Edits,
     /// Sender files and secrets that are in use.
@@ -173,6 +179,7 @@ impl App {
             operations: Operations::new(OPERATIONS),
             replays: ReplayJobs::default(),
             trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
+            searches: FewOfEach::new(SEARCHES),
             edits: Edits::default(),
             watch: None,
             nodes: KnownNodes::default(),

@@ -96,6 +96,19 @@ impl Sessions {
         self.of(store).seen(hash(token), now, LIMITS).await
     }
 
+    /// Returns the session of a token, for what no person has asked for: it does not count as use.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read.
+    pub async fn peek(
+        &self,
+        store: &dyn Store,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ConsoleSession>, StoreError> {
+        self.of(store).peek(hash(token), now, LIMITS).await
+    }
+
     /// Uses a link: of several requests at once, one gets its holder.
     ///
     /// # Errors
@@ -152,6 +165,23 @@ mod tests {
         assert!(!seen(&busy, 12 * 60).await);
         sessions.end(&store, &idle).await.unwrap();
         assert!(!seen(&idle, 1).await);
+    }
+
+    /// Otherwise a page that nobody looks at, which loads itself again, keeps its session open for half a day.
+    #[tokio::test]
+    async fn what_a_page_loads_by_itself_does_not_prolong_its_session() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Embedded::open(dir.path(), &embedded::StoreOptions::default()).unwrap();
+        let (sessions, start) = (Sessions::default(), DateTime::UNIX_EPOCH);
+        let token = sessions.begin(&store, "key_1", false, start).await.unwrap();
+        let peek = async |token: &str, minutes| {
+            sessions.peek(&store, token, start + TimeDelta::minutes(minutes)).await.unwrap().is_some()
+        };
+        assert!(peek(&token, 20).await && peek(&token, 29).await && !peek(&token, 30).await && !peek("other", 1).await);
+        assert!(sessions.seen(&store, &token, start + TimeDelta::minutes(29)).await.unwrap().is_some());
+        assert!(peek(&token, 58).await && !peek(&token, 59).await);
+        let link = sessions.begin(&store, "operator", true, start).await.unwrap();
+        assert!(!peek(&link, 0).await);
     }
 
     /// Otherwise a link in a shell's history, or one that was read over a shoulder, opens the console.

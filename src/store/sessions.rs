@@ -61,6 +61,13 @@ pub trait SessionStore: Send + Sync {
         now: DateTime<Utc>,
         limits: SessionLimits,
     ) -> BoxFuture<'_, Result<Option<ConsoleSession>, StoreError>>;
+    /// Returns a session, not a link, that is valid at `now`, and changes nothing.
+    fn peek(
+        &self,
+        token: TokenHash,
+        now: DateTime<Utc>,
+        limits: SessionLimits,
+    ) -> BoxFuture<'_, Result<Option<ConsoleSession>, StoreError>>;
     /// Removes a session or a link, and returns it. Of several callers at once, one gets it.
     fn take(&self, token: TokenHash) -> BoxFuture<'_, Result<Option<ConsoleSession>, StoreError>>;
 }
@@ -99,6 +106,16 @@ impl SessionStore for MemorySessions {
             it.seen_at = it.seen_at.max(now);
             it.clone()
         });
+        std::future::ready(Ok(found)).boxed()
+    }
+
+    fn peek(
+        &self,
+        token: TokenHash,
+        now: DateTime<Utc>,
+        limits: SessionLimits,
+    ) -> BoxFuture<'_, Result<Option<ConsoleSession>, StoreError>> {
+        let found = self.all().get(&token).filter(|it| !it.is_link && it.is_good(now, limits)).cloned();
         std::future::ready(Ok(found)).boxed()
     }
 

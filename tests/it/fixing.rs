@@ -190,6 +190,26 @@ fn events_of_a_filter_are_counted_first_and_then_replayed_once_each() {
     assert_eq!((&list["data"][0]["id"], &list["data"][1]["id"]), (&again["id"], &begun["id"]));
 }
 
+/// Otherwise a job compares each event with a filter of any size.
+#[test]
+fn a_filter_has_a_largest_size() {
+    let server = Setup::new().start();
+    let many: Vec<_> = (0..101).map(|n| n.to_string()).collect();
+    let long = "é".repeat(201);
+    for (filter, field) in [
+        (json!({"integration": many}), "filter.integration"),
+        (json!({"status": vec!["stored"; 101]}), "filter.status"),
+        (json!({"reason": many}), "filter.reason"),
+        (json!({"reason": [long]}), "filter.reason"),
+        (json!({"id": long}), "filter.id"),
+    ] {
+        let refused = begin(&server, &json!({"filter": filter, "dry_run": true})).expect(422);
+        assert!(refused.message().starts_with(field), "{}", refused.text);
+    }
+    let most = json!({"integration": many[..100], "reason": ["é".repeat(200)]});
+    begin(&server, &json!({"filter": most, "dry_run": true})).expect(200);
+}
+
 /// Otherwise nobody knows why some events still have no tasks.
 #[test]
 fn failures_are_counted_by_their_reason_and_an_event_that_cannot_be_replayed_is_not_tried() {

@@ -102,6 +102,10 @@ fn tails_are_few_and_end_with_the_key_and_the_server() {
     let asked = json!({"label": "x", "company_id": "company-1", "scopes": ["tasks:read"]});
     let made = server.post("/v1/admin/keys", &asked).expect(201).json();
     let guest = Browser::with_key(&server, made["key"].as_str().unwrap());
+    // Without the scope for reasons, no form of the parameter tells which events have one.
+    for reason in ["reason=schema", "reason%5B%5D=schema", "reason[]=schema"] {
+        assert_eq!(TailReader::open(&server, &guest.cookie, reason, "").status(), 403, "{reason}");
+    }
     let mut ended = TailReader::open(&server, &guest.cookie, "", "").opened();
     let browser = Browser::with_key(&server, KEY);
     let mut open: Vec<_> = (0..15).map(|_| TailReader::open(&server, &browser.cookie, "", "").opened()).collect();

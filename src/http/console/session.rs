@@ -16,6 +16,9 @@ use crate::system::log::{Field, know};
 /// The field of a form with the session's form token.
 pub(super) const FIELD: &str = "form_token";
 
+/// The header of requests that a page makes by itself.
+const REFRESH: &str = "x-hookmill-refresh";
+
 /// A session, and who has it.
 #[derive(Clone)]
 pub(super) struct VisitorSession {
@@ -34,7 +37,12 @@ impl VisitorSession {
 pub(super) async fn found(call: &Call) -> Result<Option<VisitorSession>, Problem> {
     let Some(token) = cookie::token(call).filter(|it| it.len() <= 64) else { return Ok(None) };
     let app = &call.app;
-    let Some(session) = app.sessions.seen(&*app.store, &token, now()).await? else { return Ok(None) };
+    let session = if is_by_itself(call) {
+        app.sessions.peek(&*app.store, &token, now()).await?
+    } else {
+        app.sessions.seen(&*app.store, &token, now()).await?
+    };
+    let Some(session) = session else { return Ok(None) };
     let Some(holder) = holder(call, &session.holder) else { return Ok(None) };
     let company = match &holder {
         KeyHolder::Key(key) => Some(&key.company_id),
@@ -43,6 +51,12 @@ pub(super) async fn found(call: &Call) -> Result<Option<VisitorSession>, Problem
     know(Field::Key, session.holder.clone());
     call.exchange.wire.prove(company);
     Ok(Some(VisitorSession { holder, token }))
+}
+
+/// Whether a page makes the request by itself, so that it does not count as use of the session: one that loads itself again,
+/// or an `EventSource`, whose requests have this type (HTML, section 9.2).
+fn is_by_itself(call: &Call) -> bool {
+    call.header(REFRESH).is_some() || call.header("accept") == Some("text/event-stream")
 }
 
 /// The key or the operator that a session names, as they are now.
@@ -73,11 +87,11 @@ pub(super) fn attempt(call: &Call) -> Result<(), PageFailure> {
     })
 }
 
-/// Whether a session that was found before is still valid: it was not ended, and its key was not revoked. It counts as use.
+/// Whether a session that was found before is still valid: it was not ended, and its key was not revoked. It does not count as use.
 pub(super) async fn is_valid(app: &App, session: &VisitorSession) -> bool {
     let holder = match &session.holder {
         KeyHolder::Operator => app.operator_token.is_some(),
         KeyHolder::Key(key) => app.keys.by_id(&key.id.0, now()).is_some(),
     };
-    holder && matches!(app.sessions.seen(&*app.store, &session.token, now()).await, Ok(Some(_)))
+    holder && matches!(app.sessions.peek(&*app.store, &session.token, now()).await, Ok(Some(_)))
 }

@@ -15,13 +15,13 @@ use crate::store::EventFilter;
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayFilter {
     /// Events of one of these integrations.
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 100), inner(length(max = 200)))]
     pub integration: Vec<String>,
     /// Events with one of these statuses.
     #[schemars(length(max = 100))]
     pub status: Vec<EventStatus>,
     /// Events that ended at one of these stages, or with one of these error codes.
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 100), inner(length(max = 200)))]
     pub reason: Vec<String>,
     /// Events received at this time or later.
     #[serde(serialize_with = "crate::model::time::utc_or_null", skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,7 @@ pub struct ReplayFilter {
     #[serde(serialize_with = "crate::model::time::utc_or_null", skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
     /// Events with this text in their id.
+    #[schemars(length(max = 200))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
@@ -37,7 +38,33 @@ pub struct ReplayFilter {
 /// Maximum number of characters of a filter in the audit log.
 const SHOWN: usize = 200;
 
+/// Most values of a field, and most characters of each, as in the attributes above.
+const VALUES: usize = 100;
+const CHARACTERS: usize = 200;
+
 impl ReplayFilter {
+    /// Checks its size: a job keeps it, and compares each event with it.
+    ///
+    /// # Errors
+    /// The field and its rule.
+    pub fn check(&self) -> Result<(), String> {
+        let id = self.id.as_slice();
+        for (name, count, values) in [
+            ("integration", self.integration.len(), self.integration.as_slice()),
+            ("status", self.status.len(), &[]),
+            ("reason", self.reason.len(), self.reason.as_slice()),
+            ("id", id.len(), id),
+        ] {
+            if count > VALUES {
+                return Err(format!("filter.{name}: must have at most {VALUES} values"));
+            }
+            if values.iter().any(|it| it.chars().nth(CHARACTERS).is_some()) {
+                return Err(format!("filter.{name}: a value must have at most {CHARACTERS} characters"));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the filter of the store.
     #[must_use]
     pub fn events(&self) -> EventFilter {

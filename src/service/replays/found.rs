@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::filter::{Plan, ReplayFilter, after};
+use crate::limits::memory::Memory;
 use crate::model::company::CompanyId;
 use crate::model::event::Event;
 use crate::model::ids::EventId;
@@ -52,12 +53,13 @@ impl CountedEvents {
     }
 }
 
-/// Counts the events of a company that match, up to a bound.
+/// Counts the events of a company that match, up to a bound. Others read their pages in between.
 ///
 /// # Errors
 /// Fails if they cannot be read.
-pub async fn count(
+pub(crate) async fn count(
     store: &dyn Store,
+    memory: &Memory,
     company: &CompanyId,
     filter: &ReplayFilter,
     newest: EventId,
@@ -65,7 +67,9 @@ pub async fn count(
 ) -> Result<CountedEvents, StoreError> {
     let (mut found, mut pages) = (CountedEvents::default(), MatchingPages::new(filter, newest));
     let started = Instant::now();
-    while let Some(events) = pages.next(store, company).await? {
+    loop {
+        let _one_of_few = memory.page().await;
+        let Some(events) = pages.next(store, company).await? else { break };
         for event in events {
             if found.matching == COUNTED {
                 return Ok(found);

@@ -1,12 +1,14 @@
-//! Replays of many events: jobs of this server. A company has one at a time, and only a few run at the same time.
+//! Replays of many events: jobs of this server. A company has one at a time, and only a few run at the same time, in turns.
 //!
-//! `filter.rs` has which events, `found.rs` finds them, `job.rs` is a job's state, and `run.rs` runs it. A job is in memory: at a
+//! `filter.rs` has which events, `found.rs` finds them, `job.rs` is a job's state, `run.rs` runs it, and `turn.rs` lets others run
+//! in between. A job is in memory: at a
 //! restart it is gone, and its audit entry says that it was begun. Each event is replayed in one commit, so none is half-done.
 
 mod filter;
 mod found;
 mod job;
 mod run;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +22,8 @@ use uuid::Uuid;
 use crate::model::company::CompanyId;
 
 pub use filter::{ReplayFilter, newest_now};
-pub use found::{CountedEvents, count};
+pub use found::CountedEvents;
+pub(crate) use found::count;
 pub use job::{FailedReplays, JobState, OneReplay, ReplayJob, ReplayJobReport};
 pub use run::RunningJob;
 

@@ -12,6 +12,7 @@ use super::ReplayJobs;
 use super::filter::Plan;
 use super::found::MatchingPages;
 use super::job::{JobState, OneReplay, ReplayJob};
+use super::turn::JobTurn;
 use crate::integration::load::direct;
 use crate::limits::shares::Share;
 use crate::model::audit::{Entry, SERVER};
@@ -55,7 +56,7 @@ impl ReplayJobs {
                     biased;
                     () = running.stopped() => {}
                     () = ended.cancelled() => job.stop(SERVER),
-                    turn = turns.acquire_owned() => {
+                    turn = JobTurn::wait(turns) => {
                         let server_ends = async {
                             ended.cancelled().await;
                             job.stop(SERVER);
@@ -63,10 +64,9 @@ impl ReplayJobs {
                         };
                         tokio::select! {
                             biased;
-                            () = running.work() => {}
+                            () = running.work(turn) => {}
                             () = server_ends => {}
                         }
-                        drop(turn);
                     }
                 }
             };
@@ -87,9 +87,9 @@ impl RunningJob {
     }
 
     /// Replays everything, until it is stopped.
-    async fn work(&self) {
-        let ended = match self.find().await {
-            Ok(Some(ids)) => self.replay_all(ids).await,
+    async fn work(&self, mut turn: JobTurn) {
+        let ended = match self.find(&mut turn).await {
+            Ok(Some(ids)) => self.replay_all(ids, &mut turn).await,
             Ok(None) => Some((JobState::Failed, Some(format!("more than {EVENTS} events match; narrow the filter")))),
             Err(error) => Some((JobState::Failed, Some(error.to_string()))),
         };
@@ -99,13 +99,13 @@ impl RunningJob {
     }
 
     /// Finds the events, oldest first; `None` if there are too many.
-    async fn find(&self) -> Result<Option<Vec<EventId>>, StoreError> {
+    async fn find(&self, turn: &mut JobTurn) -> Result<Option<Vec<EventId>>, StoreError> {
         self.job.set(JobState::Searching);
         let (store, job) = (&*self.app.store, &self.job);
         let (mut ids, mut left, mut not_replayable) = (Vec::new(), 0, 0);
         let mut pages = MatchingPages::new(&job.filter, job.newest);
         while !job.stop.is_cancelled() {
-            let _one_of_few = self.app.memory.page().await;
+            let one_of_few = self.app.memory.page().await;
             let Some(events) = pages.next(store, &job.company).await? else { break };
             for event in events {
                 match Plan::of(&event, job.existing == Existing::Leave) {
@@ -117,6 +117,11 @@ impl RunningJob {
             if ids.len() > EVENTS {
                 return Ok(None);
             }
+            drop(one_of_few);
+            // A job that was stopped meanwhile leaves the loop.
+            if self.let_others_run(turn).await.is_some() {
+                job.set(JobState::Searching);
+            }
         }
         ids.reverse();
         job.found(ids.len(), left, not_replayable);
@@ -124,7 +129,7 @@ impl RunningJob {
     }
 
     /// Returns how it ended; `None` if it was stopped.
-    async fn replay_all(&self, ids: Vec<EventId>) -> Option<(JobState, Option<String>)> {
+    async fn replay_all(&self, ids: Vec<EventId>, turn: &mut JobTurn) -> Option<(JobState, Option<String>)> {
         let mut asked = Instant::now();
         for id in ids {
             if asked.elapsed() > ASK_AGAIN {
@@ -133,7 +138,7 @@ impl RunningJob {
                     return Some((JobState::Failed, Some("the key that began it is no longer valid".into())));
                 }
             }
-            let one = self.replay_one(id).await?;
+            let one = self.replay_one(id, turn).await?;
             if let OneReplay::Busy(code) = &one {
                 let error = format!("the server is too busy, or cannot store anything ({code}); begin it again later");
                 return Some((JobState::Failed, Some(error)));
@@ -144,10 +149,10 @@ impl RunningJob {
     }
 
     /// Replays an event as soon as the server has room for it; `None` if the job was stopped.
-    async fn replay_one(&self, id: EventId) -> Option<OneReplay> {
+    async fn replay_one(&self, id: EventId, turn: &mut JobTurn) -> Option<OneReplay> {
         let mut wait = PAUSE;
         for tried in 1.. {
-            let place = self.place().await?;
+            let place = self.place(turn).await?;
             let one = (self.replay)(id).await;
             drop(place);
             if !matches!(one, OneReplay::Busy(_)) || tried == TRIES {
@@ -161,9 +166,10 @@ impl RunningJob {
     }
 
     /// Waits for a place among the requests: one of the half that a busy server keeps for its senders is never taken.
-    async fn place(&self) -> Option<(OwnedSemaphorePermit, Share)> {
+    async fn place(&self, turn: &mut JobTurn) -> Option<(OwnedSemaphorePermit, Share)> {
         let half = self.app.config.limits.concurrency / 2;
         loop {
+            self.let_others_run(turn).await?;
             if self.job.stop.is_cancelled() {
                 return None;
             }
@@ -177,6 +183,15 @@ impl RunningJob {
             self.job.set(JobState::Paused);
             self.pause(PAUSE).await?;
         }
+    }
+
+    /// Passes the turn on once it is over; `None` if the job was stopped meanwhile.
+    async fn let_others_run(&self, turn: &mut JobTurn) -> Option<()> {
+        if turn.is_over() {
+            self.job.set(JobState::Waiting);
+            turn.pass_on(&self.job.stop).await?;
+        }
+        Some(())
     }
 
     /// Waits; `None` if the job was stopped meanwhile.

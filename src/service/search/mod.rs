@@ -23,6 +23,7 @@ use self::index::{Candidates, SignatureIndex, SignedEvent};
 use self::reading::{BodyReader, plain_words};
 use self::signature::{Probes, signature};
 use crate::integration::Registry;
+use crate::limits::memory::Memory;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, RawEvent};
 use crate::model::ids::{EventId, IntegrationName};
@@ -35,8 +36,9 @@ pub use self::query::{MOST_TERMS, PayloadQuery};
 const BYTES_PER_EVENT: usize = 160;
 /// How long a search goes on before it returns what it has found so far.
 const BUDGET: Duration = Duration::from_secs(2);
-/// Events that are read at a time.
+/// Most events that are read at a time, and bytes of their bodies if there is more than one.
 const READ: usize = 64;
+const READ_BYTES: usize = 8 << 20;
 /// Most events, and bytes of their bodies, that wait to be added. A request that would exceed it adds its event itself.
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 16 << 20;
@@ -82,7 +84,7 @@ pub struct PayloadSearch {
 /// A page of what was found.
 #[derive(Debug)]
 pub struct PayloadMatches {
-    /// Events that match, newest first, with what was sent.
+    /// Events that match, newest first, without their bodies.
     pub events: Vec<Event>,
     /// Event after which the search goes on; `None` at the end.
     pub next: Option<EventId>,
@@ -247,9 +249,10 @@ impl PayloadSearch {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn search(
+    pub(crate) async fn search(
         self: &Arc<Self>,
         store: &dyn Store,
+        memory: &Memory,
         company: &CompanyId,
         (query, filter): (PayloadQuery, EventFilter),
         after: Option<EventId>,
@@ -270,14 +273,17 @@ impl PayloadSearch {
             });
             let Candidates { ids, more } = scanned.await?;
             let Some(last) = ids.last().copied() else { return Ok(found) };
-            let events = store.events_of(company, ids.clone()).await?;
-            let (own, asked) = (Arc::clone(self), Arc::clone(&asked));
-            let of = company.clone();
-            let matching = blocking(move || own.matching(&of, &asked, &ids, events)).await?;
-            for event in matching {
-                found.next = Some(event.id);
-                found.events.push(event);
-                if found.events.len() == limit {
+            for part in ids.chunks(self.reader.at_once(company, READ_BYTES)) {
+                for event in self.read(store, memory, company, &asked, part).await? {
+                    found.next = Some(event.id);
+                    found.events.push(event);
+                    if found.events.len() == limit {
+                        return Ok(found);
+                    }
+                }
+                found.next = part.last().copied();
+                let is_last = found.next == Some(last) && !more;
+                if !is_last && started.elapsed() >= BUDGET {
                     return Ok(found);
                 }
             }
@@ -286,14 +292,25 @@ impl PayloadSearch {
                 return Ok(found);
             }
             before = last.0.as_u128();
-            if started.elapsed() >= BUDGET {
-                found.next = Some(last);
-                return Ok(found);
-            }
         }
     }
 
-    /// Returns the candidates that match, newest first. Those whose content is gone leave the index.
+    /// Reads candidates, and returns those that match. Others read in between: bodies are in memory only here.
+    async fn read(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        memory: &Memory,
+        company: &CompanyId,
+        asked: &Arc<(PayloadQuery, EventFilter)>,
+        ids: &[EventId],
+    ) -> Result<Vec<Event>, StoreError> {
+        let _one_of_few = memory.page().await;
+        let events = store.events_of(company, ids.to_vec()).await?;
+        let (own, of, asked, ids) = (Arc::clone(self), company.clone(), Arc::clone(asked), ids.to_vec());
+        blocking(move || own.matching(&of, &asked, &ids, events)).await
+    }
+
+    /// Returns the candidates that match, newest first, without their bodies. Those whose content is gone leave the index.
     fn matching(
         &self,
         company: &CompanyId,
@@ -308,6 +325,7 @@ impl PayloadSearch {
             gone.iter().for_each(|id| index.remove_one(company, *id));
         }
         events.retain(|it| filter.fits(it) && query.is_in(it, &self.reader));
+        events.iter_mut().for_each(|it| it.body = Bytes::new());
         events.sort_unstable_by_key(|it| std::cmp::Reverse(it.id));
         events
     }

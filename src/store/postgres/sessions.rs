@@ -53,6 +53,20 @@ impl SessionStore for Postgres {
         })
     }
 
+    fn peek(
+        &self,
+        token: TokenHash,
+        now: DateTime<Utc>,
+        limits: SessionLimits,
+    ) -> BoxFuture<'_, Result<Option<ConsoleSession>, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move {
+            let client = shared.connections.read().await.map_err(failure::read)?;
+            let row = client.query_opt(READ, &[&&token[..]]).await.map_err(failure::read)?;
+            Ok(row.as_ref().map(session).filter(|it| it.is_good(now, limits)))
+        })
+    }
+
     fn take(&self, token: TokenHash) -> BoxFuture<'_, Result<Option<ConsoleSession>, StoreError>> {
         let shared = Arc::clone(&self.shared);
         self.run(async move {

@@ -24,7 +24,7 @@ use super::super::page_failure::{PageFailure, refused};
 use super::super::page_reply::PageReply;
 use super::super::session::{VisitorSession, is_valid};
 use super::{filters, text};
-use crate::auth::Scope;
+use crate::auth::{AuthError, Scope};
 use crate::format::payload::Rules;
 use crate::http::query::QueryParameters as _;
 use crate::http::query::reading::QueryReader;
@@ -43,7 +43,7 @@ const MOST: usize = 100;
 const SILENCE: Duration = Duration::from_secs(15);
 /// How often the session and its key are checked.
 const CHECK: Duration = Duration::from_secs(5);
-/// A tail counts as use of its session, so it ends.
+/// A tail ends after this time, even if its session goes on.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// `GET /console/events/tail`, with the filters of the list. `Last-Event-ID` continues an earlier tail.
@@ -52,14 +52,17 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
         let message = "Choose a company first.";
         return Err(PageFailure::own(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message));
     };
+    let sees_reasons = page.who.can(Scope::Admin) || page.who.can(Scope::EventsRead);
     let filter = filter(&page)?;
+    if !filter.reason.is_empty() && !sees_reasons {
+        return Err(refused(AuthError::Scope(Scope::EventsRead).into()));
+    }
     let Some(tail) = page.app().tail.open(&company) else {
         let message = "Too many pages show events live. Close one of them.";
         return Err(PageFailure::own(StatusCode::TOO_MANY_REQUESTS, "busy", message));
     };
     // The API says whether the visitor may list these events, and has those since the last message.
     let missed = missed(&page).await?;
-    let sees_reasons = page.who.can(Scope::Admin) || page.who.can(Scope::EventsRead);
     let (to, mut from) = mpsc::channel(1);
     let sender = TailSender { to, filter, company, sees_reasons, waiting: VecDeque::new(), omitted: 0 };
     tokio::spawn(sender.run(Arc::clone(page.app()), session, tail, missed));

@@ -3,13 +3,15 @@
 /**
  * Loads a page or a part of one as a Document, whose scripts do not run.
  * @param {string} url
- * @param {{method?: string, body?: URLSearchParams, signal?: AbortSignal}} options
+ * @param {{method?: string, body?: URLSearchParams, signal?: AbortSignal, isRefresh?: boolean}} options `isRefresh`: no person has
+ *   asked for it, so it does not prolong the session.
  * @returns {Promise<Document>} also for a response that says that something failed; `document.status` is not kept.
  */
-export function fetchPage(url, { method = "GET", body = null, signal = null } = {}) {
+export function fetchPage(url, { method = "GET", body = null, signal = null, isRefresh = false } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open(method, url);
+    if (isRefresh) request.setRequestHeader("x-hookmill-refresh", "1");
     request.responseType = "document";
     request.onload = () => {
       // Without a session, the server leads to its login.

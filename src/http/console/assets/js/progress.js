@@ -8,7 +8,7 @@ export async function start(element) {
     await wait(document.hidden ? 5000 : 1000);
     let loaded;
     try {
-      loaded = (await fetchPage(location.href)).getElementById(element.id);
+      loaded = (await fetchPage(location.href, { isRefresh: true })).getElementById(element.id);
       failures = loaded ? 0 : failures + 1;
     } catch {
       failures += 1;
