@@ -85,7 +85,8 @@ fn is(value: &Value, text: &str) -> bool {
         Value::Number(it) => {
             it.to_string() == text || serde_json::from_str::<Value>(text).is_ok_and(|other| &other == value)
         }
-        Value::Bool(_) | Value::Null => *value == text,
+        Value::Bool(it) => text == if *it { "true" } else { "false" },
+        Value::Null => text == "null",
         Value::Object(_) => false,
     }
 }
