@@ -357,7 +357,7 @@ mod tests {
         assert_eq!((index.events(), index.bytes(), index.dropped_below()), (30, of_one * 30, 972));
         assert_eq!(ids(&index, "quiet", 7, ALL, usize::MAX), [1001]);
         assert_eq!(ids(&index, "busy", 7, ALL, usize::MAX), (972..=1000).rev().collect::<Vec<_>>());
-        // Signatures of dropped entries are not kept for ever.
+        // Signatures of dropped entries are not kept forever.
         assert!(index.companies.values().flatten().all(|it| it.bits.len() <= 2 * it.entries.len()));
     }
 
