@@ -62,9 +62,18 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
         return Err(PageFailure::own(StatusCode::TOO_MANY_REQUESTS, "busy", message));
     };
     // The API says whether the visitor may list these events, and has those since the last message.
-    let missed = missed(&page).await?;
+    let (missed, had_more) = missed(&page).await?;
     let (to, mut from) = mpsc::channel(1);
-    let sender = TailSender { to, filter, company, sees_reasons, waiting: VecDeque::new(), omitted: 0 };
+    let sender = TailSender {
+        to,
+        filter,
+        company,
+        sees_reasons,
+        waiting: VecDeque::new(),
+        omitted: 0,
+        lost: had_more,
+        last: String::new(),
+    };
     tokio::spawn(sender.run(Arc::clone(page.app()), session, tail, missed));
     let stream = futures_util::stream::poll_fn(move |cx| from.poll_recv(cx)).map(Ok::<_, Infallible>);
     let response = sse::reply(stream).into_response();
@@ -81,15 +90,19 @@ fn filter(page: &PageCall) -> Result<EventFilter, PageFailure> {
 }
 
 /// Events that were stored after the last one that an earlier tail has shown, newest first.
-async fn missed(page: &PageCall) -> Result<Vec<Value>, PageFailure> {
+/// Also whether there were more.
+async fn missed(page: &PageCall) -> Result<(Vec<Value>, bool), PageFailure> {
     let last = page.header("last-event-id").and_then(|it| uuid::Uuid::parse_str(it).ok()).map(EventId);
     let set = filters::set(page);
     let query = set.iter().map(|(name, value)| (*name, Some(value.as_str())));
     let limit = if last.is_some() { "100" } else { "1" };
     let mut found = page.client.get(&target("/v1/events", query.chain([("limit", Some(limit))]))).await?;
     let events = found["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let Some(last) = last.map(|it| it.to_string()) else { return Ok(Vec::new()) };
-    Ok(events.into_iter().filter(|it| text(it, "id") > last.as_str()).collect())
+    let Some(last) = last.map(|it| it.to_string()) else { return Ok((Vec::new(), false)) };
+    let count = events.len();
+    let missed: Vec<Value> = events.into_iter().filter(|it| text(it, "id") > last.as_str()).collect();
+    let had_more = missed.len() == count && !found["pagination"]["next_cursor"].is_null();
+    Ok((missed, had_more))
 }
 
 /// What sends a tail's messages.
@@ -101,6 +114,10 @@ struct TailSender {
     /// The newest events that are not sent yet, oldest first.
     waiting: VecDeque<Value>,
     omitted: u64,
+    /// Events were lost; nobody has counted how many of them pass the filter.
+    lost: bool,
+    /// The largest id that was sent.
+    last: String,
 }
 
 impl TailSender {
@@ -122,7 +139,7 @@ impl TailSender {
             loop {
                 match tail.events.try_recv() {
                     Ok(event) => self.add(&event),
-                    Err(TryRecvError::Lagged(lost)) => self.omitted += lost,
+                    Err(TryRecvError::Lagged(_)) => self.lost = true,
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Closed) => return,
                 }
@@ -134,7 +151,7 @@ impl TailSender {
                     return;
                 }
             }
-            let message = if !self.waiting.is_empty() || self.omitted > 0 {
+            let message = if !self.waiting.is_empty() || self.omitted > 0 || self.lost {
                 self.message()
             } else if sent.elapsed() >= SILENCE {
                 sse::Event::default().comment("still here")
@@ -145,7 +162,7 @@ impl TailSender {
                 Ok(()) => {
                     sent = Instant::now();
                     self.waiting.clear();
-                    self.omitted = 0;
+                    (self.omitted, self.lost) = (0, false);
                 }
                 // The reader has not read the last message: what waits is in the next one.
                 Err(TrySendError::Full(_)) => {}
@@ -158,7 +175,7 @@ impl TailSender {
     fn take(&mut self, event: Result<Arc<Event>, RecvError>) -> bool {
         match event {
             Ok(event) => self.add(&event),
-            Err(RecvError::Lagged(lost)) => self.omitted += lost,
+            Err(RecvError::Lagged(_)) => self.lost = true,
             Err(RecvError::Closed) => return false,
         }
         true
@@ -184,10 +201,15 @@ impl TailSender {
         self.waiting.push_back(row(&shown));
     }
 
-    fn message(&self) -> sse::Event {
-        let last = self.waiting.iter().map(|it| text(it, "id")).max().unwrap_or_default().to_owned();
-        let data = json!({"events": self.waiting, "omitted": self.omitted}).to_string();
-        sse::Event::default().id(last).data(data)
+    /// The browser continues after the largest id: a replayed event must not take it back.
+    fn message(&mut self) -> sse::Event {
+        let newest = self.waiting.iter().map(|it| text(it, "id")).max().unwrap_or_default();
+        if newest > self.last.as_str() {
+            newest.clone_into(&mut self.last);
+        }
+        let data = json!({"events": self.waiting, "omitted": self.omitted, "lost": self.lost}).to_string();
+        let message = sse::Event::default().data(data);
+        if self.last.is_empty() { message } else { message.id(&self.last) }
     }
 }
 

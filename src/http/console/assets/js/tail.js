@@ -56,6 +56,7 @@ export function start(root) {
   let source = null;
   let waiting = new Map();
   let omitted = 0;
+  let lost = false;
   let shown = 0;
   let isPlanned = false;
   let isHeld = false;
@@ -78,7 +79,7 @@ export function start(root) {
     // Not each event is announced, but at most every two seconds how many there were.
     if (performance.now() - said > 2000) {
       said = performance.now();
-      say(`${shown} new${omitted ? `, ${omitted} more not shown` : ""}`);
+      say(`${shown} new${omitted ? `, ${omitted} more not shown` : ""}${lost ? ", and some were missed" : ""}`);
     }
   };
   const plan = () => {
@@ -90,6 +91,7 @@ export function start(root) {
   const take = (message) => {
     const batch = JSON.parse(message.data);
     omitted += batch.omitted;
+    lost ||= batch.lost;
     for (const event of batch.events) {
       waiting.delete(event.id);
       waiting.set(event.id, event);
@@ -109,7 +111,7 @@ export function start(root) {
   };
   const begin = () => {
     source = new EventSource(root.dataset.url);
-    [shown, omitted, said] = [0, 0, 0];
+    [shown, omitted, said, lost] = [0, 0, 0, false];
     button.setAttribute("aria-pressed", "true");
     say("live");
     source.onmessage = take;
