@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::respaced::{JsonSpacing, respaced};
 use crate::http::console::client::target;
 use crate::http::console::page::PageCall;
 use crate::http::console::page_failure::PageFailure;
@@ -39,10 +40,7 @@ impl BenchForm {
         if let Some(id) = page.query("event") {
             let event = page.client.get(&target(&format!("/v1/events/{id}"), [])).await?;
             form.event = Some(id.to_owned());
-            form.payload = match &event["payload"] {
-                Value::Null => String::new(),
-                payload => serde_json::to_string_pretty(payload).unwrap_or_default(),
-            };
+            form.payload = shown(&event);
             let headers = event["headers"].as_object().into_iter().flatten();
             let line = |(name, it): (&String, &Value)| format!("{name}: {}\n", it.as_str().unwrap_or_default());
             form.headers = headers.map(line).collect();
@@ -109,8 +107,21 @@ impl BenchForm {
         })?;
         let members = asked.trim_start_matches('{').trim_end_matches('}');
         let comma = if members.is_empty() { "" } else { "," };
-        Ok(format!("{{\"payload\":{}{comma}{}", self.payload, asked.trim_start_matches('{')))
+        // A large payload must not be too large only because of its white space.
+        let payload = respaced(&self.payload, JsonSpacing::Compact);
+        Ok(format!("{{\"payload\":{payload}{comma}{}", asked.trim_start_matches('{')))
     }
+}
+
+/// The payload of an event. Its numbers are as they were sent, if it is the body.
+fn shown(event: &Value) -> String {
+    let (payload, body) = (&event["payload"], text(event, "body"));
+    if payload.is_null() {
+        return String::new();
+    }
+    let is_body = serde_json::from_str::<Value>(body).is_ok_and(|it| it == *payload);
+    let json = if is_body { body.to_owned() } else { payload.to_string() };
+    respaced(&json, JsonSpacing::Lines)
 }
 
 /// Forms send lines with two characters at their ends.

@@ -7,6 +7,7 @@
 mod bench_page;
 mod form;
 mod line_diff;
+mod respaced;
 mod result;
 mod save;
 mod show;

@@ -43,7 +43,11 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
     let form = BenchForm::stored(&page, bench.script.as_ref()).await?;
     // What an event comes to is shown at once.
     let trial = match form.event {
-        Some(_) => Some(tried(&page, &form).await),
+        // As it was sent: what is in the field may be larger than a request may be.
+        Some(_) => {
+            let sent = BenchForm { payload: String::new(), event: form.event.clone(), ..BenchForm::default() };
+            Some(tried(&page, &sent).await)
+        }
         None => None,
     };
     bench.page(&page, &form, None, trial.as_ref()).await
