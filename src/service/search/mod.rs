@@ -26,7 +26,8 @@ use crate::integration::Registry;
 use crate::limits::memory::Memory;
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, RawEvent};
-use crate::model::ids::{EventId, IntegrationName};
+use crate::model::ids::{EventId, IntegrationName, new_id};
+use crate::model::time::now;
 use crate::store::{EventFilter, Store, StoreError};
 
 pub(crate) use self::follow::follow;
@@ -77,7 +78,7 @@ pub struct PayloadSearch {
     index: RwLock<SignatureIndex>,
     /// Numbers of integrations.
     integrations: Mutex<HashMap<IntegrationName, u32>>,
-    /// Stored events from this id on have been read; 0 once all have.
+    /// Stored events from this id on have been read, at first those since the start; 0 once all have.
     read_from: Mutex<u128>,
 }
 
@@ -103,7 +104,7 @@ impl PayloadSearch {
             adding: Mutex::default(),
             index: RwLock::default(),
             integrations: Mutex::default(),
-            read_from: Mutex::new(u128::MAX),
+            read_from: Mutex::new(new_id(now()).as_u128()),
         }
     }
 
@@ -241,8 +242,7 @@ impl PayloadSearch {
         let dropped = self.index.read().unwrap_or_else(PoisonError::into_inner).dropped_below();
         let from = dropped.max(*self.read_from.lock().unwrap_or_else(PoisonError::into_inner));
         let millis = i64::try_from(from >> 80).ok()?;
-        // Nothing has been read yet at `u128::MAX`.
-        (from > 0).then(|| DateTime::from_timestamp_millis(millis).unwrap_or_else(crate::model::time::now))
+        (from > 0).then(|| DateTime::from_timestamp_millis(millis).unwrap_or_else(now))
     }
 
     /// Returns events with what is searched for that match the filter too, newest first.
