@@ -40,7 +40,7 @@ fn every_response_forbids_scripts_frames_and_connections_of_others() {
 
 /// Else a cookie that somebody has copied outlives the visit.
 #[test]
-fn a_session_ends_with_its_key_its_log_out_and_its_server() {
+fn a_session_ends_with_its_key_and_its_log_out() {
     let setup = Setup::new();
     let server = setup.start();
     let asked = json!({"label": "x", "company_id": "company-1", "scopes": ["tasks:read"]});
@@ -56,7 +56,13 @@ fn a_session_ends_with_its_key_its_log_out_and_its_server() {
     browser.post("/console/logout", &[]).expect(303);
     browser.cookie = copy;
     browser.get("/console").expect(303);
+}
 
+/// Sessions are in memory there; the documentation says so.
+#[test]
+fn a_restart_of_a_server_with_a_data_directory_ends_its_sessions() {
+    let setup = Setup::new();
+    let server = setup.start();
     let browser = Browser::with_key(&server, KEY);
     let cookie = browser.cookie.clone();
     server.stop();
