@@ -116,6 +116,9 @@ fn the_overview_page_shows_charts_and_is_small() {
         server.post("/v1/tasks", &task()).expect(201);
     }
     server.post("/v1/tasks", &json!({"title": "t"})).expect(422);
+    // Counts of a database are a few seconds old.
+    let shows = |text: &str| browser.get("/console").expect(200).text.contains(text);
+    until("what was quarantined is shown", || shows("quarantined in the last 24 hours"));
     for window in ["1h", "24h", "7d"] {
         let page = browser.get(&format!("/console?window={window}")).expect(200).text;
         assert!(page.contains("Needs attention") && page.contains("quarantined in the last 24 hours"), "{page}");
