@@ -3,7 +3,7 @@
 //! A message has the newest events of a quarter of a second, and how many it left out. A reader that is slower gets fewer
 //! messages, each with more left out; writers never wait.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,7 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
         filter,
         company,
         sees_reasons,
+        missed: Vec::new(),
         waiting: VecDeque::new(),
         omitted: 0,
         lost: had_more,
@@ -111,8 +112,11 @@ struct TailSender {
     filter: EventFilter,
     company: crate::model::company::CompanyId,
     sees_reasons: bool,
-    /// The newest events that are not sent yet, oldest first.
-    waiting: VecDeque<Value>,
+    /// Events from before the tail began, oldest first, as the script shows them.
+    missed: Vec<Value>,
+    /// The newest events that are not sent yet, oldest first. They are written only when they are sent: of a flood, most are
+    /// left out.
+    waiting: VecDeque<Arc<Event>>,
     omitted: u64,
     /// Events were lost; nobody has counted how many of them pass the filter.
     lost: bool,
@@ -123,7 +127,7 @@ struct TailSender {
 impl TailSender {
     /// Sends until the reader goes, the session ends or the server stops.
     async fn run(mut self, app: Arc<App>, session: VisitorSession, mut tail: Tail, missed: Vec<Value>) {
-        self.waiting.extend(missed.iter().rev().map(row));
+        self.missed = missed.iter().rev().map(row).collect();
         let (began, mut sent, mut checked) = (Instant::now(), Instant::now(), Instant::now());
         let mut batches = interval(BATCH);
         batches.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -131,14 +135,14 @@ impl TailSender {
             tokio::select! {
                 _ = batches.tick() => {}
                 () = self.to.closed() => return,
-                event = tail.events.recv(), if self.waiting.is_empty() => {
+                event = tail.events.recv(), if self.is_empty() => {
                     if !self.take(event) { return; }
                     continue;
                 }
             }
             loop {
                 match tail.events.try_recv() {
-                    Ok(event) => self.add(&event),
+                    Ok(event) => self.add(event),
                     Err(TryRecvError::Lagged(_)) => self.lost = true,
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Closed) => return,
@@ -151,7 +155,7 @@ impl TailSender {
                     return;
                 }
             }
-            let message = if !self.waiting.is_empty() || self.omitted > 0 || self.lost {
+            let message = if !self.is_empty() || self.omitted > 0 || self.lost {
                 self.message()
             } else if sent.elapsed() >= SILENCE {
                 sse::Event::default().comment("still here")
@@ -162,6 +166,7 @@ impl TailSender {
                 Ok(()) => {
                     sent = Instant::now();
                     self.waiting.clear();
+                    self.missed.clear();
                     (self.omitted, self.lost) = (0, false);
                 }
                 // The reader has not read the last message: what waits is in the next one.
@@ -174,17 +179,40 @@ impl TailSender {
     /// Takes an event; false if the server ends.
     fn take(&mut self, event: Result<Arc<Event>, RecvError>) -> bool {
         match event {
-            Ok(event) => self.add(&event),
+            Ok(event) => self.add(event),
             Err(RecvError::Lagged(_)) => self.lost = true,
             Err(RecvError::Closed) => return false,
         }
         true
     }
 
-    fn add(&mut self, event: &Event) {
-        if event.company_id != self.company || !self.filter.fits(event) {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.missed.is_empty()
+    }
+
+    fn add(&mut self, event: Arc<Event>) {
+        if event.company_id != self.company || !self.filter.fits(&event) {
             return;
         }
+        if self.waiting.len() == MOST {
+            self.waiting.pop_front();
+            self.omitted += 1;
+        }
+        self.waiting.push_back(event);
+    }
+
+    /// What is sent. An event that was processed since is shown once, as it is now.
+    fn rows(&self) -> Vec<Value> {
+        let mut seen = HashSet::new();
+        let newest = self.waiting.iter().rev().filter(|it| seen.insert(it.id));
+        let mut rows: Vec<Value> = newest.map(|it| row(&self.shown(it))).collect();
+        let ids: HashSet<String> = rows.iter().map(|it| text(it, "id").to_owned()).collect();
+        rows.extend(self.missed.iter().rev().filter(|it| !ids.contains(text(it, "id"))).cloned());
+        rows.reverse();
+        rows
+    }
+
+    fn shown(&self, event: &Event) -> Value {
         let mut shown = json!({
             "id": event.id, "received_at": event.received_at, "integration": event.integration, "status": event.status,
             "task_ids": event.task_ids, "body_bytes": event.body_bytes,
@@ -192,22 +220,17 @@ impl TailSender {
         if self.sees_reasons {
             shown["reason"] = json!(event.reason);
         }
-        // An event that was processed since is shown once, as it is now.
-        self.waiting.retain(|it| it["id"] != shown["id"]);
-        if self.waiting.len() == MOST {
-            self.waiting.pop_front();
-            self.omitted += 1;
-        }
-        self.waiting.push_back(row(&shown));
+        shown
     }
 
     /// The browser continues after the largest id: a replayed event must not take it back.
     fn message(&mut self) -> sse::Event {
-        let newest = self.waiting.iter().map(|it| text(it, "id")).max().unwrap_or_default();
+        let rows = self.rows();
+        let newest = rows.iter().map(|it| text(it, "id")).max().unwrap_or_default();
         if newest > self.last.as_str() {
             newest.clone_into(&mut self.last);
         }
-        let data = json!({"events": self.waiting, "omitted": self.omitted, "lost": self.lost}).to_string();
+        let data = json!({"events": rows, "omitted": self.omitted, "lost": self.lost}).to_string();
         let message = sse::Event::default().data(data);
         if self.last.is_empty() { message } else { message.id(&self.last) }
     }

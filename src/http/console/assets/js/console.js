@@ -67,6 +67,12 @@ document.addEventListener("click", async (event) => {
   const copy = event.target.closest("button[data-copy]");
   if (copy) {
     const from = document.getElementById(copy.dataset.copy);
+    // Browsers have no clipboard for pages without TLS: there the text is selected, to be copied with the keyboard.
+    if (!navigator.clipboard) {
+      if (from.select) from.select();
+      else getSelection().selectAllChildren(from);
+      return;
+    }
     await navigator.clipboard.writeText(from.value ?? from.textContent);
     const before = copy.textContent;
     copy.textContent = "Copied";
