@@ -179,9 +179,13 @@ fn events_of_a_filter_are_counted_first_and_then_replayed_once_each() {
     let details: Vec<_> = entries.iter().map(|it| it["detail"].as_str().unwrap()).collect();
     assert!(details[1].starts_with("begun: ") && details[1].contains("guest"), "{details:?}");
     assert_eq!(details[0], "30 of 30 events, 0 failed, 30 tasks created, 0 updated");
-    // In the order in which they were received.
     let replayed = audit(&server, "event.replayed");
-    assert!(replayed.iter().rev().map(|it| it["target"].as_str().unwrap()).eq(sent.iter().map(String::as_str)));
+    // Entries of one millisecond are in no order.
+    let mut targets: Vec<_> = replayed.iter().map(|it| it["target"].as_str().unwrap()).collect();
+    let mut all: Vec<_> = sent.iter().map(String::as_str).collect();
+    targets.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(targets, all);
     // Events with tasks are left as they are.
     let again = begin(&server, &json!({"filter": {"integration": ["guest"]}})).expect(201).json();
     let again = ended(&server, &again["id"]);

@@ -231,12 +231,15 @@ fn a_connection_that_never_answers_costs_one_read() {
     let database = cluster.database();
     // One connection for reads.
     let server = Setup::new().on(&database).config("[store]\npool = 13\n").start();
-    server.get("/v1/tasks").expect(200);
     let last = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%tasks%' \
          AND pid <> pg_backend_pid() AND state = 'idle' ORDER BY query_start DESC LIMIT 1";
-    let pid = database.sql(last);
-    let all = database.sql("SELECT string_agg(query, E'\\n') FROM pg_stat_activity WHERE datname = current_database()");
-    assert!(!pid.is_empty(), "no connection has read tasks: {all}");
+    let mut pid = String::new();
+    // The server reads other things on it by itself.
+    until("a connection has read tasks last", || {
+        server.get("/v1/tasks").expect(200);
+        pid = database.sql(last);
+        !pid.is_empty()
+    });
     signal("-STOP", &pid);
     server.get("/v1/tasks").expect(503);
     let began = std::time::Instant::now();
