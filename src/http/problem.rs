@@ -239,6 +239,7 @@ fn store(error: &StoreError) -> Code {
 fn not_saved(why: &NotSaved) -> Code {
     match why {
         NotSaved::Stale | NotSaved::NotPlaced(NotPlaced::Superseded) => Code::ScriptChanged,
+        NotSaved::OtherCompany => Code::NotFound,
         NotSaved::Invalid(_) | NotSaved::NoScript => Code::InvalidField,
         NotSaved::Script(_) => Code::ScriptInvalid,
         NotSaved::Fixtures(_) => Code::FixtureFailed,
@@ -246,7 +247,7 @@ fn not_saved(why: &NotSaved) -> Code {
         NotSaved::NotPlaced(NotPlaced::ReadOnly { .. }) => Code::FolderReadOnly,
         NotSaved::NotPlaced(NotPlaced::Exists(_)) => Code::FixtureExists,
         NotSaved::NotPlaced(NotPlaced::Store(error)) | NotSaved::NotNoted(error) => store(error),
-        NotSaved::NotPlaced(NotPlaced::Other(_)) | NotSaved::Unreadable(_) => Code::OperationFailed,
+        NotSaved::NotPlaced(NotPlaced::Files | NotPlaced::Other(_)) | NotSaved::Unreadable(_) => Code::OperationFailed,
     }
 }
 

@@ -30,6 +30,7 @@ use crate::model::time::now;
 use crate::pipeline::verdict::Verdict;
 use crate::plugin::CallContext;
 use crate::service::app::{Admin, App};
+use crate::service::scripts::NotSaved;
 use crate::service::trial::{StoredResult, Trial};
 use crate::store::Past;
 
@@ -205,7 +206,7 @@ fn with_edits(
         files.insert(now_there.file.clone(), script);
     }
     let files = edited(&folder, &now_there, &files).map_err(Problem::Invalid)?;
-    match with_script(host, &folder, files, &app.senders.get(), now()) {
+    match with_script(host, integration, &folder, files, &app.senders.get(), now()) {
         Ok(edited) => Ok(Ok(edited)),
         Err(failure @ LoadFailure::Script(_)) => Ok(Err(failure.to_string())),
         Err(failure) => Err(unreadable(failure)),
@@ -215,8 +216,12 @@ fn with_edits(
 /// What cannot be done with a plugin that is no script.
 pub(super) const NO_SCRIPT: &str = "script: this plugin is not a script, so its text cannot be changed here";
 
-/// A folder that cannot be read. The error names a path, which only the operator's log has.
+/// A folder that cannot be read, or belongs to another company. The error names a path, which only the operator's log has.
 pub(super) fn unreadable(failure: LoadFailure) -> Problem {
-    tracing::warn!(cause = %failure, "a plugin folder cannot be read");
-    Problem::Operation("the plugin's folder cannot be read; the server's log says why".into())
+    // A failure of a save, so that every route says the same.
+    let failure = NotSaved::from(failure);
+    if let NotSaved::Unreadable(cause) = &failure {
+        tracing::warn!(%cause, "a plugin folder cannot be read");
+    }
+    failure.into()
 }

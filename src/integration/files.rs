@@ -38,6 +38,9 @@ pub enum LoadFailure {
     /// A script that is not in the folder yet cannot be compiled.
     #[error("{0}")]
     Script(String),
+    /// The folder of a live plugin belongs to another company now, whose files the live one's admins must not see.
+    #[error("the plugin's folder belongs to another company now; the operator can say why")]
+    OtherCompany,
     /// The plugin fails one of its fixtures.
     #[error("{file}: {cause}", file = file.display())]
     Fixture {

@@ -23,8 +23,9 @@ pub(crate) fn own_folder(plugins: &Path, integration: &Integration) -> Result<Fo
     let folder = open_in(plugins, (*integration.name.0).as_ref())?;
     match company_of(&folder) {
         Some(company) if company == integration.company_id => Ok(folder),
-        _ => {
-            let cause = "company_id: it is not that of the live version".to_owned();
+        Some(_) => Err(LoadFailure::OtherCompany),
+        None => {
+            let cause = "company_id: it cannot be read".to_owned();
             Err(LoadFailure::Manifest { file: folder.join("plugin.toml"), cause })
         }
     }
@@ -84,13 +85,14 @@ pub(crate) fn edited(
     })
 }
 
-/// Loads a folder as an integration whose script has these files, without its fixtures. It has no threads: its calls run on the
-/// caller's.
+/// Loads the folder of a live integration with other files of its script, without its fixtures. The result has no threads: its
+/// calls run on the caller's.
 ///
 /// # Errors
-/// What is wrong with the folder, or with the script, with its place.
+/// What is wrong with the folder, or with the script, with its place; also if the folder belongs to another company by now.
 pub(crate) fn with_script(
     host: &Host,
+    live: &Integration,
     folder: &Folder,
     files: BTreeMap<String, String>,
     senders: &Senders,
@@ -102,6 +104,9 @@ pub(crate) fn with_script(
         return Err(wrong("its mapping is not a script".into()));
     };
     let (company, timezone) = (company(&manifest).map_err(wrong)?, timezone(&manifest).map_err(wrong)?);
+    if company != live.company_id {
+        return Err(LoadFailure::OtherCompany);
+    }
     let schema = read_schema(folder, &manifest)?.within(host.limits().schema);
     let source = MappingSource { written: MappingText::Script { file, files }, timezone };
     let limits = PluginLimits { concurrency: 0, ..manifest.limits() };

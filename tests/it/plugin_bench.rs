@@ -240,8 +240,44 @@ fn a_folder_that_another_company_has_taken_over_is_not_shown() {
     let broken = manifest.replace("company-1", "company-2").replace("mapper.js", "missing.js");
     std::fs::write(&file, broken).unwrap();
     until("it is refused", || server.get("/v1/admin/plugins").json()["data"][0]["state"] == "outdated");
-    server.get("/v1/admin/plugins/guest/script").expect(500);
-    server.post("/v1/admin/plugins/guest/try", &json!({"payload": {"name": "a"}, "script": SCRIPT})).expect(500);
-    server.post("/v1/admin/plugins/guest/fixtures", &json!({"name": "a", "payload": {"name": "a"}})).expect(500);
+    refuses_all(&server, &json!("x"), &"0".repeat(64));
     assert_eq!(tried(&server, &json!({"payload": {"name": "Ada"}}))["tasks"][0]["title"], "Call Ada");
+}
+
+/// Every route that reads or writes the folder says that it is another company's.
+fn refuses_all(server: &Server, digest: &Value, version: &str) {
+    let of = |rest: &str| format!("/v1/admin/plugins/guest/{rest}");
+    let version = of(&format!("script/versions/{version}"));
+    let replies = [
+        server.get(&of("script")),
+        put(server, "export default () => 1;", digest),
+        server.get(&of("script/versions")),
+        server.get(&version),
+        server.post(&format!("{version}/restore"), &Value::Null),
+        server.get(&of("fixtures")),
+        server.post(&of("fixtures"), &json!({"name": "a", "payload": {"name": "a"}})),
+        server.post(&of("try"), &json!({"payload": {"name": "a"}, "script": SCRIPT})),
+    ];
+    for (index, reply) in replies.into_iter().enumerate() {
+        let text = reply.text.clone();
+        assert_eq!(reply.expect(404).code(), "not_found", "{index}: {text}");
+        assert!(!text.contains("plugin.toml") && text.contains("another company"), "{index}: {text}");
+    }
+}
+
+/// A folder can change hands while nothing is loaded again.
+#[test]
+fn the_admins_of_the_live_version_neither_run_nor_overwrite_what_another_company_has_put_there() {
+    let setup = Setup::new().config("[plugins]\nwatch = false\n").script("guest", SCRIPT);
+    let server = setup.start();
+    let digest = script(&server)["digest"].clone();
+    let path = |name: &str| setup.plugins.join("guest").join(name);
+    let manifest = std::fs::read_to_string(path("plugin.toml")).unwrap().replace("company-1", "company-2");
+    let other = "export default () => ({ title: 'theirs', description: 'x' });";
+    std::fs::write(path("plugin.toml"), manifest).unwrap();
+    std::fs::write(path("mapper.js"), other).unwrap();
+    refuses_all(&server, &digest, &"0".repeat(64));
+    assert_eq!(std::fs::read_to_string(path("mapper.js")).unwrap(), other);
+    assert!(!path("fixtures").exists());
+    assert_eq!(title(&server), "Call Ada", "the live version still serves");
 }

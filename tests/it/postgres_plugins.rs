@@ -462,3 +462,22 @@ fn a_script_and_a_fixture_that_are_saved_on_one_server_go_live_on_both() {
     assert_eq!(restored["version"], "4", "a published version is never changed");
     until("both are back", || three(&first) == "one 3" && three(&second) == "one 3");
 }
+
+/// Otherwise of two admins on two servers, the slower one overwrites the other's version unseen.
+#[test]
+fn a_version_that_follows_another_one_than_the_active_one_is_not_activated() {
+    let cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let author = Author::new(&database);
+    ["1.0.0", "1.1.0", "1.2.0"].iter().for_each(|it| drop(author.publish(it)));
+    author.run(&["activate", "guest", "1.0.0"]);
+    let store = Postgres::open(PostgresOptions::new(DatabaseUrl::parse(&database.url()).unwrap())).unwrap();
+    let bundles = store.cluster().unwrap().bundles();
+    let after = |version: &str, before: &str| {
+        let entry = Entry::new(COMMAND_LINE, Action::PluginActivated, "guest", chrono::Utc::now());
+        bundles.activate_after("guest", version, before, "ada", entry).unwrap().map(|it| it.version)
+    };
+    assert_eq!(after("1.1.0", "1.0.0").as_deref(), Some("1.1.0"));
+    assert_eq!(after("1.2.0", "1.0.0"), None);
+    assert_eq!(bundles.active().unwrap().0[0].version, "1.1.0");
+}

@@ -55,9 +55,20 @@ pub(crate) enum NotPlaced {
     /// The database cannot take it.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// Files of the server cannot be read or written; its log has the paths.
+    #[error("the plugin's files cannot be read or written; the server's log says why")]
+    Files,
     /// Something else.
     #[error("{0}")]
     Other(String),
+}
+
+impl NotPlaced {
+    /// An error of the server's files, which only its log shows.
+    pub(super) fn files(cause: impl std::fmt::Display) -> Self {
+        tracing::warn!(%cause, "a plugin's files cannot be read or written");
+        Self::Files
+    }
 }
 
 /// Writes files. `replace`: they may exist already. Blocking.
@@ -69,7 +80,7 @@ pub(super) fn place(
     admin: &Admin,
 ) -> Result<Placed, NotPlaced> {
     let folder = own_folder(&app.config.live_plugins_dir(), integration);
-    let folder = folder.map_err(|e| NotPlaced::Other(e.to_string()))?;
+    let folder = folder.map_err(NotPlaced::files)?;
     match app.config.plugin_source {
         PluginSource::Folder => into_folder(&folder, changes, replace).map(Placed::InFolder),
         PluginSource::Database => {
@@ -163,26 +174,26 @@ fn publish(
     changes: &Changes,
     admin: &Admin,
 ) -> Result<Placed, NotPlaced> {
-    let other = |e: &dyn std::fmt::Display| NotPlaced::Other(e.to_string());
-    let cluster = app.store.cluster().ok_or_else(|| other(&"the store has no published plugins"))?;
+    let other = |it: &str| NotPlaced::Other(it.to_owned());
+    let cluster = app.store.cluster().ok_or_else(|| other("the store has no published plugins"))?;
     let name = &*integration.name.0;
-    let host = app.host.as_ref().ok_or_else(|| other(&"this server runs no plugins"))?;
+    let host = app.host.as_ref().ok_or_else(|| other("this server runs no plugins"))?;
     let module_bytes = host.limits().module_bytes;
     let before = cluster.bundles().active()?.0.into_iter().find(|it| it.name == name).map(|it| it.version);
     // The folder here is the version that this server runs: another one would be overwritten unseen.
     let before = before.filter(|it| *it == integration.version).ok_or(NotPlaced::Superseded)?;
-    let manifest = folder.text("plugin.toml", MANIFEST_BYTES).map_err(|e| other(&e))?;
+    let manifest = folder.text("plugin.toml", MANIFEST_BYTES).map_err(NotPlaced::files)?;
     let mut version = integration.version.clone();
     for _ in 0..NUMBERS {
         version = next_version(&version);
-        let staged = Staged::new(&app.config.data_dir, name).map_err(|e| other(&e))?;
-        Bundle::of(folder, module_bytes).map_err(|e| other(&e))?.write(&staged.folder).map_err(|e| other(&e))?;
-        let copy = Folder::open(&staged.folder).map_err(|e| other(&e))?;
+        let staged = Staged::new(&app.config.data_dir, name).map_err(NotPlaced::files)?;
+        Bundle::of(folder, module_bytes).map_err(NotPlaced::files)?.write(&staged.folder).map_err(NotPlaced::files)?;
+        let copy = Folder::open(&staged.folder).map_err(NotPlaced::files)?;
         let text =
-            with_version(&manifest, &version).ok_or_else(|| other(&"plugin.toml has no line with its version"))?;
+            with_version(&manifest, &version).ok_or_else(|| other("plugin.toml has no line with its version"))?;
         into_folder(&copy, &Changes::from([("plugin.toml".to_owned(), text)]), true)?;
         into_folder(&copy, changes, true)?;
-        let bytes = Bundle::of(&copy, module_bytes).map_err(|e| other(&e))?.encode();
+        let bytes = Bundle::of(&copy, module_bytes).map_err(NotPlaced::files)?.encode();
         let (digest, by) = (digest(&bytes), admin.name().to_owned());
         let entry = |action| admin.does(action, name).of(&integration.company_id);
         let bundle = NewBundle {
@@ -226,5 +237,31 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         let _stays = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// Otherwise a change that is refused deletes a file that was there before it.
+    #[test]
+    fn what_was_there_is_put_back_byte_by_byte_and_what_cannot_be_kept_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join("fixtures").join(name);
+        std::fs::create_dir(dir.path().join("fixtures")).unwrap();
+        std::fs::write(path("a.json"), b"\xff\xfe").unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let changes = |names: &[&str]| names.iter().map(|it| (format!("fixtures/{it}"), "{}".to_owned())).collect();
+        let before = into_folder(&folder, &changes(&["a.json", "new.json"]), true).unwrap();
+        assert_eq!(std::fs::read(path("a.json")).unwrap(), b"{}");
+        undo(&folder, &before);
+        assert!(std::fs::read(path("a.json")).unwrap() == b"\xff\xfe" && !path("new.json").exists());
+        let large = usize::try_from(FIXTURE_BYTES).unwrap() + 1;
+        std::fs::write(path("large.json"), vec![b' '; large]).unwrap();
+        into_folder(&folder, &changes(&["a.json", "large.json"]), true).unwrap_err();
+        assert_eq!(std::fs::read(path("large.json")).unwrap().len(), large);
+        assert_eq!(std::fs::read(path("a.json")).unwrap(), b"\xff\xfe", "nothing has changed");
     }
 }

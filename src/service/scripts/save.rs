@@ -19,6 +19,7 @@ use crate::model::ids::new_id;
 use crate::model::time::now;
 use crate::plugin::Host;
 use crate::service::app::{Admin, App};
+use crate::service::watch::Pass;
 use crate::store::StoreError;
 use crate::system::folder::{FIXTURE_BYTES, Folder};
 
@@ -77,10 +78,22 @@ pub(crate) enum NotSaved {
     NotNoted(#[from] StoreError),
     /// The folder cannot be read.
     #[error("the plugin's folder cannot be read; the server's log says why")]
-    Unreadable(#[from] LoadFailure),
+    Unreadable(LoadFailure),
+    /// The folder belongs to another company now.
+    #[error("{}", LoadFailure::OtherCompany)]
+    OtherCompany,
     /// The plugin is no script.
     #[error("this plugin is not a script")]
     NoScript,
+}
+
+impl From<LoadFailure> for NotSaved {
+    fn from(failure: LoadFailure) -> Self {
+        match failure {
+            LoadFailure::OtherCompany => Self::OtherCompany,
+            other => Self::Unreadable(other),
+        }
+    }
 }
 
 fn told(failed: &[Violation]) -> String {
@@ -183,7 +196,7 @@ fn write_script(
         return Ok(None);
     }
     let host = app.host.as_ref().ok_or(NotSaved::NoScript)?;
-    let (candidate, fixtures) = gate(app, host, &folder, files.clone())?;
+    let (candidate, fixtures) = gate(app, host, integration, &folder, files.clone())?;
     let digest = candidate.provenance.script_sha256.clone().unwrap_or_default();
     // Before it is live: a script that nobody has recorded never runs.
     let entry = admin.does(edit.action, &integration.name).of(&integration.company_id);
@@ -220,12 +233,14 @@ fn not_saved(noted: &Entry) -> Entry {
 fn gate(
     app: &App,
     host: &Host,
+    integration: &Integration,
     folder: &Folder,
     files: BTreeMap<String, String>,
 ) -> Result<(Integration, usize), NotSaved> {
-    let candidate = with_script(host, folder, files, &app.senders.get(), now()).map_err(|failure| match failure {
+    let candidate = with_script(host, integration, folder, files, &app.senders.get(), now());
+    let candidate = candidate.map_err(|failure| match failure {
         LoadFailure::Script(cause) => NotSaved::Script(cause),
-        other => NotSaved::Unreadable(other),
+        other => other.into(),
     })?;
     let result = run_gate(host, &candidate, folder)?;
     let (fixtures, failed) = (result.fixtures.len(), result.failures());
@@ -271,11 +286,10 @@ async fn live_or_taken_back(
     if let Some(watch) = &app.watch {
         for _ in 0..LOADS {
             let pass = watch.look().await.map_err(NotSaved::Refused)?;
-            if app.registry.get(name).is_some_and(|it| is_live(&it)) {
+            if app.registry.get(name).is_some_and(|it| it.company_id == integration.company_id && is_live(&it)) {
                 return Ok(());
             }
-            let refused = pass.refused.get(name).cloned();
-            if let Some(cause) = refused.or_else(|| app.registry.refused().get(name).map(|it| it.message.clone())) {
+            if let Some(cause) = refusal(app, integration, &pass) {
                 why = cause;
                 break;
             }
@@ -295,6 +309,15 @@ async fn live_or_taken_back(
         let _told_by_its_log = watch.look().await;
     }
     Err(NotSaved::Refused(why))
+}
+
+/// Why the folder is refused, if it is. The reason names files, and may quote fixtures, of the company that has the folder now.
+fn refusal(app: &App, integration: &Integration, pass: &Pass) -> Option<String> {
+    let (name, all) = (&*integration.name.0, app.registry.refused());
+    let refused = all.get(name);
+    let cause = pass.refused.get(name).or_else(|| refused.map(|it| &it.message))?;
+    let told = refused.is_none_or(|it| it.concerns(&integration.company_id));
+    Some(if told { cause.clone() } else { "refused; the operator sees why".to_owned() })
 }
 
 /// Runs blocking work, and waits for it.

@@ -112,10 +112,9 @@ fn published_text(
     let Some(bytes) = cluster.bundles().bundle(&integration.name.0, version, most)? else { return Ok(None) };
     let bundle = Bundle::decode(&bytes).map_err(NotPlaced::Other)?;
     // Only the folder as a whole says which files the script has.
-    let other = |e: &dyn std::fmt::Display| NotPlaced::Other(e.to_string());
-    let staged = Staged::new(&app.config.data_dir, &integration.name.0).map_err(|e| other(&e))?;
-    bundle.write(&staged.folder).map_err(|e| other(&e))?;
-    let folder = Folder::open(&staged.folder).map_err(|e| other(&e))?;
-    let files = FolderScript::of(&folder).map_err(|e| other(&e))?.map(|it| it.files).unwrap_or_default();
+    let staged = Staged::new(&app.config.data_dir, &integration.name.0).map_err(NotPlaced::files)?;
+    bundle.write(&staged.folder).map_err(NotPlaced::files)?;
+    let folder = Folder::open(&staged.folder).map_err(NotPlaced::files)?;
+    let files = FolderScript::of(&folder).map_err(NotPlaced::files)?.map(|it| it.files).unwrap_or_default();
     Ok(files.contains_key(main).then_some(files))
 }
