@@ -41,7 +41,7 @@ pub(super) struct CopyRequest {
     /// The body, as text. It has no content coding.
     body: String,
     /// Its content type; that of the copied event if left out.
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), extend("pattern" = "^[ -~]*/[ -~]*$"))]
     content_type: Option<String>,
     /// Only say what would become of it.
     #[serde(default)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
@@ -34,6 +34,18 @@ const NO_JOB: Problem = Problem::NotFound(
     "no such replay on this server; a replay is known to the server that runs it, until that restarts",
 );
 
+/// Largest number of events that can be expected: JSON's numbers are exact up to it (RFC 8259, section 6).
+const MOST_EXPECTED: u64 = 9_007_199_254_740_991;
+
+/// A whole number, which JSON Schema also sees in 3.0 (Draft 2020-12, section 4.2.3).
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(sent) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let of_float = || sent.as_f64().filter(|it| it.fract() == 0.0 && *it >= 0.0).map(|it| it as u64);
+    let number = sent.as_u64().or_else(of_float).filter(|it| *it <= MOST_EXPECTED);
+    let wrong = || serde::de::Error::custom(format!("expect must be a whole number of at most {MOST_EXPECTED}"));
+    number.map(Some).ok_or_else(wrong)
+}
+
 /// Which events to replay.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +62,8 @@ pub(super) struct ReplaysRequest {
     /// Only events with this id or a smaller one; `newest` of a preview. Those that have arrived until now if left out.
     newest: Option<EventId>,
     /// How many events match, as a preview has counted them: if it is another number now, nothing is replayed.
+    #[schemars(range(max = MOST_EXPECTED))]
+    #[serde(default, deserialize_with = "whole")]
     expect: Option<u64>,
 }
 

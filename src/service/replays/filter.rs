@@ -16,12 +16,15 @@ use crate::store::EventFilter;
 pub struct ReplayFilter {
     /// Events of one of these integrations.
     #[schemars(length(max = 100), inner(length(max = 200)))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub integration: Vec<String>,
     /// Events with one of these statuses.
     #[schemars(length(max = 100))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<EventStatus>,
     /// Events that ended at one of these stages, or with one of these error codes.
     #[schemars(length(max = 100), inner(length(max = 200)))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reason: Vec<String>,
     /// Events received at this time or later.
     #[serde(serialize_with = "crate::model::time::utc_or_null", skip_serializing_if = "Option::is_none")]

@@ -98,11 +98,11 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
 
 /// Adds the events that other servers store.
 async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
-    let mut complete = now();
+    let (mut complete, mut failed) = (now(), false);
     for round in 0_u64.. {
         tokio::time::sleep(POLL).await;
         let Some(cluster) = store.cluster() else { return };
-        let (age, began) = (if round % 60 == 59 { VERY_LATE } else { LATE }, now());
+        let (age, began) = (if failed || round % 60 == 59 { VERY_LATE } else { LATE }, now());
         // After an outage, from where the last look was complete.
         let mut since = EventId(new_id(complete.min(began) - age));
         let added = async {
@@ -116,7 +116,9 @@ async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
                 }
             }
         };
-        match added.await {
+        let added = added.await;
+        failed = added.is_err();
+        match added {
             Ok(()) => complete = began,
             Err(error) => tracing::debug!(cause = %error, "other servers' events cannot be read for the search"),
         }
@@ -133,7 +135,10 @@ async fn add_missing(
     let missing = blocking(move || {
         own.settle();
         let index = own.index.read().unwrap_or_else(PoisonError::into_inner);
-        ids.into_iter().filter(|(company, id)| !index.contains(company, *id)).collect::<Vec<_>>()
+        // What has left a full index is not new.
+        let is_new =
+            |(company, id): &(_, EventId)| id.0.as_u128() >= index.dropped_below() && !index.contains(company, *id);
+        ids.into_iter().filter(is_new).collect::<Vec<_>>()
     });
     let mut by_company = std::collections::BTreeMap::<_, Vec<EventId>>::new();
     for (company, id) in missing.await? {
