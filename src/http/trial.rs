@@ -213,7 +213,7 @@ fn with_edits(
     }
 }
 
-/// What cannot be done with a plugin that is no script.
+/// What cannot be done with a plugin that is not a script.
 pub(super) const NO_SCRIPT: &str = "script: this plugin is not a script, so its text cannot be changed here";
 
 /// A folder that cannot be read, or belongs to another company. The error names a path, which only the operator's log has.

@@ -82,7 +82,7 @@ pub(crate) enum NotSaved {
     /// The folder belongs to another company now.
     #[error("{}", LoadFailure::OtherCompany)]
     OtherCompany,
-    /// The plugin is no script.
+    /// The plugin is not a script.
     #[error("this plugin is not a script")]
     NoScript,
 }

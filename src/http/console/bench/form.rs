@@ -24,7 +24,7 @@ pub(super) struct BenchForm {
     pub(super) headers: String,
     /// RFC 3339.
     pub(super) received_at: String,
-    /// Files of the script, by name; none if the plugin is no script.
+    /// Files of the script, by name; none if the plugin is not a script.
     pub(super) files: BTreeMap<String, String>,
     /// Digest of the script that was edited.
     pub(super) base: String,
