@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use super::error::StoreError;
 use super::in_place::is_in_place;
 
 const FILE: &str = "hookmill.lock";
+/// How long a lock may be held by what a killed server has left behind.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// What a running server publishes in its data directory.
 ///
@@ -47,7 +50,14 @@ impl DirLock {
         let name = dir.display().to_string();
         let failed = |e: std::io::Error| StoreError::Open { dir: name.clone(), cause: e.to_string() };
         let file = open(dir, true).map_err(failed)?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        // A killed server may have been starting a compiler: until that process runs its own program, it has a copy of the lock.
+        let until = Instant::now() + LEFT_BEHIND;
+        while matches!(locked, Err(TryLockError::WouldBlock)) && holder_has_ended(dir) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {
                 file.set_len(0).map_err(failed)?;
                 Ok(Self { file })
@@ -102,6 +112,39 @@ pub fn running_server(dir: &Path) -> Option<RunningServer> {
     serde_json::from_str(&text).ok()
 }
 
+/// Whether the server that has published its address in the lock is no longer running.
+fn holder_has_ended(dir: &Path) -> bool {
+    let running = open(dir, false).ok().and_then(|it| serde_json::from_reader::<_, RunningServer>(it).ok());
+    running.is_some_and(|it| !Path::new("/proc").join(it.pid.to_string()).exists())
+}
+
 fn open(dir: &Path, create: bool) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(create).create(create).truncate(false).mode(0o600).open(dir.join(FILE))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// Otherwise a service manager that restarts a killed server at once gets "in use" by a process that has ended.
+    #[test]
+    fn a_lock_that_a_killed_server_has_left_behind_is_waited_for_and_that_of_a_running_one_is_not() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let server = |pid| RunningServer { pid, url: "http://127.0.0.1:1".into(), operator_token: String::new() };
+        let held = DirLock::take(dir.path()).unwrap();
+        held.announce(&server(std::process::id())).unwrap();
+        assert!(matches!(DirLock::take(dir.path()), Err(StoreError::InUse { .. })));
+        held.announce(&server(ended.id())).unwrap();
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| DirLock::take(dir.path()).is_ok());
+            // Time for a mistake: nothing shows that it waits.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!taken.is_finished());
+            drop(held);
+            assert!(taken.join().unwrap());
+        });
+    }
 }
