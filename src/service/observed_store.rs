@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::search::{NotedEvent, PayloadSearch};
-use super::tail::LiveTail;
+use super::tail::{LiveTail, TailEvent};
 use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
@@ -35,7 +35,7 @@ pub(super) struct ObservedStore {
 /// What was noted of a commit before it was stored.
 struct NotedCommit {
     search: Vec<NotedEvent>,
-    tail: Vec<Event>,
+    tail: Vec<Arc<TailEvent>>,
 }
 
 impl ObservedStore {
@@ -43,7 +43,7 @@ impl ObservedStore {
         let events = || commit.ingested.iter().map(|it| &it.event);
         NotedCommit {
             search: events().filter_map(|it| self.search.note(it)).collect(),
-            tail: events().filter(|it| self.tail.wants(it)).cloned().collect(),
+            tail: events().filter_map(|it| self.tail.note(it)).collect(),
         }
     }
 
@@ -75,7 +75,7 @@ impl TaskStore for ObservedStore {
     }
 
     fn replace(&self, replace: Replace) -> BoxFuture<'_, Result<Replaced, StoreError>> {
-        let event = self.tail.wants(&replace.ingested.event).then(|| replace.ingested.event.clone());
+        let event = self.tail.note(&replace.ingested.event);
         async move {
             let replaced = self.inner.replace(replace).await?;
             if let Some(event) = event.filter(|_| replaced == Replaced::Stored) {

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::event::{Event, EventStatus};
+use crate::model::event::{Event, EventStatus, Reason};
 use crate::model::ids::EventId;
 use crate::model::ids::TaskId;
 use crate::model::task::{Priority, Status, Task};
@@ -62,15 +62,47 @@ pub struct EventFilter {
 impl EventFilter {
     /// Returns whether an event matches.
     #[must_use]
-    pub fn fits(&self, event: &Event) -> bool {
-        let reason = |it: &String| event.reason.as_ref().is_some_and(|why| why.stage == *it || why.code == *it);
-        one_of(&self.integration, |it| *event.integration.0 == **it)
+    pub fn fits<'a>(&self, event: impl Into<EventOutline<'a>>) -> bool {
+        let event = event.into();
+        let reason = |it: &String| event.reason.is_some_and(|why| why.stage == *it || why.code == *it);
+        one_of(&self.integration, |it| event.integration == *it)
             && one_of(&self.status, |it| event.status == *it)
             && one_of(&self.reason, reason)
             && self.since.is_none_or(|it| event.received_at >= it)
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
             && self.id.as_ref().is_none_or(|it| event.id.to_string().contains(it.as_str()))
+    }
+}
+
+/// What a filter looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct EventOutline<'a> {
+    /// Id of the event.
+    pub id: EventId,
+    /// Name of its integration.
+    pub integration: &'a str,
+    /// Its status.
+    pub status: EventStatus,
+    /// Why it created no tasks.
+    pub reason: Option<&'a Reason>,
+    /// Time at which its last byte was received.
+    pub received_at: DateTime<Utc>,
+    /// The tasks that it created.
+    pub task_ids: &'a [TaskId],
+}
+
+impl<'a> From<&'a Event> for EventOutline<'a> {
+    fn from(event: &'a Event) -> Self {
+        let Event { id, integration, status, reason, received_at, task_ids, .. } = event;
+        Self {
+            id: *id,
+            integration: &integration.0,
+            status: *status,
+            reason: reason.as_ref(),
+            received_at: *received_at,
+            task_ids,
+        }
     }
 }
 

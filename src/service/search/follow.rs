@@ -66,8 +66,7 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
             Ok(page) => {
                 let next = page.next;
                 let own = Arc::clone(search);
-                let noted =
-                    move || own.insert(page.events.iter().filter_map(|it| own.note(it)).map(|it| it.0).collect());
+                let noted = move || own.insert_all(&page.events);
                 if blocking(noted).await.is_err() {
                     tracing::error!("reading events for the search panicked");
                     return;
@@ -147,7 +146,7 @@ async fn add_missing(
     for (company, ids) in by_company {
         for part in ids.chunks(READ) {
             let events = store.events_of(&company, part.to_vec()).await?;
-            events.iter().filter(|it| tail.wants(it)).for_each(|it| tail.send(it.clone()));
+            events.iter().filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
             let own = Arc::clone(search);
             blocking(move || own.insert_all(&events)).await?;
         }

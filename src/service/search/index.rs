@@ -39,11 +39,50 @@ struct Block {
 }
 
 /// An event to add.
-pub(super) struct SignedEvent {
+pub(super) struct SignedEvent<S = Vec<u64>> {
     pub(super) company: CompanyId,
     pub(super) id: EventId,
     pub(super) integration: u32,
-    pub(super) signature: Vec<u64>,
+    pub(super) signature: S,
+}
+
+/// Events to add at once. Their signatures are in one piece of memory, which is used again: many small ones that live for a
+/// while cost the allocator, and so each request, more than reading the words.
+#[derive(Default)]
+pub(super) struct SignedBatch {
+    /// With the end of each signature.
+    events: Vec<SignedEvent<usize>>,
+    bits: Vec<u64>,
+}
+
+impl SignedBatch {
+    pub(super) fn push(&mut self, event: SignedEvent) {
+        self.bits.extend_from_slice(&event.signature);
+        let SignedEvent { company, id, integration, .. } = event;
+        self.events.push(SignedEvent { company, id, integration, signature: self.bits.len() });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Number of bytes of signatures.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.bits.as_slice())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.events.clear();
+        self.bits.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&SignedEvent<usize>, &[u64])> {
+        let mut start = 0;
+        self.events.iter().map(move |event| {
+            let from = std::mem::replace(&mut start, event.signature);
+            (event, self.bits.get(from..event.signature).unwrap_or_default())
+        })
+    }
 }
 
 /// All signatures.
@@ -66,6 +105,11 @@ pub(super) struct Candidates {
 }
 
 impl Block {
+    /// An empty block with room for as much: growing by doubling would touch three times the memory.
+    fn empty_like(&self) -> Self {
+        Self { entries: Vec::with_capacity(BLOCK), bits: Vec::with_capacity(self.bits.len()) }
+    }
+
     fn range(&self) -> Option<(u128, u128)> {
         Some((self.entries.first()?.id, self.entries.last()?.id))
     }
@@ -80,18 +124,18 @@ impl Block {
     }
 
     /// Adds an event; false if it is there already.
-    fn add(&mut self, event: &SignedEvent) -> bool {
+    fn add<S>(&mut self, event: &SignedEvent<S>, signature: &[u64]) -> bool {
         let id = event.id.0.as_u128();
         let at = match self.entries.last() {
             Some(last) if last.id < id => Err(self.entries.len()),
             _ => self.entries.binary_search_by_key(&id, |it| it.id),
         };
         let Err(at) = at else { return false };
-        let (start, units) = (self.bits.len(), event.signature.len());
+        let (start, units) = (self.bits.len(), signature.len());
         let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         self.entries
             .insert(at, IndexEntry { id, start: number(start), units: number(units), integration: event.integration });
-        self.bits.extend_from_slice(&event.signature);
+        self.bits.extend_from_slice(signature);
         true
     }
 
@@ -119,8 +163,12 @@ impl Block {
 }
 
 impl SignatureIndex {
-    /// Adds an event, unless it is there already.
-    pub(super) fn add(&mut self, event: &SignedEvent) {
+    /// Adds events, except those that are there already.
+    pub(super) fn add_all(&mut self, batch: &SignedBatch) {
+        batch.iter().for_each(|(event, signature)| self.add(event, signature));
+    }
+
+    fn add<S>(&mut self, event: &SignedEvent<S>, signature: &[u64]) {
         let id = event.id.0.as_u128();
         if id < self.dropped_below {
             return;
@@ -131,10 +179,10 @@ impl SignatureIndex {
         let full = blocks.get(at).is_none_or(|it| it.entries.len() >= BLOCK);
         let at = if full { make_room(blocks, at, id) } else { at };
         if let Some(block) = blocks.get_mut(at)
-            && block.add(event)
+            && block.add(event, signature)
         {
             self.events += 1;
-            self.bytes += size_of::<IndexEntry>() + size_of_val(event.signature.as_slice());
+            self.bytes += size_of::<IndexEntry>() + size_of_val(signature);
         }
     }
 
@@ -277,7 +325,8 @@ fn make_room(blocks: &mut VecDeque<Block>, at: usize, id: u128) -> usize {
         return blocks.len() - 1;
     };
     if id > last && at + 1 == blocks.len() {
-        blocks.push_back(Block::default());
+        let next = blocks.get(at).map(Block::empty_like).unwrap_or_default();
+        blocks.push_back(next);
         return at + 1;
     }
     if id < first {
@@ -307,6 +356,10 @@ mod tests {
         }
     }
 
+    fn put(index: &mut SignatureIndex, event: &SignedEvent) {
+        index.add(event, &event.signature);
+    }
+
     fn ids(index: &SignatureIndex, company: &str, word: u64, range: (u128, u128), most: usize) -> Vec<u128> {
         let company = CompanyId::parse(company).unwrap();
         let found = index.scan(&company, &[Probes::of(word)], range, most);
@@ -326,7 +379,7 @@ mod tests {
             Box::new(move |it| (it * 7919) % (2 * count)),
         ];
         for order in orders {
-            (0..count).for_each(|it| index.add(&event("a", order(it), &[order(it) as u64, 1_000_003])));
+            (0..count).for_each(|it| put(&mut index, &event("a", order(it), &[order(it) as u64, 1_000_003])));
         }
         assert_eq!(index.events(), 2 * BLOCK * 3);
         let found = ids(&index, "a", 1_000_003, ALL, usize::MAX);
@@ -342,7 +395,7 @@ mod tests {
     fn only_as_many_are_dropped_as_there_are_too_many_and_the_oldest_of_all_companies() {
         let mut index = SignatureIndex::default();
         for id in 1..=1001 {
-            index.add(&event(if id % 100 == 1 { "quiet" } else { "busy" }, id, &[7]));
+            put(&mut index, &event(if id % 100 == 1 { "quiet" } else { "busy" }, id, &[7]));
             index.shrink_to(1000, usize::MAX);
         }
         assert_eq!((index.events(), index.dropped_below()), (1000, 2));
@@ -366,7 +419,7 @@ mod tests {
     fn the_oldest_are_dropped_and_what_is_gone_is_removed() {
         let mut index = SignatureIndex::default();
         for id in 0..BLOCK as u128 * 2 + 10 {
-            index.add(&event(if id % 3 == 0 { "a" } else { "b" }, id, &[7]));
+            put(&mut index, &event(if id % 3 == 0 { "a" } else { "b" }, id, &[7]));
         }
         let before = index.bytes();
         index.remove(|_, _, integration| integration == 1);
@@ -374,7 +427,7 @@ mod tests {
         index.shrink_to(3000, usize::MAX);
         assert!(index.events() == 3000 && index.dropped_below() > 0);
         let (lowest, events) = (index.dropped_below(), index.events());
-        index.add(&event("c", lowest - 1, &[7]));
+        put(&mut index, &event("c", lowest - 1, &[7]));
         assert_eq!(index.events(), events, "it would be the only one of its time");
         index.shrink_to(0, 0);
         assert_eq!((index.events(), index.bytes()), (0, 0));

@@ -5,6 +5,7 @@
 //! store to see whether they have what is searched for (`query.rs`). `follow.rs` reads what is stored at the start, and what
 //! other servers store.
 
+mod escapes;
 mod follow;
 mod index;
 mod query;
@@ -19,9 +20,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use self::index::{Candidates, SignatureIndex, SignedEvent};
-use self::reading::{BodyReader, plain_words};
+use self::index::{Candidates, SignatureIndex, SignedBatch, SignedEvent};
+use self::reading::BodyReader;
 use self::signature::{Probes, signature};
+use self::words::word_hashes;
 use crate::integration::Registry;
 use crate::limits::memory::Memory;
 use crate::model::company::CompanyId;
@@ -45,26 +47,42 @@ const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 16 << 20;
 
 /// An event that is stored, and not in the index yet.
-struct WaitingEvent {
-    company: CompanyId,
-    id: EventId,
-    integration: IntegrationName,
-    /// Values of stored headers.
-    headers: String,
-    content: WaitingContent,
+enum WaitingEvent {
+    /// Its words were read while its request was: its body is not kept, whose buffer the connection uses again.
+    Signed(SignedEvent),
+    /// Its body takes longer to read.
+    Unread(Box<UnreadEvent>),
 }
 
-enum WaitingContent {
-    Nothing,
-    /// JSON whose words are those of the payload.
-    Plain(Bytes),
-    Other(Box<RawEvent>),
+struct UnreadEvent {
+    integration: IntegrationName,
+    /// Hashes of the words in stored headers.
+    words: Vec<u64>,
+    raw: RawEvent,
 }
 
 #[derive(Default)]
 struct WaitingEvents {
-    events: Vec<WaitingEvent>,
+    signed: SignedBatch,
+    unread: Vec<UnreadEvent>,
+    /// Number of bytes of the bodies of `unread`.
     bytes: usize,
+}
+
+impl WaitingEvents {
+    fn push(&mut self, event: WaitingEvent) {
+        match event {
+            WaitingEvent::Signed(it) => self.signed.push(it),
+            WaitingEvent::Unread(it) => {
+                self.bytes += it.raw.body.len();
+                self.unread.push(*it);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.signed.len() + self.unread.len()
+    }
 }
 
 /// The index of payloads.
@@ -73,8 +91,8 @@ pub struct PayloadSearch {
     /// Maximum number of events; 0 turns the search off.
     most: usize,
     waiting: Mutex<WaitingEvents>,
-    /// Held while waiting events are added: a search that comes after them waits for it.
-    adding: Mutex<()>,
+    /// Held while waiting events are added: a search that comes after them waits for it. It is empty otherwise.
+    adding: Mutex<WaitingEvents>,
     index: RwLock<SignatureIndex>,
     /// Numbers of integrations.
     integrations: Mutex<HashMap<IntegrationName, u32>>,
@@ -116,36 +134,28 @@ impl PayloadSearch {
 
     /// Takes what an event needs to be added, before it is stored.
     pub(super) fn note(&self, event: &Event) -> Option<NotedEvent> {
-        let headers = header_values(event);
         let has_body = !event.body.is_empty() && event.no_body().is_none();
-        if self.most == 0 || (headers.is_empty() && !has_body) {
+        let has_headers = event.headers.iter().any(|(_, value)| !value.is_empty());
+        if self.most == 0 || !(has_headers || has_body) {
             return None;
         }
-        let content = if !has_body {
-            WaitingContent::Nothing
-        } else if self.reader.is_plain(event) {
-            WaitingContent::Plain(event.body.clone())
+        let mut words = Vec::with_capacity((event.body.len() / 6).min(1024));
+        event.headers.iter().for_each(|(_, value)| word_hashes(value, |it| words.push(it)));
+        let is_read = !has_body || self.reader.words_at_once(event, &mut words);
+        Some(NotedEvent(if is_read {
+            WaitingEvent::Signed(self.signed(event.company_id.clone(), event.id, &event.integration, words))
         } else {
-            WaitingContent::Other(Box::new(event.raw()))
-        };
-        let (company, integration) = (event.company_id.clone(), event.integration.clone());
-        Some(NotedEvent(WaitingEvent { company, id: event.id, integration, headers, content }))
+            let integration = event.integration.clone();
+            WaitingEvent::Unread(Box::new(UnreadEvent { integration, words, raw: event.raw() }))
+        }))
     }
 
     /// Adds events that are stored now.
     pub(super) fn add(&self, noted: Vec<NotedEvent>) {
-        let bytes = |it: &WaitingEvent| match &it.content {
-            WaitingContent::Nothing => 0,
-            WaitingContent::Plain(body) => body.len(),
-            WaitingContent::Other(raw) => raw.body.len(),
-        };
         let is_full = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            for NotedEvent(event) in noted {
-                waiting.bytes += bytes(&event);
-                waiting.events.push(event);
-            }
-            waiting.events.len() > WAITING || waiting.bytes > WAITING_BYTES
+            noted.into_iter().for_each(|NotedEvent(it)| waiting.push(it));
+            waiting.len() > WAITING || waiting.bytes + waiting.signed.bytes() > WAITING_BYTES
         };
         if is_full {
             self.settle();
@@ -154,11 +164,16 @@ impl PayloadSearch {
 
     /// Adds the events that wait. Blocking.
     fn settle(&self) {
-        let _one_by_one = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        if !waiting.events.is_empty() {
-            self.insert(waiting.events);
+        let mut spare = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut *spare, &mut *waiting);
         }
+        let WaitingEvents { signed, unread, bytes } = &mut *spare;
+        unread.drain(..).for_each(|it| signed.push(self.read_now(it)));
+        self.insert(signed);
+        signed.clear();
+        *bytes = 0;
     }
 
     /// Whether older events have left the index for newer ones.
@@ -167,49 +182,48 @@ impl PayloadSearch {
     }
 
     fn has_waiting(&self) -> bool {
-        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).events.is_empty()
-    }
-
-    fn insert(&self, events: Vec<WaitingEvent>) {
-        let signed: Vec<SignedEvent> = events.into_iter().map(|it| self.signed(it)).collect();
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        signed.iter().for_each(|it| index.add(it));
-        index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() > 0
     }
 
     /// Adds events, and remembers those without a body, so that they are not read again.
     fn insert_all(&self, events: &[Event]) {
-        let signed = events.iter().map(|event| {
-            let empty = || SignedEvent {
-                company: event.company_id.clone(),
-                id: event.id,
-                integration: self.number(event.integration.clone()),
-                signature: Vec::new(),
-            };
-            self.note(event).map_or_else(empty, |it| self.signed(it.0))
-        });
-        // Before the lock, which searches wait for.
-        let signed: Vec<SignedEvent> = signed.collect();
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        signed.iter().for_each(|it| index.add(it));
-        index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
+        let mut batch = SignedBatch::default();
+        for event in events {
+            batch.push(match self.note(event) {
+                Some(NotedEvent(WaitingEvent::Signed(it))) => it,
+                Some(NotedEvent(WaitingEvent::Unread(it))) => self.read_now(*it),
+                None => self.signed(event.company_id.clone(), event.id, &event.integration, Vec::new()),
+            });
+        }
+        self.insert(&batch);
     }
 
-    fn signed(&self, event: WaitingEvent) -> SignedEvent {
-        let WaitingEvent { company, id, integration, headers, content } = event;
-        let mut words = match content {
-            WaitingContent::Nothing => Vec::new(),
-            WaitingContent::Plain(body) => plain_words(&body),
-            WaitingContent::Other(raw) => self.reader.all_words(&integration, &raw),
-        };
-        words::word_hashes(&headers, |it| words.push(it));
+    /// Searches wait for this lock: what takes long is done before.
+    fn insert(&self, batch: &SignedBatch) {
+        if batch.len() > 0 {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.add_all(batch);
+            index.shrink_to(self.most, self.most.saturating_mul(BYTES_PER_EVENT));
+        }
+    }
+
+    fn read_now(&self, event: UnreadEvent) -> SignedEvent {
+        let UnreadEvent { integration, mut words, raw } = event;
+        self.reader.all_words(&integration, &raw, &mut words);
+        self.signed(raw.company_id, raw.id, &integration, words)
+    }
+
+    fn signed(&self, company: CompanyId, id: EventId, integration: &IntegrationName, mut words: Vec<u64>) -> SignedEvent {
         SignedEvent { company, id, integration: self.number(integration), signature: signature(&mut words) }
     }
 
-    fn number(&self, integration: IntegrationName) -> u32 {
+    fn number(&self, integration: &IntegrationName) -> u32 {
         let mut all = self.integrations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = all.get(integration) {
+            return *number;
+        }
         let next = u32::try_from(all.len()).unwrap_or(u32::MAX);
-        *all.entry(integration).or_insert(next)
+        *all.entry(integration.clone()).or_insert(next)
     }
 
     /// Removes events whose content is gone: those of these ids.
@@ -221,7 +235,7 @@ impl PayloadSearch {
 
     /// Removes events that were received before this time: all, or those of an integration.
     pub(super) fn remove_before(&self, integration: Option<&str>, time: DateTime<Utc>) {
-        let number = integration.map(|it| self.number(IntegrationName(it.into())));
+        let number = integration.map(|it| self.number(&IntegrationName(it.into())));
         let before = u128::from(u64::try_from(time.timestamp_millis()).unwrap_or(0)) << 80;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.remove(|_, id, of| id < before && number.is_none_or(|it| it == of));

@@ -1,29 +1,79 @@
 //! Words of a text: runs of letters and digits, in lower case.
 
-/// Start and factor of the hash.
-const START: u64 = 0x51_7c_c1_b7_27_22_0a_95;
+/// Factor of the hash.
 const FACTOR: u64 = 0x9e_37_79_b9_7f_4a_7c_15;
 
-/// Passes the hash of each word to `visit`. It takes about 1 µs per KB of ASCII.
-pub(super) fn word_hashes(text: &str, mut visit: impl FnMut(u64)) {
-    let (mut hash, mut inside) = (START, false);
-    for it in text.chars() {
-        if it.is_ascii_alphanumeric() {
-            (hash, inside) = (step(hash, it.to_ascii_lowercase()), true);
-        } else if !it.is_ascii() && it.is_alphanumeric() {
-            (hash, inside) = (fold(it).fold(hash, step), true);
-        } else if inside {
-            visit(hash);
-            (hash, inside) = (START, false);
+/// Kinds of bytes: in words, in lower case; between words; and of characters that are not ASCII.
+const BETWEEN: u8 = 0;
+const OTHER: u8 = 1;
+const KINDS: [u8; 256] = {
+    let (mut kinds, mut byte) = ([OTHER; 256], 0_u8);
+    while byte < 128 {
+        kinds[byte as usize] = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { BETWEEN };
+        byte += 1;
+    }
+    kinds
+};
+
+/// Hashes one word at a time, eight bytes of its UTF-8 at once.
+#[derive(Default)]
+struct WordHasher {
+    hash: u64,
+    packed: u64,
+    length: u64,
+}
+
+impl WordHasher {
+    fn push(&mut self, byte: u8) {
+        self.packed = (self.packed << 8) | u64::from(byte);
+        self.length += 1;
+        if self.length.is_multiple_of(8) {
+            self.hash = mix(self.hash ^ self.packed);
+            self.packed = 0;
         }
     }
-    if inside {
-        visit(hash);
+
+    /// Ends a word, if one has begun.
+    fn end(&mut self, visit: &mut impl FnMut(u64)) {
+        if self.length > 0 {
+            visit(mix(self.hash ^ self.packed).wrapping_add(self.length.wrapping_mul(FACTOR)));
+            *self = Self::default();
+        }
     }
 }
 
-fn step(hash: u64, letter: char) -> u64 {
-    (hash.rotate_left(5) ^ u64::from(u32::from(letter))).wrapping_mul(FACTOR)
+fn mix(it: u64) -> u64 {
+    let it = it.wrapping_mul(FACTOR);
+    (it ^ (it >> 32)).wrapping_mul(FACTOR)
+}
+
+/// Passes the hash of each word to `visit`.
+pub(super) fn word_hashes(text: &str, mut visit: impl FnMut(u64)) {
+    let mut word = WordHasher::default();
+    for (at, byte) in text.bytes().enumerate() {
+        match KINDS.get(usize::from(byte)).copied().unwrap_or(OTHER) {
+            BETWEEN => word.end(&mut visit),
+            OTHER => {
+                other_words(text.get(at..).unwrap_or_default(), &mut word, &mut visit);
+                break;
+            }
+            it => word.push(it),
+        }
+    }
+    word.end(&mut visit);
+}
+
+/// The same for the rest of a text that is not ASCII; the last word is not ended.
+fn other_words(text: &str, word: &mut WordHasher, visit: &mut impl FnMut(u64)) {
+    for it in text.chars() {
+        if it.is_ascii_alphanumeric() {
+            word.push(u8::try_from(it.to_ascii_lowercase()).unwrap_or(OTHER));
+        } else if !it.is_ascii() && it.is_alphanumeric() {
+            fold(it).for_each(|it| it.encode_utf8(&mut [0; 4]).bytes().for_each(|it| word.push(it)));
+        } else {
+            word.end(visit);
+        }
+    }
 }
 
 /// Returns a letter or digit in lower case, without marks, so that a word stays one; the final sigma is like any other.

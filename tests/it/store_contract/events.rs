@@ -67,7 +67,7 @@ pub async fn a_list_has_the_events_that_every_filter_matches(store: Arc<dyn Stor
                 task_id: (bits & 32 > 0).then_some(task),
                 id: (bits & 64 > 0).then(|| part.clone()),
             };
-            let expected: Vec<EventId> = all.iter().filter(|it| filter.fits(it)).map(|it| it.id).collect();
+            let expected: Vec<EventId> = all.iter().filter(|it| filter.fits(*it)).map(|it| it.id).collect();
             assert_eq!(listed(&*store, "a", &filter).await, expected, "{filter:?}");
         }
     }

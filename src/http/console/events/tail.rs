@@ -29,10 +29,9 @@ use crate::format::payload::Rules;
 use crate::http::query::QueryParameters as _;
 use crate::http::query::reading::QueryReader;
 use crate::http::query::routes::EventListQuery;
-use crate::model::event::Event;
 use crate::model::ids::EventId;
 use crate::service::app::App;
-use crate::service::tail::Tail;
+use crate::service::tail::{Tail, TailEvent};
 use crate::store::EventFilter;
 use crate::system::text::is_unprintable;
 
@@ -116,7 +115,7 @@ struct TailSender {
     missed: Vec<Value>,
     /// The newest events that are not sent yet, oldest first. They are written only when they are sent: of a flood, most are
     /// left out.
-    waiting: VecDeque<Arc<Event>>,
+    waiting: VecDeque<Arc<TailEvent>>,
     omitted: u64,
     /// Events were lost; nobody has counted how many of them pass the filter.
     lost: bool,
@@ -177,7 +176,7 @@ impl TailSender {
     }
 
     /// Takes an event; false if the server ends.
-    fn take(&mut self, event: Result<Arc<Event>, RecvError>) -> bool {
+    fn take(&mut self, event: Result<Arc<TailEvent>, RecvError>) -> bool {
         match event {
             Ok(event) => self.add(event),
             Err(RecvError::Lagged(_)) => self.lost = true,
@@ -190,8 +189,8 @@ impl TailSender {
         self.waiting.is_empty() && self.missed.is_empty()
     }
 
-    fn add(&mut self, event: Arc<Event>) {
-        if event.company_id != self.company || !self.filter.fits(&event) {
+    fn add(&mut self, event: Arc<TailEvent>) {
+        if event.company_id != self.company || !self.filter.fits(&*event) {
             return;
         }
         if self.waiting.len() == MOST {
@@ -212,7 +211,7 @@ impl TailSender {
         rows
     }
 
-    fn shown(&self, event: &Event) -> Value {
+    fn shown(&self, event: &TailEvent) -> Value {
         let mut shown = json!({
             "id": event.id, "received_at": event.received_at, "integration": event.integration, "status": event.status,
             "task_ids": event.task_ids, "body_bytes": event.body_bytes,
