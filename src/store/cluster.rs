@@ -1,5 +1,6 @@
 //! What servers do together that share one store.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -58,17 +59,31 @@ pub trait Cluster: Send + Sync {
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, StoreError>>;
     /// Returns what nodes change that all of them hold in memory.
     fn changed(&self) -> watch::Receiver<SharedVersions>;
-    /// Returns the events of all companies from this id on, oldest first, at most so many: those that other nodes have stored
-    /// are among them.
+    /// Returns how many events each company has from this id on, by the time of their receipt.
+    fn event_counts(&self, since: EventId) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>>;
+    /// Returns a company's events from the first id to before the second one, oldest first, at most so many: those that other
+    /// nodes have stored are among them.
     fn event_ids<'a>(
         &'a self,
-        since: EventId,
+        company: &CompanyId,
+        range: Range<EventId>,
         most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(CompanyId, EventId)>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>>;
     /// Returns the plugins that are stored in the database.
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.
     fn sessions(&self) -> &dyn SessionStore;
+}
+
+/// The number of a company's events of about four seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventCount {
+    /// The company.
+    pub company: CompanyId,
+    /// Ids of events of this time.
+    pub ids: Range<EventId>,
+    /// How many there are.
+    pub count: u64,
 }
 
 /// The queued events of an integration of a company.

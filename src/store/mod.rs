@@ -34,7 +34,9 @@ mod write;
 
 pub use bundles::{ActiveBundle, BundleVersion, Bundles, NewBundle, PublishOutcome, Switched};
 pub use changed::SharedVersions;
-pub use cluster::{Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, Node, QueueOf, Shareable, SuspectRoom};
+pub use cluster::{
+    Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
+};
 pub use dir_lock::{DirLock, RunningServer, running_server};
 pub use embedded::Embedded;
 pub use error::{Damage, StoreError};

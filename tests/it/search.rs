@@ -39,6 +39,14 @@ fn words_and_values_are_found_in_what_was_sent() {
     let json_body = r#"{"payload":{"email":"Jane@Example.com","items":[{"sku":"A-7"}],"total":12.50,"ok":true},"note":"MÜLLER called"}"#;
     let plain = send(&server, "guest", "application/json", json_body.as_bytes());
     let escaped = send(&server, "guest", "application/json", br#"{"note":"stra\u00dfe \"quoted\" zebra","n":7}"#);
+    let pairs = send(
+        &server,
+        "guest",
+        "application/json",
+        br#"{"name":"\ud842\udfb7ta","path":"a\/okapi","half":"\ud842gnu"}"#,
+    );
+    let large = format!(r#"{{"filler":"{}","note":"{}tapir \u0141ania"}}"#, "x ".repeat(50_000), "quoll\\n");
+    let large = send(&server, "guest", "application/json", large.as_bytes());
     let form = send(&server, "other", "application/x-www-form-urlencoded", b"email=jane%40example.com&word=giraffe");
     let xml = send(&server, "other", "application/xml", b"<a><b>ocelot &amp; lynx</b></a>");
     let (all, none) = (vec![form.clone(), plain.clone()], Vec::<String>::new());
@@ -47,6 +55,11 @@ fn words_and_values_are_found_in_what_was_sent() {
         ("text=ZEBRA+quoted", vec![escaped.clone()]),
         ("text=stra%C3%9Fe", vec![escaped.clone()]),
         ("text=m%C3%BCller", vec![plain.clone()]),
+        ("text=%F0%A0%AE%B7ta", vec![pairs.clone()]),
+        ("text=a/okapi", vec![pairs.clone()]),
+        ("pointer=/path&value=a/okapi", vec![pairs.clone()]),
+        ("text=tapir+quoll", vec![large.clone()]),
+        ("text=%C5%82ania", vec![large.clone()]),
         ("text=jane@example.com", all),
         ("text=jane+zebra", none.clone()),
         ("text=12.50", vec![plain.clone()]),

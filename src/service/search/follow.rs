@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::tail::LiveTail;
 use super::{PayloadSearch, blocking};
+use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
-use crate::store::{Store, StoreError};
+use crate::store::{Cluster, Store, StoreError};
 
 /// How often events that wait are added; a search adds them at once.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -19,8 +20,8 @@ const READ: usize = 64;
 const POLL: Duration = Duration::from_secs(1);
 const LATE: chrono::Duration = chrono::Duration::seconds(15);
 const VERY_LATE: chrono::Duration = chrono::Duration::minutes(10);
-/// Most ids of one look.
-const IDS: usize = 100_000;
+/// Most ids that are read at a time.
+const IDS: usize = 10_000;
 /// Pause after a failed read.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -103,18 +104,8 @@ async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
         let Some(cluster) = store.cluster() else { return };
         let (age, began) = (if failed || round % 60 == 59 { VERY_LATE } else { LATE }, now());
         // After an outage, from where the last look was complete.
-        let mut since = EventId(new_id(complete.min(began) - age));
-        let added = async {
-            loop {
-                let ids = cluster.event_ids(since, IDS).await?;
-                let last = ids.last().map(|(_, id)| *id).filter(|_| ids.len() == IDS);
-                add_missing(search, tail, store, ids).await?;
-                match last {
-                    Some(last) if last != since => since = last,
-                    _ => return Ok::<_, StoreError>(()),
-                }
-            }
-        };
+        let since = EventId(new_id(complete.min(began) - age));
+        let added = add_since(search, tail, store, cluster, since);
         let added = added.await;
         failed = added.is_err();
         match added {
@@ -124,32 +115,46 @@ async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
     }
 }
 
+/// Adds what is missing from this id on. Counts tell where that is: most of the newest events are this server's own.
+async fn add_since(
+    search: &Arc<PayloadSearch>,
+    tail: &LiveTail,
+    store: &dyn Store,
+    cluster: &dyn Cluster,
+    since: EventId,
+) -> Result<(), StoreError> {
+    for count in cluster.event_counts(search.first_kept().max(since)).await? {
+        let (own, of) = (Arc::clone(search), count.clone());
+        if blocking(move || own.count(&of.company, &of.ids)).await? as u64 == count.count {
+            continue;
+        }
+        let mut range = count.ids;
+        loop {
+            let ids = cluster.event_ids(&count.company, range.clone(), IDS).await?;
+            let last = ids.last().copied().filter(|_| ids.len() == IDS);
+            add_missing(search, tail, store, &count.company, ids).await?;
+            match last {
+                Some(last) if last != range.start => range.start = last,
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn add_missing(
     search: &Arc<PayloadSearch>,
     tail: &LiveTail,
     store: &dyn Store,
-    ids: Vec<(crate::model::company::CompanyId, EventId)>,
+    company: &CompanyId,
+    ids: Vec<EventId>,
 ) -> Result<(), StoreError> {
-    let own = Arc::clone(search);
-    let missing = blocking(move || {
-        own.settle();
-        let index = own.index.read().unwrap_or_else(PoisonError::into_inner);
-        // What has left a full index is not new.
-        let is_new =
-            |(company, id): &(_, EventId)| id.0.as_u128() >= index.dropped_below() && !index.contains(company, *id);
-        ids.into_iter().filter(is_new).collect::<Vec<_>>()
-    });
-    let mut by_company = std::collections::BTreeMap::<_, Vec<EventId>>::new();
-    for (company, id) in missing.await? {
-        by_company.entry(company).or_default().push(id);
-    }
-    for (company, ids) in by_company {
-        for part in ids.chunks(READ) {
-            let events = store.events_of(&company, part.to_vec()).await?;
-            events.iter().filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
-            let own = Arc::clone(search);
-            blocking(move || own.insert_all(&events)).await?;
-        }
+    let (own, of) = (Arc::clone(search), company.clone());
+    for part in blocking(move || own.missing(&of, ids)).await?.chunks(READ) {
+        let events = store.events_of(company, part.to_vec()).await?;
+        events.iter().filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
+        let own = Arc::clone(search);
+        blocking(move || own.insert_all(&events)).await?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::ops::Range;
 
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
@@ -193,6 +194,15 @@ impl SignatureIndex {
             let at = blocks.partition_point(|it| it.range().is_some_and(|(first, _)| first <= id)).saturating_sub(1);
             blocks.get(at).is_some_and(|it| it.entries.binary_search_by_key(&id, |it| it.id).is_ok())
         })
+    }
+
+    /// Returns how many events of a company have ids in this range.
+    pub(super) fn count(&self, company: &CompanyId, range: &Range<EventId>) -> usize {
+        let (from, to) = (range.start.0.as_u128(), range.end.0.as_u128());
+        let blocks = self.companies.get(company).into_iter().flatten();
+        let reached = blocks.filter(|it| it.range().is_some_and(|(first, last)| first < to && last >= from));
+        let before = |block: &Block, id: u128| block.entries.partition_point(|it| it.id < id);
+        reached.map(|it| before(it, to).saturating_sub(before(it, from))).sum()
     }
 
     /// Returns events before this id whose signatures allow these words: at most so many, from at most so many blocks.
@@ -388,6 +398,12 @@ mod tests {
         assert_eq!(ids(&index, "a", 1_000_003, (5, 8), 2), [7, 6]);
         assert!(ids(&index, "a", 77, ALL, 10).contains(&77));
         assert!(ids(&index, "b", 77, ALL, 10).is_empty(), "another company has none");
+        let counted = |company: &str, from: u128, to: u128| {
+            let id = |it| EventId(uuid::Uuid::from_u128(it));
+            index.count(&CompanyId::parse(company).unwrap(), &(id(from)..id(to)))
+        };
+        assert_eq!((counted("a", 5, 8), counted("a", 0, u128::MAX), counted("a", 8, 5)), (3, 6 * BLOCK, 0));
+        assert_eq!((counted("a", count - 7, count + 9), counted("b", 0, u128::MAX)), (16, 0));
     }
 
     /// Otherwise the newest events of a quiet company are lost with its oldest, and the index says it is empty.

@@ -14,6 +14,7 @@ mod signature;
 mod words;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -213,7 +214,13 @@ impl PayloadSearch {
         self.signed(raw.company_id, raw.id, &integration, words)
     }
 
-    fn signed(&self, company: CompanyId, id: EventId, integration: &IntegrationName, mut words: Vec<u64>) -> SignedEvent {
+    fn signed(
+        &self,
+        company: CompanyId,
+        id: EventId,
+        integration: &IntegrationName,
+        mut words: Vec<u64>,
+    ) -> SignedEvent {
         SignedEvent { company, id, integration: self.number(integration), signature: signature(&mut words) }
     }
 
@@ -239,6 +246,25 @@ impl PayloadSearch {
         let before = u128::from(u64::try_from(time.timestamp_millis()).unwrap_or(0)) << 80;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.remove(|_, id, of| id < before && number.is_none_or(|it| it == of));
+    }
+
+    /// Events from this id on have not left the index for newer ones.
+    fn first_kept(&self) -> EventId {
+        EventId(uuid::Uuid::from_u128(self.index.read().unwrap_or_else(PoisonError::into_inner).dropped_below()))
+    }
+
+    /// Number of a company's events with ids in this range, with those that wait. Blocking.
+    fn count(&self, company: &CompanyId, range: &Range<EventId>) -> usize {
+        self.settle();
+        self.index.read().unwrap_or_else(PoisonError::into_inner).count(company, range)
+    }
+
+    /// Returns which of these are not in the index, except those that have left it. Blocking.
+    fn missing(&self, company: &CompanyId, mut ids: Vec<EventId>) -> Vec<EventId> {
+        self.settle();
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        ids.retain(|id| id.0.as_u128() >= index.dropped_below() && !index.contains(company, *id));
+        ids
     }
 
     /// Number of events in the index, and their memory in bytes.

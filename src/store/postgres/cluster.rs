@@ -1,5 +1,6 @@
 //! What nodes do together, as the PostgreSQL store does it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,12 +13,14 @@ use uuid::Uuid;
 
 use super::backend::Postgres;
 use super::failure;
-use super::{claims, events};
+use super::{claims, event_ids, events};
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
-use crate::store::cluster::{Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, Node, QueueOf, Shareable, SuspectRoom};
+use crate::store::cluster::{
+    Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
+};
 use crate::store::error::StoreError;
 use crate::store::sessions::SessionStore;
 use crate::store::write::Versioned;
@@ -101,13 +104,19 @@ impl Cluster for Postgres {
         self.shared.changed.subscribe()
     }
 
+    fn event_counts(&self, since: EventId) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { event_ids::counts(&shared, since).await })
+    }
+
     fn event_ids<'a>(
         &'a self,
-        since: EventId,
+        company: &CompanyId,
+        range: Range<EventId>,
         most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(CompanyId, EventId)>, StoreError>> {
-        let shared = Arc::clone(&self.shared);
-        self.run(async move { events::ids_since(&shared, since, most).await })
+    ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>> {
+        let (shared, company) = (Arc::clone(&self.shared), company.clone());
+        self.run(async move { event_ids::ids(&shared, &company, range, most).await })
     }
 
     fn bundles(&self) -> &dyn Bundles {

@@ -186,24 +186,6 @@ pub(super) async fn before(shared: &SharedDatabase, before: EventId, limit: usiz
     Ok(EventPage { events, next })
 }
 
-const IDS_SINCE: &str = "SELECT e.id, e.company_id FROM hookmill.companies c CROSS JOIN LATERAL ( \
-       SELECT id, company_id FROM hookmill.events WHERE company_id = c.company_id AND id >= $1 ORDER BY id LIMIT $2 \
-     ) e ORDER BY e.id LIMIT $2";
-
-/// Returns the events of all companies from this id on, oldest first; at most so many.
-pub(super) async fn ids_since(
-    shared: &SharedDatabase,
-    since: EventId,
-    most: usize,
-) -> Result<Vec<(CompanyId, EventId)>, StoreError> {
-    let client = shared.connections.read().await.map_err(failure::read)?;
-    let statement = client.prepare_cached(IDS_SINCE).await.map_err(failure::read)?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows = client.query(&statement, &[&since.0, &most]).await.map_err(failure::read)?;
-    let named = |row: &Row| Some((CompanyId::parse(row.get(1)).ok()?, EventId(row.get(0))));
-    Ok(rows.iter().filter_map(named).collect())
-}
-
 /// Returns the queued events of all companies, in the order in which they were stored.
 pub(super) async fn queued(shared: &SharedDatabase) -> Result<Vec<(CompanyId, EventId)>, StoreError> {
     let client = shared.connections.read().await.map_err(failure::read)?;

@@ -25,6 +25,7 @@ mod cluster;
 mod connections;
 mod erase;
 mod erase_answers;
+mod event_ids;
 mod events;
 mod expire;
 mod expire_events;
