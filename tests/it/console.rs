@@ -111,3 +111,49 @@ fn the_console_can_be_off() {
     let server = Setup::new().config("[console]\nenabled = false\n").start();
     assert_eq!(server.get("/console").status, 404);
 }
+
+/// Somebody has typed for an hour, and the plugin is gone, or their key may not: the text must be in the answer, with the error.
+#[test]
+fn what_was_entered_is_shown_again_with_the_error() {
+    let setup = Setup::new().config("[plugins]\nsettle_ms = 50\n").script("guest", "export default () => 1;");
+    let server = setup.start();
+    let mut admin = Browser::with_key(&server, KEY);
+    std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
+    until("the plugin is gone", || server.get("/v1/admin/plugins").json()["data"].as_array().unwrap().is_empty());
+    let mut reader = Browser::with_key(&server, &setup.key("company-1", &["tasks:read"]));
+    let bench = [
+        ("payload", "{\"typed\":\"the payload\"}"),
+        ("headers", "x-typed: a header"),
+        ("file:mapper.js", "// typed <script>"),
+        ("fixture", "typed-name"),
+        ("replace", "yes"),
+    ];
+    let bench_shows = [
+        "the payload",
+        "x-typed: a header",
+        "// typed &lt;script&gt;",
+        "value=\"typed-name\"",
+        "value=\"yes\" checked",
+    ];
+    for path in ["", "/fixture", "/script", "/script/0123/restore"] {
+        let reply = admin.post(&format!("/console/bench/guest{path}"), &bench).expect(404);
+        for shown in bench_shows {
+            assert!(reply.text.contains(shown), "{path}: {shown}: {}", reply.text);
+        }
+        assert!(reply.text.contains("no plugin named") && reply.text.contains("role=\"alert\""), "{path}");
+    }
+    let event = "0190a000-0000-7000-8000-000000000000";
+    let copy = [("body", "typed body"), ("content_type", "text/typed"), ("key", "k")];
+    let reply = admin.post(&format!("/console/events/{event}/edit"), &copy).expect(404);
+    assert!(reply.text.contains("typed body") && reply.text.contains("text/typed"), "{}", reply.text);
+    let test = [("integration", "guest"), ("body", "{\"typed\":2}")];
+    let reply = admin.post("/console/connect/github", &test).expect(404);
+    assert!(reply.text.contains("role=\"alert\""), "{}", reply.text);
+    let reply = reader.post("/console/connect/github", &test).expect(403);
+    assert!(reply.text.contains("{&quot;typed&quot;:2}"), "{}", reply.text);
+    let key = [("label", "typed label"), ("scopes", "admin"), ("timezone", "Europe/Berlin")];
+    let reply = reader.post("/console/keys", &key).expect(403);
+    assert!(reply.text.contains("typed label") && reply.text.contains("Europe/Berlin"), "{}", reply.text);
+    let reply = reader.post("/console/erase", &[("patient_id", "typed-id")]).expect(403);
+    assert!(reply.text.contains("value=\"typed-id\""), "{}", reply.text);
+}

@@ -28,6 +28,16 @@ pub(super) struct BenchForm {
     pub(super) files: BTreeMap<String, String>,
     /// Digest of the script that was edited.
     pub(super) base: String,
+    /// The fixture to save.
+    pub(super) fixture: NamedFixture,
+}
+
+/// The fixture that the payload is to be saved as.
+#[derive(Debug, Default)]
+pub(super) struct NamedFixture {
+    pub(super) name: String,
+    /// It may exist already.
+    pub(super) replaces: bool,
 }
 
 impl BenchForm {
@@ -60,6 +70,7 @@ impl BenchForm {
             received_at: field("received_at").trim().to_owned(),
             files: files.filter_map(|(name, it)| Some((name.strip_prefix(FILE)?.to_owned(), unix(it)))).collect(),
             base: field("base"),
+            fixture: NamedFixture { name: field("fixture"), replaces: page.form("replace").is_some() },
         }
     }
 
@@ -81,8 +92,8 @@ impl BenchForm {
     }
 
     /// The body of `POST /v1/admin/plugins/{name}/fixtures`.
-    pub(super) fn fixture(&self, name: &str, replace: bool) -> Result<String, PageFailure> {
-        self.described(json!({ "name": name, "replace": replace }))
+    pub(super) fn saved_fixture(&self) -> Result<String, PageFailure> {
+        self.described(json!({ "name": self.fixture.name.trim(), "replace": self.fixture.replaces }))
     }
 
     fn described(&self, mut asked: Value) -> Result<String, PageFailure> {
