@@ -97,7 +97,9 @@ impl BenchPage {
             section.card.stack {
                 @if let Some(event) = &form.event {
                     input type="hidden" name="event" value=(event);
+                    input type="hidden" name="unchanged" value=(form.unchanged);
                     p { "From event " a.mono href=(page.link(&format!("/console/events/{}", segment(event)))) { (event) } ". What you change here is not stored." }
+                    @if form.is_unchanged() && !form.payload.is_empty() { p.muted { "While you do not change it, the body is run as it was sent." } }
                     @if form.payload.is_empty() { p.muted { "While this is empty, the body is run as it was sent: the integration cannot read it, or it is not this integration's." } }
                 }
                 label for="payload" { "Payload (JSON)" }
