@@ -116,21 +116,6 @@ test("places of many pointers are found in one pass", () => {
   assert.equal(placesOf("{", [""]).size, 0);
 });
 
-test("the body of an event is run as it was sent while it is not changed, also one that fills a request", async () => {
-  const limit = 1 << 20;
-  const whole = (pad) => `{"id":"large","kind":"visit","name":"Large Body","n":1234567890.123456789,"pad":"${pad}"}`;
-  const body = whole("x".repeat(limit - whole("").length));
-  const sent = await server.api("POST", "/v1/hooks/bookings", body);
-  assert.equal(sent.status, 201, sent.text.slice(0, 200));
-  const page = await window(server, { javaScriptEnabled: false });
-  await logIn(page, `/console/bench/bookings?event=${sent.headers.get("x-event-id")}`);
-  assert.match(await page.getByLabel("Payload (JSON)").inputValue(), /"n": 1234567890\.123456789,\n/);
-  await page.getByText("run as it was sent").waitFor();
-  await page.getByRole("button", { name: "Run", exact: true }).click();
-  await page.getByText("Task 1: Call Large Body").waitFor();
-  await page.getByText("the same", { exact: true }).waitFor();
-});
-
 test("Tab indents, Escape and Tab leave the field", async () => {
   const page = await window(server);
   await logIn(page, "/console/bench/bookings");
@@ -197,4 +182,38 @@ test("plugins are listed with their state, and the operator compares one with st
   const admin = await window(server);
   await logIn(admin, "/console/plugins/bookings/diff");
   await admin.getByText("Only the operator runs a plugin over stored history").waitFor();
+});
+
+test("instructions are counted if the box is checked, without scripts too", async () => {
+  const page = await window(server);
+  await logIn(page, `/console/bench/bookings?event=${ids.events.booking}`);
+  const result = page.getByRole("region", { name: "Result" });
+  await result.getByText("1 task", { exact: true }).waitFor();
+  assert.equal(await result.getByText("instructions").count(), 0);
+  await page.getByLabel("Count instructions (fuel)").check();
+  await result.getByText(/\d instructions/).waitFor();
+  assert.match(await result.innerText(), /this one took \d+\.\d % of its limit/);
+  await screenshot(page, "bench-fuel");
+  assert.deepEqual(page.problems, []);
+  const plain = await window(server, { javaScriptEnabled: false });
+  await logIn(plain, `/console/bench/bookings?event=${ids.events.booking}`);
+  await plain.getByLabel("Count instructions (fuel)").check();
+  await plain.getByRole("button", { name: "Run", exact: true }).click();
+  await plain.getByText(/\d instructions/).waitFor();
+  assert.equal(await plain.getByLabel("Count instructions (fuel)").isChecked(), true);
+});
+
+test("the body of an event is run as it was sent while it is not changed, also one that fills a request", async () => {
+  const limit = 1 << 20;
+  const whole = (pad) => `{"id":"large","kind":"visit","name":"Large Body","n":1234567890.123456789,"pad":"${pad}"}`;
+  const body = whole("x".repeat(limit - whole("").length));
+  const sent = await server.api("POST", "/v1/hooks/bookings", body);
+  assert.equal(sent.status, 201, sent.text.slice(0, 200));
+  const page = await window(server, { javaScriptEnabled: false });
+  await logIn(page, `/console/bench/bookings?event=${sent.headers.get("x-event-id")}`);
+  assert.match(await page.getByLabel("Payload (JSON)").inputValue(), /"n": 1234567890\.123456789,\n/);
+  await page.getByText("run as it was sent").waitFor();
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.getByText("Task 1: Call Large Body").waitFor();
+  await page.getByText("the same", { exact: true }).waitFor();
 });

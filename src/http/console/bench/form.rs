@@ -31,6 +31,8 @@ pub(super) struct BenchForm {
     pub(super) files: BTreeMap<String, String>,
     /// Digest of the script that was edited.
     pub(super) base: String,
+    /// Whether instructions are counted.
+    pub(super) counts_fuel: bool,
     /// The fixture to save.
     pub(super) fixture: NamedFixture,
 }
@@ -75,6 +77,7 @@ impl BenchForm {
             received_at: field("received_at").trim().to_owned(),
             files: files.filter_map(|(name, it)| Some((name.strip_prefix(FILE)?.to_owned(), unix(it)))).collect(),
             base: field("base"),
+            counts_fuel: page.form("count_fuel").is_some(),
             fixture: NamedFixture { name: field("fixture"), replaces: page.form("replace").is_some() },
         }
     }
@@ -92,6 +95,9 @@ impl BenchForm {
         let mut asked = json!({});
         if !self.files.is_empty() {
             asked["files"] = json!(self.files);
+        }
+        if self.counts_fuel {
+            asked["count_fuel"] = json!(true);
         }
         self.described(asked)
     }

@@ -132,7 +132,21 @@ fn usage(trial: &Value) -> Markup {
     html! {
         h2 { "Use of limits" }
         @match trial["limits"].as_array() { Some(all) if !all.is_empty() => (limits(all)), _ => p.muted { "The plugin was not called." } }
-        p.muted.small { "Decoding and schema " (millis(micros("checked_us"))) ", plugin " (millis(micros("took_us"))) ". "
-            @match trial["fuel"].as_u64() { Some(fuel) => { "Fuel: " (count(fuel)) " instructions." }, None => { "Fuel is not counted here: a call is limited by its time. " code { "hookmill plugin run" } " counts instructions." } } }
+        p.muted.small { "Decoding and schema " (millis(micros("checked_us"))) ", plugin " (millis(micros("took_us"))) "." }
+        (fuel(trial))
+    }
+}
+
+/// Instructions have no limit, so the page says how far the limit of time was used.
+fn fuel(trial: &Value) -> Markup {
+    let time = trial["limits"].as_array().and_then(|it| it.iter().find(|it| it["name"] == "time_ms"));
+    let share = time.and_then(|it| Some(it["used"].as_f64()? * 100.0 / it["limit"].as_f64().filter(|it| *it > 0.0)?));
+    html! {
+        @if let Some(fuel) = trial["fuel"].as_u64() {
+            p { strong { (count(fuel)) " instructions" } " (fuel). A live call has no limit of instructions, only of time"
+                @if let Some(share) = share { ": this one took " (format!("{share:.1} %")) " of its limit" } "." }
+        } @else if let Some(why) = trial["fuel_problem"].as_str() {
+            p { "Instructions were not counted: " (visible(why)) "." }
+        }
     }
 }

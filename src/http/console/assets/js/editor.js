@@ -46,7 +46,7 @@ export function start(form) {
   }
 
   form.addEventListener("input", (event) => {
-    if (event.target.matches("textarea, #received_at")) later(PAUSE);
+    if (event.target.matches("textarea, #received_at, #count_fuel")) later(PAUSE);
   });
   form.addEventListener("submit", (event) => {
     if (event.target !== form || event.submitter?.hasAttribute("formaction")) return;
