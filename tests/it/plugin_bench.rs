@@ -237,7 +237,7 @@ fn instructions_are_counted_if_a_trial_asks_for_it() {
     let module = json!({"payload": {}, "count_fuel": true});
     let fuel = of_module(&module)["fuel"].as_u64().unwrap();
     assert!((1..10_000).contains(&fuel), "{fuel}");
-    // What is kept needs the folder no more; another version there is not taken for the live one.
+    // The compiled module stays in memory, so a changed folder does not matter.
     let wasm = setup.plugins.join("module/mapper.wasm");
     std::fs::write(&wasm, "not a module").unwrap();
     assert_eq!(of_module(&module)["fuel"], fuel);
