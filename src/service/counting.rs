@@ -149,7 +149,7 @@ mod tests {
         let get = |key: usize| {
             made_once(&state, &kept, &key, |made| {
                 *made += 1;
-                // Whoever wants another one meanwhile is refused, and whoever wants this one, too.
+                // A second request is refused meanwhile.
                 assert_eq!(made_once(&state, &kept, &(key + 100), |_| Ok(0)), Err(CountFailure::Busy));
                 Ok(key)
             })
@@ -159,11 +159,11 @@ mod tests {
         assert_eq!((*get(0).unwrap(), count()), (0, KEPT), "it is kept");
         {
             let _busy = state.lock().unwrap();
-            assert_eq!(*get(1).unwrap(), 1, "what is kept is returned while another one is made");
+            assert_eq!(*get(1).unwrap(), 1, "a stored one is returned while another one is made");
         }
         get(KEPT).unwrap();
         assert_eq!((get(0).is_ok(), count()), (true, KEPT + 1));
-        assert_eq!((get(2).is_ok(), count()), (true, KEPT + 2), "the one that was used least recently had to go");
+        assert_eq!((get(2).is_ok(), count()), (true, KEPT + 2), "the least recently used one is dropped");
         let refused = made_once(&state, &kept, &99, |_| Err(CountFailure::Failed("x")));
         assert_eq!(refused, Err(CountFailure::Failed("x")));
         assert!(get(99).is_ok(), "a failure is not kept");
