@@ -84,7 +84,7 @@ fn failed(cause: &dyn std::fmt::Display) -> CountFailure {
     CountFailure::Failed("the plugin cannot be loaded so that its instructions are counted; the server's log says why")
 }
 
-/// Returns what is kept for a key, or makes it, unless something else is being made. `state` is locked while it is made.
+/// Returns the stored value of a key, or makes it, unless another one is being made. `state` is locked while it is made.
 fn made_once<S, K: Clone + PartialEq, T>(
     state: &Mutex<S>,
     kept: &Mutex<LatestFew<K, T>>,
