@@ -15,7 +15,7 @@ const SLOWER: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotCounted {
     /// The integration only captures deliveries.
-    #[error("there is no plugin")]
+    #[error("the integration only captures deliveries")]
     NoPlugin,
     /// Another module is in the folder by now.
     #[error("the plugin's folder has another module than the live version")]
