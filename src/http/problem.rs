@@ -69,6 +69,8 @@ pub(crate) enum Problem {
     QueueShare(UsedUp),
     #[error("{}; try again in a second", used_up(*.0, "trials of plugins", "a few run at the same time"))]
     TrialShare(UsedUp),
+    #[error("another plugin is being compiled to count its instructions; try again in a second")]
+    CountingBusy,
     #[error(
         "a long operation of {whose} (an erasure, a dry run or a backup) is still running; try again when it has finished"
     )]
@@ -164,7 +166,7 @@ impl Problem {
             Self::BodyBroken => Code::BodyIncomplete,
             Self::RateLimited { .. } => Code::RateLimited,
             Self::Host(_) => Code::BadHost,
-            Self::Overloaded | Self::NoRoom(_) => Code::Overloaded,
+            Self::Overloaded | Self::NoRoom(_) | Self::CountingBusy => Code::Overloaded,
             Self::Share(used_up) | Self::QueueShare(used_up) | Self::TrialShare(used_up) => match used_up {
                 UsedUp::Integration => Code::IntegrationBusy,
                 UsedUp::Company => Code::CompanyBusy,

@@ -30,6 +30,7 @@ use crate::model::time::now;
 use crate::pipeline::verdict::Verdict;
 use crate::plugin::CallContext;
 use crate::service::app::{Admin, App};
+use crate::service::counting::CountFailure;
 use crate::service::scripts::NotSaved;
 use crate::service::trial::{StoredResult, Trial};
 use crate::store::Past;
@@ -54,6 +55,9 @@ pub(super) struct TrialRequest {
     script: Option<String>,
     /// Texts to run in place of the script's files, by name.
     files: Option<BTreeMap<String, String>>,
+    /// Whether to count instructions: the plugin is then called twice, because counting makes calls slower. The first time for a
+    /// version it may be compiled, which can take as long as loading it.
+    count_fuel: bool,
 }
 
 impl JsonBody for TrialRequest {
@@ -163,6 +167,13 @@ fn tried(
     if integration.plugin.is_none() {
         return Err(Problem::NotFound("this integration has no mapping yet; it only captures deliveries"));
     }
+    let (counting, not_counted) = match asked.count_fuel.then(|| app.counting.of(integration, &app.config)) {
+        None => (None, None),
+        Some(Ok(counting)) => (Some(counting), None),
+        Some(Err(CountFailure::Busy)) => return Err(Problem::CountingBusy),
+        Some(Err(CountFailure::Failed(why))) => (None, Some(why)),
+    };
+    let counting = counting.as_deref();
     let raw = event.map(Event::raw);
     let received_at = asked.received_at.or_else(|| raw.as_ref().map(|it| it.received_at)).unwrap_or_else(now);
     let mut context = context(integration, raw.as_ref(), received_at);
@@ -177,12 +188,12 @@ fn tried(
     }
     let result = match (pasted, raw) {
         (Some(PastedPayload { value, loosened }), _) => {
-            fixtures::run_in(integration, &value, context).map(|run| FixtureRun { loosened, ..run })
+            fixtures::run_in(integration, &value, context, counting).map(|run| FixtureRun { loosened, ..run })
         }
-        (None, Some(raw)) => fixtures::run_event(integration, &raw, context),
+        (None, Some(raw)) => fixtures::run_event(integration, &raw, context, counting),
         (None, None) => return Err(Problem::Internal),
     };
-    Ok(Trial::of(integration, result, received_at, stored))
+    Ok(Trial::of(integration, result, received_at, stored).not_counted(not_counted))
 }
 
 fn context(integration: &Integration, raw: Option<&RawEvent>, received_at: DateTime<Utc>) -> CallContext {

@@ -22,7 +22,7 @@ use crate::format::payload::Loosened;
 use crate::format::schema::Violations;
 use crate::model::event::RawEvent;
 use crate::model::ids::EventId;
-use crate::plugin::{CallContext, Called, Outcome, PluginError, Usage};
+use crate::plugin::{CallContext, Called, Outcome, Plugin, PluginError, Usage};
 use crate::system::folder::{FIXTURE_BYTES, FIXTURES, FIXTURES_BYTES, Folder};
 
 /// Event id under which every fixture runs.
@@ -207,28 +207,39 @@ pub(crate) fn run(
     received_at: DateTime<Utc>,
     request: PassedRequest,
 ) -> Result<FixtureRun, Stop> {
-    run_in(integration, payload, integration.context_with(EVENT_ID, received_at, request))
+    run_in(integration, payload, integration.context_with(EVENT_ID, received_at, request), None)
 }
 
-/// Sends a payload through schema and plugin, on this thread, in this context.
+/// Sends a payload through schema and plugin, on this thread, in this context. `counting`: the same plugin, to be called once more
+/// so that instructions are counted.
 ///
 /// # Errors
 /// Fails if the payload is invalid in itself.
-pub(crate) fn run_in(integration: &Integration, payload: &Value, context: CallContext) -> Result<FixtureRun, Stop> {
+pub(crate) fn run_in(
+    integration: &Integration,
+    payload: &Value,
+    context: CallContext,
+    counting: Option<&Plugin>,
+) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let result = CheckedPayload::example(integration, payload.clone());
-    called(integration, result, started.elapsed(), context)
+    called(integration, result, started.elapsed(), context, counting)
 }
 
-/// Sends a delivery through an integration up to its plugin's output, on this thread.
+/// Sends a delivery through an integration up to its plugin's output, on this thread. `counting` is as for [`run_in`].
 ///
 /// # Errors
 /// Fails if its body cannot be decoded, or cannot be checked.
-pub(crate) fn run_event(integration: &Integration, raw: &RawEvent, context: CallContext) -> Result<FixtureRun, Stop> {
+pub(crate) fn run_event(
+    integration: &Integration,
+    raw: &RawEvent,
+    context: CallContext,
+    counting: Option<&Plugin>,
+) -> Result<FixtureRun, Stop> {
     let started = Instant::now();
     let payload = integration.payload(raw)?;
     let result = CheckedPayload::rehearsed(integration, raw, payload);
-    called(integration, result, started.elapsed(), context)
+    called(integration, result, started.elapsed(), context, counting)
 }
 
 /// Calls the plugin with a payload, if that fits the schema.
@@ -237,6 +248,7 @@ fn called(
     result: Result<CheckedPayload, Stop>,
     checked: Duration,
     context: CallContext,
+    counting: Option<&Plugin>,
 ) -> Result<FixtureRun, Stop> {
     let payload = match result {
         Ok(payload) => payload,
@@ -248,8 +260,12 @@ fn called(
         Err(other) => return Err(other),
     };
     let started = Instant::now();
-    let Called { result, log, usage, excerpt } = integration.map_blocking(payload.text(), &context);
+    let Called { result, log, mut usage, excerpt } = integration.map_blocking(payload.text(), &context);
     let took = started.elapsed();
+    // Counting makes calls slower, so it is another one.
+    if let Some(counting) = counting {
+        usage.fuel = counting.map_blocking(payload.text(), &context).usage.fuel;
+    }
     let came = result.map_or_else(Came::Failed, Came::Out);
     Ok(FixtureRun { came, log, excerpt, usage, took, checked, loosened: payload.into_loosened() })
 }

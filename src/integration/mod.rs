@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod check;
 pub(super) mod checked;
 mod checks;
+pub(crate) mod counted;
 mod dedupe;
 mod defaults;
 mod delivery_id;

@@ -49,9 +49,16 @@ impl Engines {
     pub(super) fn start(counts_fuel: bool) -> Result<Self, HostError> {
         let live = Engine::pooled_or_on_demand(counts_fuel)?;
         let aside = Engine::on_demand(counts_fuel, "on-demand instances: for candidates".into())?;
-        start_ticker([live.wasmtime.weak(), aside.wasmtime.weak()])?;
+        start_ticker(vec![live.wasmtime.weak(), aside.wasmtime.weak()])?;
         Ok(Self { live, aside })
     }
+}
+
+/// Starts an engine that counts instructions next to those of a server, without a pool.
+pub(super) fn counting_next_to_live() -> Result<Engine, HostError> {
+    let engine = Engine::on_demand(true, "on-demand instances that count instructions".into())?;
+    start_ticker(vec![engine.wasmtime.weak()])?;
+    Ok(engine)
 }
 
 impl Engine {
@@ -188,13 +195,13 @@ fn why_not_pooled() -> Option<String> {
 
 /// Starts the thread that advances the epoch for all plugins, and catches up if it was woken late. It ends with the
 /// engines.
-fn start_ticker(engines: [wasmtime::EngineWeak; 2]) -> Result<(), HostError> {
+fn start_ticker(engines: Vec<wasmtime::EngineWeak>) -> Result<(), HostError> {
     let tick = move || {
         let started = Instant::now();
         let mut done = 0_u128;
         loop {
             std::thread::sleep(TICK);
-            let there = engines.each_ref().map(wasmtime::EngineWeak::upgrade);
+            let there: Vec<_> = engines.iter().map(wasmtime::EngineWeak::upgrade).collect();
             if there.iter().all(Option::is_none) {
                 break;
             }

@@ -12,6 +12,7 @@ use super::cache::Cache;
 use super::call::Abi;
 use super::compile;
 use super::compile::{Compiler, Permit, Turns};
+use super::engine;
 use super::engine::{Engine, Engines, check_need, need_of_component, need_of_module};
 use super::error::{HostError, LoadError};
 use super::limits::{LoadLimits, PluginLimits};
@@ -83,6 +84,19 @@ impl Host {
     /// Fails if an engine cannot be created on this machine.
     pub fn counting(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
         Ok(Self::with(Engines::start(true)?, THIS_PROGRAM.into(), cache_dir, limits))
+    }
+
+    /// Creates a host that counts instructions in the process of a server: it has one engine, and no instance pool. Its plugins
+    /// are for calls on the caller's thread.
+    ///
+    /// # Errors
+    /// Fails if an engine cannot be created on this machine.
+    pub(crate) fn counting_next_to_live(cache_dir: Option<PathBuf>, limits: LoadLimits) -> Result<Self, HostError> {
+        let engine = engine::counting_next_to_live()?;
+        let cache = cache_dir.and_then(|dir| Cache::open(&dir)).map(Arc::new);
+        let turns = Turns::start();
+        let compiler = Compiler::new(&engine, THIS_PROGRAM.into(), cache, limits, turns.clone());
+        Ok(Self { engine, compiler, turns, limits, interpreter: Arc::default(), aside: None })
     }
 
     fn with(engines: Engines, program: PathBuf, cache_dir: Option<PathBuf>, limits: LoadLimits) -> Self {

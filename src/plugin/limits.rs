@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
 /// Limits of one plugin; `[limits]` in plugin.toml.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginLimits {
     /// Maximum duration of a call (wall clock), including start functions; 100 ms by default.
     pub time: Duration,

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 use super::cluster::KnownNodes;
+use super::counting::CountingPlugins;
 use super::current_senders::CurrentSenders;
 use super::dry_run::Shadows;
 use super::learned::LearnedSecrets;
@@ -92,6 +93,8 @@ pub struct App {
     pub replays: ReplayJobs,
     /// Trials of plugins, divided among companies.
     pub(crate) trials: Arc<Shares>,
+    /// Plugins that count instructions, for trials.
+    pub(crate) counting: CountingPlugins,
     /// Searches in payloads and previews of replays, of each company.
     pub(crate) searches: Arc<FewOfEach>,
     /// Plugins whose files are being changed through the API.
@@ -179,6 +182,7 @@ impl App {
             operations: Operations::new(OPERATIONS),
             replays: ReplayJobs::default(),
             trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
+            counting: CountingPlugins::default(),
             searches: FewOfEach::new(SEARCHES),
             edits: Edits::default(),
             watch: None,

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cluster;
+pub(crate) mod counting;
 pub mod current_senders;
 pub mod dry_run;
 pub mod learned;

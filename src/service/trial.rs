@@ -68,8 +68,11 @@ pub(crate) struct Trial {
     took_us: u64,
     /// How long decoding and the schema check took, in microseconds.
     checked_us: u64,
-    /// Instructions that the plugin executed; null where the engine does not count them.
+    /// Instructions that the plugin executed (wasmtime's fuel), if `count_fuel` asked for them. There is no limit of them: a live
+    /// call is limited by its time.
     fuel: Option<u64>,
+    /// Why they were not counted, if `count_fuel` asked for them.
+    fuel_problem: Option<String>,
     /// How much of each limit was used.
     limits: Vec<LimitUsage>,
     /// How the result differs from what was stored for the event.
@@ -137,6 +140,11 @@ impl Trial {
         trial
     }
 
+    /// With the reason why instructions were not counted.
+    pub(crate) fn not_counted(self, why: Option<&str>) -> Self {
+        Self { fuel_problem: why.map(str::to_owned), ..self }
+    }
+
     /// A script that cannot be loaded.
     pub(crate) fn unloadable(integration: &Integration, cause: &str) -> Self {
         let problem = TrialProblem::new("script", "script_invalid", cause.to_owned());
@@ -160,6 +168,7 @@ impl Trial {
             took_us: 0,
             checked_us: 0,
             fuel: None,
+            fuel_problem: None,
             limits: Vec::new(),
             stored: None,
         }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Server, closeBrowser, existsSync, join, logIn, readFileSync, screenshot, window } from "./harness.mjs";
 import { seed } from "./seed.mjs";
+import { placesOf } from "../../src/http/console/assets/js/pointer.js";
 
 let server, ids;
 before(async () => {
@@ -75,10 +76,51 @@ test("a script runs on every pause in typing, marks its error, and is saved only
   assert.deepEqual(page.problems, []);
 });
 
+test("only places in the payload are links into it", async () => {
+  const page = await window(server);
+  await logIn(page, "/console/bench/bookings");
+  const result = page.getByRole("region", { name: "Result" });
+  const payload = page.getByLabel("Payload (JSON)");
+  await payload.fill('{"id":"o","kind":"call","name":"Out","0":{"description":"of the payload"}}');
+  const script = page.getByLabel("Script mapper.js");
+  await script.fill((await script.inputValue()).replace('event.notes ?? "No notes."', "[]"));
+  await result.getByText("What is wrong with the output").waitFor();
+  await result.getByText("/0/description", { exact: true }).waitFor();
+  assert.equal(await result.locator("button.pointer").count(), 0);
+  await payload.fill('{"id":"o","kind":"journey"}');
+  await result.getByRole("button", { name: "/kind" }).waitFor();
+  assert.deepEqual(page.problems, []);
+});
+
+test("places of many pointers are found in one pass", () => {
+  const items = Array.from({ length: 10_000 }, (_, n) => ({ "a/b": [n, `"}${n}`] }));
+  const text = JSON.stringify({ items, "": { "~": null } }, null, 2);
+  const parse = JSON.parse;
+  let parsed = 0;
+  JSON.parse = (it) => { if (it.length > 1000) parsed += 1; return parse(it); };
+  let places;
+  try {
+    places = placesOf(text, [...items.map((_, n) => `/items/${n}/a~1b/1`), "", "//~0", "/items/3", "/none", "/items/10000", "/items/3/a~1b/1/x"]);
+  } finally {
+    JSON.parse = parse;
+  }
+  const at = (pointer) => { const it = places.get(pointer); return text.slice(it.from, it.to); };
+  assert.equal(parsed, 1);
+  assert.equal(places.size, 10_003);
+  assert.equal(at("/items/9999/a~1b/1"), '"\\"}9999"');
+  assert.equal(at("//~0"), "null");
+  assert.deepEqual(JSON.parse(at("/items/3")), items[3]);
+  assert.equal(at(""), text);
+  const twice = placesOf('{"a":{"b":1},"a":{"c":2}}', ["/a/b", "/a/c", "/a"]);
+  assert.deepEqual([...twice.keys()].sort(), ["/a", "/a/c"], "the last member of a name counts");
+  assert.equal(placesOf("{", [""]).size, 0);
+});
+
 test("Tab indents, Escape and Tab leave the field", async () => {
   const page = await window(server);
   await logIn(page, "/console/bench/bookings");
   const script = page.getByLabel("Script mapper.js");
+  await page.locator(".gutter").first().waitFor();
   await script.focus();
   await script.evaluate((it) => it.setSelectionRange(0, 0));
   await page.keyboard.press("Tab");
@@ -121,7 +163,57 @@ test("plugins are listed with their state, and the operator compares one with st
   await page.getByText("The same", { exact: false }).first().waitFor();
   await screenshot(page, "plugin-diff-result");
   assert.deepEqual(page.problems, []);
+  // Without an answer, the form is there again with what was entered.
+  await page.getByLabel("Examples").fill("7");
+  await page.route("**/diff", (it) => it.abort());
+  await page.getByRole("button", { name: "Compare" }).click();
+  await page.getByText("No answer").waitFor();
+  await page.unroute("**/diff");
+  await page.route("**/diff", () => {});
+  await page.getByRole("button", { name: "Compare" }).click();
+  assert.equal(await page.getByRole("button", { name: "Compare" }).isEnabled(), false);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("Stopped.").waitFor();
+  await page.unroute("**/diff");
+  await page.getByRole("button", { name: "Compare" }).click();
+  await page.getByText("Stopped.").waitFor({ state: "detached" });
+  await page.getByRole("heading", { name: "Result" }).waitFor();
+  assert.equal(await page.getByLabel("Examples").inputValue(), "7");
   const admin = await window(server);
   await logIn(admin, "/console/plugins/bookings/diff");
   await admin.getByText("Only the operator runs a plugin over stored history").waitFor();
+});
+
+test("instructions are counted if the box is checked, without scripts too", async () => {
+  const page = await window(server);
+  await logIn(page, `/console/bench/bookings?event=${ids.events.booking}`);
+  const result = page.getByRole("region", { name: "Result" });
+  await result.getByText("1 task", { exact: true }).waitFor();
+  assert.equal(await result.getByText("instructions").count(), 0);
+  await page.getByLabel("Count instructions (fuel)").check();
+  await result.getByText(/\d instructions/).waitFor();
+  assert.match(await result.innerText(), /this one took \d+\.\d % of its limit/);
+  await screenshot(page, "bench-fuel");
+  assert.deepEqual(page.problems, []);
+  const plain = await window(server, { javaScriptEnabled: false });
+  await logIn(plain, `/console/bench/bookings?event=${ids.events.booking}`);
+  await plain.getByLabel("Count instructions (fuel)").check();
+  await plain.getByRole("button", { name: "Run", exact: true }).click();
+  await plain.getByText(/\d instructions/).waitFor();
+  assert.equal(await plain.getByLabel("Count instructions (fuel)").isChecked(), true);
+});
+
+test("the body of an event is run as it was sent while it is not changed, also one that fills a request", async () => {
+  const limit = 1 << 20;
+  const whole = (pad) => `{"id":"large","kind":"visit","name":"Large Body","n":1234567890.123456789,"pad":"${pad}"}`;
+  const body = whole("x".repeat(limit - whole("").length));
+  const sent = await server.api("POST", "/v1/hooks/bookings", body);
+  assert.equal(sent.status, 201, sent.text.slice(0, 200));
+  const page = await window(server, { javaScriptEnabled: false });
+  await logIn(page, `/console/bench/bookings?event=${sent.headers.get("x-event-id")}`);
+  assert.match(await page.getByLabel("Payload (JSON)").inputValue(), /"n": 1234567890\.123456789,\n/);
+  await page.getByText("run as it was sent").waitFor();
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.getByText("Task 1: Call Large Body").waitFor();
+  await page.getByText("the same", { exact: true }).waitFor();
 });

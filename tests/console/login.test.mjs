@@ -107,3 +107,44 @@ test("logging in and out is in the audit log", async () => {
   assert.ok(actions.includes("console.login") && actions.includes("console.logout"), actions.join(" "));
   assert.ok(!JSON.stringify(json).includes(KEY));
 });
+
+test("a form whose session has ended is kept through the login, and sent again with a button, without scripts", async () => {
+  const page = await window(server, { javaScriptEnabled: false });
+  await logIn(page, "/console/bench/bookings");
+  await page.getByLabel("Payload (JSON)").fill('{\n  "id": "k", "kind": "visit", "name": "Kept Example"\n}');
+  await page.context().clearCookies();
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.getByText("You were logged out").waitFor();
+  await screenshot(page, "login-kept");
+  await page.getByRole("button", { name: "another tab" }).click();
+  await page.getByText("no session yet").waitFor();
+  await page.getByLabel("API key").fill("wrong");
+  await page.getByRole("button", { name: "Log in", exact: true }).click();
+  await page.getByRole("alert").waitFor();
+  await page.getByLabel("API key").fill(KEY);
+  await page.getByRole("button", { name: "Log in", exact: true }).click();
+  await page.getByRole("heading", { name: "Send it again?" }).waitFor();
+  await screenshot(page, "login-send-again");
+  assert.equal(await page.getByText("Call Kept Example").count(), 0, "it is not sent by itself");
+  await page.getByRole("button", { name: "Send it again" }).click();
+  await page.getByText("Task 1: Call Kept Example").waitFor();
+  assert.match(await page.getByLabel("Payload (JSON)").inputValue(), /Kept Example/);
+  assert.deepEqual(page.problems, []);
+});
+
+test("a form that is too large to be kept is still in the previous page", async () => {
+  const page = await window(server, { javaScriptEnabled: false });
+  await logIn(page, "/console/bench/bookings");
+  const large = `{"id":"k","kind":"visit","name":"Large Example","pad":"${"x".repeat(400_000)}"}`;
+  await page.getByLabel("Payload (JSON)").fill(large);
+  await page.context().clearCookies();
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.getByText("larger than 256.0 KiB").waitFor();
+  const other = await page.context().newPage();
+  await logIn(other, "/console/events");
+  await page.goBack();
+  assert.equal(await page.getByLabel("Payload (JSON)").inputValue(), large);
+  // The browser has loaded the page again, with the new session's token, and put back what was typed.
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.getByText("Task 1: Call Large Example").waitFor();
+});

@@ -111,3 +111,123 @@ fn the_console_can_be_off() {
     let server = Setup::new().config("[console]\nenabled = false\n").start();
     assert_eq!(server.get("/console").status, 404);
 }
+
+/// Somebody has typed for an hour, and the plugin is gone, or their key may not: the text must be in the answer, with the error.
+#[test]
+fn what_was_entered_is_shown_again_with_the_error() {
+    let setup = Setup::new().config("[plugins]\nsettle_ms = 50\n").script("guest", "export default () => 1;");
+    let server = setup.start();
+    let mut admin = Browser::with_key(&server, KEY);
+    std::fs::remove_dir_all(setup.plugins.join("guest")).unwrap();
+    until("the plugin is gone", || server.get("/v1/admin/plugins").json()["data"].as_array().unwrap().is_empty());
+    let mut reader = Browser::with_key(&server, &setup.key("company-1", &["tasks:read"]));
+    let bench = [
+        ("payload", "{\"typed\":\"the payload\"}"),
+        ("headers", "x-typed: a header"),
+        ("file:mapper.js", "// typed <script>"),
+        ("fixture", "typed-name"),
+        ("replace", "yes"),
+    ];
+    let bench_shows = [
+        "the payload",
+        "x-typed: a header",
+        "// typed &lt;script&gt;",
+        "value=\"typed-name\"",
+        "value=\"yes\" checked",
+    ];
+    for path in ["", "/fixture", "/script", "/script/0123/restore"] {
+        let reply = admin.post(&format!("/console/bench/guest{path}"), &bench).expect(404);
+        for shown in bench_shows {
+            assert!(reply.text.contains(shown), "{path}: {shown}: {}", reply.text);
+        }
+        assert!(reply.text.contains("no plugin named") && reply.text.contains("role=\"alert\""), "{path}");
+    }
+    let event = "0190a000-0000-7000-8000-000000000000";
+    let copy = [("body", "typed body"), ("content_type", "text/typed"), ("key", "k")];
+    let reply = admin.post(&format!("/console/events/{event}/edit"), &copy).expect(404);
+    assert!(reply.text.contains("typed body") && reply.text.contains("text/typed"), "{}", reply.text);
+    let test = [("integration", "guest"), ("body", "{\"typed\":2}")];
+    let reply = admin.post("/console/connect/github", &test).expect(404);
+    assert!(reply.text.contains("role=\"alert\""), "{}", reply.text);
+    let reply = reader.post("/console/connect/github", &test).expect(403);
+    assert!(reply.text.contains("{&quot;typed&quot;:2}"), "{}", reply.text);
+    let key = [("label", "typed label"), ("scopes", "admin"), ("timezone", "Europe/Berlin")];
+    let reply = reader.post("/console/keys", &key).expect(403);
+    assert!(reply.text.contains("typed label") && reply.text.contains("Europe/Berlin"), "{}", reply.text);
+    let reply = reader.post("/console/erase", &[("patient_id", "typed-id")]).expect(403);
+    assert!(reply.text.contains("value=\"typed-id\""), "{}", reply.text);
+}
+
+fn encoded(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// Otherwise what somebody has typed for an hour is gone with their session when scripts are off; or a form that another site
+/// has made up is sent.
+#[test]
+fn a_form_whose_session_has_ended_is_kept_and_a_person_sends_it_again() {
+    let script = "export default () => ({ title: 'Made', description: 'x' });";
+    let server = Setup::new().script("guest", script).start();
+    let mut browser = Browser::with_key(&server, KEY);
+    let origin = format!("http://{}", server.address());
+    let ours: [(&str, &str); 1] = [("origin", &origin)];
+    let others = [("origin", "https://example.com")];
+    let old = browser.form_token();
+    let form =
+        encoded(&[("form_token", &old), ("payload", "{\"a\": \"<typed> & kept\"}"), ("headers", "x-a: b\r\nx-c: d")]);
+    let url = "/console/bench/guest";
+    browser.post("/console/logout", &[]).expect(303);
+    browser.cookie.clear();
+    let page = browser.send("POST", url, &form, &ours).expect(401);
+    let kept = "{&quot;a&quot;: &quot;&lt;typed&gt; &amp; kept&quot;}";
+    for part in [
+        "You were logged out",
+        "name=\"kept_action\" value=\"/console/bench/guest\"",
+        &format!("name=\"kept:payload\" value=\"{kept}\""),
+        "name=\"kept:headers\" value=\"x-a: b\r\nx-c: d\"",
+    ] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert!(!page.text.contains(&old), "the token of the earlier session is of no use");
+    // Nothing that a browser does not call ours is kept.
+    for headers in [&others[..], &[], &[("sec-fetch-site", "cross-site"), ("origin", &origin)]] {
+        let reply = browser.send("POST", url, &form, headers).expect(303);
+        assert!(!reply.text.contains("typed") && reply.header("location") == "/console/login", "{headers:?}");
+    }
+    browser.send("POST", url, &encoded(&[("payload", "no token")]), &ours).expect(303);
+    browser.send("POST", "/console/bench/guest/result", &form, &ours).expect(303);
+    let large = encoded(&[("form_token", &old), ("payload", &"x".repeat(300 << 10))]);
+    let reply = browser.send("POST", url, &large, &ours).expect(401);
+    assert!(reply.text.contains("larger than 256.0 KiB") && !reply.text.contains("kept:payload"), "{}", reply.text);
+
+    let log_in = |action: &str, key: &str, headers: &[(&str, &str)]| {
+        let fields = [("key", key), ("kept_action", action), ("kept:payload", "{\"a\": \"<typed> & kept\"}")];
+        browser.send("POST", "/console/login", &encoded(&fields), headers)
+    };
+    assert!(log_in(url, "wrong", &ours).expect(401).text.contains(kept), "a mistyped key loses nothing");
+    log_in(url, KEY, &others).expect(403);
+    for action in ["https://example.com/", "//example.com/console", "/v1/tasks", "/console/logout", "/console/help"] {
+        assert!(!log_in(action, KEY, &ours).expect(303).text.contains("typed"), "{action}");
+    }
+    log_in(url, KEY, &[]).expect(303);
+    let offered = log_in(url, KEY, &ours).expect(200);
+    assert!(offered.text.contains("Send it again") && offered.text.contains(kept), "{}", offered.text);
+    assert!(offered.text.contains("action=\"/console/bench/guest\"") && !offered.text.contains("Task 1"));
+    let cookie = offered.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let mut browser = Browser::new(&server);
+    browser.cookie = cookie;
+    let now = browser.form_token();
+    assert!(offered.text.contains(&now) && now != old, "the button has the token of the new session");
+    let already = encoded(&[("already", "1"), ("kept_action", url), ("kept:payload", "{}")]);
+    assert!(browser.send("POST", "/console/login", &already, &ours).expect(200).text.contains("Send it again"));
+
+    // The way back in the browser leads to a page of the earlier session.
+    let reply = browser.send("POST", url, &form, &ours).expect(403);
+    assert!(reply.text.contains("Send it again") && reply.text.contains(kept), "{}", reply.text);
+    for headers in [&others[..], &[]] {
+        let reply = browser.send("POST", url, &form, headers).expect(403);
+        assert!(!reply.text.contains("typed") && !reply.text.contains("Send it again"), "{headers:?}");
+    }
+    let sent = browser.post(url, &[("payload", "{\"a\":1}")]).expect(200);
+    assert!(sent.text.contains("Task 1: Made"), "{}", sent.text);
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::guests::says;
 use crate::harness::{Reply, Server, Setup, until};
 
 const SETTLE: &str = "[plugins]\nsettle_ms = 50\n";
@@ -210,6 +211,51 @@ fn a_script_is_saved_restored_and_its_history_kept() {
     let refused = put(&server, &SCRIPT.replace("Call ", "Phone "), &first["digest"]).expect(409);
     assert_eq!(refused.code(), "folder_read_only");
     assert_eq!(std::fs::read_to_string(setup.plugins.join("guest/real.js")).unwrap(), SCRIPT);
+}
+
+/// Otherwise an author sees no cost of a change that is too small for a clock.
+#[test]
+fn instructions_are_counted_if_a_trial_asks_for_it() {
+    let loops = |times: u32| {
+        json!({"payload": {"name": "Ada"}, "count_fuel": true, "received_at": "2026-01-02T03:04:05Z",
+            "script": format!("export default () => {{ let n = 0; while (n < {times}) n++; return {{ title: `${{n}}`, description: 'x' }}; }};")})
+    };
+    let setup = setup().plugin("module", "", &says(r#"{"title":"From a module","description":"x","assigned_user_ids":["u"],"created_by_id":"c","deadline":"2030-01-01T00:00:00Z"}"#));
+    let server = setup.start();
+    let plain = tried(&server, &json!({"payload": {"name": "Ada"}}));
+    assert_eq!((&plain["fuel"], &plain["fuel_problem"]), (&Value::Null, &Value::Null));
+    let counted = tried(&server, &json!({"payload": {"name": "Ada"}, "count_fuel": true}));
+    assert_eq!(counted["tasks"][0]["title"], plain["tasks"][0]["title"]);
+    assert_eq!(counted["limits"][0]["limit"], plain["limits"][0]["limit"], "the limits are those of a live call");
+    assert!(counted["fuel"].as_u64().unwrap() > 10_000, "{counted}");
+    let (few, many) = (tried(&server, &loops(10)), tried(&server, &loops(20_000)));
+    assert_eq!(many["tasks"][0]["title"], "20000", "{many}");
+    let more = many["fuel"].as_u64().unwrap() - few["fuel"].as_u64().unwrap();
+    assert!(more > 20_000, "{more}");
+    assert_eq!(tried(&server, &loops(10))["fuel"], few["fuel"], "the same call has the same instructions");
+    let of_module = |body: &Value| server.post("/v1/admin/plugins/module/try", body).expect(200).json();
+    let module = json!({"payload": {}, "count_fuel": true});
+    let fuel = of_module(&module)["fuel"].as_u64().unwrap();
+    assert!((1..10_000).contains(&fuel), "{fuel}");
+    // The compiled module stays in memory, so a changed folder does not matter.
+    let wasm = setup.plugins.join("module/mapper.wasm");
+    std::fs::write(&wasm, "not a module").unwrap();
+    assert_eq!(of_module(&module)["fuel"], fuel);
+    assert_eq!(server.get("/v1/admin/plugins").json()["data"][0]["calls"]["calls"], 0);
+    let refused = tried(&server, &json!({"payload": [1], "count_fuel": true}));
+    assert_eq!((&refused["result"], &refused["fuel"]), (&json!("payload"), &Value::Null), "nothing was called");
+}
+
+/// Otherwise the count of another plugin is shown.
+#[test]
+fn instructions_are_not_counted_for_another_module_than_the_live_one() {
+    let setup = Setup::new().config("[plugins]\nwatch = false\n").plugin("module", "", &says("{}"));
+    let server = setup.start();
+    std::fs::write(setup.plugins.join("module/mapper.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let body = json!({"payload": {}, "count_fuel": true});
+    let trial = server.post("/v1/admin/plugins/module/try", &body).expect(200).json();
+    assert!(trial["fuel"].is_null() && trial["fuel_problem"].is_string(), "{trial}");
+    assert!(!trial.to_string().contains("mapper.wasm"), "{trial}");
 }
 
 /// Otherwise a company that tries a loop takes the processor from the others.

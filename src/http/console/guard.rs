@@ -17,8 +17,12 @@ pub(super) enum Admits {
     Visitors,
 }
 
-/// Largest form of somebody who has not logged in, in bytes.
-const STRANGERS: usize = 16 * 1024;
+/// Largest form that is kept for somebody whose session has ended, in bytes.
+pub(super) const KEPT: usize = 256 * 1024;
+/// Largest form of somebody who has not logged in, in bytes: a key, and a form that was kept.
+const STRANGERS: usize = KEPT + 32 * 1024;
+/// Fields of a login next to those that were kept.
+const OF_LOGIN: usize = 8;
 /// Most fields of a form.
 const FIELDS: usize = 1000;
 
@@ -45,14 +49,22 @@ pub(super) fn protect(headers: &mut HeaderMap) {
     }
 }
 
+/// A form that one of our pages has sent.
+pub(super) enum SentForm {
+    /// With the token of the session.
+    Own(Vec<(String, String)>),
+    /// Of an earlier session.
+    Earlier(Vec<(String, String)>),
+}
+
 /// Reads a form, if the request has one, and checks that one of our pages has sent it.
 pub(super) async fn form(
     call: &mut Call,
     session: Option<&VisitorSession>,
     admits: Admits,
-) -> Result<Vec<(String, String)>, PageFailure> {
+) -> Result<SentForm, PageFailure> {
     if call.exchange.method != Method::POST {
-        return Ok(Vec::new());
+        return Ok(SentForm::Own(Vec::new()));
     }
     if !is_own(call) {
         return Err(foreign());
@@ -62,24 +74,55 @@ pub(super) async fn form(
         Admits::Anyone => STRANGERS,
         Admits::Visitors => call.app.config.limits.body_bytes.saturating_mul(3),
     };
+    if admits == Admits::Anyone {
+        return read(call, limit, FIELDS + OF_LOGIN).await.map(SentForm::Own);
+    }
+    let fields = read(call, limit, FIELDS).await?;
+    let expected = session.map(VisitorSession::form_token).unwrap_or_default();
+    let is_same = bool::from(subtle::ConstantTimeEq::ct_eq(token(&fields).as_bytes(), expected.as_bytes()));
+    if is_same && !expected.is_empty() {
+        Ok(SentForm::Own(fields))
+    } else if !token(&fields).is_empty() && is_surely_own(call) {
+        Ok(SentForm::Earlier(fields))
+    } else {
+        Err(foreign())
+    }
+}
+
+/// Reads the form of somebody whose session has ended; none if it is not surely one of ours.
+///
+/// # Errors
+/// Fails if it is too large to be kept.
+pub(super) async fn form_to_keep(call: &mut Call) -> Result<Option<Vec<(String, String)>>, PageFailure> {
+    if !is_surely_own(call) {
+        return Ok(None);
+    }
+    let fields = read(call, KEPT, FIELDS).await?;
+    Ok(Some(fields).filter(|it| !token(it).is_empty()))
+}
+
+async fn read(call: &mut Call, limit: usize, most: usize) -> Result<Vec<(String, String)>, PageFailure> {
     let body = call.body_within(limit).await.map_err(refused)?;
-    if memchr::memchr_iter(b'&', &body).nth(FIELDS).is_some() {
+    if memchr::memchr_iter(b'&', &body).nth(most).is_some() {
         let message = format!("A form has at most {FIELDS} fields.");
         return Err(PageFailure::own(StatusCode::UNPROCESSABLE_ENTITY, "too_many_fields", message));
     }
-    let fields: Vec<(String, String)> = parse(&body).into_owned().collect();
-    if admits == Admits::Anyone {
-        return Ok(fields);
-    }
-    let expected = session.map(VisitorSession::form_token).unwrap_or_default();
-    let sent = fields.iter().find(|(name, _)| name == FIELD).map_or("", |(_, it)| it);
-    let is_same = bool::from(subtle::ConstantTimeEq::ct_eq(sent.as_bytes(), expected.as_bytes()));
-    if is_same && !expected.is_empty() { Ok(fields) } else { Err(foreign()) }
+    Ok(parse(&body).into_owned().collect())
 }
 
-fn foreign() -> PageFailure {
+fn token(fields: &[(String, String)]) -> &str {
+    fields.iter().find(|(name, _)| name == FIELD).map_or("", |(_, it)| it)
+}
+
+/// The failure of a form that is not the session's.
+pub(super) fn foreign() -> PageFailure {
     let message = "This form is not of your current session: you have logged in or out since, or another site has sent it. Nothing was changed. Open the page again.";
     PageFailure::own(StatusCode::FORBIDDEN, "foreign_form", message)
+}
+
+/// Whether a browser says so itself, so that a form is not only taken for ours because nothing is known.
+pub(super) fn is_surely_own(call: &Call) -> bool {
+    (call.header("sec-fetch-site").is_some() || call.header("origin").is_some()) && is_own(call)
 }
 
 /// Whether a browser says that one of our own pages makes the request. Browsers send `Sec-Fetch-Site` (Fetch Metadata) on

@@ -25,23 +25,24 @@ const SHOWN: usize = 500;
 
 /// `GET /console/keys`
 pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
-    whole(&page, None, &html! {}).await
+    let list = page.client.get("/v1/admin/keys").await?;
+    Ok(whole(&page, Ok(&list), None))
 }
 
-/// The list with the form, and a notice above.
-async fn whole(page: &PageCall, failure: Option<&PageFailure>, notice: &Markup) -> Result<PageReply, PageFailure> {
-    let list = page.client.get("/v1/admin/keys").await?;
+/// The list, or why it cannot be read, with the form.
+fn whole(page: &PageCall, list: Result<&Value, &PageFailure>, failure: Option<&PageFailure>) -> PageReply {
     let chosen = page.who.company.as_ref().map(ToString::to_string);
-    let keys = list["data"].as_array().map_or(&[][..], Vec::as_slice);
+    let keys = list.ok().and_then(|it| it["data"].as_array()).map_or(&[][..], Vec::as_slice);
     let mut keys: Vec<&Value> =
         keys.iter().filter(|it| chosen.as_deref().is_none_or(|chosen| text(it, "company_id") == chosen)).collect();
     keys.sort_by_key(|it| (!it["revoked_at"].is_null(), std::cmp::Reverse(text(it, "created_at").to_owned())));
     let content = html! {
         h1 { "Keys" }
-        (notice)
         section.card aria-labelledby="all-keys" {
             h2 #all-keys { "API keys" }
-            @if keys.is_empty() {
+            @if let Err(unread) = list {
+                (parts::problem(unread))
+            } @else if keys.is_empty() {
                 (parts::empty_state("No keys yet", &html! { "Create one below: one for each sender and each reader, so that each can be revoked alone." }))
             } @else {
                 (table(page, &keys[..keys.len().min(SHOWN)]))
@@ -53,7 +54,7 @@ async fn whole(page: &PageCall, failure: Option<&PageFailure>, notice: &Markup) 
         (form(page, failure))
     };
     let status = failure.map_or(warp::http::StatusCode::OK, |it| it.status);
-    Ok(PageReply::with_status(status, page, "Keys", Section::Keys, content))
+    PageReply::with_status(status, page, "Keys", Section::Keys, content)
 }
 
 fn table(page: &PageCall, keys: &[&Value]) -> Markup {
@@ -105,6 +106,9 @@ fn state(it: &Value) -> &'static str {
 /// The form for a new key; after a failure with what was sent.
 fn form(page: &PageCall, failure: Option<&PageFailure>) -> Markup {
     let company = page.who.company.as_ref().map(ToString::to_string);
+    // A reload of the answer must not create a second key. After a failure of the server, the key may have been created.
+    let may_be_made = failure.is_some_and(|it| it.status.is_server_error());
+    let once = page.form("once").filter(|_| may_be_made).map_or_else(|| new_id(now()).to_string(), str::to_owned);
     let chosen = |scope: Scope| page.form_all().iter().any(|(name, value)| name == "scopes" && value == scope.name());
     html! {
         section.card aria-labelledby="new-key" {
@@ -112,8 +116,7 @@ fn form(page: &PageCall, failure: Option<&PageFailure>) -> Markup {
             @if let Some(failure) = failure { (parts::problem(failure)) }
             form.stack method="post" action=(page.link("/console/keys")) {
                 (parts::form_field(page))
-                // A reload of the answer must not create a second key.
-                input type="hidden" name="once" value=(new_id(now()));
+                input type="hidden" name="once" value=(once);
                 div.fields {
                     div {
                         label for="label" { "Label" }
@@ -177,8 +180,10 @@ pub(super) async fn create(page: PageCall) -> Result<PageReply, PageFailure> {
     let once = page.form("once").unwrap_or_default();
     let made = match page.client.post_with("/v1/admin/keys", &[("idempotency-key", once)], &asked).await {
         Ok(made) => made,
-        Err(failure) if failure.status.is_client_error() => return whole(&page, Some(&failure), &html! {}).await,
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            let list = page.client.get("/v1/admin/keys").await;
+            return Ok(whole(&page, list.as_ref(), Some(&failure)));
+        }
     };
     let made = made.get("data").unwrap_or(&made);
     let details = &made["details"];

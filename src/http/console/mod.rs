@@ -21,6 +21,7 @@ mod failure_page;
 mod fixing;
 mod guard;
 mod help;
+mod interrupted;
 mod keys;
 mod layout;
 mod login;
@@ -40,7 +41,7 @@ mod tasks;
 mod urls;
 mod visitor;
 
-use warp::http::Method;
+use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::call::Call;
@@ -48,11 +49,12 @@ use super::router::FoundRoute;
 use crate::metrics::http::HTTP;
 use crate::system::trace;
 use client::ApiFn;
-use guard::Admits;
+use guard::{Admits, SentForm};
+use interrupted::InterruptedForm;
 use page::PageCall;
 use page_failure::PageFailure;
 use page_reply::PageReply;
-use pages::{PAGES, PageRow};
+use pages::{PAGES, PageKind, PageRow};
 use session::found;
 use urls::CONSOLE;
 
@@ -60,7 +62,12 @@ pub(super) use urls::is_of;
 
 /// Whether a request may take hours, because the route that it calls may.
 pub(super) fn takes_long(path: &str) -> bool {
-    is_of(path) && PAGES.find(&Method::POST, &Method::POST, path).is_ok_and(|it| it.route.is_long)
+    is_of(path) && PAGES.find(&Method::POST, &Method::POST, path).is_ok_and(|it| it.route.kind == PageKind::Long)
+}
+
+/// Whether a path is of a page whose form is kept when the session has ended.
+fn keeps_form(path: &str) -> bool {
+    PAGES.find(&Method::POST, &Method::POST, path).is_ok_and(|it| it.route.keeps_form())
 }
 
 /// Counts its requests from the start.
@@ -100,13 +107,21 @@ async fn answer(
     let session = match (page.admits, found(&call).await) {
         (Admits::Anyone, Ok(session)) => session,
         (Admits::Visitors, Ok(Some(session))) => Some(session),
-        (Admits::Visitors, Ok(None)) => return login::first(&call),
+        (Admits::Visitors, Ok(None)) => return login::first(&mut call, page.keeps_form()).await,
         (_, Err(problem)) => return failure_page::show(&call.app, None, None, &PageFailure::of(problem, path)),
     };
     let (app, visitor) = (std::sync::Arc::clone(&call.app), session.clone());
     let company = page::chosen(&call.query).ok().flatten();
     let answered = async {
-        let form = guard::form(&mut call, session.as_ref(), page.admits).await?;
+        let mut form = match (guard::form(&mut call, session.as_ref(), page.admits).await?, &session) {
+            (SentForm::Own(form), _) => form,
+            (SentForm::Earlier(form), Some(session)) if page.keeps_form() => {
+                let form = InterruptedForm::of(&call, form);
+                return Ok(form.offer(&call, session, StatusCode::FORBIDDEN));
+            }
+            (SentForm::Earlier(_), _) => return Err(guard::foreign()),
+        };
+        interrupted::without_others(&mut form, keeps_form);
         (page.handler)(PageCall::new(api, call, session, form)?).await
     };
     answered.await.unwrap_or_else(|failure| failure_page::show(&app, visitor.as_ref(), company.as_ref(), &failure))

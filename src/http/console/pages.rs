@@ -1,6 +1,7 @@
 //! Every URL of the console, on one screen.
 //!
-//! A row says: method, URL, who may see it (`visitors` have logged in) and the handler. A page marked `long` may take hours.
+//! A row says: method, URL, who may see it (`visitors` have logged in) and the handler. A page marked `long` may take hours. What
+//! is sent to one marked `fleeting` is not kept when the session has ended.
 
 use std::sync::LazyLock;
 
@@ -17,13 +18,30 @@ use super::{
 };
 use crate::http::router::Router;
 
+/// What is special about a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageKind {
+    /// Nothing.
+    Usual,
+    /// It may take hours.
+    Long,
+    /// Nobody would want to send its form again: a script sends it, or it only logs out.
+    Fleeting,
+}
+
 /// A page.
 #[derive(Clone, Copy)]
 pub(super) struct PageRow {
     pub(super) admits: Admits,
     pub(super) handler: fn(PageCall) -> BoxFuture<'static, Result<PageReply, PageFailure>>,
-    /// It may take hours.
-    pub(super) is_long: bool,
+    pub(super) kind: PageKind,
+}
+
+impl PageRow {
+    /// Whether it takes a form that is kept when the session has ended.
+    pub(super) fn keeps_form(self) -> bool {
+        self.admits == Admits::Visitors && self.kind != PageKind::Fleeting
+    }
 }
 
 macro_rules! admits {
@@ -35,22 +53,25 @@ macro_rules! admits {
     };
 }
 
-macro_rules! is_long {
+macro_rules! kind {
     () => {
-        false
+        PageKind::Usual
     };
     (long) => {
-        true
+        PageKind::Long
+    };
+    (fleeting) => {
+        PageKind::Fleeting
     };
 }
 
 macro_rules! pages {
-    ($($method:ident $path:literal $admits:ident => $($handler:ident)::+ $($long:ident)?;)*) => {
+    ($($method:ident $path:literal $admits:ident => $($handler:ident)::+ $($kind:ident)?;)*) => {
         fn pages() -> Vec<(Method, &'static str, PageRow)> {
             vec![$((Method::$method, $path, PageRow {
                 admits: admits!($admits),
                 handler: |page| Box::pin($($handler)::+(page)),
-                is_long: is_long!($($long)?),
+                kind: kind!($($kind)?),
             })),*]
         }
     };
@@ -70,7 +91,7 @@ pages! {
     POST "/console/login" anyone => login::log_in;
     GET "/console/login/{link}" anyone => login::show_link;
     POST "/console/login/{link}" anyone => login::follow_link;
-    POST "/console/logout" visitors => login::log_out;
+    POST "/console/logout" visitors => login::log_out fleeting;
     POST "/console/company" visitors => login::choose_company;
     GET "/console/events" visitors => events::list;
     GET "/console/events/tail" visitors => events::tail;
@@ -99,7 +120,7 @@ pages! {
     GET "/console/bench" visitors => bench::choose;
     GET "/console/bench/{name}" visitors => bench::show;
     POST "/console/bench/{name}" visitors => bench::run;
-    POST "/console/bench/{name}/result" visitors => bench::run_part;
+    POST "/console/bench/{name}/result" visitors => bench::run_part fleeting;
     POST "/console/bench/{name}/fixture" visitors => bench::fixture;
     POST "/console/bench/{name}/script" visitors => bench::script;
     GET "/console/bench/{name}/script/{digest}" visitors => bench::compare;

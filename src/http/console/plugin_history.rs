@@ -21,7 +21,8 @@ pub(super) async fn diff(page: PageCall) -> Result<PageReply, PageFailure> {
 /// `POST /console/plugins/{name}/diff`: runs it, for as long as it takes.
 pub(super) async fn run_diff(page: PageCall) -> Result<PageReply, PageFailure> {
     let name = page.parameter("name").to_owned();
-    let plugin = find(&page, &name).await?;
+    // Without it, the comparison says why, and what was entered is shown again.
+    let plugin = find(&page, &name).await.unwrap_or_default();
     let mut asked = json!({ "dir": page.form("dir").unwrap_or_default().trim(), "integration": name });
     for field in ["since", "until"] {
         if let Some(at) = page.form(field) {
@@ -33,7 +34,8 @@ pub(super) async fn run_diff(page: PageCall) -> Result<PageReply, PageFailure> {
     }
     let result = page.client.post("/v1/admin/plugins/diff", &asked).await;
     let content = diff_page(&page, &name, &plugin, Some(&result));
-    Ok(PageReply::html(&page, &format!("{name} over history"), Section::Plugins, content))
+    let status = result.err().map_or(warp::http::StatusCode::OK, |it| it.status);
+    Ok(PageReply::with_status(status, &page, &format!("{name} over history"), Section::Plugins, content))
 }
 
 /// A date means its first moment.
@@ -81,7 +83,8 @@ fn diff_form(page: &PageCall, name: &str, plugin: &Value) -> Markup {
             }
             p { input #values type="checkbox" name="values" value="yes" checked[page.form("values").is_some()]; " " label for="values" { "Show values of the senders' data" } }
             div.row { button.primary type="submit" { "Compare" } span.muted.small { "The comparison is in the audit log. It may take minutes; leaving the page stops it." } }
-            div.busy hidden role="status" { progress aria-label="Comparing" {} " Comparing… " span.seconds {} }
+            div.busy.row hidden role="status" { progress aria-label="Comparing" {} " Comparing… " span.seconds {} button type="button" { "Stop" } }
+            div.failed role="alert" {}
         }
     }
 }

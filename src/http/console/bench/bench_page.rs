@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use serde_json::Value;
+use warp::http::StatusCode;
 
 use super::form::{BenchForm, FILE};
 use super::result::result;
@@ -9,7 +10,7 @@ use super::version_list;
 use crate::http::console::page::PageCall;
 use crate::http::console::page_failure::PageFailure;
 use crate::http::console::page_reply::{PageReply, Section};
-use crate::http::console::parts::{form_field, text, visible};
+use crate::http::console::parts::{form_field, problem, text, visible};
 use crate::http::console::plugin_facts::segment;
 use crate::http::console::plugins::find;
 
@@ -21,6 +22,8 @@ const SCRIPT_ROWS: (usize, usize) = (14, 32);
 pub(super) struct BenchPage {
     name: String,
     pub(super) script: Option<Value>,
+    /// Why the integration cannot be read, on a page that shows what was entered all the same.
+    unread: Option<PageFailure>,
 }
 
 impl BenchPage {
@@ -31,12 +34,20 @@ impl BenchPage {
             "script" => match page.client.get(&format!("/v1/admin/plugins/{}/script", segment(&name))).await {
                 Ok(script) => Some(script),
                 // Expressions in plugin.toml have no text of their own.
-                Err(failure) if failure.status == warp::http::StatusCode::NOT_FOUND => None,
+                Err(failure) if failure.status == StatusCode::NOT_FOUND => None,
                 Err(failure) => return Err(failure),
             },
             _ => None,
         };
-        Ok(Self { name, script })
+        Ok(Self { name, script, unread: None })
+    }
+
+    /// The same for a form that was sent: if the integration cannot be read, the page says so and keeps what was entered.
+    pub(super) async fn for_form(page: &PageCall) -> Self {
+        Self::open(page).await.unwrap_or_else(|failure| {
+            let name = page.parameter("name").to_owned();
+            Self { name, script: None, unread: Some(failure) }
+        })
     }
 
     /// The page with a form, a notice about what was saved, and a result.
@@ -46,7 +57,7 @@ impl BenchPage {
         form: &BenchForm,
         notice: Option<Markup>,
         trial: Option<&Result<Value, PageFailure>>,
-    ) -> Result<PageReply, PageFailure> {
+    ) -> PageReply {
         let versions = match &self.script {
             Some(script) => version_list::list(page, &self.name, text(script, "digest")).await,
             None => html! {},
@@ -57,22 +68,25 @@ impl BenchPage {
                 div.row { a.button href=(page.link(&format!("/console/plugins/{}", segment(&self.name)))) { "The plugin" } a.button href=(page.link(&format!("/console/events?integration={}", segment(&self.name)))) { "Choose an event" } }
             }
             @if let Some(notice) = notice { (notice) }
-            form.bench method="post" action=(self.link(page, "")) data-module="editor" data-result=(self.link(page, "/result")) {
+            @if let Some(failure) = &self.unread { (problem(failure)) p { "What you have entered is below, and nothing of it is lost." } }
+            form #bench .bench method="post" action=(self.link(page, "")) data-module="editor" data-result=(self.link(page, "/result")) {
                 (form_field(page))
                 // Enter in a field uses the first button of a form: it must not be one that saves.
                 button.visually-hidden type="submit" tabindex="-1" aria-hidden="true" { "Run" }
-                div.bench-input { (self.payload(page, form)) @if let Some(script) = &self.script { (self.editor(page, form, script)) } }
+                div.bench-input { (self.payload(page, form)) @if !form.files.is_empty() { (self.editor(page, form)) } }
                 div.bench-output {
                     div.row { button.primary type="submit" { "Run" } span.muted.small.hint hidden { "runs by itself after each pause in typing" } }
+                    div { input #count_fuel type="checkbox" name="count_fuel" value="yes" checked[form.counts_fuel]; " " label for="count_fuel" { "Count instructions (fuel)" } }
                     section #result aria-label="Result" {
                         @match trial { Some(trial) => (result(page, form, trial)), None => p.muted { "The result is shown here. Nothing is stored." } }
                     }
-                    (self.saving(page))
+                    (self.saving(page, form))
                 }
             }
             (versions)
         };
-        Ok(PageReply::html(page, &format!("Bench: {}", self.name), Section::Bench, content))
+        let status = self.unread.as_ref().map_or(StatusCode::OK, |it| it.status);
+        PageReply::with_status(status, page, &format!("Bench: {}", self.name), Section::Bench, content)
     }
 
     fn link(&self, page: &PageCall, rest: &str) -> String {
@@ -84,7 +98,9 @@ impl BenchPage {
             section.card.stack {
                 @if let Some(event) = &form.event {
                     input type="hidden" name="event" value=(event);
+                    input type="hidden" name="unchanged" value=(form.unchanged);
                     p { "From event " a.mono href=(page.link(&format!("/console/events/{}", segment(event)))) { (event) } ". What you change here is not stored." }
+                    @if form.is_unchanged() && !form.payload.is_empty() { p.muted { "While you do not change it, the body is run as it was sent." } }
                     @if form.payload.is_empty() { p.muted { "While this is empty, the body is run as it was sent: the integration cannot read it, or it is not this integration's." } }
                 }
                 label for="payload" { "Payload (JSON)" }
@@ -102,8 +118,9 @@ impl BenchPage {
         }
     }
 
-    fn editor(&self, page: &PageCall, form: &BenchForm, script: &Value) -> Markup {
-        let main = text(script, "file");
+    fn editor(&self, page: &PageCall, form: &BenchForm) -> Markup {
+        // Without it, files are in the order of their names.
+        let main = self.script.as_ref().map_or("", |it| text(it, "file"));
         let files = || {
             form.files
                 .iter()
@@ -126,15 +143,15 @@ impl BenchPage {
         }
     }
 
-    fn saving(&self, page: &PageCall) -> Markup {
+    fn saving(&self, page: &PageCall, form: &BenchForm) -> Markup {
         html! {
             section.card.stack {
                 h2 { "Save as fixture" }
                 p.muted.small { "This payload with its result becomes an example that every new version must pass. It is kept in the plugin's folder as it is, so leave out what must not be there." }
                 div.row {
                     label for="fixture" { "Name" }
-                    input #fixture name="fixture" placeholder="cancelled" size="20" autocomplete="off" pattern="[\\w.\\-]+";
-                    span { input #replace type="checkbox" name="replace" value="yes"; " " label for="replace" { "Replace" } }
+                    input #fixture name="fixture" value=(form.fixture.name) placeholder="cancelled" size="20" autocomplete="off" pattern="[\\w.\\-]+";
+                    span { input #replace type="checkbox" name="replace" value="yes" checked[form.fixture.replaces]; " " label for="replace" { "Replace" } }
                     button type="submit" formaction=(self.link(page, "/fixture")) { "Save" }
                 }
             }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::respaced::{JsonSpacing, respaced};
 use crate::http::console::client::target;
 use crate::http::console::page::PageCall;
 use crate::http::console::page_failure::PageFailure;
-use crate::http::console::parts::text;
+use crate::http::console::parts::{JsonNode, text};
 
 /// Names of fields with a file of the script begin with this.
 pub(super) const FILE: &str = "file:";
@@ -20,6 +21,8 @@ pub(super) struct BenchForm {
     pub(super) event: Option<String>,
     /// JSON as it was entered; empty for the event's own body.
     pub(super) payload: String,
+    /// SHA-256 of the event's payload as the form showed it first: while the text is this one, the event's own body is run.
+    pub(super) unchanged: String,
     /// Headers, one per line.
     pub(super) headers: String,
     /// RFC 3339.
@@ -28,6 +31,18 @@ pub(super) struct BenchForm {
     pub(super) files: BTreeMap<String, String>,
     /// Digest of the script that was edited.
     pub(super) base: String,
+    /// Whether instructions are counted.
+    pub(super) counts_fuel: bool,
+    /// The fixture to save.
+    pub(super) fixture: NamedFixture,
+}
+
+/// The fixture that the payload is to be saved as.
+#[derive(Debug, Default)]
+pub(super) struct NamedFixture {
+    pub(super) name: String,
+    /// It may exist already.
+    pub(super) replaces: bool,
 }
 
 impl BenchForm {
@@ -41,6 +56,7 @@ impl BenchForm {
             let event = page.client.get(&target(&format!("/v1/events/{id}"), [])).await?;
             form.event = Some(id.to_owned());
             form.payload = shown(&event);
+            form.unchanged = sha256(&form.payload);
             let headers = event["headers"].as_object().into_iter().flatten();
             let line = |(name, it): (&String, &Value)| format!("{name}: {}\n", it.as_str().unwrap_or_default());
             form.headers = headers.map(line).collect();
@@ -56,10 +72,13 @@ impl BenchForm {
         Self {
             event: page.form("event").map(str::to_owned),
             payload: field("payload"),
+            unchanged: field("unchanged"),
             headers: field("headers"),
             received_at: field("received_at").trim().to_owned(),
             files: files.filter_map(|(name, it)| Some((name.strip_prefix(FILE)?.to_owned(), unix(it)))).collect(),
             base: field("base"),
+            counts_fuel: page.form("count_fuel").is_some(),
+            fixture: NamedFixture { name: field("fixture"), replaces: page.form("replace").is_some() },
         }
     }
 
@@ -77,12 +96,20 @@ impl BenchForm {
         if !self.files.is_empty() {
             asked["files"] = json!(self.files);
         }
+        if self.counts_fuel {
+            asked["count_fuel"] = json!(true);
+        }
         self.described(asked)
     }
 
     /// The body of `POST /v1/admin/plugins/{name}/fixtures`.
-    pub(super) fn fixture(&self, name: &str, replace: bool) -> Result<String, PageFailure> {
-        self.described(json!({ "name": name, "replace": replace }))
+    pub(super) fn saved_fixture(&self) -> Result<String, PageFailure> {
+        self.described(json!({ "name": self.fixture.name.trim(), "replace": self.fixture.replaces }))
+    }
+
+    /// Whether the payload is still the event's.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.event.is_some() && !self.unchanged.is_empty() && sha256(&self.payload) == self.unchanged
     }
 
     fn described(&self, mut asked: Value) -> Result<String, PageFailure> {
@@ -97,7 +124,7 @@ impl BenchForm {
             asked["received_at"] = json!(self.received_at);
         }
         let asked = asked.to_string();
-        if self.payload.trim().is_empty() {
+        if self.payload.trim().is_empty() || self.is_unchanged() {
             return Ok(asked);
         }
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&self.payload);
@@ -113,15 +140,23 @@ impl BenchForm {
     }
 }
 
-/// The payload of an event. Its numbers are as they were sent, if it is the body.
+/// The payload of an event. Its numbers are as they were sent, if it is the body or in a wrapper.
 fn shown(event: &Value) -> String {
-    let (payload, body) = (&event["payload"], text(event, "body"));
+    let payload = &event["payload"];
     if payload.is_null() {
         return String::new();
     }
-    let is_body = serde_json::from_str::<Value>(body).is_ok_and(|it| it == *payload);
-    let json = if is_body { body.to_owned() } else { payload.to_string() };
+    let sent = JsonNode::parse(text(event, "body"));
+    let mut json = String::new();
+    match sent.as_ref().and_then(|it| it.like(payload)) {
+        Some(exact) => exact.json(&mut json),
+        None => JsonNode::of(payload).json(&mut json),
+    }
     respaced(&json, JsonSpacing::Lines)
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|it| format!("{it:02x}")).collect()
 }
 
 /// Forms send lines with two characters at their ends.
@@ -134,6 +169,15 @@ fn unix(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Otherwise the bench shows, and runs, another number than was sent.
+    #[test]
+    fn a_payload_in_a_wrapper_keeps_the_digits_of_its_numbers() {
+        let body = r#"[{"body":{"n":1234567890.123456789,"m":1.10}}]"#;
+        let event = json!({ "body": body, "payload": { "m": 1.1, "n": "1234567890.123456789" } });
+        assert_eq!(shown(&event), "{\n  \"n\": 1234567890.123456789,\n  \"m\": 1.10\n}");
+        assert_eq!(shown(&json!({ "body": "n=1", "payload": { "n": 1 } })), "{\n  \"n\": 1\n}");
+    }
+
     /// Otherwise a number is another one on the bench, or a payload changes what is asked.
     #[test]
     fn the_payload_is_sent_as_it_was_entered() {
@@ -142,6 +186,10 @@ mod tests {
         let event = BenchForm { event: Some("e".into()), ..form("[1]") };
         assert_eq!(event.trial().unwrap(), r#"{"payload":[1],"event_id":"e"}"#);
         assert_eq!(BenchForm { payload: " ".into(), ..event }.trial().unwrap(), r#"{"event_id":"e"}"#);
+        let unchanged = BenchForm { unchanged: sha256("[1]"), event: Some("e".into()), ..form("[1]") };
+        assert_eq!(unchanged.trial().unwrap(), r#"{"event_id":"e"}"#);
+        let changed = BenchForm { payload: "[2]".into(), ..unchanged };
+        assert_eq!(changed.trial().unwrap(), r#"{"payload":[2],"event_id":"e"}"#);
         for bad in [r#"1,"script":"x""#, "{", "1}{"] {
             assert!(form(bad).trial().unwrap_err().message.contains("not JSON"), "{bad}");
         }

@@ -55,7 +55,8 @@ fn why(trial: &Value) -> Markup {
         @if it.is_object() {
             div.notice.notice-bad data-file=[place["file"].as_str()] data-line=[line] data-column=[place["column"].as_u64()] {
                 p { strong { (visible(text(it, "message"))) } }
-                @if let Some(pointer) = it["pointer"].as_str() { p { "At " code.pointer { (visible(pointer)) } } }
+                // A refusal names a place in the payload.
+                @if let Some(pointer) = it["pointer"].as_str() { p { "At " code data-pointer=(pointer) { (visible(pointer)) } } }
                 // The bench is where the call is repeated.
                 @if let Some(advice) = it["advice"].as_str().filter(|it| !it.contains("plugin run")) { p { (visible(advice)) } }
                 @if let Some(excerpt) = trial["output_excerpt"].as_str() { p { "The output begins with:" } pre { (visible(excerpt)) } }
@@ -67,13 +68,16 @@ fn why(trial: &Value) -> Markup {
 
 fn violations(trial: &Value) -> Markup {
     let all = trial["violations"].as_array().map_or(&[][..], Vec::as_slice);
+    // The script of the page looks only for places in the payload.
+    let is_of_output = trial["result"] == "output";
     html! {
         @if !all.is_empty() {
             div.scroll { table {
-                caption { @if trial["result"] == "output" { "What is wrong with the output" } @else { "What is wrong with the payload" } }
+                caption { @if is_of_output { "What is wrong with the output" } @else { "What is wrong with the payload" } }
                 thead { tr { th { "Place" } th { "Expected" } th { "Found" } } }
                 tbody { @for it in all { tr {
-                    td { code.pointer { (visible(match text(it, "pointer") { "" => "the whole", pointer => pointer })) } }
+                    @let pointer = text(it, "pointer");
+                    td { code data-pointer=[(!is_of_output).then_some(pointer)] { (visible(if pointer.is_empty() { "the whole" } else { pointer })) } }
                     td { (visible(text(it, "message"))) @if let Some(hint) = it["hint"].as_str() { div.muted.small { (visible(hint)) } } }
                     td { @if let Some(got) = it["got"].as_str() { code { (visible(got)) } } }
                 } } }
@@ -128,7 +132,21 @@ fn usage(trial: &Value) -> Markup {
     html! {
         h2 { "Use of limits" }
         @match trial["limits"].as_array() { Some(all) if !all.is_empty() => (limits(all)), _ => p.muted { "The plugin was not called." } }
-        p.muted.small { "Decoding and schema " (millis(micros("checked_us"))) ", plugin " (millis(micros("took_us"))) ". "
-            @match trial["fuel"].as_u64() { Some(fuel) => { "Fuel: " (count(fuel)) " instructions." }, None => { "Fuel is not counted here: a call is limited by its time. " code { "hookmill plugin run" } " counts instructions." } } }
+        p.muted.small { "Decoding and schema " (millis(micros("checked_us"))) ", plugin " (millis(micros("took_us"))) "." }
+        (fuel(trial))
+    }
+}
+
+/// Instructions have no limit, so the page says how far the limit of time was used.
+fn fuel(trial: &Value) -> Markup {
+    let time = trial["limits"].as_array().and_then(|it| it.iter().find(|it| it["name"] == "time_ms"));
+    let share = time.and_then(|it| Some(it["used"].as_f64()? * 100.0 / it["limit"].as_f64().filter(|it| *it > 0.0)?));
+    html! {
+        @if let Some(fuel) = trial["fuel"].as_u64() {
+            p { strong { (count(fuel)) " instructions" } " (fuel). A live call has no limit of instructions, only of time"
+                @if let Some(share) = share { ": this one took " (format!("{share:.1} %")) " of its limit" } "." }
+        } @else if let Some(why) = trial["fuel_problem"].as_str() {
+            p { "Instructions were not counted: " (visible(why)) "." }
+        }
     }
 }

@@ -2,10 +2,9 @@
 
 use maud::html;
 use serde_json::json;
-use warp::http::StatusCode;
 
 use super::bench_page::BenchPage;
-use super::form::BenchForm;
+use super::form::{BenchForm, NamedFixture};
 use super::show::tried;
 use crate::http::console::page::PageCall;
 use crate::http::console::page_failure::PageFailure;
@@ -15,9 +14,9 @@ use crate::http::console::plugin_facts::segment;
 
 /// `POST /console/bench/{name}/fixture`
 pub(in super::super) async fn fixture(page: PageCall) -> Result<PageReply, PageFailure> {
-    let (bench, form) = (BenchPage::open(&page).await?, BenchForm::sent(&page));
+    let (bench, mut form) = (BenchPage::for_form(&page).await, BenchForm::sent(&page));
     let path = format!("/v1/admin/plugins/{}/fixtures", segment(page.parameter("name")));
-    let saved = match form.fixture(page.form("fixture").unwrap_or_default(), page.form("replace").is_some()) {
+    let saved = match form.saved_fixture() {
         Ok(body) => page.client.post_text(&path, body).await,
         Err(failure) => Err(failure),
     };
@@ -31,8 +30,14 @@ pub(in super::super) async fn fixture(page: PageCall) -> Result<PageReply, PageF
         ),
         Err(failure) => (Some(failure.status), problem(failure)),
     };
-    let reply = bench.page(&page, &form, Some(notice), Some(&trial)).await?;
-    Ok(reply.at(status.unwrap_or(StatusCode::OK)))
+    if saved.is_ok() {
+        form.fixture = NamedFixture::default();
+    }
+    let reply = bench.page(&page, &form, Some(notice), Some(&trial)).await;
+    Ok(match status {
+        Some(status) => reply.at(status),
+        None => reply,
+    })
 }
 
 /// `POST /console/bench/{name}/script`: live when the page is shown, or nothing has changed.
@@ -41,11 +46,12 @@ pub(in super::super) async fn script(page: PageCall) -> Result<PageReply, PageFa
     let path = format!("/v1/admin/plugins/{}/script", segment(page.parameter("name")));
     let change = json!({ "files": form.files, "base_digest": form.base });
     let saved = page.client.put(&path, &change).await;
-    let bench = BenchPage::open(&page).await?;
+    let bench = BenchPage::for_form(&page).await;
     let notice = match &saved {
         Ok(it) => {
-            if let Some(script) = &bench.script {
-                form.take_script(script);
+            match &bench.script {
+                Some(script) => form.take_script(script),
+                None => text(it, "digest").clone_into(&mut form.base),
             }
             let fixtures = it["fixtures"].as_u64().unwrap_or_default();
             let said =
@@ -60,6 +66,9 @@ pub(in super::super) async fn script(page: PageCall) -> Result<PageReply, PageFa
         true => Some(tried(&page, &form).await),
         false => None,
     };
-    let reply = bench.page(&page, &form, Some(notice), trial.as_ref()).await?;
-    Ok(reply.at(saved.err().map_or(StatusCode::OK, |it| it.status)))
+    let reply = bench.page(&page, &form, Some(notice), trial.as_ref()).await;
+    Ok(match saved {
+        Ok(_) => reply,
+        Err(failure) => reply.at(failure.status),
+    })
 }

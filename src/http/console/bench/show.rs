@@ -50,14 +50,18 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
         }
         None => None,
     };
-    bench.page(&page, &form, None, trial.as_ref()).await
+    Ok(bench.page(&page, &form, None, trial.as_ref()).await)
 }
 
 /// `POST /console/bench/{name}`: runs what was entered.
 pub(in super::super) async fn run(page: PageCall) -> Result<PageReply, PageFailure> {
-    let (bench, form) = (BenchPage::open(&page).await?, BenchForm::sent(&page));
+    let (bench, form) = (BenchPage::for_form(&page).await, BenchForm::sent(&page));
     let trial = tried(&page, &form).await;
-    bench.page(&page, &form, None, Some(&trial)).await
+    let reply = bench.page(&page, &form, None, Some(&trial)).await;
+    Ok(match &trial {
+        Ok(_) => reply,
+        Err(failure) => reply.at(failure.status),
+    })
 }
 
 /// `POST /console/bench/{name}/result`: the same, for a script that puts the result into the page.

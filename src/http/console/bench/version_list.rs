@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::http::console::page::PageCall;
-use crate::http::console::parts::{empty_state, form_field, problem, text, time, visible};
+use crate::http::console::parts::{empty_state, problem, text, time, visible};
 use crate::http::console::plugin_facts::segment;
 
 /// Digits of a digest that are shown.
@@ -45,7 +45,8 @@ fn row(page: &PageCall, name: &str, it: &Value, current: &str) -> Markup {
                 @if is_current { span class="chip chip-ok" { "current" } } @else {
                     div.row {
                         a href=(page.link(&link)) { "Compare" }
-                        form method="post" action=(page.link(&format!("{link}/restore"))) { (form_field(page)) button.link type="submit" { "Go back to it" } }
+                        // Of the form above, so that what was entered there is kept.
+                        button.link type="submit" form="bench" formaction=(page.link(&format!("{link}/restore"))) { "Go back to it" }
                     }
                 }
             }

@@ -64,12 +64,18 @@ pub(in super::super) async fn restore(page: PageCall) -> Result<PageReply, PageF
     let (name, digest) = (segment(page.parameter("name")), segment(page.parameter("digest")));
     let path = format!("/v1/admin/plugins/{name}/script/versions/{digest}/restore");
     let restored = page.client.post(&path, &json!({})).await;
-    let bench = BenchPage::open(&page).await?;
-    let form = BenchForm::stored(&page, bench.script.as_ref()).await?;
+    let (bench, mut form) = (BenchPage::for_form(&page).await, BenchForm::sent(&page));
+    // The button of the comparison sends no script.
+    if let Some(script) = bench.script.as_ref().filter(|_| restored.is_ok() || form.files.is_empty()) {
+        form.take_script(script);
+    }
     let notice = match &restored {
         Ok(_) => notice_ok(&html! { p { strong { "This version is live again." } } }),
         Err(failure) => problem(failure),
     };
-    let status = restored.err().map_or(warp::http::StatusCode::OK, |it| it.status);
-    Ok(bench.page(&page, &form, Some(notice), None).await?.at(status))
+    let reply = bench.page(&page, &form, Some(notice), None).await;
+    Ok(match restored {
+        Ok(_) => reply,
+        Err(failure) => reply.at(failure.status),
+    })
 }

@@ -39,7 +39,6 @@ pub(super) fn content(page: &PageCall, sender: &Value, asked: &AskedName, result
 
 /// Its integrations, with what is still missing, and the form for a test.
 fn connected(page: &PageCall, sender: &Value, used: &[Value]) -> Markup {
-    let name = parts::text(sender, "name");
     let testable: Vec<_> = used.iter().filter(|it| it["no_test"].is_null()).collect();
     html! {
         section.card aria-labelledby="connected" {
@@ -51,21 +50,35 @@ fn connected(page: &PageCall, sender: &Value, used: &[Value]) -> Markup {
                 @if let Some(why) = it["no_test"].as_str() { p { strong { "No test can be sent: " } (parts::visible(why)) "." } }
             }
         }
-        @if !testable.is_empty() {
-            section.card aria-labelledby="test" {
-                h2 #test { "Send a test" }
-                p { "The server signs a delivery with the integration's own secret, and sends it to itself: it passes the same checks as any other." }
-                form.stack method="post" action=(page.link(&format!("/console/connect/{name}"))) {
-                    (parts::form_field(page))
-                    label for="to" { "Integration" }
-                    select #to name="integration" { @for it in &testable { option value=(parts::text(it, "name")) { (parts::text(it, "name")) } } }
-                    details {
-                        summary { "Body" }
-                        label for="body" { "Left empty, it is the example of the sender's file" }
-                        textarea #body name="body" rows="8" spellcheck="false" { "\n" (sender["example"].as_str().unwrap_or("{}")) }
-                    }
-                    button.primary type="submit" { "Send a test" }
+        @if !testable.is_empty() { (test_form(page, sender, &testable)) }
+    }
+}
+
+/// The result of a test, and what was entered for it, if the sender cannot be read.
+pub(super) fn test_again(page: &PageCall, sender: &Value, result: &Markup) -> Markup {
+    let used: Vec<_> = sender["used_by"].as_array().into_iter().flatten().collect();
+    html! { h1 { "Connect " (parts::visible(parts::text(sender, "title"))) } (result) (test_form(page, sender, &used)) }
+}
+
+/// The form for a test, with what was entered before.
+fn test_form(page: &PageCall, sender: &Value, testable: &[&Value]) -> Markup {
+    // A field that was emptied stays so: it then means the example.
+    let entered = page.form_all().iter().find(|(name, _)| name == "body").map(|(_, it)| it.as_str());
+    let chosen = page.form("integration");
+    html! {
+        section.card aria-labelledby="test" {
+            h2 #test { "Send a test" }
+            p { "The server signs a delivery with the integration's own secret, and sends it to itself: it passes the same checks as any other." }
+            form.stack method="post" action=(page.link(&format!("/console/connect/{}", parts::text(sender, "name")))) {
+                (parts::form_field(page))
+                label for="to" { "Integration" }
+                select #to name="integration" { @for it in testable { option value=(parts::text(it, "name")) selected[chosen == it["name"].as_str()] { (parts::text(it, "name")) } } }
+                details open[entered.is_some()] {
+                    summary { "Body" }
+                    label for="body" { "Left empty, it is the example of the sender's file" }
+                    textarea #body name="body" rows="8" spellcheck="false" { "\n" (entered.or(sender["example"].as_str()).unwrap_or("{}")) }
                 }
+                button.primary type="submit" { "Send a test" }
             }
         }
     }

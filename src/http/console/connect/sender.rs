@@ -8,11 +8,12 @@ use super::super::page::PageCall;
 use super::super::page_failure::PageFailure;
 use super::super::page_reply::{PageReply, Section};
 use super::super::parts;
-use super::details::{AskedName, content};
+use super::details::{AskedName, content, test_again};
 
 /// `GET /console/connect/{sender}`
 pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
-    shown(&page, StatusCode::OK, html! {}).await
+    let sender = page.client.get(&path(&page)).await?;
+    Ok(shown(&page, &sender, StatusCode::OK, html! {}))
 }
 
 /// `POST /console/connect/{sender}`: sends a test delivery.
@@ -26,21 +27,38 @@ pub(in super::super) async fn test(page: PageCall) -> Result<PageReply, PageFail
             "invalid_field",
             "integration: choose one of those that use this sender",
         );
-        return shown(&page, none.status, parts::problem(&none)).await;
+        return Ok(again(&page, none.status, parts::problem(&none)).await);
     }
     match page.client.post(&format!("/v1/admin/plugins/{integration}/test-delivery"), &asked).await {
-        Ok(came) => shown(&page, StatusCode::OK, result(&page, &came)).await,
-        Err(failure) => shown(&page, failure.status, parts::problem(&failure)).await,
+        Ok(came) => Ok(again(&page, StatusCode::OK, result(&page, &came)).await),
+        Err(failure) => Ok(again(&page, failure.status, parts::problem(&failure)).await),
     }
 }
 
-async fn shown(page: &PageCall, status: StatusCode, result: Markup) -> Result<PageReply, PageFailure> {
-    let name = page.parameter("sender");
-    let sender = page.client.get(&format!("/v1/admin/senders/{name}")).await?;
-    let title = format!("Connect {}", parts::text(&sender, "title"));
+/// Its path in the API.
+fn path(page: &PageCall) -> String {
+    format!("/v1/admin/senders/{}", page.parameter("sender"))
+}
+
+/// The page after a test, with what was entered, also if the sender cannot be read.
+async fn again(page: &PageCall, status: StatusCode, result: Markup) -> PageReply {
+    match page.client.get(&path(page)).await {
+        Ok(sender) => shown(page, &sender, status, result),
+        Err(unread) => {
+            let result = html! { (result) (parts::problem(&unread)) };
+            let used = json!([{ "name": page.form("integration").unwrap_or_default(), "no_test": null }]);
+            let name = page.parameter("sender");
+            let sender = json!({ "name": name, "title": name, "used_by": used });
+            PageReply::with_status(unread.status, page, "Connect", Section::Connect, test_again(page, &sender, &result))
+        }
+    }
+}
+
+fn shown(page: &PageCall, sender: &Value, status: StatusCode, result: Markup) -> PageReply {
+    let title = format!("Connect {}", parts::text(sender, "title"));
     let asked = AskedName::of(page);
-    let content = content(page, &sender, &asked, &result);
-    Ok(PageReply::with_status(status, page, &title, Section::Connect, content))
+    let content = content(page, sender, &asked, &result);
+    PageReply::with_status(status, page, &title, Section::Connect, content)
 }
 
 /// What became of a test delivery.

@@ -56,26 +56,24 @@ pub(in super::super) async fn post(page: PageCall) -> Result<PageReply, PageFail
             let id = parts::text(&made["event"], "id");
             Ok(PageReply::redirect(&page.link(&target(&format!("/console/events/{id}"), [("done", Some("copied"))]))))
         }
-        Ok(would) => again(&page, StatusCode::OK, &edited, Some(&would), None).await,
-        Err(failure) => again(&page, failure.status, &edited, None, Some(&failure)).await,
+        Ok(would) => Ok(again(&page, &edited, Some(&would), None).await),
+        Err(failure) => Ok(again(&page, &edited, None, Some(failure)).await),
     }
 }
 
-/// The form again, with a result.
-async fn again(
-    page: &PageCall,
-    status: StatusCode,
-    edited: &EditedCopy,
-    would: Option<&Value>,
-    failure: Option<&PageFailure>,
-) -> Result<PageReply, PageFailure> {
-    let event = event_head(page).await?;
+/// The form again, with a result. It has what was entered, also if the event cannot be read any more.
+async fn again(page: &PageCall, edited: &EditedCopy, would: Option<&Value>, failure: Option<PageFailure>) -> PageReply {
+    let (event, failure) = match event_head(page).await {
+        Ok(event) => (event, failure),
+        Err(unread) => (json!({ "id": page.parameter("id") }), failure.or(Some(unread))),
+    };
     // A key names one body. After a failure it stays: the copy may have been stored.
-    let key = if failure.is_some_and(|it| it.code != "idempotency_conflict") {
+    let key = if failure.as_ref().is_some_and(|it| it.code != "idempotency_conflict") {
         edited.key.clone()
     } else {
         new_id(now()).to_string()
     };
-    let shown = content(page, &event, &EditedCopy { key, ..edited.clone() }, would, failure);
-    Ok(PageReply::with_status(status, page, TITLE, Section::Events, shown))
+    let shown = content(page, &event, &EditedCopy { key, ..edited.clone() }, would, failure.as_ref());
+    let status = failure.map_or(StatusCode::OK, |it| it.status);
+    PageReply::with_status(status, page, TITLE, Section::Events, shown)
 }

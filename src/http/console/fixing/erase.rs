@@ -34,7 +34,7 @@ impl AskedPatient {
 
 /// `GET /console/erase`
 pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
-    Ok(PageReply::html(&page, TITLE, Section::Events, first_step(&page, None)))
+    Ok(PageReply::html(&page, TITLE, Section::Events, first_step(&page, &AskedPatient::of(&page), None)))
 }
 
 /// `POST /console/erase`: first the list of matches; with the id repeated, the erasure.
@@ -44,7 +44,7 @@ pub(in super::super) async fn post(page: PageCall) -> Result<PageReply, PageFail
     let differs = page.form("step") == Some("erase") && repeated != Some(asked.id.as_str());
     let erases = page.form("step") == Some("erase") && !differs;
     let (status, content) = match asked.erase(&page, !erases).await {
-        Err(failure) => (failure.status, first_step(&page, Some(&failure))),
+        Err(failure) => (failure.status, first_step(&page, &asked, Some(&failure))),
         Ok(erased) if erases => (StatusCode::OK, result(&page, &erased)),
         Ok(found) if differs => (StatusCode::UNPROCESSABLE_ENTITY, matches(&page, &asked, &found, true)),
         Ok(found) => (StatusCode::OK, matches(&page, &asked, &found, false)),
@@ -52,7 +52,7 @@ pub(in super::super) async fn post(page: PageCall) -> Result<PageReply, PageFail
     Ok(PageReply::with_status(status, &page, TITLE, Section::Events, content))
 }
 
-fn first_step(page: &PageCall, failure: Option<&PageFailure>) -> Markup {
+fn first_step(page: &PageCall, asked: &AskedPatient, failure: Option<&PageFailure>) -> Markup {
     html! {
         h1 { (TITLE) }
         @if let Some(failure) = failure { (parts::problem(failure)) }
@@ -61,8 +61,8 @@ fn first_step(page: &PageCall, failure: Option<&PageFailure>) -> Markup {
             form.stack method="post" action=(page.link("/console/erase")) {
                 (parts::form_field(page))
                 label for="patient_id" { "Id of the patient" }
-                input #patient_id name="patient_id" type="text" required maxlength="1000" size="40" autocomplete="off" spellcheck="false";
-                label { input type="checkbox" name="leading_zeros" value="1"; " also with more or fewer zeros before it" }
+                input #patient_id name="patient_id" type="text" value=(asked.id) required maxlength="1000" size="40" autocomplete="off" spellcheck="false";
+                label { input type="checkbox" name="leading_zeros" value="1" checked[asked.leading_zeros]; " also with more or fewer zeros before it" }
                 button.primary type="submit" { "Show what would be erased" }
             }
         }

@@ -30,7 +30,7 @@ pub(in super::super) async fn post(page: PageCall) -> Result<PageReply, PageFail
             Ok(PageReply::redirect(&page.link(&path)))
         }
         Err(failure) => {
-            let event = event_head(&page).await?;
+            let event = event_head(&page).await.map_err(|_| failure.clone())?;
             let shown = content(&page, &event, Some(&failure));
             Ok(PageReply::with_status(failure.status, &page, "Replay an event", Section::Events, shown))
         }

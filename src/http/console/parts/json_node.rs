@@ -71,6 +71,34 @@ impl<'a> JsonNode<'a> {
         }
     }
 
+    /// Writes it as JSON text.
+    pub(in super::super) fn json(&self, out: &mut String) {
+        let quoted = |text: &str| Value::from(text).to_string();
+        let comma = |out: &mut String, index: usize| out.push_str(if index == 0 { "" } else { "," });
+        match self {
+            Self::Object(fields) => {
+                out.push('{');
+                for (index, (name, it)) in fields.iter().enumerate() {
+                    comma(out, index);
+                    out.push_str(&quoted(name));
+                    out.push(':');
+                    it.json(out);
+                }
+                out.push('}');
+            }
+            Self::Array(items) => {
+                out.push('[');
+                for (index, it) in items.iter().enumerate() {
+                    comma(out, index);
+                    it.json(out);
+                }
+                out.push(']');
+            }
+            Self::Text(text) => out.push_str(&quoted(text)),
+            Self::Other(token) => out.push_str(token),
+        }
+    }
+
     /// The member or item of this name.
     pub(in super::super) fn step(&self, name: &str) -> Option<&Self> {
         match self {
@@ -179,6 +207,9 @@ mod tests {
         let payload = serde_json::json!({"n": 1.1, "big": "12345678901234567890123"});
         let found = wrapped.like(&payload).unwrap();
         assert_eq!(found.step("n"), Some(&JsonNode::Other("1.10".into())));
+        let mut written = String::new();
+        JsonNode::parse(r#" {"a\n": [ 1.10, "\u00e9\"", {} ], "b": -0} "#).unwrap().json(&mut written);
+        assert_eq!(written, r#"{"a\n":[1.10,"é\"",{}],"b":-0}"#);
         assert_eq!(wrapped.like(&serde_json::json!({"n": 1.2, "big": "12345678901234567890123"})), None);
         let value: Value = serde_json::from_str(r#"{"a":[1,"x",true]}"#).unwrap();
         assert_eq!(JsonNode::of(&value), JsonNode::parse(r#"{"a":[1,"x",true]}"#).unwrap());

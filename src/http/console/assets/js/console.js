@@ -84,7 +84,10 @@ document.addEventListener("click", async (event) => {
 for (const it of document.querySelectorAll("[data-scripted]")) it.hidden = false;
 showTimes(document);
 
-// A page names the modules that it needs: <main data-modules="tail editor">, or any element within it.
-for (const it of document.querySelectorAll("[data-module]")) {
-  import(`./${it.dataset.module}.js`).then((module) => module.start(it));
+/** Starts the modules that elements below `root` name: `<form data-module="editor">`. */
+export function startModules(root) {
+  for (const it of root.querySelectorAll("[data-module]")) {
+    import(`./${it.dataset.module}.js`).then((module) => module.start(it));
+  }
 }
+startModules(document);

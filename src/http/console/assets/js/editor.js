@@ -1,7 +1,7 @@
 // The bench: fields with line numbers in which Tab indents, and a result that follows the text after each pause in typing.
 import { fetchPage, replaceWith } from "./page.js";
 import { showTimes } from "./console.js";
-import { placeOf } from "./pointer.js";
+import { placesOf } from "./pointer.js";
 
 const PAUSE = 400;
 const BUSY = 1000;
@@ -46,7 +46,7 @@ export function start(form) {
   }
 
   form.addEventListener("input", (event) => {
-    if (event.target.matches("textarea, #received_at")) later(PAUSE);
+    if (event.target.matches("textarea, #received_at, #count_fuel")) later(PAUSE);
   });
   form.addEventListener("submit", (event) => {
     if (event.target !== form || event.submitter?.hasAttribute("formaction")) return;
@@ -56,7 +56,9 @@ export function start(form) {
   // A place in the payload that the result names.
   form.addEventListener("click", (event) => {
     const pointer = event.target.closest("button.pointer");
-    if (pointer) select(form.querySelector("#payload"), placeOf(form.querySelector("#payload").value, pointer.value));
+    if (!pointer) return;
+    const payload = form.querySelector("#payload");
+    select(payload, placesOf(payload.value, [pointer.value]).get(pointer.value));
   });
   mark(form, form.querySelector("#result"));
 }
@@ -74,10 +76,12 @@ function mark(form, result) {
       wrong.append(go);
     }
   }
-  const payload = form.querySelector("#payload").value;
-  for (const it of result.querySelectorAll("code.pointer")) {
-    const pointer = it.textContent.startsWith("/") ? it.textContent : "";
-    if (!placeOf(payload, pointer)) continue;
+  // Only these are of the payload: a pointer into the plugin's output may be one of the payload, too.
+  const named = [...result.querySelectorAll("code[data-pointer]")];
+  const places = placesOf(form.querySelector("#payload").value, named.map((it) => it.dataset.pointer));
+  for (const it of named) {
+    const { pointer } = it.dataset;
+    if (!places.has(pointer)) continue;
     const show = button(it.textContent);
     show.classList.add("link", "pointer", "mono");
     show.value = pointer;

@@ -14,8 +14,8 @@ export function fetchPage(url, { method = "GET", body = null, signal = null, isR
     if (isRefresh) request.setRequestHeader("x-hookmill-refresh", "1");
     request.responseType = "document";
     request.onload = () => {
-      // Without a session, the server leads to its login.
-      if (new URL(request.responseURL).pathname.startsWith("/console/login")) reject(new Error("you are logged out; log in in another tab, and try again"));
+      // Without a session, the server leads to its login, or answers with it.
+      if (request.status === 401 || new URL(request.responseURL).pathname.startsWith("/console/login")) reject(new Error("you are logged out; log in in another tab, and try again"));
       else if (request.response) resolve(request.response);
       else reject(new Error(`${request.status}`));
     };
