@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::bundles::Bundles;
 use super::changed::SharedVersions;
 use super::error::StoreError;
+use super::replay_jobs::ReplayJobStore;
 use super::sessions::SessionStore;
 use super::write::Versioned;
 use crate::model::company::CompanyId;
@@ -69,6 +70,8 @@ pub trait Cluster: Send + Sync {
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.
     fn sessions(&self) -> &dyn SessionStore;
+    /// Returns the replays of many events.
+    fn replays(&self) -> &dyn ReplayJobStore;
 }
 
 /// The queued events of an integration of a company.

@@ -68,6 +68,7 @@ mod postgres_migrate;
 mod postgres_nodes;
 mod postgres_plugins;
 mod postgres_queue;
+mod postgres_replays;
 mod postgres_upkeep;
 mod provenance;
 mod query;

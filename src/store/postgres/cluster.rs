@@ -19,6 +19,7 @@ use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
 use crate::store::cluster::{Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, Node, QueueOf, Shareable, SuspectRoom};
 use crate::store::error::StoreError;
+use crate::store::replay_jobs::ReplayJobStore;
 use crate::store::sessions::SessionStore;
 use crate::store::write::Versioned;
 
@@ -115,6 +116,10 @@ impl Cluster for Postgres {
     }
 
     fn sessions(&self) -> &dyn SessionStore {
+        self
+    }
+
+    fn replays(&self) -> &dyn ReplayJobStore {
         self
     }
 }
