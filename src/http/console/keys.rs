@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::client::target;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::{PageReply, Section};
@@ -20,8 +21,8 @@ const SCOPES: [(Scope, &str); 5] = [
     (Scope::Admin, "everything else of the company: bodies, replays, keys"),
 ];
 
-/// Most keys of the page; those that work come first.
-const SHOWN: usize = 500;
+/// Keys on a page.
+const LIMIT: &str = "50";
 
 /// `GET /console/keys`
 pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
@@ -30,25 +31,22 @@ pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
 
 /// The list with the form, and a notice above.
 async fn whole(page: &PageCall, failure: Option<&PageFailure>, notice: &Markup) -> Result<PageReply, PageFailure> {
-    let list = page.client.get("/v1/admin/keys").await?;
     let chosen = page.who.company.as_ref().map(ToString::to_string);
+    let query = [("limit", Some(LIMIT)), ("cursor", page.query("cursor")), ("company_id", chosen.as_deref())];
+    let list = page.client.get(&target("/v1/admin/keys", query)).await?;
     let keys = list["data"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut keys: Vec<&Value> =
-        keys.iter().filter(|it| chosen.as_deref().is_none_or(|chosen| text(it, "company_id") == chosen)).collect();
-    keys.sort_by_key(|it| (!it["revoked_at"].is_null(), std::cmp::Reverse(text(it, "created_at").to_owned())));
     let content = html! {
         h1 { "Keys" }
         (notice)
         section.card aria-labelledby="all-keys" {
             h2 #all-keys { "API keys" }
-            @if keys.is_empty() {
+            @if keys.is_empty() && page.query("cursor").is_none() {
                 (parts::empty_state("No keys yet", &html! { "Create one below: one for each sender and each reader, so that each can be revoked alone." }))
             } @else {
-                (table(page, &keys[..keys.len().min(SHOWN)]))
-                @if keys.len() > SHOWN {
-                    p.muted { (parts::count((keys.len() - SHOWN) as u64)) " older or revoked keys are not shown; " code { "hookmill key list" } " has them." }
-                }
+                p.muted { "The newest first; revoked keys are at the end." }
+                (table(page, keys))
             }
+            (parts::pager(page, list["pagination"]["next_cursor"].as_str()))
         }
         (form(page, failure))
     };
@@ -56,7 +54,7 @@ async fn whole(page: &PageCall, failure: Option<&PageFailure>, notice: &Markup) 
     Ok(PageReply::with_status(status, page, "Keys", Section::Keys, content))
 }
 
-fn table(page: &PageCall, keys: &[&Value]) -> Markup {
+fn table(page: &PageCall, keys: &[Value]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Table of keys" {
             table {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::declare::{QueryParameters, parameters};
+use super::key_place::{KeyLimit, KeyListPlace};
 use super::parameter::QueryParameter;
 use super::reading::{QueryReader, wrong};
 use super::values::{OnError, PageLimit, PageNumber, PatientId, QueryType};
@@ -160,6 +161,18 @@ parameters! {
         "window" => window: Option<TimelineWindow>,
         /// What concerns this company. A key may name only its own; the operator gets everything without it.
         "company_id" => company_id: Option<CompanyId>,
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/admin/keys`.
+    struct KeyListQuery {
+        /// Keys of this company. A key may name only its own.
+        "company_id" => company_id: Option<CompanyId>,
+        /// The number of keys on a page; 50 if there is only a `cursor`. Without both, all keys are listed.
+        "limit" => limit: Option<KeyLimit>,
+        /// The `next_cursor` of the previous page.
+        "cursor" => cursor: Option<KeyListPlace>,
     }
 }
 
