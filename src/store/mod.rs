@@ -45,7 +45,7 @@ pub use history::{EventHistory, Packed, Past, Wanted};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 pub use item::{Imported, StoredAnswer, StoredErasure, StoredItem};
 pub use postgres::Postgres;
-pub use query::{Cursor, EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
+pub use query::{Cursor, EventFilter, EventPage, PageRequest, TaskFilter, TaskPage, WHOLE_BYTES, WholeEvents};
 pub use replay_jobs::{ReplayBeat, ReplayJobStore, SharedReplay};
 pub use sessions::{ConsoleSession, MemorySessions, SessionLimits, SessionStore, TokenHash};
 pub use stats::{CompanyStats, Expired, Stats};

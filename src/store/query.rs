@@ -89,6 +89,19 @@ pub struct EventPage {
     pub next: Option<EventId>,
 }
 
+/// How many bytes of events are read with what was sent before a read ends, in bytes: 8 MiB, and what the last event exceeds
+/// it by.
+pub const WHOLE_BYTES: usize = 8 << 20;
+
+/// Events that were read with what was sent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WholeEvents {
+    /// The events, newest first.
+    pub events: Vec<Event>,
+    /// Those that are older, and were not read yet because [`WHOLE_BYTES`] were reached. Ask for them next.
+    pub unread: Vec<EventId>,
+}
+
 /// A position in a list: everything after it was stored earlier. Opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub u64);

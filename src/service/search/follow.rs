@@ -9,7 +9,7 @@ use super::super::tail::LiveTail;
 use super::{PayloadSearch, blocking};
 use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WholeEvents};
 
 /// How often events that wait are added; a search adds them at once.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -146,10 +146,14 @@ async fn add_missing(
     }
     for (company, ids) in by_company {
         for part in ids.chunks(READ) {
-            let events = store.events_of(&company, part.to_vec()).await?;
-            events.iter().filter(|it| tail.wants(it)).for_each(|it| tail.send(it.clone()));
-            let own = Arc::clone(search);
-            blocking(move || own.insert_all(&events)).await?;
+            let mut rest = part.to_vec();
+            while !rest.is_empty() {
+                let WholeEvents { events, unread } = store.events_of(&company, rest).await?;
+                rest = unread;
+                events.iter().filter(|it| tail.wants(it)).for_each(|it| tail.send(it.clone()));
+                let own = Arc::clone(search);
+                blocking(move || own.insert_all(&events)).await?;
+            }
         }
     }
     Ok(())

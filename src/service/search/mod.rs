@@ -28,7 +28,7 @@ use crate::model::company::CompanyId;
 use crate::model::event::{Event, RawEvent};
 use crate::model::ids::{EventId, IntegrationName, new_id};
 use crate::model::time::now;
-use crate::store::{EventFilter, Store, StoreError};
+use crate::store::{EventFilter, Store, StoreError, WholeEvents};
 
 pub(crate) use self::follow::follow;
 pub use self::query::{MOST_TERMS, PayloadQuery};
@@ -273,15 +273,19 @@ impl PayloadSearch {
             });
             let Candidates { ids, more } = scanned.await?;
             let Some(last) = ids.last().copied() else { return Ok(found) };
-            for part in ids.chunks(self.reader.at_once(company, READ_BYTES)) {
-                for event in self.read(store, memory, company, &asked, part).await? {
+            let (at_once, mut left) = (self.reader.at_once(company, READ_BYTES), &ids[..]);
+            while !left.is_empty() {
+                let part = &left[..at_once.min(left.len())];
+                let (events, read) = self.read(store, memory, company, &asked, part).await?;
+                for event in events {
                     found.next = Some(event.id);
                     found.events.push(event);
                     if found.events.len() == limit {
                         return Ok(found);
                     }
                 }
-                found.next = part.last().copied();
+                left = &left[read..];
+                found.next = part[..read].last().copied();
                 let is_last = found.next == Some(last) && !more;
                 if !is_last && started.elapsed() >= BUDGET {
                     return Ok(found);
@@ -295,7 +299,8 @@ impl PayloadSearch {
         }
     }
 
-    /// Reads candidates, and returns those that match. Others read in between: bodies are in memory only here.
+    /// Reads candidates, and returns those that match, and how many were read: large ones are left for the next time. Others
+    /// read in between: bodies are in memory only here.
     async fn read(
         self: &Arc<Self>,
         store: &dyn Store,
@@ -303,11 +308,13 @@ impl PayloadSearch {
         company: &CompanyId,
         asked: &Arc<(PayloadQuery, EventFilter)>,
         ids: &[EventId],
-    ) -> Result<Vec<Event>, StoreError> {
+    ) -> Result<(Vec<Event>, usize), StoreError> {
         let _one_of_few = memory.page().await;
-        let events = store.events_of(company, ids.to_vec()).await?;
-        let (own, of, asked, ids) = (Arc::clone(self), company.clone(), Arc::clone(asked), ids.to_vec());
-        blocking(move || own.matching(&of, &asked, &ids, events)).await
+        let WholeEvents { events, unread } = store.events_of(company, ids.to_vec()).await?;
+        // Candidates are in the same order, newest first. Those that are not read yet are not gone.
+        let read = unread.first().and_then(|next| ids.iter().position(|it| it == next)).unwrap_or(ids.len());
+        let (own, of, asked, ids) = (Arc::clone(self), company.clone(), Arc::clone(asked), ids[..read].to_vec());
+        Ok((blocking(move || own.matching(&of, &asked, &ids, events)).await?, read))
     }
 
     /// Returns the candidates that match, newest first, without their bodies. Those whose content is gone leave the index.
