@@ -232,6 +232,14 @@ impl Event {
         self.status == EventStatus::Quarantined && self.no_body().is_none()
     }
 
+    /// Returns the event that this one repeats, as its reason says. `None` if it is no duplicate, or the reason was erased.
+    #[must_use]
+    pub fn repeats(&self) -> Option<EventId> {
+        let reason = self.reason.as_ref().filter(|it| self.status == EventStatus::Duplicate && it.stage == "dedupe")?;
+        let (_, id) = reason.message.split_once(" event ")?;
+        uuid::Uuid::parse_str(id.get(..36)?).ok().map(EventId)
+    }
+
     /// Returns what is known about an event that cannot be read.
     #[must_use]
     pub fn unreadable(company: &CompanyId, id: EventId, integration: &IntegrationName, reason: Reason) -> Self {

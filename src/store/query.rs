@@ -57,6 +57,8 @@ pub struct EventFilter {
     pub task_id: Option<TaskId>,
     /// The event's id contains this text.
     pub id: Option<String>,
+    /// The event is a duplicate of this one, which is older.
+    pub repeats: Option<EventId>,
 }
 
 impl EventFilter {
@@ -71,6 +73,7 @@ impl EventFilter {
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
             && self.id.as_ref().is_none_or(|it| event.id.to_string().contains(it.as_str()))
+            && self.repeats.is_none_or(|it| event.repeats() == Some(it))
     }
 }
 

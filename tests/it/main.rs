@@ -75,6 +75,7 @@ mod query;
 mod redact;
 mod reload;
 mod repeats;
+mod repetitions;
 mod request_log;
 mod room;
 mod script_dates;

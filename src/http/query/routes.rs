@@ -89,6 +89,8 @@ parameters! {
         "task_id" => task_id: Option<TaskId>,
         /// Events with this text in their id.
         "id" => id: Option<String>,
+        /// Duplicates of this event: later deliveries with its id. Needs the scope `events:read`.
+        "repeats" => repeats: Option<EventId>,
         /// Events whose body or stored headers have all of these words, in any order and case. A word with punctuation in it, such as an email address or a number, is found as it was sent. Needs the scope `admin`.
         "text" => text: Option<String>,
         /// A JSON Pointer (RFC 6901) into the payload: events that have `value` there. Needs the scope `admin`.
@@ -142,6 +144,7 @@ impl EventListQuery {
             until: self.until,
             task_id: self.task_id,
             id: self.id.map(|it| it.to_ascii_lowercase()),
+            repeats: self.repeats,
         }
     }
 }

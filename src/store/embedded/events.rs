@@ -57,8 +57,9 @@ pub(super) fn list(
 ) -> Result<EventPage, StoreError> {
     let mut page = EventPage { events: Vec::new(), next: None };
     let (mut events, mut bytes, mut shown, mut failed) = (0, 0, 0, None);
+    let since = filter.since.map(first_id).max(filter.repeats.map(|it| it.0));
     let take = |id: Uuid, key: &[u8], value: &[u8]| {
-        if shared.is_expired(id) || filter.since.is_some_and(|it| id < first_id(it)) {
+        if shared.is_expired(id) || since.is_some_and(|it| id < it) {
             return false;
         }
         (events, bytes) = (events + 1, bytes + value.len());

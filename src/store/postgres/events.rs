@@ -1,6 +1,7 @@
 //! Reads of events: one by its id, and lists.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
@@ -57,7 +58,7 @@ pub(super) async fn list(
     after: Option<EventId>,
     limit: usize,
 ) -> Result<EventPage, StoreError> {
-    let EventFilter { integration, status, reason, since, until, task_id, id } = filter;
+    let EventFilter { integration, status, reason, since, until, task_id, id, repeats } = filter;
     if id.as_ref().is_some_and(|it| it.contains('\0')) {
         // No id has one, and PostgreSQL takes no text with one.
         return Ok(EventPage { events: Vec::new(), next: None });
@@ -71,9 +72,12 @@ pub(super) async fn list(
     let reasons: Vec<String> = reason.iter().map(|it| stored(it).into_owned()).collect();
     let task = task_id.map(|it| it.0.to_string());
     let most = i64::try_from(limit).unwrap_or(i64::MAX - 1);
-    let values: [&(dyn ToSql + Sync); 10] =
-        [&company.as_str(), &before, &since, &integrations, &statuses, &reasons, &task, id, &most, &LOOKED_AT];
-    let statement = client.prepare_cached(LIST).await.map_err(failure::read)?;
+    let (company_id, first) = (company.as_str(), repeats.map(|it| it.0));
+    let mut values: Vec<&(dyn ToSql + Sync)> =
+        vec![&company_id, &before, &since, &integrations, &statuses, &reasons, &task, id, &most, &LOOKED_AT];
+    values.extend(first.as_ref().map(|it| it as &(dyn ToSql + Sync)));
+    let list = if first.is_some() { &*REPETITIONS } else { LIST };
+    let statement = client.prepare_cached(list).await.map_err(failure::read)?;
     let rows = client.query(&statement, &values).await.map_err(failure::read)?;
     let sent = sent(&client, company, &rows).await.map_err(failure::read)?;
     let (mut page, mut shown) = (EventPage { events: Vec::new(), next: None }, 0);
@@ -136,6 +140,11 @@ const LIST: &str = "WITH matching AS MATERIALIZED ( \
        ) e WHERE (SELECT count(*) FROM matching) < $9 AND id NOT IN (SELECT id FROM matching) \
      ) \
      SELECT n, id, document FROM matching UNION ALL SELECT * FROM last ORDER BY 1";
+
+/// The same of the duplicates of an event, which have an index of their own.
+static REPETITIONS: LazyLock<String> = LazyLock::new(|| {
+    LIST.replace("WHERE company_id = $1 AND id < $2", "WHERE company_id = $1 AND repeats = $11 AND id < $2")
+});
 
 const SENT: &str = "SELECT id, sent FROM hookmill.event_bodies \
      WHERE company_id = $1 AND id = ANY($2) AND id >= $3 AND id <= $4";

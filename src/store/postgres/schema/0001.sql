@@ -97,8 +97,11 @@ CREATE TABLE hookmill.events (
   erased boolean NOT NULL,
   -- The event as JSON.
   document text NOT NULL,
+  -- Of a duplicate, the event that it repeats.
+  repeats uuid,
   PRIMARY KEY (company_id, id)
 ) PARTITION BY RANGE (id);
+CREATE INDEX events_repeating ON hookmill.events (company_id, repeats, id) WHERE repeats IS NOT NULL;
 
 -- What was sent. A row is written once, and deleted if its content is erased.
 CREATE TABLE hookmill.event_bodies (
