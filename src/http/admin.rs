@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Failed};
 use super::body::{Json, JsonBody};
 use super::call::Call;
+use super::key_list::ApiKeyList;
 use super::openapi::examples::{Example, example};
 use super::path::{Path, SentKeyId};
 use super::problem::Problem;
+use super::query::routes::KeyListQuery;
 use super::repeat::Once;
-use super::reply::{Created, List, NoContent, TypedReply as _};
+use super::reply::{Created, NoContent, TypedReply as _};
 use super::request_headers::IdempotencyKey;
 use crate::auth::{ApiKey, AuthError, Scope, key};
 use crate::model::audit::Action;
@@ -99,11 +101,16 @@ fn made(key: Option<&str>, details: &ApiKey) -> Result<Answer<Created<KeyCreated
     Created(KeyCreated { key: key.map(str::to_owned), details: details.clone() }).write()
 }
 
-/// `GET /v1/admin/keys`
-pub(super) async fn list_keys(call: Call, admin: Admin, (): ()) -> Result<List<ApiKey>, Failed> {
-    let keys = call.app.keys.list();
-    let data = keys.iter().filter(|it| admin.manages(&it.company_id)).map(|it| ApiKey::clone(it)).collect();
-    Ok(List { data })
+/// `GET /v1/admin/keys`. An admin sees the keys of its company, the operator all of them.
+pub(super) async fn list_keys(call: Call, admin: Admin, query: KeyListQuery) -> Result<ApiKeyList, Failed> {
+    let KeyListQuery { company_id, limit, cursor } = query;
+    if company_id.as_ref().is_some_and(|it| !admin.manages(it)) {
+        return Err(AuthError::OtherCompany.into());
+    }
+    let is_asked =
+        |it: &ApiKey| admin.manages(&it.company_id) && company_id.as_ref().is_none_or(|of| it.company_id == *of);
+    let keys = call.app.keys.list().iter().filter(|it| is_asked(it)).map(|it| ApiKey::clone(it)).collect();
+    Ok(ApiKeyList::of(keys, limit, cursor.as_ref()))
 }
 
 /// `DELETE /v1/admin/keys/{id}`: the key is no longer valid; its record stays.

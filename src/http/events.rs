@@ -85,7 +85,7 @@ pub(super) type EventList = Page<EventAnswer, EventPagination>;
 
 /// `GET /v1/events`: newest first.
 pub(super) async fn list(call: Call, reader: Reader, query: EventListQuery) -> Result<EventList, Failed> {
-    if !query.reason.is_empty() && !reader.inside {
+    if (!query.reason.is_empty() || query.repeats.is_some()) && !reader.inside {
         return Err(AuthError::Scope(Scope::EventsRead).into());
     }
     let (after, limit) = (query.cursor, query.limit.0);

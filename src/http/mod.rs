@@ -35,6 +35,7 @@ mod hooks;
 mod input;
 mod key_conflict;
 mod key_holder;
+mod key_list;
 mod learned_secrets;
 mod me;
 mod metrics;

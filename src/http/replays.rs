@@ -1,4 +1,4 @@
-//! `/v1/admin/replays`: replays of many events, as jobs of this server.
+//! `/v1/admin/replays`: replays of many events, as jobs of a server.
 
 use std::sync::Arc;
 
@@ -29,10 +29,9 @@ use crate::pipeline::Existing;
 use crate::service::app::{Admin, App};
 use crate::service::replays::{OneReplay, ReplayFilter, ReplayJob, ReplayJobReport, RunningJob, count, newest_now};
 
-/// No job of this company has the id, on this server.
-const NO_JOB: Problem = Problem::NotFound(
-    "no such replay on this server; a replay is known to the server that runs it, until that restarts",
-);
+/// No job of this company has the id.
+const NO_JOB: Problem =
+    Problem::NotFound("no such replay; a server with a data directory knows a replay until that server restarts");
 
 /// Largest number of events that can be expected: JSON's numbers are exact up to it (RFC 8259, section 6).
 const MOST_EXPECTED: u64 = 9_007_199_254_740_991;
@@ -140,10 +139,10 @@ pub(super) async fn begin(
         Admin::Operator => "the operator",
         Admin::Company(..) => "this company",
     };
-    let job = app.replays.begin(job).ok_or(Problem::OperationRunning { whose })?;
+    let job = app.replays.begin(&*app.store, job).await?.ok_or(Problem::OperationRunning { whose })?;
     let begun = audit(&admin, &company, job.id, &format!("begun: {}", job.filter.words()));
     if let Err(error) = app.store.note(begun).await {
-        app.replays.forget(job.id);
+        app.replays.forget(&*app.store, &job).await;
         return Err(error.into());
     }
     app.replays.run(running(app, &job, &admin));
@@ -152,7 +151,7 @@ pub(super) async fn begin(
 
 /// `GET /v1/admin/replays`: newest first.
 pub(super) async fn list(call: Call, who: CompanyAdmin, (): ()) -> Result<List<ReplayJobReport>, Failed> {
-    Ok(List { data: call.app.replays.of(&who.company).iter().map(|it| it.report()).collect() })
+    Ok(List { data: call.app.replays.of(&*call.app.store, &who.company).await? })
 }
 
 /// `GET /v1/admin/replays/{id}`
@@ -161,7 +160,7 @@ pub(super) async fn show(
     who: CompanyAdmin,
     Path(ReplayJobId(id)): Path<ReplayJobId>,
 ) -> Result<Success<ReplayJobReport>, Failed> {
-    Ok(Success(call.app.replays.find(&who.company, id).ok_or(NO_JOB)?.report()))
+    Ok(Success(call.app.replays.find(&*call.app.store, &who.company, id).await?.ok_or(NO_JOB)?))
 }
 
 /// `POST /v1/admin/replays/{id}/stop`: the job ends after the event that it is replaying.
@@ -170,9 +169,8 @@ pub(super) async fn stop(
     who: CompanyAdmin,
     Path(ReplayJobId(id)): Path<ReplayJobId>,
 ) -> Result<Success<ReplayJobReport>, Failed> {
-    let job = call.app.replays.find(&who.company, id).ok_or(NO_JOB)?;
-    job.stop(who.admin.name());
-    Ok(Success(job.report()))
+    let stopped = call.app.replays.stop_one(&*call.app.store, &who.company, id, who.admin.name()).await?;
+    Ok(Success(stopped.ok_or(NO_JOB)?))
 }
 
 fn audit(admin: &Admin, company: &CompanyId, job: Uuid, detail: &str) -> crate::model::audit::Entry {

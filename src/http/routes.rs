@@ -30,6 +30,7 @@ use super::events::{EventFound, EventList, RawBody};
 use super::feed::ChangesAnswer;
 use super::health::{Liveness, Readiness};
 use super::hooks::HookPath;
+use super::key_list::ApiKeyList;
 use super::learned_secrets::SecretConfirmed;
 use super::me::IdentityAnswer;
 use super::metrics::{MetricsText, Scraper};
@@ -41,7 +42,7 @@ use super::plugin_answer::PluginAnswer;
 use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
 use super::query::routes::{
-    AuditQuery, BatchQuery, EventListQuery, OverviewQuery, ShadowQuery, TaskChangesQuery, TaskListQuery,
+    AuditQuery, BatchQuery, EventListQuery, KeyListQuery, OverviewQuery, ShadowQuery, TaskChangesQuery, TaskListQuery,
 };
 use super::replay::{ReplayRequest, Replayed};
 use super::replays::{ReplaysAnswer, ReplaysRequest};
@@ -54,7 +55,6 @@ use super::tasks::{TaskCreated, TaskFound};
 use super::test_delivery::{TestDelivered, TestDeliveryRequest};
 use super::trial::TrialRequest;
 use super::upkeep::BackupRequest;
-use crate::auth::ApiKey;
 use crate::auth::Scope::{Admin, TasksRead, TasksWrite};
 use crate::config::ShownSetting;
 use crate::model::audit::Entry;
@@ -132,7 +132,7 @@ routes! {
     /// Creates an API key. The response is the only place that has the key itself.
     POST "/v1/admin/keys" AnyAdmin => admin::create_key(IdempotencyKey, Json<CreateKey>) -> Created<KeyCreated>, [201];
     /// Lists API keys.
-    GET "/v1/admin/keys" AnyAdmin => admin::list_keys() -> List<ApiKey>, [200];
+    GET "/v1/admin/keys" AnyAdmin => admin::list_keys(KeyListQuery) -> ApiKeyList, [200];
     /// Revokes an API key.
     DELETE "/v1/admin/keys/{id}" AnyAdmin => admin::revoke_key(Path<SentKeyId>) -> NoContent, [204];
     /// Lists who did what.

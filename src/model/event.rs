@@ -86,6 +86,15 @@ pub struct Reason {
     pub message: String,
 }
 
+impl Reason {
+    /// Returns the event that a duplicate repeats; `None` if this is not a duplicate's reason, or was erased.
+    #[must_use]
+    pub fn repeats(&self) -> Option<EventId> {
+        let (_, id) = self.message.split_once(" event ").filter(|_| self.stage == "dedupe")?;
+        uuid::Uuid::parse_str(id.get(..36)?).ok().map(EventId)
+    }
+}
+
 /// An authenticated delivery, before its content is examined.
 #[derive(Debug, Clone)]
 pub struct RawEvent {
@@ -230,6 +239,12 @@ impl Event {
     #[must_use]
     pub fn may_come_again(&self) -> bool {
         self.status == EventStatus::Quarantined && self.no_body().is_none()
+    }
+
+    /// Returns the event that this one repeats, as its reason says. `None` if it is no duplicate, or the reason was erased.
+    #[must_use]
+    pub fn repeats(&self) -> Option<EventId> {
+        self.reason.as_ref().filter(|_| self.status == EventStatus::Duplicate)?.repeats()
     }
 
     /// Returns what is known about an event that cannot be read.

@@ -20,7 +20,7 @@ use crate::store::{
     ChangeFeed, Cluster, Commit, Committed, EventFilter, EventHistory, EventPage, EventQueue, Expired, FeedCursor,
     FirstAnswer, Idempotency, IdempotencyId, Imported, KeyStore, PageRequest, Replace, Replaced, Shareable, Stats,
     Store, StoreError, StoredItem, TaskFilter, TaskPage, TaskStore, Timeline, TimelineWindow, Updated, Upkeep,
-    Versioned,
+    Versioned, WholeEvents,
 };
 
 /// A store whose events are observed as they are stored.
@@ -172,7 +172,7 @@ impl TaskStore for ObservedStore {
         &'a self,
         company: &CompanyId,
         ids: Vec<EventId>,
-    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+    ) -> BoxFuture<'a, Result<WholeEvents, StoreError>> {
         self.inner.events_of(company, ids)
     }
 

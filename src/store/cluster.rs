@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::bundles::Bundles;
 use super::changed::SharedVersions;
 use super::error::StoreError;
+use super::replay_jobs::ReplayJobStore;
 use super::sessions::SessionStore;
 use super::write::Versioned;
 use crate::model::company::CompanyId;
@@ -73,6 +74,8 @@ pub trait Cluster: Send + Sync {
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.
     fn sessions(&self) -> &dyn SessionStore;
+    /// Returns the replays of many events.
+    fn replays(&self) -> &dyn ReplayJobStore;
 }
 
 /// The number of a company's events of about four seconds.

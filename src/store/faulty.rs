@@ -15,7 +15,7 @@ use super::feed::{ChangeFeed, FeedCursor};
 use super::history::EventHistory;
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use super::item::{Imported, StoredItem};
-use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
+use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage, WholeEvents};
 use super::stats::{Expired, Stats};
 use super::timeline::{Timeline, TimelineWindow};
 use super::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
@@ -192,7 +192,7 @@ impl<S: TaskStore> TaskStore for Faulty<S> {
         &'a self,
         company: &CompanyId,
         ids: Vec<EventId>,
-    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+    ) -> BoxFuture<'a, Result<WholeEvents, StoreError>> {
         self.inner.events_of(company, ids)
     }
 

@@ -26,6 +26,7 @@ mod item;
 mod json_size;
 pub mod postgres;
 mod query;
+mod replay_jobs;
 mod sessions;
 mod stats;
 mod timeline;
@@ -46,7 +47,10 @@ pub use history::{EventHistory, Packed, Past, Wanted};
 pub use idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 pub use item::{Imported, StoredAnswer, StoredErasure, StoredItem};
 pub use postgres::Postgres;
-pub use query::{Cursor, EventFilter, EventOutline, EventPage, PageRequest, TaskFilter, TaskPage};
+pub use query::{
+    Cursor, EventFilter, EventOutline, EventPage, PageRequest, TaskFilter, TaskPage, WHOLE_BYTES, WholeEvents,
+};
+pub use replay_jobs::{ReplayBeat, ReplayJobStore, SharedReplay};
 pub use sessions::{ConsoleSession, MemorySessions, SessionLimits, SessionStore, TokenHash};
 pub use stats::{CompanyStats, Expired, Stats};
 pub use timeline::{Timeline, TimelineCount, TimelineWindow};

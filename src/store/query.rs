@@ -57,6 +57,8 @@ pub struct EventFilter {
     pub task_id: Option<TaskId>,
     /// The event's id contains this text.
     pub id: Option<String>,
+    /// The event is a duplicate of this one, which is older.
+    pub repeats: Option<EventId>,
 }
 
 impl EventFilter {
@@ -64,6 +66,8 @@ impl EventFilter {
     #[must_use]
     pub fn fits<'a>(&self, event: impl Into<EventOutline<'a>>) -> bool {
         let event = event.into();
+        let repeats =
+            |it: EventId| event.status == EventStatus::Duplicate && event.reason.and_then(Reason::repeats) == Some(it);
         let reason = |it: &String| event.reason.is_some_and(|why| why.stage == *it || why.code == *it);
         one_of(&self.integration, |it| event.integration == *it)
             && one_of(&self.status, |it| event.status == *it)
@@ -72,6 +76,7 @@ impl EventFilter {
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
             && self.id.as_ref().is_none_or(|it| event.id.to_string().contains(it.as_str()))
+            && self.repeats.is_none_or(|it| repeats(it))
     }
 }
 
@@ -119,6 +124,19 @@ pub struct EventPage {
     /// Event after which the next page begins; `None` at the end of the list. A page may be short or empty although
     /// more follow, because the work of one request is bounded.
     pub next: Option<EventId>,
+}
+
+/// How many bytes of events are read with what was sent before a read ends, in bytes: 8 MiB, and what the last event exceeds
+/// it by.
+pub const WHOLE_BYTES: usize = 8 << 20;
+
+/// Events that were read with what was sent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WholeEvents {
+    /// The events, newest first.
+    pub events: Vec<Event>,
+    /// Those that are older, and were not read yet because [`WHOLE_BYTES`] were reached. Ask for them next.
+    pub unread: Vec<EventId>,
 }
 
 /// A position in a list: everything after it was stored earlier. Opaque to clients.

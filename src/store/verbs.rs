@@ -14,7 +14,7 @@ use super::feed::{ChangeFeed, FeedCursor};
 use super::history::EventHistory;
 use super::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use super::item::{Imported, StoredItem};
-use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
+use super::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage, WholeEvents};
 use super::stats::{Expired, Stats};
 use super::timeline::{Timeline, TimelineWindow};
 use super::write::{Commit, Committed, Replace, Replaced, Updated, Versioned};
@@ -99,12 +99,16 @@ pub trait TaskStore: Send + Sync + 'static {
         after: Option<EventId>,
         limit: usize,
     ) -> BoxFuture<'a, Result<EventPage, StoreError>>;
-    /// Returns these events of a company with what was sent, in any order. Those that do not exist or have expired are left
-    /// out.
-    fn events_of<'a>(&'a self, company: &CompanyId, ids: Vec<EventId>)
-    -> BoxFuture<'a, Result<Vec<Event>, StoreError>>;
+    /// Returns these events of a company with what was sent, newest first. Those that do not exist or have expired are left
+    /// out. It ends once [`WHOLE_BYTES`](super::WHOLE_BYTES) are read, after at least one event, and says which it has not
+    /// read yet.
+    fn events_of<'a>(
+        &'a self,
+        company: &CompanyId,
+        ids: Vec<EventId>,
+    ) -> BoxFuture<'a, Result<WholeEvents, StoreError>>;
     /// Returns events of all companies with what was sent, newest first: at most this many, older than the given one, and
-    /// possibly fewer where they are large.
+    /// fewer if [`WHOLE_BYTES`](super::WHOLE_BYTES) are read before. `next` then says where to go on.
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>>;
     /// Counts the events and tasks of a company, or of all, in the window that ends at `now`.
     fn timeline<'a>(

@@ -277,5 +277,5 @@ fn a_server_that_stops_writes_down_how_far_a_replay_came_and_forgets_it() {
     assert_eq!(details.len(), 2, "{details:?}");
     assert!(details[0].contains("stopped by server") || details[0].contains("200 of 200"), "{details:?}");
     let path = format!("/v1/admin/replays/{}", begun["id"].as_str().unwrap());
-    assert!(server.get(&path).expect(404).message().contains("until that restarts"));
+    assert!(server.get(&path).expect(404).message().contains("until that server restarts"));
 }

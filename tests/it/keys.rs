@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::harness;
-use crate::harness::{Setup, binary, task};
+use crate::harness::{Browser, KEY, Setup, binary, task};
 
 fn key(setup: &Setup, args: &[&str]) -> Output {
     binary().arg("key").args(args).arg("--data-dir").arg(&setup.data).output().unwrap()
@@ -108,4 +108,76 @@ fn a_label_is_short_and_shows_itself() {
         let out = key(&setup, &["create", "--company", "company-1", "--scope", "tasks:read", "--label", label]);
         assert_eq!(out.status.code(), Some(2), "{label:?}");
     }
+}
+
+/// Otherwise an installation with many keys has some that no page shows, so nobody revokes them.
+#[test]
+fn every_key_is_on_one_page_of_the_list_and_those_that_work_come_first() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let made: Vec<String> = (0..7)
+        .map(|n| {
+            let asked =
+                serde_json::json!({"company_id": "company-1", "scopes": ["tasks:read"], "label": n.to_string()});
+            let made = server.post("/v1/admin/keys", &asked).expect(201).json();
+            made["details"]["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let revoke = |id: &str| drop(server.send("DELETE", &format!("/v1/admin/keys/{id}"), &[], b"").expect(204));
+    revoke(&made[6]);
+    let page = |query: &str| server.get(&format!("/v1/admin/keys{query}")).expect(200).json();
+    let ids = |page: &serde_json::Value| -> Vec<(String, bool)> {
+        let keys = page["data"].as_array().unwrap().iter();
+        keys.map(|it| (it["id"].as_str().unwrap().to_owned(), it["revoked_at"].is_null())).collect()
+    };
+    let whole = page("");
+    assert!(whole.get("pagination").is_none() && ids(&whole).len() >= 8, "as before");
+
+    let first = page("?limit=3");
+    assert_eq!(first["pagination"]["limit"], 3);
+    // It is on a later page, and moves behind those that work.
+    revoke(&made[0]);
+    let (mut seen, mut next) = (ids(&first), first["pagination"]["next_cursor"].clone());
+    while let Some(cursor) = next.as_str() {
+        let more = page(&format!("?limit=3&cursor={cursor}"));
+        seen.extend(ids(&more));
+        next = more["pagination"]["next_cursor"].clone();
+    }
+    let all: std::collections::BTreeSet<_> = ids(&page("")).into_iter().collect();
+    assert_eq!((seen.len(), &seen.iter().cloned().collect()), (all.len(), &all), "all of them, and none twice");
+    assert!(seen.is_sorted_by_key(|(_, works)| !works), "{seen:?}");
+    assert_eq!(seen[..3].iter().map(|it| &it.0).collect::<Vec<_>>(), [&made[5], &made[4], &made[3]]);
+
+    for wrong in ["limit=0", "limit=1001", "cursor=x", "cursor=2.1.key_1"] {
+        server.get(&format!("/v1/admin/keys?{wrong}")).expect(422);
+    }
+    assert_eq!(server.get("/v1/admin/keys?company_id=company-2").expect(403).code(), "other_company");
+    setup.key("company-2", &["tasks:read"]);
+    let operator = setup.operator();
+    let of = |company: &str| {
+        let path = format!("/v1/admin/keys?limit=1000&company_id={company}");
+        server.send_as("GET", &path, &[("x-api-key", &operator)], b"").expect(200).json()
+    };
+    assert_eq!((ids(&of("company-2")).len(), ids(&of("company-1")).len()), (1, all.len()));
+}
+
+/// Otherwise the console shows the first keys only.
+#[test]
+fn the_consoles_list_of_keys_has_pages() {
+    let setup = Setup::new();
+    let server = setup.start();
+    let ids: Vec<String> = (0..60)
+        .map(|_| {
+            let asked = serde_json::json!({"company_id": "company-1", "scopes": ["tasks:read"]});
+            let made = server.post("/v1/admin/keys", &asked).expect(201).json();
+            made["details"]["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let browser = Browser::with_key(&server, KEY);
+    let shown = |page: &str| ids.iter().filter(|it| page.contains(&format!("<tr id=\"{it}\""))).count();
+    let first = browser.get("/console/keys").expect(200).text;
+    let (_, link) = first.split_once("rel=\"next\" href=\"").unwrap();
+    let second = browser.get(&link[..link.find('"').unwrap()].replace("&amp;", "&")).expect(200).text;
+    assert_eq!((shown(&first), shown(&second)), (50, 10));
+    assert!(!second.contains("rel=\"next\"") && second.contains(">Newest<"));
 }

@@ -24,7 +24,7 @@ fn every_route_refuses_unknown_query_parameters_and_lists_the_known_ones() {
     let (operator, id) = (setup.operator(), "01a20f92-f38c-7145-a565-df7733d05cfc");
     let none = "no query parameters";
     let list = "one of patient_id, status, priority, assigned_user_id, type, updated_since, page, limit, cursor";
-    let events = "one of company_id, integration, status, reason, since, until, task_id, id, text, pointer, value, limit, cursor";
+    let events = "one of company_id, integration, status, reason, since, until, task_id, id, repeats, text, pointer, value, limit, cursor";
     let event = "one of company_id";
     for (method, path, expected) in [
         ("POST", "/v1/tasks", none),
@@ -42,7 +42,7 @@ fn every_route_refuses_unknown_query_parameters_and_lists_the_known_ones() {
         ("GET", "/v1/events/{id}/raw", event),
         ("POST", "/v1/events/{id}/replay", event),
         ("POST", "/v1/admin/keys", none),
-        ("GET", "/v1/admin/keys", none),
+        ("GET", "/v1/admin/keys", "one of company_id, limit, cursor"),
         ("DELETE", "/v1/admin/keys/{id}", none),
         ("GET", "/v1/admin/audit", "one of company_id, limit, cursor"),
         ("GET", "/v1/admin/plugins", none),

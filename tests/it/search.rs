@@ -155,3 +155,31 @@ fn events_of_other_servers_are_found() {
     time_for_a_mistake();
     assert_eq!(found(&other, "text=walrus"), [sent]);
 }
+
+fn finds_large_bodies_again_and_again(setup: Setup) {
+    let setup = setup.config("[limits]\nbody_bytes = 8388608\n");
+    let server = setup.start();
+    let body = json!({"word": "walrus", "pad": "x".repeat(7 << 19)}).to_string();
+    let mut sent: Vec<String> = (0..6).map(|_| send(&server, "guest", "application/json", body.as_bytes())).collect();
+    sent.reverse();
+    server.stop();
+    // What is read at a time goes by the largest body that is accepted now.
+    let server = setup.config("[limits]\nbody_bytes = 65536\n").start();
+    complete(&server);
+    for round in 0..2 {
+        assert_eq!(found(&server, "text=walrus"), sent, "round {round}");
+    }
+}
+
+/// Bodies that are not read yet, because there are too many bytes of them, would otherwise be taken for gone, and leave the index.
+#[test]
+fn bodies_that_are_too_large_together_are_all_found() {
+    finds_large_bodies_again_and_again(setup());
+}
+
+/// The same for the other store.
+#[test]
+fn bodies_that_are_too_large_together_are_all_found_in_a_database() {
+    let cluster: &Cluster = postgres_or_skip!();
+    finds_large_bodies_again_and_again(setup().on(&cluster.database()));
+}

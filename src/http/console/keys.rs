@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::client::target;
 use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::{PageReply, Section};
@@ -20,36 +21,39 @@ const SCOPES: [(Scope, &str); 5] = [
     (Scope::Admin, "everything else of the company: bodies, replays, keys"),
 ];
 
-/// Most keys of the page; those that work come first.
-const SHOWN: usize = 500;
+/// Keys on a page.
+const LIMIT: &str = "50";
 
 /// `GET /console/keys`
 pub(super) async fn list(page: PageCall) -> Result<PageReply, PageFailure> {
-    let list = page.client.get("/v1/admin/keys").await?;
+    let list = listed(&page).await?;
     Ok(whole(&page, Ok(&list), None))
+}
+
+/// A page of the list.
+async fn listed(page: &PageCall) -> Result<Value, PageFailure> {
+    let chosen = page.who.company.as_ref().map(ToString::to_string);
+    let query = [("limit", Some(LIMIT)), ("cursor", page.query("cursor")), ("company_id", chosen.as_deref())];
+    page.client.get(&target("/v1/admin/keys", query)).await
 }
 
 /// The list, or why it cannot be read, with the form.
 fn whole(page: &PageCall, list: Result<&Value, &PageFailure>, failure: Option<&PageFailure>) -> PageReply {
-    let chosen = page.who.company.as_ref().map(ToString::to_string);
     let keys = list.ok().and_then(|it| it["data"].as_array()).map_or(&[][..], Vec::as_slice);
-    let mut keys: Vec<&Value> =
-        keys.iter().filter(|it| chosen.as_deref().is_none_or(|chosen| text(it, "company_id") == chosen)).collect();
-    keys.sort_by_key(|it| (!it["revoked_at"].is_null(), std::cmp::Reverse(text(it, "created_at").to_owned())));
+    let next = list.ok().and_then(|it| it["pagination"]["next_cursor"].as_str());
     let content = html! {
         h1 { "Keys" }
         section.card aria-labelledby="all-keys" {
             h2 #all-keys { "API keys" }
             @if let Err(unread) = list {
                 (parts::problem(unread))
-            } @else if keys.is_empty() {
+            } @else if keys.is_empty() && page.query("cursor").is_none() {
                 (parts::empty_state("No keys yet", &html! { "Create one below: one for each sender and each reader, so that each can be revoked alone." }))
             } @else {
-                (table(page, &keys[..keys.len().min(SHOWN)]))
-                @if keys.len() > SHOWN {
-                    p.muted { (parts::count((keys.len() - SHOWN) as u64)) " older or revoked keys are not shown; " code { "hookmill key list" } " has them." }
-                }
+                p.muted { "The newest first; revoked keys are at the end." }
+                (table(page, keys))
             }
+            (parts::pager(page, next))
         }
         (form(page, failure))
     };
@@ -57,7 +61,7 @@ fn whole(page: &PageCall, list: Result<&Value, &PageFailure>, failure: Option<&P
     PageReply::with_status(status, page, "Keys", Section::Keys, content)
 }
 
-fn table(page: &PageCall, keys: &[&Value]) -> Markup {
+fn table(page: &PageCall, keys: &[Value]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Table of keys" {
             table {
@@ -181,7 +185,7 @@ pub(super) async fn create(page: PageCall) -> Result<PageReply, PageFailure> {
     let made = match page.client.post_with("/v1/admin/keys", &[("idempotency-key", once)], &asked).await {
         Ok(made) => made,
         Err(failure) => {
-            let list = page.client.get("/v1/admin/keys").await;
+            let list = listed(&page).await;
             return Ok(whole(&page, list.as_ref(), Some(&failure)));
         }
     };

@@ -5,6 +5,7 @@
 
 mod declare;
 pub(super) mod input;
+pub(super) mod key_place;
 pub(super) mod parameter;
 pub(super) mod reading;
 pub(super) mod routes;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::declare::{QueryParameters, parameters};
+use super::key_place::{KeyLimit, KeyListPlace};
 use super::parameter::QueryParameter;
 use super::reading::{QueryReader, wrong};
 use super::values::{OnError, PageLimit, PageNumber, PatientId, QueryType};
@@ -88,6 +89,8 @@ parameters! {
         "task_id" => task_id: Option<TaskId>,
         /// Events with this text in their id.
         "id" => id: Option<String>,
+        /// Duplicates of this event: later deliveries with its id. Needs the scope `events:read`.
+        "repeats" => repeats: Option<EventId>,
         /// Events whose body or stored headers have all of these words, in any order and case. A word with punctuation in it, such as an email address or a number, is found as it was sent. Needs the scope `admin`.
         "text" => text: Option<String>,
         /// A JSON Pointer (RFC 6901) into the payload: events that have `value` there. Needs the scope `admin`.
@@ -141,6 +144,7 @@ impl EventListQuery {
             until: self.until,
             task_id: self.task_id,
             id: self.id.map(|it| it.to_ascii_lowercase()),
+            repeats: self.repeats,
         }
     }
 }
@@ -160,6 +164,18 @@ parameters! {
         "window" => window: Option<TimelineWindow>,
         /// What concerns this company. A key may name only its own; the operator gets everything without it.
         "company_id" => company_id: Option<CompanyId>,
+    }
+}
+
+parameters! {
+    /// The query of `GET /v1/admin/keys`.
+    struct KeyListQuery {
+        /// Keys of this company. A key may name only its own.
+        "company_id" => company_id: Option<CompanyId>,
+        /// The number of keys on a page; 50 if there is only a `cursor`. Without both, all keys are listed.
+        "limit" => limit: Option<KeyLimit>,
+        /// The `next_cursor` of the previous page.
+        "cursor" => cursor: Option<KeyListPlace>,
     }
 }
 

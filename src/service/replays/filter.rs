@@ -79,6 +79,7 @@ impl ReplayFilter {
             until: self.until,
             task_id: None,
             id: self.id.as_ref().map(|it| it.to_ascii_lowercase()),
+            repeats: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ const REASONS: usize = 50;
 const OTHER: &str = "other";
 
 /// The state of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "ReplayState")]
 pub enum JobState {
@@ -42,6 +42,8 @@ pub enum JobState {
     Stopped,
     /// It could not go on.
     Failed,
+    /// The server that ran it has ended, or was cut off from the database that servers share.
+    Interrupted,
 }
 
 /// How the replay of one event ended.
@@ -98,7 +100,7 @@ struct JobProgress {
 }
 
 /// Events whose replay failed for the same reason.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FailedReplays {
     /// The code of the error, as in an event's `reason` or in `detail.code`.
     reason: String,
@@ -109,14 +111,15 @@ pub struct FailedReplays {
 }
 
 /// A job, as it is shown.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+// Servers that share a store write it there. Two versions may share one, so a field that is added needs a default.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ReplayJob")]
 pub struct ReplayJobReport {
     id: Uuid,
     /// Whose events it replays.
     company_id: CompanyId,
     /// Its state.
-    state: JobState,
+    pub(super) state: JobState,
     /// Which events it replays.
     filter: ReplayFilter,
     /// What is done with tasks that the events have.
@@ -146,13 +149,13 @@ pub struct ReplayJobReport {
     /// When it was begun.
     #[serde(serialize_with = "crate::model::time::utc")]
     started_at: DateTime<Utc>,
-    /// When it ended.
+    /// When it ended. If it was interrupted: when its server was last heard of.
     #[serde(serialize_with = "crate::model::time::utc_or_null")]
-    ended_at: Option<DateTime<Utc>>,
+    pub(super) ended_at: Option<DateTime<Utc>>,
     /// Who has stopped it: a key's id, `operator`, or `server` when that ended.
-    stopped_by: Option<String>,
+    pub(super) stopped_by: Option<String>,
     /// Why it could not go on.
-    error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 impl ReplayJob {
@@ -247,7 +250,7 @@ impl ReplayJob {
         let counts = format!("{done} of {total} events, {failed} failed, {created} tasks created, {updated} updated");
         match (&report.state, &report.stopped_by, &report.error) {
             (JobState::Stopped, Some(by), _) => format!("stopped by {by}: {counts}"),
-            (JobState::Failed, _, Some(error)) => format!("not finished ({error}): {counts}"),
+            (JobState::Failed | JobState::Interrupted, _, Some(error)) => format!("not finished ({error}): {counts}"),
             _ => counts,
         }
     }

@@ -1,13 +1,15 @@
 //! Replays of many events: jobs of this server. A company has one at a time, and only a few run at the same time, in turns.
 //!
 //! `filter.rs` has which events, `found.rs` finds them, `job.rs` is a job's state, `run.rs` runs it, and `turn.rs` lets others run
-//! in between. A job is in memory: at a
-//! restart it is gone, and its audit entry says that it was begun. Each event is replayed in one commit, so none is half-done.
+//! in between. A job is in the memory of the server that runs it; servers that share a store also write it there (`shared.rs`),
+//! so each of them shows it and can stop it. At a restart it ends, and its audit entry says that it was begun. Each event is
+//! replayed in one commit, so none is half-done.
 
 mod filter;
 mod found;
 mod job;
 mod run;
+mod shared;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::model::company::CompanyId;
+use crate::store::{Store, StoreError};
 
 pub use filter::{ReplayFilter, newest_now};
 pub use found::CountedEvents;
@@ -52,7 +55,23 @@ impl Default for ReplayJobs {
 
 impl ReplayJobs {
     /// Adds a job; `None` if its company has one that has not ended, or the server is ending.
-    pub fn begin(&self, job: ReplayJob) -> Option<Arc<ReplayJob>> {
+    ///
+    /// # Errors
+    /// Fails if servers share the store, and it cannot be used.
+    pub async fn begin(&self, store: &dyn Store, job: ReplayJob) -> Result<Option<Arc<ReplayJob>>, StoreError> {
+        let Some(job) = self.add(job) else { return Ok(None) };
+        let Some(shared) = shared::of(store) else { return Ok(Some(job)) };
+        let begun = match shared::document(&job.report()) {
+            Ok(document) => shared.begin(&job.company, job.id, document).await,
+            Err(error) => Err(error),
+        };
+        if !matches!(begun, Ok(true)) {
+            self.jobs().remove(&job.id);
+        }
+        Ok(begun?.then_some(job))
+    }
+
+    fn add(&self, job: ReplayJob) -> Option<Arc<ReplayJob>> {
         let mut jobs = self.jobs();
         let own = |it: &&Arc<ReplayJob>| it.company == job.company;
         if self.ended.is_cancelled() || jobs.values().filter(own).any(|it| !it.has_ended()) {
@@ -67,19 +86,64 @@ impl ReplayJobs {
     }
 
     /// Forgets a job that could not begin.
-    pub fn forget(&self, id: Uuid) {
-        self.jobs().remove(&id);
+    pub async fn forget(&self, store: &dyn Store, job: &ReplayJob) {
+        self.jobs().remove(&job.id);
+        if let Some(shared) = shared::of(store)
+            && let Err(error) = shared.forget(&job.company, job.id).await
+        {
+            tracing::debug!(%error, job = %job.id, "a replay that could not begin ends as interrupted");
+        }
     }
 
-    /// Returns a company's jobs, newest first.
-    #[must_use]
-    pub fn of(&self, company: &CompanyId) -> Vec<Arc<ReplayJob>> {
-        self.jobs().values().rev().filter(|it| it.company == *company).cloned().collect()
+    /// Returns a company's jobs, newest first: those of all servers that share the store.
+    ///
+    /// # Errors
+    /// Fails if servers share the store, and it cannot be read.
+    pub async fn of(&self, store: &dyn Store, company: &CompanyId) -> Result<Vec<ReplayJobReport>, StoreError> {
+        match shared::of(store) {
+            Some(shared) => shared::reports(shared, company, None).await,
+            None => Ok(self.jobs().values().rev().filter(|it| it.company == *company).map(|it| it.report()).collect()),
+        }
     }
 
     /// Returns a job of a company.
-    #[must_use]
-    pub fn find(&self, company: &CompanyId, id: Uuid) -> Option<Arc<ReplayJob>> {
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub async fn find(
+        &self,
+        store: &dyn Store,
+        company: &CompanyId,
+        id: Uuid,
+    ) -> Result<Option<ReplayJobReport>, StoreError> {
+        match shared::of(store) {
+            Some(shared) => Ok(shared::reports(shared, company, Some(id)).await?.pop()),
+            None => Ok(self.here(company, id).map(|it| it.report())),
+        }
+    }
+
+    /// Stops a job of a company, on whatever server it runs, and returns it.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub async fn stop_one(
+        &self,
+        store: &dyn Store,
+        company: &CompanyId,
+        id: Uuid,
+        by: &str,
+    ) -> Result<Option<ReplayJobReport>, StoreError> {
+        if let Some(job) = self.here(company, id) {
+            job.stop(by);
+        }
+        if let Some(shared) = shared::of(store) {
+            shared.ask_to_stop(company, id, by).await?;
+        }
+        self.find(store, company, id).await
+    }
+
+    /// Returns a job of a company that this server runs, or has run.
+    fn here(&self, company: &CompanyId, id: Uuid) -> Option<Arc<ReplayJob>> {
         self.jobs().get(&id).filter(|it| it.company == *company).cloned()
     }
 

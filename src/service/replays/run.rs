@@ -12,6 +12,7 @@ use super::ReplayJobs;
 use super::filter::Plan;
 use super::found::MatchingPages;
 use super::job::{JobState, OneReplay, ReplayJob};
+use super::shared;
 use super::turn::JobTurn;
 use crate::integration::load::direct;
 use crate::limits::shares::Share;
@@ -70,11 +71,19 @@ impl ReplayJobs {
                     }
                 }
             };
+            let work = async {
+                tokio::select! {
+                    () = work => {}
+                    () = shared::keep(&*running.app.store, &job) => {}
+                }
+            };
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 job.end(JobState::Failed, Some("the server failed; its log says why".into()));
             }
             job.end(JobState::Stopped, None);
-            if let Err(error) = running.app.store.note((running.audit)(&job.words())).await {
+            let noted = running.app.store.note((running.audit)(&job.words()));
+            let (noted, ()) = tokio::join!(noted, shared::end(&*running.app.store, &job));
+            if let Err(error) = noted {
                 tracing::warn!(%error, job = %job.id, "the end of a replay of many events is not in the audit log");
             }
         });

@@ -10,7 +10,7 @@ use super::{PayloadSearch, blocking};
 use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
-use crate::store::{Cluster, Store, StoreError};
+use crate::store::{Cluster, Store, StoreError, WholeEvents};
 
 /// How often events that wait are added; a search adds them at once.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -151,10 +151,14 @@ async fn add_missing(
 ) -> Result<(), StoreError> {
     let (own, of) = (Arc::clone(search), company.clone());
     for part in blocking(move || own.missing(&of, ids)).await?.chunks(READ) {
-        let events = store.events_of(company, part.to_vec()).await?;
-        events.iter().filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
-        let own = Arc::clone(search);
-        blocking(move || own.insert_all(&events)).await?;
+        let mut rest = part.to_vec();
+        while !rest.is_empty() {
+            let WholeEvents { events, unread } = store.events_of(company, rest).await?;
+            rest = unread;
+            events.iter().filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
+            let own = Arc::clone(search);
+            blocking(move || own.insert_all(&events)).await?;
+        }
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ use crate::model::company::CompanyId;
 use crate::model::event::{Event, RawEvent};
 use crate::model::ids::{EventId, IntegrationName, new_id};
 use crate::model::time::now;
-use crate::store::{EventFilter, Store, StoreError};
+use crate::store::{EventFilter, Store, StoreError, WholeEvents};
 
 pub(crate) use self::follow::follow;
 pub use self::query::{MOST_TERMS, PayloadQuery};
@@ -40,9 +40,8 @@ pub use self::query::{MOST_TERMS, PayloadQuery};
 const BYTES_PER_EVENT: usize = 160;
 /// How long a search goes on before it returns what it has found so far.
 const BUDGET: Duration = Duration::from_secs(2);
-/// Most events that are read at a time, and bytes of their bodies if there is more than one.
+/// Most events that are read at a time; the store limits the bytes of their bodies.
 const READ: usize = 64;
-const READ_BYTES: usize = 8 << 20;
 /// Most events, and bytes of their bodies, that wait to be added. A request that would exceed it adds its event itself.
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 16 << 20;
@@ -313,15 +312,18 @@ impl PayloadSearch {
             });
             let Candidates { ids, more } = scanned.await?;
             let Some(last) = ids.last().copied() else { return Ok(found) };
-            for part in ids.chunks(self.reader.at_once(company, READ_BYTES)) {
-                for event in self.read(store, memory, company, &asked, part).await? {
+            let mut left = &ids[..];
+            while !left.is_empty() {
+                let (events, read) = self.read(store, memory, company, &asked, left).await?;
+                for event in events {
                     found.next = Some(event.id);
                     found.events.push(event);
                     if found.events.len() == limit {
                         return Ok(found);
                     }
                 }
-                found.next = part.last().copied();
+                found.next = left[..read].last().copied();
+                left = &left[read..];
                 let is_last = found.next == Some(last) && !more;
                 if !is_last && started.elapsed() >= BUDGET {
                     return Ok(found);
@@ -335,7 +337,8 @@ impl PayloadSearch {
         }
     }
 
-    /// Reads candidates, and returns those that match. Others read in between: bodies are in memory only here.
+    /// Reads candidates, and returns those that match, and how many were read: large ones are left for the next time. Others
+    /// read in between: bodies are in memory only here.
     async fn read(
         self: &Arc<Self>,
         store: &dyn Store,
@@ -343,11 +346,13 @@ impl PayloadSearch {
         company: &CompanyId,
         asked: &Arc<(PayloadQuery, EventFilter)>,
         ids: &[EventId],
-    ) -> Result<Vec<Event>, StoreError> {
+    ) -> Result<(Vec<Event>, usize), StoreError> {
         let _one_of_few = memory.page().await;
-        let events = store.events_of(company, ids.to_vec()).await?;
-        let (own, of, asked, ids) = (Arc::clone(self), company.clone(), Arc::clone(asked), ids.to_vec());
-        blocking(move || own.matching(&of, &asked, &ids, events)).await
+        let WholeEvents { events, unread } = store.events_of(company, ids.to_vec()).await?;
+        // Candidates are in the same order, newest first. Those that are not read yet are not gone.
+        let read = unread.first().and_then(|next| ids.iter().position(|it| it == next)).unwrap_or(ids.len());
+        let (own, of, asked, ids) = (Arc::clone(self), company.clone(), Arc::clone(asked), ids[..read].to_vec());
+        Ok((blocking(move || own.matching(&of, &asked, &ids, events)).await?, read))
     }
 
     /// Returns the candidates that match, newest first, without their bodies. Those whose content is gone leave the index.

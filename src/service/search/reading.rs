@@ -10,7 +10,6 @@ use super::words::word_hashes;
 use crate::format::payload::{CODING_HEADER, Payload, Rules, decode_coded};
 use crate::integration::load::direct;
 use crate::integration::{Integration, Registry};
-use crate::model::company::CompanyId;
 use crate::model::event::{Event, RawEvent};
 use crate::model::ids::IntegrationName;
 
@@ -84,13 +83,6 @@ impl BodyReader {
     /// Returns the largest content of a body, once its coding is removed.
     pub(super) fn limit(&self, integration: &IntegrationName, raw: &RawEvent) -> usize {
         self.own(integration, raw).map_or(self.body_bytes, |it| it.rules.body_bytes)
-    }
-
-    /// Returns how many bodies of a company have at most so many bytes in all, but at least one.
-    pub(super) fn at_once(&self, company: &CompanyId, bytes: usize) -> usize {
-        let own = self.registry.list().into_iter().filter(|it| it.company_id == *company);
-        let largest = own.map(|it| it.rules.body_bytes).max().unwrap_or(0).max(self.body_bytes);
-        (bytes / largest.max(1)).max(1)
     }
 
     fn own(&self, integration: &IntegrationName, raw: &RawEvent) -> Option<Arc<Integration>> {

@@ -12,14 +12,12 @@ use crate::model::ids::EventId;
 use crate::store::error::StoreError;
 use crate::store::id_time::first_id;
 use crate::store::json_size::json_bytes;
-use crate::store::query::{EventFilter, EventPage};
+use crate::store::query::{EventFilter, EventPage, WHOLE_BYTES, WholeEvents};
 use crate::store::write::Versioned;
 
 /// Maximum number of events, and of their bytes, that one request examines; this takes about 0.1 s.
 const LOOKED_AT: usize = 20_000;
 const BYTES_LOOKED_AT: usize = 64 << 20;
-/// Maximum size of the events that [`before`] returns, approximately.
-const BYTES_BEFORE: usize = 4 << 20;
 
 /// Returns the current state of an event, with what was sent. `None` if it has expired; queued events do not
 /// expire.
@@ -59,8 +57,9 @@ pub(super) fn list(
 ) -> Result<EventPage, StoreError> {
     let mut page = EventPage { events: Vec::new(), next: None };
     let (mut events, mut bytes, mut shown, mut failed) = (0, 0, 0, None);
+    let since = filter.since.map(first_id).max(filter.repeats.map(|it| it.0));
     let take = |id: Uuid, key: &[u8], value: &[u8]| {
-        if shared.is_expired(id) || filter.since.is_some_and(|it| id < first_id(it)) {
+        if shared.is_expired(id) || since.is_some_and(|it| id < it) {
             return false;
         }
         (events, bytes) = (events + 1, bytes + value.len());
@@ -107,9 +106,25 @@ fn fitting(
     Ok(decoded.whole_head(|base| sent(shared, base, EventId(id)))?.map(|event| (event, bytes)))
 }
 
-/// Returns these events with what was sent, as far as they exist.
-pub(super) fn of_ids(shared: &SharedStore, company: &CompanyId, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
-    ids.iter().filter_map(|id| one(shared, company, *id).transpose()).map(|it| it.map(|it| it.event)).collect()
+/// Returns these events with what was sent, as far as they exist and are not too large together.
+pub(super) fn of_ids(
+    shared: &SharedStore,
+    company: &CompanyId,
+    mut ids: Vec<EventId>,
+) -> Result<WholeEvents, StoreError> {
+    ids.sort_unstable_by_key(|it| std::cmp::Reverse(*it));
+    let (mut read, mut bytes) = (WholeEvents::default(), 0);
+    for (n, id) in ids.iter().enumerate() {
+        if bytes >= WHOLE_BYTES {
+            read.unread = ids.split_off(n);
+            break;
+        }
+        if let Some(found) = one(shared, company, *id)? {
+            bytes += found.event.body.len();
+            read.events.push(found.event);
+        }
+    }
+    Ok(read)
 }
 
 /// Returns events of all companies with what was sent, newest first. Damaged ones are left out.
@@ -128,7 +143,7 @@ pub(super) fn before(shared: &SharedStore, before: EventId, limit: usize) -> Res
                 page.events.push(event);
             }
         }
-        let enough = events == limit || bytes >= BYTES_BEFORE;
+        let enough = events == limit || bytes >= WHOLE_BYTES;
         page.next = enough.then_some(EventId(id));
         !enough
     };

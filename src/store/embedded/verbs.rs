@@ -30,7 +30,7 @@ use crate::store::feed::{ChangeFeed, FeedCursor};
 use crate::store::history::EventHistory;
 use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use crate::store::item::{Imported, StoredItem};
-use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
+use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage, WholeEvents};
 use crate::store::stats::{Expired, Stats};
 use crate::store::timeline::{Timeline, TimelineWindow};
 use crate::store::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
@@ -146,9 +146,9 @@ impl TaskStore for Embedded {
         &'a self,
         company: &CompanyId,
         ids: Vec<EventId>,
-    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+    ) -> BoxFuture<'a, Result<WholeEvents, StoreError>> {
         let company = company.clone();
-        self.read(move |shared| events::of_ids(shared, &company, &ids)).boxed()
+        self.read(move |shared| events::of_ids(shared, &company, ids)).boxed()
     }
 
     fn events_before(&self, before: EventId, limit: usize) -> BoxFuture<'_, Result<EventPage, StoreError>> {

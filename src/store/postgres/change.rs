@@ -58,6 +58,8 @@ pub(super) struct EncodedEvent {
     pub(super) is_erased: bool,
     /// Whether another copy of the delivery counts as an attempt of this event.
     pub(super) may_come_again: bool,
+    /// The event that it is a duplicate of.
+    pub(super) repeats: Option<EventId>,
     pub(super) document: String,
     /// What was sent, without the body; empty if there is nothing.
     pub(super) sent: String,
@@ -103,11 +105,12 @@ impl EncodedEvent {
         let (company, id, integration) = (event.company_id.clone(), event.id, event.integration.clone());
         let reason = event.reason.as_ref().map(|it| (it.stage.clone(), it.code.clone()));
         let (status, is_erased, may_come_again) = (event.status, event.erased_at.is_some(), event.may_come_again());
+        let repeats = event.repeats();
         let was_sent = event.content_type.is_some() || !event.headers.is_empty() || event.trace.is_some();
         let (document, sent, body) = EventDocument::parts(event);
         let sent = if was_sent || !body.is_empty() { json(&sent)? } else { String::new() };
         let document = json(&document)?;
-        Ok(Self { company, id, integration, status, reason, is_erased, may_come_again, document, sent, body })
+        Ok(Self { company, id, integration, status, reason, is_erased, may_come_again, repeats, document, sent, body })
     }
 
     /// Returns the event.

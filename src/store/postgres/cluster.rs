@@ -22,6 +22,7 @@ use crate::store::cluster::{
     Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
 };
 use crate::store::error::StoreError;
+use crate::store::replay_jobs::ReplayJobStore;
 use crate::store::sessions::SessionStore;
 use crate::store::write::Versioned;
 
@@ -124,6 +125,10 @@ impl Cluster for Postgres {
     }
 
     fn sessions(&self) -> &dyn SessionStore {
+        self
+    }
+
+    fn replays(&self) -> &dyn ReplayJobStore {
         self
     }
 }

@@ -1,6 +1,7 @@
 //! Reads of events: one by its id, and lists.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
@@ -19,7 +20,7 @@ use crate::store::document::{EventDocument, SentParts};
 use crate::store::error::StoreError;
 use crate::store::id_time::first_id;
 use crate::store::json_size::json_bytes;
-use crate::store::query::{EventFilter, EventPage};
+use crate::store::query::{EventFilter, EventPage, WHOLE_BYTES, WholeEvents};
 use crate::store::write::Versioned;
 
 /// Maximum number of events that one request examines.
@@ -57,7 +58,7 @@ pub(super) async fn list(
     after: Option<EventId>,
     limit: usize,
 ) -> Result<EventPage, StoreError> {
-    let EventFilter { integration, status, reason, since, until, task_id, id } = filter;
+    let EventFilter { integration, status, reason, since, until, task_id, id, repeats } = filter;
     if id.as_ref().is_some_and(|it| it.contains('\0')) {
         // No id has one, and PostgreSQL takes no text with one.
         return Ok(EventPage { events: Vec::new(), next: None });
@@ -71,9 +72,12 @@ pub(super) async fn list(
     let reasons: Vec<String> = reason.iter().map(|it| stored(it).into_owned()).collect();
     let task = task_id.map(|it| it.0.to_string());
     let most = i64::try_from(limit).unwrap_or(i64::MAX - 1);
-    let values: [&(dyn ToSql + Sync); 10] =
-        [&company.as_str(), &before, &since, &integrations, &statuses, &reasons, &task, id, &most, &LOOKED_AT];
-    let statement = client.prepare_cached(LIST).await.map_err(failure::read)?;
+    let (company_id, first) = (company.as_str(), repeats.map(|it| it.0));
+    let mut values: Vec<&(dyn ToSql + Sync)> =
+        vec![&company_id, &before, &since, &integrations, &statuses, &reasons, &task, id, &most, &LOOKED_AT];
+    values.extend(first.as_ref().map(|it| it as &(dyn ToSql + Sync)));
+    let list = if first.is_some() { &*REPETITIONS } else { LIST };
+    let statement = client.prepare_cached(list).await.map_err(failure::read)?;
     let rows = client.query(&statement, &values).await.map_err(failure::read)?;
     let sent = sent(&client, company, &rows).await.map_err(failure::read)?;
     let (mut page, mut shown) = (EventPage { events: Vec::new(), next: None }, 0);
@@ -137,52 +141,86 @@ const LIST: &str = "WITH matching AS MATERIALIZED ( \
      ) \
      SELECT n, id, document FROM matching UNION ALL SELECT * FROM last ORDER BY 1";
 
+/// The same of the duplicates of an event, which have an index of their own.
+static REPETITIONS: LazyLock<String> = LazyLock::new(|| {
+    LIST.replace("WHERE company_id = $1 AND id < $2", "WHERE company_id = $1 AND repeats = $11 AND id < $2")
+});
+
 const SENT: &str = "SELECT id, sent FROM hookmill.event_bodies \
      WHERE company_id = $1 AND id = ANY($2) AND id >= $3 AND id <= $4";
 
-const OF_IDS: &str = "SELECT e.id, e.document, b.sent, b.body FROM hookmill.events e \
-     LEFT JOIN hookmill.event_bodies b ON b.company_id = $1 AND b.id = e.id AND b.id >= $3 AND b.id <= $4 \
-     WHERE e.company_id = $1 AND e.id = ANY($2) AND e.id >= $3 AND e.id <= $4 \
-     AND e.id >= (SELECT events_from FROM hookmill.installation)";
+// The size of a column is known without reading it, so what is not returned is not read.
+const OF_IDS: &str = "SELECT id, CASE WHEN newer < $5::int8 THEN document END, CASE WHEN newer < $5::int8 THEN sent END, \
+       CASE WHEN newer < $5::int8 THEN body END \
+     FROM ( \
+       SELECT e.id, e.document, b.sent, b.body, coalesce(sum(octet_length(e.document)::int8 + coalesce(octet_length(b.sent), 0) \
+         + coalesce(octet_length(b.body), 0)) OVER (ORDER BY e.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS newer \
+       FROM hookmill.events e \
+       LEFT JOIN hookmill.event_bodies b ON b.company_id = $1 AND b.id = e.id AND b.id >= $3 AND b.id <= $4 \
+       WHERE e.company_id = $1 AND e.id = ANY($2) AND e.id >= $3 AND e.id <= $4 \
+       AND e.id >= (SELECT events_from FROM hookmill.installation) \
+     ) sized ORDER BY id DESC";
 
-/// Returns these events with what was sent, as far as they exist.
+/// Returns these events with what was sent, as far as they exist and are not too large together.
 pub(super) async fn of_ids(
     shared: &SharedDatabase,
     company: &CompanyId,
     ids: &[EventId],
-) -> Result<Vec<Event>, StoreError> {
+) -> Result<WholeEvents, StoreError> {
     let ids: Vec<Uuid> = ids.iter().map(|it| it.0).collect();
     let client = shared.connections.read().await.map_err(failure::read)?;
     let statement = client.prepare_cached(OF_IDS).await.map_err(failure::read)?;
-    let values: [&(dyn ToSql + Sync); 4] = [&company.as_str(), &ids, &ids.iter().min(), &ids.iter().max()];
+    let values: [&(dyn ToSql + Sync); 5] =
+        [&company.as_str(), &ids, &ids.iter().min(), &ids.iter().max(), &(WHOLE_BYTES as i64)];
     let rows = client.query(&statement, &values).await.map_err(failure::read)?;
-    rows.iter().map(whole_event).collect()
+    let mut read = WholeEvents::default();
+    for row in &rows {
+        match row.get::<_, Option<&str>>(1) {
+            Some(_) => read.events.push(whole_event(row)?),
+            None => read.unread.push(EventId(row.get(0))),
+        }
+    }
+    Ok(read)
 }
 
-// For each company, its newest events are read in the order of the index; the ids of all of them are then sorted.
-const BEFORE: &str = "SELECT e.id, e.company_id FROM hookmill.companies c CROSS JOIN LATERAL ( \
-       SELECT id, company_id FROM hookmill.events WHERE company_id = c.company_id AND id < $1 \
-       AND id >= (SELECT events_from FROM hookmill.installation) ORDER BY id DESC LIMIT $2 \
-     ) e ORDER BY e.id DESC LIMIT $2";
+// For each company, its newest events are read in the order of the index; the ids of all of them are then sorted, and their
+// sizes added up.
+const BEFORE: &str = "SELECT e.id, e.company_id, coalesce(sum(octet_length(e.document)::int8 + coalesce(s.size, 0)) \
+       OVER (ORDER BY e.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) < $3::int8 AS fits FROM ( \
+       SELECT e.* FROM hookmill.companies c CROSS JOIN LATERAL ( \
+         SELECT id, company_id, document FROM hookmill.events WHERE company_id = c.company_id AND id < $1 \
+         AND id >= (SELECT events_from FROM hookmill.installation) ORDER BY id DESC LIMIT $2 \
+       ) e ORDER BY e.id DESC LIMIT $2 \
+     ) e LEFT JOIN LATERAL ( \
+       SELECT octet_length(sent) + octet_length(body) AS size FROM hookmill.event_bodies b \
+       WHERE b.company_id = e.company_id AND b.id = e.id LIMIT 1 \
+     ) s ON true ORDER BY e.id DESC";
 
 /// Returns events of all companies with what was sent, newest first.
 pub(super) async fn before(shared: &SharedDatabase, before: EventId, limit: usize) -> Result<EventPage, StoreError> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let client = shared.connections.read().await.map_err(failure::read)?;
     let statement = client.prepare_cached(BEFORE).await.map_err(failure::read)?;
-    let rows = client.query(&statement, &[&before.0, &most]).await.map_err(failure::read)?;
+    let rows = client.query(&statement, &[&before.0, &most, &(WHOLE_BYTES as i64)]).await.map_err(failure::read)?;
     drop(client);
+    let fitting = rows.iter().take_while(|row| row.get(2)).count();
     let mut companies: HashMap<String, Vec<EventId>> = HashMap::new();
-    for row in &rows {
+    for row in &rows[..fitting] {
         companies.entry(row.get(1)).or_default().push(EventId(row.get(0)));
     }
-    let mut events = Vec::with_capacity(rows.len());
-    for (company, ids) in companies {
+    let mut events = Vec::with_capacity(fitting);
+    for (company, mut ids) in companies {
         let Ok(company) = CompanyId::parse(&company) else { continue };
-        events.extend(of_ids(shared, &company, &ids).await?);
+        // Together they fit, so this ends after one round, unless one was stored again meanwhile.
+        while !ids.is_empty() {
+            let read = of_ids(shared, &company, &ids).await?;
+            events.extend(read.events);
+            ids = read.unread;
+        }
     }
     events.sort_unstable_by_key(|it| std::cmp::Reverse(it.id));
-    let next = rows.last().filter(|_| rows.len() >= limit).map(|row| EventId(row.get(0)));
+    let is_last = fitting == rows.len() && rows.len() < limit;
+    let next = rows[..fitting].last().filter(|_| !is_last).map(|row| EventId(row.get(0)));
     Ok(EventPage { events, next })
 }
 

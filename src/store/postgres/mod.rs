@@ -9,7 +9,7 @@
 //!
 //! Of several nodes: `node.rs` is a node's lease, `claims.rs` with `claim.sql` and `lane_range.rs` its claims on
 //! queued events, `cluster.rs` what it offers to the rest of the program, `watch.rs` what others change, `shared.rs` what a node knows. `lineage.rs` recognises a restored
-//! database, and `bundles.rs` has the plugins in it.
+//! database; `bundles.rs` has the plugins in it, `sessions.rs` who is logged in, and `replay_jobs.rs` the replays that run.
 //!
 //! Upkeep: `expire.rs` with `expire_events.rs`, `erase.rs` with `erase_answers.rs`, `forget.rs`, `history.rs`, `transfer.rs`
 //! and `stats.rs`. `leases.rs` is for what one node at a time does, `pages.rs` reads all events, and `vacuum.rs` removes old
@@ -41,6 +41,7 @@ mod node;
 mod options;
 mod pages;
 mod partitions;
+mod replay_jobs;
 mod schema;
 mod sessions;
 mod shared;

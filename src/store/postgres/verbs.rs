@@ -24,7 +24,7 @@ use crate::store::feed::{ChangeFeed, FeedCursor};
 use crate::store::history::EventHistory;
 use crate::store::idempotency::{FirstAnswer, Idempotency, IdempotencyId};
 use crate::store::item::{Imported, StoredItem};
-use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage};
+use crate::store::query::{EventFilter, EventPage, PageRequest, TaskFilter, TaskPage, WholeEvents};
 use crate::store::stats::{Expired, Stats};
 use crate::store::timeline::{Timeline, TimelineWindow};
 use crate::store::verbs::{EventQueue, KeyStore, TaskStore, Upkeep};
@@ -131,7 +131,7 @@ impl TaskStore for Postgres {
         &'a self,
         company: &CompanyId,
         ids: Vec<EventId>,
-    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+    ) -> BoxFuture<'a, Result<WholeEvents, StoreError>> {
         let (shared, company) = (Arc::clone(&self.shared), company.clone());
         self.run(async move { events::of_ids(&shared, &company, &ids).await })
     }

@@ -142,6 +142,8 @@ every_backend! {
         a_list_has_the_events_that_every_filter_matches,
         a_list_has_everything_but_bodies,
         events_are_read_whole_by_id_and_newest_first,
+        large_events_are_read_a_few_at_a_time_and_none_is_left_out,
+        the_duplicates_of_an_event_are_listed,
     }
     one timeline {
         every_event_is_counted_once_with_its_present_status,

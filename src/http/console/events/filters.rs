@@ -10,7 +10,8 @@ use crate::auth::Scope;
 /// Statuses, as the API names them.
 const STATUSES: [&str; 7] = ["stored", "skipped", "quarantined", "captured", "queued", "duplicate", "rejected"];
 /// Parameters of the API with one value.
-const SINGLE: [&str; 9] = ["integration", "reason", "since", "until", "task_id", "id", "text", "pointer", "value"];
+const SINGLE: [&str; 10] =
+    ["integration", "reason", "since", "until", "task_id", "id", "repeats", "text", "pointer", "value"];
 /// Events on a page.
 const LIMIT: &str = "50";
 
@@ -45,7 +46,7 @@ fn is_time(name: &str) -> bool {
 
 pub(super) fn form(page: &PageCall) -> Markup {
     let of_bodies = page.who.can(Scope::Admin);
-    let more = ["reason", "since", "until", "task_id", "id", "pointer", "value"];
+    let more = ["reason", "since", "until", "task_id", "id", "repeats", "pointer", "value"];
     let is_open = more.iter().any(|it| page.query(it).is_some());
     let statuses: Vec<&str> =
         page.query_all().iter().filter(|(name, _)| name == "status").map(|(_, value)| value.as_str()).collect();
@@ -72,6 +73,7 @@ pub(super) fn form(page: &PageCall) -> Markup {
                     (field(page, "until", "Until", "text", "2026-11-28"))
                     (field(page, "id", "Text in the event's id", "text", ""))
                     (field(page, "task_id", "Id of a task it created", "text", ""))
+                    (field(page, "repeats", "Id of the event it repeats", "text", ""))
                     @if of_bodies {
                         (field(page, "pointer", "Place in the payload", "text", "/payload/email"))
                         (field(page, "value", "Value at this place", "text", "jane@example.com"))

@@ -10,33 +10,46 @@ use super::super::parts;
 use super::text;
 use crate::auth::Scope;
 
-/// Most repetitions that are looked at.
-const LIMIT: &str = "100";
+/// Most duplicates that are shown.
+const SHOWN: usize = 100;
+/// How many pages are read for them. A page may be short although more follow.
+const PAGES: usize = 5;
 
-/// Later repetitions of an event.
+/// Duplicates of an event.
 pub(super) struct Copies {
     events: Vec<Value>,
-    /// There were more to look at.
+    /// There may be more.
     more: bool,
 }
 
-/// Looks for later deliveries that repeated this one. None if the visitor may not see reasons, or there can be none.
+/// Returns the deliveries that repeat this one; for a duplicate, the others that repeat the same event. None if the visitor may
+/// not see reasons, or there can be none.
 pub(super) async fn copies(page: &PageCall, event: &Value) -> Option<Copies> {
-    let id = text(event, "id");
     event.get("headers")?;
-    if text(event, "integration") == "tasks" || ["rejected", "duplicate"].contains(&text(event, "status")) {
+    if text(event, "integration") == "tasks" || text(event, "status") == "rejected" {
         return None;
     }
-    let query = [
-        ("status", Some("duplicate")),
-        ("integration", Some(text(event, "integration"))),
-        ("since", Some(text(event, "received_at"))),
-        ("limit", Some(LIMIT)),
-    ];
-    let mut found = page.client.get(&target("/v1/events", query)).await.ok()?;
-    let events = found["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let events = events.into_iter().filter(|it| first(it).as_deref() == Some(id)).collect();
-    Some(Copies { events, more: found["pagination"]["next_cursor"].is_string() })
+    let of = first_of(event)?;
+    let (mut copies, mut cursor) = (Copies { events: Vec::new(), more: true }, None);
+    for _ in 0..PAGES {
+        let query = [("repeats", Some(of.as_str())), ("limit", Some("100")), ("cursor", cursor.as_deref())];
+        let mut found = page.client.get(&target("/v1/events", query)).await.ok()?;
+        let events = found["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        copies.events.extend(events.into_iter().filter(|it| it["id"] != event["id"]));
+        cursor = found["pagination"]["next_cursor"].as_str().map(str::to_owned);
+        copies.more = cursor.is_some();
+        if cursor.is_none() || copies.events.len() >= SHOWN {
+            break;
+        }
+    }
+    copies.more |= copies.events.len() > SHOWN;
+    copies.events.truncate(SHOWN);
+    Some(copies)
+}
+
+/// The first event with the id of this one: a duplicate names it.
+fn first_of(event: &Value) -> Option<String> {
+    if text(event, "status") == "duplicate" { first(event) } else { Some(text(event, "id").to_owned()) }
 }
 
 /// The event that a duplicate repeats: its reason says so.
@@ -47,11 +60,11 @@ fn first(event: &Value) -> Option<String> {
 }
 
 pub(super) fn section(page: &PageCall, event: &Value, copies: Option<&Copies>) -> Markup {
-    let of = Some(event).filter(|it| text(it, "status") == "duplicate").and_then(first);
-    let later = copies.map_or(&[][..], |it| it.events.as_slice());
+    let of = first_of(event).filter(|it| it != text(event, "id"));
+    let others = copies.map_or(&[][..], |it| it.events.as_slice());
     let search = search(page, event);
     html! {
-        @if of.is_some() || !later.is_empty() || search.is_some() {
+        @if of.is_some() || !others.is_empty() || copies.is_some_and(|it| it.more) || search.is_some() {
             section.card aria-labelledby="related" {
                 h2 #related { "Deliveries with the same id" }
                 @if let Some(of) = &of {
@@ -60,9 +73,9 @@ pub(super) fn section(page: &PageCall, event: &Value, copies: Option<&Copies>) -
                         a href=(page.link(&format!("/console/events/compare?a={of}&b={}", text(event, "id")))) { "Compare them" }
                     }
                 }
-                @if !later.is_empty() {
+                @if !others.is_empty() {
                     ul {
-                        @for it in later {
+                        @for it in others {
                             li {
                                 a href=(page.link(&format!("/console/events/{}", text(it, "id")))) { (parts::time(text(it, "received_at"))) }
                                 " " (parts::status_chip(text(it, "status"))) " " code { (text(it, "reason")) (it["reason"]["code"].as_str().unwrap_or_default()) }
@@ -70,7 +83,9 @@ pub(super) fn section(page: &PageCall, event: &Value, copies: Option<&Copies>) -
                         }
                     }
                 }
-                @if copies.is_some_and(|it| it.more) { p.muted { "Only the newest 100 repetitions of this integration were looked at." } }
+                @if let (Some(first), true) = (first_of(event), copies.is_some_and(|it| it.more)) {
+                    p { a href=(page.link(&target("/console/events", [("repeats", Some(first.as_str()))]))) { "Show all repetitions" } }
+                }
                 @if let Some(url) = &search { p { a href=(url) { "Search for its delivery id" } } }
             }
         }

@@ -53,7 +53,7 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
     };
     let sees_reasons = page.who.can(Scope::Admin) || page.who.can(Scope::EventsRead);
     let filter = filter(&page)?;
-    if !filter.reason.is_empty() && !sees_reasons {
+    if (!filter.reason.is_empty() || filter.repeats.is_some()) && !sees_reasons {
         return Err(refused(AuthError::Scope(Scope::EventsRead).into()));
     }
     let Some(tail) = page.app().tail.open(&company) else {

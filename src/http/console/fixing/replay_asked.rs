@@ -11,7 +11,7 @@ pub(super) const TITLE: &str = "Replay many events";
 const FILTERS: [(&str, bool); 6] =
     [("integration", true), ("status", true), ("reason", true), ("since", false), ("until", false), ("id", false)];
 /// Other filters of the list of events: without them, more events would be replayed than the list shows.
-const OTHER: [&str; 6] = ["text", "pointer", "value", "task_id", "delivery_id", "q"];
+const OTHER: [&str; 7] = ["text", "pointer", "value", "task_id", "repeats", "delivery_id", "q"];
 
 /// What is asked for, in the query of the preview or in the form that begins.
 #[derive(Debug, Clone, Default)]

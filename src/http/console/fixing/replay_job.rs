@@ -22,7 +22,7 @@ pub(in super::super) async fn list(page: PageCall) -> Result<PageReply, PageFail
         section.card {
             @if jobs.is_empty() {
                 (parts::empty_state("No replays of many events", &html! {
-                    "Replays of this server are listed here until it restarts. To begin one, "
+                    "The newest 20 replays are listed here; a server with a data directory forgets them when it restarts. To begin one, "
                     a href=(page.link("/console/events/replay?status=quarantined")) { "choose events" } "."
                 }))
             } @else { (rows(&page, jobs)) }
@@ -152,13 +152,16 @@ fn failures(page: &PageCall, job: &Value) -> Markup {
 
 fn sentence(job: &Value) -> String {
     let by = parts::text(job, "stopped_by");
+    if job["ended_at"].is_null() && !by.is_empty() {
+        return format!("It is being stopped by {by}.");
+    }
     match parts::text(job, "state") {
         "waiting" => "It waits for replays of other companies.".into(),
         "searching" => "It looks for its events.".into(),
-        "running" if !by.is_empty() => format!("It is being stopped by {by}."),
         "running" => "It is replaying events.".into(),
         "paused" => "It waits until the server has fewer other requests.".into(),
         "done" => "It has ended.".into(),
+        "interrupted" => "The server that ran it has ended, or was cut off. What was replayed until then stays.".into(),
         "stopped" => format!("It was stopped by {by}. What was replayed until then stays."),
         _ => "It could not go on. What was replayed until then stays.".into(),
     }

@@ -47,7 +47,7 @@ pub(super) fn whole_time(text: &str) -> String {
 pub(super) fn status_chip(status: &str) -> Markup {
     let class = match status {
         "stored" | "processed" | "completed" | "done" | "live" | "ready" | "ok" => "chip chip-ok",
-        "quarantined" | "rejected" | "refused" | "failed" | "not_ready" | "revoked" => "chip chip-bad",
+        "quarantined" | "rejected" | "refused" | "failed" | "interrupted" | "not_ready" | "revoked" => "chip chip-bad",
         "queued" | "loading" | "captured" | "skipped" | "expired" => "chip chip-warn",
         _ => "chip chip-info",
     };

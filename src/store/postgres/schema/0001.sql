@@ -97,8 +97,11 @@ CREATE TABLE hookmill.events (
   erased boolean NOT NULL,
   -- The event as JSON.
   document text NOT NULL,
+  -- Of a duplicate, the event that it repeats.
+  repeats uuid,
   PRIMARY KEY (company_id, id)
 ) PARTITION BY RANGE (id);
+CREATE INDEX events_repeating ON hookmill.events (company_id, repeats, id) WHERE repeats IS NOT NULL;
 
 -- What was sent. A row is written once, and deleted if its content is erased.
 CREATE TABLE hookmill.event_bodies (
@@ -221,6 +224,21 @@ CREATE TABLE hookmill.console_sessions (
   began_at timestamptz NOT NULL,
   seen_at timestamptz NOT NULL
 );
+
+-- Replays of many events. A company has one that runs, and the newest that have ended.
+CREATE TABLE hookmill.replay_jobs (
+  company_id text COLLATE "C" NOT NULL,
+  id uuid NOT NULL,
+  running boolean NOT NULL DEFAULT true,
+  -- When its node last wrote it, about once a second. One that runs and was not written for store.lease_ms was interrupted.
+  heard_at timestamptz NOT NULL DEFAULT now(),
+  -- Who has asked to stop it: a key's id, or the operator.
+  stop_asked_by text,
+  -- State and counts as JSON.
+  document text NOT NULL,
+  PRIMARY KEY (company_id, id)
+);
+CREATE UNIQUE INDEX replay_jobs_running ON hookmill.replay_jobs (company_id) WHERE running;
 
 -- The audit log. The company is '' where the server as a whole was concerned.
 CREATE TABLE hookmill.audit (

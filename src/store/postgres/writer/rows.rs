@@ -63,8 +63,9 @@ impl EventRows {
         let codes = column(all, |it| it.0.reason.as_ref().map(|(_, code)| stored(code)));
         let erased = column(all, |it| it.0.is_erased);
         let documents = column(all, |it| it.0.document.as_str());
-        let columns: [&(dyn ToSql + Sync); 9] =
-            [&companies, &ids, &versions, &integrations, &statuses, &stages, &codes, &erased, &documents];
+        let repeats = column(all, |it| it.0.repeats.map(|it| it.0));
+        let columns: [&(dyn ToSql + Sync); 10] =
+            [&companies, &ids, &versions, &integrations, &statuses, &stages, &codes, &erased, &documents, &repeats];
         run(client, all.len(), statement, &columns).await
     }
 }
@@ -269,17 +270,17 @@ pub(super) const STATEMENTS: [&str; 10] = [
 const INSERT_BODIES: &str = "INSERT INTO hookmill.event_bodies (company_id, id, sent, body) \
      SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bytea[])";
 const INSERT_EVENTS: &str = concat!(
-    "INSERT INTO hookmill.events (company_id, id, version, integration, status, stage, code, erased, document) \
+    "INSERT INTO hookmill.events (company_id, id, version, integration, status, stage, code, erased, document, repeats) \
      SELECT w.a, w.b, ",
     absolute!("w.c"),
-    ", w.d, w.e, w.f, w.g, w.h, w.i \
-     FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::text[], $5::int2[], $6::text[], $7::text[], $8::bool[], $9::text[]) \
-     AS w (a, b, c, d, e, f, g, h, i)"
+    ", w.d, w.e, w.f, w.g, w.h, w.i, w.j \
+     FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::text[], $5::int2[], $6::text[], $7::text[], $8::bool[], $9::text[], $10::uuid[]) \
+     AS w (a, b, c, d, e, f, g, h, i, j)"
 );
 const UPDATE_EVENTS: &str = "UPDATE hookmill.events e SET version = w.version, integration = w.integration, status = w.status, stage = w.stage, \
-     code = w.code, erased = w.erased, document = w.document \
-     FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::text[], $5::int2[], $6::text[], $7::text[], $8::bool[], $9::text[]) \
-     AS w (company_id, id, version, integration, status, stage, code, erased, document) \
+     code = w.code, erased = w.erased, document = w.document, repeats = w.repeats \
+     FROM unnest($1::text[], $2::uuid[], $3::int8[], $4::text[], $5::int2[], $6::text[], $7::text[], $8::bool[], $9::text[], $10::uuid[]) \
+     AS w (company_id, id, version, integration, status, stage, code, erased, document, repeats) \
      WHERE e.company_id = w.company_id AND e.id = w.id";
 const INSERT_TASKS: &str = concat!(
     "INSERT INTO hookmill.tasks (company_id, id, place, change, version, status, priority, patient_id, kind, updated_at, deleted_at, document) \
