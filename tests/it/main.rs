@@ -57,6 +57,7 @@ mod plugin_bench;
 mod plugin_cli;
 mod plugin_dev;
 mod plugin_errors;
+mod plugin_expressions;
 mod plugin_fixtures;
 mod plugin_folders;
 mod plugin_new_from;
