@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(with_task_text("[task]\ntitle = 'x'", other).unwrap(), other);
     }
 
-    /// Whoever may edit the expressions may not edit the limits, the secrets or the company.
+    /// An admin who may edit the expressions may not edit the limits, the secrets or the company.
     #[test]
     fn a_text_with_more_than_the_table_is_refused() {
         for more in [

@@ -16,6 +16,7 @@ mod cases_files;
 mod change;
 mod checks;
 mod cold_start;
+mod comparisons;
 mod connecting;
 mod console;
 mod corpus;

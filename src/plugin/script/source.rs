@@ -68,7 +68,7 @@ impl MappingSource {
                 add(file);
                 files.iter().for_each(|(name, text)| [name, text].into_iter().for_each(|it| add(it)));
             }
-            MappingText::Expressions { text: Some(text), .. } => [TASK_FILE, text].into_iter().for_each(|it| add(it)),
+            MappingText::Expressions { text: Some(text), .. } => [TASK_FILE, text].into_iter().for_each(&mut add),
             MappingText::Expressions { task, text: None } => add(&task.to_string()),
         }
         add(self.timezone.name());
