@@ -22,10 +22,10 @@ use crate::integration::load::NO_MAPPING;
 use crate::model::audit::Action;
 use crate::model::ids::IntegrationName;
 use crate::model::time::now;
-use crate::plugin::stand_back;
+use crate::plugin::{Host, stand_back};
 use crate::service::app::{Admin, App};
 use crate::service::dry_run;
-use crate::service::dry_run::{DryRunOptions, Report};
+use crate::service::dry_run::{ComparisonJob, ComparisonSubject, DryRunOptions, Report};
 use crate::store::StoreError;
 use crate::store::Wanted;
 use crate::system::folder::Folder;
@@ -38,7 +38,7 @@ const SAMPLES: (usize, usize) = (10, 1000);
 #[serde(deny_unknown_fields)]
 pub(super) struct DryRunRequest {
     /// The candidate's folder: an absolute path on the server's machine.
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Compare with this folder's plugin instead of with what was stored.
     against: Option<PathBuf>,
     /// The integration whose events are run; the candidate's own if left out.
@@ -66,7 +66,7 @@ pub(super) async fn diff(
     let slot = begin(&call.app, &Admin::Operator, "dry run").await?;
     let stop = Arc::new(AtomicBool::new(false));
     let (app, stopped) = (Arc::clone(&call.app), Arc::clone(&stop));
-    let mut answer = std::pin::pin!(slot.run(move || run(&app, asked, &stopped)));
+    let mut answer = std::pin::pin!(slot.run(move || run(&app, asked, &stopped, None)));
     let report = tokio::select! {
         report = &mut answer => report,
         // Nobody would read the report, and the next dry run would wait for it.
@@ -81,7 +81,13 @@ pub(super) async fn diff(
     Ok(Success(report))
 }
 
-fn run(app: &App, asked: DryRunRequest, stop: &AtomicBool) -> Result<Report, Problem> {
+/// Loads the candidate, and runs it. A job counts its events meanwhile.
+pub(super) fn run(
+    app: &App,
+    asked: DryRunRequest,
+    stop: &AtomicBool,
+    job: Option<&ComparisonJob>,
+) -> Result<Report, Problem> {
     let mut candidate = candidate(app, &asked.dir)?;
     let mut against = asked.against.as_ref().map(|dir| self::candidate(app, dir)).transpose()?;
     if let Some(name) = asked.integration {
@@ -103,10 +109,14 @@ fn run(app: &App, asked: DryRunRequest, stop: &AtomicBool) -> Result<Report, Pro
     };
     let history = app.store.history().map_err(|e| cannot(&e))?;
     let options = DryRunOptions { threads: 1, samples: asked.samples.unwrap_or(SAMPLES.0).min(SAMPLES.1) };
+    if let Some(job) = job {
+        job.found(&wanted.company, history.events(&wanted));
+    }
+    let done = |events| job.into_iter().for_each(|it| it.count(events));
     // This thread loads and unloads code, which takes locks that others need; the low-priority thread takes none.
     let calls = || {
         stand_back();
-        dry_run::run(&*history, &candidate, against.as_ref(), &wanted, options, stop, |_| {}).map_err(|e| cannot(&e))
+        dry_run::run(&*history, &candidate, against.as_ref(), &wanted, options, stop, &done).map_err(|e| cannot(&e))
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("dry-run-calls".into()).spawn_scoped(scope, calls);
@@ -119,12 +129,36 @@ fn cannot(error: &StoreError) -> Problem {
     Problem::Operation(error.to_string())
 }
 
-fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
+/// The host of plugins, and a candidate's folder.
+fn place<'a>(app: &'a App, dir: &std::path::Path) -> Result<(&'a Host, Folder), Problem> {
     if !dir.is_absolute() {
         return Err(Problem::Invalid("dir: must be an absolute path".into()));
     }
     let host = app.host.as_ref().ok_or(Problem::NotFound("this server runs no plugins"))?;
-    let folder = Folder::open(dir).map_err(|e| Problem::Invalid(format!("dir: {e}")))?;
+    Ok((host, Folder::open(dir).map_err(|e| Problem::Invalid(format!("dir: {e}")))?))
+}
+
+impl DryRunRequest {
+    /// Checks what can be seen without loading anything.
+    pub(super) fn check(&self, app: &App) -> Result<(), Problem> {
+        std::iter::once(&self.dir).chain(&self.against).try_for_each(|it| place(app, it).map(drop))
+    }
+
+    /// What is compared.
+    pub(super) fn subject(&self) -> ComparisonSubject {
+        let Self { dir, against, integration, since, until, .. } = self;
+        ComparisonSubject {
+            dir: dir.clone(),
+            against: against.clone(),
+            integration: integration.clone(),
+            since: *since,
+            until: *until,
+        }
+    }
+}
+
+fn candidate(app: &App, dir: &std::path::Path) -> Result<Integration, Problem> {
+    let (host, folder) = place(app, dir)?;
     let checked = open(host.aside(), &folder, &app.senders.get(), now());
     let why = checked.findings.first().map_or_else(String::new, |it| format!("{}: {}", it.file.display(), it.reason));
     if checked.integration.as_ref().is_some_and(|it| it.plugin.is_none()) {

@@ -80,6 +80,7 @@ async fn erased(app: &App, slot: Slot, admin: &Admin, company: &CompanyId, patie
     }
     let own = |it: &&Arc<Integration>| it.company_id == *company;
     app.registry.list().iter().filter(own).for_each(|it| app.shadows.forget(it));
+    app.comparisons.forget_examples(company);
     let came = |it: &Erased| format!("{} events, {} bytes", it.events.len(), it.body_bytes);
     app.store.note(note(erased.as_ref().map_or_else(|_| "not finished".into(), came))).await?;
     erased

@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod call;
 mod call_body;
+mod comparisons;
 mod conflict;
 mod console;
 mod console_link;

@@ -80,6 +80,19 @@ impl PathParameter for ReplayJobId {
     }
 }
 
+/// The id of a dry run in the background.
+pub(super) struct ComparisonId(pub(super) Uuid);
+
+impl PathParameter for ComparisonId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "The dry run's id.";
+    type Described = Uuid;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Uuid::parse_str(text).map(Self).map_err(|_| Problem::NotFound("no such dry run"))
+    }
+}
+
 /// The number of a file.
 pub(super) struct FileNumber(pub(super) usize);
 

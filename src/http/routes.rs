@@ -12,9 +12,9 @@ use warp::http::Method;
 use super::access::{AdminOfCompany, AnyAdmin, AnyKey, AnyReader, Anyone, HookSender, Operator, Probe, key};
 use super::route::{Route, Statuses};
 use super::{
-    admin, audit, batch, console, console_link, dry_run, erase, event_copy, event_files, events, feed, health, hooks,
-    learned_secrets, me, metrics, nodes, openapi_file, overview, plugin_fixtures, plugins, provenance, replay, replays,
-    scripts, senders, settings, tasks, test_delivery, trial, upkeep,
+    admin, audit, batch, comparisons, console, console_link, dry_run, erase, event_copy, event_files, events, feed,
+    health, hooks, learned_secrets, me, metrics, nodes, openapi_file, overview, plugin_fixtures, plugins, provenance,
+    replay, replays, scripts, senders, settings, tasks, test_delivery, trial, upkeep,
 };
 
 use super::admin::{CreateKey, KeyCreated};
@@ -37,7 +37,7 @@ use super::metrics::{MetricsText, Scraper};
 use super::nodes::ServerAnswer;
 use super::openapi_file::Description;
 use super::overview::OverviewAnswer;
-use super::path::{FileNumber, Path, ReplayJobId, SentDigest, SentKeyId, SentName, UrlSecret};
+use super::path::{ComparisonId, FileNumber, Path, ReplayJobId, SentDigest, SentKeyId, SentName, UrlSecret};
 use super::plugin_answer::PluginAnswer;
 use super::plugin_fixtures::{FixtureCreated, FixtureState, NewFixtureRequest};
 use super::provenance::ProvenanceFound;
@@ -60,7 +60,7 @@ use crate::config::ShownSetting;
 use crate::model::audit::Entry;
 use crate::model::ids::{EventId, TaskId};
 use crate::model::task::Task;
-use crate::service::dry_run::{Report, ShadowReport};
+use crate::service::dry_run::{ComparisonReport, Report, ShadowReport};
 use crate::service::learned::LearnedSecret;
 use crate::service::replays::ReplayJobReport;
 use crate::service::scripts::{SavedScript, ScriptVersion, VersionText};
@@ -145,6 +145,14 @@ routes! {
     POST "/v1/admin/plugins/reload" AnyAdmin => plugins::reload() -> Success<Pass>, [200; 404];
     /// Runs a plugin that is not live over stored events, and compares.
     POST "/v1/admin/plugins/diff" Operator => dry_run::diff(Json<DryRunRequest>) -> Success<Report>, [200; 404 429] long;
+    /// Begins the same in the background.
+    POST "/v1/admin/comparisons" Operator => comparisons::begin(Json<DryRunRequest>) -> Created<ComparisonReport>, [201; 404 429];
+    /// Lists dry runs in the background, newest first: the one that runs, and the last few that have ended.
+    GET "/v1/admin/comparisons" Operator => comparisons::list() -> List<ComparisonReport>, [200];
+    /// Shows how far a dry run in the background is, and its result.
+    GET "/v1/admin/comparisons/{id}" Operator => comparisons::show(Path<ComparisonId>) -> Success<ComparisonReport>, [200];
+    /// Stops a dry run in the background after the event that it runs; the result has the events until then.
+    POST "/v1/admin/comparisons/{id}/stop" Operator => comparisons::stop(Path<ComparisonId>) -> Success<ComparisonReport>, [200];
     /// Shows how a plugin's shadow compares with it.
     GET "/v1/admin/plugins/{name}/shadow" AnyAdmin => plugins::shadow(Path<SentName>, ShadowQuery) -> Success<ShadowReport>, [200; 409];
     /// Sends a test delivery to an integration, signed with its own secret, and shows what became of it.

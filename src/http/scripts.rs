@@ -30,7 +30,7 @@ pub(super) struct ScriptAnswer {
     name: String,
     /// `version` in plugin.toml.
     version: String,
-    /// Name of the file that plugin.toml names.
+    /// Name of the file that plugin.toml names; `plugin.toml#task` for expressions, whose text is the table `[task]` of plugin.toml.
     file: String,
     /// Texts of this file and of those that it imports, by name.
     files: BTreeMap<String, String>,
@@ -165,7 +165,9 @@ async fn found(call: &Call, integration: &Arc<Integration>, digest: String) -> R
 fn in_folder(app: &App, integration: &Integration) -> Result<FolderScript, Problem> {
     let folder = own_folder(&app.config.live_plugins_dir(), integration).map_err(unreadable)?;
     let script = FolderScript::of(&folder).map_err(unreadable)?;
-    script.ok_or(Problem::NotFound("this plugin is not a script, so it has no text to show"))
+    script.ok_or(Problem::NotFound(
+        "this plugin has no text to show: it is a module, or [task] is no table of its own in plugin.toml",
+    ))
 }
 
 /// Reads files off the async threads.

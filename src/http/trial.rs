@@ -51,9 +51,9 @@ pub(super) struct TrialRequest {
     path: Option<String>,
     /// The plugin's clock; the event's time, or else now, if left out.
     received_at: Option<DateTime<Utc>>,
-    /// A text to run in place of the script that plugin.toml names.
+    /// A text to run in place of the script that plugin.toml names, or of its table `[task]`.
     script: Option<String>,
-    /// Texts to run in place of the script's files, by name.
+    /// Texts to run in place of the script's files, by name; of `[task]` as `plugin.toml#task`.
     files: Option<BTreeMap<String, String>>,
     /// Whether to count instructions: the plugin is then called twice, because counting makes calls slower. The first time for a
     /// version it may be compiled, which can take as long as loading it.
@@ -225,7 +225,7 @@ fn with_edits(
 }
 
 /// What cannot be done with a plugin that is not a script.
-pub(super) const NO_SCRIPT: &str = "script: this plugin is not a script, so its text cannot be changed here";
+pub(super) const NO_SCRIPT: &str = "script: this plugin has no text that can be changed here: it is a module, or [task] is no table of its own in plugin.toml";
 
 /// A folder that cannot be read, or belongs to another company. The error names a path, which only the operator's log has.
 pub(super) fn unreadable(failure: LoadFailure) -> Problem {

@@ -64,7 +64,7 @@ impl Bundle {
                     add(name, SCRIPT_BYTES)?;
                 }
             }
-            Some(Mapping::Expressions(_)) | None => {}
+            Some(Mapping::Expressions { .. }) | None => {}
         }
         if let Some(schema) = &manifest.schema {
             add(schema.clone(), SCHEMA_BYTES)?;

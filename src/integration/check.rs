@@ -164,7 +164,7 @@ fn how_to_fix(manifest: &Manifest) -> &'static str {
         Some(Mapping::Module(_)) => {
             "Build it as a component of wit/mapper.wit, or as a WASI preview 1 program; see docs/PLUGINS.md"
         }
-        Some(Mapping::Expressions(_)) => "docs/PLUGINS.md says what expressions can use",
+        Some(Mapping::Expressions { .. }) => "docs/PLUGINS.md says what expressions can use",
         Some(Mapping::Script(_)) | None => "",
     }
 }

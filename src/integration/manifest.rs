@@ -10,6 +10,7 @@ use super::auth_table::AuthTable;
 use super::defaults::Defaults;
 use super::files::{LoadFailure, read};
 use super::mapping::Mapping;
+use super::task_table::task_text;
 use crate::auth::sender::AnswerTable;
 use crate::format::parse;
 use crate::format::schema::{FileError, FileSchema, SchemaError};
@@ -27,6 +28,9 @@ pub(super) struct Manifest {
     module: Option<String>,
     script: Option<String>,
     task: Option<Value>,
+    /// The text of `[task]`, if it is a table of its own.
+    #[serde(skip)]
+    task_text: Option<String>,
     #[serde(default)]
     pub(super) defaults: Defaults,
     /// A folder that only captures may have none.
@@ -138,7 +142,10 @@ impl Manifest {
         let value: Value = parse::toml(text).map_err(one)?;
         let schema = SCHEMA.as_ref().map_err(|e| one(e.to_string()))?;
         schema.check(&value)?;
-        let manifest: Self = serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))?;
+        let mut manifest: Self = serde_json::from_value(value).map_err(|e| one(parse::json_error(&e)))?;
+        if manifest.task.is_some() {
+            manifest.task_text = task_text(text);
+        }
         let named = [manifest.module.is_some(), manifest.script.is_some(), manifest.task.is_some()];
         match named.iter().filter(|it| **it).count() {
             0 if manifest.mode != Mode::Capture => Err(one(NO_MAPPING.into())),
@@ -152,7 +159,7 @@ impl Manifest {
         let module = self.module.clone().map(Mapping::Module);
         module
             .or_else(|| self.script.clone().map(Mapping::Script))
-            .or_else(|| self.task.clone().map(Mapping::Expressions))
+            .or_else(|| self.task.clone().map(|task| Mapping::Expressions { task, text: self.task_text.clone() }))
     }
 
     /// Returns the rate limit of its senders, if there is one.

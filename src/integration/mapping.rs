@@ -24,7 +24,12 @@ pub(super) enum Mapping {
     /// `script`: the name of the JavaScript file.
     Script(String),
     /// `[task]`: an expression for each field.
-    Expressions(Value),
+    Expressions {
+        /// The table.
+        task: Value,
+        /// Its text, if it is a table of its own.
+        text: Option<String>,
+    },
 }
 
 impl Mapping {
@@ -32,7 +37,7 @@ impl Mapping {
     pub(super) fn file(&self) -> &str {
         match self {
             Self::Module(file) | Self::Script(file) => file,
-            Self::Expressions(_) => "plugin.toml",
+            Self::Expressions { .. } => "plugin.toml",
         }
     }
 
@@ -48,7 +53,7 @@ impl Mapping {
         let written = match self {
             Self::Module(_) => return Ok(None),
             Self::Script(file) => MappingText::Script { file: file.clone(), files: script_files(folder, file)? },
-            Self::Expressions(task) => MappingText::Expressions(task.clone()),
+            Self::Expressions { task, text } => MappingText::Expressions { task: task.clone(), text: text.clone() },
         };
         Ok(Some(MappingSource { written, timezone }))
     }

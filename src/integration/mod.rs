@@ -40,6 +40,7 @@ pub mod sent_url;
 mod signing;
 mod sources;
 pub(super) mod stop;
+mod task_table;
 mod test_signing;
 
 pub use answers::{AnswerBody, Answers, OutcomeAnswer};

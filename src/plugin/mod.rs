@@ -40,6 +40,6 @@ pub use host::Host;
 pub use limits::{LoadLimits, PluginLimits};
 pub use loaded::Plugin;
 pub use priority::stand_back;
-pub(crate) use script::located;
-pub use script::{MappingPlace, MappingSource, MappingText};
+pub use script::{MappingPlace, MappingSource, MappingText, TASK_FILE};
+pub(crate) use script::{line_and_column, located};
 pub use stats::{CallSummary, LastError};

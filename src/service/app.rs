@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::cluster::KnownNodes;
 use super::counting::CountingPlugins;
 use super::current_senders::CurrentSenders;
-use super::dry_run::Shadows;
+use super::dry_run::{ComparisonJobs, Shadows};
 use super::learned::LearnedSecrets;
 use super::observed_store::ObservedStore;
 use super::operations::{Operations, Owner};
@@ -91,6 +91,8 @@ pub struct App {
     pub operations: Arc<Operations>,
     /// Replays of many events.
     pub replays: ReplayJobs,
+    /// Dry runs of plugins in the background.
+    pub comparisons: ComparisonJobs,
     /// Trials of plugins, divided among companies.
     pub(crate) trials: Arc<Shares>,
     /// Plugins that count instructions, for trials.
@@ -181,6 +183,7 @@ impl App {
             host: None,
             operations: Operations::new(OPERATIONS),
             replays: ReplayJobs::default(),
+            comparisons: ComparisonJobs::default(),
             trials: Shares::new(TRIALS, Rule { company: 1, integration: usize::MAX }),
             counting: CountingPlugins::default(),
             searches: FewOfEach::new(SEARCHES),

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::integration::Integration;
+use crate::plugin::TASK_FILE;
+
 /// A place in a file of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ScriptPlace {
@@ -20,8 +23,16 @@ impl ScriptPlace {
         let (at, _) = message.split_once(": ")?;
         let mut parts = at.rsplitn(3, ':');
         let (column, line, file) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
-        let is_file = file.ends_with("js") && !file.contains(char::is_whitespace);
+        let is_file = file == TASK_FILE || (file.ends_with("js") && !file.contains(char::is_whitespace));
         is_file.then(|| Self { file: file.to_owned(), line, column })
+    }
+
+    /// The same, and the place of the field if the message is about one of `[task]`.
+    pub(crate) fn of(message: &str, integration: &Integration) -> Option<Self> {
+        Self::in_message(message).or_else(|| {
+            let (line, column) = integration.plugin.as_ref()?.source()?.written.place_in_task(message)?;
+            Some(Self { file: TASK_FILE.to_owned(), line, column })
+        })
     }
 }
 

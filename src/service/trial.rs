@@ -191,7 +191,7 @@ impl Trial {
                 self.problem = Some(TrialProblem::new("schema", "invalid_field", found.sentences()));
                 self.violated(TrialResult::Payload, found)
             }
-            Came::Failed(error) => self.failed(&error),
+            Came::Failed(error) => self.failed(integration, &error),
             Came::Out(Outcome::Skip(reason)) => {
                 (self.result, self.skip) = (TrialResult::Skip, Some(reason.clone()));
                 Verdict::Skip(reason)
@@ -232,7 +232,7 @@ impl Trial {
         }
         self.tasks.clear();
         let message = if is_empty { "the plugin returned no task and no skip".to_owned() } else { wrong.sentences() };
-        let place = wrong.first().and_then(|it| ScriptPlace::in_message(&it.message));
+        let place = wrong.first().and_then(|it| ScriptPlace::of(&it.message, integration));
         self.problem = Some(TrialProblem { place, ..TrialProblem::new("task", "plugin_output_invalid", message) });
         self.violated(TrialResult::Output, wrong)
     }
@@ -244,7 +244,7 @@ impl Trial {
         self.verdict()
     }
 
-    fn failed(&mut self, error: &PluginError) -> Verdict {
+    fn failed(&mut self, integration: &Integration, error: &PluginError) -> Verdict {
         let is_refusal = matches!(error, PluginError::Refused { .. });
         self.result = match error {
             _ if is_refusal => TrialResult::Refused,
@@ -256,8 +256,8 @@ impl Trial {
         match error {
             // The words are the plugin's own.
             PluginError::Refused { pointer, .. } => (problem.place, problem.pointer) = (None, pointer.clone()),
-            PluginError::BadOutput(cause) => problem.place = ScriptPlace::in_message(cause),
-            _ => {}
+            PluginError::BadOutput(cause) => problem.place = ScriptPlace::of(cause, integration),
+            _ => problem.place = ScriptPlace::of(&problem.message, integration),
         }
         self.problem = Some(problem);
         self.verdict()

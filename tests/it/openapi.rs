@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::guests::says;
 use crate::harness::contract::{self, DESCRIPTION};
-use crate::harness::{self, KEY, Reply, Server, Setup, task};
+use crate::harness::{self, KEY, Reply, Server, Setup, task, until};
 
 /// Else clients are generated from a description of another version.
 #[test]
@@ -277,6 +277,13 @@ impl Tour {
         self.learned_secrets();
         let candidate = json!({"dir": setup.plugins.join(".guest-next")});
         self.send(200, &operator, "POST", "/v1/admin/plugins/diff", &[], &candidate);
+        let begun = self.send(201, &operator, "POST", "/v1/admin/comparisons", &[], &candidate).json();
+        let job = format!("/v1/admin/comparisons/{}", begun["id"].as_str().unwrap());
+        let ended =
+            |tour: &mut Self| !tour.send(200, &operator, "GET", &job, &[], &Value::Null).json()["ended_at"].is_null();
+        until("the dry run has ended", || ended(self));
+        self.send(200, &operator, "GET", "/v1/admin/comparisons", &[], &Value::Null);
+        self.send(200, &operator, "POST", &format!("{job}/stop"), &[], &Value::Null);
         self.get("/v1/admin/plugins/guest/shadow");
         self.scripts();
         self.send(200, &operator, "GET", "/v1/admin/store", &[], &Value::Null);

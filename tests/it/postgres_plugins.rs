@@ -463,6 +463,34 @@ fn a_script_and_a_fixture_that_are_saved_on_one_server_go_live_on_both() {
     until("both are back", || three(&first) == "one 3" && three(&second) == "one 3");
 }
 
+/// `[task]` is a part of plugin.toml, which gets the new version's number in the same step.
+#[test]
+fn expressions_that_are_saved_are_a_published_version() {
+    let cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let author = Author::new(&database);
+    let rest = "[defaults]\nassigned_user_ids = [\"user_1\"]\ncreated_by_id = \"test\"\ndeadline = \"2d\"\n";
+    let task = "[task]\ntitle = 'one'\ndescription = 'x'\n";
+    let made = Setup::new().mapping("guest", &format!("{rest}{task}"), &[]);
+    std::fs::rename(made.plugins.join("guest"), author.dir.path().join("guest")).unwrap();
+    author.run(&["publish", "guest"]);
+    author.run(&["activate", "guest", "1"]);
+    let server = Setup::new().on(&database).config(FROM_DATABASE).start();
+    let title = || server.post("/v1/hooks/guest", &json!({})).json()["title"].clone();
+    until("it runs", || title() == "one");
+    let of = "/v1/admin/plugins/guest/script";
+    let script = server.get(of).expect(200).json();
+    assert_eq!((&script["version"], &script["files"]), (&json!("1"), &json!({"plugin.toml#task": task})));
+    let body = json!({"files": {"plugin.toml#task": task.replace("one", "two")}, "base_digest": script["digest"]});
+    let saved = server.send("PUT", of, &[("content-type", "application/json")], body.to_string().as_bytes());
+    assert_eq!((saved.expect(200).json()["version"].clone(), title()), (json!("2"), json!("two")));
+    let versions = server.get(&format!("{of}/versions")).expect(200).json()["data"].clone();
+    let old = format!("{of}/versions/{}", versions[1]["digest"].as_str().unwrap());
+    assert_eq!(server.get(&old).expect(200).json()["files"], json!({"plugin.toml#task": task}));
+    let restored = server.post(&format!("{old}/restore"), &Value::Null).expect(200).json();
+    assert_eq!((&restored["version"], title()), (&json!("3"), json!("one")));
+}
+
 /// Otherwise of two admins on two servers, the slower one overwrites the other's version unseen.
 #[test]
 fn a_version_that_follows_another_one_than_the_active_one_is_not_activated() {

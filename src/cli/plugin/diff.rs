@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -98,12 +99,12 @@ impl Diff {
         };
         let threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let options = DryRunOptions { threads, samples: self.samples };
-        let mut progress = Progress::new("events read", history.events(&wanted));
+        let progress = Mutex::new(Progress::new("events compared", history.events(&wanted)));
         let never = AtomicBool::new(false);
-        let report = dry_run::run(&*history, &candidate, against.as_ref(), &wanted, options, &never, |it| {
-            progress.add(it);
+        let report = dry_run::run(&*history, &candidate, against.as_ref(), &wanted, options, &never, &|it| {
+            progress.lock().unwrap_or_else(PoisonError::into_inner).add(it);
         });
-        progress.finish();
+        progress.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
         let mut report = report?;
         if self.no_values {
             report.compared.tally.forget_values();

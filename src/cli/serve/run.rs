@@ -100,7 +100,7 @@ pub(super) async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     };
     server::run(listener, Arc::clone(&app), stop).await.map_err(Failure::new)?;
     app.queue.stop();
-    app.replays.stop().await;
+    tokio::join!(app.replays.stop(), app.comparisons.stop());
     ended.cancel();
     finish(&background).await;
     if let Some(tracing) = tracing {

@@ -26,7 +26,6 @@ const FILES: &[(&str, &str, &str)] = &[
     ("progress.js", JAVASCRIPT, include_str!("assets/js/progress.js")),
     ("page.js", JAVASCRIPT, include_str!("assets/js/page.js")),
     ("tail.js", JAVASCRIPT, include_str!("assets/js/tail.js")),
-    ("busy.js", JAVASCRIPT, include_str!("assets/js/busy.js")),
     ("editor.js", JAVASCRIPT, include_str!("assets/js/editor.js")),
     ("pointer.js", JAVASCRIPT, include_str!("assets/js/pointer.js")),
 ];

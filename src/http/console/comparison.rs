@@ -87,8 +87,9 @@ fn samples(page: &PageCall, all: &[Value], values: bool) -> Markup {
                 h2 { "Examples" }
                 @for it in all.iter().take(SHOWN) {
                     details {
-                        summary { (class(text(it, "class"))) " " (event(page, text(it, "event_id")))
+                        summary { (class(text(it, "class"))) " " code { (visible(text(it, "event_id"))) }
                             @if values { " " (visible(text(it, "before"))) " → " (visible(text(it, "after"))) } }
+                        p { "Event " (event(page, text(it, "event_id"))) }
                         (differences(it["differences"].as_array().map_or(&[][..], Vec::as_slice), it["differences_omitted"].as_u64(), values))
                     }
                 }

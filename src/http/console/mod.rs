@@ -33,6 +33,7 @@ mod pages;
 mod parts;
 mod plugin_facts;
 mod plugin_history;
+mod plugin_shadow;
 mod plugins;
 mod section;
 mod session;

@@ -14,7 +14,8 @@ use super::page::PageCall;
 use super::page_failure::PageFailure;
 use super::page_reply::PageReply;
 use super::{
-    asset_page, audit, bench, connect, events, help, keys, login, overview, plugin_history, plugins, system, tasks,
+    asset_page, audit, bench, connect, events, help, keys, login, overview, plugin_history, plugin_shadow, plugins,
+    system, tasks,
 };
 use crate::http::router::Router;
 
@@ -114,9 +115,11 @@ pages! {
     POST "/console/connect/{sender}" visitors => connect::sender::test;
     GET "/console/plugins" visitors => plugins::list;
     GET "/console/plugins/{name}" visitors => plugins::show;
-    GET "/console/plugins/{name}/diff" visitors => plugin_history::diff;
-    POST "/console/plugins/{name}/diff" visitors => plugin_history::run_diff long;
-    GET "/console/plugins/{name}/shadow" visitors => plugin_history::shadow;
+    GET "/console/plugins/{name}/diff" visitors => plugin_history::form;
+    POST "/console/plugins/{name}/diff" visitors => plugin_history::begin;
+    GET "/console/plugins/{name}/diff/{id}" visitors => plugin_history::show;
+    POST "/console/plugins/{name}/diff/{id}/stop" visitors => plugin_history::stop;
+    GET "/console/plugins/{name}/shadow" visitors => plugin_shadow::show;
     GET "/console/bench" visitors => bench::choose;
     GET "/console/bench/{name}" visitors => bench::show;
     POST "/console/bench/{name}" visitors => bench::run;

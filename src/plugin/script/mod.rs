@@ -16,4 +16,5 @@ mod zones;
 pub(super) use code::ScriptCode;
 pub(super) use interpreter::{INTERPRETER, Interpreter};
 pub(crate) use report::located;
-pub use source::{MappingPlace, MappingSource, MappingText};
+pub(crate) use source::line_and_column;
+pub use source::{MappingPlace, MappingSource, MappingText, TASK_FILE};

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::source::{MappingPlace, MappingSource};
+use super::source::{IN_TASK, MappingPlace, MappingSource};
 use crate::format::payload::Loosened;
 use crate::plugin::bounded::cut;
 use crate::plugin::call::Outcome;
@@ -98,7 +98,7 @@ fn exception(failure: &ReportedFailure, source: &MappingSource) -> PluginError {
 
 fn place(failure: &ReportedFailure, source: &MappingSource) -> Option<MappingPlace> {
     if let Some(field) = &failure.field {
-        let at = cut(&format!("plugin.toml: [task] {field}"));
+        let at = cut(&format!("{IN_TASK}{field}"));
         return Some(MappingPlace { at, statement: failure.expression.as_deref().map(|it| cut(it).into()) });
     }
     failure.file.as_ref().map(|file| source.place(file, failure.line, failure.column))

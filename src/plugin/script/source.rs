@@ -9,6 +9,11 @@ use sha2::{Digest as _, Sha256};
 use super::{numbers, zones};
 use crate::plugin::bounded::cut;
 
+/// Name of the text of `[task]` where a script has files.
+pub const TASK_FILE: &str = "plugin.toml#task";
+/// What a place in `[task]` begins with; its field follows.
+pub(super) const IN_TASK: &str = "plugin.toml: [task] ";
+
 /// Maximum length of a statement that an error shows, in characters.
 const STATEMENT: usize = 160;
 
@@ -32,7 +37,12 @@ pub enum MappingText {
         files: BTreeMap<String, String>,
     },
     /// `[task]` in plugin.toml.
-    Expressions(Value),
+    Expressions {
+        /// The table.
+        task: Value,
+        /// Its text, if it is a table of its own in plugin.toml.
+        text: Option<String>,
+    },
 }
 
 /// A place in a mapping, for an error.
@@ -58,7 +68,8 @@ impl MappingSource {
                 add(file);
                 files.iter().for_each(|(name, text)| [name, text].into_iter().for_each(|it| add(it)));
             }
-            MappingText::Expressions(task) => add(&task.to_string()),
+            MappingText::Expressions { text: Some(text), .. } => [TASK_FILE, text].into_iter().for_each(&mut add),
+            MappingText::Expressions { task, text: None } => add(&task.to_string()),
         }
         add(self.timezone.name());
         sum.finalize().into()
@@ -67,7 +78,7 @@ impl MappingSource {
     /// Returns whether it is `[task]`.
     #[must_use]
     pub fn is_expressions(&self) -> bool {
-        matches!(self.written, MappingText::Expressions(_))
+        matches!(self.written, MappingText::Expressions { .. })
     }
 
     /// Returns what the interpreter is given.
@@ -84,7 +95,7 @@ impl MappingSource {
                 let files: BTreeMap<_, _> = files.iter().map(exact).collect();
                 json!({ "script": file, "files": files, "zone": zone, "zones": zones::named(self.timezone, texts) })
             }
-            MappingText::Expressions(task) => {
+            MappingText::Expressions { task, .. } => {
                 let text = task.to_string();
                 json!({ "task": task, "zone": zone, "zones": zones::named(self.timezone, [text.as_str()]) })
             }
@@ -95,7 +106,7 @@ impl MappingSource {
     pub(super) fn place(&self, file: &str, line: u64, column: u64) -> MappingPlace {
         let text = match &self.written {
             MappingText::Script { files, .. } => files.get(file),
-            MappingText::Expressions(_) => None,
+            MappingText::Expressions { .. } => None,
         };
         let number = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
         let statement = text.and_then(|it| it.lines().nth(number)).map(statement).filter(|it| !it.is_empty());
@@ -130,11 +141,37 @@ impl MappingSource {
                 let (line, column) = find_name(text, field).or_else(|| find_name(text, "default"))?;
                 Some(self.place(file, line, column))
             }
-            MappingText::Expressions(task) => {
-                let at = cut(&format!("plugin.toml: [task] {field}"));
+            MappingText::Expressions { task, .. } => {
+                let at = cut(&format!("{IN_TASK}{field}"));
                 let written = task.get(field).map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
                 Some(MappingPlace { at, statement: written.as_deref().map(statement) })
             }
+        }
+    }
+}
+
+impl MappingText {
+    /// Returns line and column, in the text of `[task]`, of the field that an error message is about.
+    pub(crate) fn place_in_task(&self, message: &str) -> Option<(u64, u64)> {
+        let Self::Expressions { text: Some(text), .. } = self else { return None };
+        let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+        let rest = message.strip_prefix(IN_TASK.trim_end())?;
+        let field = rest.strip_prefix(": unknown key \"").or_else(|| rest.strip_prefix(' '))?;
+        let field = field.split(|it| !is_name(it)).next()?;
+        let table = toml::de::DeTable::parse(text).ok()?;
+        let task = table.get_ref().values().next()?.get_ref().as_table()?;
+        let key = task.keys().find(|it| it.get_ref() == field)?;
+        line_and_column(text, key.span().start)
+    }
+
+    /// Puts the place in the text of `[task]` before a message that names its field.
+    pub(crate) fn placed(&self, message: String) -> String {
+        match self.place_in_task(&message) {
+            Some((line, column)) => {
+                let rest = message.strip_prefix("plugin.toml: ").unwrap_or(&message);
+                format!("{TASK_FILE}:{line}:{column}: {rest}")
+            }
+            None => message,
         }
     }
 }
@@ -177,7 +214,8 @@ fn find_name(text: &str, name: &str) -> Option<(u64, u64)> {
     line_and_column(text, at)
 }
 
-fn line_and_column(text: &str, at: usize) -> Option<(u64, u64)> {
+/// Returns line and column of a place in a text, from one; the column in characters.
+pub(crate) fn line_and_column(text: &str, at: usize) -> Option<(u64, u64)> {
     let before = text.get(..at)?;
     let line = before.matches('\n').count() as u64 + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u64 + 1;

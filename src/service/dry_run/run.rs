@@ -54,7 +54,7 @@ struct Part {
 }
 
 /// Runs `candidate` over stored events and compares the results with the stored ones, or with those of `against`.
-/// `done` is called with the number of events read so far. Ends early if `stop` is set.
+/// `done` is called with numbers of events that were examined since. Ends early if `stop` is set.
 ///
 /// # Errors
 /// Fails if the history cannot be read.
@@ -65,17 +65,15 @@ pub fn run(
     wanted: &Wanted,
     options: DryRunOptions,
     stop: &AtomicBool,
-    mut done: impl FnMut(u64),
+    done: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, StoreError> {
     let started = Instant::now();
-    let (send, records) = bounded::<Packed>(AHEAD * options.threads.max(1));
+    let (send, records) = bounded::<(u64, Packed)>(AHEAD * options.threads.max(1));
     let (read, parts) = std::thread::scope(|scope| {
-        let work = || Part::new(options.samples).run(&records, candidate, against, stop);
+        let work = || Part::new(options.samples).run(&records, candidate, against, stop, done);
         let threads: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let read = history.read(wanted, &mut |met, packed| {
-            done(met);
-            !stop.load(Ordering::Relaxed) && send.send(packed).is_ok()
-        });
+        let read =
+            history.read(wanted, &mut |met, packed| !stop.load(Ordering::Relaxed) && send.send((met, packed)).is_ok());
         drop(send);
         let parts: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         (read, parts)
@@ -95,20 +93,31 @@ impl Part {
 
     fn run(
         mut self,
-        records: &Receiver<Packed>,
+        records: &Receiver<(u64, Packed)>,
         candidate: &Integration,
         against: Option<&Integration>,
         stop: &AtomicBool,
+        done: &(dyn Fn(u64) + Sync),
     ) -> Self {
         let goes_on = || !stop.load(Ordering::Relaxed);
         // Always receives all records, because the reader would otherwise wait for room in the queue.
-        for packed in records.iter().filter(|_| goes_on()) {
+        for (met, packed) in records.iter().filter(|_| goes_on()) {
+            let count = packed.count() as u64;
+            done(met.saturating_sub(count));
             match packed.unpack() {
                 // Checked before each event, because a slow plugin may take seconds for one.
                 Ok(events) => {
-                    events.into_iter().take_while(|_| goes_on()).for_each(|past| self.one(past, candidate, against));
+                    // Some may have expired.
+                    done(count.saturating_sub(events.len() as u64));
+                    for past in events.into_iter().take_while(|_| goes_on()) {
+                        self.one(past, candidate, against);
+                        done(1);
+                    }
                 }
-                Err(_) => *self.not_run.entry("unreadable").or_default() += packed.count() as u64,
+                Err(_) => {
+                    *self.not_run.entry("unreadable").or_default() += count;
+                    done(count);
+                }
             }
         }
         self

@@ -182,7 +182,10 @@ fn publish(
     let before = cluster.bundles().active()?.0.into_iter().find(|it| it.name == name).map(|it| it.version);
     // The folder here is the version that this server runs: another one would be overwritten unseen.
     let before = before.filter(|it| *it == integration.version).ok_or(NotPlaced::Superseded)?;
-    let manifest = folder.text("plugin.toml", MANIFEST_BYTES).map_err(NotPlaced::files)?;
+    let manifest = match changes.get("plugin.toml") {
+        Some(changed) => changed.clone(),
+        None => folder.text("plugin.toml", MANIFEST_BYTES).map_err(NotPlaced::files)?,
+    };
     let mut version = integration.version.clone();
     for _ in 0..NUMBERS {
         version = next_version(&version);
@@ -191,8 +194,9 @@ fn publish(
         let copy = Folder::open(&staged.folder).map_err(NotPlaced::files)?;
         let text =
             with_version(&manifest, &version).ok_or_else(|| other("plugin.toml has no line with its version"))?;
-        into_folder(&copy, &Changes::from([("plugin.toml".to_owned(), text)]), true)?;
-        into_folder(&copy, changes, true)?;
+        let mut changes = changes.clone();
+        changes.insert("plugin.toml".to_owned(), text);
+        into_folder(&copy, &changes, true)?;
         let bytes = Bundle::of(&copy, module_bytes).map_err(NotPlaced::files)?.encode();
         let (digest, by) = (digest(&bytes), admin.name().to_owned());
         let entry = |action| admin.does(action, name).of(&integration.company_id);

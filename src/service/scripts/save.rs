@@ -21,7 +21,7 @@ use crate::plugin::Host;
 use crate::service::app::{Admin, App};
 use crate::service::watch::Pass;
 use crate::store::StoreError;
-use crate::system::folder::{FIXTURE_BYTES, Folder};
+use crate::system::folder::{FIXTURE_BYTES, Folder, MANIFEST_BYTES};
 
 /// How often the folder is loaded again if it was still changing, and the pause before each time.
 const LOADS: usize = 20;
@@ -82,8 +82,8 @@ pub(crate) enum NotSaved {
     /// The folder belongs to another company now.
     #[error("{}", LoadFailure::OtherCompany)]
     OtherCompany,
-    /// The plugin is not a script.
-    #[error("this plugin is not a script")]
+    /// The plugin is no script, and has no table `[task]`.
+    #[error("this plugin has no text that can be changed here")]
     NoScript,
 }
 
@@ -190,14 +190,22 @@ fn write_script(
         return Err(NotSaved::Stale);
     }
     let files = edited(&folder, &before, &edit.files).map_err(NotSaved::Invalid)?;
-    let is_new = |(name, text): &(&String, &String)| before.files.get(*name) != Some(*text);
-    let changes: Changes = files.iter().filter(is_new).map(|(name, it)| (name.clone(), it.clone())).collect();
+    let changes: Changes = before.changes_to(&files).map_err(|failure| match failure {
+        LoadFailure::Script(cause) => NotSaved::Script(cause),
+        other => other.into(),
+    })?;
     if changes.is_empty() {
         return Ok(None);
     }
     let host = app.host.as_ref().ok_or(NotSaved::NoScript)?;
     let (candidate, fixtures) = gate(app, host, integration, &folder, files.clone())?;
     let digest = candidate.provenance.script_sha256.clone().unwrap_or_default();
+    // The rest of plugin.toml may have been changed while the fixtures ran.
+    if changes.contains_key("plugin.toml")
+        && folder.text("plugin.toml", MANIFEST_BYTES).ok() != Some(before.manifest.clone())
+    {
+        return Err(NotSaved::Stale);
+    }
     // Before it is live: a script that nobody has recorded never runs.
     let entry = admin.does(edit.action, &integration.name).of(&integration.company_id);
     let noted = entry.with(format!("script sha256 {digest}, {fixtures} fixtures"));

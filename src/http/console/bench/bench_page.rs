@@ -14,6 +14,8 @@ use crate::http::console::parts::{form_field, problem, text, visible};
 use crate::http::console::plugin_facts::segment;
 use crate::http::console::plugins::find;
 
+/// Name of the text of `[task]` in plugin.toml.
+const EXPRESSIONS: &str = "plugin.toml#task";
 /// Rows of the payload, and of a file of a script: at least and at most, by its lines.
 const PAYLOAD_ROWS: (usize, usize) = (8, 24);
 const SCRIPT_ROWS: (usize, usize) = (14, 32);
@@ -33,7 +35,7 @@ impl BenchPage {
         let script = match text(&plugin, "abi") {
             "script" => match page.client.get(&format!("/v1/admin/plugins/{}/script", segment(&name))).await {
                 Ok(script) => Some(script),
-                // Expressions in plugin.toml have no text of their own.
+                // Expressions that are no table of their own in plugin.toml have no text.
                 Err(failure) if failure.status == StatusCode::NOT_FOUND => None,
                 Err(failure) => return Err(failure),
             },
@@ -131,7 +133,7 @@ impl BenchPage {
             section.card.stack {
                 input type="hidden" name="base" value=(form.base);
                 @for (name, it) in files() {
-                    label for=(format!("code-{name}")) { "Script " code { (visible(name)) } }
+                    label for=(format!("code-{name}")) { @if name == EXPRESSIONS { "Expressions " } @else { "Script " } code { (visible(name)) } }
                     textarea id=(format!("code-{name}")) name=(format!("{FILE}{name}")) rows=(rows(it, SCRIPT_ROWS)) spellcheck="false" autocapitalize="off" data-code=(name) aria-describedby="keys" { "\n" (it) }
                 }
                 p.muted.small #keys { "Tab indents; press Escape and then Tab to leave the field." }

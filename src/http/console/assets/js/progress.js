@@ -1,4 +1,4 @@
-// The state of a replay: loaded again each second until it has ended. Nothing is replaced under somebody who uses it.
+// The state of work in the background: loaded again each second until it has ended. Nothing is replaced under somebody who uses it.
 import { fetchPage, replaceWith } from "./page.js";
 import { showTimes } from "./console.js";
 
