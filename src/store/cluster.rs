@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -65,6 +66,8 @@ pub trait Cluster: Send + Sync {
         since: EventId,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<(CompanyId, EventId)>, StoreError>>;
+    /// Returns the audit entries of imports since this time: an import can have stored events of any age.
+    fn imports(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
     /// Returns the plugins that are stored in the database.
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.

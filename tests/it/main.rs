@@ -109,3 +109,4 @@ mod strangers;
 mod tail;
 mod tasks;
 mod traces;
+mod unrecorded_saves;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::backend::Postgres;
 use super::failure;
-use super::{claims, events};
+use super::{claims, events, keys};
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::store::bundles::Bundles;
@@ -108,6 +109,11 @@ impl Cluster for Postgres {
     ) -> BoxFuture<'a, Result<Vec<(CompanyId, EventId)>, StoreError>> {
         let shared = Arc::clone(&self.shared);
         self.run(async move { events::ids_since(&shared, since, most).await })
+    }
+
+    fn imports(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { keys::imports_since(&shared, since).await })
     }
 
     fn bundles(&self) -> &dyn Bundles {
