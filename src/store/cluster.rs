@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -60,8 +61,8 @@ pub trait Cluster: Send + Sync {
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, StoreError>>;
     /// Returns what nodes change that all of them hold in memory.
     fn changed(&self) -> watch::Receiver<SharedVersions>;
-    /// Returns how many events each company has from this id on, by the time of their receipt.
-    fn event_counts(&self, since: EventId) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>>;
+    /// Returns how many events each company has from this id on, for each span of the time of their receipt.
+    fn event_counts(&self, since: EventId, span: CountSpan) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>>;
     /// Returns a company's events from the first id to before the second one, oldest first, at most so many: those that other
     /// nodes have stored are among them.
     fn event_ids<'a>(
@@ -70,6 +71,8 @@ pub trait Cluster: Send + Sync {
         range: Range<EventId>,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>>;
+    /// Returns the audit entries of imports since this time: an import can have stored events of any age.
+    fn imports(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
     /// Returns the plugins that are stored in the database.
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.
@@ -78,7 +81,16 @@ pub trait Cluster: Send + Sync {
     fn replays(&self) -> &dyn ReplayJobStore;
 }
 
-/// The number of a company's events of about four seconds.
+/// Length of the times whose events are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountSpan {
+    /// 4.1 seconds.
+    Seconds,
+    /// 4.7 hours.
+    Hours,
+}
+
+/// The number of a company's events of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCount {
     /// The company.

@@ -44,7 +44,7 @@ impl Failing {
         let url = runtime.block_on(async {
             let app = App::new(config, store.clone(), None).await.unwrap();
             let (id, _) = key::generate().unwrap();
-            let entry = Entry::new(COMMAND_LINE, Action::KeyCreated, &id, now());
+            let entry = created(&id);
             app.create_key(every_scope().into_key(id, KEY, now()), entry, None).await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
@@ -84,7 +84,12 @@ impl Failing {
     }
 }
 
-fn every_scope() -> KeyRequest {
+/// The entry of a key that was created on the command line.
+pub fn created(id: &hookmill::auth::key::KeyId) -> Entry {
+    Entry::new(COMMAND_LINE, Action::KeyCreated, id, now())
+}
+
+pub fn every_scope() -> KeyRequest {
     KeyRequest {
         label: "test".into(),
         company_id: CompanyId::parse("company-1").unwrap(),

@@ -111,3 +111,4 @@ mod strangers;
 mod tail;
 mod tasks;
 mod traces;
+mod unrecorded_saves;

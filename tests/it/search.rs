@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::guests::{command, says};
-use crate::harness::{Cluster, Reply, Server, Setup, postgres_or_skip, task, time_for_a_mistake, until};
+use crate::harness::{Cluster, Reply, Server, Setup, binary, postgres_or_skip, task, time_for_a_mistake, until};
 
 /// A server whose integration `guest` refuses everything, and `other` stores a task.
 fn setup() -> Setup {
@@ -182,4 +182,79 @@ fn bodies_that_are_too_large_together_are_all_found() {
 fn bodies_that_are_too_large_together_are_all_found_in_a_database() {
     let cluster: &Cluster = postgres_or_skip!();
     finds_large_bodies_again_and_again(setup().on(&cluster.database()));
+}
+
+/// Otherwise imported events are found only after a restart, and nobody says so.
+#[test]
+fn what_is_imported_while_a_server_runs_is_found() {
+    let cluster: &Cluster = postgres_or_skip!();
+    let (from, to) = (cluster.database(), cluster.database());
+    let (old, new) = (setup().on(&from), setup().on(&to));
+    let server = old.start();
+    let sent = send(&server, "guest", "application/json", br#"{"word":"walrus"}"#);
+    server.stop();
+    let file = old.data.with_extension("ndjson");
+    let store = |setup: &Setup, verb: &str| {
+        let mut command = binary();
+        command.args(["store", verb]).arg(&file).arg("--data-dir").arg(setup.data.with_extension(verb));
+        let done = command.envs(setup.env.iter().cloned()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    store(&old, "export");
+    // As if it had been received yesterday: no usual look goes back that far.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let server = new.start();
+    complete(&server);
+    assert_eq!(found(&server, "text=walrus"), Vec::<String>::new());
+    let (text, aged) = aged(&text, &sent);
+    std::fs::write(&file, text).unwrap();
+    store(&new, "import");
+    until("it is found", || found(&server, "text=walrus") == [aged.clone()]);
+}
+
+/// The events of an export, one of them received a day earlier, and its new id.
+fn aged(text: &str, id: &str) -> (String, String) {
+    let millis = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap() - 86_400_000;
+    let hex = format!("{millis:012x}");
+    let aged = format!("{}-{}{}", &hex[..8], &hex[8..], &id[13..]);
+    let time = |millis: u64| {
+        let time = chrono::DateTime::from_timestamp_millis(i64::try_from(millis).unwrap()).unwrap();
+        time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    };
+    let line = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        if value["kind"] == "event" && value["id"] == id {
+            (value["id"], value["received_at"]) = (json!(aged), json!(time(millis)));
+        }
+        value.to_string()
+    };
+    // The key is the other server's too.
+    let events = text.lines().filter(|it| it.contains(r#""kind":"event""#));
+    (events.map(line).collect::<Vec<_>>().join("\n"), aged)
+}
+
+/// Otherwise a company's searches, each of which reads bodies for two seconds, delay all other requests.
+#[test]
+fn a_company_has_a_few_searches_at_once() {
+    let setup = setup();
+    let server = setup.start();
+    // All of them have the word, and none at the place: a search reads every body.
+    let filler = "x".repeat(400_000);
+    for n in 0..24 {
+        send(
+            &server,
+            "guest",
+            "application/json",
+            json!({"word": "common", "n": n, "filler": filler}).to_string().as_bytes(),
+        );
+    }
+    let path = "/v1/events?pointer=/nowhere&value=common";
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..12).map(|_| scope.spawn(|| server.get(path))).collect();
+        all.into_iter().map(|it| it.join().unwrap()).map(|it| (it.status, it.text)).collect()
+    });
+    let refused: Vec<_> = codes.iter().filter(|(status, _)| *status == 429).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|(_, it)| it.contains("operation_running")), "{codes:?}");
+    assert_eq!(codes.iter().filter(|(status, _)| *status == 200).count() + refused.len(), 12, "{codes:?}");
+    server.get(path).expect(200);
 }

@@ -1,25 +1,32 @@
-//! Fills the index: with what is stored at the start, and with what other servers store.
+//! Fills the index: with what is stored at the start, with what other servers store, and with what is imported.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::super::tail::LiveTail;
 use super::{PayloadSearch, blocking};
 use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
-use crate::store::{Cluster, Store, StoreError, WholeEvents};
+use crate::store::{Cluster, CountSpan, Store, StoreError, WholeEvents};
 
 /// How often events that wait are added; a search adds them at once.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Events that are read at a time, with their bodies.
 const READ: usize = 64;
-/// How often other servers' events are looked for, and how old they may be when they are stored: usually, and every minute.
+/// How often other servers' events are looked for, and how old they may be when they are stored: usually, and at every look of so
+/// many.
 const POLL: Duration = Duration::from_secs(1);
 const LATE: chrono::Duration = chrono::Duration::seconds(15);
 const VERY_LATE: chrono::Duration = chrono::Duration::minutes(10);
+const THOROUGH: u64 = 60;
+/// At every look of so many, imports are looked for.
+const IMPORTS: u64 = 5;
 /// Most ids that are read at a time.
 const IDS: usize = 10_000;
 /// Pause after a failed read.
@@ -60,7 +67,7 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
     while search.reader.registry.is_starting() {
         tokio::time::sleep(SETTLE).await;
     }
-    let (mut before, began) = (EventId(uuid::Uuid::max()), Instant::now());
+    let (mut before, began) = (EventId(Uuid::max()), Instant::now());
     loop {
         let started = Instant::now();
         let next = match store.events_before(before, READ).await {
@@ -96,34 +103,93 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
     }
 }
 
-/// Adds the events that other servers store.
-async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
-    let (mut complete, mut failed) = (now(), false);
-    for round in 0_u64.. {
-        tokio::time::sleep(POLL).await;
-        let Some(cluster) = store.cluster() else { return };
-        let (age, began) = (if failed || round % 60 == 59 { VERY_LATE } else { LATE }, now());
-        // After an outage, from where the last look was complete.
-        let since = EventId(new_id(complete.min(began) - age));
-        let added = add_since(search, tail, store, cluster, since);
-        let added = added.await;
-        failed = added.is_err();
-        match added {
-            Ok(()) => complete = began,
-            Err(error) => tracing::debug!(cause = %error, "other servers' events cannot be read for the search"),
+/// The looks for events that other servers have stored, one after another.
+#[derive(Debug)]
+struct Looks {
+    /// When the last complete look began.
+    complete: DateTime<Utc>,
+    /// The last one was not complete.
+    failed: bool,
+    /// How many there were.
+    count: u64,
+    /// Imports whose events have been looked for.
+    imports: BTreeSet<Uuid>,
+}
+
+impl Looks {
+    fn new(now: DateTime<Utc>) -> Self {
+        Self { complete: now, failed: false, count: 0, imports: BTreeSet::new() }
+    }
+
+    /// Returns from which time of receipt on the next look is for events: after an outage, from where the last one was complete.
+    fn since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let is_thorough = self.failed || self.count % THOROUGH == THOROUGH - 1;
+        self.complete.min(now) - if is_thorough { VERY_LATE } else { LATE }
+    }
+
+    /// Whether the next look is for imports too.
+    fn asks_for_imports(&self) -> bool {
+        self.failed || self.count.is_multiple_of(IMPORTS)
+    }
+
+    /// Notes that a look, which began at this time, has ended.
+    fn ended(&mut self, began: DateTime<Utc>, is_complete: bool) {
+        self.count += 1;
+        self.failed = !is_complete;
+        if is_complete {
+            self.complete = began;
         }
     }
+}
+
+/// Adds the events that other servers store, and those that are imported.
+async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
+    let mut looks = Looks::new(now());
+    loop {
+        tokio::time::sleep(POLL).await;
+        let Some(cluster) = store.cluster() else { return };
+        let began = now();
+        let looked = look(search, tail, (store, cluster), &mut looks, began).await;
+        looks.ended(began, looked.is_ok());
+        if let Err(error) = looked {
+            tracing::debug!(cause = %error, "other servers' events cannot be read for the search");
+        }
+    }
+}
+
+async fn look(
+    search: &Arc<PayloadSearch>,
+    tail: &LiveTail,
+    (store, cluster): (&dyn Store, &dyn Cluster),
+    looks: &mut Looks,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let since = looks.since(now);
+    let imports = match looks.asks_for_imports() {
+        // Their entries are stored last.
+        true => cluster.imports(looks.complete.min(now) - VERY_LATE * 2).await?.into_iter().collect(),
+        false => looks.imports.clone(),
+    };
+    // An import may have stored events of any age.
+    let is_new = !imports.is_subset(&looks.imports);
+    if is_new {
+        add_since(search, tail, (store, cluster), EventId(Uuid::nil()), CountSpan::Hours).await?;
+    } else {
+        add_since(search, tail, (store, cluster), EventId(new_id(since)), CountSpan::Seconds).await?;
+    }
+    looks.imports = imports;
+    Ok(())
 }
 
 /// Adds what is missing from this id on. Counts tell where that is: most of the newest events are this server's own.
 async fn add_since(
     search: &Arc<PayloadSearch>,
     tail: &LiveTail,
-    store: &dyn Store,
-    cluster: &dyn Cluster,
+    (store, cluster): (&dyn Store, &dyn Cluster),
     since: EventId,
+    span: CountSpan,
 ) -> Result<(), StoreError> {
-    for count in cluster.event_counts(search.first_kept().max(since)).await? {
+    for count in cluster.event_counts(search.first_kept().max(since), span).await? {
         let (own, of) = (Arc::clone(search), count.clone());
         if blocking(move || own.count(&of.company, &of.ids)).await? as u64 == count.count {
             continue;
@@ -161,4 +227,42 @@ async fn add_missing(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise what others store during an outage is never found: those events are older than usual looks go back.
+    #[test]
+    fn after_an_outage_a_look_begins_where_the_last_one_was_complete() {
+        let start = DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000);
+        let at = |seconds: i64| start + chrono::Duration::seconds(seconds);
+        let mut looks = Looks::new(start);
+        assert_eq!(looks.since(at(1)), start - LATE);
+        looks.ended(at(1), true);
+        assert_eq!(looks.since(at(2)), at(1) - LATE);
+        // The database is gone for 25 minutes.
+        for second in 2..1500 {
+            looks.ended(at(second), false);
+        }
+        assert_eq!(looks.since(at(1500)), at(1) - VERY_LATE);
+        looks.ended(at(1500), true);
+        assert_eq!(looks.since(at(1501)), at(1500) - LATE);
+        // A clock that was set back.
+        assert_eq!(looks.since(at(0)), start - LATE);
+    }
+
+    #[test]
+    fn every_minute_a_look_is_for_events_that_were_stored_late() {
+        let start = DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000);
+        let mut looks = Looks::new(start);
+        let mut thorough = 0;
+        for second in 1..=180 {
+            let now = start + chrono::Duration::seconds(second);
+            thorough += u32::from(looks.since(now) <= now - VERY_LATE);
+            looks.ended(now, true);
+        }
+        assert_eq!(thorough, 3);
+    }
 }

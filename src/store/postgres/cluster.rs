@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -13,13 +14,13 @@ use uuid::Uuid;
 
 use super::backend::Postgres;
 use super::failure;
-use super::{claims, event_ids, events};
+use super::{claims, event_ids, events, keys};
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
 use crate::store::cluster::{
-    Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
+    Claim, ClaimRequest, ClaimedEvent, Cluster, CountSpan, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
 };
 use crate::store::error::StoreError;
 use crate::store::replay_jobs::ReplayJobStore;
@@ -105,9 +106,9 @@ impl Cluster for Postgres {
         self.shared.changed.subscribe()
     }
 
-    fn event_counts(&self, since: EventId) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>> {
+    fn event_counts(&self, since: EventId, span: CountSpan) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move { event_ids::counts(&shared, since).await })
+        self.run(async move { event_ids::counts(&shared, since, span).await })
     }
 
     fn event_ids<'a>(
@@ -118,6 +119,11 @@ impl Cluster for Postgres {
     ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>> {
         let (shared, company) = (Arc::clone(&self.shared), company.clone());
         self.run(async move { event_ids::ids(&shared, &company, range, most).await })
+    }
+
+    fn imports(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { keys::imports_since(&shared, since).await })
     }
 
     fn bundles(&self) -> &dyn Bundles {

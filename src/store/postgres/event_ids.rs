@@ -9,29 +9,38 @@ use super::failure;
 use super::shared::SharedDatabase;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
-use crate::store::{EventCount, StoreError};
+use crate::store::{CountSpan, EventCount, StoreError};
 
-/// Digits of an id, of its first 9 (RFC 9562, version 7: 48 bits of milliseconds, so these change every 4.1 s), and the bits
-/// after them.
-const REST: u32 = 128 - 9 * 4;
+/// Returns how many digits ids of a span have in common. They begin with 48 bits of milliseconds (RFC 9562, version 7), so
+/// the digits after the ninth change within 4.1 seconds, and those after the sixth within 4.7 hours.
+fn digits(span: CountSpan) -> u32 {
+    match span {
+        CountSpan::Seconds => 9,
+        CountSpan::Hours => 6,
+    }
+}
 
-// The text of an id has a hyphen after 8 digits.
-const COUNTS: &str = "SELECT e.company_id, left(e.id::text, 10), count(*) FROM hookmill.companies c CROSS JOIN LATERAL ( \
+const COUNTS: &str = "SELECT e.company_id, left(replace(e.id::text, '-', ''), $2), count(*) FROM hookmill.companies c CROSS JOIN LATERAL ( \
        SELECT id, company_id FROM hookmill.events WHERE company_id = c.company_id AND id >= $1 \
      ) e GROUP BY 1, 2";
 
 /// Returns how many events each company has from this id on.
-pub(super) async fn counts(shared: &SharedDatabase, since: EventId) -> Result<Vec<EventCount>, StoreError> {
+pub(super) async fn counts(
+    shared: &SharedDatabase,
+    since: EventId,
+    span: CountSpan,
+) -> Result<Vec<EventCount>, StoreError> {
+    let digits = digits(span);
     let client = shared.connections.read().await.map_err(failure::read)?;
     let statement = client.prepare_cached(COUNTS).await.map_err(failure::read)?;
-    let rows = client.query(&statement, &[&since.0]).await.map_err(failure::read)?;
-    Ok(rows.iter().filter_map(|row| count(row, since)).collect())
+    let rows =
+        client.query(&statement, &[&since.0, &i32::try_from(digits).unwrap_or(0)]).await.map_err(failure::read)?;
+    Ok(rows.iter().filter_map(|row| count(row, since, digits)).collect())
 }
 
-fn count(row: &Row, since: EventId) -> Option<EventCount> {
-    let digits = row.get::<_, &str>(1).replace('-', "");
-    let first = u128::from_str_radix(&digits, 16).ok()?;
-    let id = |it: u128| EventId(Uuid::from_u128(it << REST));
+fn count(row: &Row, since: EventId, digits: u32) -> Option<EventCount> {
+    let first = u128::from_str_radix(row.get(1), 16).ok()?;
+    let id = |it: u128| EventId(Uuid::from_u128(it << (128 - 4 * digits)));
     Some(EventCount {
         company: CompanyId::parse(row.get(0)).ok()?,
         ids: id(first).max(since)..id(first + 1),

@@ -1,5 +1,6 @@
 //! Reads of API keys and of the audit log.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::failure::{self, damaged};
@@ -9,6 +10,7 @@ use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
 use crate::store::error::StoreError;
+use crate::store::id_time::first_id;
 
 /// Returns all API keys. A key that cannot be read is logged and skipped, so that it does not make all others unusable.
 pub(super) async fn all(shared: &SharedDatabase) -> Result<Vec<ApiKey>, StoreError> {
@@ -30,6 +32,17 @@ const OF_ONE: &str = "SELECT document FROM hookmill.audit WHERE company_id = $1 
 const OF_ALL: &str = "SELECT a.document FROM hookmill.companies c CROSS JOIN LATERAL ( \
        SELECT id, document FROM hookmill.audit WHERE company_id = c.company_id AND id < $1 ORDER BY id DESC LIMIT $2 \
      ) a ORDER BY a.id DESC LIMIT $2";
+
+const IMPORTS: &str = "SELECT id FROM hookmill.audit \
+     WHERE company_id = '' AND id >= $1 AND document::json ->> 'action' = 'store.imported' ORDER BY id";
+
+/// Returns the entries of imports since this time. Imports concern no company.
+pub(super) async fn imports_since(shared: &SharedDatabase, since: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+    let client = shared.connections.read().await.map_err(failure::read)?;
+    let statement = client.prepare_cached(IMPORTS).await.map_err(failure::read)?;
+    let rows = client.query(&statement, &[&first_id(since)]).await.map_err(failure::read)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
 
 /// Returns the audit log, newest first.
 pub(super) async fn audit(
