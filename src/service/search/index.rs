@@ -57,10 +57,12 @@ pub(super) struct SignedBatch {
 }
 
 impl SignedBatch {
-    pub(super) fn push(&mut self, event: SignedEvent) {
-        self.bits.extend_from_slice(&event.signature);
-        let SignedEvent { company, id, integration, .. } = event;
+    /// Adds an event, and returns the memory of its signature.
+    pub(super) fn push(&mut self, event: SignedEvent) -> Vec<u64> {
+        let SignedEvent { company, id, integration, signature } = event;
+        self.bits.extend_from_slice(&signature);
         self.events.push(SignedEvent { company, id, integration, signature: self.bits.len() });
+        signature
     }
 
     pub(super) fn len(&self) -> usize {

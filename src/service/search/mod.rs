@@ -10,6 +10,7 @@ mod follow;
 mod index;
 mod query;
 mod reading;
+mod scratch;
 mod signature;
 mod words;
 
@@ -23,7 +24,8 @@ use chrono::{DateTime, Utc};
 
 use self::index::{Candidates, SignatureIndex, SignedBatch, SignedEvent};
 use self::reading::BodyReader;
-use self::signature::{Probes, signature};
+use self::scratch::Scratch;
+use self::signature::{Probes, sign};
 use self::words::word_hashes;
 use crate::integration::Registry;
 use crate::limits::memory::Memory;
@@ -70,16 +72,6 @@ struct WaitingEvents {
 }
 
 impl WaitingEvents {
-    fn push(&mut self, event: WaitingEvent) {
-        match event {
-            WaitingEvent::Signed(it) => self.signed.push(it),
-            WaitingEvent::Unread(it) => {
-                self.bytes += it.raw.body.len();
-                self.unread.push(*it);
-            }
-        }
-    }
-
     fn len(&self) -> usize {
         self.signed.len() + self.unread.len()
     }
@@ -90,6 +82,7 @@ pub struct PayloadSearch {
     reader: BodyReader,
     /// Maximum number of events; 0 turns the search off.
     most: usize,
+    scratch: Scratch,
     waiting: Mutex<WaitingEvents>,
     /// Held while waiting events are added: a search that comes after them waits for it. It is empty otherwise.
     adding: Mutex<WaitingEvents>,
@@ -118,6 +111,7 @@ impl PayloadSearch {
         Self {
             reader: BodyReader { registry, body_bytes },
             most,
+            scratch: Scratch::default(),
             waiting: Mutex::default(),
             adding: Mutex::default(),
             index: RwLock::default(),
@@ -139,7 +133,7 @@ impl PayloadSearch {
         if self.most == 0 || !(has_headers || has_body) {
             return None;
         }
-        let mut words = Vec::with_capacity((event.body.len() / 6).min(1024));
+        let mut words = self.scratch.take();
         event.headers.iter().for_each(|(_, value)| word_hashes(value, |it| words.push(it)));
         let is_read = !has_body || self.reader.words_at_once(event, &mut words);
         Some(NotedEvent(if is_read {
@@ -154,11 +148,21 @@ impl PayloadSearch {
     pub(super) fn add(&self, noted: Vec<NotedEvent>) {
         let is_full = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            noted.into_iter().for_each(|NotedEvent(it)| waiting.push(it));
+            noted.into_iter().for_each(|NotedEvent(it)| self.wait(&mut waiting, it));
             waiting.len() > WAITING || waiting.bytes + waiting.signed.bytes() > WAITING_BYTES
         };
         if is_full {
             self.settle();
+        }
+    }
+
+    fn wait(&self, waiting: &mut WaitingEvents, event: WaitingEvent) {
+        match event {
+            WaitingEvent::Signed(it) => self.scratch.give(waiting.signed.push(it)),
+            WaitingEvent::Unread(it) => {
+                waiting.bytes += it.raw.body.len();
+                waiting.unread.push(*it);
+            }
         }
     }
 
@@ -170,7 +174,7 @@ impl PayloadSearch {
             std::mem::swap(&mut *spare, &mut *waiting);
         }
         let WaitingEvents { signed, unread, bytes } = &mut *spare;
-        unread.drain(..).for_each(|it| signed.push(self.read_now(it)));
+        unread.drain(..).for_each(|it| self.scratch.give(signed.push(self.read_now(it))));
         self.insert(signed);
         signed.clear();
         *bytes = 0;
@@ -189,11 +193,11 @@ impl PayloadSearch {
     fn insert_all(&self, events: &[Event]) {
         let mut batch = SignedBatch::default();
         for event in events {
-            batch.push(match self.note(event) {
+            self.scratch.give(batch.push(match self.note(event) {
                 Some(NotedEvent(WaitingEvent::Signed(it))) => it,
                 Some(NotedEvent(WaitingEvent::Unread(it))) => self.read_now(*it),
                 None => self.signed(event.company_id.clone(), event.id, &event.integration, Vec::new()),
-            });
+            }));
         }
         self.insert(&batch);
     }
@@ -220,7 +224,10 @@ impl PayloadSearch {
         integration: &IntegrationName,
         mut words: Vec<u64>,
     ) -> SignedEvent {
-        SignedEvent { company, id, integration: self.number(integration), signature: signature(&mut words) }
+        let mut signature = self.scratch.take();
+        sign(&mut words, &mut signature);
+        self.scratch.give(words);
+        SignedEvent { company, id, integration: self.number(integration), signature }
     }
 
     fn number(&self, integration: &IntegrationName) -> u32 {

@@ -53,12 +53,13 @@ fn place(probe: u32, units: usize) -> (usize, u64) {
     (usize::try_from(at / 64).unwrap_or(0), 1 << (at % 64))
 }
 
-/// Returns the signature of the words with these hashes; without words, it is empty.
-pub(super) fn signature(hashes: &mut Vec<u64>) -> Vec<u64> {
+/// Makes `bits` the signature of the words with these hashes; without words, it is empty.
+pub(super) fn sign(hashes: &mut Vec<u64>, bits: &mut Vec<u64>) {
     hashes.sort_unstable();
     hashes.dedup();
     let units = (hashes.len() * BITS_PER_WORD).div_ceil(64).min(MOST_UNITS);
-    let mut bits = vec![0; units];
+    bits.clear();
+    bits.resize(units, 0);
     for hash in hashes.iter() {
         for probe in Probes::of(*hash).all() {
             let (unit, bit) = place(probe, units);
@@ -67,6 +68,13 @@ pub(super) fn signature(hashes: &mut Vec<u64>) -> Vec<u64> {
             }
         }
     }
+}
+
+/// Returns the signature of the words with these hashes.
+#[cfg(test)]
+pub(super) fn signature(hashes: &mut Vec<u64>) -> Vec<u64> {
+    let mut bits = Vec::new();
+    sign(hashes, &mut bits);
     bits
 }
 
