@@ -20,7 +20,7 @@ use crate::harness::{DEADLINE, KEY, Setup, binary};
 const SCRIPT: &str = "export default (event) => ({ title: `Call ${event.name}`, description: 'x' });\n";
 const OTHER: &str = "export default (event) => ({ title: `Ring ${event.name}`, description: 'x' });\n";
 
-/// A server in this process with a plugins folder, on a store that fails when it is told to.
+/// A server in this process with a plugins folder, on a store that fails when it learns to.
 struct FailingHost {
     url: String,
     store: Arc<Faulty<Embedded>>,

@@ -10,8 +10,8 @@ mod follow;
 mod index;
 mod query;
 mod reading;
-mod scratch;
 mod signature;
+mod spare_memory;
 mod words;
 
 use std::collections::HashMap;
@@ -24,8 +24,8 @@ use chrono::{DateTime, Utc};
 
 use self::index::{Candidates, SignatureIndex, SignedBatch, SignedEvent};
 use self::reading::BodyReader;
-use self::scratch::Scratch;
 use self::signature::{Probes, sign};
+use self::spare_memory::SpareMemory;
 use self::words::word_hashes;
 use crate::integration::Registry;
 use crate::limits::memory::Memory;
@@ -82,7 +82,7 @@ pub struct PayloadSearch {
     reader: BodyReader,
     /// Maximum number of events; 0 turns the search off.
     most: usize,
-    scratch: Scratch,
+    spare: SpareMemory,
     waiting: Mutex<WaitingEvents>,
     /// Held while waiting events are added: a search that comes after them waits for it. It is empty otherwise.
     adding: Mutex<WaitingEvents>,
@@ -111,7 +111,7 @@ impl PayloadSearch {
         Self {
             reader: BodyReader { registry, body_bytes },
             most,
-            scratch: Scratch::default(),
+            spare: SpareMemory::default(),
             waiting: Mutex::default(),
             adding: Mutex::default(),
             index: RwLock::default(),
@@ -133,7 +133,7 @@ impl PayloadSearch {
         if self.most == 0 || !(has_headers || has_body) {
             return None;
         }
-        let mut words = self.scratch.take();
+        let mut words = self.spare.take();
         event.headers.iter().for_each(|(_, value)| word_hashes(value, |it| words.push(it)));
         let is_read = !has_body || self.reader.words_at_once(event, &mut words);
         Some(NotedEvent(if is_read {
@@ -158,7 +158,7 @@ impl PayloadSearch {
 
     fn wait(&self, waiting: &mut WaitingEvents, event: WaitingEvent) {
         match event {
-            WaitingEvent::Signed(it) => self.scratch.give(waiting.signed.push(it)),
+            WaitingEvent::Signed(it) => self.spare.give(waiting.signed.push(it)),
             WaitingEvent::Unread(it) => {
                 waiting.bytes += it.raw.body.len();
                 waiting.unread.push(*it);
@@ -174,7 +174,7 @@ impl PayloadSearch {
             std::mem::swap(&mut *spare, &mut *waiting);
         }
         let WaitingEvents { signed, unread, bytes } = &mut *spare;
-        unread.drain(..).for_each(|it| self.scratch.give(signed.push(self.read_now(it))));
+        unread.drain(..).for_each(|it| self.spare.give(signed.push(self.read_now(it))));
         self.insert(signed);
         signed.clear();
         *bytes = 0;
@@ -193,7 +193,7 @@ impl PayloadSearch {
     fn insert_all(&self, events: &[Event]) {
         let mut batch = SignedBatch::default();
         for event in events {
-            self.scratch.give(batch.push(match self.note(event) {
+            self.spare.give(batch.push(match self.note(event) {
                 Some(NotedEvent(WaitingEvent::Signed(it))) => it,
                 Some(NotedEvent(WaitingEvent::Unread(it))) => self.read_now(*it),
                 None => self.signed(event.company_id.clone(), event.id, &event.integration, Vec::new()),
@@ -224,9 +224,9 @@ impl PayloadSearch {
         integration: &IntegrationName,
         mut words: Vec<u64>,
     ) -> SignedEvent {
-        let mut signature = self.scratch.take();
+        let mut signature = self.spare.take();
         sign(&mut words, &mut signature);
-        self.scratch.give(words);
+        self.spare.give(words);
         SignedEvent { company, id, integration: self.number(integration), signature }
     }
 

@@ -8,9 +8,9 @@ const ROOM: usize = 4096;
 
 /// Empty vectors to be used again.
 #[derive(Default)]
-pub(super) struct Scratch(Mutex<Vec<Vec<u64>>>);
+pub(super) struct SpareMemory(Mutex<Vec<Vec<u64>>>);
 
-impl Scratch {
+impl SpareMemory {
     /// Takes an empty vector.
     pub(super) fn take(&self) -> Vec<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
