@@ -166,8 +166,11 @@ impl StoreCommand {
             None => kept(&config.data_dir, &mut std::io::stdin().lock()),
         };
         let input = input.map_err(|e| Failure::new(format!("the lines cannot be read: {e}")))?;
-        let counts = runtime()?.block_on(transfer::import(&*store, &mut BufReader::with_capacity(1 << 20, input)))?;
-        note(&*store, audit::Action::StoreImported, file)?;
+        let imported = runtime()?.block_on(transfer::import(&*store, &mut BufReader::with_capacity(1 << 20, input)));
+        // Also what was stored before a failure is there, and running servers read it once they see this.
+        let noted = note(&*store, audit::Action::StoreImported, file);
+        let counts = imported?;
+        noted?;
         Ok(counts)
     }
 

@@ -53,7 +53,19 @@ pub(super) async fn show(
     (): (),
     Path(ComparisonId(id)): Path<ComparisonId>,
 ) -> Result<Success<ComparisonReport>, Failed> {
-    Ok(Success(call.app.comparisons.find(id).ok_or(NO_JOB)?.report(true)))
+    let job = call.app.comparisons.find(id).ok_or(NO_JOB)?;
+    forget_erased(&call.app, &job).await?;
+    Ok(Success(job.report(true)))
+}
+
+/// Takes the examples out of a report if something was erased on another server since.
+async fn forget_erased(app: &App, job: &ComparisonJob) -> Result<(), Failed> {
+    if let Some(cluster) = app.store.cluster()
+        && !cluster.audited(Action::EventsErased, job.started_at()).await?.is_empty()
+    {
+        job.forget_all_examples();
+    }
+    Ok(())
 }
 
 /// `POST /v1/admin/comparisons/{id}/stop`: it ends after the event that it runs.
@@ -64,6 +76,7 @@ pub(super) async fn stop(
 ) -> Result<Success<ComparisonReport>, Failed> {
     let job = call.app.comparisons.find(id).ok_or(NO_JOB)?;
     job.stop(Admin::Operator.name());
+    forget_erased(&call.app, &job).await?;
     Ok(Success(job.report(true)))
 }
 

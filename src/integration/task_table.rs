@@ -117,10 +117,12 @@ fn last_end(table: &DeTable<'_>, before: usize) -> usize {
 }
 
 fn value_end(value: &toml::Spanned<DeValue<'_>>, before: usize) -> usize {
+    let own = Some(value.span().end).filter(|it| *it <= before).unwrap_or(0);
     match value.get_ref() {
         DeValue::Table(table) => last_end(table, before),
-        DeValue::Array(items) => items.iter().map(|it| value_end(it, before)).max().unwrap_or(0),
-        _ => Some(value.span().end).filter(|it| *it <= before).unwrap_or(0),
+        // Of an array of tables, only its first header is its own.
+        DeValue::Array(items) => items.iter().map(|it| value_end(it, before)).max().unwrap_or(0).max(own),
+        _ => own,
     }
 }
 
@@ -159,6 +161,10 @@ mod tests {
         assert_eq!(with_task_text(MANIFEST, PART).unwrap(), MANIFEST);
         assert_eq!(task_text("[task]\ntitle = 'x'").as_deref(), Some("[task]\ntitle = 'x'\n"));
         assert_eq!(task_text("[task]\ntitle = 'x'\n# a\n[b]\n").as_deref(), Some("[task]\ntitle = 'x'\n"));
+        for array in ["tags = [\n  \"a\",\n  [],\n]\n", "[[task.x]]\ny = [\n  [],\n]\n[[task.x]]\ny = 1\n"] {
+            let text = format!("[task]\n{array}");
+            assert_eq!(task_text(&format!("{text}# of b\n[b]\nc = 1\n")), Some(text));
+        }
         for other in ["task = { title = 'x' }", "task.title = 'x'", "name = 'a'", "[task"] {
             assert_eq!(task_text(other), None, "{other}");
         }

@@ -14,6 +14,7 @@ use super::error::StoreError;
 use super::replay_jobs::ReplayJobStore;
 use super::sessions::SessionStore;
 use super::write::Versioned;
+use crate::model::audit::Action;
 use crate::model::company::CompanyId;
 use crate::model::ids::{EventId, IntegrationName};
 
@@ -61,8 +62,8 @@ pub trait Cluster: Send + Sync {
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, StoreError>>;
     /// Returns what nodes change that all of them hold in memory.
     fn changed(&self) -> watch::Receiver<SharedVersions>;
-    /// Returns how many events each company has from this id on, for each span of the time of their receipt.
-    fn event_counts(&self, since: EventId, span: CountSpan) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>>;
+    /// Returns how many events each company has from this id on, for each 4.1 seconds of their receipt.
+    fn event_counts(&self, since: EventId) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>>;
     /// Returns a company's events from the first id to before the second one, oldest first, at most so many: those that other
     /// nodes have stored are among them.
     fn event_ids<'a>(
@@ -71,8 +72,8 @@ pub trait Cluster: Send + Sync {
         range: Range<EventId>,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>>;
-    /// Returns the audit entries of imports since this time: an import can have stored events of any age.
-    fn imports(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
+    /// Returns the audit entries with this action since this time.
+    fn audited(&self, action: Action, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
     /// Returns the plugins that are stored in the database.
     fn bundles(&self) -> &dyn Bundles;
     /// Returns who is logged in to the console.
@@ -81,16 +82,7 @@ pub trait Cluster: Send + Sync {
     fn replays(&self) -> &dyn ReplayJobStore;
 }
 
-/// Length of the times whose events are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CountSpan {
-    /// 4.1 seconds.
-    Seconds,
-    /// 4.7 hours.
-    Hours,
-}
-
-/// The number of a company's events of a span.
+/// The number of a company's events of 4.1 seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCount {
     /// The company.

@@ -36,7 +36,7 @@ mod write;
 pub use bundles::{ActiveBundle, BundleVersion, Bundles, NewBundle, PublishOutcome, Switched};
 pub use changed::SharedVersions;
 pub use cluster::{
-    Claim, ClaimRequest, ClaimedEvent, Cluster, CountSpan, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
+    Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
 };
 pub use dir_lock::{DirLock, RunningServer, running_server};
 pub use embedded::Embedded;

@@ -125,7 +125,10 @@ pub(super) async fn log_in(page: PageCall) -> Result<PageReply, PageFailure> {
         Ok(holder) => holder,
         Err(failure) => return again(&failure),
     };
-    let session = begin(&page, &holder, "with its key").await?;
+    let session = match begin(&page, &holder, "with its key").await {
+        Ok(session) => session,
+        Err(failure) => return again(&failure),
+    };
     let reply = match &kept {
         Some(kept) => kept.offer(page.call(), &session, StatusCode::OK),
         None => PageReply::redirect(next(page.form("next"))),
@@ -140,11 +143,11 @@ async fn begin(page: &PageCall, holder: &str, how: &str) -> Result<VisitorSessio
         return Err(refused(crate::auth::AuthError::WrongKey.into()));
     };
     app.store.note(entry(&found, Action::ConsoleLogin, how)).await.map_err(of_store)?;
+    let token = app.sessions.begin(&*app.store, holder, false, now()).await.map_err(of_store)?;
     // The session from before is not used on: its cookie may be known to somebody else.
     if let Some(before) = page.session() {
         app.sessions.end(&*app.store, &before.token).await.map_err(of_store)?;
     }
-    let token = app.sessions.begin(&*app.store, holder, false, now()).await.map_err(of_store)?;
     Ok(VisitorSession { holder: found, token })
 }
 

@@ -266,10 +266,20 @@ impl ComparisonJob {
     }
 
     fn forget_examples(&self, company: &CompanyId) {
-        let mut progress = self.progress();
-        if progress.company.as_ref().is_some_and(|it| it != company) {
-            return;
+        if self.progress().company.as_ref().is_none_or(|it| it == company) {
+            self.forget_all_examples();
         }
+    }
+
+    /// When it was begun.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    /// Forgets its examples: something was erased.
+    pub fn forget_all_examples(&self) {
+        let mut progress = self.progress();
         progress.forgets = true;
         if let Some(report) = &mut progress.report {
             report.compared.tally.forget_samples();

@@ -1,19 +1,22 @@
 //! Fills the index: with what is stored at the start, with what other servers store, and with what is imported.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::tail::LiveTail;
 use super::{PayloadSearch, blocking};
+use crate::model::audit::Action;
 use crate::model::company::CompanyId;
+use crate::model::event::Event;
 use crate::model::ids::{EventId, new_id};
 use crate::model::time::now;
-use crate::store::{Cluster, CountSpan, Store, StoreError, WholeEvents};
+use crate::store::{Cluster, Store, StoreError, WholeEvents};
 
 /// How often events that wait are added; a search adds them at once.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -42,11 +45,15 @@ pub(crate) async fn follow(
     if !search.is_on() {
         return;
     }
-    let work = async {
-        tokio::join!(settle(&search), read_stored(&search, &*store), poll(&search, &tail, &*store));
+    let followed = async {
+        // What was imported before is read with everything else that is stored.
+        let looks = Looks::new(now(), known_imports(&*store).await);
+        let imported = Notify::new();
+        tokio::join!(read_stored(&search, &*store, &imported), poll(&search, &tail, &*store, looks, &imported));
     };
+    let work = async { tokio::join!(settle(&search), followed) };
     tokio::select! {
-        () = work => {}
+        _ = work => {}
         () = ended.cancelled() => {}
     }
 }
@@ -61,12 +68,21 @@ async fn settle(search: &Arc<PayloadSearch>) {
     }
 }
 
-/// Reads what is stored, newest first, until everything is in the index or it is full. It pauses as long as it works.
-async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
+/// Reads what is stored, and again after each import, which may have stored events of any age.
+async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store, imported: &Notify) {
     // What integrations decode is known once they are live.
     while search.reader.registry.is_starting() {
         tokio::time::sleep(SETTLE).await;
     }
+    loop {
+        read_all(search, store).await;
+        imported.notified().await;
+        search.read_from(new_id(now()).as_u128());
+    }
+}
+
+/// Reads what is stored, newest first, until everything is in the index or it is full. It pauses as long as it works.
+async fn read_all(search: &Arc<PayloadSearch>, store: &dyn Store) {
     let (mut before, began) = (EventId(Uuid::max()), Instant::now());
     loop {
         let started = Instant::now();
@@ -88,11 +104,9 @@ async fn read_stored(search: &Arc<PayloadSearch>, store: &dyn Store) {
             }
         };
         let (events, bytes) = search.size();
-        let is_full = search.has_dropped();
-        let read_from = next.map_or(0, |it| it.0.as_u128());
-        *search.read_from.lock().unwrap_or_else(PoisonError::into_inner) = read_from;
+        search.read_from(next.map_or(0, |it| it.0.as_u128()));
         match next {
-            Some(next) if !is_full => before = next,
+            Some(next) if next >= search.first_kept() => before = next,
             _ => {
                 let millis = began.elapsed().as_millis();
                 tracing::info!(events, bytes, millis, "payloads of stored events can be searched");
@@ -117,8 +131,8 @@ struct Looks {
 }
 
 impl Looks {
-    fn new(now: DateTime<Utc>) -> Self {
-        Self { complete: now, failed: false, count: 0, imports: BTreeSet::new() }
+    fn new(now: DateTime<Utc>, imports: BTreeSet<Uuid>) -> Self {
+        Self { complete: now, failed: false, count: 0, imports }
     }
 
     /// Returns from which time of receipt on the next look is for events: after an outage, from where the last one was complete.
@@ -142,18 +156,33 @@ impl Looks {
     }
 }
 
-/// Adds the events that other servers store, and those that are imported.
-async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store) {
-    let mut looks = Looks::new(now());
+/// Returns the imports whose entries were stored by now.
+async fn known_imports(store: &dyn Store) -> BTreeSet<Uuid> {
+    loop {
+        let Some(cluster) = store.cluster() else { return BTreeSet::new() };
+        match cluster.audited(Action::StoreImported, now() - VERY_LATE * 2).await {
+            Ok(entries) => return entries.into_iter().collect(),
+            Err(error) => tracing::warn!(cause = %error, "stored events cannot be read for the search"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Adds the events that other servers store, and notices imports.
+async fn poll(search: &Arc<PayloadSearch>, tail: &LiveTail, store: &dyn Store, mut looks: Looks, imported: &Notify) {
     loop {
         tokio::time::sleep(POLL).await;
         let Some(cluster) = store.cluster() else { return };
         let began = now();
-        let looked = look(search, tail, (store, cluster), &mut looks, began).await;
-        looks.ended(began, looked.is_ok());
-        if let Err(error) = looked {
-            tracing::debug!(cause = %error, "other servers' events cannot be read for the search");
+        let looked = look(search, tail, (store, cluster), &mut looks, began, imported).await;
+        match looked.as_ref().err() {
+            Some(error) if looks.failed => {
+                tracing::debug!(cause = %error, "other servers' events cannot be read for the search");
+            }
+            Some(error) => tracing::warn!(cause = %error, "other servers' events cannot be read for the search"),
+            None => {}
         }
+        looks.ended(began, looked.is_ok());
     }
 }
 
@@ -163,22 +192,18 @@ async fn look(
     (store, cluster): (&dyn Store, &dyn Cluster),
     looks: &mut Looks,
     now: DateTime<Utc>,
+    imported: &Notify,
 ) -> Result<(), StoreError> {
-    let since = looks.since(now);
-    let imports = match looks.asks_for_imports() {
-        // Their entries are stored last.
-        true => cluster.imports(looks.complete.min(now) - VERY_LATE * 2).await?.into_iter().collect(),
-        false => looks.imports.clone(),
-    };
-    // An import may have stored events of any age.
-    let is_new = !imports.is_subset(&looks.imports);
-    if is_new {
-        add_since(search, tail, (store, cluster), EventId(Uuid::nil()), CountSpan::Hours).await?;
-    } else {
-        add_since(search, tail, (store, cluster), EventId(new_id(since)), CountSpan::Seconds).await?;
+    if looks.asks_for_imports() {
+        let since = looks.complete.min(now) - VERY_LATE * 2;
+        let imports = cluster.audited(Action::StoreImported, since).await?.into_iter().collect();
+        if !looks.imports.is_superset(&imports) {
+            imported.notify_one();
+        }
+        looks.imports = imports;
     }
-    looks.imports = imports;
-    Ok(())
+    let since = EventId(new_id(looks.since(now)));
+    add_since(search, tail, (store, cluster), since).await
 }
 
 /// Adds what is missing from this id on. Counts tell where that is: most of the newest events are this server's own.
@@ -187,9 +212,8 @@ async fn add_since(
     tail: &LiveTail,
     (store, cluster): (&dyn Store, &dyn Cluster),
     since: EventId,
-    span: CountSpan,
 ) -> Result<(), StoreError> {
-    for count in cluster.event_counts(search.first_kept().max(since), span).await? {
+    for count in cluster.event_counts(search.first_kept().max(since)).await? {
         let (own, of) = (Arc::clone(search), count.clone());
         if blocking(move || own.count(&of.company, &of.ids)).await? as u64 == count.count {
             continue;
@@ -219,11 +243,19 @@ async fn add_missing(
     for part in blocking(move || own.missing(&of, ids)).await?.chunks(READ) {
         let mut rest = part.to_vec();
         while !rest.is_empty() {
+            let mut asked = rest.clone();
             let WholeEvents { events, unread } = store.events_of(company, rest).await?;
+            asked.retain(|it| !unread.contains(it) && events.iter().all(|event| event.id != *it));
             rest = unread;
-            events.iter().filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
-            let own = Arc::clone(search);
-            blocking(move || own.insert_all(&events)).await?;
+            let is_there = |it: &&Event| it.erased_at.is_none();
+            events.iter().filter(is_there).filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
+            let (own, of) = (Arc::clone(search), company.clone());
+            blocking(move || {
+                own.insert_all(&events);
+                // What cannot be read is not asked for again.
+                own.insert_empty(&of, &asked);
+            })
+            .await?;
         }
     }
     Ok(())
@@ -238,7 +270,7 @@ mod tests {
     fn after_an_outage_a_look_begins_where_the_last_one_was_complete() {
         let start = DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000);
         let at = |seconds: i64| start + chrono::Duration::seconds(seconds);
-        let mut looks = Looks::new(start);
+        let mut looks = Looks::new(start, BTreeSet::new());
         assert_eq!(looks.since(at(1)), start - LATE);
         looks.ended(at(1), true);
         assert_eq!(looks.since(at(2)), at(1) - LATE);
@@ -256,7 +288,7 @@ mod tests {
     #[test]
     fn every_minute_a_look_is_for_events_that_were_stored_late() {
         let start = DateTime::<Utc>::UNIX_EPOCH + chrono::Duration::days(20_000);
-        let mut looks = Looks::new(start);
+        let mut looks = Looks::new(start, BTreeSet::new());
         let mut thorough = 0;
         for second in 1..=180 {
             let now = start + chrono::Duration::seconds(second);

@@ -180,9 +180,9 @@ impl PayloadSearch {
         *bytes = 0;
     }
 
-    /// Whether older events have left the index for newer ones.
-    fn has_dropped(&self) -> bool {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).dropped_below() > 0
+    /// Notes from which id on stored events have been read.
+    fn read_from(&self, id: u128) {
+        *self.read_from.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
     fn has_waiting(&self) -> bool {
@@ -198,6 +198,16 @@ impl PayloadSearch {
                 Some(NotedEvent(WaitingEvent::Unread(it))) => self.read_now(*it),
                 None => self.signed(event.company_id.clone(), event.id, &event.integration, Vec::new()),
             }));
+        }
+        self.insert(&batch);
+    }
+
+    /// Remembers events that have no words.
+    fn insert_empty(&self, company: &CompanyId, ids: &[EventId]) {
+        let mut batch = SignedBatch::default();
+        let nobody = IntegrationName("".into());
+        for id in ids {
+            self.spare.give(batch.push(self.signed(company.clone(), *id, &nobody, Vec::new())));
         }
         self.insert(&batch);
     }

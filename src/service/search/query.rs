@@ -38,7 +38,7 @@ impl PayloadQuery {
             for name in pointer.split('/').filter(is_name) {
                 word_hashes(&name.replace("~1", "/").replace("~0", "~"), |it| hashes.push(it));
             }
-            word_hashes(value, |it| hashes.push(it));
+            word_hashes(certain(value), |it| hashes.push(it));
         }
         hashes.sort_unstable();
         hashes.dedup();
@@ -74,6 +74,17 @@ impl PayloadQuery {
         }
         let at_place = |(pointer, value): &(String, String)| payload.pointer(pointer).is_some_and(|it| is(it, value));
         missing.is_empty() && self.place.as_ref().is_none_or(at_place)
+    }
+}
+
+/// Returns the part of a value that is spelled alike in every body that has it: of a number with a fraction, what is before it,
+/// because 12.50 is 12.5; of a number with an exponent, nothing.
+fn certain(value: &str) -> &str {
+    let is_number = serde_json::from_str::<serde_json::Number>(value).is_ok();
+    match value.find(['.', 'e', 'E']).filter(|_| is_number) {
+        Some(_) if value.contains(['e', 'E']) => "",
+        Some(at) => value.get(..at).unwrap_or_default(),
+        None => value,
     }
 }
 

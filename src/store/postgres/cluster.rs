@@ -15,12 +15,13 @@ use uuid::Uuid;
 use super::backend::Postgres;
 use super::failure;
 use super::{claims, event_ids, events, keys};
+use crate::model::audit::Action;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
 use crate::store::cluster::{
-    Claim, ClaimRequest, ClaimedEvent, Cluster, CountSpan, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
+    Claim, ClaimRequest, ClaimedEvent, Cluster, Depth, EventCount, Node, QueueOf, Shareable, SuspectRoom,
 };
 use crate::store::error::StoreError;
 use crate::store::replay_jobs::ReplayJobStore;
@@ -106,9 +107,9 @@ impl Cluster for Postgres {
         self.shared.changed.subscribe()
     }
 
-    fn event_counts(&self, since: EventId, span: CountSpan) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>> {
+    fn event_counts(&self, since: EventId) -> BoxFuture<'_, Result<Vec<EventCount>, StoreError>> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move { event_ids::counts(&shared, since, span).await })
+        self.run(async move { event_ids::counts(&shared, since).await })
     }
 
     fn event_ids<'a>(
@@ -121,9 +122,9 @@ impl Cluster for Postgres {
         self.run(async move { event_ids::ids(&shared, &company, range, most).await })
     }
 
-    fn imports(&self, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
+    fn audited(&self, action: Action, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move { keys::imports_since(&shared, since).await })
+        self.run(async move { keys::audited(&shared, action, since).await })
     }
 
     fn bundles(&self) -> &dyn Bundles {

@@ -9,38 +9,26 @@ use super::failure;
 use super::shared::SharedDatabase;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
-use crate::store::{CountSpan, EventCount, StoreError};
+use crate::store::{EventCount, StoreError};
 
-/// Returns how many digits ids of a span have in common. They begin with 48 bits of milliseconds (RFC 9562, version 7), so
-/// the digits after the ninth change within 4.1 seconds, and those after the sixth within 4.7 hours.
-fn digits(span: CountSpan) -> u32 {
-    match span {
-        CountSpan::Seconds => 9,
-        CountSpan::Hours => 6,
-    }
-}
+/// Digits that the ids of 4.1 seconds have in common: they begin with 48 bits of milliseconds (RFC 9562, version 7).
+const DIGITS: usize = 9;
 
-const COUNTS: &str = "SELECT e.company_id, left(replace(e.id::text, '-', ''), $2), count(*) FROM hookmill.companies c CROSS JOIN LATERAL ( \
+const COUNTS: &str = "SELECT e.company_id, left(replace(e.id::text, '-', ''), $2::int4), count(*) FROM hookmill.companies c CROSS JOIN LATERAL ( \
        SELECT id, company_id FROM hookmill.events WHERE company_id = c.company_id AND id >= $1 \
      ) e GROUP BY 1, 2";
 
 /// Returns how many events each company has from this id on.
-pub(super) async fn counts(
-    shared: &SharedDatabase,
-    since: EventId,
-    span: CountSpan,
-) -> Result<Vec<EventCount>, StoreError> {
-    let digits = digits(span);
+pub(super) async fn counts(shared: &SharedDatabase, since: EventId) -> Result<Vec<EventCount>, StoreError> {
     let client = shared.connections.read().await.map_err(failure::read)?;
     let statement = client.prepare_cached(COUNTS).await.map_err(failure::read)?;
-    let rows =
-        client.query(&statement, &[&since.0, &i32::try_from(digits).unwrap_or(0)]).await.map_err(failure::read)?;
-    Ok(rows.iter().filter_map(|row| count(row, since, digits)).collect())
+    let rows = client.query(&statement, &[&since.0, &(DIGITS as i32)]).await.map_err(failure::read)?;
+    Ok(rows.iter().filter_map(|row| count(row, since)).collect())
 }
 
-fn count(row: &Row, since: EventId, digits: u32) -> Option<EventCount> {
+fn count(row: &Row, since: EventId) -> Option<EventCount> {
     let first = u128::from_str_radix(row.get(1), 16).ok()?;
-    let id = |it: u128| EventId(Uuid::from_u128(it << (128 - 4 * digits)));
+    let id = |it: u128| EventId(Uuid::from_u128(it << (128 - 4 * DIGITS)));
     Some(EventCount {
         company: CompanyId::parse(row.get(0)).ok()?,
         ids: id(first).max(since)..id(first + 1),

@@ -176,7 +176,14 @@ pub(super) async fn of_ids(
     let mut read = WholeEvents::default();
     for row in &rows {
         match row.get::<_, Option<&str>>(1) {
-            Some(_) => read.events.push(whole_event(row)?),
+            // One that cannot be read must not keep others from being found.
+            Some(_) => match whole_event(row) {
+                Ok(event) => read.events.push(event),
+                Err(error) => {
+                    let id: Uuid = row.get(0);
+                    tracing::error!(event_id = %id, cause = %error, "an event cannot be read and is left out");
+                }
+            },
             None => read.unread.push(EventId(row.get(0))),
         }
     }

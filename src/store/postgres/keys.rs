@@ -7,7 +7,7 @@ use super::failure::{self, damaged};
 use super::shared::SharedDatabase;
 use super::writer::api_key;
 use crate::auth::ApiKey;
-use crate::model::audit::Entry;
+use crate::model::audit::{Action, Entry};
 use crate::model::company::CompanyId;
 use crate::store::error::StoreError;
 use crate::store::id_time::first_id;
@@ -33,14 +33,20 @@ const OF_ALL: &str = "SELECT a.document FROM hookmill.companies c CROSS JOIN LAT
        SELECT id, document FROM hookmill.audit WHERE company_id = c.company_id AND id < $1 ORDER BY id DESC LIMIT $2 \
      ) a ORDER BY a.id DESC LIMIT $2";
 
-const IMPORTS: &str = "SELECT id FROM hookmill.audit \
-     WHERE company_id = '' AND id >= $1 AND document::json ->> 'action' = 'store.imported' ORDER BY id";
+const WITH_ACTION: &str = "SELECT a.id FROM hookmill.companies c CROSS JOIN LATERAL ( \
+       SELECT id, document FROM hookmill.audit WHERE company_id = c.company_id AND id >= $1 \
+     ) a WHERE a.document::json ->> 'action' = $2";
 
-/// Returns the entries of imports since this time. Imports concern no company.
-pub(super) async fn imports_since(shared: &SharedDatabase, since: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+/// Returns the entries of all companies with this action since this time.
+pub(super) async fn audited(
+    shared: &SharedDatabase,
+    action: Action,
+    since: DateTime<Utc>,
+) -> Result<Vec<Uuid>, StoreError> {
+    let name = serde_json::to_value(action).map_err(|e| damaged("action", &e))?;
     let client = shared.connections.read().await.map_err(failure::read)?;
-    let statement = client.prepare_cached(IMPORTS).await.map_err(failure::read)?;
-    let rows = client.query(&statement, &[&first_id(since)]).await.map_err(failure::read)?;
+    let statement = client.prepare_cached(WITH_ACTION).await.map_err(failure::read)?;
+    let rows = client.query(&statement, &[&first_id(since), &name.as_str()]).await.map_err(failure::read)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
