@@ -76,7 +76,7 @@ impl EventFilter {
             && self.until.is_none_or(|it| event.received_at < it)
             && self.task_id.is_none_or(|it| event.task_ids.contains(&it))
             && self.id.as_ref().is_none_or(|it| event.id.to_string().contains(it.as_str()))
-            && self.repeats.is_none_or(|it| repeats(it))
+            && self.repeats.is_none_or(repeats)
     }
 }
 

@@ -78,7 +78,7 @@ impl BenchPage {
                 div.bench-input { (self.payload(page, form)) @if !form.files.is_empty() { (self.editor(page, form)) } }
                 div.bench-output {
                     div.row { button.primary type="submit" { "Run" } span.muted.small.hint hidden { "runs by itself after each pause in typing" } }
-                    div { input #count_fuel type="checkbox" name="count_fuel" value="yes" checked[form.counts_fuel]; " " label for="count_fuel" { "Count instructions (fuel)" } }
+                    div.row { input #count_fuel type="checkbox" name="count_fuel" value="yes" checked[form.counts_fuel]; " " label for="count_fuel" { "Count instructions (fuel)" } }
                     section #result aria-label="Result" {
                         @match trial { Some(trial) => (result(page, form, trial)), None => p.muted { "The result is shown here. Nothing is stored." } }
                     }
