@@ -166,7 +166,7 @@ fn in_folder(app: &App, integration: &Integration) -> Result<FolderScript, Probl
     let folder = own_folder(&app.config.live_plugins_dir(), integration).map_err(unreadable)?;
     let script = FolderScript::of(&folder).map_err(unreadable)?;
     script.ok_or(Problem::NotFound(
-        "this plugin has no text to show: it is a module, or [task] is no table of its own in plugin.toml",
+        "this plugin has no text to show: it is a module, or [task] is not a table of its own in plugin.toml",
     ))
 }
 

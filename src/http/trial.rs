@@ -225,7 +225,7 @@ fn with_edits(
 }
 
 /// What cannot be done with a plugin that is not a script.
-pub(super) const NO_SCRIPT: &str = "script: this plugin has no text that can be changed here: it is a module, or [task] is no table of its own in plugin.toml";
+pub(super) const NO_SCRIPT: &str = "script: this plugin has no text that can be changed here: it is a module, or [task] is not a table of its own in plugin.toml";
 
 /// A folder that cannot be read, or belongs to another company. The error names a path, which only the operator's log has.
 pub(super) fn unreadable(failure: LoadFailure) -> Problem {

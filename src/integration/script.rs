@@ -49,7 +49,7 @@ pub(crate) struct FolderScript {
 }
 
 impl FolderScript {
-    /// Reads the script of a folder; `None` if its plugin is no script, and has no table `[task]` either.
+    /// Reads the script of a folder; `None` if its plugin is not a script and has no table `[task]`.
     ///
     /// # Errors
     /// Fails if a file cannot be read.
@@ -102,7 +102,7 @@ pub(crate) fn edited(
     let is_table = script.file == TASK_FILE;
     for (name, text) in texts {
         if is_table && name != TASK_FILE {
-            return Err(format!("files: {name:?} is no part of this mapping, which is the text {TASK_FILE:?}"));
+            return Err(format!("files: {name:?} is not part of this mapping, which is the text {TASK_FILE:?}"));
         }
         if *name != script.file && !is_script_file(name) {
             return Err(format!("files: {name:?} is not a name that a script can import; use names such as names.js"));
@@ -164,7 +164,7 @@ pub(crate) fn with_script(
 }
 
 /// What cannot be loaded with other files.
-const NO_TEXT: &str = "its mapping is no script, and no table [task]";
+const NO_TEXT: &str = "its mapping is neither a script nor a table [task]";
 
 /// Reads plugin.toml with another text of `[task]`.
 fn with_table(text: &str, task: &str) -> Result<Manifest, LoadFailure> {

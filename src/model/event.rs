@@ -241,7 +241,7 @@ impl Event {
         self.status == EventStatus::Quarantined && self.no_body().is_none()
     }
 
-    /// Returns the event that this one repeats, as its reason says. `None` if it is no duplicate, or the reason was erased.
+    /// Returns the event that this one repeats, as its reason says. `None` if it is not a duplicate, or the reason was erased.
     #[must_use]
     pub fn repeats(&self) -> Option<EventId> {
         self.reason.as_ref().filter(|_| self.status == EventStatus::Duplicate)?.repeats()

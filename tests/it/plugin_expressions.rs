@@ -129,7 +129,7 @@ fn expressions_that_are_no_table_of_their_own_have_no_text_to_change() {
     let setup = Setup::new().mapping("guest", &manifest, &[]);
     let server = setup.start();
     let refused = server.get("/v1/admin/plugins/guest/script").expect(404);
-    assert!(refused.message().contains("[task] is no table of its own"), "{}", refused.message());
+    assert!(refused.message().contains("[task] is not a table of its own"), "{}", refused.message());
     server.post("/v1/admin/plugins/guest/try", &json!({"payload": {}})).expect(200);
     server.post("/v1/admin/plugins/guest/try", &json!({"payload": {}, "script": TASK})).expect(422);
 }

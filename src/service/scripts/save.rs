@@ -82,7 +82,7 @@ pub(crate) enum NotSaved {
     /// The folder belongs to another company now.
     #[error("{}", LoadFailure::OtherCompany)]
     OtherCompany,
-    /// The plugin is no script, and has no table `[task]`.
+    /// The plugin is not a script and has no table `[task]`.
     #[error("this plugin has no text that can be changed here")]
     NoScript,
 }

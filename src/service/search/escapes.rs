@@ -19,7 +19,7 @@ pub(super) fn unescaped(text: &str, lenient: bool) -> Option<String> {
     Some(plain)
 }
 
-/// Reads what follows a backslash: the character, and the text after it. Half of a surrogate pair is no character.
+/// Reads what follows a backslash: the character, and the text after it. Half of a surrogate pair is not a character.
 fn escape(text: &str) -> Option<(Option<char>, &str)> {
     let mut letters = text.chars();
     let it = match letters.next()? {

@@ -11,6 +11,7 @@ mod index;
 mod query;
 mod reading;
 mod signature;
+mod signed_batch;
 mod spare_memory;
 mod words;
 
@@ -22,9 +23,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use self::index::{Candidates, SignatureIndex, SignedBatch, SignedEvent};
+use self::index::{Candidates, SignatureIndex};
 use self::reading::BodyReader;
 use self::signature::{Probes, sign};
+use self::signed_batch::{SignedBatch, SignedEvent};
 use self::spare_memory::SpareMemory;
 use self::words::word_hashes;
 use crate::integration::Registry;

@@ -13,7 +13,7 @@ use crate::integration::{Integration, Registry};
 use crate::model::event::{Event, RawEvent};
 use crate::model::ids::IntegrationName;
 
-/// Largest body whose words are read while its request is, in bytes: it takes about 100 µs.
+/// Largest body whose words are read while its request is, in bytes. Larger ones would keep a thread of the runtime for long.
 const AT_ONCE: usize = 64 * 1024;
 /// Most levels of JSON in strings of JSON, of which each has escapes of its own.
 const LEVELS: usize = 8;

@@ -35,7 +35,7 @@ impl BenchPage {
         let script = match text(&plugin, "abi") {
             "script" => match page.client.get(&format!("/v1/admin/plugins/{}/script", segment(&name))).await {
                 Ok(script) => Some(script),
-                // Expressions that are no table of their own in plugin.toml have no text.
+                // Expressions have no text if they are not a table of their own in plugin.toml.
                 Err(failure) if failure.status == StatusCode::NOT_FOUND => None,
                 Err(failure) => return Err(failure),
             },
