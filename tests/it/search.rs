@@ -145,6 +145,24 @@ fn what_is_erased_is_not_found() {
     assert_eq!(found(&server, "text=common"), [kept]);
 }
 
+/// Otherwise one damaged event hides all earlier ones after a restart, and from other servers.
+#[test]
+fn an_event_that_cannot_be_read_hides_no_others() {
+    let cluster: &Cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let setup = setup().on(&database);
+    let server = setup.start();
+    let sent: Vec<String> =
+        (0..3).map(|_| send(&server, "guest", "application/json", br#"{"word":"walrus"}"#)).collect();
+    database.sql(&format!("UPDATE hookmill.events SET document = '{{}}' WHERE id = '{}'", sent[1]));
+    let rest = [sent[2].clone(), sent[0].clone()];
+    assert_eq!(found(&server, "text=walrus"), rest);
+    server.stop();
+    let server = setup.start();
+    complete(&server);
+    assert_eq!(found(&server, "text=walrus"), rest);
+}
+
 /// Otherwise only the server that took a delivery finds it.
 #[test]
 fn events_of_other_servers_are_found() {
