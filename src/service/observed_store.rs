@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::search::{NotedEvent, PayloadSearch};
-use super::tail::{LiveTail, TailEvent};
+use super::tail::{LiveTail, NotedTail};
 use crate::auth::ApiKey;
 use crate::model::audit::Entry;
 use crate::model::company::CompanyId;
@@ -35,7 +35,7 @@ pub(super) struct ObservedStore {
 /// What was noted of a commit before it was stored.
 struct NotedCommit {
     search: Vec<NotedEvent>,
-    tail: Vec<Arc<TailEvent>>,
+    tail: Vec<NotedTail>,
 }
 
 impl ObservedStore {
@@ -51,7 +51,7 @@ impl ObservedStore {
         if !noted.search.is_empty() {
             self.search.add(noted.search);
         }
-        noted.tail.into_iter().for_each(|it| self.tail.send(it));
+        noted.tail.into_iter().for_each(NotedTail::send);
     }
 }
 
@@ -79,7 +79,7 @@ impl TaskStore for ObservedStore {
         async move {
             let replaced = self.inner.replace(replace).await?;
             if let Some(event) = event.filter(|_| replaced == Replaced::Stored) {
-                self.tail.send(event);
+                event.send();
             }
             Ok(replaced)
         }

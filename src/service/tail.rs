@@ -1,20 +1,21 @@
-//! The live tail: events as they are stored, for pages that show them. Without a page, it costs nothing; with one, a writer
-//! puts each event into a ring and never waits.
+//! The live tail: events as they are stored, for pages that show them.
+//!
+//! Without a page, it costs nothing. With one, a writer leaves each event with each tail whose filter it passes, and
+//! never waits: a tail keeps the newest events until its reader takes them, and counts those that had to make room.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use crate::model::company::CompanyId;
 use crate::model::event::{Event, EventStatus, Reason};
 use crate::model::ids::{EventId, IntegrationName, TaskId};
-use crate::store::EventOutline;
+use crate::store::EventFilter;
 
-/// Events that a slow reader may be behind; older ones are lost to it.
-const RING: usize = 4096;
+/// Most events that a tail keeps for its reader. Few, so that a flood passes through the same memory again and again.
+const KEPT: usize = 100;
 /// Most tails of a company.
 pub const MOST_OF_COMPANY: usize = 16;
 /// Most tails of this server.
@@ -56,77 +57,106 @@ impl From<&Event> for TailEvent {
     }
 }
 
-impl<'a> From<&'a TailEvent> for EventOutline<'a> {
-    fn from(event: &'a TailEvent) -> Self {
-        let TailEvent { id, integration, status, reason, received_at, task_ids, .. } = event;
-        Self {
-            id: *id,
-            integration: &integration.0,
-            status: *status,
-            reason: reason.as_ref(),
-            received_at: *received_at,
-            task_ids,
-        }
-    }
+/// The newest events that a reader has not taken yet.
+#[derive(Debug, Default)]
+pub struct NewestEvents {
+    /// Oldest first.
+    pub events: VecDeque<Arc<TailEvent>>,
+    /// Number of older ones that made room for them.
+    pub omitted: u64,
+}
+
+/// What a tail's writers and its reader share.
+struct TailBuffer {
+    filter: EventFilter,
+    newest: Mutex<NewestEvents>,
+}
+
+/// An event that is to be shown once it is stored, and the tails that show it.
+pub(super) struct NotedTail {
+    event: Arc<TailEvent>,
+    to: Vec<Arc<TailBuffer>>,
 }
 
 /// All tails of this server.
+#[derive(Default)]
 pub struct LiveTail {
-    /// `None` once the server ends.
-    ring: Mutex<Option<Sender<Arc<TailEvent>>>>,
     open: AtomicUsize,
-    companies: Mutex<HashMap<CompanyId, usize>>,
+    companies: Mutex<HashMap<CompanyId, Vec<Arc<TailBuffer>>>>,
+    has_ended: AtomicBool,
 }
 
 /// A tail of a company's events. It ends when it is dropped.
 pub struct Tail {
-    /// The events of all companies.
-    pub events: Receiver<Arc<TailEvent>>,
     company: CompanyId,
+    buffer: Arc<TailBuffer>,
     tails: Arc<LiveTail>,
 }
 
-impl Default for LiveTail {
-    fn default() -> Self {
-        Self {
-            ring: Mutex::new(Some(broadcast::channel(RING).0)),
-            open: AtomicUsize::new(0),
-            companies: Mutex::default(),
+impl TailBuffer {
+    fn push(&self, event: Arc<TailEvent>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.events.len() == KEPT {
+            newest.events.pop_front();
+            newest.omitted += 1;
         }
+        newest.events.push_back(event);
     }
 }
 
 impl LiveTail {
-    /// Begins a tail; `None` if there are too many, or the server ends.
-    pub fn open(self: &Arc<Self>, company: &CompanyId) -> Option<Tail> {
+    /// Begins a tail of the events that pass a filter; `None` if there are too many, or the server ends.
+    pub fn open(self: &Arc<Self>, company: &CompanyId, filter: EventFilter) -> Option<Tail> {
         let mut companies = self.companies.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = companies.get(company).copied().unwrap_or(0);
-        if own >= MOST_OF_COMPANY || self.open.load(Ordering::Relaxed) >= MOST {
+        let own = companies.get(company).map_or(0, Vec::len);
+        if own >= MOST_OF_COMPANY || self.open.load(Ordering::Relaxed) >= MOST || self.has_ended() {
             return None;
         }
-        let events = self.ring.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.subscribe();
-        companies.insert(company.clone(), own + 1);
+        let buffer = Arc::new(TailBuffer { filter, newest: Mutex::default() });
+        companies.entry(company.clone()).or_default().push(Arc::clone(&buffer));
         self.open.fetch_add(1, Ordering::Relaxed);
-        Some(Tail { events, company: company.clone(), tails: Arc::clone(self) })
+        Some(Tail { company: company.clone(), buffer, tails: Arc::clone(self) })
     }
 
-    /// Takes what tails show of an event, before it is stored; `None` if none may show it.
-    pub(super) fn note(&self, event: &Event) -> Option<Arc<TailEvent>> {
-        let is_wanted = self.open.load(Ordering::Relaxed) > 0
-            && self.companies.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&event.company_id);
-        is_wanted.then(|| Arc::new(event.into()))
-    }
-
-    /// Shows an event that is stored now.
-    pub(super) fn send(&self, event: Arc<TailEvent>) {
-        if let Some(ring) = &*self.ring.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _nobody_follows = ring.send(event);
+    /// Takes what tails show of an event, before it is stored; `None` if none shows it.
+    pub(super) fn note(&self, event: &Event) -> Option<NotedTail> {
+        if self.open.load(Ordering::Relaxed) == 0 {
+            return None;
         }
+        let companies = self.companies.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = companies.get(&event.company_id)?.iter().filter(|it| it.filter.fits(event));
+        let to: Vec<_> = fits.map(Arc::clone).collect();
+        (!to.is_empty()).then(|| NotedTail { event: Arc::new(event.into()), to })
     }
 
     /// Ends all tails.
     pub fn close(&self) {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+}
+
+impl NotedTail {
+    /// Shows the event, which is stored now.
+    pub(super) fn send(self) {
+        self.to.iter().for_each(|it| it.push(Arc::clone(&self.event)));
+    }
+}
+
+impl Tail {
+    /// Takes the newest events.
+    #[must_use]
+    pub fn take(&self) -> NewestEvents {
+        std::mem::take(&mut self.buffer.newest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there will be no more events, because the server ends.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.tails.has_ended()
     }
 }
 
@@ -134,8 +164,8 @@ impl Drop for Tail {
     fn drop(&mut self) {
         let mut companies = self.tails.companies.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = companies.get_mut(&self.company) {
-            *own -= 1;
-            if *own == 0 {
+            own.retain(|it| !Arc::ptr_eq(it, &self.buffer));
+            if own.is_empty() {
                 companies.remove(&self.company);
             }
         }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::super::tail::LiveTail;
+use super::super::tail::{LiveTail, NotedTail};
 use super::{PayloadSearch, blocking};
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
@@ -248,7 +248,7 @@ async fn add_missing(
             asked.retain(|it| !unread.contains(it) && events.iter().all(|event| event.id != *it));
             rest = unread;
             let is_there = |it: &&Event| it.erased_at.is_none();
-            events.iter().filter(is_there).filter_map(|it| tail.note(it)).for_each(|it| tail.send(it));
+            events.iter().filter(is_there).filter_map(|it| tail.note(it)).for_each(NotedTail::send);
             let (own, of) = (Arc::clone(search), company.clone());
             blocking(move || {
                 own.insert_all(&events);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::reading::{BodyReader, each_text};
 use super::signature::Probes;
+use super::word_set::WordSet;
 use super::words::{folded, has_term, word_hashes};
 use crate::model::event::Event;
 
@@ -31,7 +32,7 @@ impl PayloadQuery {
 
     /// Returns the words that a signature must allow.
     pub(super) fn words(&self) -> Vec<Probes> {
-        let mut hashes = Vec::new();
+        let mut hashes = WordSet::default();
         self.terms.iter().for_each(|term| word_hashes(term, |it| hashes.push(it)));
         if let Some((pointer, value)) = &self.place {
             let is_name = |it: &&str| !it.bytes().all(|it| it.is_ascii_digit());
@@ -40,14 +41,12 @@ impl PayloadQuery {
             }
             word_hashes(certain(value), |it| hashes.push(it));
         }
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes.into_iter().map(Probes::of).collect()
+        hashes.distinct().iter().copied().map(Probes::of).collect()
     }
 
     /// Returns whether an event has what is searched for.
     pub(super) fn is_in(&self, event: &Event, reader: &BodyReader) -> bool {
-        let headers = folded(&super::header_values(event));
+        let headers = folded(&header_values(event));
         let mut missing: Vec<&str> =
             self.terms.iter().map(String::as_str).filter(|it| !has_term(&headers, it)).collect();
         if missing.is_empty() && self.place.is_none() {
@@ -75,6 +74,11 @@ impl PayloadQuery {
         let at_place = |(pointer, value): &(String, String)| payload.pointer(pointer).is_some_and(|it| is(it, value));
         missing.is_empty() && self.place.as_ref().is_none_or(at_place)
     }
+}
+
+/// Returns the values of an event's stored headers.
+fn header_values(event: &Event) -> String {
+    event.headers.iter().map(|(_, value)| value.as_str()).filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the part of a value that is spelled alike in every body that has it: of a number with a fraction, what is before it,

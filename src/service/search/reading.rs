@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::escapes::unescaped;
+use super::word_set::WordSet;
 use super::words::word_hashes;
 use crate::format::payload::{CODING_HEADER, Payload, Rules, decode_coded};
 use crate::integration::load::direct;
@@ -33,7 +34,7 @@ impl BodyReader {
     }
 
     /// Adds the hashes of the words of a body, as sent and decoded, if that is quick; false if [`Self::all_words`] must.
-    pub(super) fn words_at_once(&self, event: &Event, words: &mut Vec<u64>) -> bool {
+    pub(super) fn words_at_once(&self, event: &Event, words: &mut WordSet) -> bool {
         let Some(text) = self.json_text(event).filter(|it| it.len() <= AT_ONCE) else { return false };
         word_hashes(text, |it| words.push(it));
         let (mut text, mut levels) = (Cow::Borrowed(text), 0);
@@ -64,7 +65,7 @@ impl BodyReader {
     }
 
     /// Adds the hashes of the words of a body, as sent and decoded.
-    pub(super) fn all_words(&self, integration: &IntegrationName, raw: &RawEvent, words: &mut Vec<u64>) {
+    pub(super) fn all_words(&self, integration: &IntegrationName, raw: &RawEvent, words: &mut WordSet) {
         word_hashes(&String::from_utf8_lossy(&raw.content(self.limit(integration, raw))), |it| words.push(it));
         if let Some(payload) = self.payload(integration, raw) {
             each_text(&payload.value, &mut |text| word_hashes(text, |it| words.push(it)));

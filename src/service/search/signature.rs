@@ -54,13 +54,11 @@ fn place(probe: u32, units: usize) -> (usize, u64) {
 }
 
 /// Makes `bits` the signature of the words with these hashes; without words, it is empty.
-pub(super) fn sign(hashes: &mut Vec<u64>, bits: &mut Vec<u64>) {
-    hashes.sort_unstable();
-    hashes.dedup();
+pub(super) fn sign(hashes: &[u64], bits: &mut Vec<u64>) {
     let units = (hashes.len() * BITS_PER_WORD).div_ceil(64).min(MOST_UNITS);
     bits.clear();
     bits.resize(units, 0);
-    for hash in hashes.iter() {
+    for hash in hashes {
         for probe in Probes::of(*hash).all() {
             let (unit, bit) = place(probe, units);
             if let Some(it) = bits.get_mut(unit) {
@@ -72,7 +70,7 @@ pub(super) fn sign(hashes: &mut Vec<u64>, bits: &mut Vec<u64>) {
 
 /// Returns the signature of the words with these hashes.
 #[cfg(test)]
-pub(super) fn signature(hashes: &mut Vec<u64>) -> Vec<u64> {
+pub(super) fn signature(hashes: &[u64]) -> Vec<u64> {
     let mut bits = Vec::new();
     sign(hashes, &mut bits);
     bits
@@ -92,13 +90,13 @@ mod tests {
             hash
         };
         for event in 0_u64..200 {
-            let mut hashes: Vec<u64> = (0..40).map(|it| word(event * 10_000 + it)).collect();
-            let bits = signature(&mut hashes);
+            let hashes: Vec<u64> = (0..40).map(|it| word(event * 10_000 + it)).collect();
+            let bits = signature(&hashes);
             assert_eq!(bits.len(), 13);
             assert!((0..40).all(|it| Probes::of(word(event * 10_000 + it)).are_in(&bits)));
             wrong += (40..5040).filter(|it| Probes::of(word(event * 10_000 + it)).are_in(&bits)).count();
         }
         assert!(wrong <= 140, "{wrong} of 1,000,000");
-        assert!(!Probes::of(1).are_in(&signature(&mut Vec::new())));
+        assert!(!Probes::of(1).are_in(&signature(&[])));
     }
 }
