@@ -13,31 +13,30 @@ before(async () => {
 });
 after(async () => { await closeBrowser(); await server.close(); });
 
-/** What a page takes over the network with an empty cache: bytes as they are sent, and the first contentful paint in ms. */
+/** Of a page that is opened with an empty cache: bytes as they are sent, and the first contentful paint in ms. */
 async function firstView(path) {
-  const page = await window(server);
-  // One login for all: attempts are limited.
-  await page.context().addCookies(await visitor.context().cookies(`${server.url}/console`));
-  const session = await page.context().newCDPSession(page);
+  await visitor.goto("about:blank");
+  const session = await visitor.context().newCDPSession(visitor);
   await session.send("Network.enable");
   await session.send("Network.clearBrowserCache");
   let bytes = 0;
   session.on("Network.loadingFinished", (it) => { bytes += it.encodedDataLength; });
-  await page.goto(path, { waitUntil: "load" });
-  await page.waitForLoadState("networkidle");
-  const painted = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
-  assert.deepEqual(page.problems, []);
-  await page.context().close();
+  await visitor.goto(path, { waitUntil: "load" });
+  await visitor.waitForLoadState("networkidle");
+  const painted = await visitor.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  assert.deepEqual(visitor.problems, []);
+  await session.detach();
   return { bytes, painted };
 }
 
+// The window is there before: a new one loads pages of the browser's own at the same time.
 test("the first view is at most 40 KB as it is sent", async (t) => {
   for (const path of ["/console", "/console/events", "/console/tasks"]) {
     const views = [];
-    for (let n = 0; n < 5; n += 1) views.push(await firstView(path));
+    for (let n = 0; n < 9; n += 1) views.push(await firstView(path));
     const paints = views.map((it) => it.painted).sort((a, b) => a - b);
     t.diagnostic(`${path}: ${views[0].bytes} bytes, first contentful paint ${paints.map((it) => it.toFixed(0)).join(", ")} ms`);
-    assert.ok(views[0].bytes <= 40_000, `${path}: ${views[0].bytes} bytes`);
+    for (const { bytes } of views) assert.ok(bytes > 10_000 && bytes <= 40_000, `${path}: ${bytes} bytes`);
   }
 });
 
