@@ -153,6 +153,19 @@ impl Tail {
         std::mem::take(&mut self.buffer.newest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The company whose events it has.
+    #[must_use]
+    pub fn company(&self) -> &CompanyId {
+        &self.company
+    }
+
+    /// Adds an event that another server has stored, if it passes the filter.
+    pub fn show(&self, event: &Event) {
+        if self.buffer.filter.fits(event) {
+            self.buffer.push(Arc::new(event.into()));
+        }
+    }
+
     /// Whether there will be no more events, because the server ends.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-const BINARY = process.env.HOOKMILL_BIN ?? join(ROOT, "target/release/hookmill");
+const BINARY = resolve(ROOT, process.env.HOOKMILL_BIN ?? "target/release/hookmill");
 const SHOTS = process.env.HOOKMILL_SCREENSHOTS ?? join(ROOT, "target/console");
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 export const KEY = "hm_key_of_the_browser_tests_0123456789";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Server, Setup, until};
+use crate::harness::{Cluster, Reply, Server, Setup, postgres_or_skip, until};
 
 const SCRIPT: &str = "export default (event) => ({ title: `Call ${event.name}`, description: 'x' });";
 const OTHER: &str = "export default (event) => ({ title: `Ring ${event.name}`, description: 'x' });";
@@ -91,6 +91,25 @@ fn a_dry_run_in_the_background_counts_its_events_and_has_the_report_of_one_in_a_
     server.post("/v1/events/erase", &json!({"patient_id": "nobody-at-all"})).expect(200);
     let report = operator.show(&id)["report"].clone();
     assert_eq!((&report["changed"], &report["samples"]), (&json!(20), &json!([])), "{report}");
+    assert!(!report.to_string().contains("Call "), "{report}");
+}
+
+/// Otherwise a server shows from memory what was erased on another one.
+#[test]
+fn what_another_server_has_erased_is_not_in_a_report() {
+    let cluster: &Cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let setup = Setup::new().config("[plugins]\nwatch = false\n").script("guest", SCRIPT).on(&database);
+    let (server, other) = (setup.start(), setup.another().on(&database).start());
+    for n in 0..3 {
+        server.post("/v1/hooks/guest", &json!({ "name": n })).expect(201);
+    }
+    let operator = Operator { server: &server, token: setup.operator() };
+    let id = operator.begin(&json!({ "dir": candidate(&setup, OTHER), "samples": 2 }));
+    assert_eq!(operator.ended(&id)["report"]["samples"].as_array().unwrap().len(), 2);
+    other.post("/v1/events/erase", &json!({"patient_id": "nobody-at-all"})).expect(200);
+    let report = operator.show(&id)["report"].clone();
+    assert_eq!((&report["changed"], &report["samples"]), (&json!(3), &json!([])), "{report}");
     assert!(!report.to_string().contains("Call "), "{report}");
 }
 

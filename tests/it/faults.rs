@@ -131,6 +131,33 @@ fn a_write_that_fails_is_503_with_its_reason_and_posting_works_again_after_it() 
     }
 }
 
+/// Otherwise what somebody has typed is lost a second time, when the login that should save it cannot be stored.
+#[test]
+fn a_login_that_cannot_be_stored_keeps_the_form_that_was_interrupted() {
+    let server = Failing::start();
+    let fields = [("key", KEY), ("kept_action", "/console/bench/guest"), ("kept:payload", "typed for an hour")];
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let log_in = || {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
+        let agent: ureq::Agent = config.timeout_global(Some(harness::DEADLINE)).build().into();
+        let request = agent.post(format!("{}/console/login", server.url)).header("origin", &server.url);
+        let reply = request.content_type("application/x-www-form-urlencoded").send(&form).unwrap();
+        let (parts, mut body) = reply.into_parts();
+        let cookie = parts.headers.contains_key("set-cookie");
+        (parts.status.as_u16(), cookie, body.read_to_string().unwrap())
+    };
+    for fault in [Fault::Full, Fault::Write, Fault::Flush] {
+        server.store.set(Some(fault));
+        let (status, has_session, page) = log_in();
+        assert_eq!((status, has_session), (503, false), "{fault:?}: {page}");
+        assert!(page.contains("name=\"kept:payload\" value=\"typed for an hour\""), "{fault:?}: {page}");
+        assert!(page.contains("value=\"/console/bench/guest\"") && !page.contains(KEY), "{fault:?}: {page}");
+    }
+    server.store.set(None);
+    let (status, has_session, page) = log_in();
+    assert!((status, has_session) == (200, true) && page.contains("Send it again"), "{page}");
+}
+
 #[test]
 fn a_slow_disk_is_waited_for() {
     let server = Failing::start();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Browser, DEADLINE, KEY, Server, Setup, task};
+use crate::harness::{Browser, Cluster, DEADLINE, KEY, Server, Setup, postgres_or_skip, task};
 
 /// A tail, read line by line.
 struct TailReader(BufReader<TcpStream>);
@@ -80,7 +80,9 @@ fn what_is_stored_is_shown_as_far_as_the_filters_match() {
     assert!(!message.to_string().contains("secret"), "{message}");
     // It continues after the last event that was shown.
     let again = format!("last-event-id: {good}\r\n");
-    assert_eq!(TailReader::open(&server, &browser.cookie, "", &again).opened().ids(1).0, [bad]);
+    assert_eq!(TailReader::open(&server, &browser.cookie, "", &again).opened().ids(1).0, std::slice::from_ref(&bad));
+    let shown = format!("shown={good}");
+    assert_eq!(TailReader::open(&server, &browser.cookie, &shown, "").opened().ids(1).0, [bad]);
     assert_eq!(TailReader::open(&server, &browser.cookie, "status=nonsense", "").status(), 422);
     assert_eq!(TailReader::open(&server, "", "", "").status(), 303);
 }
@@ -126,4 +128,28 @@ fn tails_are_few_and_end_with_the_key_and_the_server() {
     assert!(started.elapsed() < Duration::from_secs(20), "tails hold up the end: {:?}", started.elapsed());
     assert!(open.iter_mut().all(|it| it.message().is_none()));
     drop(last);
+}
+
+/// Otherwise an event stays "quarantined" on a page although another server has processed it.
+#[test]
+fn what_another_server_processes_is_shown_again() {
+    let cluster: &Cluster = postgres_or_skip!();
+    let database = cluster.database();
+    let script = |code: &str| format!("export default () => {code};");
+    let setup = Setup::new().config("[plugins]\nwatch = false\n").script("guest", &script("null")).on(&database);
+    let (one, other) = (setup.start(), setup.another().on(&database).start());
+    let failed = || one.post("/v1/hooks/guest", &json!({})).header("x-event-id").to_owned();
+    let before = failed();
+    let browser = Browser::with_key(&one, KEY);
+    let mut tail = TailReader::open(&one, &browser.cookie, "", "").opened();
+    let after = failed();
+    assert_eq!(tail.ids(1).0, std::slice::from_ref(&after));
+    std::fs::write(setup.plugins.join("guest/mapper.js"), script("({ title: 'Call', description: 'x' })")).unwrap();
+    other.post("/v1/admin/plugins/reload", &json!({})).expect(200);
+    for id in [&before, &after] {
+        other.post(&format!("/v1/events/{id}/replay"), &json!({})).expect(200);
+        let message = tail.message().unwrap();
+        let shown: Vec<_> = message["events"].as_array().unwrap().iter().map(|it| (&it["id"], &it["status"])).collect();
+        assert_eq!(shown, [(&json!(id), &json!("stored"))], "of the page as it was loaded, and of the tail");
+    }
 }

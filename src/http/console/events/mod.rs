@@ -8,7 +8,10 @@ mod list;
 mod related;
 mod show;
 mod tail;
+mod tail_row;
+mod tail_sender;
 mod timeline;
+mod watched;
 
 pub(super) use body::raw;
 pub(super) use compare::show as compare;

@@ -110,7 +110,11 @@ export function start(root) {
     say(text);
   };
   const begin = () => {
-    source = new EventSource(root.dataset.url);
+    // The page may have been loaded long ago.
+    const newest = [...body.rows].map((row) => row.dataset.event).sort().at(-1);
+    const url = new URL(root.dataset.url, location.href);
+    if (newest) url.searchParams.set("shown", newest);
+    source = new EventSource(url);
     [shown, omitted, said, lost] = [0, 0, 0, false];
     button.setAttribute("aria-pressed", "true");
     say("live");
