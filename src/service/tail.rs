@@ -1,7 +1,7 @@
 //! The live tail: events as they are stored, for pages that show them.
 //!
 //! Without a page, it costs nothing. With one, a writer leaves each event with each tail whose filter it passes, and
-//! never waits: a tail keeps the newest events until its reader takes them, and counts those that had to make room.
+//! never waits: a tail keeps the newest events until its reader takes them, and counts those that made room.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

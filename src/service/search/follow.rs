@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::tail::{LiveTail, NotedTail};
-use super::{PayloadSearch, blocking};
+use super::blocking::blocking;
+use super::payload_search::PayloadSearch;
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
 use crate::model::event::Event;

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::blocking::blocking;
 use super::index::Candidates;
+use super::payload_search::{PayloadSearch, first_id};
+use super::query::PayloadQuery;
 use super::signature::Probes;
-use super::{PayloadQuery, PayloadSearch, blocking, first_id};
 use crate::limits::memory::Memory;
 use crate::model::company::CompanyId;
 use crate::model::event::Event;

@@ -7,40 +7,12 @@ use std::ops::Range;
 use crate::model::company::CompanyId;
 use crate::model::ids::EventId;
 
+use super::block::{BLOCK, Block, IndexEntry};
 use super::signature::Probes;
 use super::signed_batch::{SignedBatch, SignedEvent};
 
-/// Number of events in a block.
-const BLOCK: usize = 4096;
 /// A full index may have one event of so many too many: dropping looks at every company, and is done for many events at once.
 const SLACK: usize = 256;
-
-/// An event's place in its block.
-#[derive(Debug, Clone, Copy)]
-struct IndexEntry {
-    id: u128,
-    /// Place and size of its signature, in units of 64 bits.
-    start: u32,
-    units: u32,
-    /// Number of its integration.
-    integration: u32,
-}
-
-impl IndexEntry {
-    /// Memory of the entry and its signature.
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<u64>() * self.units as usize
-    }
-}
-
-/// Events whose ids are next to each other.
-#[derive(Debug, Default)]
-struct Block {
-    /// In the order of ids.
-    entries: Vec<IndexEntry>,
-    /// Signatures, in the order in which they were added. Those of entries that were dropped are among them for a while.
-    bits: Vec<u64>,
-}
 
 /// All signatures.
 #[derive(Debug, Default)]
@@ -59,64 +31,6 @@ pub(super) struct Candidates {
     pub(super) ids: Vec<EventId>,
     /// Where the scan goes on, if it was not the last part.
     pub(super) more: bool,
-}
-
-impl Block {
-    /// An empty block with room for as much: growing by doubling would touch three times the memory.
-    fn empty_like(&self) -> Self {
-        Self { entries: Vec::with_capacity(BLOCK), bits: Vec::with_capacity(self.bits.len()) }
-    }
-
-    fn range(&self) -> Option<(u128, u128)> {
-        Some((self.entries.first()?.id, self.entries.last()?.id))
-    }
-
-    fn bytes(&self) -> usize {
-        self.entries.iter().map(IndexEntry::bytes).sum()
-    }
-
-    fn signature(&self, entry: &IndexEntry) -> &[u64] {
-        let start = entry.start as usize;
-        self.bits.get(start..start + entry.units as usize).unwrap_or_default()
-    }
-
-    /// Adds an event; false if it is there already.
-    fn add<S>(&mut self, event: &SignedEvent<S>, signature: &[u64]) -> bool {
-        let id = event.id.0.as_u128();
-        let at = match self.entries.last() {
-            Some(last) if last.id < id => Err(self.entries.len()),
-            _ => self.entries.binary_search_by_key(&id, |it| it.id),
-        };
-        let Err(at) = at else { return false };
-        let (start, units) = (self.bits.len(), signature.len());
-        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
-        self.entries
-            .insert(at, IndexEntry { id, start: number(start), units: number(units), integration: event.integration });
-        self.bits.extend_from_slice(signature);
-        true
-    }
-
-    /// Drops the entries below an id, and returns how many and their memory.
-    fn drop_below(&mut self, id: u128) -> (usize, usize) {
-        let count = self.entries.partition_point(|it| it.id < id);
-        let bytes = self.entries.drain(..count).map(|it| it.bytes()).sum();
-        let used: usize = self.entries.iter().map(|it| it.units as usize).sum();
-        if used < self.bits.len() / 2 {
-            *self = self.with(&self.entries);
-        }
-        (count, bytes)
-    }
-
-    /// Returns the block with these entries only.
-    fn with(&self, entries: &[IndexEntry]) -> Self {
-        let mut block = Self::default();
-        for entry in entries {
-            let start = u32::try_from(block.bits.len()).unwrap_or(u32::MAX);
-            block.bits.extend_from_slice(self.signature(entry));
-            block.entries.push(IndexEntry { start, ..*entry });
-        }
-        block
-    }
 }
 
 impl SignatureIndex {

@@ -2,14 +2,15 @@
 
 use std::sync::PoisonError;
 
-use super::PayloadSearch;
 use super::index::SignatureIndex;
+use super::payload_search::PayloadSearch;
 use super::signature::sign;
 use super::signed_batch::{SignedBatch, SignedEvent};
+use super::waiting::{NotedEvent, UnreadEvent, WaitingEvent, WaitingEvents};
 use super::word_set::WordSet;
 use super::words::word_hashes;
 use crate::model::company::CompanyId;
-use crate::model::event::{Event, RawEvent};
+use crate::model::event::Event;
 use crate::model::headers::Headers;
 use crate::model::ids::{EventId, IntegrationName};
 
@@ -21,36 +22,6 @@ const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 16 << 20;
 /// Memory for each event that may be in the index, in bytes, on average.
 const BYTES_PER_EVENT: usize = 160;
-
-/// An event that is stored, and not in the index yet.
-enum WaitingEvent {
-    /// Its words were read while its request was: its body is not kept, whose buffer the connection uses again.
-    Signed(SignedEvent),
-    /// Its body takes longer to read.
-    Unread(Box<UnreadEvent>),
-}
-
-struct UnreadEvent {
-    integration: IntegrationName,
-    raw: RawEvent,
-}
-
-#[derive(Default)]
-pub(super) struct WaitingEvents {
-    signed: SignedBatch,
-    unread: Vec<UnreadEvent>,
-    /// Number of bytes of the bodies of `unread`.
-    bytes: usize,
-}
-
-impl WaitingEvents {
-    fn len(&self) -> usize {
-        self.signed.len() + self.unread.len()
-    }
-}
-
-/// What was noted of an event before it was stored.
-pub(in super::super) struct NotedEvent(WaitingEvent);
 
 impl PayloadSearch {
     /// Takes what an event needs to be added, before it is stored.

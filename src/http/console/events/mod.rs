@@ -7,6 +7,7 @@ mod filters;
 mod list;
 mod related;
 mod show;
+mod stored_events;
 mod tail;
 mod tail_row;
 mod tail_sender;

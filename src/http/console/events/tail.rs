@@ -12,19 +12,16 @@ use warp::Reply as _;
 use warp::http::StatusCode;
 use warp::sse;
 
-use super::super::client::target;
 use super::super::page::PageCall;
 use super::super::page_failure::{PageFailure, refused};
 use super::super::page_reply::PageReply;
-use super::filters;
-use super::tail_row::TailRow;
+use super::stored_events::StoredEvents;
 use super::tail_sender::TailSender;
 use crate::auth::{AuthError, Scope};
 use crate::format::payload::Rules;
 use crate::http::query::QueryParameters as _;
 use crate::http::query::reading::QueryReader;
 use crate::http::query::routes::EventListQuery;
-use crate::model::ids::EventId;
 use crate::store::EventFilter;
 
 /// `GET /console/events/tail`, with the filters of the list. It begins after the event that is `shown`; `Last-Event-ID`
@@ -60,29 +57,4 @@ fn filter(page: &PageCall) -> Result<EventFilter, PageFailure> {
     let query = EventListQuery::take(&mut reader);
     reader.end().map_err(|it| refused(it.into()))?;
     Ok(query.filter())
-}
-
-/// What was stored before a tail began.
-pub(super) struct StoredEvents {
-    /// The newest events, oldest first.
-    pub(super) newest: Vec<TailRow>,
-    /// The page shows events up to this one; `None` if it does not say.
-    pub(super) shown: Option<EventId>,
-    /// There are older events that it does not show.
-    pub(super) lost: bool,
-}
-
-impl StoredEvents {
-    async fn read(page: &PageCall) -> Result<Self, PageFailure> {
-        let id = |it: &str| uuid::Uuid::parse_str(it).ok().map(EventId);
-        let shown = page.header("last-event-id").and_then(id).or_else(|| page.query("shown").and_then(id));
-        let set = filters::set(page);
-        let query = set.iter().map(|(name, value)| (*name, Some(value.as_str()))).chain([("limit", Some("100"))]);
-        let listed = page.client.get(&target("/v1/events", query)).await?;
-        let newest: Vec<_> =
-            listed["data"].as_array().into_iter().flatten().rev().filter_map(TailRow::of_json).collect();
-        let is_new = |it: &TailRow| shown.is_some_and(|shown| it.id > shown);
-        let lost = newest.iter().all(is_new) && shown.is_some() && !listed["pagination"]["next_cursor"].is_null();
-        Ok(Self { newest, shown, lost })
-    }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval};
 use warp::sse;
 
 use super::super::session::{VisitorSession, is_valid};
-use super::tail::StoredEvents;
+use super::stored_events::StoredEvents;
 use super::tail_row::TailRow;
 use super::watched::WatchedEvents;
 use crate::model::ids::EventId;
