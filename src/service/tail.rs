@@ -159,11 +159,10 @@ impl Tail {
         &self.company
     }
 
-    /// Adds an event that another server has stored, if it passes the filter.
-    pub fn show(&self, event: &Event) {
-        if self.buffer.filter.fits(event) {
-            self.buffer.push(Arc::new(event.into()));
-        }
+    /// The filter that its events pass.
+    #[must_use]
+    pub fn filter(&self) -> &EventFilter {
+        &self.buffer.filter
     }
 
     /// Whether there will be no more events, because the server ends.

@@ -16,7 +16,6 @@ use super::sessions::SessionStore;
 use super::write::Versioned;
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
-use crate::model::event::Event;
 use crate::model::ids::{EventId, IntegrationName};
 
 /// A store that may be shared.
@@ -73,12 +72,6 @@ pub trait Cluster: Send + Sync {
         range: Range<EventId>,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>>;
-    /// Returns these events of a company as any node has stored them last, without what was sent, in no particular order.
-    fn event_states<'a>(
-        &'a self,
-        company: &CompanyId,
-        ids: Vec<EventId>,
-    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>>;
     /// Returns the audit entries with this action since this time.
     fn audited(&self, action: Action, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>>;
     /// Returns the plugins that are stored in the database.

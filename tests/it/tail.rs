@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Browser, Cluster, DEADLINE, KEY, Server, Setup, postgres_or_skip, task};
+use crate::harness::{Browser, Cluster, DEADLINE, KEY, Server, Setup, postgres_or_skip, task, until};
+use crate::shim::Shim;
 
 /// A tail, read line by line.
 struct TailReader(BufReader<TcpStream>);
@@ -49,6 +50,11 @@ impl TailReader {
         self.next("data:").map(|it| serde_json::from_str(&it).unwrap())
     }
 
+    /// What was stored before, of the next message that has any of it.
+    fn known(&mut self) -> Option<Value> {
+        std::iter::from_fn(|| self.message()).map(|it| it["known"].clone()).find(|it| it != &json!([]))
+    }
+
     /// Ids until there are so many, and how many were left out.
     fn ids(&mut self, count: usize) -> (Vec<String>, u64) {
         let (mut ids, mut omitted) = (Vec::new(), 0);
@@ -59,6 +65,11 @@ impl TailReader {
         }
         (ids, omitted)
     }
+}
+
+fn states(rows: &Value) -> Vec<(&str, &str)> {
+    let rows = rows.as_array().unwrap().iter();
+    rows.map(|it| (it["id"].as_str().unwrap(), it["status"].as_str().unwrap())).collect()
 }
 
 fn stored(server: &Server) -> String {
@@ -78,11 +89,12 @@ fn what_is_stored_is_shown_as_far_as_the_filters_match() {
     let message = wrong.message().unwrap();
     assert_eq!((&message["events"][0]["id"], &message["events"][0]["code"]), (&json!(bad), &json!("invalid_field")));
     assert!(!message.to_string().contains("secret"), "{message}");
-    // It continues after the last event that was shown.
-    let again = format!("last-event-id: {good}\r\n");
-    assert_eq!(TailReader::open(&server, &browser.cookie, "", &again).opened().ids(1).0, std::slice::from_ref(&bad));
-    let shown = format!("shown={good}");
-    assert_eq!(TailReader::open(&server, &browser.cookie, &shown, "").opened().ids(1).0, [bad]);
+    // A tail that begins later, or again, has both as they are stored.
+    let known = TailReader::open(&server, &browser.cookie, "", "").opened().message().unwrap();
+    assert_eq!(states(&known["known"]), [(good.as_str(), "stored"), (&bad, "quarantined")], "{known}");
+    assert_eq!((&known["events"], &known["more"]), (&json!([]), &json!(false)));
+    let known = TailReader::open(&server, &browser.cookie, "status=stored", "").opened().message().unwrap();
+    assert_eq!(states(&known["known"]), [(good.as_str(), "stored")], "{known}");
     assert_eq!(TailReader::open(&server, &browser.cookie, "status=nonsense", "").status(), 422);
     assert_eq!(TailReader::open(&server, "", "", "").status(), 303);
 }
@@ -148,8 +160,33 @@ fn what_another_server_processes_is_shown_again() {
     other.post("/v1/admin/plugins/reload", &json!({})).expect(200);
     for id in [&before, &after] {
         other.post(&format!("/v1/events/{id}/replay"), &json!({})).expect(200);
-        let message = tail.message().unwrap();
-        let shown: Vec<_> = message["events"].as_array().unwrap().iter().map(|it| (&it["id"], &it["status"])).collect();
-        assert_eq!(shown, [(&json!(id), &json!("stored"))], "of the page as it was loaded, and of the tail");
+        let changed = tail.known().unwrap();
+        assert_eq!(states(&changed), [(id.as_str(), "stored")], "of the page as it was loaded, and of the tail");
     }
+}
+
+/// Otherwise an event that is being stored while a tail begins is in neither.
+#[test]
+fn an_event_that_is_stored_while_a_tail_begins_is_shown() {
+    let setup = Setup::new();
+    let Some(shim) = Shim::below(&setup.data) else { return };
+    shim.only(".journal");
+    let setup = shim.env().into_iter().fold(setup, |setup, (name, value)| setup.env(&name, &value));
+    let server = setup.start();
+    let browser = Browser::with_key(&server, KEY);
+    let old = stored(&server);
+    shim.hold_fdatasync(true);
+    let mut tail = std::thread::scope(|scope| {
+        let posted = scope.spawn(|| stored(&server));
+        until("it waits for the disk", || shim.held() > 0);
+        let mut tail = TailReader::open(&server, &browser.cookie, "", "").opened();
+        assert_eq!(states(&tail.known().unwrap()), [(old.as_str(), "stored")], "it is not stored yet");
+        shim.hold_fdatasync(false);
+        let new = posted.join().unwrap();
+        assert_eq!(states(&tail.known().unwrap()), [(new.as_str(), "stored")]);
+        tail
+    });
+    // Once is enough.
+    let next = stored(&server);
+    assert_eq!(tail.ids(1).0, [next]);
 }

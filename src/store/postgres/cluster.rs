@@ -17,7 +17,6 @@ use super::failure;
 use super::{claims, event_ids, events, keys};
 use crate::model::audit::Action;
 use crate::model::company::CompanyId;
-use crate::model::event::Event;
 use crate::model::ids::EventId;
 use crate::store::bundles::Bundles;
 use crate::store::changed::SharedVersions;
@@ -121,15 +120,6 @@ impl Cluster for Postgres {
     ) -> BoxFuture<'a, Result<Vec<EventId>, StoreError>> {
         let (shared, company) = (Arc::clone(&self.shared), company.clone());
         self.run(async move { event_ids::ids(&shared, &company, range, most).await })
-    }
-
-    fn event_states<'a>(
-        &'a self,
-        company: &CompanyId,
-        ids: Vec<EventId>,
-    ) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
-        let (shared, company) = (Arc::clone(&self.shared), company.clone());
-        self.run(async move { event_ids::states(&shared, &company, &ids).await })
     }
 
     fn audited(&self, action: Action, since: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<Uuid>, StoreError>> {

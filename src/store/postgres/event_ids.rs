@@ -1,17 +1,14 @@
-//! Which events there are, and in which state: what a node needs to notice what other nodes have stored.
+//! Which events there are: what a node needs to notice those that other nodes have stored.
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::failure::{self, damaged};
+use super::failure;
 use super::shared::SharedDatabase;
 use crate::model::company::CompanyId;
-use crate::model::event::Event;
 use crate::model::ids::EventId;
-use crate::store::document::{EventDocument, SentParts};
 use crate::store::{EventCount, StoreError};
 
 /// Digits that the ids of 4.1 seconds have in common: they begin with 48 bits of milliseconds (RFC 9562, version 7).
@@ -53,23 +50,4 @@ pub(super) async fn ids(
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = client.query(&statement, &[&company.as_str(), &range.start.0, &range.end.0, &most]).await;
     Ok(rows.map_err(failure::read)?.iter().map(|row| EventId(row.get(0))).collect())
-}
-
-// Each is looked up by itself; see `OF_IDS` in `events.rs`.
-const STATES: &str = "SELECT e.document FROM (SELECT DISTINCT unnest($2::uuid[]) AS id) asked CROSS JOIN LATERAL ( \
-       SELECT id, document FROM hookmill.events WHERE company_id = $1 AND id = asked.id LIMIT 1 \
-     ) e WHERE e.id >= (SELECT events_from FROM hookmill.installation)";
-
-/// Returns these events without what was sent.
-pub(super) async fn states(
-    shared: &SharedDatabase,
-    company: &CompanyId,
-    ids: &[EventId],
-) -> Result<Vec<Event>, StoreError> {
-    let ids: Vec<Uuid> = ids.iter().map(|it| it.0).collect();
-    let client = shared.connections.read().await.map_err(failure::read)?;
-    let statement = client.prepare_cached(STATES).await.map_err(failure::read)?;
-    let rows = client.query(&statement, &[&company.as_str(), &ids]).await.map_err(failure::read)?;
-    let read = |row: &Row| serde_json::from_str::<EventDocument>(row.get(0)).map_err(|it| damaged("event", &it));
-    rows.iter().map(|row| Ok(read(row)?.whole(SentParts::default(), Bytes::new()))).collect()
 }

@@ -113,7 +113,7 @@ fn row(page: &PageCall, event: &Value) -> Markup {
     let url = page.link(&format!("/console/events/{id}"));
     let tasks = event["task_ids"].as_array().map_or(0, Vec::len);
     html! {
-        tr data-event=(id) {
+        tr data-event=(id) data-status=(text(event, "status")) {
             td { a href=(url) { (parts::time(text(event, "received_at"))) } }
             td { (parts::visible(text(event, "integration"))) }
             td { (parts::status_chip(text(event, "status"))) }

@@ -7,12 +7,11 @@ mod filters;
 mod list;
 mod related;
 mod show;
-mod stored_events;
+mod store_looks;
 mod tail;
 mod tail_row;
 mod tail_sender;
 mod timeline;
-mod watched;
 
 pub(super) use body::raw;
 pub(super) use compare::show as compare;

@@ -12,10 +12,12 @@ use warp::Reply as _;
 use warp::http::StatusCode;
 use warp::sse;
 
+use super::super::client::target;
 use super::super::page::PageCall;
 use super::super::page_failure::{PageFailure, refused};
 use super::super::page_reply::PageReply;
-use super::stored_events::StoredEvents;
+use super::filters;
+use super::store_looks::StoreLooks;
 use super::tail_sender::TailSender;
 use crate::auth::{AuthError, Scope};
 use crate::format::payload::Rules;
@@ -24,8 +26,7 @@ use crate::http::query::reading::QueryReader;
 use crate::http::query::routes::EventListQuery;
 use crate::store::EventFilter;
 
-/// `GET /console/events/tail`, with the filters of the list. It begins after the event that is `shown`; `Last-Event-ID`
-/// continues an earlier tail.
+/// `GET /console/events/tail`, with the filters of the list. Its first message has the newest events as they are stored.
 pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFailure> {
     let (Some(session), Some(company)) = (page.session().cloned(), page.who.company.clone()) else {
         let message = "Choose a company first.";
@@ -36,14 +37,16 @@ pub(in super::super) async fn show(page: PageCall) -> Result<PageReply, PageFail
     if (!filter.reason.is_empty() || filter.repeats.is_some()) && !sees_reasons {
         return Err(refused(AuthError::Scope(Scope::EventsRead).into()));
     }
+    // The API says whether the visitor may list these events.
+    let set = filters::set(&page);
+    let query = set.iter().map(|(name, value)| (*name, Some(value.as_str()))).chain([("limit", Some("1"))]);
+    page.client.get(&target("/v1/events", query)).await?;
     let Some(tail) = page.app().tail.open(&company, filter) else {
         let message = "Too many pages show events live. Close one of them.";
         return Err(PageFailure::own(StatusCode::TOO_MANY_REQUESTS, "busy", message));
     };
-    // The API says whether the visitor may list these events, and has those since the last message.
-    let stored = StoredEvents::read(&page).await?;
     let (to, mut from) = mpsc::channel(1);
-    let sender = TailSender::new(to, sees_reasons, stored);
+    let sender = TailSender { to, sees_reasons, looks: StoreLooks::new() };
     tokio::spawn(sender.run(Arc::clone(page.app()), session, tail));
     let stream = futures_util::stream::poll_fn(move |cx| from.poll_recv(cx)).map(Ok::<_, Infallible>);
     let response = sse::reply(stream).into_response();

@@ -1,11 +1,9 @@
 //! Rows of the live tail.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize as _, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::super::parts::bytes;
-use super::text;
 use crate::model::event::EventStatus;
 use crate::model::ids::EventId;
 use crate::service::tail::TailEvent;
@@ -35,19 +33,6 @@ impl TailRow {
             tasks: event.task_ids.len(),
             size: bytes(event.body_bytes),
         }
-    }
-
-    /// An event as the API lists it.
-    pub(super) fn of_json(event: &Value) -> Option<Self> {
-        Some(Self {
-            id: EventId::deserialize(&event["id"]).ok()?,
-            received_at: DateTime::deserialize(&event["received_at"]).ok()?,
-            status: EventStatus::deserialize(&event["status"]).ok()?,
-            integration: plain(text(event, "integration")),
-            code: plain(event["reason"]["code"].as_str().unwrap_or_default()),
-            tasks: event["task_ids"].as_array().map_or(0, Vec::len),
-            size: bytes(event["body_bytes"].as_u64().unwrap_or(0)),
-        })
     }
 }
 

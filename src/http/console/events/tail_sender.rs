@@ -10,12 +10,10 @@ use tokio::time::{Instant, interval};
 use warp::sse;
 
 use super::super::session::{VisitorSession, is_valid};
-use super::stored_events::StoredEvents;
+use super::store_looks::{StoreLooks, UnsentEvents};
 use super::tail_row::TailRow;
-use super::watched::WatchedEvents;
-use crate::model::ids::EventId;
 use crate::service::app::App;
-use crate::service::tail::{NewestEvents, Tail};
+use crate::service::tail::{NewestEvents, Tail, TailEvent};
 
 /// Time between messages.
 const BATCH: Duration = Duration::from_millis(250);
@@ -28,33 +26,24 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// What sends a tail's messages.
 pub(super) struct TailSender {
-    to: mpsc::Sender<sse::Event>,
-    sees_reasons: bool,
-    /// Events from before the tail began, oldest first.
-    missed: Vec<TailRow>,
-    /// More events than those were missed.
-    lost: bool,
-    /// The largest id that was sent.
-    last: Option<EventId>,
-    watched: WatchedEvents,
+    pub(super) to: mpsc::Sender<sse::Event>,
+    pub(super) sees_reasons: bool,
+    pub(super) looks: StoreLooks,
 }
 
 #[derive(Serialize)]
 struct TailMessage {
-    /// Oldest first.
+    /// Events as they are stored, which the page may show already, oldest first.
+    known: Vec<TailRow>,
+    /// There are older events than `known`.
+    more: bool,
+    /// Events that were stored now, oldest first.
     events: Vec<TailRow>,
+    /// How many of those were left out.
     omitted: u64,
-    lost: bool,
 }
 
 impl TailSender {
-    pub(super) fn new(to: mpsc::Sender<sse::Event>, sees_reasons: bool, stored: StoredEvents) -> Self {
-        let StoredEvents { newest, shown, lost } = stored;
-        let watched = WatchedEvents::new(newest.iter().map(|it| (it.id, it.status)));
-        let missed = newest.into_iter().filter(|it| shown.is_some_and(|shown| it.id > shown)).collect();
-        Self { to, sees_reasons, missed, lost, last: None, watched }
-    }
-
     /// Sends until the reader goes, the session ends or the server stops.
     pub(super) async fn run(mut self, app: Arc<App>, session: VisitorSession, tail: Tail) {
         let to = self.to.clone();
@@ -78,10 +67,11 @@ impl TailSender {
             }
             // Until the reader has read the last message, the tail keeps what is new.
             let Ok(place) = to.try_reserve() else { continue };
-            self.watched.changed(&*app.store, &tail).await.iter().for_each(|it| tail.show(it));
+            let unsent = self.looks.unsent(&app, &tail).await;
+            // After the look: what was stored during it is newer than what it has found.
             let newest = tail.take();
-            let message = if !newest.events.is_empty() || !self.missed.is_empty() || self.lost {
-                self.message(&newest)
+            let message = if !newest.events.is_empty() || !unsent.events.is_empty() {
+                self.message(&newest, &unsent)
             } else if sent.elapsed() >= SILENCE {
                 sse::Event::default().comment("still here")
             } else {
@@ -92,26 +82,17 @@ impl TailSender {
         }
     }
 
-    /// What is sent. An event that was processed since is shown once, as it is now.
-    fn rows(&mut self, newest: &NewestEvents) -> Vec<TailRow> {
+    fn message(&mut self, newest: &NewestEvents, unsent: &UnsentEvents) -> sse::Event {
+        let row = |it: &TailEvent| TailRow::of(it, self.sees_reasons);
+        // An event that was processed since is shown once, as it is now.
         let mut seen = HashSet::new();
-        let events = newest.events.iter().rev().filter(|it| seen.insert(it.id));
-        let mut rows: Vec<TailRow> = events.map(|it| TailRow::of(it, self.sees_reasons)).collect();
-        rows.extend(self.missed.drain(..).rev().filter(|it| !seen.contains(&it.id)));
-        rows.reverse();
-        rows
-    }
-
-    /// The browser continues after the largest id: a replayed event must not take it back.
-    fn message(&mut self, newest: &NewestEvents) -> sse::Event {
-        let message =
-            TailMessage { events: self.rows(newest), omitted: newest.omitted, lost: std::mem::take(&mut self.lost) };
-        message.events.iter().for_each(|it| self.watched.show(it.id, it.status));
-        self.last = self.last.max(message.events.iter().map(|it| it.id).max());
-        let event = sse::Event::default().data(serde_json::to_string(&message).unwrap_or_default());
-        match self.last {
-            Some(last) => event.id(last.to_string()),
-            None => event,
-        }
+        let mut events: Vec<TailRow> =
+            newest.events.iter().rev().filter(|it| seen.insert(it.id)).map(|it| row(it)).collect();
+        events.reverse();
+        let known = unsent.events.iter().filter(|it| !seen.contains(&it.id)).map(|it| row(&it.into())).collect();
+        let message = TailMessage { known, more: unsent.more, events, omitted: newest.omitted };
+        self.looks.sent(&message.known);
+        self.looks.sent(&message.events);
+        sse::Event::default().data(serde_json::to_string(&message).unwrap_or_default())
     }
 }

@@ -22,6 +22,7 @@ const KINDS = { stored: "chip-ok", quarantined: "chip-bad", rejected: "chip-bad"
 function rowOf(event) {
   const row = document.createElement("tr");
   row.dataset.event = event.id;
+  row.dataset.status = event.status;
   const company = new URLSearchParams(location.search).get("company");
   const query = company ? `?company=${encodeURIComponent(company)}` : "";
   const url = `/console/events/${encodeURIComponent(event.id)}${query}`;
@@ -68,9 +69,15 @@ export function start(root) {
     if (isHeld || !source) return;
     const fragment = document.createDocumentFragment();
     for (const event of [...waiting.values()].reverse()) {
-      body.querySelector(`tr[data-event="${CSS.escape(event.id)}"]`)?.remove();
-      fragment.append(rowOf(event));
-      shown += 1;
+      const row = rowOf(event);
+      const before = rowWith(event.id);
+      if (before) {
+        before.replaceWith(row);
+        showTimes(row);
+      } else {
+        fragment.append(row);
+        shown += 1;
+      }
     }
     waiting = new Map();
     showTimes(fragment);
@@ -88,11 +95,15 @@ export function start(root) {
       requestAnimationFrame(draw);
     }
   };
+  const rowWith = (id) => body.querySelector(`tr[data-event="${CSS.escape(id)}"]`);
   const take = (message) => {
     const batch = JSON.parse(message.data);
     omitted += batch.omitted;
-    lost ||= batch.lost;
-    for (const event of batch.events) {
+    // Ids are in the order of receipt. The page may have been loaded long ago, or lost its connection.
+    const ids = [...body.rows].map((row) => row.dataset.event).sort();
+    if (batch.more && batch.known[0]?.id > ids.at(-1)) lost = true;
+    const isShown = (event) => event.id < ids[0] || (waiting.get(event.id) ?? rowWith(event.id)?.dataset)?.status === event.status;
+    for (const event of [...batch.known.filter((it) => !isShown(it)), ...batch.events]) {
       waiting.delete(event.id);
       waiting.set(event.id, event);
       if (waiting.size > ROWS) {
@@ -110,11 +121,7 @@ export function start(root) {
     say(text);
   };
   const begin = () => {
-    // The page may have been loaded long ago.
-    const newest = [...body.rows].map((row) => row.dataset.event).sort().at(-1);
-    const url = new URL(root.dataset.url, location.href);
-    if (newest) url.searchParams.set("shown", newest);
-    source = new EventSource(url);
+    source = new EventSource(root.dataset.url);
     [shown, omitted, said, lost] = [0, 0, 0, false];
     button.setAttribute("aria-pressed", "true");
     say("live");
