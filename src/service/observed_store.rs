@@ -79,7 +79,7 @@ impl TaskStore for ObservedStore {
         async move {
             let replaced = self.inner.replace(replace).await?;
             if let Some(event) = event.filter(|_| replaced == Replaced::Stored) {
-                event.send();
+                event.send_again();
             }
             Ok(replaced)
         }

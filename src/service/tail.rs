@@ -94,8 +94,11 @@ pub struct Tail {
 }
 
 impl TailBuffer {
-    fn push(&self, event: Arc<TailEvent>) {
+    fn push(&self, event: Arc<TailEvent>, is_known: bool) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_known {
+            newest.events.retain(|it| it.id != event.id);
+        }
         if newest.events.len() == KEPT {
             newest.events.pop_front();
             newest.omitted += 1;
@@ -142,7 +145,12 @@ impl LiveTail {
 impl NotedTail {
     /// Shows the event, which is stored now.
     pub(super) fn send(self) {
-        self.to.iter().for_each(|it| it.push(Arc::clone(&self.event)));
+        self.to.iter().for_each(|it| it.push(Arc::clone(&self.event), false));
+    }
+
+    /// Shows the event, which was stored before and is stored again now: only its newer state is kept.
+    pub(super) fn send_again(self) {
+        self.to.iter().for_each(|it| it.push(Arc::clone(&self.event), true));
     }
 }
 
@@ -165,6 +173,12 @@ impl Tail {
         &self.buffer.filter
     }
 
+    /// Number of tails of this server.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.tails.open.load(Ordering::Relaxed)
+    }
+
     /// Whether there will be no more events, because the server ends.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -182,5 +196,42 @@ impl Drop for Tail {
             }
         }
         self.tails.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::new_id;
+
+    fn event(id: EventId, status: EventStatus) -> Arc<TailEvent> {
+        Arc::new(TailEvent {
+            id,
+            company_id: CompanyId::parse("a").unwrap(),
+            integration: IntegrationName("guest".into()),
+            received_at: DateTime::UNIX_EPOCH,
+            status,
+            reason: None,
+            task_ids: Vec::new(),
+            body_bytes: 0,
+        })
+    }
+
+    /// Otherwise events that are all shown count as left out too, because a queued one is stored twice.
+    #[test]
+    fn an_event_that_is_stored_again_takes_no_more_room() {
+        let tail = Arc::new(LiveTail::default()).open(&CompanyId::parse("a").unwrap(), EventFilter::default()).unwrap();
+        for _ in 0..KEPT {
+            let id = EventId(new_id(DateTime::UNIX_EPOCH));
+            tail.buffer.push(event(id, EventStatus::Queued), false);
+            tail.buffer.push(event(id, EventStatus::Stored), true);
+        }
+        let newest = tail.take();
+        assert_eq!((newest.events.len(), newest.omitted), (KEPT, 0));
+        assert!(newest.events.iter().all(|it| it.status == EventStatus::Stored));
+        assert_eq!(tail.take().events.len(), 0);
+        (0..=KEPT)
+            .for_each(|_| tail.buffer.push(event(EventId(new_id(DateTime::UNIX_EPOCH)), EventStatus::Stored), false));
+        assert_eq!(tail.take().omitted, 1);
     }
 }

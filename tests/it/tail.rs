@@ -92,7 +92,7 @@ fn what_is_stored_is_shown_as_far_as_the_filters_match() {
     // A tail that begins later, or again, has both as they are stored.
     let known = TailReader::open(&server, &browser.cookie, "", "").opened().message().unwrap();
     assert_eq!(states(&known["known"]), [(good.as_str(), "stored"), (&bad, "quarantined")], "{known}");
-    assert_eq!((&known["events"], &known["more"]), (&json!([]), &json!(false)));
+    assert_eq!((&known["events"], &known["older"]), (&json!([]), &Value::Null));
     let known = TailReader::open(&server, &browser.cookie, "status=stored", "").opened().message().unwrap();
     assert_eq!(states(&known["known"]), [(good.as_str(), "stored")], "{known}");
     assert_eq!(TailReader::open(&server, &browser.cookie, "status=nonsense", "").status(), 422);

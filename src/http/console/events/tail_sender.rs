@@ -12,6 +12,7 @@ use warp::sse;
 use super::super::session::{VisitorSession, is_valid};
 use super::store_looks::{StoreLooks, UnsentEvents};
 use super::tail_row::TailRow;
+use crate::model::ids::EventId;
 use crate::service::app::App;
 use crate::service::tail::{NewestEvents, Tail, TailEvent};
 
@@ -35,8 +36,8 @@ pub(super) struct TailSender {
 struct TailMessage {
     /// Events as they are stored, which the page may show already, oldest first.
     known: Vec<TailRow>,
-    /// There are older events than `known`.
-    more: bool,
+    /// The event before all `known` ones, if there is one.
+    older: Option<EventId>,
     /// Events that were stored now, oldest first.
     events: Vec<TailRow>,
     /// How many of those were left out.
@@ -90,7 +91,7 @@ impl TailSender {
             newest.events.iter().rev().filter(|it| seen.insert(it.id)).map(|it| row(it)).collect();
         events.reverse();
         let known = unsent.events.iter().filter(|it| !seen.contains(&it.id)).map(|it| row(&it.into())).collect();
-        let message = TailMessage { known, more: unsent.more, events, omitted: newest.omitted };
+        let message = TailMessage { known, older: unsent.older, events, omitted: newest.omitted };
         self.looks.sent(&message.known);
         self.looks.sent(&message.events);
         sse::Event::default().data(serde_json::to_string(&message).unwrap_or_default())

@@ -62,8 +62,28 @@ export function start(root) {
   let isPlanned = false;
   let isHeld = false;
   let said = 0;
+  let planned = null;
+  // Of a list with more pages, older events are on those.
+  const rowIds = () => [...body.rows].map((row) => row.dataset.event).sort();
+  const oldest = document.querySelector("nav.pager a[rel=next]") ? rowIds()[0] ?? "" : "";
 
-  const say = (text) => { state.textContent = text; };
+  const say = (text) => {
+    clearTimeout(planned);
+    planned = null;
+    state.textContent = text;
+  };
+  // Not each event is announced, but at most every two seconds how many there were.
+  const sayCounts = () => {
+    const left = said + 2000 - performance.now();
+    if (left > 0) {
+      planned ??= setTimeout(() => { planned = null; sayCounts(); }, left);
+      return;
+    }
+    if (isHeld || !source) return;
+    said = performance.now();
+    if (!shown && !omitted && !lost) say("live");
+    else say(`${shown} new${omitted ? `, ${omitted} more not shown` : ""}${lost ? ", and some were missed" : ""}`);
+  };
   const draw = () => {
     isPlanned = false;
     if (isHeld || !source) return;
@@ -72,6 +92,7 @@ export function start(root) {
       const row = rowOf(event);
       const before = rowWith(event.id);
       if (before) {
+        row.lastElementChild.replaceWith(before.lastElementChild);
         before.replaceWith(row);
         showTimes(row);
       } else {
@@ -83,11 +104,7 @@ export function start(root) {
     showTimes(fragment);
     body.prepend(fragment);
     while (body.rows.length > ROWS) body.deleteRow(-1);
-    // Not each event is announced, but at most every two seconds how many there were.
-    if (performance.now() - said > 2000) {
-      said = performance.now();
-      say(`${shown} new${omitted ? `, ${omitted} more not shown` : ""}${lost ? ", and some were missed" : ""}`);
-    }
+    sayCounts();
   };
   const plan = () => {
     if (!isPlanned) {
@@ -100,9 +117,9 @@ export function start(root) {
     const batch = JSON.parse(message.data);
     omitted += batch.omitted;
     // Ids are in the order of receipt. The page may have been loaded long ago, or lost its connection.
-    const ids = [...body.rows].map((row) => row.dataset.event).sort();
-    if (batch.more && batch.known[0]?.id > ids.at(-1)) lost = true;
-    const isShown = (event) => event.id < ids[0] || (waiting.get(event.id) ?? rowWith(event.id)?.dataset)?.status === event.status;
+    const newest = [...rowIds(), ...waiting.keys()].sort().at(-1) ?? "";
+    if (batch.older && batch.older > newest) lost = true;
+    const isShown = (event) => event.id < oldest || (waiting.get(event.id) ?? rowWith(event.id)?.dataset)?.status === event.status;
     for (const event of [...batch.known.filter((it) => !isShown(it)), ...batch.events]) {
       waiting.delete(event.id);
       waiting.set(event.id, event);
@@ -111,10 +128,12 @@ export function start(root) {
         omitted += 1;
       }
     }
-    if (isHeld) say(`paused, ${waiting.size} waiting`);
-    plan();
+    if (isHeld && waiting.size) say(`paused, ${waiting.size} waiting`);
+    if (waiting.size || omitted || lost) plan();
   };
   const stop = (text) => {
+    isHeld = false;
+    draw();
     source?.close();
     source = null;
     button.setAttribute("aria-pressed", "false");
