@@ -175,7 +175,7 @@ impl Tail {
 
     /// Number of tails of this server.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub fn open_tails(&self) -> usize {
         self.tails.open.load(Ordering::Relaxed)
     }
 

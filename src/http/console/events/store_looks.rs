@@ -20,7 +20,7 @@ use crate::store::StoreError;
 const MOST: usize = 100;
 /// Events whose status is remembered, so that only changes are sent.
 const REMEMBERED: usize = 1000;
-/// Time between two looks; longer if they take more than a part of the time: one of so many of each tail, and of all of them.
+/// Time between two looks, or longer: they take at most one part of so many of a tail's time, and of the time of all tails.
 const PAUSE: Duration = Duration::from_secs(2);
 const PART: usize = 50;
 const PART_OF_ALL: usize = 10;
@@ -72,7 +72,7 @@ impl StoreLooks {
             return UnsentEvents::default();
         }
         let looked = timeout(LONGEST, self.look(app, tail)).await;
-        let part = u32::try_from(PART.max(PART_OF_ALL * tail.open())).unwrap_or(u32::MAX);
+        let part = u32::try_from(PART.max(PART_OF_ALL * tail.open_tails())).unwrap_or(u32::MAX);
         self.next = Instant::now() + PAUSE.max(started.elapsed().saturating_mul(part));
         match looked {
             Ok(Ok(unsent)) => return unsent,
