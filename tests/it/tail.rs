@@ -142,6 +142,33 @@ fn tails_are_few_and_end_with_the_key_and_the_server() {
     drop(last);
 }
 
+/// Otherwise one company sees another's events, or a visitor the reasons that the API keeps from them.
+#[test]
+fn a_tail_has_the_events_of_its_company_and_what_its_visitor_may_see() {
+    let setup = Setup::new();
+    let scopes = ["admin", "tasks:write", "tasks:read"];
+    let [own, other] = ["company-1", "company-2"].map(|company| setup.key(company, &scopes));
+    let reader = setup.key("company-1", &["tasks:read"]);
+    let server = setup.start();
+    let refused = |key: &str| {
+        let reply = server.send_as("POST", "/v1/tasks", &[("x-api-key", key)], b"{\"title\": \"x\"}");
+        reply.expect(422).header("x-event-id").to_owned()
+    };
+    let before = [refused(&own), refused(&other)];
+    let mut tails = [&own, &other, &reader]
+        .map(|key| TailReader::open(&server, &Browser::with_key(&server, key).cookie, "", "").opened());
+    let known = tails.each_mut().map(|it| it.known().unwrap());
+    let after = [refused(&own), refused(&other)];
+    for ((tail, known), (company, code)) in
+        tails.iter_mut().zip(&known).zip([(0, "invalid_field"), (1, "invalid_field"), (0, "")])
+    {
+        let message = tail.message().unwrap();
+        for (rows, id) in [(known, &before[company]), (&message["events"], &after[company])] {
+            assert_eq!((states(rows), &rows[0]["code"]), (vec![(id.as_str(), "quarantined")], &json!(code)));
+        }
+    }
+}
+
 /// Otherwise an event stays "quarantined" on a page although another server has processed it.
 #[test]
 fn what_another_server_processes_is_shown_again() {

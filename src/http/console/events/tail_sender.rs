@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 use warp::sse;
 
 use super::super::session::{VisitorSession, is_valid};
@@ -61,7 +61,9 @@ impl TailSender {
             }
             if checked.elapsed() >= CHECK {
                 checked = Instant::now();
-                if began.elapsed() >= LONGEST || !is_valid(&app, &session).await {
+                // If the store does not say so in time, the tail ends too, and the browser connects again.
+                let Ok(is_valid) = timeout(CHECK, is_valid(&app, &session)).await else { return };
+                if began.elapsed() >= LONGEST || !is_valid {
                     let _gone = to.try_send(sse::Event::default().event("end").data("{}"));
                     return;
                 }
